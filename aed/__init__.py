@@ -1,0 +1,1 @@
+"""From a folder of labelled sounds to a microcontroller that recognises them."""

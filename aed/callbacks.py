@@ -1,0 +1,65 @@
+"""Callbacks of our own."""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from aed.errors import AedError
+
+log = logging.getLogger(__name__)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """``best.ckpt`` and ``last.ckpt``; without a validation set the last epoch is the best.
+
+    Unlike its parent it goes on across folders: a run resumed elsewhere brings the best epoch so far along.
+
+    Args:
+        dirpath: Folder of both files.
+        monitor: Validation metric that picks the best epoch; the first of equals stays.
+        mode: ``max`` or ``min``.
+    """
+
+    def __init__(self, dirpath: str, monitor: str = "val/clip_acc", mode: str = "max") -> None:
+        super().__init__(
+            dirpath=dirpath,
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            save_last=True,
+            enable_version_counter=False,
+        )
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Drops the monitor where nothing is validated; refuses a metric that will not be there."""
+        super().setup(trainer, pl_module, stage)
+        if stage != "fit":
+            return
+        if "val" not in trainer.datamodule.datasets:  # type: ignore[attr-defined]
+            self.monitor = None
+        elif self.monitor not in (known := ["val/clip_acc", "val/patch_acc", "val/loss"]):
+            raise AedError(f"callbacks.checkpoint.monitor: need one of {known}, got {self.monitor!r}")
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up the state of an earlier run, copying its best checkpoint here."""
+        old, new = state_dict.get("dirpath"), str(self.dirpath)
+        best = Path(state_dict.get("best_model_path") or "")
+        if old and old != new and best.is_file():
+            Path(new).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(best, Path(new) / best.name)
+
+            def moved(value: Any) -> Any:
+                if isinstance(value, str):
+                    return str(Path(new) / Path(value).name) if value.startswith(old) else value
+                if isinstance(value, dict):
+                    return {moved(key): moved(item) for key, item in value.items()}
+                return value
+
+            state_dict = moved(state_dict)
+        elif old and old != new:
+            log.warning("%s is gone: the best epoch is sought among the epochs to come", best)
+        super().load_state_dict(state_dict)

@@ -1,0 +1,162 @@
+"""One definition of every parameter: typed signatures become Hydra schemas, composed configs LightningCLI ones.
+
+For each class a config may name, ``register`` stores a structured config ``{_target_, fields typed and defaulted
+from the signature}``. YAML extends it, so every parameter can be overridden without ``+`` and a misspelt or
+mistyped key fails with its full name. hydra-zen's ``builds`` does the same, but turns ``int | None`` into an
+unchecked ``Any``.
+"""
+
+import dataclasses
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf, SCMode
+
+from aed import datamodules, modules
+from aed.dsp import PRESETS, FrontendConfig
+from aed.errors import AedError
+from aed.modules import nets, schedules
+
+CONFIG_DIR = Path(__file__).resolve().parents[1] / "configs"
+"""Absolute: a relative path fails for an installed console script."""
+
+_LEAVES = (bool, int, float, str)
+
+
+def _field_type(annotation: Any) -> Any:
+    """The annotation as far as OmegaConf can check it, else ``Any``."""
+    if annotation in _LEAVES:
+        return annotation
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        kept = [_field_type(argument) for argument in arguments if argument is not type(None)]
+        optional = len(kept) < len(arguments)
+        return kept[0] | None if len(kept) == 1 and kept[0] is not Any and optional else Any
+    if origin is typing.Literal and all(isinstance(value, str) for value in arguments):
+        return str
+    if origin is list and arguments and arguments[0] in _LEAVES:
+        return list[arguments[0]]  # type: ignore[valid-type]
+    return Any
+
+
+def schema(target: Callable[..., Any], *, partial: bool = False, skip: tuple[str, ...] = ()) -> type:
+    """A structured config of ``target``'s signature.
+
+    Args:
+        target: A class or function.
+        partial: Whether Hydra is to make a ``functools.partial`` of it.
+        skip: Parameters the caller passes.
+    """
+    try:
+        hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except NameError:  # some of torch's schedules name types that they import for type checkers only
+        hints = {}
+    fields: list[Any] = [("_target_", str, f"{target.__module__}.{target.__qualname__}")]
+    if partial:
+        fields.append(("_partial_", bool, True))
+    for name, parameter in inspect.signature(target).parameters.items():
+        if name in skip or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        default, kind = parameter.default, _field_type(hints.get(name, Any))
+        if dataclasses.is_dataclass(default) and not isinstance(default, type):
+            nested = schema(type(default))
+            fields.append((name, nested, dataclasses.field(default_factory=nested)))
+        elif default is parameter.empty:
+            fields.append((name, kind, MISSING))
+        elif default is None or isinstance(default, _LEAVES):
+            fields.append((name, kind, default))
+        elif isinstance(default, (list, tuple, dict)):
+            plain = list(default) if isinstance(default, tuple) else default
+            fields.append((name, Any, dataclasses.field(default_factory=lambda plain=plain: plain)))
+        else:
+            fields.append((name, Any, MISSING))  # an object: composed in YAML
+    return dataclasses.make_dataclass(target.__name__, fields)
+
+
+def register() -> None:
+    """Stores the schemas of all classes a config may name, and a group entry for each optimizer and schedule."""
+    from lightning.pytorch import Trainer, callbacks, loggers
+
+    from aed import callbacks as own_callbacks
+
+    store = ConfigStore.instance()
+    plain: list[Any] = [Trainer, FrontendConfig, datamodules.PatchDataModule, modules.ClipClassifier]
+    plain += [getattr(nets, name) for name in nets.__all__]
+    plain += [datamodules.ESC10, datamodules.EscCsv, datamodules.Synthetic]
+    plain += [callbacks.EarlyStopping, callbacks.LearningRateMonitor, callbacks.RichProgressBar]
+    plain += [own_callbacks.BestCheckpoint]
+    plain += [loggers.CSVLogger, loggers.TensorBoardLogger, loggers.MLFlowLogger]
+    for target in plain:
+        store.store(group="schema", name=target.__name__, node=schema(target))
+    for name, preset in PRESETS.items():
+        store.store(group="frontend", name=name, node=_preset(preset))
+    for target in _public(torch.optim, torch.optim.Optimizer):
+        store.store(
+            group="model/optimizer", name=target.__name__, node=schema(target, partial=True, skip=("params",))
+        )
+    for module in (torch.optim.lr_scheduler, schedules):
+        for target in _public(module, torch.optim.lr_scheduler.LRScheduler):
+            node = schema(target, partial=True, skip=("optimizer", "last_epoch"))
+            store.store(group="model/scheduler", name=target.__name__, node=node)
+
+
+def _preset(config: FrontendConfig) -> Any:
+    node = OmegaConf.structured(schema(FrontendConfig))
+    return OmegaConf.merge(node, dataclasses.asdict(config))
+
+
+def _public(module: types.ModuleType, base: type) -> list[Any]:
+    """Public subclasses of ``base`` in ``module``, by name."""
+    found = [item for name, item in sorted(vars(module).items()) if not name.startswith("_")]
+    return [item for item in found if inspect.isclass(item) and issubclass(item, base) and item is not base]
+
+
+def to_lightning_cli(config: DictConfig) -> dict[str, Any]:
+    """The LightningCLI configuration of a composed experiment: a recursive change of key names.
+
+    ``_target_`` with its siblings becomes ``class_path`` with ``init_args``, except where LightningCLI takes a
+    dataclass or the trainer, whose fields stand alone.
+    """
+    plain = OmegaConf.to_container(config, resolve=True, structured_config_mode=SCMode.DICT)
+    assert isinstance(plain, dict)
+    trainer = {key: _renamed(value) for key, value in plain["trainer"].items() if key != "_target_"}
+    trainer["callbacks"] = [_renamed(item) for item in plain["callbacks"].values() if item]
+    trainer["logger"] = [_renamed(item) for item in plain["logger"].values() if item]
+    model, data = _renamed(plain["model"]), _renamed(plain["data"])
+    model["init_args"]["net"]["init_args"].pop("num_classes")  # linked from the data
+    return {"seed_everything": plain["seed"], "trainer": trainer, "model": model, "data": data}
+
+
+def _renamed(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_renamed(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    arguments = {key: _renamed(item) for key, item in value.items() if key not in ("_target_", "_partial_")}
+    target = value.get("_target_")
+    if target is None or dataclasses.is_dataclass(_locate(target)):
+        return arguments
+    return {"class_path": target, "init_args": arguments}
+
+
+def _locate(target: str) -> Any:
+    module, _, name = target.rpartition(".")
+    return getattr(sys.modules.get(module) or __import__(module, fromlist=[name]), name)
+
+
+def experiments() -> list[str]:
+    """Names of the shipped experiments.
+
+    Raises:
+        AedError: The configs are not where an editable install has them.
+    """
+    if not CONFIG_DIR.is_dir():
+        raise AedError(f"{CONFIG_DIR} is missing: install from a checkout with pip install -e .")
+    return sorted(path.stem for path in (CONFIG_DIR / "experiment").glob("*.yaml"))

@@ -1,0 +1,233 @@
+"""Clip tables: what a data set says of its recordings.
+
+A clip source has a ``name`` and a ``table()``; a new data set is one class with these two. The table has one
+row a clip and the columns of :data:`COLUMNS`.
+"""
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Protocol
+
+import pandas as pd
+
+from aed import paths
+from aed.datamodules import synthesis
+from aed.download import fetch, unpack_zip
+from aed.errors import AedError
+
+COLUMNS = ("path", "category", "fold", "src_file", "split")
+"""Of a clip table: file, class name, published fold or NA, source recording or NA, split if fixed, else NA."""
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus")
+
+
+class ClipSource(Protocol):
+    """What a data set must offer."""
+
+    @property
+    def name(self) -> str:
+        """Short name for reports."""
+
+    def table(self) -> pd.DataFrame:
+        """One row a clip, columns :data:`COLUMNS`; raises AedError where there is none to be had."""
+
+
+def read_esc_csv(csv: Path, audio_dir: Path, split: str | None = None) -> pd.DataFrame:
+    """The clip table of a csv in ESC format.
+
+    Args:
+        csv: Columns ``filename`` and ``category``; ``fold`` and ``src_file`` where known.
+        audio_dir: Folder the file names are relative to; names may lack their extension.
+        split: Fixes the split of all rows.
+
+    Raises:
+        AedError: A file, folder or column is missing, or the csv is empty or no csv.
+    """
+    if not csv.is_file():
+        raise AedError(f"{csv}: no such csv")
+    if not audio_dir.is_dir():
+        raise AedError(f"{audio_dir}: no such audio folder (for {csv})")
+    try:
+        rows = pd.read_csv(csv, dtype={"filename": str, "category": str, "src_file": str})
+    except (ValueError, UnicodeDecodeError) as error:
+        raise AedError(f"{csv}: not readable as csv ({error})") from error
+    if missing := [name for name in ("filename", "category") if name not in rows]:
+        raise AedError(f"{csv}: no column {missing}; it has {list(rows.columns)}, ESC format needs both")
+    incomplete = rows.index[rows["filename"].isna() | rows["category"].isna()]
+    if len(incomplete):
+        raise AedError(f"{csv}: line {incomplete[0] + 2} lacks a filename or a category")
+    if rows.empty:
+        raise AedError(f"{csv}: no rows")
+    table = pd.DataFrame(index=rows.index, columns=list(COLUMNS), dtype=object)
+    table["path"] = _resolve(rows["filename"], audio_dir)
+    table["category"] = rows["category"]
+    table["fold"] = pd.to_numeric(rows["fold"], errors="coerce") if "fold" in rows else pd.NA
+    table["src_file"] = rows["src_file"] if "src_file" in rows else pd.NA
+    table["split"] = split if split else pd.NA
+    return table
+
+
+def _resolve(names: "pd.Series[str]", audio_dir: Path) -> list[Path]:
+    """The file of each name; where there is none, the name as given, so that reading it reports it."""
+    present = {entry.name for entry in audio_dir.iterdir()}
+
+    def resolve(name: str) -> Path:
+        if name not in present:
+            for suffix in AUDIO_SUFFIXES:
+                if name + suffix in present or ("/" in name and (audio_dir / (name + suffix)).is_file()):
+                    return audio_dir / (name + suffix)
+        return audio_dir / name
+
+    return [resolve(name) for name in names]
+
+
+class EscCsv:
+    """Any data set in ESC format: a csv and a folder of wav, flac, ogg or mp3 files.
+
+    Args:
+        csv: Columns ``filename`` and ``category``, optional ``fold`` and ``src_file``.
+        audio_dir: Folder of its files.
+        val_csv: A separate validation set; then nothing else is validated on.
+        val_audio_dir: Its folder; default ``audio_dir``.
+        test_csv: A separate test set; then nothing else is tested on.
+        test_audio_dir: Its folder; default ``audio_dir``.
+        calibration_csv: Clips that fix the int8 activation ranges; default: training clips.
+        calibration_audio_dir: Its folder; default ``audio_dir``.
+    """
+
+    def __init__(
+        self,
+        csv: str,
+        audio_dir: str,
+        val_csv: str | None = None,
+        val_audio_dir: str | None = None,
+        test_csv: str | None = None,
+        test_audio_dir: str | None = None,
+        calibration_csv: str | None = None,
+        calibration_audio_dir: str | None = None,
+    ) -> None:
+        self.csv, self.audio_dir = Path(csv), Path(audio_dir)
+        self.separate = {
+            "val": (val_csv, val_audio_dir),
+            "test": (test_csv, test_audio_dir),
+            "calibration": (calibration_csv, calibration_audio_dir),
+        }
+        for split, (separate_csv, folder) in self.separate.items():
+            if folder and not separate_csv:
+                raise AedError(f"data.clips.{split}_audio_dir: given without {split}_csv; give both or none")
+
+    @property
+    def name(self) -> str:
+        """The csv's name."""
+        return self.csv.stem
+
+    def table(self) -> pd.DataFrame:
+        """One row a clip; see :func:`read_esc_csv`."""
+        parts = [read_esc_csv(self.csv, self.audio_dir)]
+        for split, (csv, folder) in self.separate.items():
+            if csv:
+                parts.append(read_esc_csv(Path(csv), Path(folder) if folder else self.audio_dir, split))
+        return pd.concat(parts, ignore_index=True)
+
+
+class ESC10:
+    """ESC-10 (K. J. Piczak, 2015; CC BY): 400 clips of 10 classes in 5 source-disjoint folds.
+
+    Looked for in ``data_dir`` as ``esc10/{audio,meta}``, then as the ESC-10 rows of an ESC-50 checkout
+    (``ESC-50-master`` or ``ESC-50``); else downloaded from ESC-50's repository (600 MB) into ``esc10``.
+
+    Args:
+        data_dir: Default ``$AED_DATA_DIR``, else ``data``.
+        download: Whether it may be downloaded.
+    """
+
+    # the last commit of github.com/karolpiczak/ESC-50. GitHub makes archives anew with other bytes, so the
+    # archive has no lasting checksum: its csv has, and zip members carry a CRC each
+    URL = "https://github.com/karolpiczak/ESC-50/archive/33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6.zip"
+    CSV_MD5 = "54a0d0055a10bb7df84ad340a148722e"
+    TARGETS = (0, 1, 10, 11, 12, 20, 21, 38, 40, 41)
+    """ESC-50's numbers of the ten classes; a file name ends in its class number."""
+
+    name = "esc10"
+
+    def __init__(self, data_dir: str | None = None, download: bool = True) -> None:
+        self.data_dir = Path(data_dir) if data_dir else paths.data_dir()
+        self.download = download
+
+    def table(self) -> pd.DataFrame:
+        """One row a clip of ESC-10; downloads it where it is missing."""
+        found = self._find()
+        if found is None:
+            if not self.download:
+                raise AedError(f"ESC-10 is not in {self.data_dir.absolute()}. {self._advice()}")
+            self._fetch()
+            found = self._find()
+            assert found is not None
+        csv, audio_dir = found
+        table = read_esc_csv(csv, audio_dir)
+        target = table["path"].map(lambda path: path.stem.rsplit("-", 1)[-1])
+        return table[target.isin([str(number) for number in self.TARGETS])].reset_index(drop=True)
+
+    def _find(self) -> tuple[Path, Path] | None:
+        for folder in ("esc10", "ESC-50-master", "ESC-50"):
+            for csv in ("esc10.csv", "esc50.csv"):
+                if (self.data_dir / folder / "meta" / csv).is_file():
+                    return self.data_dir / folder / "meta" / csv, self.data_dir / folder / "audio"
+        return None
+
+    def _advice(self) -> str:
+        return (
+            f"Put an ESC-50 checkout at {(self.data_dir / 'ESC-50-master').absolute()} or set AED_DATA_DIR to "
+            "the folder that holds it; experiment=demo needs no data at all."
+        )
+
+    def _fetch(self) -> None:
+        archive = self.data_dir / "ESC-50.zip"
+        wanted = tuple(f"-{number}.wav" for number in self.TARGETS)
+        fetch(self.URL, archive, digest=None, advice=self._advice())
+        unpack_zip(
+            archive,
+            self.data_dir / "esc10",
+            only=lambda name: name == "meta/esc50.csv" or name.endswith((*wanted, "LICENSE")),
+        )
+        csv = self.data_dir / "esc10" / "meta" / "esc50.csv"
+        if (received := hashlib.md5(csv.read_bytes()).hexdigest()) != self.CSV_MD5:
+            shutil.rmtree(self.data_dir / "esc10")
+            raise AedError(f"{self.URL}: meta/esc50.csv has md5 {received}, expected {self.CSV_MD5}")
+        archive.unlink()
+
+
+class Synthetic:
+    """Sounds made by the project: nothing to download, seconds to make; not a benchmark of anything.
+
+    Args:
+        class_names: Which of :data:`aed.datamodules.synthesis.CLASSES`; default all.
+        sources_per_class: Different individuals a class; the five folds never share one.
+        takes_per_source: Clips of each individual.
+        seed: Another seed, other sounds.
+        cache_dir: Default ``$AED_CACHE_DIR``, else the user's cache folder.
+    """
+
+    name = "synthetic"
+
+    def __init__(
+        self,
+        class_names: list[str] | None = None,
+        sources_per_class: int = 10,
+        takes_per_source: int = 2,
+        seed: int = 0,
+        cache_dir: str | None = None,
+    ) -> None:
+        self.arguments = {
+            "classes": tuple(class_names or synthesis.CLASSES),
+            "sources_per_class": sources_per_class,
+            "takes_per_source": takes_per_source,
+            "seed": seed,
+        }
+        self.root = (Path(cache_dir) if cache_dir else paths.cache_dir()) / "synthetic"
+
+    def table(self) -> pd.DataFrame:
+        """One row a clip; writes the sounds first where they are missing."""
+        csv = synthesis.write_dataset(self.root, **self.arguments)  # type: ignore[arg-type]
+        return read_esc_csv(csv, csv.parents[1] / "audio")

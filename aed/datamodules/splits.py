@@ -1,0 +1,130 @@
+"""Who is in train, val and test: pure functions from a clip table to a split of each row."""
+
+import math
+from typing import Literal
+
+import pandas as pd
+
+from aed.errors import AedError
+
+SplitMethod = Literal["folds", "random", "source"]
+
+
+def assign(
+    table: pd.DataFrame,
+    *,
+    method: SplitMethod,
+    test_fold: int | None,
+    val_fold: int | None,
+    test_fraction: float,
+    val_fraction: float,
+    seed: int,
+) -> "pd.Series[str]":
+    """The split (train, val, test, calibration) of each row of ``table``, same index.
+
+    Rows whose ``split`` column is set (sets with a csv of their own) keep it, and no further clips are taken
+    for a split that is given so.
+
+    Args:
+        table: Columns ``category``, ``fold``, ``src_file``, ``split``; missing values where unknown.
+        method: ``folds``: by the data set's published numbers. ``random``: stratified by class, blind to
+            recordings: parts of one recording land on both sides. ``source``: random, but a source recording
+            (``src_file``) is on one side only.
+        test_fold: Fold to test on; ``None`` for no test set.
+        val_fold: Fold that picks the checkpoint; ``None`` trains on all others with a fixed schedule.
+        test_fraction: ``random`` and ``source``: share of the clips to test on.
+        val_fraction: ``random`` and ``source``: share of the clips that pick the checkpoint; may be 0.
+        seed: ``random`` and ``source``.
+
+    Raises:
+        AedError: A column is missing, a fold does not exist, or a class has too few clips or sources.
+    """
+    split = table["split"].copy()
+    free = table[split.isna()]
+    given = set(split.dropna())
+    wanted = {
+        "test": (test_fold, test_fraction),
+        "val": (val_fold, val_fraction),
+    }
+    if method == "folds" and test_fold is not None and test_fold == val_fold:
+        raise AedError(f"data: test_fold and val_fold are both {test_fold}; the checkpoint would see the test")
+    for part, (fold, fraction) in wanted.items():
+        if part in given or (fold is None if method == "folds" else fraction == 0):
+            continue
+        if method == "folds":
+            chosen = _fold(free, part, fold)
+        else:
+            # a share of all clips, also when the test clips are gone already
+            share = fraction * int(table["split"].isna().sum()) / max(1, len(free))
+            chosen = (_random if method == "random" else _by_source)(free, part, share, seed)
+        split.loc[chosen] = part
+        free = free.drop(chosen)
+    return split.fillna("train")
+
+
+def _fold(table: pd.DataFrame, part: str, fold: int | None) -> pd.Index:
+    if table["fold"].isna().any():
+        raise AedError(
+            "data.split=folds: the csv has no fold number for every clip; add a column 'fold', "
+            "or use data.split=source (needs 'src_file') or data.split=random"
+        )
+    chosen = table.index[table["fold"] == fold]
+    if chosen.empty:
+        folds = sorted(int(value) for value in table["fold"].unique())
+        raise AedError(f"data.{part}_fold: the csv has the folds {folds}, got {fold}")
+    return chosen
+
+
+def _random(table: pd.DataFrame, part: str, share: float, seed: int) -> pd.Index:
+    from sklearn.model_selection import train_test_split  # 2.6 s, and only this split needs it
+
+    _check_share(part, share)
+    counts = table["category"].value_counts()
+    if rare := sorted(counts.index[counts < 2]):
+        raise AedError(
+            f"data.split=random: a stratified split needs two clips of each class, {rare} have one; "
+            "add clips or leave these out of data.class_names"
+        )
+    try:
+        _, chosen = train_test_split(
+            table.index.to_numpy(), test_size=share, random_state=seed, stratify=table["category"].to_numpy()
+        )
+    except ValueError as error:
+        raise AedError(f"data.{part}_fraction: {len(table)} clips cannot be split so ({error})") from error
+    return pd.Index(chosen)
+
+
+def _by_source(table: pd.DataFrame, part: str, share: float, seed: int) -> pd.Index:
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    _check_share(part, share)
+    if table["src_file"].isna().any():
+        raise AedError(
+            "data.split=source: the csv has no source recording for every clip; add a column 'src_file', "
+            "or use data.split=folds or data.split=random"
+        )
+    parts = math.ceil(1 / share)
+    sources = table.groupby("category")["src_file"].nunique()
+    if few := sorted(sources.index[sources < 2]):
+        raise AedError(f"data.split=source: {few} come from one recording each; a split needs two per class")
+    if sources.min() < parts:
+        parts = int(sources.min())
+    folds = StratifiedGroupKFold(n_splits=parts, shuffle=True, random_state=seed)
+    _, chosen = next(folds.split(table.index, table["category"], table["src_file"]))
+    return table.index[chosen]
+
+
+def _check_share(part: str, share: float) -> None:
+    if not 0 < share < 1:
+        raise AedError(f"data.{part}_fraction: need a share between 0 and 1 of the clips left, got {share:.3g}")
+
+
+def shared_sources(table: pd.DataFrame) -> list[str]:
+    """Source recordings that stand in more than one of train, val and test, ascending; [] if unknown.
+
+    Args:
+        table: Columns ``src_file`` and ``split``.
+    """
+    known = table[table["src_file"].notna() & table["split"].isin(["train", "val", "test"])]
+    splits = known.groupby("src_file")["split"].nunique()
+    return sorted(str(source) for source in splits.index[splits > 1])

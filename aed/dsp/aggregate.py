@@ -1,0 +1,24 @@
+"""From patches to clips."""
+
+import torch
+from torch import Tensor
+
+
+def clip_posteriors(posteriors: Tensor, clip_index: Tensor, num_clips: int) -> Tensor:
+    """Mean posterior of each clip, ``(num_clips, num_classes)``; NaN where a clip has no patch.
+
+    Args:
+        posteriors: ``(num_patches, num_classes)``.
+        clip_index: ``(num_patches,)`` int64 in [0, num_clips).
+        num_clips: Rows of the result.
+    """
+    # float64 sums: the order of patches, which differs between devices and processes, cannot flip a tie
+    sums = posteriors.new_zeros(num_clips, posteriors.shape[1], dtype=torch.float64)
+    sums.index_add_(0, clip_index, posteriors.double())
+    counts = torch.bincount(clip_index, minlength=num_clips)
+    return (sums / counts[:, None]).to(posteriors.dtype)
+
+
+def decide(posteriors: Tensor) -> Tensor:
+    """Class of each row, ``(rows,)`` int64; ties go to the lowest class index."""
+    return (posteriors == posteriors.amax(dim=1, keepdim=True)).int().argmax(dim=1)

@@ -1,0 +1,279 @@
+"""FrontendConfig: every number that can change a patch, in one frozen place."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self
+
+from aed.errors import AedError
+
+FEATURES_VERSION = 1
+"""Part of every cache key: raise it when code changes a log-mel value without a change of a parameter."""
+
+AMIN_POWER = 1e-10
+"""Smallest power before a dB logarithm (librosa's ``power_to_db``); its root serves magnitudes."""
+
+DB_RANGE = 80.0
+"""dB kept under the clip's maximum when ``db_ref`` is the clip's maximum (librosa's default ``top_db``)."""
+
+TINY = 1.1754944e-38
+"""FLT_MIN, the floor under a logarithm without offset: what a float32 C front end can represent."""
+
+_PATCH_FIELDS = frozenset({"patch_frames", "overlap", "include_last_patch"})
+
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "lengthen": ("before", "after"),
+    "trim": ("aligned", "compatible", "none"),
+    "pad_mode": ("constant", "reflect", "edge"),
+    "mel_scale": ("htk", "slaney"),
+    "norm": ("slaney", None),
+}
+
+_ST_NAMES = {
+    "target_rate": "sample_rate",
+    "min_length": "min_length_s",
+    "max_length": "max_length_s",
+    "top_db": "trim_top_db",
+    "frame_length": "trim_frame_length",
+    "lengthen": "lengthen",
+    "trim_last_second": "trim_last_second",
+    "patch_length": "patch_frames",
+    "n_mels": "n_mels",
+    "overlap": "overlap",
+    "n_fft": "n_fft",
+    "window_length": "win_length",
+    "window": "window",
+    "center": "center",
+    "pad_mode": "pad_mode",
+    "power": "power",
+    "fmin": "f_min",
+    "fmax": "f_max",
+    "norm": "norm",
+    "to_db": "to_db",
+    "include_last_patch": "include_last_patch",
+}
+"""ST model zoo key -> our field, where the value carries over unchanged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontendConfig:
+    """The way from a recording to log-mel patches ``(n_mels, patch_frames)``.
+
+    The defaults are the front end of ST's yamnet_256 backbone, with the silence trimming corrected.
+
+    Args:
+        sample_rate: Rate everything after loading runs at, Hz.
+        min_length_s: Shorter clips are repeated up to this length, s.
+        max_length_s: Only so much of the start of a file is read, s (file time, before resampling).
+        lengthen: Repeat short clips ``before`` or ``after`` silence is removed.
+        trim: Silence removal. ``aligned`` judges each block by its own samples; ``compatible`` is
+            ``librosa.effects.split`` as ST's zoo uses it, whose frames are centred on block starts, so it
+            can cut the start of an event and keep silence; ``none`` keeps everything.
+        trim_top_db: A block is silent when this far under the clip's loudest block, dB; larger keeps more.
+        trim_frame_length: Samples over which loudness is measured.
+        trim_hop_length: Samples between such measurements.
+        trim_last_second: Cut to a whole number of seconds (clips under 1 s stay).
+        n_fft: FFT length, samples.
+        win_length: Analysis window, samples; centred in ``n_fft``.
+        hop_length: Samples between frames.
+        window: Window name as ``scipy.signal.get_window`` knows it (periodic).
+        center: Pad ``n_fft // 2`` on both sides so that frame ``i`` is centred on sample ``i * hop_length``.
+        pad_mode: Padding where ``center`` is set.
+        power: 1 for the magnitude spectrum, 2 for power.
+        n_mels: Mel bands.
+        f_min: Lower edge of the lowest band, Hz.
+        f_max: Upper edge of the highest band, Hz.
+        mel_scale: ``htk`` or ``slaney`` (Auditory Toolbox) formula.
+        norm: ``slaney`` divides each band by its width in Hz.
+        to_db: dB instead of the natural logarithm.
+        log_offset: Natural log only: ``ln(mel + log_offset)``; 1e-4 in ST's zoo, 1e-3 in Google's YAMNet.
+        db_ref: dB only: the value that is 0 dB; ``None`` takes each clip's maximum and keeps 80 dB under it.
+        patch_frames: Frames of a patch.
+        overlap: Share of a patch that the next one on the grid repeats, 0 <= overlap < 1.
+        include_last_patch: One more patch that ends at the clip's end where the grid does not.
+
+    Raises:
+        AedError: A value is outside its range; the message names field, range and value.
+    """
+
+    sample_rate: int = 16000
+    min_length_s: float = 1.0
+    max_length_s: float = 10.0
+    lengthen: Literal["before", "after"] = "after"
+    trim: Literal["aligned", "compatible", "none"] = "aligned"
+    trim_top_db: float = 60.0
+    trim_frame_length: int = 3200
+    trim_hop_length: int = 3200
+    trim_last_second: bool = False
+    n_fft: int = 512
+    win_length: int = 400
+    hop_length: int = 160
+    window: str = "hann"
+    center: bool = False
+    pad_mode: Literal["constant", "reflect", "edge"] = "constant"
+    power: float = 1.0
+    n_mels: int = 64
+    f_min: float = 125.0
+    f_max: float = 7500.0
+    mel_scale: Literal["htk", "slaney"] = "htk"
+    norm: Literal["slaney"] | None = None
+    to_db: bool = False
+    log_offset: float = 1e-4
+    db_ref: float | None = None
+    patch_frames: int = 96
+    overlap: float = 0.25
+    include_last_patch: bool = False
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise AedError(f"frontend.{name}: need one of {allowed}, got {getattr(self, name)!r}")
+        positive = ("sample_rate", "max_length_s", "trim_frame_length", "trim_hop_length", "n_fft")
+        for name in (*positive, "trim_top_db", "win_length", "hop_length", "power", "n_mels", "patch_frames"):
+            self._need(name, getattr(self, name) > 0, "> 0")
+        self._need("min_length_s", 0 <= self.min_length_s, ">= 0")
+        self._need("win_length", self.win_length <= self.n_fft, f"<= n_fft = {self.n_fft}")
+        self._need("overlap", 0 <= self.overlap < 1, "in [0, 1)")
+        self._need("log_offset", self.log_offset >= 0, ">= 0")
+        self._need("db_ref", self.db_ref is None or self.db_ref > 0, "> 0 or null")
+        if self.trim == "aligned":
+            self._need("trim_hop_length", self.trim_hop_length <= self.trim_frame_length, "<= trim_frame_length")
+        nyquist = self.sample_rate / 2
+        if not 0 <= self.f_min < self.f_max <= nyquist:
+            raise AedError(
+                f"frontend: need 0 <= f_min < f_max <= {nyquist} Hz (half of sample_rate), "
+                f"got f_min {self.f_min}, f_max {self.f_max}"
+            )
+        if self.to_db and self.power not in (1.0, 2.0):
+            raise AedError(f"frontend.power: to_db=true needs 1 (magnitude) or 2 (power), got {self.power}")
+        if self.max_length_s < self.min_length_s:
+            raise AedError(
+                f"frontend.max_length_s: need >= min_length_s = {self.min_length_s}, got {self.max_length_s}"
+            )
+        frames = self.num_frames(round(self.min_length_s * self.sample_rate))
+        if self.lengthen == "after" and frames < self.patch_frames:
+            raise AedError(
+                f"frontend.min_length_s: a clip of {self.min_length_s} s has {frames} frames, a patch needs "
+                f"{self.patch_frames}; use at least {self.min_clip_samples / self.sample_rate:.4g} s"
+            )
+
+    def _need(self, name: str, ok: bool, what: str) -> None:
+        if not ok:
+            raise AedError(f"frontend.{name}: need {what}, got {getattr(self, name)!r}")
+
+    @property
+    def patch_hop(self) -> int:
+        """Frames between the starts of neighbouring patches on the grid."""
+        return self.patch_frames - math.floor(self.patch_frames * self.overlap)
+
+    @property
+    def patch_samples(self) -> int:
+        """Samples a device needs for one patch: ``(patch_frames - 1) * hop_length + n_fft``."""
+        return (self.patch_frames - 1) * self.hop_length + self.n_fft
+
+    @property
+    def min_clip_samples(self) -> int:
+        """Samples of the shortest clip that still holds one patch."""
+        return (self.patch_frames - 1) * self.hop_length + (0 if self.center else self.n_fft)
+
+    def num_frames(self, num_samples: int) -> int:
+        """Frames of a clip of ``num_samples`` samples."""
+        if self.center:
+            return 1 + num_samples // self.hop_length
+        return 1 + (num_samples - self.n_fft) // self.hop_length if num_samples >= self.n_fft else 0
+
+    @property
+    def not_streamable(self) -> tuple[str, ...]:
+        """Reasons why a device that sees one patch at a time cannot compute these features; () if it can."""
+        reasons = []
+        if self.center:
+            reasons.append("center=true pads a clip's ends, which a stream does not have")
+        if self.to_db and self.db_ref is None:
+            reasons.append("db_ref=null takes each clip's maximum as 0 dB, which a stream does not know")
+        if not self.to_db and self.log_offset == 0:
+            reasons.append("log_offset=0 leaves the logarithm of silence without a floor")
+        return tuple(reasons)
+
+    @property
+    def streamable(self) -> bool:
+        """Whether a patch depends on its own ``patch_samples`` samples alone."""
+        return not self.not_streamable
+
+    @property
+    def silence(self) -> float:
+        """Feature value of digital silence: the least value a patch can hold."""
+        if not self.to_db:
+            return math.log(max(self.log_offset, TINY))
+        return -DB_RANGE if self.db_ref is None else 10 * math.log10(AMIN_POWER) - self._db(self.db_ref)
+
+    def gain_term(self, gain: float) -> float:
+        """What a gain on the waveform adds to a feature: dB, or ``power * ln(gain)``."""
+        return 20 * math.log10(gain) if self.to_db else self.power * math.log(gain)
+
+    def _db(self, value: float) -> float:
+        return 20 / self.power * math.log10(value)
+
+    @property
+    def feature_key(self) -> str:
+        """SHA-256 of everything that decides a clip's log-mel; patches are windows over it and do not count."""
+        facts = {name: value for name, value in asdict(self).items() if name not in _PATCH_FIELDS}
+        text = json.dumps({"version": FEATURES_VERSION, **facts}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The front end written by ``dataclasses.asdict``, e.g. in a checkpoint.
+
+        Raises:
+            AedError: A key is unknown.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise AedError(f"front end: unknown {unknown}; this version knows {sorted(known)}")
+        return cls(**values)
+
+    @classmethod
+    def from_st(cls, preprocessing: Mapping[str, Any], feature_extraction: Mapping[str, Any]) -> Self:
+        """The front end of two sections of an ST model zoo YAML, with that zoo's exact behaviour.
+
+        Args:
+            preprocessing: Its section of that name; ``lengthen``, ignored there, is taken at its word.
+            feature_extraction: Its section of that name; the text ``None`` counts as null.
+
+        Raises:
+            AedError: A key is unknown.
+        """
+        values: dict[str, Any] = {"trim": "compatible", "log_offset": 1e-4}
+        for section in (preprocessing, feature_extraction):
+            for key, given in section.items():
+                value = None if given == "None" else given
+                if key == "hop_length":
+                    values["trim_hop_length" if section is preprocessing else "hop_length"] = value
+                elif key == "htk":
+                    values["mel_scale"] = "htk" if value else "slaney"
+                elif key in _ST_NAMES:
+                    values[_ST_NAMES[key]] = value
+                else:
+                    raise AedError(f"front end: unknown key {key!r}; known are {sorted(_ST_NAMES)}")
+        return cls(**values)
+
+
+PRESETS: dict[str, FrontendConfig] = {
+    "yamnet_64x96": FrontendConfig(),
+    "miniresnet_64x50": FrontendConfig(
+        min_length_s=2.0,
+        n_fft=1024,
+        win_length=1024,
+        hop_length=320,
+        center=True,
+        power=2.0,
+        f_min=20.0,
+        mel_scale="slaney",
+        norm="slaney",
+        to_db=True,
+        patch_frames=50,
+    ),
+}
+"""The front ends that published backbones were trained with (ST model zoo), silence trimming corrected."""

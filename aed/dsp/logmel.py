@@ -1,0 +1,64 @@
+"""Log-mel features: torchaudio's spectrogram, the mel table, a logarithm."""
+
+import torch
+from torch import Tensor, nn
+
+from aed.dsp._torchaudio import transforms
+from aed.dsp.frontend import AMIN_POWER, DB_RANGE, TINY, FrontendConfig
+from aed.dsp.tables import mel_table, window_table
+
+_PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}
+
+
+def compress(mel: Tensor, config: FrontendConfig) -> Tensor:
+    """The logarithm of mel values, same shape: natural with offset, or dB.
+
+    Args:
+        mel: ``(..., n_mels, n_frames)``, magnitudes or powers, >= 0; the leading axes are clips.
+        config: ``to_db``, ``log_offset``, ``db_ref`` and ``power`` are read.
+    """
+    if not config.to_db:
+        return torch.log(mel + config.log_offset if config.log_offset else mel.clamp(min=TINY))
+    factor, amin = 20 / config.power, AMIN_POWER ** (config.power / 2)
+    level = factor * mel.clamp(min=amin).log10()
+    if config.db_ref is not None:
+        return level - factor * torch.log10(torch.tensor(config.db_ref))
+    level = level - level.amax(dim=(-2, -1), keepdim=True)
+    return level.clamp(min=-DB_RANGE)
+
+
+class LogMel(nn.Module):
+    """Log-mel features of waveforms, computed in float64.
+
+    In float32 the FFT's own rounding, about 1e-7 of the loudest bin, shows in the quiet bands of a tonal clip:
+    7e-3 in log units on a rooster, against 2e-4 so (ESC-10, offset 1e-4).
+
+    Args:
+        config: The front end.
+    """
+
+    mel: Tensor
+
+    def __init__(self, config: FrontendConfig) -> None:
+        super().__init__()
+        self.config = config
+        window = torch.from_numpy(window_table(config.window, config.win_length)).double()
+        self.spectrogram = transforms.Spectrogram(
+            n_fft=config.n_fft,
+            win_length=config.win_length,
+            hop_length=config.hop_length,
+            window_fn=lambda _: window,
+            power=None,
+            center=config.center,
+            pad_mode=_PAD_MODES[config.pad_mode],
+        )
+        self.register_buffer("mel", torch.from_numpy(mel_table(config)).double(), persistent=False)
+
+    @torch.no_grad()
+    def forward(self, wave: Tensor) -> Tensor:
+        """Log-mel ``(..., n_mels, n_frames)`` float32 of ``wave`` ``(..., T)`` float32 in [-1, 1]."""
+        spectrum = self.spectrogram(wave.double())
+        # |X|^2 from its parts: a third of the time of torch's complex abs, which guards against overflow
+        power = torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
+        magnitude = power if self.config.power == 2 else power.pow(self.config.power / 2)
+        return compress(self.mel @ magnitude, self.config).float()

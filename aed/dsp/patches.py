@@ -1,0 +1,44 @@
+"""Patches: windows over a clip's log-mel."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from aed.dsp.frontend import FrontendConfig
+
+
+class PatchBatch(NamedTuple):
+    """What a DataModule yields.
+
+    Args:
+        patches: ``(B, 1, n_mels, patch_frames)`` float32.
+        target: ``(B,)`` int64 class index.
+        clip: ``(B,)`` int64 clip index within the split.
+        index: ``(B,)`` int64 position on the split's patch grid; -1 for a random window.
+    """
+
+    patches: Tensor
+    target: Tensor
+    clip: Tensor
+    index: Tensor
+
+
+def grid_starts(n_frames: int, config: FrontendConfig) -> npt.NDArray[np.int64]:
+    """First frames of a clip's patches on the fixed grid, ``(num_patches,)`` int64, ascending.
+
+    Empty when the clip is shorter than a patch. ``include_last_patch`` adds the patch that ends at the clip's
+    end only where the grid has not put one there.
+    """
+    last = n_frames - config.patch_frames
+    starts = np.arange(0, last + 1, config.patch_hop)
+    if config.include_last_patch and len(starts) and starts[-1] != last:
+        starts = np.append(starts, last)
+    return starts
+
+
+def cut(logmel: npt.NDArray[np.float32], starts: npt.NDArray[np.int64], patch_frames: int) -> npt.NDArray[np.float32]:
+    """Patches ``(len(starts), n_mels, patch_frames)`` of one clip's ``logmel`` ``(n_mels, n_frames)``."""
+    windows = np.lib.stride_tricks.sliding_window_view(logmel, patch_frames, axis=1)
+    return np.ascontiguousarray(windows[:, starts].transpose(1, 0, 2))

@@ -1,0 +1,197 @@
+"""Waveforms: reading a file, resampling, silence, length."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile as sf
+import soxr
+
+from aed.dsp.frontend import FrontendConfig
+from aed.errors import AedError
+
+Wave = npt.NDArray[np.float32]
+
+
+class AudioError(AedError):
+    """One file that cannot be used; the message names it and the reason."""
+
+
+def read_audio(path: Path, max_length_s: float) -> tuple[Wave, int]:
+    """The start of a recording as mono ``(T,)`` float32 in [-1, 1], and its rate in Hz.
+
+    Channels are averaged; integer formats are scaled by their full range (8 bit too).
+
+    Args:
+        path: wav, flac, ogg (Vorbis, Opus) or mp3.
+        max_length_s: Seconds read from the start.
+
+    Raises:
+        AudioError: The file is missing, empty, no audio, truncated or holds NaN or infinite samples.
+    """
+    if not path.is_file():
+        raise AudioError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise AudioError(f"{path}: the file is empty")
+    try:
+        with sf.SoundFile(path) as file:
+            rate, promised = file.samplerate, file.frames
+            wanted = min(promised, int(max_length_s * rate))
+            samples = file.read(wanted, dtype="float32", always_2d=True)
+    except (sf.LibsndfileError, RuntimeError, TypeError) as error:
+        # soundfile raises TypeError for headerless formats such as .raw, which cannot be read without facts
+        raise AudioError(f"{path}: not readable as wav, flac, ogg or mp3 ({error})") from error
+    if len(samples) < wanted or _is_cut_off(path):
+        raise AudioError(f"{path}: the file is truncated after {len(samples) / rate:.2f} s; copy it anew")
+    if len(samples) == 0:
+        raise AudioError(f"{path}: the file holds no samples")
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{path}: the file holds NaN or infinite samples")
+    return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1), rate
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Whether a wav or ogg file ends before its own structure says it does (libsndfile reads on silently)."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:4] == b"OggS":
+            file.seek(max(0, size - 65536 - 282))  # an ogg page holds at most 65,307 bytes
+            tail = file.read()
+            page = tail.rfind(b"OggS")
+            return page < 0 or _ogg_page_is_open(tail[page:])
+        if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+            return _wav_data_is_short(path, size)
+    return False
+
+
+def _ogg_page_is_open(page: bytes) -> bool:
+    """Whether the last Ogg page lacks the end-of-stream flag or bytes its segment table promises (RFC 3533)."""
+    if len(page) < 27 or len(page) < 27 + page[26]:
+        return True
+    segments = page[26]
+    return not page[5] & 0x04 or len(page) < 27 + segments + sum(page[27 : 27 + segments])
+
+
+def _wav_data_is_short(path: Path, size: int) -> bool:
+    """Whether the ``data`` chunk of a RIFF file promises more bytes than the file has."""
+    with path.open("rb") as file:
+        position = 12
+        while position + 8 <= size:
+            file.seek(position)
+            header = file.read(8)
+            length = int.from_bytes(header[4:], "little")
+            if header[:4] == b"data":
+                # writers that stream leave 0 or 0xFFFFFFFF (or near it) and mean "to the end"
+                return 0 < length < 0x7FFFF000 and position + 8 + length > size
+            position += 8 + length + length % 2
+    return False
+
+
+def resample(wave: Wave, rate: int, target_rate: int) -> Wave:
+    """``wave`` ``(T,)`` at another rate in Hz, by soxr in HQ quality (librosa's ``soxr_hq``)."""
+    if rate == target_rate:
+        return wave
+    # librosa's length: ceil, with zeros or a cut where soxr's differs by a sample
+    length = int(np.ceil(len(wave) * target_rate / rate))
+    resampled = soxr.resample(wave, rate, target_rate, quality="HQ")[:length]
+    return np.pad(resampled, (0, length - len(resampled))).astype(np.float32, copy=False)
+
+
+def repeat_to(wave: Wave, num_samples: int) -> Wave:
+    """``wave`` ``(T,)``, repeated and cut to ``num_samples`` where it is shorter."""
+    if len(wave) >= num_samples:
+        return wave
+    return np.tile(wave, num_samples // len(wave) + 1)[:num_samples]
+
+
+def _is_loud(power: npt.NDArray[np.float64], top_db: float) -> npt.NDArray[np.bool_]:
+    """Which frames lie less than ``top_db`` under the loudest; ``power`` is the mean square of each."""
+    level_db = 10 * np.log10(np.maximum(power, 1e-10))
+    return level_db - level_db.max() > -top_db
+
+
+def _prefix_energy(wave: Wave) -> npt.NDArray[np.float64]:
+    """Energy of the first n samples for n = 0..T, ``(T + 1,)`` float64."""
+    return np.concatenate([[0.0], np.cumsum(wave.astype(np.float64) ** 2)])
+
+
+def trim_compatible(wave: Wave, config: FrontendConfig) -> Wave:
+    """``wave`` without its silent blocks, as ``librosa.effects.split`` finds them.
+
+    Frame k is centred on sample ``k * hop``, yet decides over the block that begins there: with
+    frame = hop, as in ST's zoo, an event in the half frame before a centre is cut and silence after it is kept.
+    """
+    hop, frame = config.trim_hop_length, config.trim_frame_length
+    energy = _prefix_energy(wave)
+    start = np.arange(1 + len(wave) // hop) * hop - frame // 2
+    stop = np.clip(start + frame, 0, len(wave))
+    power = (energy[stop] - energy[np.clip(start, 0, len(wave))]) / frame
+    loud = np.repeat(_is_loud(power, config.trim_top_db), hop)[: len(wave)]
+    # past the last frame's block nothing is kept, as in librosa
+    return wave[np.pad(loud, (0, len(wave) - len(loud)))]
+
+
+def trim_aligned(wave: Wave, config: FrontendConfig) -> Wave:
+    """``wave`` without its silent blocks: a sample stays when a loud frame covers it.
+
+    Frame k measures exactly the samples ``[k * hop, k * hop + frame)`` it decides over, so no sample of a
+    frame as loud as ``trim_top_db`` allows is ever cut.
+    """
+    hop, frame = config.trim_hop_length, config.trim_frame_length
+    energy = _prefix_energy(wave)
+    start = np.arange(0, len(wave), hop)
+    stop = np.minimum(start + frame, len(wave))
+    loud = _is_loud((energy[stop] - energy[start]) / (stop - start), config.trim_top_db)
+    change = np.zeros(len(wave) + 1, dtype=np.int64)
+    np.add.at(change, start[loud], 1)
+    np.add.at(change, stop[loud], -1)
+    return wave[np.cumsum(change[:-1]) > 0]
+
+
+_TRIM = {"aligned": trim_aligned, "compatible": trim_compatible, "none": lambda wave, _: wave}
+
+
+def process(wave: Wave, rate: int, config: FrontendConfig) -> Wave:
+    """The clip ``(T,)`` float32 at ``config.sample_rate`` that features are computed from.
+
+    Resample, (repeat), remove silence, cut to whole seconds, (repeat): ST's order.
+
+    Args:
+        wave: ``(T,)`` float32, T > 0.
+        rate: Hz.
+        config: The front end.
+
+    Raises:
+        AudioError: Compatible trimming removed everything: the only event lies in the last half frame.
+    """
+    min_samples = round(config.min_length_s * config.sample_rate)
+    wave = resample(wave, rate, config.sample_rate)
+    if config.lengthen == "before":
+        wave = repeat_to(wave, min_samples)
+    wave = _TRIM[config.trim](wave, config)
+    if config.trim_last_second and len(wave) >= config.sample_rate:
+        wave = wave[: len(wave) // config.sample_rate * config.sample_rate]
+    if len(wave) == 0:
+        raise AudioError("nothing is left after compatible silence trimming; use trim=aligned")
+    if config.lengthen == "after":
+        wave = repeat_to(wave, min_samples)
+    return wave
+
+
+def load_clip(path: Path, config: FrontendConfig) -> Wave:
+    """The clip ``(T,)`` float32 of a file, at least one patch long.
+
+    Raises:
+        AudioError: As :func:`read_audio`, or what is left is shorter than a patch.
+    """
+    try:
+        wave = process(*read_audio(path, config.max_length_s), config)
+    except AudioError as error:
+        raise error if str(path) in str(error) else AudioError(f"{path}: {error}") from error
+    if len(wave) < config.min_clip_samples:
+        raise AudioError(
+            f"{path}: {len(wave) / config.sample_rate:.2f} s are left after trimming, a patch needs "
+            f"{config.min_clip_samples / config.sample_rate:.2f} s; use lengthen=after"
+        )
+    return wave

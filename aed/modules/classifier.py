@@ -1,0 +1,287 @@
+"""ClipClassifier: trains a net on patches, judges it by clips."""
+
+import importlib
+import inspect
+from dataclasses import asdict
+from typing import Any, Literal
+
+import lightning.pytorch as L
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torchmetrics.classification import MulticlassAccuracy
+
+from aed.dsp.frontend import FrontendConfig
+from aed.dsp.patches import PatchBatch
+from aed.errors import AedError
+from aed.modules.augment import AugmentConfig, PatchAugment
+from aed.scores import PatchPosteriors, Scores, score
+
+CHECKPOINT_VERSION = 1
+"""Of what :meth:`ClipClassifier.on_save_checkpoint` adds under the key ``aed``."""
+
+BANK_BYTES = 256 * 2**20
+"""Most memory the embeddings of a frozen backbone may take; over it they are computed anew each epoch."""
+
+
+def net_arguments(net: nn.Module) -> dict[str, Any]:
+    """The constructor arguments of ``net``, read from its attributes of the same names.
+
+    Raises:
+        AedError: The net does not keep one of them.
+    """
+    names = list(inspect.signature(type(net)).parameters)
+    if missing := [name for name in names if not hasattr(net, name)]:
+        raise AedError(
+            f"{type(net).__name__}: keep the constructor arguments {missing} as attributes of these names; "
+            "checkpoints rebuild the net from them"
+        )
+    return {name: getattr(net, name) for name in names}
+
+
+class ClipClassifier(L.LightningModule):
+    """A net that names clips: patches in, the mean posterior of a clip's patches out.
+
+    With ``pretrained`` and without ``fine_tune`` the backbone is frozen, its BatchNorm in inference mode. Each
+    patch's embedding is then computed once and kept, unless augmentation or random offsets change patches.
+
+    Args:
+        net: ``forward(patches) -> logits``; see :mod:`aed.modules.nets`.
+        frontend: What the patches are.
+        optimizer: Makes the optimizer of the trainable parameters.
+        scheduler: Makes the learning-rate schedule; null: constant.
+        scheduler_interval: Whether the schedule counts epochs or steps.
+        monitor: Metric that ``ReduceLROnPlateau`` watches.
+        augment: What training does to patches.
+        pretrained: Start from the net's published weights.
+        fine_tune: Train the pretrained backbone too.
+        label_smoothing: Share of the target spread over all classes.
+        seed: Of dropout and augmentation; each epoch starts from (seed, epoch), so a resumed run repeats it.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        frontend: FrontendConfig,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        scheduler: LRSchedulerCallable | None = None,
+        scheduler_interval: Literal["epoch", "step"] = "epoch",
+        monitor: str = "val/loss",
+        augment: AugmentConfig = AugmentConfig(),  # noqa: B008 - frozen
+        pretrained: bool = False,
+        fine_tune: bool = False,
+        label_smoothing: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if scheduler_interval not in ("epoch", "step"):
+            raise AedError(f"model.scheduler_interval: need epoch or step, got {scheduler_interval!r}")
+        if not 0 <= label_smoothing < 1:
+            raise AedError(f"model.label_smoothing: need [0, 1), got {label_smoothing}")
+        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.frontend, self.optimizer, self.scheduler = frontend, optimizer, scheduler
+        self.scheduler_interval, self.monitor = scheduler_interval, monitor
+        self.augment = PatchAugment(augment, frontend)
+        self.label_smoothing, self.seed = label_smoothing, seed
+        self.weights: dict[str, str] | None = self._load_pretrained() if pretrained else None
+        self.frozen = pretrained and not fine_tune
+        if self.frozen:
+            self._part("backbone").requires_grad_(False)
+        self.class_names: tuple[str, ...] = ()
+        self.data_facts: dict[str, Any] = {}
+        self.scores: dict[str, Scores] = {}
+        self._bank: Tensor | None = None
+        self._val_bank: dict[int, Tensor] = {}
+
+    def _load_pretrained(self) -> dict[str, str]:
+        if not hasattr(self.net, "load_pretrained"):
+            raise AedError(f"model.pretrained: {type(self.net).__name__} has no published weights; use false")
+        return asdict(self.net.load_pretrained())
+
+    def _part(self, name: str) -> nn.Module:
+        part = getattr(self.net, name, None)
+        if not isinstance(part, nn.Module):
+            raise AedError(f"model.fine_tune=false: {type(self.net).__name__} has no {name} to tell apart")
+        return part
+
+    def setup(self, stage: str) -> None:
+        """Takes class names from the DataModule and checks that the net fits them and the patches."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.class_names, self.data_facts = tuple(data.class_names), data.facts()
+        if data.frontend != self.frontend:
+            raise AedError("model.frontend and data.frontend differ; both are ${frontend} in the shipped configs")
+        self._check_net()
+        self.train_acc = MulticlassAccuracy(len(self.class_names), average="micro")
+        self.collected = nn.ModuleDict({split: PatchPosteriors() for split in ("val", "test")})
+
+    def _check_net(self) -> None:
+        shape = (1, 1, self.frontend.n_mels, self.frontend.patch_frames)
+        try:
+            with torch.no_grad():
+                logits = self.eval()(torch.zeros(shape, device=self.device))
+        except RuntimeError as error:
+            raise AedError(f"{type(self.net).__name__} does not take patches of shape {shape}: {error}") from error
+        self.train()  # Lightning leaves modes as it finds them, and switches for evaluation itself
+        if logits.shape != (1, len(self.class_names)):
+            raise AedError(
+                f"{type(self.net).__name__} gives logits of shape {tuple(logits.shape)} for one patch; "
+                f"{len(self.class_names)} classes need (1, {len(self.class_names)})"
+            )
+
+    def train(self, mode: bool = True) -> "ClipClassifier":
+        """Training mode, but a frozen backbone stays in inference mode."""
+        super().train(mode)
+        if self.frozen:
+            self._part("backbone").eval()
+        return self
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Logits ``(B, num_classes)`` of patches ``(B, 1, n_mels, patch_frames)``."""
+        logits: Tensor = self.net(patches)
+        return logits
+
+    def on_train_epoch_start(self) -> None:
+        """Makes the epoch's randomness a function of (seed, epoch, process) alone."""
+        torch.manual_seed((self.seed * 100_003 + self.current_epoch) * 1_009 + self.global_rank)
+
+    def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
+        """Cross entropy of a batch."""
+        logits = self._train_logits(batch)
+        loss = F.cross_entropy(logits, batch.target, label_smoothing=self.label_smoothing)
+        self.train_acc(logits, batch.target)
+        self._log("train", loss, len(batch.target))
+        self.log("train/patch_acc", self.train_acc, on_step=False, on_epoch=True)
+        return loss
+
+    def _train_logits(self, batch: PatchBatch) -> Tensor:
+        if not self.frozen or self.augment.config.active or int(batch.index[0]) < 0:
+            return self(self.augment(batch.patches))
+        if self._bank is None:
+            self._bank = self._embed(self.trainer.train_dataloader.dataset)  # type: ignore[union-attr]
+        if not len(self._bank):
+            return self(batch.patches)
+        logits: Tensor = self._part("head")(self._bank[batch.index])
+        return logits
+
+    @torch.no_grad()
+    def _embed(self, dataset: Any) -> Tensor:
+        """Embeddings ``(num_patches, E)`` of the whole grid, in its order; empty if they would take too much."""
+        backbone, step = self._part("backbone"), 64
+        parts: list[Tensor] = []
+        for first in range(0, len(dataset), step):
+            patches = dataset.__getitems__(range(first, min(first + step, len(dataset)))).patches
+            parts.append(backbone(patches.to(self.device)).flatten(1))
+            if parts[0][0].nbytes * len(dataset) > BANK_BYTES:
+                return torch.empty(0)
+        return torch.cat(parts)
+
+    def validation_step(self, batch: PatchBatch, batch_idx: int) -> None:
+        """Scores a batch."""
+        self._score("val", self._val_logits(batch, batch_idx), batch)
+
+    def _val_logits(self, batch: PatchBatch, batch_idx: int) -> Tensor:
+        if not self.frozen or self.trainer.state.fn != "fit":
+            return self(batch.patches)
+        if batch_idx not in self._val_bank:  # batches come in the same order each epoch
+            self._val_bank[batch_idx] = self._part("backbone")(batch.patches)
+        logits: Tensor = self._part("head")(self._val_bank[batch_idx])
+        return logits
+
+    def test_step(self, batch: PatchBatch, batch_idx: int) -> None:
+        """Scores a batch."""
+        self._score("test", self(batch.patches), batch)
+
+    def _score(self, split: str, logits: Tensor, batch: PatchBatch) -> None:
+        self._log(split, F.cross_entropy(logits, batch.target), len(batch.target))
+        self.collected[split].update(logits.softmax(dim=1), batch.target, batch.clip)
+
+    def _log(self, split: str, loss: Tensor, size: int) -> None:
+        self.log(f"{split}/loss", loss, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs ``val/patch_acc`` and ``val/clip_acc``."""
+        self._finish("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Logs ``test/patch_acc`` and ``test/clip_acc``."""
+        self._finish("test")
+
+    def _finish(self, split: str) -> None:
+        collected: PatchPosteriors = self.collected[split]  # type: ignore[assignment]
+        self.scores[split] = score(*collected.compute(), self.class_names)
+        collected.reset()
+        for level in ("patch_acc", "clip_acc"):
+            self.log(f"{split}/{level}", self.scores[split].metrics[level], prog_bar=split == "val")
+
+    def on_fit_end(self) -> None:
+        """Frees the embeddings."""
+        self._bank, self._val_bank = None, {}
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimizer of the trainable parameters, with its schedule."""
+        optimizer = self.optimizer([p for p in self.parameters() if p.requires_grad])
+        if self.scheduler is None:
+            return optimizer
+        scheduler: Any = self.scheduler(optimizer)
+        config = {"scheduler": scheduler, "interval": self.scheduler_interval}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            config["monitor"] = self.monitor
+        return {"optimizer": optimizer, "lr_scheduler": config}  # type: ignore[return-value]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds, as plain types, all that is needed to use the model without its configuration."""
+        checkpoint["aed"] = {
+            "version": CHECKPOINT_VERSION,
+            "net": {"class": _qualified_name(type(self.net)), "arguments": net_arguments(self.net)},
+            "frontend": asdict(self.frontend),
+            "class_names": list(self.class_names),
+            "weights": self.weights,
+            "data": self.data_facts,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses a checkpoint of another front end, net or class list.
+
+        Raises:
+            AedError: What differs.
+        """
+        facts = checkpoint.get("aed")
+        if facts is None:
+            raise AedError("the checkpoint was not written by this project: it has no entry 'aed'")
+        if facts["version"] > CHECKPOINT_VERSION:
+            raise AedError(
+                f"the checkpoint has version {facts['version']}, this program reads {CHECKPOINT_VERSION}; update it"
+            )
+        mine: dict[str, Any] = {}
+        self.on_save_checkpoint(mine)
+        for part in ("net", "frontend", "class_names"):
+            if facts[part] != mine["aed"][part]:
+                raise AedError(
+                    f"the checkpoint's {part} differs: it has {facts[part]}, this run {mine['aed'][part]}; "
+                    "resume with the configuration it was trained with"
+                )
+
+
+def _qualified_name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def build_net(facts: dict[str, Any]) -> nn.Module:
+    """The net a checkpoint describes, without its weights; ``facts`` is ``checkpoint['aed']['net']``.
+
+    Raises:
+        AedError: Its class is not to be imported.
+    """
+    module, _, name = facts["class"].rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise AedError(f"the checkpoint's net {facts['class']} cannot be imported: {error}") from error
+    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+        raise AedError(f"the checkpoint's net {facts['class']} is no nn.Module; do not trust this file")
+    net: nn.Module = cls(**facts["arguments"])
+    return net
+

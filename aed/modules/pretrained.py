@@ -1,0 +1,67 @@
+"""Published backbone weights: where they are, that they are the right ones, their arrays."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from aed import paths
+from aed.download import fetch
+from aed.errors import AedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A published file of weights.
+
+    Args:
+        file: Its name.
+        sha256: Its digest, hex.
+        url: Its official address.
+        licence: SPDX name.
+        source: Who trained it on what.
+    """
+
+    file: str
+    sha256: str
+    url: str
+    licence: str
+    source: str
+
+    def fetch(self) -> Path:
+        """The file in ``$AED_PRETRAINED_DIR``, downloaded there if missing, its digest checked.
+
+        Raises:
+            AedError: It can neither be found nor downloaded, or is not the published file.
+        """
+        path = paths.pretrained_dir() / self.file
+        advice = (
+            f"Put {self.file} into {path.parent.absolute()} (or set AED_PRETRAINED_DIR), or train from scratch "
+            "with model.pretrained=false; experiment=demo needs no file at all"
+        )
+        return fetch(self.url, path, digest=f"sha256:{self.sha256}", advice=advice)
+
+
+def read_keras_h5(path: Path) -> dict[str, npt.NDArray[np.float32]]:
+    """All weight arrays of a Keras ``.h5`` model, named by their path under ``model_weights``.
+
+    The name of the group that holds a layer (``model_2`` or the layer's own) is dropped:
+    ``layer1/conv/kernel:0``, ``layer1/conv/bn/beta:0``.
+
+    Raises:
+        AedError: The file is no Keras weights file.
+    """
+    arrays: dict[str, npt.NDArray[np.float32]] = {}
+
+    def collect(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            arrays[name.split("/", 1)[1]] = np.asarray(item[()], dtype=np.float32)
+
+    try:
+        with h5py.File(path, "r") as file:
+            file["model_weights"].visititems(collect)
+    except (OSError, KeyError, ValueError) as error:
+        raise AedError(f"{path}: not a Keras .h5 file with model_weights ({error})") from error
+    return arrays

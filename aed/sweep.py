@@ -1,0 +1,80 @@
+"""A multirun's summary: mean and deviation of every test metric over its jobs."""
+
+import json
+import logging
+import statistics
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from aed import report
+
+log = logging.getLogger(__name__)
+
+
+def collect(folder: Path) -> list[tuple[str, list[str], dict[str, float]]]:
+    """Name, overrides and metrics of each finished job in a multirun's folder, in job order."""
+    jobs = []
+    for path in folder.glob("*/metrics.json"):
+        overrides = path.parent / ".hydra" / "overrides.yaml"
+        chosen = [str(item) for item in OmegaConf.load(overrides)] if overrides.is_file() else []
+        jobs.append((path.parent.name, chosen, json.loads(path.read_text())))
+    return sorted(jobs, key=lambda job: (len(job[0]), job[0]))
+
+
+def summarise(folder: Path) -> dict[str, dict[str, Any]]:
+    """Writes ``summary.json`` and ``summary.csv`` and returns the former: metric -> mean, sd, values.
+
+    Metrics of classes or folds that not every job has are summarised over the jobs that have them. The deviation
+    is the sample's (n - 1); 0 for one job.
+    """
+    jobs = collect(folder)
+    keys = sorted({key for _, _, metrics in jobs for key in metrics})
+    summary: dict[str, dict[str, Any]] = {}
+    for key in keys:
+        values = [metrics[key] for _, _, metrics in jobs if key in metrics]
+        deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+        summary[key] = {"mean": statistics.fmean(values), "sd": deviation, "values": values}
+    report.write_json(folder / "summary.json", summary)
+    rows = [[name, " ".join(chosen), *(metrics.get(key, "") for key in keys)] for name, chosen, metrics in jobs]
+    report.write_rows(folder / "summary.csv", ["job", "overrides", *keys], rows)
+    return summary
+
+
+def show(folder: Path, summary: dict[str, dict[str, Any]]) -> None:
+    """Prints each job's headline accuracies, then mean and deviation of every test metric."""
+    jobs = Table(title=f"{folder}: jobs, %")
+    for column in ("job", "overrides", "patch_acc", "clip_acc"):
+        jobs.add_column(column)
+    for name, chosen, metrics in collect(folder):
+        cells = (f"{100 * metrics[key]:.2f}" if key in metrics else "-" for key in ("test/patch_acc", "test/clip_acc"))
+        jobs.add_row(name, " ".join(chosen), *cells)
+    table = Table(title="over jobs")
+    for column in ("metric", "mean", "sd", "jobs"):
+        table.add_column(column, justify="left" if column == "metric" else "right")
+    for key, entry in summary.items():
+        if key.startswith("test"):
+            scale = 1 if key.endswith("loss") else 100
+            table.add_row(
+                key, f"{scale * entry['mean']:.2f}", f"{scale * entry['sd']:.2f}", str(len(entry["values"]))
+            )
+    Console().print(jobs, table)
+
+
+class Summary(Callback):
+    """Hydra callback: keeps the summary up to date after each job and prints it at the end."""
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """Rewrites the summary, so that a sweep that stops early leaves one too."""
+        if config.hydra.mode is not None and config.hydra.mode.name == "MULTIRUN":
+            summarise(Path(config.hydra.sweep.dir))
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Writes and prints the final summary."""
+        folder = Path(config.hydra.sweep.dir)
+        show(folder, summarise(folder))
