@@ -6,7 +6,9 @@ mistyped key fails with its full name. hydra-zen's ``builds`` does the same, but
 unchecked ``Any``.
 """
 
+import copy
 import dataclasses
+import functools
 import inspect
 import sys
 import types
@@ -74,7 +76,7 @@ def schema(target: Callable[..., Any], *, partial: bool = False, skip: tuple[str
             fields.append((name, kind, default))
         elif isinstance(default, (list, tuple, dict)):
             plain = list(default) if isinstance(default, tuple) else default
-            fields.append((name, Any, dataclasses.field(default_factory=lambda plain=plain: plain)))
+            fields.append((name, Any, dataclasses.field(default_factory=functools.partial(copy.copy, plain))))
         else:
             fields.append((name, Any, MISSING))  # an object: composed in YAML
     return dataclasses.make_dataclass(target.__name__, fields)
@@ -98,9 +100,7 @@ def register() -> None:
     for name, preset in PRESETS.items():
         store.store(group="frontend", name=name, node=_preset(preset))
     for target in _public(torch.optim, torch.optim.Optimizer):
-        store.store(
-            group="model/optimizer", name=target.__name__, node=schema(target, partial=True, skip=("params",))
-        )
+        store.store(group="model/optimizer", name=target.__name__, node=schema(target, partial=True, skip=("params",)))
     for module in (torch.optim.lr_scheduler, schedules):
         for target in _public(module, torch.optim.lr_scheduler.LRScheduler):
             node = schema(target, partial=True, skip=("optimizer", "last_epoch"))

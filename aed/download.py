@@ -73,14 +73,10 @@ def fetch(url: str, path: Path, *, digest: str | None, advice: str, timeout_s: f
     """
     expected = None if digest is None else digest.lower()
     if expected is not None and not _DIGEST.fullmatch(expected):
-        raise AedError(
-            f"digest of {url} must be sha256:<64 hex digits> or md5:<32 hex digits>, got {digest!r}"
-        )
+        raise AedError(f"digest of {url} must be sha256:<64 hex digits> or md5:<32 hex digits>, got {digest!r}")
     try:
         if urlsplit(url).scheme not in ("http", "https"):
-            raise AedError(
-                f"Cannot download {url}: the address must start with http:// or https://. {advice}"
-            )
+            raise AedError(f"Cannot download {url}: the address must start with http:// or https://. {advice}")
         # before the lock, so that a data folder without write permission will do
         if _is_present(path, url, expected):
             return path
@@ -93,9 +89,7 @@ def fetch(url: str, path: Path, *, digest: str | None, advice: str, timeout_s: f
     return path
 
 
-def unpack_zip(
-    archive: Path, folder: Path, *, strip: int = 1, only: Callable[[str], bool] | None = None
-) -> Path:
+def unpack_zip(archive: Path, folder: Path, *, strip: int = 1, only: Callable[[str], bool] | None = None) -> Path:
     """``folder``, which afterwards holds the files of ``archive``, all of them or, after an error, none.
 
     Members with no more than ``strip`` path components, and folders without files, are left out.

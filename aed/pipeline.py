@@ -64,9 +64,7 @@ def build(config: DictConfig, folder: Path) -> Run:
     data: PatchDataModule = instantiate(config.data, _convert_="all")
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         data.prepare_data()  # before anything is made that a bad data set would leave behind
-    model: ClipClassifier = instantiate(
-        config.model, net={"num_classes": data.num_classes}, _convert_="all"
-    )
+    model: ClipClassifier = instantiate(config.model, net={"num_classes": data.num_classes}, _convert_="all")
     loggers = [instantiate(node, _convert_="all") for node in config.logger.values() if node]
     callbacks = [instantiate(node, _convert_="all") for node in config.callbacks.values() if node]
     trainer: L.Trainer = instantiate(config.trainer, logger=loggers, callbacks=callbacks, _convert_="all")
@@ -127,7 +125,12 @@ def _write_scores(run: Run, split: str) -> None:
     report.write_clips(run.folder / f"{split}_clips.csv", run.data.clip_names(split), scores, names)
     for level, confusion in (("patch", scores.patch_confusion), ("clip", scores.clip_confusion)):
         path = run.folder / "plots" / f"{split}_{level}_confusion.png"
-        report.plot_confusion(path, confusion.cpu().numpy(), names, f"{split}: {level}es" if level == "patch" else f"{split}: clips")
+        report.plot_confusion(
+            path,
+            confusion.cpu().numpy(),
+            names,
+            f"{split}: {level}es" if level == "patch" else f"{split}: clips",
+        )
     if split == "test":
         counts = torch.bincount(scores.clip_target.cpu(), minlength=len(names)).tolist()
         report.print_scores(split, run.metrics, counts, names)

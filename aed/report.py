@@ -1,6 +1,7 @@
 """What a run leaves: metrics as JSON first, then tables and pictures drawn from the same numbers."""
 
 import csv
+import io
 import json
 import os
 import uuid
@@ -16,7 +17,7 @@ from rich.table import Table
 from aed.scores import Scores
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Calls ``write`` on a temporary file, then renames it: ``path`` is the old file or the whole new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
@@ -32,15 +33,13 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes ``content`` as indented JSON."""
-    write_whole(path, lambda file: file.write((json.dumps(content, indent=1) + "\n").encode()) and None)
+    write_whole(path, lambda file: file.write((json.dumps(content, indent=1) + "\n").encode()))
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Writes a csv file."""
 
     def write(file: IO[bytes]) -> None:
-        import io
-
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         writer = csv.writer(text)
         writer.writerow(header)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix
@@ -48,9 +47,7 @@ def score(posteriors: Tensor, target: Tensor, clip: Tensor, class_names: Sequenc
     confusion: dict[str, Tensor] = {}
     for level, given, truth in (("patch_acc", posteriors, target), ("clip_acc", by_clip, clip_target)):
         decided = decide(given)
-        metrics[level] = float(
-            multiclass_accuracy(decided, truth, num_classes=len(class_names), average="micro")
-        )
+        metrics[level] = float(multiclass_accuracy(decided, truth, num_classes=len(class_names), average="micro"))
         confusion[level] = multiclass_confusion_matrix(decided, truth, num_classes=len(class_names))
         for name, row, hit in zip(class_names, confusion[level], confusion[level].diagonal(), strict=True):
             if row.sum():
@@ -59,9 +56,7 @@ def score(posteriors: Tensor, target: Tensor, clip: Tensor, class_names: Sequenc
 
 
 class PatchPosteriors(Metric):
-    """Collects patch posteriors over batches and processes; ``compute`` gives the first three arguments of
-    :func:`score`.
-    """
+    """Collects patch posteriors over batches and processes; ``compute`` gives :func:`score` its arguments."""
 
     full_state_update = False
     posteriors: list[Tensor]

@@ -60,9 +60,7 @@ def show(folder: Path, summary: dict[str, dict[str, Any]]) -> None:
     for key, entry in summary.items():
         if key.startswith("test"):
             scale = 1 if key.endswith("loss") else 100
-            table.add_row(
-                key, f"{scale * entry['mean']:.2f}", f"{scale * entry['sd']:.2f}", str(len(entry["values"]))
-            )
+            table.add_row(key, f"{scale * entry['mean']:.2f}", f"{scale * entry['sd']:.2f}", str(len(entry["values"])))
     Console().print(jobs, table)
 
 

@@ -10,16 +10,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from aed import config, pipeline
-from aed.errors import AedError
+from aed.errors import find_aed_error
 
 log = logging.getLogger("aed.train")
-
-
-def find_aed_error(error: BaseException | None) -> AedError | None:
-    """The AedError behind ``error`` (Hydra and Lightning wrap), or None."""
-    while error is not None and not isinstance(error, AedError):
-        error = error.__cause__ or error.__context__
-    return error
 
 
 @hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="train")

@@ -196,9 +196,7 @@ def test_fetch_overwrites_what_a_killed_process_left(server: Server, tmp_path: P
         ("to_file", "HTTP Error 302"),
     ],
 )
-def test_failed_download_is_explained_and_leaves_nothing(
-    server: Server, tmp_path: Path, page: str, cause: str
-) -> None:
+def test_failed_download_is_explained_and_leaves_nothing(server: Server, tmp_path: Path, page: str, cause: str) -> None:
     url = f"{server.url}/{page}"
     with pytest.raises(AedError) as caught:
         fetch(url, tmp_path / "clips.zip", digest=None, advice=ADVICE, timeout_s=0.5)
@@ -275,9 +273,7 @@ def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_interrupted_download_leaves_nothing(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_download_leaves_nothing(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(Progress, "advance", interrupt)
         fetch(f"{server.url}/ok", tmp_path / "clips.zip", digest=SHA256, advice=ADVICE)
@@ -302,9 +298,7 @@ def test_two_processes_download_once(server: Server, tmp_path: Path) -> None:
 def test_waiting_is_logged(server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "aed.download")
     path = tmp_path / "clips.zip"
-    other = threading.Thread(
-        target=fetch, args=(f"{server.url}/slow", path), kwargs={"digest": None, "advice": ""}
-    )
+    other = threading.Thread(target=fetch, args=(f"{server.url}/slow", path), kwargs={"digest": None, "advice": ""})
     other.start()
     while not server.seen:
         time.sleep(0.01)
@@ -351,9 +345,7 @@ def zip_of(path: Path, members: list[Member], compression: int = zipfile.ZIP_DEF
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
-    return {
-        item.relative_to(folder).as_posix(): item.read_bytes() for item in folder.rglob("*") if item.is_file()
-    }
+    return {item.relative_to(folder).as_posix(): item.read_bytes() for item in folder.rglob("*") if item.is_file()}
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
@@ -571,9 +563,7 @@ def test_interrupted_unpacking_leaves_nothing(tmp_path: Path, monkeypatch: pytes
     assert left_in(tmp_path) == {"a.zip"}
 
 
-@pytest.mark.parametrize(
-    "compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
-)
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_any_damage_is_found_or_harmless(tmp_path: Path, compression: int) -> None:
     random = Random(1)
     archive = zip_of(tmp_path / "a.zip", CLIPS, compression)
@@ -583,9 +573,7 @@ def test_any_damage_is_found_or_harmless(tmp_path: Path, compression: int) -> No
         damaged = bytearray(intact)
         for _ in range(random.randint(1, 3)):
             damaged[random.randrange(len(damaged))] = random.choice([0, 1, 255, random.randrange(256)])
-        archive.write_bytes(
-            damaged[: random.choice([len(damaged), len(damaged), random.randrange(len(damaged))])]
-        )
+        archive.write_bytes(damaged[: random.choice([len(damaged), len(damaged), random.randrange(len(damaged))])])
         try:
             folder = unpack_zip(archive, tmp_path / "out")
         except AedError:

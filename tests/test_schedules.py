@@ -53,9 +53,7 @@ def table_warmup(e: int, init: float, warm: int, top: float, hold: int, decay: i
     return top * ((1 - a) * 0.5 * (1 + math.cos(math.pi * f)) + a)
 
 
-def table_cosine_restarts(
-    e: int, init: float, first: int, end: float, t: float = 2.0, m: float = 1.0
-) -> float:
+def table_cosine_restarts(e: int, init: float, first: int, end: float, t: float = 2.0, m: float = 1.0) -> float:
     c = e / first
     if t != 1:
         # the 1e-9 is the guard: at a border the logarithms may give 2.9999999999999996
@@ -75,9 +73,7 @@ def table_polynomial(e: int, init: float, hold: int, decay: int, end: float, pow
     return (init - end) * (1 - p) ** power + end
 
 
-def table_polynomial_restarts(
-    e: int, init: float, hold: int, decay: int, end: float, power: float = 0.7
-) -> float:
+def table_polynomial_restarts(e: int, init: float, hold: int, decay: int, end: float, power: float = 0.7) -> float:
     k = e - hold + 1
     p = 0.0 if k <= 0 else k / (decay * math.ceil(k / decay))
     return (init - end) * (1 - p) ** power + end
@@ -197,9 +193,7 @@ def close(got: float, expected: float, scale: float) -> bool:
 
 @settings(max_examples=200, deadline=None)
 @given(epochs, lrs, lrs, counts, lengths, st.floats(0.0, 3.0))
-def test_held_decays_equal_the_table(
-    e: int, init: float, end: float, hold: int, decay: int, power: float
-) -> None:
+def test_held_decays_equal_the_table(e: int, init: float, end: float, hold: int, decay: int, power: float) -> None:
     a = {"initial_lr": init, "hold_steps": hold, "decay_steps": decay, "end_lr": end}
     scale = max(init, end)
     assert close(schedules.linear_decay(e, **a), table_linear(e, init, hold, decay, end), scale)
@@ -218,9 +212,7 @@ def test_held_decays_equal_the_table(
 
 @settings(max_examples=200, deadline=None)
 @given(epochs, lrs, lrs, lrs, counts, counts, lengths)
-def test_warmup_equals_the_table(
-    e: int, init: float, top: float, end: float, warm: int, hold: int, decay: int
-) -> None:
+def test_warmup_equals_the_table(e: int, init: float, top: float, end: float, warm: int, hold: int, decay: int) -> None:
     got = schedules.warmup_cosine_decay(
         e,
         initial_lr=init,
@@ -235,9 +227,7 @@ def test_warmup_equals_the_table(
 
 @settings(max_examples=200, deadline=None)
 @given(epochs, lrs, lrs, counts, lengths, st.floats(0.0, 2.0))
-def test_floored_decays_equal_the_table(
-    e: int, init: float, floor: float, hold: int, step: int, rate: float
-) -> None:
+def test_floored_decays_equal_the_table(e: int, init: float, floor: float, hold: int, step: int, rate: float) -> None:
     got = schedules.exponential_decay(e, initial_lr=init, hold_steps=hold, decay_rate=rate, min_lr=floor)
     assert got == table_exponential(e, init, hold, rate, floor)
     got = schedules.step_decay(e, initial_lr=init, step_size=step, decay_rate=rate, min_lr=floor)
@@ -246,12 +236,8 @@ def test_floored_decays_equal_the_table(
 
 @settings(max_examples=300, deadline=None)
 @given(epochs, lrs, lrs, lengths, st.sampled_from([1.0, 1.1, 1.25, 1.5, 2.0, 3.0]), st.floats(0.1, 1.5))
-def test_cosine_restarts_equal_the_table(
-    e: int, init: float, end: float, first: int, t: float, m: float
-) -> None:
-    got = schedules.cosine_decay_restarts(
-        e, initial_lr=init, first_decay_steps=first, end_lr=end, t_mul=t, m_mul=m
-    )
+def test_cosine_restarts_equal_the_table(e: int, init: float, end: float, first: int, t: float, m: float) -> None:
+    got = schedules.cosine_decay_restarts(e, initial_lr=init, first_decay_steps=first, end_lr=end, t_mul=t, m_mul=m)
     cycle, _ = schedules.restart_cycle(e, first_decay_steps=first, t_mul=t)
     assert close(got, table_cosine_restarts(e, init, first, end, t, m), max(init, end) * max(1.0, m**cycle))
 
@@ -345,9 +331,7 @@ def test_restarts_stay_between_end_and_initial(
 def test_floors_hold(e: int, one: float, other: float, hold: int, step: int, rate: float) -> None:
     low, high = sorted((one, other))
     assert schedules.step_decay(e, initial_lr=high, step_size=step, decay_rate=rate, min_lr=low) >= low
-    assert (
-        schedules.exponential_decay(e, initial_lr=high, hold_steps=hold, decay_rate=rate, min_lr=low) >= low
-    )
+    assert schedules.exponential_decay(e, initial_lr=high, hold_steps=hold, decay_rate=rate, min_lr=low) >= low
 
 
 @pytest.mark.parametrize(("name", "arguments", "expected"), BY_HAND)
@@ -414,9 +398,7 @@ def test_jsonargparse_builds_it() -> None:
 
 def test_omegaconf_lists_become_plain_ones() -> None:
     config = OmegaConf.create({"boundaries": [1], "values": [1e-3, 1e-4]})
-    schedule = schedules.LRPiecewiseConstantDecay(
-        optimizer(), boundaries=config["boundaries"], values=config["values"]
-    )
+    schedule = schedules.LRPiecewiseConstantDecay(optimizer(), boundaries=config["boundaries"], values=config["values"])
     assert type(schedule.state_dict()["arguments"]["values"]) is list
 
 

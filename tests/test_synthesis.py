@@ -113,13 +113,9 @@ def log_spectrum(clip: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("category", CLASSES)
 def test_takes_are_alike_and_sources_differ(category: str) -> None:
-    spectra = np.array(
-        [[log_spectrum(synthesize(category, s, t, duration_s=2.0)) for t in range(2)] for s in range(5)]
-    )
+    spectra = np.array([[log_spectrum(synthesize(category, s, t, duration_s=2.0)) for t in range(2)] for s in range(5)])
     within_db = np.abs(spectra[:, 0] - spectra[:, 1]).mean()
-    between_db = np.mean(
-        [np.abs(spectra[i, 0] - spectra[j, 1]).mean() for i in range(5) for j in range(5) if i != j]
-    )
+    between_db = np.mean([np.abs(spectra[i, 0] - spectra[j, 1]).mean() for i in range(5) for j in range(5) if i != j])
     assert between_db > 1.5 * within_db
     assert not np.array_equal(synthesize(category, 0, 0), synthesize(category, 0, 1))
     assert not np.array_equal(synthesize(category, 0, 0), synthesize(category, 0, 0, seed=1))

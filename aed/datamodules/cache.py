@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -119,7 +119,8 @@ class Features:
     def clip(self, index: int) -> Array:
         """One clip's log-mel ``(n_mels, n_frames)``."""
         frames = slice(self.start[index], self.start[index] + self.n_frames[index])
-        return self.shards[self.shard[index]][frames].T
+        frame_rows: Array = self.shards[self.shard[index]][frames]
+        return frame_rows.T
 
 
 class FeatureCache:
@@ -134,8 +135,10 @@ class FeatureCache:
     def __init__(self, root: Path, config: FrontendConfig, num_workers: int = 0) -> None:
         self.config = config
         self.folder = root / "features" / config.feature_key[:16]
-        self.num_workers = num_workers or len(os.sched_getaffinity(0)) if sys.platform == "linux" else (
-            num_workers or os.cpu_count() or 1
+        self.num_workers = (
+            num_workers or len(os.sched_getaffinity(0))
+            if sys.platform == "linux"
+            else (num_workers or os.cpu_count() or 1)
         )
 
     def ensure(self, files: Sequence[Path]) -> dict[Path, str]:
@@ -254,7 +257,7 @@ class FeatureCache:
                 results.close()
         return errors
 
-    def _compute_all(self, files: list[Path]) -> Iterator[Array | str]:
+    def _compute_all(self, files: list[Path]) -> Generator[Array | str, None, None]:
         """The result of :func:`_compute` for each file, in order."""
         if len(files) <= FEW_CLIPS or self.num_workers == 1:
             _start_worker(self.config, is_child=False)

@@ -6,8 +6,8 @@ row a clip and the columns of :data:`COLUMNS`.
 
 import hashlib
 import shutil
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Protocol
 
 import pandas as pd
 
@@ -22,13 +22,12 @@ COLUMNS = ("path", "category", "fold", "src_file", "split")
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus")
 
 
-class ClipSource(Protocol):
-    """What a data set must offer."""
+class ClipSource(ABC):
+    """A data set: its ``name`` for reports and its clip table."""
 
-    @property
-    def name(self) -> str:
-        """Short name for reports."""
+    name: str
 
+    @abstractmethod
     def table(self) -> pd.DataFrame:
         """One row a clip, columns :data:`COLUMNS`; raises AedError where there is none to be had."""
 
@@ -59,13 +58,15 @@ def read_esc_csv(csv: Path, audio_dir: Path, split: str | None = None) -> pd.Dat
         raise AedError(f"{csv}: line {incomplete[0] + 2} lacks a filename or a category")
     if rows.empty:
         raise AedError(f"{csv}: no rows")
-    table = pd.DataFrame(index=rows.index, columns=list(COLUMNS), dtype=object)
-    table["path"] = _resolve(rows["filename"], audio_dir)
-    table["category"] = rows["category"]
-    table["fold"] = pd.to_numeric(rows["fold"], errors="coerce") if "fold" in rows else pd.NA
-    table["src_file"] = rows["src_file"] if "src_file" in rows else pd.NA
-    table["split"] = split if split else pd.NA
-    return table
+    return pd.DataFrame(
+        {
+            "path": pd.Series(_resolve(rows["filename"], audio_dir), dtype=object),
+            "category": rows["category"],
+            "fold": pd.to_numeric(rows["fold"], errors="coerce") if "fold" in rows else pd.NA,
+            "src_file": rows.get("src_file", pd.NA),
+            "split": pd.Series(split or pd.NA, index=rows.index, dtype=object),
+        }
+    )
 
 
 def _resolve(names: "pd.Series[str]", audio_dir: Path) -> list[Path]:
@@ -82,7 +83,7 @@ def _resolve(names: "pd.Series[str]", audio_dir: Path) -> list[Path]:
     return [resolve(name) for name in names]
 
 
-class EscCsv:
+class EscCsv(ClipSource):
     """Any data set in ESC format: a csv and a folder of wav, flac, ogg or mp3 files.
 
     Args:
@@ -108,6 +109,7 @@ class EscCsv:
         calibration_audio_dir: str | None = None,
     ) -> None:
         self.csv, self.audio_dir = Path(csv), Path(audio_dir)
+        self.name = self.csv.stem
         self.separate = {
             "val": (val_csv, val_audio_dir),
             "test": (test_csv, test_audio_dir),
@@ -116,11 +118,6 @@ class EscCsv:
         for split, (separate_csv, folder) in self.separate.items():
             if folder and not separate_csv:
                 raise AedError(f"data.clips.{split}_audio_dir: given without {split}_csv; give both or none")
-
-    @property
-    def name(self) -> str:
-        """The csv's name."""
-        return self.csv.stem
 
     def table(self) -> pd.DataFrame:
         """One row a clip; see :func:`read_esc_csv`."""
@@ -131,7 +128,7 @@ class EscCsv:
         return pd.concat(parts, ignore_index=True)
 
 
-class ESC10:
+class ESC10(ClipSource):
     """ESC-10 (K. J. Piczak, 2015; CC BY): 400 clips of 10 classes in 5 source-disjoint folds.
 
     Looked for in ``data_dir`` as ``esc10/{audio,meta}``, then as the ESC-10 rows of an ESC-50 checkout
@@ -198,7 +195,7 @@ class ESC10:
         archive.unlink()
 
 
-class Synthetic:
+class Synthetic(ClipSource):
     """Sounds made by the project: nothing to download, seconds to make; not a benchmark of anything.
 
     Args:

@@ -138,7 +138,7 @@ class PatchDataModule(L.LightningDataModule):
         if self.datasets:
             return
         self.skipped = self.cache.ensure(list(self.table["path"]))
-        for path, reason in self.skipped.items():
+        for reason in self.skipped.values():
             log.warning("left out: %s", reason)
         if self.skipped and self.strict:
             raise AedError(

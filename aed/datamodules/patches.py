@@ -1,6 +1,7 @@
 """Patches as a map-style data set, and who draws them: grid or random windows over cached log-mel."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,20 +45,20 @@ class PatchDataset(Dataset[PatchBatch]):
     def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> PatchBatch:
         """The batch of the given positions or windows: one gather, no collating."""
         if isinstance(keys[0], tuple):
-            windows, index = np.asarray(keys, dtype=np.int64), np.full(len(keys), -1)
+            windows, position = np.asarray(keys, dtype=np.int64), np.full(len(keys), -1)
         else:
-            index = np.asarray(keys, dtype=np.int64)
-            windows = self.windows[index]
+            position = np.asarray(keys, dtype=np.int64)
+            windows = self.windows[position]
         patches = torch.from_numpy(self.features.gather(windows, self.config.patch_frames))
         return PatchBatch(
             patches=patches.unsqueeze(1).contiguous(),
             target=torch.from_numpy(self.targets[windows[:, 0]]),
             clip=torch.from_numpy(windows[:, 0]),
-            index=torch.from_numpy(index),
+            position=torch.from_numpy(position),
         )
 
 
-def already_batched(batch: PatchBatch) -> PatchBatch:
+def already_batched(batch: Any) -> Any:
     """The batch itself: collate function of loaders over a PatchDataset."""
     return batch
 

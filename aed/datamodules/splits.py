@@ -1,7 +1,7 @@
 """Who is in train, val and test: pure functions from a clip table to a split of each row."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -62,20 +62,20 @@ def assign(
     return split.fillna("train")
 
 
-def _fold(table: pd.DataFrame, part: str, fold: int | None) -> pd.Index:
+def _fold(table: pd.DataFrame, part: str, fold: int | None) -> "pd.Index[Any]":
     if table["fold"].isna().any():
         raise AedError(
             "data.split=folds: the csv has no fold number for every clip; add a column 'fold', "
             "or use data.split=source (needs 'src_file') or data.split=random"
         )
-    chosen = table.index[table["fold"] == fold]
+    chosen: pd.Index = table.index[table["fold"] == fold]
     if chosen.empty:
         folds = sorted(int(value) for value in table["fold"].unique())
         raise AedError(f"data.{part}_fold: the csv has the folds {folds}, got {fold}")
     return chosen
 
 
-def _random(table: pd.DataFrame, part: str, share: float, seed: int) -> pd.Index:
+def _random(table: pd.DataFrame, part: str, share: float, seed: int) -> "pd.Index[Any]":
     from sklearn.model_selection import train_test_split  # 2.6 s, and only this split needs it
 
     _check_share(part, share)
@@ -91,10 +91,11 @@ def _random(table: pd.DataFrame, part: str, share: float, seed: int) -> pd.Index
         )
     except ValueError as error:
         raise AedError(f"data.{part}_fraction: {len(table)} clips cannot be split so ({error})") from error
-    return pd.Index(chosen)
+    picked: pd.Index[Any] = pd.Index(chosen)
+    return picked
 
 
-def _by_source(table: pd.DataFrame, part: str, share: float, seed: int) -> pd.Index:
+def _by_source(table: pd.DataFrame, part: str, share: float, seed: int) -> "pd.Index[Any]":
     from sklearn.model_selection import StratifiedGroupKFold
 
     _check_share(part, share)
@@ -111,7 +112,8 @@ def _by_source(table: pd.DataFrame, part: str, share: float, seed: int) -> pd.In
         parts = int(sources.min())
     folds = StratifiedGroupKFold(n_splits=parts, shuffle=True, random_state=seed)
     _, chosen = next(folds.split(table.index, table["category"], table["src_file"]))
-    return table.index[chosen]
+    picked: pd.Index[Any] = pd.Index(table.index.to_numpy()[chosen])
+    return picked
 
 
 def _check_share(part: str, share: float) -> None:

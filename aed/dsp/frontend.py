@@ -133,7 +133,7 @@ class FrontendConfig:
         positive = ("sample_rate", "max_length_s", "trim_frame_length", "trim_hop_length", "n_fft")
         for name in (*positive, "trim_top_db", "win_length", "hop_length", "power", "n_mels", "patch_frames"):
             self._need(name, getattr(self, name) > 0, "> 0")
-        self._need("min_length_s", 0 <= self.min_length_s, ">= 0")
+        self._need("min_length_s", self.min_length_s >= 0, ">= 0")
         self._need("win_length", self.win_length <= self.n_fft, f"<= n_fft = {self.n_fft}")
         self._need("overlap", 0 <= self.overlap < 1, "in [0, 1)")
         self._need("log_offset", self.log_offset >= 0, ">= 0")

@@ -16,13 +16,13 @@ class PatchBatch(NamedTuple):
         patches: ``(B, 1, n_mels, patch_frames)`` float32.
         target: ``(B,)`` int64 class index.
         clip: ``(B,)`` int64 clip index within the split.
-        index: ``(B,)`` int64 position on the split's patch grid; -1 for a random window.
+        position: ``(B,)`` int64 position on the split's patch grid; -1 for a random window.
     """
 
     patches: Tensor
     target: Tensor
     clip: Tensor
-    index: Tensor
+    position: Tensor
 
 
 def grid_starts(n_frames: int, config: FrontendConfig) -> npt.NDArray[np.int64]:

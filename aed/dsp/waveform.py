@@ -1,5 +1,6 @@
 """Waveforms: reading a file, resampling, silence, length."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,7 @@ def repeat_to(wave: Wave, num_samples: int) -> Wave:
 def _is_loud(power: npt.NDArray[np.float64], top_db: float) -> npt.NDArray[np.bool_]:
     """Which frames lie less than ``top_db`` under the loudest; ``power`` is the mean square of each."""
     level_db = 10 * np.log10(np.maximum(power, 1e-10))
-    return level_db - level_db.max() > -top_db
+    return np.asarray(level_db - level_db.max() > -top_db)
 
 
 def _prefix_energy(wave: Wave) -> npt.NDArray[np.float64]:
@@ -149,7 +150,11 @@ def trim_aligned(wave: Wave, config: FrontendConfig) -> Wave:
     return wave[np.cumsum(change[:-1]) > 0]
 
 
-_TRIM = {"aligned": trim_aligned, "compatible": trim_compatible, "none": lambda wave, _: wave}
+_TRIM: dict[str, Callable[[Wave, FrontendConfig], Wave]] = {
+    "aligned": trim_aligned,
+    "compatible": trim_compatible,
+    "none": lambda wave, _: wave,
+}
 
 
 def process(wave: Wave, rate: int, config: FrontendConfig) -> Wave:

@@ -82,9 +82,7 @@ class AugmentConfig:
             if value < 0:
                 raise AedError(f"model.augment.{name}: must not be negative, got {value}")
         if not 0 < self.min_gain <= self.max_gain:
-            raise AedError(
-                f"model.augment: need 0 < min_gain <= max_gain, got {self.min_gain} and {self.max_gain}"
-            )
+            raise AedError(f"model.augment: need 0 < min_gain <= max_gain, got {self.min_gain} and {self.max_gain}")
 
     @property
     def active(self) -> bool:

@@ -157,13 +157,13 @@ class ClipClassifier(L.LightningModule):
         return loss
 
     def _train_logits(self, batch: PatchBatch) -> Tensor:
-        if not self.frozen or self.augment.config.active or int(batch.index[0]) < 0:
-            return self(self.augment(batch.patches))
+        if not self.frozen or self.augment.config.active or int(batch.position[0]) < 0:
+            return self.forward(self.augment(batch.patches))
         if self._bank is None:
             self._bank = self._embed(self.trainer.train_dataloader.dataset)  # type: ignore[union-attr]
         if not len(self._bank):
-            return self(batch.patches)
-        logits: Tensor = self._part("head")(self._bank[batch.index])
+            return self.forward(batch.patches)
+        logits: Tensor = self._part("head")(self._bank[batch.position])
         return logits
 
     @torch.no_grad()
@@ -184,7 +184,7 @@ class ClipClassifier(L.LightningModule):
 
     def _val_logits(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         if not self.frozen or self.trainer.state.fn != "fit":
-            return self(batch.patches)
+            return self.forward(batch.patches)
         if batch_idx not in self._val_bank:  # batches come in the same order each epoch
             self._val_bank[batch_idx] = self._part("backbone")(batch.patches)
         logits: Tensor = self._part("head")(self._val_bank[batch_idx])
@@ -196,7 +196,12 @@ class ClipClassifier(L.LightningModule):
 
     def _score(self, split: str, logits: Tensor, batch: PatchBatch) -> None:
         self._log(split, F.cross_entropy(logits, batch.target), len(batch.target))
-        self.collected[split].update(logits.softmax(dim=1), batch.target, batch.clip)
+        self._collected(split).update(logits.softmax(dim=1), batch.target, batch.clip)
+
+    def _collected(self, split: str) -> PatchPosteriors:
+        metric = self.collected[split]
+        assert isinstance(metric, PatchPosteriors)
+        return metric
 
     def _log(self, split: str, loss: Tensor, size: int) -> None:
         self.log(f"{split}/loss", loss, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
@@ -210,7 +215,7 @@ class ClipClassifier(L.LightningModule):
         self._finish("test")
 
     def _finish(self, split: str) -> None:
-        collected: PatchPosteriors = self.collected[split]  # type: ignore[assignment]
+        collected = self._collected(split)
         self.scores[split] = score(*collected.compute(), self.class_names)
         collected.reset()
         for level in ("patch_acc", "clip_acc"):
@@ -284,4 +289,3 @@ def build_net(facts: dict[str, Any]) -> nn.Module:
         raise AedError(f"the checkpoint's net {facts['class']} is no nn.Module; do not trust this file")
     net: nn.Module = cls(**facts["arguments"])
     return net
-

@@ -35,9 +35,7 @@ def linear_decay(epoch: int, *, initial_lr: float, hold_steps: int, decay_steps:
     return _between(initial_lr, end_lr, 1 - _part(k, decay_steps))
 
 
-def exponential_decay(
-    epoch: int, *, initial_lr: float, hold_steps: int, decay_rate: float, min_lr: float
-) -> float:
+def exponential_decay(epoch: int, *, initial_lr: float, hold_steps: int, decay_rate: float, min_lr: float) -> float:
     """Learning rate ``initial_lr * exp(-decay_rate * k)``, not below ``min_lr`` once it decays."""
     k = epoch - hold_steps + 1
     return initial_lr if k < 0 else max(min_lr, initial_lr * math.exp(-decay_rate * k))

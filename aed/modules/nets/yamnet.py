@@ -90,8 +90,8 @@ class YAMNet(nn.Module):
                 conv.weight.copy_(kernel.permute((2, 3, 1, 0) if depthwise else (3, 2, 1, 0)))
                 norm.weight.fill_(1.0)  # published without a scale
                 norm.bias.copy_(torch.from_numpy(arrays[f"{name}/bn/beta:0"]))
-                norm.running_mean.copy_(torch.from_numpy(arrays[f"{name}/bn/moving_mean:0"]))
-                norm.running_var.copy_(torch.from_numpy(arrays[f"{name}/bn/moving_variance:0"]))
+                for kept, published in (("running_mean", "moving_mean"), ("running_var", "moving_variance")):
+                    norm.get_buffer(kept).copy_(torch.from_numpy(arrays[f"{name}/bn/{published}:0"]))
         return weights
 
     def _published_names(self) -> Iterator[str]:

@@ -1,0 +1,46 @@
+"""Shared fixtures: where real data lie, and a cache of the tests' own."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps tests away from the user's cache; one cache serves a whole session, as it serves many runs."""
+    base = tmp_path_factory.getbasetemp()
+    monkeypatch.setenv("AED_CACHE_DIR", str(base / "cache"))
+    for name, folder in (("AED_DATA_DIR", "datasets"), ("AED_PRETRAINED_DIR", "pretrained")):
+        if (SHARED / folder).is_dir():
+            monkeypatch.setenv(name, str(SHARED / folder))
+        else:
+            monkeypatch.setenv(name, str(base / "nothing"))
+
+
+def _shared(folder: str) -> Path:
+    path = SHARED / folder
+    if not path.is_dir():
+        pytest.skip(f"{path} is not here: real data and golden arrays are tested where they are")
+    return path
+
+
+@pytest.fixture
+def golden() -> Path:
+    """Arrays recorded from ST's zoo."""
+    return _shared("golden")
+
+
+@pytest.fixture
+def esc10() -> Path:
+    """The real ESC-10 in its data folder."""
+    _shared("datasets/esc10")
+    return Path(os.environ["AED_DATA_DIR"])
+
+
+@pytest.fixture
+def pretrained() -> Path:
+    """Published backbones."""
+    return _shared("pretrained")
