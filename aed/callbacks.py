@@ -30,7 +30,7 @@ class BestCheckpoint(ModelCheckpoint):
             filename="best",
             monitor=monitor,
             mode=mode,
-            save_last=True,
+            save_on_train_epoch_end=True,  # after validation, the schedule stepped: a whole epoch, to resume exactly
             enable_version_counter=False,
         )
 
@@ -44,6 +44,12 @@ class BestCheckpoint(ModelCheckpoint):
         elif self.monitor not in (known := ["val/clip_acc", "val/patch_acc", "val/loss"]):
             raise AedError(f"callbacks.checkpoint.monitor: need one of {known}, got {self.monitor!r}")
 
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Saves ``last.ckpt`` each epoch; the parent's ``save_last`` does so only when the best one changes."""
+        super().on_train_epoch_end(trainer, pl_module)
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            trainer.save_checkpoint(Path(str(self.dirpath)) / "last.ckpt")
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes up the state of an earlier run, copying its best checkpoint here."""
         old, new = state_dict.get("dirpath"), str(self.dirpath)
@@ -54,7 +60,7 @@ class BestCheckpoint(ModelCheckpoint):
 
             def moved(value: Any) -> Any:
                 if isinstance(value, str):
-                    return str(Path(new) / Path(value).name) if value.startswith(old) else value
+                    return new + value.removeprefix(old) if value.startswith(old) else value
                 if isinstance(value, dict):
                     return {moved(key): moved(item) for key, item in value.items()}
                 return value

@@ -8,7 +8,8 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 
 from aed.datamodules import PatchDataModule
 from aed.errors import find_aed_error
-from aed.modules import ClipClassifier, nets  # noqa: F401 - so that --model.net YAMNet finds its class
+from aed.modules import nets  # noqa: F401 - so that --model.net YAMNet finds its class
+from aed.modules.classifier import ClipClassifier
 
 log = logging.getLogger("aed.cli")
 

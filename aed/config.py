@@ -21,10 +21,11 @@ import torch
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf, SCMode
 
-from aed import datamodules, modules
+from aed import datamodules
 from aed.dsp import PRESETS, FrontendConfig
 from aed.errors import AedError
 from aed.modules import nets, schedules
+from aed.modules.classifier import ClipClassifier
 
 CONFIG_DIR = Path(__file__).resolve().parents[1] / "configs"
 """Absolute: a relative path fails for an installed console script."""
@@ -89,7 +90,7 @@ def register() -> None:
     from aed import callbacks as own_callbacks
 
     store = ConfigStore.instance()
-    plain: list[Any] = [Trainer, FrontendConfig, datamodules.PatchDataModule, modules.ClipClassifier]
+    plain: list[Any] = [Trainer, FrontendConfig, datamodules.PatchDataModule, ClipClassifier]
     plain += [getattr(nets, name) for name in nets.__all__]
     plain += [datamodules.ESC10, datamodules.EscCsv, datamodules.Synthetic]
     plain += [callbacks.EarlyStopping, callbacks.LearningRateMonitor, callbacks.RichProgressBar]

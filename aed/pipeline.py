@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +18,17 @@ from omegaconf import DictConfig, OmegaConf
 from aed import report
 from aed.datamodules import PatchDataModule
 from aed.errors import AedError
-from aed.modules import ClipClassifier
+from aed.modules.classifier import ClipClassifier
 
 log = logging.getLogger(__name__)
+
+_EXPECTED_WARNINGS = (
+    "Experiment logs directory .* exists and is not empty",  # Hydra's folder, with its own files
+    ".*module\\(s\\) in eval mode at the start of training",  # a frozen backbone
+    "Total length of `list` across ranks is zero",  # no validation set
+    ".*does not have many workers",  # reading the memory-mapped cache needs none
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # between Lightning and torch
+)
 
 
 @dataclass
@@ -59,8 +68,9 @@ def build(config: DictConfig, folder: Path) -> Run:
     if config.threads:
         torch.set_num_threads(config.threads)
     L.seed_everything(config.seed, workers=True, verbose=False)
-    for noisy in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    for expected in _EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", expected)
     data: PatchDataModule = instantiate(config.data, _convert_="all")
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         data.prepare_data()  # before anything is made that a bad data set would leave behind

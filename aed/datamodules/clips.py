@@ -5,6 +5,7 @@ row a clip and the columns of :data:`COLUMNS`.
 """
 
 import hashlib
+import json
 import shutil
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -222,7 +223,8 @@ class Synthetic(ClipSource):
             "takes_per_source": takes_per_source,
             "seed": seed,
         }
-        self.root = (Path(cache_dir) if cache_dir else paths.cache_dir()) / "synthetic"
+        key = hashlib.sha256(json.dumps(self.arguments, sort_keys=True).encode()).hexdigest()[:16]
+        self.root = (Path(cache_dir) if cache_dir else paths.cache_dir()) / "synthetic" / key
 
     def table(self) -> pd.DataFrame:
         """One row a clip; writes the sounds first where they are missing."""

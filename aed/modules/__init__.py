@@ -1,6 +1,1 @@
-"""LightningModules, augmentation, schedules and published weights."""
-
-from aed.modules.augment import AugmentConfig
-from aed.modules.classifier import ClipClassifier
-
-__all__ = ["AugmentConfig", "ClipClassifier"]
+"""LightningModule, augmentation, schedules, published weights; ``nets`` need neither Lightning nor Hydra."""

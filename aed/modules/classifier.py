@@ -59,7 +59,7 @@ class ClipClassifier(L.LightningModule):
         pretrained: Start from the net's published weights.
         fine_tune: Train the pretrained backbone too.
         label_smoothing: Share of the target spread over all classes.
-        seed: Of dropout and augmentation; each epoch starts from (seed, epoch), so a resumed run repeats it.
+        seed: Of dropout and augmentation; each step starts from (seed, step), so that a resumed run repeats it.
     """
 
     def __init__(
@@ -93,6 +93,8 @@ class ClipClassifier(L.LightningModule):
         self.class_names: tuple[str, ...] = ()
         self.data_facts: dict[str, Any] = {}
         self.scores: dict[str, Scores] = {}
+        self._plateau: ReduceLROnPlateau | None = None
+        self._plateau_state: dict[str, Any] | None = None
         self._bank: Tensor | None = None
         self._val_bank: dict[int, Tensor] = {}
 
@@ -143,12 +145,9 @@ class ClipClassifier(L.LightningModule):
         logits: Tensor = self.net(patches)
         return logits
 
-    def on_train_epoch_start(self) -> None:
-        """Makes the epoch's randomness a function of (seed, epoch, process) alone."""
-        torch.manual_seed((self.seed * 100_003 + self.current_epoch) * 1_009 + self.global_rank)
-
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
-        """Cross entropy of a batch."""
+        """Cross entropy of a batch; its randomness depends on (seed, step, process) alone."""
+        torch.manual_seed((self.seed * 1_000_003 + self.global_step) * 1_009 + self.global_rank)
         logits = self._train_logits(batch)
         loss = F.cross_entropy(logits, batch.target, label_smoothing=self.label_smoothing)
         self.train_acc(logits, batch.target)
@@ -230,11 +229,25 @@ class ClipClassifier(L.LightningModule):
         optimizer = self.optimizer([p for p in self.parameters() if p.requires_grad])
         if self.scheduler is None:
             return optimizer
-        scheduler: Any = self.scheduler(optimizer)
-        config = {"scheduler": scheduler, "interval": self.scheduler_interval}
+        scheduler = self.scheduler(optimizer)
         if isinstance(scheduler, ReduceLROnPlateau):
-            config["monitor"] = self.monitor
-        return {"optimizer": optimizer, "lr_scheduler": config}  # type: ignore[return-value]
+            if self._plateau_state:
+                scheduler.load_state_dict(self._plateau_state)
+            self._plateau = scheduler
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": self.scheduler_interval},
+        }
+
+    def on_train_epoch_end(self) -> None:
+        """Steps ``ReduceLROnPlateau`` here: Lightning does so after saving, and a resumed run would miss a step."""
+        if self._plateau is None:
+            return
+        metrics = self.trainer.callback_metrics
+        if self.monitor not in metrics:
+            raise AedError(f"model.monitor: ReduceLROnPlateau needs one of {sorted(metrics)}, got {self.monitor!r}")
+        self._plateau.step(metrics[self.monitor].item())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds, as plain types, all that is needed to use the model without its configuration."""
@@ -245,6 +258,7 @@ class ClipClassifier(L.LightningModule):
             "class_names": list(self.class_names),
             "weights": self.weights,
             "data": self.data_facts,
+            "plateau": self._plateau.state_dict() if self._plateau else None,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -260,6 +274,7 @@ class ClipClassifier(L.LightningModule):
             raise AedError(
                 f"the checkpoint has version {facts['version']}, this program reads {CHECKPOINT_VERSION}; update it"
             )
+        self._plateau_state = facts["plateau"]
         mine: dict[str, Any] = {}
         self.on_save_checkpoint(mine)
         for part in ("net", "frontend", "class_names"):

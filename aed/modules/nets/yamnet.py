@@ -25,7 +25,7 @@ class _ConvNorm(nn.Sequential):
         self.pad = nn.ZeroPad2d((0, 1, 0, 1)) if stride == 2 else nn.Identity()
         padding = 0 if stride == 2 else kernel // 2
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
-        self.norm = nn.BatchNorm2d(outputs, eps=1e-4, momentum=0.01)  # Keras momentum 0.99
+        self.norm = nn.BatchNorm2d(outputs, eps=1e-4)
         self.relu = nn.ReLU()
 
 
