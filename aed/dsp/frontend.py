@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
+from aed.dsp.tables import mel_table, window_table
 from aed.errors import AedError
 
 FEATURES_VERSION = 1
@@ -158,6 +159,9 @@ class FrontendConfig:
                 f"frontend.min_length_s: a clip of {self.min_length_s} s has {frames} frames, a patch needs "
                 f"{self.patch_frames}; use at least {self.min_clip_samples / self.sample_rate:.4g} s"
             )
+
+        window_table(self.window, self.win_length)
+        mel_table(self)
 
     def _need(self, name: str, ok: bool, what: str) -> None:
         if not ok:

@@ -1,0 +1,138 @@
+"""The commands of the README as a user types them, in processes of their own."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+
+pytestmark = pytest.mark.slow
+
+SMALL = [
+    "experiment=demo", *tiny.DATA, "logger=csv", "trainer.max_epochs=2", "frontend.n_mels=16",
+    "frontend.patch_frames=32", "trainer.accelerator=cpu", "threads=1",
+]  # fmt: skip
+
+
+def start(folder: Path, *arguments: str, module: str = "aed.train") -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    try:
+        output, _ = process.communicate(timeout=240)
+    finally:
+        process.kill()
+    return process.returncode, output
+
+
+def train(folder: Path, *overrides: str) -> dict[str, float]:
+    code, output = finish(start(folder, *SMALL, *overrides, f"hydra.run.dir={folder}/run"))
+    assert code == 0, output
+    return json.loads((folder / "run" / "metrics.json").read_text())
+
+
+def test_two_processes_test_as_one_does(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    epochs = "trainer.max_epochs=6"
+    one = train(tmp_path / "one", epochs)
+    two = train(tmp_path / "two", epochs, "trainer.devices=2", "trainer.strategy=ddp", "data.batch_size=16")
+    assert one["data/test_clips"] == two["data/test_clips"]
+    assert abs(one["test/clip_acc"] - two["test/clip_acc"]) <= 1 / 3
+    assert (tmp_path / "two/run/test_clips.csv").read_text().count("\n") == 4, "every test clip once"
+    again = ["stages=[test]", f"ckpt_path={tmp_path}/two/run/checkpoints/best.ckpt"]
+    (tmp_path / "alone").mkdir()
+    alone = train(tmp_path / "alone", *again)
+    for key in ("test/clip_acc", "test/patch_acc"):
+        assert alone[key] == two[key], "the same weights, scored by one process or by two"
+
+
+def test_a_multirun_ends_with_one_summary(tmp_path):
+    folds = "data.test_fold=1,2,3"
+    code, output = finish(start(tmp_path, "-m", *SMALL, folds, f"hydra.sweep.dir={tmp_path}/sweep"))
+    assert code == 0, output
+    summary = json.loads((tmp_path / "sweep/summary.json").read_text())
+    values = [json.loads((tmp_path / f"sweep/{n}/metrics.json").read_text())["test/clip_acc"] for n in range(3)]
+    assert summary["test/clip_acc"]["values"] == values
+    assert summary["test/clip_acc"]["mean"] == pytest.approx(np.mean(values))
+    assert summary["test/clip_acc"]["sd"] == pytest.approx(np.std(values, ddof=1))
+    assert "test/clip_acc" in output and "data.test_fold=3" in (tmp_path / "sweep/summary.csv").read_text()
+
+
+def test_folds_run_in_parallel(tmp_path):
+    arguments = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "data.test_fold=1,2"]
+    code, output = finish(start(tmp_path, "-m", *SMALL, *arguments, f"hydra.sweep.dir={tmp_path}/sweep"))
+    assert code == 0, output
+    summary = json.loads((tmp_path / "sweep/summary.json").read_text())
+    assert len(summary["test/clip_acc"]["values"]) == 2
+
+
+def test_ctrl_c_in_an_epoch_keeps_the_last_one_and_says_how_to_go_on(tmp_path):
+    run = tmp_path / "run"
+    process = start(tmp_path, *SMALL, "trainer.max_epochs=5000", f"hydra.run.dir={run}")
+    last = run / "checkpoints" / "last.ckpt"
+    for _ in range(1200):
+        if last.is_file() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    code, output = finish(process)
+    assert code == 130, output
+    assert f"go on with ckpt_path={last}" in output
+    metrics = train(tmp_path, "trainer.max_epochs=5000", "trainer.max_time=00:00:00:01", f"ckpt_path={last}")
+    assert metrics["fit/epochs"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["experiment=nothing"], "esc10_yamnet"),
+        ([], "experiment"),
+        (["experiment=demo", "model.net.widht=3"], "model.net.widht"),
+        (["experiment=demo", "data=esc_csv", "data.clips.csv=no.csv", "data.clips.audio_dir=."], "no.csv: no such csv"),
+    ],
+)
+def test_mistakes_end_with_one_clear_message(tmp_path, arguments, message):
+    code, output = finish(start(tmp_path, *arguments))
+    assert code == 1
+    assert message in output
+    assert "Traceback" not in output
+
+
+def test_no_data_and_no_network_names_the_demo(tmp_path, monkeypatch):
+    monkeypatch.setenv("AED_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    code, output = finish(start(tmp_path, "experiment=esc10_yamnet"))
+    assert code == 1
+    assert "experiment=demo" in output and "AED_DATA_DIR" in output and "Traceback" not in output
+
+
+def test_lightning_cli_trains_over_the_same_classes(tmp_path):
+    arguments = [
+        "fit", "--data.clips=Synthetic", "--data.clips.class_names=[alarm,hum]", "--data.clips.sources_per_class=5",
+        "--data.clips.takes_per_source=1", "--model.net=YAMNet", "--model.optimizer=torch.optim.AdamW",
+        "--model.optimizer.lr=1e-3", "--trainer.max_epochs=1", "--trainer.accelerator=cpu",
+    ]  # fmt: skip
+    code, output = finish(start(tmp_path, *arguments, module="aed.cli"))
+    assert code == 0, output
+    assert list(tmp_path.glob("lightning_logs/*/checkpoints/*.ckpt"))
+    code, output = finish(start(tmp_path, *arguments, "--data.split=kfold", module="aed.cli"))
+    assert code != 0 and "kfold" in output
+
+
+def test_the_main_job_on_real_audio(tmp_path, esc10, pretrained):
+    code, output = finish(
+        start(tmp_path, "experiment=esc10_yamnet", "data.test_fold=1", f"hydra.run.dir={tmp_path}/run")
+    )
+    assert code == 0, output
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert metrics["test/clip_acc"] >= 0.9
+    assert metrics["data/leaking_sources"] == 0 and metrics["data/test_clips"] == 80
+    assert (tmp_path / "mlruns.db").is_file() and list((tmp_path / "run/tensorboard").iterdir())

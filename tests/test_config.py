@@ -1,0 +1,203 @@
+import inspect
+from typing import Any, Literal
+
+import lightning.pytorch as L
+import pytest
+import tiny
+import torch
+import yaml
+from hydra.core.config_store import ConfigStore
+from hydra.errors import ConfigCompositionException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from aed import config
+from aed.cli import AedCLI
+from aed.dsp import PRESETS, FrontendConfig
+from aed.errors import AedError, find_aed_error
+from aed.modules import schedules
+from aed.modules.augment import AugmentConfig
+
+REFUSED = (ConfigCompositionException, OmegaConfBaseException)
+
+
+class Example:
+    def __init__(
+        self,
+        needed: int,
+        optional: int | None = None,
+        kind: Literal["a", "b"] = "a",
+        names: list[str] | None = None,
+        nested: AugmentConfig = AugmentConfig(),  # noqa: B008
+        anything: object = None,
+        pair: tuple[float, float] = (1.0, 2.0),
+    ) -> None: ...
+
+
+def test_a_schema_has_every_parameter_with_type_and_default():
+    node = OmegaConf.structured(config.schema(Example))
+    assert OmegaConf.is_missing(node, "needed")
+    plain = OmegaConf.to_container(node)
+    assert plain["optional"] is None and plain["kind"] == "a" and plain["pair"] == [1.0, 2.0]
+    assert plain["nested"]["noise_std"] == 0.0
+    assert set(inspect.signature(Example).parameters) == set(plain) - {"_target_"}
+
+
+@pytest.mark.parametrize(
+    "change", [{"optional": "x"}, {"needed": "1.5"}, {"names": 3}, {"nested": {"noise_std": "loud"}}, {"other": 1}]
+)
+def test_a_schema_refuses_wrong_types_and_names(change):
+    with pytest.raises(OmegaConfBaseException):
+        OmegaConf.merge(OmegaConf.structured(config.schema(Example)), change)
+
+
+@pytest.mark.parametrize(
+    ("override", "full_key"),
+    [
+        ("model.net.embeding_size=256", "model.net.embeding_size"),
+        ("data.batch_size=big", "data.batch_size"),
+        ("data.val_fold=four", "data.val_fold"),
+        ("trainer.max_epoch=1", "trainer.max_epoch"),
+        ("model.optimizer.lrr=1", "model.optimizer.lrr"),
+        ("model.scheduler.decay=1", "model.scheduler.decay"),
+        ("callbacks.checkpoint.monitr=x", "callbacks.checkpoint.monitr"),
+        ("data.clips.datadir=x", "data.clips.datadir"),
+        ("model.augment.noise=1", "model.augment.noise"),
+        ("frontend.n_mel=40", "frontend.n_mel"),
+        ("sed=1", "sed"),
+    ],
+)
+def test_a_wrong_key_or_type_fails_with_its_full_name(override, full_key):
+    with pytest.raises(REFUSED) as caught:
+        tiny.composed("experiment=esc10_yamnet", override)
+    text = str(caught.value) + str(caught.value.__cause__)
+    assert full_key in text
+
+
+def test_an_unknown_experiment_lists_the_known_ones():
+    with pytest.raises(Exception, match="esc10_yamnet"):
+        tiny.composed("experiment=esc10_yamnett")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("frontend.f_max=9000", r"f_max.*8000.*9000"),
+        ("frontend.n_mels=500", "mel bands"),
+        ("data.split=kfold", r"folds.*kfold"),
+        ("model.label_smoothing=2", "label_smoothing"),
+        ("model.scheduler.decay_steps=0", "decay_steps"),
+    ],
+)
+def test_a_wrong_value_is_our_error(override, message):
+    cfg = tiny.composed("experiment=demo", override)
+    with pytest.raises(Exception) as caught:
+        data = instantiate(cfg.data, _convert_="all")
+        data.prepare_data()
+        model = instantiate(cfg.model, net={"num_classes": 10}, _convert_="all")
+        model.configure_optimizers()
+    error = find_aed_error(caught.value)
+    assert error is not None
+    assert pytest.importorskip("re").search(message, str(error)), str(error)
+
+
+def test_no_parameter_needs_a_plus():
+    overrides = ["model.net.dropout=0.3", "trainer.accumulate_grad_batches=2", "model.optimizer.weight_decay=0.1"]
+    overrides += ["data.class_names=[rain,hum]", "frontend.log_offset=0.001", "logger.csv.flush_logs_every_n_steps=1"]
+    cfg = tiny.composed("experiment=demo", *overrides)
+    assert cfg.model.net.dropout == 0.3 and cfg.data.class_names == ["rain", "hum"]
+    assert cfg.data.frontend.log_offset == cfg.model.frontend.log_offset == 0.001
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD", "RMSprop", "NAdam"])
+def test_any_torch_optimizer_is_a_choice(name):
+    cfg = tiny.composed("experiment=demo", f"model/optimizer={name}", "model.optimizer.lr=0.02")
+    optimizer = instantiate(cfg.model.optimizer, _convert_="all")([torch.nn.Parameter(torch.zeros(1))])
+    assert type(optimizer).__name__ == name and optimizer.param_groups[0]["lr"] == 0.02
+
+
+@pytest.mark.parametrize("name", ["StepLR", "OneCycleLR", "LRStepDecay"])
+def test_an_experiment_takes_another_schedule(name):
+    cfg = tiny.composed("experiment=demo", f"model/scheduler={name}")
+    assert cfg.model.scheduler._target_.endswith(f".{name}")
+
+
+def test_every_optimizer_and_schedule_is_a_choice():
+    config.register()
+    store = ConfigStore.instance()
+    for group, module, base in (
+        ("optimizer", torch.optim, torch.optim.Optimizer),
+        ("scheduler", torch.optim.lr_scheduler, torch.optim.lr_scheduler.LRScheduler),
+        ("scheduler", schedules, torch.optim.lr_scheduler.LRScheduler),
+    ):
+        names = [target.__name__ for target in config._public(module, base)]
+        assert len(names) >= 9
+        assert {f"{name}.yaml" for name in names} <= set(store.list(f"model/{group}"))
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_every_preset_is_a_front_end(name):
+    cfg = tiny.composed("experiment=demo", f"frontend={name}")
+    assert instantiate(cfg.frontend) == PRESETS[name]
+    assert isinstance(instantiate(cfg.model.frontend), FrontendConfig)
+
+
+class ParseOnly(AedCLI):
+    """Checks types as LightningCLI does, makes nothing."""
+
+    def instantiate_classes(self) -> None: ...
+
+
+def parse(values: dict[str, Any]) -> ParseOnly:
+    return ParseOnly(
+        args=values,
+        run=False,
+        trainer_class=L.Trainer,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        auto_configure_optimizers=False,
+        save_config_callback=None,
+        parser_kwargs={"exit_on_error": False},
+    )
+
+
+def lightning_cli_values(*overrides: str) -> dict[str, Any]:
+    return config.to_lightning_cli(tiny.composed(*overrides, "logger=csv", folder="/tmp/x"))
+
+
+@pytest.mark.parametrize("name", config.experiments())
+def test_every_experiment_is_a_lightning_cli_configuration(name):
+    values = lightning_cli_values(f"experiment={name}")
+    parsed = parse(yaml.safe_load(yaml.safe_dump(values))).config
+    assert parsed.trainer.max_epochs == values["trainer"]["max_epochs"]
+    assert parsed.model.init_args.frontend.n_mels == values["data"]["init_args"]["frontend"]["n_mels"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("data.init_args.split", "kfold"),
+        ("model.init_args.net.class_path", "aed.modules.nets.Missing"),
+        ("model.init_args.optimizer.init_args.lrr", 1),
+        ("model.init_args.scheduler_interval", "week"),
+        ("data.init_args.frontend.trim", "hard"),
+    ],
+)
+def test_lightning_cli_refuses_what_omegaconf_cannot_see(path, value, capsys):
+    values = lightning_cli_values("experiment=demo")
+    OmegaConf.update(changed := OmegaConf.create(values), path, value, force_add=True)
+    with pytest.raises((Exception, SystemExit)):
+        parse(OmegaConf.to_container(changed))
+
+
+def test_errors_are_found_behind_wrappers():
+    inner = AedError("inside")
+    try:
+        try:
+            raise inner
+        except AedError as error:
+            raise RuntimeError("outside") from error
+    except RuntimeError as outer:
+        assert find_aed_error(outer) is inner
+    assert find_aed_error(ValueError()) is None

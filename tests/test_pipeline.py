@@ -1,0 +1,125 @@
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+from sklearn.metrics import accuracy_score
+
+from aed import pipeline, sweep
+from aed.errors import AedError
+
+SMALL = [
+    "experiment=demo",
+    *tiny.DATA,
+    "logger=csv",
+    "callbacks.progress=null",
+    "trainer.max_epochs=2",
+    "trainer.enable_progress_bar=false",
+    "frontend.n_mels=16",
+    "frontend.patch_frames=32",
+    "trainer.accelerator=cpu",
+]
+
+
+def run(folder: Path, *overrides: str) -> dict[str, float]:
+    return pipeline.run(tiny.composed(*SMALL, *overrides, folder=folder), folder)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AED_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+        run(folder, "data.val_fold=4")
+    return folder
+
+
+def test_a_run_leaves_what_the_readme_promises(finished):
+    for name in ("metrics.json", "metrics.csv", "test_clips.csv", "val_clips.csv", "checkpoints/best.ckpt"):
+        assert (finished / name).stat().st_size > 0, name
+    assert (finished / "checkpoints/last.ckpt").is_file()
+    pictures = ["learning_curves", *(f"{s}_{k}_confusion" for s in ("val", "test") for k in ("patch", "clip"))]
+    for name in pictures:
+        with Image.open(finished / "plots" / f"{name}.png") as image:
+            assert min(image.size) >= 400, name
+            assert len(np.unique(np.asarray(image.convert("L")))) > 20, f"{name} is not blank"
+
+
+def test_metrics_are_flat_and_those_of_the_clips(finished):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert all(isinstance(value, float) for value in metrics.values())
+    rows = list(csv.DictReader((finished / "test_clips.csv").open()))
+    truth, decided = [[row[key] for row in rows] for key in ("category", "decided")]
+    assert metrics["test/clip_acc"] == pytest.approx(accuracy_score(truth, decided))
+    for name in ("alarm", "hum", "rain"):
+        hits = [t == d for t, d in zip(truth, decided, strict=True) if t == name]
+        assert metrics[f"test/clip_acc/{name}"] == pytest.approx(np.mean(hits))
+    assert sum(float(rows[0][name]) for name in ("alarm", "hum", "rain")) == pytest.approx(1, abs=1e-5)
+    assert metrics["data/test_clips"] == len(rows) == 3
+    assert {"val/clip_acc", "test/loss", "train/loss", "fit/epochs"} <= set(metrics)
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_one_others(finished, tmp_path):
+    def results(folder: Path) -> dict[str, float]:
+        metrics = json.loads((folder / "metrics.json").read_text())
+        return {key: value for key, value in metrics.items() if key != "fit/seconds"}
+
+    run(tmp_path / "again", "data.val_fold=4")
+    assert results(tmp_path / "again") == results(finished)
+    run(tmp_path / "other", "data.val_fold=4", "seed=1")
+    assert results(tmp_path / "other")["train/loss"] != results(finished)["train/loss"]
+
+
+def test_a_checkpoint_can_be_tested_alone(finished, tmp_path):
+    best = finished / "checkpoints" / "best.ckpt"
+    metrics = run(tmp_path, "stages=[test]", f"ckpt_path={best}", "data.val_fold=4")
+    before = json.loads((finished / "metrics.json").read_text())
+    assert metrics["test/clip_acc"] == before["test/clip_acc"]
+    assert metrics["test/loss"] == pytest.approx(before["test/loss"])
+
+
+def test_a_failing_late_stage_leaves_the_results_of_the_earlier(tmp_path):
+    with pytest.raises(AedError, match="no test set"):
+        run(tmp_path, "data.test_fold=null", "trainer.max_epochs=1")
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["fit/epochs"] == 1 and "test/clip_acc" not in metrics
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stages=[fit,flash]", "flash"),
+        ("ckpt_path=/no/such.ckpt", "no such file"),
+        ("stages=[test]", "ckpt_path"),
+        ("data.class_names=[alarm,humm]", "did you mean 'hum'"),
+        ("data.test_fold=9", r"folds \[1, 2, 3, 4, 5\], got 9"),
+        ("callbacks.checkpoint.monitor=val/nothing", "val/clip_acc"),
+    ],
+)
+def test_wrong_requests_say_what_to_do(tmp_path, override, message):
+    with pytest.raises(Exception) as caught:
+        run(tmp_path, override, "data.val_fold=4")
+    from aed.errors import find_aed_error
+
+    error = find_aed_error(caught.value)
+    assert error is not None, caught.value
+    assert pytest.importorskip("re").search(message, str(error)), str(error)
+
+
+def test_a_summary_is_mean_and_deviation_over_jobs(tmp_path):
+    values = [0.5, 0.75, 1.0]
+    for number, value in enumerate(values):
+        job = tmp_path / str(number)
+        (job / ".hydra").mkdir(parents=True)
+        (job / ".hydra" / "overrides.yaml").write_text(f"- data.test_fold={number + 1}\n")
+        metrics = {"test/clip_acc": value} | ({"test/clip_acc/dog": 1.0} if number else {})
+        (job / "metrics.json").write_text(json.dumps(metrics))
+    summary = sweep.summarise(tmp_path)
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert summary["test/clip_acc"] == {"mean": 0.75, "sd": pytest.approx(np.std(values, ddof=1)), "values": values}
+    assert summary["test/clip_acc/dog"] == {"mean": 1.0, "sd": 0.0, "values": [1.0, 1.0]}
+    rows = list(csv.reader((tmp_path / "summary.csv").open()))
+    assert rows[1][:2] == ["0", "data.test_fold=1"] and len(rows) == 4
