@@ -6,6 +6,7 @@ A clip's key is the SHA-256 of its file, so a changed, moved or copied file need
 written under a temporary name and renamed, its json last: what a killed run leaves is either whole or ignored.
 """
 
+import ctypes
 import hashlib
 import json
 import logging
@@ -76,18 +77,26 @@ _logmel: LogMel | None = None
 def _start_worker(config: FrontendConfig, is_child: bool = True) -> None:
     global _logmel
     if is_child:
+        _die_with_parent()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
         torch.set_num_threads(1)
     _logmel = LogMel(config)
 
 
+def _die_with_parent() -> None:
+    """Has Linux end this worker when the run is killed: it would wait for work for ever."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
 def _compute(path: Path) -> Array | str:
-    """The log-mel ``(n_frames, n_mels)`` of a file, or why there is none."""
+    """The log-mel ``(n_frames, n_mels)`` of a file, or why there is none (without the file's name)."""
     assert _logmel is not None
     try:
         wave = load_clip(path, _logmel.config)
     except AudioError as error:
-        return str(error)
+        return str(error).removeprefix(f"{path}: ")
     return np.ascontiguousarray(_logmel(torch.from_numpy(wave)).numpy().T)
 
 
@@ -156,13 +165,27 @@ class FeatureCache:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 with self._lock():
                     # another run may have built them while this one waited for the lock
-                    errors |= self._build(self._missing(keys))
+                    bad = self._build(self._missing(keys))
             except OSError as error:
-                raise AedError(
-                    f"{self.folder}: the feature cache cannot be written ({error}); {len(missing)} clips need "
-                    "about 130 KB each. Set AED_CACHE_DIR or data.cache_dir to a folder with room"
-                ) from error
+                bad = self._all_bad(missing) if self.folder.is_dir() else None
+                if bad is None:
+                    raise AedError(
+                        f"{self.folder}: the feature cache cannot be written ({error}); {len(missing)} clips need "
+                        "about 130 KB each. Set AED_CACHE_DIR or data.cache_dir to a folder with room"
+                    ) from error
+            errors |= {path: f"{path}: {bad[key]}" for path, key in keys.items() if key in bad}
         return errors
+
+    def _all_bad(self, missing: dict[str, Path]) -> dict[str, str] | None:
+        """The reason for each of ``missing``, or None where one is good: then the cache must be written."""
+        _start_worker(self.config, is_child=False)
+        bad: dict[str, str] = {}
+        for key, path in missing.items():
+            result = _compute(path)
+            if not isinstance(result, str):
+                return None
+            bad[key] = result
+        return bad
 
     def open(self, files: Sequence[Path]) -> Features:
         """The features of ``files``, all of which :meth:`ensure` has found good.
@@ -191,8 +214,9 @@ class FeatureCache:
         keys = {path: key for path, key in found if isinstance(key, str)}
         return keys, {path: str(error) for path, error in found if not isinstance(error, str)}
 
-    def _index(self) -> dict[str, tuple[str, int, int]]:
-        """Key -> (shard, first frame, frames), of whole shards only."""
+    def _index(self, damaged: list[Path] | None = None) -> dict[str, tuple[str, int, int]]:
+        """Key -> (shard, first frame, frames), of whole shards only; ``damaged`` collects the others."""
+        damaged = [] if damaged is None else damaged
         index: dict[str, tuple[str, int, int]] = {}
         for path in sorted(self.folder.glob("*.json")):
             try:
@@ -203,6 +227,7 @@ class FeatureCache:
                     raise ValueError(f"{frames} frames are fewer than its clips say")
             except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
                 log.warning("%s: not a whole shard (%s); its clips are computed anew", path, error)
+                damaged.append(path)
                 continue
             index |= clips
         return index
@@ -221,15 +246,17 @@ class FeatureCache:
             log.info("%s: another run is computing features; waiting for it", self.folder)
             lock.acquire()
         try:
-            for orphan in self.folder.glob("*.tmp"):
-                orphan.unlink()
+            damaged: list[Path] = []
+            self._index(damaged)
+            for useless in (*self.folder.glob("*.tmp"), *damaged):
+                useless.unlink(missing_ok=True)
             yield
         finally:
             lock.release()
 
-    def _build(self, missing: dict[str, Path]) -> dict[Path, str]:
-        """Computes and writes ``missing`` shard by shard; returns the reason for each bad file."""
-        errors: dict[Path, str] = {}
+    def _build(self, missing: dict[str, Path]) -> dict[str, str]:
+        """Computes and writes ``missing`` shard by shard; returns the reason for each bad key."""
+        errors: dict[str, str] = {}
         if not missing:
             return errors
         (self.folder / "frontend.txt").write_text(json.dumps(asdict(self.config), indent=1, sort_keys=True))
@@ -243,11 +270,11 @@ class FeatureCache:
                 for (key, path), result in zip(missing.items(), results, strict=True):
                     progress.advance(task)
                     if isinstance(result, str):
-                        errors[path] = result
+                        errors[key] = result
                     elif _try_key(path) == key:
                         finished[key] = result
                     else:
-                        errors[path] = f"{path}: changed while it was read; start anew"
+                        errors[key] = "changed while it was read; start anew"
                     if len(finished) == SHARD_CLIPS:
                         self._write_shard(finished)
                         finished = {}

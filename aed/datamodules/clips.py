@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 
 from aed import paths
 from aed.datamodules import synthesis
@@ -49,7 +50,13 @@ def read_esc_csv(csv: Path, audio_dir: Path, split: str | None = None) -> pd.Dat
     if not audio_dir.is_dir():
         raise AedError(f"{audio_dir}: no such audio folder (for {csv})")
     try:
-        rows = pd.read_csv(csv, dtype={"filename": str, "category": str, "src_file": str})
+        rows = pd.read_csv(
+            csv,
+            dtype={"filename": str, "category": str, "src_file": str},
+            keep_default_na=False,  # a class may be called None
+            na_values=[""],
+            index_col=False,  # a comma at the end of each row is no new column
+        )
     except (ValueError, UnicodeDecodeError) as error:
         raise AedError(f"{csv}: not readable as csv ({error})") from error
     if missing := [name for name in ("filename", "category") if name not in rows]:
@@ -181,19 +188,30 @@ class ESC10(ClipSource):
         )
 
     def _fetch(self) -> None:
-        archive = self.data_dir / "ESC-50.zip"
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.data_dir / ".esc10.lock"):
+            if self._find():  # another run was faster
+                return
+            archive = self.data_dir / "ESC-50.zip"
+            fetch(self.URL, archive, digest=None, advice=self._advice())
+            try:
+                self._unpack(archive)
+            finally:  # unpacked or useless: the next run starts with a new one
+                archive.unlink()
+
+    def _unpack(self, archive: Path) -> None:
+        folder = self.data_dir / "esc10"
         wanted = tuple(f"-{number}.wav" for number in self.TARGETS)
-        fetch(self.URL, archive, digest=None, advice=self._advice())
         unpack_zip(
             archive,
-            self.data_dir / "esc10",
+            folder,
             only=lambda name: name == "meta/esc50.csv" or name.endswith((*wanted, "LICENSE")),
         )
-        csv = self.data_dir / "esc10" / "meta" / "esc50.csv"
-        if (received := hashlib.md5(csv.read_bytes()).hexdigest()) != self.CSV_MD5:
-            shutil.rmtree(self.data_dir / "esc10")
-            raise AedError(f"{self.URL}: meta/esc50.csv has md5 {received}, expected {self.CSV_MD5}")
-        archive.unlink()
+        csv = folder / "meta" / "esc50.csv"
+        received = hashlib.md5(csv.read_bytes()).hexdigest() if csv.is_file() else "none"
+        if received != self.CSV_MD5:
+            shutil.rmtree(folder)
+            raise AedError(f"{self.URL}: meta/esc50.csv has md5 {received}, expected {self.CSV_MD5}. {self._advice()}")
 
 
 class Synthetic(ClipSource):

@@ -91,7 +91,7 @@ class PatchDataModule(L.LightningDataModule):
     @cached_property
     def table(self) -> pd.DataFrame:
         """The clip table of the chosen classes with their split; read, or downloaded, at first use."""
-        table = self.clips.table()
+        table = self.clips.table().copy()
         available = sorted(table["category"].unique())
         names = self.chosen_names or available
         if unknown := [name for name in names if name not in available]:
@@ -102,7 +102,11 @@ class PatchDataModule(L.LightningDataModule):
             raise AedError(f"data.class_names: a name stands twice in {names}")
         if len(names) < 2:
             raise AedError(f"data.class_names: need at least two classes, got {names}")
-        # before the choice of classes, as ST's zoo splits: its split=random then has the very same clips
+        chosen = table["category"].isin(names)
+        if self.split == "random":
+            # before the choice of classes, as ST's zoo does: the split then has the very same clips
+            chosen |= table.groupby("category")["path"].transform("size") >= 2
+        table = table[chosen].reset_index(drop=True)
         table["split"] = assign(table, method=self.split, **self.folds, **self.fractions, seed=self.seed)  # type: ignore[arg-type]
         table = table[table["category"].isin(names)].reset_index(drop=True)
         table["target"] = table["category"].map({name: i for i, name in enumerate(names)}).astype("int64")

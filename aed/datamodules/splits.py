@@ -1,8 +1,8 @@
 """Who is in train, val and test: pure functions from a clip table to a split of each row."""
 
-import math
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from aed.errors import AedError
@@ -46,8 +46,10 @@ def assign(
         "test": (test_fold, test_fraction),
         "val": (val_fold, val_fraction),
     }
-    if method == "folds" and test_fold is not None and test_fold == val_fold:
+    if method == "folds" and not given and test_fold is not None and test_fold == val_fold:
         raise AedError(f"data: test_fold and val_fold are both {test_fold}; the checkpoint would see the test")
+    if method != "folds" and test_fraction + val_fraction >= 1:
+        raise AedError(f"data: test_fraction {test_fraction} and val_fraction {val_fraction} leave nothing to train on")
     for part, (fold, fraction) in wanted.items():
         if part in given or (fold is None if method == "folds" else fraction == 0):
             continue
@@ -96,23 +98,28 @@ def _random(table: pd.DataFrame, part: str, share: float, seed: int) -> "pd.Inde
 
 
 def _by_source(table: pd.DataFrame, part: str, share: float, seed: int) -> "pd.Index[Any]":
-    from sklearn.model_selection import StratifiedGroupKFold
-
     _check_share(part, share)
     if table["src_file"].isna().any():
         raise AedError(
             "data.split=source: the csv has no source recording for every clip; add a column 'src_file', "
             "or use data.split=folds or data.split=random"
         )
-    parts = math.ceil(1 / share)
     sources = table.groupby("category")["src_file"].nunique()
     if few := sorted(sources.index[sources < 2]):
         raise AedError(f"data.split=source: {few} come from one recording each; a split needs two per class")
-    if sources.min() < parts:
-        parts = int(sources.min())
-    folds = StratifiedGroupKFold(n_splits=parts, shuffle=True, random_state=seed)
-    _, chosen = next(folds.split(table.index, table["category"], table["src_file"]))
-    picked: pd.Index[Any] = pd.Index(table.index.to_numpy()[chosen])
+    generator = np.random.default_rng([seed, len(table)])
+    chosen: set[str] = set()
+    for _, clips in table.groupby("category"):
+        counts = clips["src_file"].value_counts().sort_index()
+        taken = int(counts[counts.index.isin(chosen)].sum())
+        for source in generator.permutation(counts.index.to_numpy(dtype=object)):
+            left = counts.index.difference([*chosen, source])
+            # nearest to the share, but of each class at least one recording on both sides
+            nearer = abs(taken + counts[source] - share * len(clips)) < abs(taken - share * len(clips))
+            if source not in chosen and len(left) and (nearer or not taken):
+                chosen.add(source)
+                taken += counts[source]
+    picked: pd.Index[Any] = table.index[table["src_file"].isin(chosen)]
     return picked
 
 

@@ -128,6 +128,12 @@ class FrontendConfig:
     include_last_patch: bool = False
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise AedError(f"frontend.{field.name}: need a finite number, got {value}")
+            if isinstance(value, int) and field.type in (float, float | None):
+                object.__setattr__(self, field.name, float(value))  # 125 and 125.0 are one front end
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise AedError(f"frontend.{name}: need one of {allowed}, got {getattr(self, name)!r}")
@@ -157,7 +163,7 @@ class FrontendConfig:
         if self.lengthen == "after" and frames < self.patch_frames:
             raise AedError(
                 f"frontend.min_length_s: a clip of {self.min_length_s} s has {frames} frames, a patch needs "
-                f"{self.patch_frames}; use at least {self.min_clip_samples / self.sample_rate:.4g} s"
+                f"{self.patch_frames}; use at least {math.ceil(self.min_clip_samples / self.sample_rate * 1e4) / 1e4} s"
             )
 
         window_table(self.window, self.win_length)
@@ -180,13 +186,17 @@ class FrontendConfig:
     @property
     def min_clip_samples(self) -> int:
         """Samples of the shortest clip that still holds one patch."""
-        return (self.patch_frames - 1) * self.hop_length + (0 if self.center else self.n_fft)
+        return (self.patch_frames - 1) * self.hop_length + self.n_fft - self._padding
 
     def num_frames(self, num_samples: int) -> int:
         """Frames of a clip of ``num_samples`` samples."""
-        if self.center:
-            return 1 + num_samples // self.hop_length
-        return 1 + (num_samples - self.n_fft) // self.hop_length if num_samples >= self.n_fft else 0
+        room = num_samples + self._padding - self.n_fft
+        return 1 + room // self.hop_length if room >= 0 else 0
+
+    @property
+    def _padding(self) -> int:
+        """Samples that ``center`` adds to a clip."""
+        return 2 * (self.n_fft // 2) if self.center else 0
 
     @property
     def not_streamable(self) -> tuple[str, ...]:
@@ -213,7 +223,11 @@ class FrontendConfig:
         return -DB_RANGE if self.db_ref is None else 10 * math.log10(AMIN_POWER) - self._db(self.db_ref)
 
     def gain_term(self, gain: float) -> float:
-        """What a gain on the waveform adds to a feature: dB, or ``power * ln(gain)``."""
+        """What a gain on the waveform adds to a feature: dB, or ``power * ln(gain)``.
+
+        Where ``db_ref`` is the clip's maximum a gain leaves the features alone; the term is then the change of
+        level that a device with a fixed reference sees, and ST's zoo augments with it too.
+        """
         return 20 * math.log10(gain) if self.to_db else self.power * math.log(gain)
 
     def _db(self, value: float) -> float:
@@ -260,7 +274,8 @@ class FrontendConfig:
                 elif key in _ST_NAMES:
                     values[_ST_NAMES[key]] = value
                 else:
-                    raise AedError(f"front end: unknown key {key!r}; known are {sorted(_ST_NAMES)}")
+                    known = sorted({*_ST_NAMES, "hop_length", "htk"})
+                    raise AedError(f"front end: unknown key {key!r}; known are {known}")
         return cls(**values)
 
 

@@ -23,7 +23,7 @@ def window_table(name: str, win_length: int) -> npt.NDArray[np.float32]:
     Raises:
         AedError: scipy does not know the name.
     """
-    if name == "hann":  # scipy.signal takes 1.5 s to import
+    if name == "hann" and win_length > 1:  # scipy.signal takes 1.5 s to import
         window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(win_length) / win_length)
     else:
         from scipy.signal import get_window
@@ -68,7 +68,7 @@ def mel_table(config: "FrontendConfig") -> npt.NDArray[np.float32]:
     Raises:
         AedError: A band is so narrow that no FFT bin falls into it.
     """
-    bins_hz = np.linspace(0, config.sample_rate / 2, config.n_fft // 2 + 1)
+    bins_hz = np.fft.rfftfreq(config.n_fft, 1 / config.sample_rate)
     low, high = hz_to_mel([config.f_min, config.f_max], config.mel_scale)
     edges_hz = mel_to_hz(np.linspace(low, high, config.n_mels + 2), config.mel_scale)
     widths = np.diff(edges_hz)

@@ -93,8 +93,8 @@ def resample(wave: Wave, rate: int, target_rate: int) -> Wave:
     """``wave`` ``(T,)`` at another rate in Hz, by soxr in HQ quality (librosa's ``soxr_hq``)."""
     if rate == target_rate:
         return wave
-    # librosa's length: ceil, with zeros or a cut where soxr's differs by a sample
-    length = int(np.ceil(len(wave) * target_rate / rate))
+    # librosa's length, rounding of the ratio and all; zeros or a cut where soxr's differs by a sample
+    length = int(np.ceil(len(wave) * (target_rate / rate)))
     resampled = soxr.resample(wave, rate, target_rate, quality="HQ")[:length]
     return np.pad(resampled, (0, length - len(resampled))).astype(np.float32, copy=False)
 
@@ -125,7 +125,7 @@ def trim_compatible(wave: Wave, config: FrontendConfig) -> Wave:
     """
     hop, frame = config.trim_hop_length, config.trim_frame_length
     energy = _prefix_energy(wave)
-    start = np.arange(1 + len(wave) // hop) * hop - frame // 2
+    start = np.arange(1 + (len(wave) + 2 * (frame // 2) - frame) // hop) * hop - frame // 2
     stop = np.clip(start + frame, 0, len(wave))
     power = (energy[stop] - energy[np.clip(start, 0, len(wave))]) / frame
     loud = np.repeat(_is_loud(power, config.trim_top_db), hop)[: len(wave)]
@@ -190,10 +190,11 @@ def load_clip(path: Path, config: FrontendConfig) -> Wave:
     Raises:
         AudioError: As :func:`read_audio`, or what is left is shorter than a patch.
     """
+    samples, rate = read_audio(path, config.max_length_s)
     try:
-        wave = process(*read_audio(path, config.max_length_s), config)
+        wave = process(samples, rate, config)
     except AudioError as error:
-        raise error if str(path) in str(error) else AudioError(f"{path}: {error}") from error
+        raise AudioError(f"{path}: {error}") from error
     if len(wave) < config.min_clip_samples:
         raise AudioError(
             f"{path}: {len(wave) / config.sample_rate:.2f} s are left after trimming, a patch needs "

@@ -1,0 +1,28 @@
+# Everything happens in .venv; "make run" and "make test" are the README's two commands.
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: run test check install clean
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	touch $@
+
+run: install
+	$(BIN)/python scripts/main_job.py
+
+test: install
+	$(MAKE) check BIN=$(BIN)
+
+check:
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+clean:
+	rm -rf .venv outputs multirun .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,375 @@
+"""Log-mel features against librosa, recorded values, and themselves."""
+
+import math
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import librosa
+import numpy as np
+import pytest
+import scipy.signal
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aed.dsp import PRESETS, FrontendConfig
+from aed.dsp.logmel import LogMel
+from aed.dsp.patches import cut, grid_starts
+from aed.dsp.tables import hz_to_mel, mel_table, mel_to_hz, window_table
+from aed.dsp.waveform import process
+from aed.errors import AedError
+
+YAMNET, MINIRESNET = PRESETS["yamnet_64x96"], PRESETS["miniresnet_64x50"]
+FIXED_DB = replace(MINIRESNET, center=False, db_ref=1.0, n_fft=512, win_length=512)
+GOLDEN_CLIPS = ("clock_tick", "crying_baby", "dog", "rain", "rooster")
+GOLDEN_FRONT_ENDS = {"yamnet": YAMNET, "miniresnet": MINIRESNET}
+
+Array = np.ndarray
+
+
+def noise(*shape: int, seed: int = 0) -> Array:
+    return (0.1 * np.random.default_rng(seed).standard_normal(shape)).astype(np.float32)
+
+
+def two_tones() -> Array:
+    """The signal of the recorded values: 440 Hz and, softer, 3 kHz, for 1 s."""
+    t = np.arange(16000) / 16000
+    return (0.5 * np.sin(2 * np.pi * 440 * t) + 0.1 * np.sin(2 * np.pi * 3000 * t)).astype(np.float32)
+
+
+def logmel_of(wave: Array, config: FrontendConfig) -> Array:
+    return LogMel(config)(torch.from_numpy(wave)).numpy()
+
+
+def librosa_mel(config: FrontendConfig) -> Array:
+    return librosa.filters.mel(
+        sr=config.sample_rate,
+        n_fft=config.n_fft,
+        n_mels=config.n_mels,
+        fmin=config.f_min,
+        fmax=config.f_max,
+        htk=config.mel_scale == "htk",
+        norm=config.norm,
+    )
+
+
+def librosa_logmel(wave: Array, config: FrontendConfig) -> Array:
+    """In float64, with our window (tested below): rounding it to float32 shows in the quiet bands of a tone."""
+    window = window_table(config.window, config.win_length)
+    spectrum = librosa.stft(
+        wave.astype(np.float64),
+        n_fft=config.n_fft,
+        hop_length=config.hop_length,
+        win_length=config.win_length,
+        window=window.astype(np.float64),
+        center=config.center,
+        pad_mode=config.pad_mode,
+    )
+    mel = librosa_mel(config).astype(np.float64) @ np.abs(spectrum) ** config.power
+    if not config.to_db:
+        return np.log(mel + config.log_offset)
+    to_db = {1: librosa.amplitude_to_db, 2: librosa.power_to_db}[int(config.power)]
+    if config.db_ref is None:
+        return to_db(mel, ref=np.max)
+    return to_db(mel, ref=config.db_ref, top_db=None)
+
+
+# against librosa
+
+
+@pytest.mark.parametrize("config", [YAMNET, MINIRESNET, FIXED_DB])
+@pytest.mark.parametrize("wave", [noise(8000), two_tones()], ids=["noise", "tones"])
+def test_preset_agrees_with_librosa(config: FrontendConfig, wave: Array) -> None:
+    logmel = logmel_of(wave, config)
+    assert logmel.dtype == np.float32
+    np.testing.assert_allclose(logmel, librosa_logmel(wave, config), atol=2e-5, rtol=0)
+
+
+VARIANTS = st.fixed_dictionaries(
+    {
+        "sample_rate": st.sampled_from([8000, 16000, 44100]),
+        "n_fft": st.sampled_from([256, 400, 512, 1000]),
+        "win_length": st.integers(65, 256),
+        "hop_length": st.integers(20, 400),
+        "window": st.sampled_from(["hann", "hamming", "blackman", "blackmanharris", "boxcar", "triang"]),
+        "center": st.booleans(),
+        "pad_mode": st.sampled_from(["constant", "reflect", "edge"]),
+        "n_mels": st.integers(1, 12),
+        "f_min": st.sampled_from([0.0, 60.0, 300.0]),
+        "f_max": st.sampled_from([3500.0, 4000.0]),
+        "mel_scale": st.sampled_from(["htk", "slaney"]),
+        "norm": st.sampled_from(["slaney", None]),
+    }
+)
+COMPRESSIONS = st.sampled_from(
+    [
+        *({"power": power, "log_offset": offset} for power in (0.5, 1.0, 2.0) for offset in (0.0, 1e-4, 1e-3)),
+        *({"power": power, "to_db": True, "db_ref": ref} for power in (1.0, 2.0) for ref in (None, 1.0, 0.01)),
+    ]
+)
+
+
+@settings(deadline=None, derandomize=True, max_examples=80)
+@given(values=VARIANTS, compression=COMPRESSIONS, num_samples=st.integers(1000, 3000))
+def test_any_front_end_agrees_with_librosa(
+    values: dict[str, Any], compression: dict[str, Any], num_samples: int
+) -> None:
+    config = FrontendConfig(**values, **compression, patch_frames=1)
+    wave = noise(num_samples)
+    np.testing.assert_allclose(logmel_of(wave, config), librosa_logmel(wave, config), atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"mel_scale": "slaney"},
+        {"norm": "slaney"},
+        {"mel_scale": "slaney", "norm": "slaney", "f_min": 0.0, "f_max": 8000.0, "n_fft": 600},
+        {"sample_rate": 48000, "n_fft": 2048, "f_max": 24000.0, "n_mels": 128, "hop_length": 480},
+        {"n_mels": 1},
+        {"n_fft": 401, "n_mels": 20},  # odd: the last bin lies under half the rate
+    ],
+)
+def test_mel_table_is_that_of_librosa(values: dict[str, Any]) -> None:
+    config = replace(YAMNET, **values)
+    table = mel_table(config)
+    assert table.dtype == np.float32 and table.shape == (config.n_mels, config.n_fft // 2 + 1)
+    np.testing.assert_allclose(table, librosa_mel(config), atol=1e-8, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("config", "non_zero", "fewest"), [(YAMNET, 461, 1), (MINIRESNET, 932, 5)])
+def test_mel_table_has_the_recorded_number_of_weights(config: FrontendConfig, non_zero: int, fewest: int) -> None:
+    per_band = (mel_table(config) > 0).sum(axis=1)
+    assert (per_band.sum(), per_band.min()) == (non_zero, fewest)
+
+
+@pytest.mark.parametrize("scale", ["htk", "slaney"])
+def test_mel_scales_are_those_of_librosa(scale: str) -> None:
+    hz = np.array([0.0, 1.0, 125.0, 999.9, 1000.0, 1000.1, 4000.0, 24000.0])
+    np.testing.assert_allclose(hz_to_mel(hz, scale), librosa.hz_to_mel(hz, htk=scale == "htk"), rtol=1e-12, atol=1e-12)
+    mel = np.array([0.0, 0.5, 14.99, 15.0, 15.01, 60.0])
+    np.testing.assert_allclose(mel_to_hz(mel, scale), librosa.mel_to_hz(mel, htk=scale == "htk"), rtol=1e-12)
+
+
+@pytest.mark.parametrize("scale", ["htk", "slaney"])
+def test_mel_scale_and_its_inverse_cancel(scale: str) -> None:
+    hz = np.linspace(0, 24000, 997)
+    np.testing.assert_allclose(mel_to_hz(hz_to_mel(hz, scale), scale), hz, rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["hann", "hamming", "blackman", "boxcar", "triang", "cosine", "flattop"])
+@pytest.mark.parametrize("win_length", [1, 2, 25, 400, 1024])
+def test_window_is_the_periodic_one_of_scipy(name: str, win_length: int) -> None:
+    window = window_table(name, win_length)
+    assert window.dtype == np.float32
+    np.testing.assert_allclose(window, scipy.signal.get_window(name, win_length, fftbins=True), atol=6e-8)
+
+
+def test_hann_window_is_periodic() -> None:
+    window = window_table("hann", 400)
+    assert window[0] == 0 and window[-1] > 0 and window[200] == 1
+    np.testing.assert_array_equal(window[1:], window[:0:-1])
+
+
+@pytest.mark.parametrize("name", ["hanm", "", "kaiser", "Hann window"])
+def test_unknown_window_is_refused_by_name(name: str) -> None:
+    with pytest.raises(AedError, match=r"frontend\.window") as error:
+        window_table(name, 400)
+    assert repr(name) in str(error.value) and "hann" in str(error.value)
+
+
+def test_mel_bands_without_a_bin_are_refused() -> None:
+    bands = {"n_fft": 128, "n_mels": 64}
+    with pytest.warns(UserWarning, match="Empty filters"):
+        expected = librosa.filters.mel(sr=16000, **bands, fmin=125, fmax=7500, htk=True, norm=None)
+    empty = np.flatnonzero(expected.max(axis=1) == 0).tolist()
+    with pytest.raises(AedError) as error:
+        mel_table(replace(YAMNET, **bands, win_length=128))
+    assert len(empty) > 1 and f"{empty} hold no FFT bin" in str(error.value)
+    assert "n_mels (64)" in str(error.value) and "n_fft (128)" in str(error.value)
+
+
+# recorded values
+
+
+def test_recorded_values_of_the_yamnet_front_end() -> None:
+    logmel = logmel_of(two_tones(), YAMNET)
+    assert logmel.shape == (64, 97)
+    assert [logmel.mean(), logmel.max()] == pytest.approx([-4.810725, 4.089584], abs=1e-4)
+    assert np.unravel_index(logmel.argmax(), logmel.shape)[0] == 8
+    assert logmel[0:4, 0] == pytest.approx([-4.282411, -2.916774, -2.302665, -2.135632], abs=1e-4)
+    assert logmel[14:18, 10] == pytest.approx([-3.272784, -3.322182, -3.533693, -4.576844], abs=1e-4)
+    # quiet bands, where a window rounded to float32 shows (the record was made with a float64 one)
+    assert [logmel.min(), logmel[63, 96]] == pytest.approx([-9.085513, -9.085513], abs=1e-3)
+
+
+def test_recorded_values_of_the_miniresnet_front_end() -> None:
+    logmel = logmel_of(np.tile(two_tones(), 2), MINIRESNET)
+    assert logmel.shape == (64, 101)
+    assert [logmel.mean(), logmel.min(), logmel.max()] == pytest.approx([-72.26075, -80.0, 0.0], abs=1e-3)
+    assert logmel[10:14, 50] == pytest.approx([-46.13557, -62.97562, -72.26745, -78.87865], abs=1e-3)
+    assert logmel[0, 0] == pytest.approx(-27.96282, abs=1e-3)
+
+
+@lru_cache(maxsize=16)
+def recorded(file: Path) -> dict[str, Array]:
+    with np.load(file) as arrays:
+        names = ("raw_int16", "raw_sr", "resampled", "wave", "melspec", "patches", "mel_filterbank")
+        return {name: arrays[name] for name in names}
+
+
+def golden_case(golden: Path, name: str, clip: str) -> tuple[dict[str, Array], FrontendConfig]:
+    return recorded(golden / f"{name}_{clip}.npz"), replace(GOLDEN_FRONT_ENDS[name], trim="compatible")
+
+
+def processed(arrays: dict[str, Array], config: FrontendConfig) -> Array:
+    return process(arrays["raw_int16"].astype(np.float32) / 32768, int(arrays["raw_sr"]), config)
+
+
+every_golden_array = pytest.mark.parametrize(
+    ("name", "clip"), [(name, clip) for name in GOLDEN_FRONT_ENDS for clip in GOLDEN_CLIPS]
+)
+
+
+@every_golden_array
+def test_waveform_is_that_of_the_zoo(golden: Path, name: str, clip: str) -> None:
+    arrays, config = golden_case(golden, name, clip)
+    wave = processed(arrays, config)
+    assert wave.shape == arrays["wave"].shape
+    np.testing.assert_allclose(wave, arrays["wave"], atol=1e-5, rtol=0)
+
+
+@every_golden_array
+def test_resampled_wave_is_that_of_the_zoo(golden: Path, name: str, clip: str) -> None:
+    arrays, config = golden_case(golden, name, clip)
+    untrimmed = replace(config, trim="none", min_length_s=0.0, lengthen="before")
+    np.testing.assert_allclose(processed(arrays, untrimmed), arrays["resampled"], atol=1e-5, rtol=0)
+
+
+@every_golden_array
+def test_patches_are_those_of_the_zoo(golden: Path, name: str, clip: str) -> None:
+    arrays, config = golden_case(golden, name, clip)
+    logmel = logmel_of(processed(arrays, config), config)
+    patches = cut(logmel, grid_starts(logmel.shape[1], config), config.patch_frames)
+    assert patches.shape == arrays["patches"].shape
+    np.testing.assert_allclose(patches, arrays["patches"], atol=2e-2 if config.to_db else 2e-3, rtol=0)
+
+
+@every_golden_array
+def test_mel_table_is_that_of_the_zoo(golden: Path, name: str, clip: str) -> None:
+    arrays, config = golden_case(golden, name, clip)
+    np.testing.assert_allclose(mel_table(config), arrays["mel_filterbank"], atol=1e-8, rtol=1e-6)
+
+
+# batches, patches, streams
+
+
+@pytest.mark.parametrize("config", [YAMNET, MINIRESNET, FIXED_DB])
+def test_clip_alone_is_as_in_a_batch(config: FrontendConfig) -> None:
+    waves = noise(2, 3, 8000) * np.array([1.0, 1e-3, 10.0], dtype=np.float32)[:, None]
+    batch = logmel_of(waves, config)
+    assert batch.shape == (2, 3, config.n_mels, config.num_frames(8000))
+    for index in np.ndindex(2, 3):
+        np.testing.assert_allclose(batch[index], logmel_of(waves[index], config), atol=1e-6, rtol=0)
+
+
+def loud_then_soft() -> Array:
+    return noise(40000) * np.repeat(np.array([1.0, 1e-3], dtype=np.float32), 20000)
+
+
+def patches_and_own_segments(config: FrontendConfig) -> list[tuple[Array, Array]]:
+    """Each patch of a clip, and the features of the samples a device would have had for it."""
+    wave = loud_then_soft()
+    logmel = logmel_of(wave, config)
+    starts = grid_starts(logmel.shape[1], config)
+    starts = starts[starts * config.hop_length + config.patch_samples <= len(wave)]
+    assert len(starts) >= 2
+    patches = cut(logmel, starts, config.patch_frames)
+    first_samples = (starts * config.hop_length).tolist()
+    return [
+        (patch, logmel_of(wave[first : first + config.patch_samples], config))
+        for patch, first in zip(patches, first_samples, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        YAMNET,
+        FIXED_DB,
+        replace(FIXED_DB, power=1.0),
+        replace(YAMNET, overlap=0.0, include_last_patch=True),
+        replace(YAMNET, hop_length=200, n_fft=700, patch_frames=33),
+    ],
+)
+def test_patch_of_streamable_front_end_needs_its_own_samples_alone(config: FrontendConfig) -> None:
+    assert config.streamable
+    for patch, own in patches_and_own_segments(config):
+        assert own.shape == patch.shape == (config.n_mels, config.patch_frames)
+        np.testing.assert_allclose(own, patch, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("values", [{"center": True}, {"to_db": True}])
+def test_patch_of_front_end_that_is_not_streamable_needs_more(values: dict[str, Any]) -> None:
+    config = replace(YAMNET, **values)
+    assert not config.streamable
+    pairs = patches_and_own_segments(config)
+    assert any(own.shape != patch.shape or np.abs(own - patch).max() > 1 for patch, own in pairs)
+
+
+@pytest.mark.parametrize("config", [YAMNET, FIXED_DB])
+def test_one_sample_less_than_patch_samples_is_one_frame_less(config: FrontendConfig) -> None:
+    assert logmel_of(noise(config.patch_samples), config).shape[1] == config.patch_frames
+    assert logmel_of(noise(config.patch_samples - 1), config).shape[1] == config.patch_frames - 1
+
+
+# silence and extremes
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        YAMNET,
+        replace(YAMNET, log_offset=1e-3),
+        replace(YAMNET, log_offset=0.0),
+        replace(YAMNET, power=2.0),
+        FIXED_DB,
+        replace(FIXED_DB, power=1.0),
+        replace(FIXED_DB, db_ref=25.0),
+        replace(FIXED_DB, power=1.0, db_ref=0.01),
+    ],
+)
+def test_digital_silence_has_the_value_the_config_states(config: FrontendConfig) -> None:
+    np.testing.assert_allclose(logmel_of(np.zeros(2000, dtype=np.float32), config), config.silence, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0])
+def test_silence_in_a_clip_relative_front_end_lies_80_db_under_the_loudest(power: float) -> None:
+    config = replace(MINIRESNET, power=power)
+    wave = np.concatenate([noise(8000), np.zeros(8000, dtype=np.float32)])
+    logmel = logmel_of(wave, config)
+    assert logmel.max() == 0
+    np.testing.assert_array_equal(logmel[:, -20:], config.silence)
+
+
+@pytest.mark.parametrize("config", [YAMNET, MINIRESNET, FIXED_DB, replace(YAMNET, log_offset=0.0)])
+@pytest.mark.parametrize("level", [0.0, 1e-30, 1e-6, 1.0, 1e6])
+def test_features_are_finite_and_never_below_silence(config: FrontendConfig, level: float) -> None:
+    logmel = logmel_of((noise(4000) * level).astype(np.float32), config)
+    assert np.isfinite(logmel).all()
+    assert logmel.min() >= config.silence - 1e-5
+
+
+def test_soft_clip_keeps_its_shape_without_log_offset() -> None:
+    config = replace(YAMNET, log_offset=0.0)
+    soft = logmel_of(noise(4000) * np.float32(1e-6), config)
+    np.testing.assert_allclose(soft - math.log(1e-6), logmel_of(noise(4000), config), atol=1e-4, rtol=0)
+
+
+def test_features_carry_no_state_into_a_checkpoint_and_no_gradient() -> None:
+    logmel = LogMel(YAMNET)
+    assert not [name for name in logmel.state_dict() if name.startswith("mel")]
+    assert not logmel(torch.zeros(1000, requires_grad=True)).requires_grad
