@@ -163,7 +163,7 @@ def advised_seconds(message: str) -> float:
     return float(found[1])
 
 
-@settings(deadline=None, derandomize=True, max_examples=200)
+@settings(deadline=None, derandomize=True, max_examples=100)
 @given(
     patch_frames=st.integers(10, 300),
     hop_length=st.sampled_from([80, 128, 160, 256, 320, 441]),
@@ -464,11 +464,11 @@ def test_config_is_hashable_by_value() -> None:
     assert len({FrontendConfig(), FrontendConfig(), replace(FrontendConfig(), n_mels=40)}) == 2
 
 
-@pytest.mark.parametrize("name", FIELDS)
-def test_config_is_frozen(name: str) -> None:
+def test_config_is_frozen() -> None:
     config = FrontendConfig()
-    with pytest.raises(FrozenInstanceError):
-        setattr(config, name, OTHER_VALUES[name])
+    for name, value in OTHER_VALUES.items():
+        with pytest.raises(FrozenInstanceError):
+            setattr(config, name, value)
 
 
 def test_values_are_given_by_name() -> None:

@@ -44,7 +44,7 @@ def zoo_starts(n_frames: int, patch_length: int, overlap: float) -> list[int]:
     return [i * step for i in range(number)]
 
 
-@settings(deadline=None, derandomize=True, max_examples=200)
+@settings(deadline=None, derandomize=True, max_examples=100)
 @given(n_frames=st.integers(0, 600), patch_frames=st.integers(1, 97), overlap=st.floats(0, 0.999))
 def test_grid_is_that_of_the_zoo(n_frames: int, patch_frames: int, overlap: float) -> None:
     config = replace(YAMNET, patch_frames=patch_frames, overlap=overlap)
@@ -53,7 +53,7 @@ def test_grid_is_that_of_the_zoo(n_frames: int, patch_frames: int, overlap: floa
     assert starts.tolist() == zoo_starts(n_frames, patch_frames, overlap)
 
 
-@settings(deadline=None, derandomize=True, max_examples=200)
+@settings(deadline=None, derandomize=True, max_examples=100)
 @given(n_frames=st.integers(0, 600), patch_frames=st.integers(1, 97), overlap=st.floats(0, 0.999))
 def test_last_patch_ends_the_clip_and_comes_once(n_frames: int, patch_frames: int, overlap: float) -> None:
     config = replace(YAMNET, patch_frames=patch_frames, overlap=overlap, include_last_patch=True)

@@ -265,6 +265,12 @@ def test_truncated_flac_is_refused(tmp_path: Path, share: float) -> None:
     assert refusal(save(tmp_path / "b.flac", whole[: int(share * len(whole))]))
 
 
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.99])
+def test_mp3_that_lacks_frames_its_header_counts_is_called_truncated(tmp_path: Path, share: float) -> None:
+    whole = write(tmp_path / "a.mp3", noise(96000), 48000).read_bytes()
+    assert "truncated" in refusal(save(tmp_path / "b.mp3", whole[: int(share * len(whole))]))
+
+
 @pytest.mark.parametrize("data_size", [0xFFFFFFFF, 0xFFFFFFFF - 36, 0x7FFFFFFF, 0x7FFFF000])
 def test_streamed_wav_is_read_to_its_end(tmp_path: Path, data_size: int) -> None:
     path = save(tmp_path / "a.wav", wav_bytes(ramp16(1000).tobytes(), data_size=data_size))
@@ -453,6 +459,15 @@ def test_aligned_trimming_keeps_the_burst() -> None:
 @pytest.mark.parametrize("trim", [trim_aligned, trim_compatible])
 def test_all_zero_clip_is_kept_whole(trim: Callable[[Wave, FrontendConfig], Wave], num_samples: int) -> None:
     assert trim(np.zeros(num_samples, dtype=np.float32), trimming(3200, 3200)).shape == (num_samples,)
+
+
+@pytest.mark.parametrize(("top_db", "left"), [(99.99, 6400), (100.0, 6400), (100.01, 16000)])
+def test_block_exactly_at_the_threshold_is_silent(top_db: float, left: int) -> None:
+    wave = np.zeros(16000, dtype=np.float32)  # counts as 100 dB under full scale
+    wave[3200:9600] = 1.0
+    assert len(trim_aligned(wave, trimming(3200, 3200, top_db, trim="aligned"))) == left
+    config = trimming(3200, 3200, top_db)
+    np.testing.assert_array_equal(trim_compatible(wave, config), split_and_join(wave, config))
 
 
 def test_larger_threshold_keeps_more() -> None:

@@ -21,7 +21,7 @@ class Failing:
     asked = 0
 
     def find_spec(self, name, path=None, target=None):
-        if name == {module!r}:
+        if name == {module!r} and Failing.asked < {times}:
             Failing.asked += 1
             raise {error}
 
@@ -55,7 +55,8 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def without_extension() -> dict[str, Any]:
     """What a process finds in which torchaudio's extension cannot be loaded."""
-    failing = FAIL_ON_IMPORT.format(module="torchaudio._extension", error="OSError('libc10_cuda.so: cannot open')")
+    missing = "OSError('libc10_cuda.so: cannot open')"
+    failing = FAIL_ON_IMPORT.format(module="torchaudio._extension", error=missing, times=9)
     process = run(failing + USE_TRANSFORMS)
     assert process.returncode == 0, process.stderr
     facts: dict[str, Any] = json.loads(process.stdout)
@@ -76,18 +77,16 @@ def test_transforms_are_those_of_the_one_torchaudio_left_in_memory(without_exten
     assert without_extension["same_module"]
 
 
-@pytest.mark.parametrize(
-    "error",
-    ["RuntimeError('broken')", "ImportError('broken')", "ModuleNotFoundError('broken')", "ValueError('broken')"],
-)
-def test_any_other_failure_of_torchaudio_is_shown(error: str) -> None:
-    process = run(FAIL_ON_IMPORT.format(module="torchaudio", error=error) + "import aed.dsp._torchaudio")
+@pytest.mark.parametrize("error", ["RuntimeError('broken')", "ImportError('broken')"])
+def test_any_other_failure_of_torchaudio_is_shown_and_not_tried_again(error: str) -> None:
+    process = run(FAIL_ON_IMPORT.format(module="torchaudio", error=error, times=1) + "import aed.dsp._torchaudio")
     assert process.returncode == 1
     assert process.stderr.strip().endswith(f"{error.split('(')[0]}: broken")
 
 
 def test_failure_to_load_torchaudio_even_with_the_stand_in_is_shown() -> None:
-    process = run(FAIL_ON_IMPORT.format(module="torchaudio", error="OSError('broken')") + "import aed.dsp._torchaudio")
+    failing = FAIL_ON_IMPORT.format(module="torchaudio", error="OSError('broken')", times=9)
+    process = run(failing + "import aed.dsp._torchaudio")
     assert process.returncode == 1
     assert process.stderr.strip().endswith("OSError: broken")
 

@@ -160,6 +160,7 @@ class FeatureCache:
             AedError: The cache cannot be written.
         """
         keys, errors = self._keys(files)
+        bad: dict[str, str] = {}
         if missing := self._missing(keys):
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -167,14 +168,14 @@ class FeatureCache:
                     # another run may have built them while this one waited for the lock
                     bad = self._build(self._missing(keys))
             except OSError as error:
-                bad = self._all_bad(missing) if self.folder.is_dir() else None
-                if bad is None:
+                all_bad = self._all_bad(missing) if self.folder.is_dir() else None
+                if all_bad is None:
                     raise AedError(
                         f"{self.folder}: the feature cache cannot be written ({error}); {len(missing)} clips need "
                         "about 130 KB each. Set AED_CACHE_DIR or data.cache_dir to a folder with room"
                     ) from error
-            errors |= {path: f"{path}: {bad[key]}" for path, key in keys.items() if key in bad}
-        return errors
+                bad = all_bad
+        return errors | {path: f"{path}: {bad[key]}" for path, key in keys.items() if key in bad}
 
     def _all_bad(self, missing: dict[str, Path]) -> dict[str, str] | None:
         """The reason for each of ``missing``, or None where one is good: then the cache must be written."""
