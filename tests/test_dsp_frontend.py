@@ -492,3 +492,14 @@ def test_only_the_yamnet_preset_runs_on_a_stream() -> None:
 @pytest.mark.parametrize("config", PRESETS.values())
 def test_presets_trim_without_losing_events(config: FrontendConfig) -> None:
     assert config.trim == "aligned"
+
+
+@pytest.mark.parametrize("value", [160.0, 1.5, True, "160"])
+def test_a_whole_number_is_asked_for_where_samples_are_counted(value: object) -> None:
+    with pytest.raises(AedError, match=r"hop_length.*whole number"):
+        replace(YAMNET, hop_length=value)
+
+
+def test_log_offset_that_float32_cannot_hold_is_refused() -> None:
+    with pytest.raises(AedError, match="log_offset"):
+        replace(YAMNET, log_offset=1e-40)

@@ -20,5 +20,5 @@ def clip_posteriors(posteriors: Tensor, clip_index: Tensor, num_clips: int) -> T
 
 
 def decide(posteriors: Tensor) -> Tensor:
-    """Class of each row, ``(rows,)`` int64; ties go to the lowest class index."""
+    """Class of each row, ``(rows,)`` int64; ties, and rows of NaN, go to the lowest class index."""
     return (posteriors == posteriors.amax(dim=1, keepdim=True)).int().argmax(dim=1)

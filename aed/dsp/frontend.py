@@ -132,6 +132,8 @@ class FrontendConfig:
             value = getattr(self, field.name)
             if isinstance(value, float) and not math.isfinite(value):
                 raise AedError(f"frontend.{field.name}: need a finite number, got {value}")
+            if field.type is int and not (isinstance(value, int) and not isinstance(value, bool)):
+                raise AedError(f"frontend.{field.name}: need a whole number, got {value!r}")
             if isinstance(value, int) and field.type in (float, float | None):
                 object.__setattr__(self, field.name, float(value))  # 125 and 125.0 are one front end
         for name, allowed in _CHOICES.items():
@@ -143,7 +145,7 @@ class FrontendConfig:
         self._need("min_length_s", self.min_length_s >= 0, ">= 0")
         self._need("win_length", self.win_length <= self.n_fft, f"<= n_fft = {self.n_fft}")
         self._need("overlap", 0 <= self.overlap < 1, "in [0, 1)")
-        self._need("log_offset", self.log_offset >= 0, ">= 0")
+        self._need("log_offset", self.log_offset == 0 or self.log_offset >= TINY, f"0 or >= {TINY} (float32)")
         self._need("db_ref", self.db_ref is None or self.db_ref > 0, "> 0 or null")
         if self.trim == "aligned":
             self._need("trim_hop_length", self.trim_hop_length <= self.trim_frame_length, "<= trim_frame_length")

@@ -1,5 +1,7 @@
 """Log-mel features: torchaudio's spectrogram, the mel table, a logarithm."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +24,7 @@ def compress(mel: Tensor, config: FrontendConfig) -> Tensor:
     factor, amin = 20 / config.power, AMIN_POWER ** (config.power / 2)
     level = factor * mel.clamp(min=amin).log10()
     if config.db_ref is not None:
-        return level - factor * torch.log10(torch.tensor(config.db_ref))
+        return level - factor * math.log10(config.db_ref)
     level = level - level.amax(dim=(-2, -1), keepdim=True)
     return level.clamp(min=-DB_RANGE)
 
@@ -31,7 +33,7 @@ class LogMel(nn.Module):
     """Log-mel features of waveforms, computed in float64.
 
     In float32 the FFT's own rounding, about 1e-7 of the loudest bin, shows in the quiet bands of a tonal clip:
-    7e-3 in log units on a rooster, against 2e-4 so (ESC-10, offset 1e-4).
+    7e-3 in log units on a rooster (ESC-10, offset 1e-4), against 6e-7 so.
 
     Args:
         config: The front end.
@@ -42,7 +44,7 @@ class LogMel(nn.Module):
     def __init__(self, config: FrontendConfig) -> None:
         super().__init__()
         self.config = config
-        window = torch.from_numpy(window_table(config.window, config.win_length)).double()
+        window = torch.from_numpy(window_table(config.window, config.win_length))
         self.spectrogram = transforms.Spectrogram(
             n_fft=config.n_fft,
             win_length=config.win_length,

@@ -1,4 +1,4 @@
-"""Window and mel tables, computed once in float64: PyTorch and the C front end read the same numbers."""
+"""Window and mel tables, computed once: PyTorch and the C front end read the same numbers."""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
 
 @lru_cache(maxsize=32)
-def window_table(name: str, win_length: int) -> npt.NDArray[np.float32]:
-    """The periodic analysis window, ``(win_length,)`` float32.
+def window_table(name: str, win_length: int) -> npt.NDArray[np.float64]:
+    """The periodic analysis window, ``(win_length,)`` float64.
+
+    Rounded to float32 its error shows in the quiet bands of a tonal clip: 1e-3 in log units on a rooster (ESC-10,
+    offset 1e-4), against 6e-7 so.
 
     Args:
         name: ``hann``, or any other name ``scipy.signal.get_window`` knows.
@@ -34,7 +37,7 @@ def window_table(name: str, win_length: int) -> npt.NDArray[np.float32]:
             raise AedError(
                 f"frontend.window: {name!r} is no window of scipy.signal.get_window ({error}); usual is 'hann'"
             ) from error
-    return window.astype(np.float32)
+    return window
 
 
 def hz_to_mel(hz: npt.ArrayLike, scale: str) -> npt.NDArray[np.float64]:

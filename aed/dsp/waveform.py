@@ -83,7 +83,7 @@ def _wav_data_is_short(path: Path, size: int) -> bool:
             header = file.read(8)
             length = int.from_bytes(header[4:], "little")
             if header[:4] == b"data":
-                # writers that stream leave 0 or 0xFFFFFFFF (or near it) and mean "to the end"
+                # writers that stream leave 0xFFFFFFFF, or near it, and mean "to the end"
                 return 0 < length < 0x7FFFF000 and position + 8 + length > size
             position += 8 + length + length % 2
     return False
