@@ -143,7 +143,9 @@ def _write_scores(run: Run, split: str) -> None:
         )
     if split == "test":
         counts = torch.bincount(scores.clip_target.cpu(), minlength=len(names)).tolist()
-        report.print_scores(split, run.metrics, counts, names)
+        leaks = len(run.data.leaking_sources)
+        note = f"LEAKS: {leaks} recordings are on both sides of split={run.data.split}" if leaks else ""
+        report.print_scores(split, run.metrics, counts, names, note)
 
 
 STAGES: dict[str, Callable[[Run], None]] = {"fit": fit, "test": test}

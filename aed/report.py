@@ -70,8 +70,9 @@ def print_scores(split: str, metrics: Mapping[str, float], counts: Sequence[int]
         metrics: As in ``metrics.json``.
         counts: Clips of each class.
         class_names: In the same order.
+        note: Printed under the table.
     """
-    table = Table(title=f"{split} accuracy, %")
+    table = Table(title=f"{split} accuracy, %", caption=note)
     for column, justify in (("class", "left"), ("clips", "right"), ("patches", "right"), ("clips ", "right")):
         table.add_column(column.strip() if column != "clips" else "number", justify=justify)  # type: ignore[arg-type]
     for name, count in zip(class_names, counts, strict=True):

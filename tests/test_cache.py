@@ -7,10 +7,12 @@ import json
 import logging
 import multiprocessing as mp
 import os
+import re
 import resource
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -288,7 +290,7 @@ def check_reasons(reasons: dict[Path, str], bad: dict[Path, str]) -> None:
 def test_bad_files_are_reported_and_the_others_computed(
     tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch, num_workers: int
 ) -> None:
-    monkeypatch.setattr(cache, "FEW_CLIPS", 0)
+    monkeypatch.setattr(cache, "FEW_CLIPS", 2)
     bad = make_bad(tmp_path)
     store = FeatureCache(tmp_path / "cache", CONFIG, num_workers)
     mixed = [path for pair in zip(bad, files[:8], strict=True) for path in pair]
@@ -359,7 +361,7 @@ class Builder:
         os.setsid()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         torch.set_num_threads(1)  # OpenMP does not survive a fork
-        cache.SHARD_CLIPS, cache.FEW_CLIPS = shard_clips, 0
+        cache.SHARD_CLIPS = cache.FEW_CLIPS = shard_clips  # fewer than there are files
         cache.load_clip = self._load  # type: ignore[attr-defined]
         prepare()
         FeatureCache(root, CONFIG, num_workers).ensure(files)
@@ -521,6 +523,7 @@ def test_interrupted_run_keeps_what_is_done(
     computed: list[Path],
     num_workers: int,
     whole_group: bool,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     root = tmp_path / "cache"
     builder = build(root, many, num_workers, shard_clips=7)
@@ -528,6 +531,7 @@ def test_interrupted_run_keeps_what_is_done(
     (os.killpg if whole_group else os.kill)(builder.pid, signal.SIGINT)
     assert builder.wait() not in (0, None)
     assert builder.survivors() == []
+    assert re.findall(r"Process \w+-\d+:\d+:", capfd.readouterr().err) == []  # no traceback of a worker
     whole = clips_in_shards(root, many)
     assert 8 <= len(whole) < len(many)
     if num_workers == 1:
@@ -601,6 +605,26 @@ def test_damaged_shard_is_not_warned_of_for_ever(
     assert store.ensure(everything) == {}
     check_whole(tmp_path, everything)
     assert caplog.records == []
+
+
+@pytest.mark.usefixtures("small_shards", "computed")
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.EIO])
+def test_shard_that_cannot_be_read_just_now_is_not_deleted(
+    tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    store = FeatureCache(tmp_path, CONFIG)
+    store.ensure(files[:8])
+    before = snapshot(store.folder)
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache.np, "load", fail)
+        with suppress(AedError):
+            store.ensure(files[8:9])
+    after = snapshot(store.folder)
+    assert {name: after.get(name) for name in before} == before
 
 
 @pytest.mark.parametrize("root", ["file/cache", "/proc/nothing"])

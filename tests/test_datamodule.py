@@ -363,8 +363,10 @@ def test_training_on_two_ranks_is_shared_out(make: Callable[..., Any], patches: 
         assert len(set(parts[0]) & set(parts[1])) <= total % 2  # an odd one is given twice, so that ranks are equal
         assert set(parts[0]) | set(parts[1]) == set(range(total))
     else:
-        starts = [[start for _, start in part] for part in parts]
-        assert starts[0] != starts[1]
+        frames = samplers[0].dataset.features.n_frames
+        pairs = [(a, b) for a, b in zip(*parts, strict=True) if frames[a[0]] == frames[b[0]]]
+        assert len(pairs) > 10
+        assert sum(a[1] == b[1] for a, b in pairs) < len(pairs) / 4  # each rank draws offsets of its own
         clips = [clip for part in parts for clip, _ in part]
         of_grid = samplers[0].dataset.windows[:, 0].tolist()
         assert sum(abs(clips.count(clip) - of_grid.count(clip)) for clip in set(of_grid)) == total % 2
@@ -602,4 +604,4 @@ def test_cache_deleted_between_two_stages_is_computed_again(make: Callable[..., 
 def test_cache_lies_where_the_environment_says(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AED_CACHE_DIR", str(tmp_path / "mine"))
     PatchDataModule(source(base / "set"), CONFIG, cache_workers=1).prepare_data()
-    assert len(list((tmp_path / "mine" / "features").glob("*/*.npy"))) == 1
+    assert len(list((tmp_path / "mine" / "features").glob("*/*.npy"))) >= 1

@@ -102,6 +102,12 @@ def test_test_fold_and_val_fold_must_differ() -> None:
         split(balanced(), test_fold=3, val_fold=3)
 
 
+def test_test_fold_and_val_fold_must_differ_also_beside_a_calibration_csv() -> None:
+    own = make_table([("class0", pd.NA, "own")], preset="calibration")
+    with pytest.raises(AedError, match="both 3"):
+        split(pd.concat([balanced(), own], ignore_index=True), test_fold=3, val_fold=3)
+
+
 def test_test_fold_that_a_test_csv_replaces_may_be_the_val_fold() -> None:
     own = make_table([("class0", pd.NA, "own"), ("class1", pd.NA, "own")], preset="test")
     table = pd.concat([balanced(), own], ignore_index=True)
@@ -188,7 +194,7 @@ def test_source_split_never_shares_a_source(
             table, method="source", test_fraction=test_fraction, val_fraction=val_fraction, seed=seed, test_fold=None
         )
     except AedError as error:
-        assert "one recording each" in str(error)
+        assert "one recording each" in str(error) or "val_fraction" in str(error)
         return
     check_complete(table, parts)
     assert count_shared(table, parts) == 0
@@ -228,6 +234,31 @@ def test_one_class_of_two_recordings_does_not_change_the_share_of_the_others() -
     parts = split(table, method="source", test_fraction=0.2)
     assert set(table["category"][parts == "test"]) == set(table["category"])
     assert (parts[table["category"] != "rare"] == "test").mean() == pytest.approx(0.2, abs=0.06)
+
+
+def test_large_recording_is_not_taken_for_a_small_share() -> None:
+    """Whatever the seed: 60 recordings of one clip serve the 20 % asked for exactly, the one of 40 clips cannot."""
+    table = make_table([*[("a", pd.NA, "big")] * 40, *[("a", pd.NA, f"small{i}") for i in range(60)]])
+    shares = {seed: (split(table, method="source", seed=seed) == "test").mean() for seed in range(40)}
+    assert {seed: share for seed, share in shares.items() if abs(share - 0.2) > 0.05} == {}
+
+
+def test_smaller_of_two_recordings_is_taken_for_a_small_share() -> None:
+    table = make_table([*[("a", pd.NA, "big")] * 8, *[("a", pd.NA, "small")] * 2])
+    for seed in range(10):
+        assert set(table["src_file"][split(table, method="source", seed=seed) == "test"]) == {"small"}
+
+
+def test_recordings_of_several_classes_leave_each_class_on_both_sides() -> None:
+    """Class a has two recordings, of which b has clips too: one of them must stay on each side."""
+    table = make_table([("a", pd.NA, "0"), ("a", pd.NA, "1"), *[("b", pd.NA, str(i)) for i in range(10)]])
+    for seed in range(20):
+        parts = split(table, method="source", seed=seed)
+        assert count_shared(table, parts) == 0
+        assert {part: set(table["category"][parts == part]) for part in ("train", "test")} == {
+            "train": {"a", "b"},
+            "test": {"a", "b"},
+        }, seed
 
 
 def test_source_split_of_esc10(esc10: object) -> None:

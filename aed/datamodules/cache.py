@@ -263,6 +263,8 @@ class FeatureCache:
         (self.folder / "frontend.txt").write_text(json.dumps(asdict(self.config), indent=1, sort_keys=True))
         log.info("computing features of %d clips with %d processes", len(missing), self.num_workers)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        # small sets: several shards, written while the next clips are computed
+        shard_clips = min(SHARD_CLIPS, max(FEW_CLIPS, len(missing) // 8))
         with Progress(*columns, transient=True) as progress:
             task = progress.add_task("log-mel features", total=len(missing))
             finished: dict[str, Array] = {}
@@ -276,7 +278,7 @@ class FeatureCache:
                         finished[key] = result
                     else:
                         errors[key] = "changed while it was read; start anew"
-                    if len(finished) == SHARD_CLIPS:
+                    if len(finished) == shard_clips:
                         self._write_shard(finished)
                         finished = {}
             finally:  # Ctrl-C keeps what is done

@@ -112,9 +112,12 @@ def _is_loud(power: npt.NDArray[np.float64], top_db: float) -> npt.NDArray[np.bo
     return np.asarray(level_db - level_db.max() > -top_db)
 
 
-def _prefix_energy(wave: Wave) -> npt.NDArray[np.float64]:
-    """Energy of the first n samples for n = 0..T, ``(T + 1,)`` float64."""
-    return np.concatenate([[0.0], np.cumsum(wave.astype(np.float64) ** 2)])
+def _frame_energy(wave: Wave, start: npt.NDArray[np.int64], frame: int) -> npt.NDArray[np.float64]:
+    """Energy of the samples ``[start, start + frame)`` that ``wave`` has, ``(len(start),)`` float64."""
+    bounds = np.clip(start, 0, len(wave)), np.clip(start + frame, 0, len(wave))
+    return np.array(
+        [np.dot(part, part) for part in (wave[a:b].astype(np.float64) for a, b in zip(*bounds, strict=True))]
+    )
 
 
 def trim_compatible(wave: Wave, config: FrontendConfig) -> Wave:
@@ -124,11 +127,8 @@ def trim_compatible(wave: Wave, config: FrontendConfig) -> Wave:
     frame = hop, as in ST's zoo, an event in the half frame before a centre is cut and silence after it is kept.
     """
     hop, frame = config.trim_hop_length, config.trim_frame_length
-    energy = _prefix_energy(wave)
     start = np.arange(1 + (len(wave) + 2 * (frame // 2) - frame) // hop) * hop - frame // 2
-    stop = np.clip(start + frame, 0, len(wave))
-    power = (energy[stop] - energy[np.clip(start, 0, len(wave))]) / frame
-    loud = np.repeat(_is_loud(power, config.trim_top_db), hop)[: len(wave)]
+    loud = np.repeat(_is_loud(_frame_energy(wave, start, frame) / frame, config.trim_top_db), hop)[: len(wave)]
     # past the last frame's block nothing is kept, as in librosa
     return wave[np.pad(loud, (0, len(wave) - len(loud)))]
 
@@ -140,10 +140,11 @@ def trim_aligned(wave: Wave, config: FrontendConfig) -> Wave:
     frame as loud as ``trim_top_db`` allows is ever cut.
     """
     hop, frame = config.trim_hop_length, config.trim_frame_length
-    energy = _prefix_energy(wave)
     start = np.arange(0, len(wave), hop)
     stop = np.minimum(start + frame, len(wave))
-    loud = _is_loud((energy[stop] - energy[start]) / (stop - start), config.trim_top_db)
+    loud = _is_loud(_frame_energy(wave, start, frame) / (stop - start), config.trim_top_db)
+    if loud.all():
+        return wave
     change = np.zeros(len(wave) + 1, dtype=np.int64)
     np.add.at(change, start[loud], 1)
     np.add.at(change, stop[loud], -1)
