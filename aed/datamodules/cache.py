@@ -228,7 +228,8 @@ class FeatureCache:
                     raise ValueError(f"{frames} frames are fewer than its clips say")
             except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
                 log.warning("%s: not a whole shard (%s); its clips are computed anew", path, error)
-                damaged.append(path)
+                if not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
+                    damaged.append(path)  # other trouble, such as too many open files, may pass
                 continue
             index |= clips
         return index
