@@ -62,7 +62,9 @@ def write_clips(path: Path, names: Sequence[str], scores: Scores, class_names: S
     write_rows(path, ["filename", "category", "decided", *class_names], rows)
 
 
-def print_scores(split: str, metrics: Mapping[str, float], counts: Sequence[int], class_names: Sequence[str]) -> None:
+def print_scores(
+    split: str, metrics: Mapping[str, float], counts: Sequence[int], class_names: Sequence[str], note: str = ""
+) -> None:
     """Prints the accuracy of patches and clips, in all and of each class.
 
     Args:
