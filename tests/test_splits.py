@@ -202,13 +202,19 @@ def test_source_split_never_shares_a_source(
 
 
 @PROPERTY
-@given(st.lists(st.lists(st.integers(1, 6), min_size=5, max_size=12), min_size=2, max_size=4), st.integers(0, 99))
-def test_source_split_of_pure_recordings_has_every_class_on_both_sides(sizes: list[list[int]], seed: int) -> None:
+@given(
+    st.lists(st.lists(st.integers(1, 6), min_size=2, max_size=12), min_size=2, max_size=4),
+    st.sampled_from([0.1, 0.2, 0.5, 0.8, 0.95]),
+    st.integers(0, 99),
+)
+def test_source_split_of_pure_recordings_has_every_class_on_both_sides(
+    sizes: list[list[int]], fraction: float, seed: int
+) -> None:
     """``sizes[c][s]`` clips of recording s of class c."""
     table = make_table(
         (f"c{c}", pd.NA, f"{c}-{s}") for c, sources in enumerate(sizes) for s, n in enumerate(sources) for _ in range(n)
     )
-    parts = split(table, method="source", seed=seed)
+    parts = split(table, method="source", test_fraction=fraction, seed=seed)
     for part in ("train", "test"):
         assert set(table["category"][parts == part]) == set(table["category"])
 
