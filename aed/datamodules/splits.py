@@ -46,7 +46,7 @@ def assign(
         "test": (test_fold, test_fraction),
         "val": (val_fold, val_fraction),
     }
-    if method == "folds" and not given and test_fold is not None and test_fold == val_fold:
+    if method == "folds" and not given & {"test", "val"} and test_fold is not None and test_fold == val_fold:
         raise AedError(f"data: test_fold and val_fold are both {test_fold}; the checkpoint would see the test")
     if method != "folds" and test_fraction + val_fraction >= 1:
         raise AedError(f"data: test_fraction {test_fraction} and val_fraction {val_fraction} leave nothing to train on")
@@ -107,18 +107,30 @@ def _by_source(table: pd.DataFrame, part: str, share: float, seed: int) -> "pd.I
     sources = table.groupby("category")["src_file"].nunique()
     if few := sorted(sources.index[sources < 2]):
         raise AedError(f"data.split=source: {few} come from one recording each; a split needs two per class")
-    generator = np.random.default_rng([seed, len(table)])
-    chosen: set[str] = set()
-    for _, clips in table.groupby("category"):
-        counts = clips["src_file"].value_counts().sort_index()
-        taken = int(counts[counts.index.isin(chosen)].sum())
-        for source in generator.permutation(counts.index.to_numpy(dtype=object)):
-            left = counts.index.difference([*chosen, source])
-            # nearest to the share, but of each class at least one recording on both sides
-            nearer = abs(taken + counts[source] - share * len(clips)) < abs(taken - share * len(clips))
-            if source not in chosen and len(left) and (nearer or not taken):
-                chosen.add(source)
-                taken += counts[source]
+    counts = pd.crosstab(table["src_file"], table["category"])
+    wanted = share * counts.sum()
+    taken = wanted * 0
+    chosen: list[str] = []
+
+    def cost(source: str) -> float:
+        """What taking a recording adds to the distance from the share, over its classes."""
+        with_it, without = taken + counts.loc[source] - wanted, taken - wanted
+        return float(np.abs(with_it.to_numpy()).sum() - np.abs(without.to_numpy()).sum())
+
+    def leaves_one(source: str) -> bool:
+        """Whether each of its classes keeps a recording on the other side."""
+        left = counts.drop(index=[*chosen, source])
+        return bool((left.loc[:, counts.loc[source] > 0] > 0).any().all())
+
+    for source in np.random.default_rng([seed, len(table)]).permutation(counts.index.to_numpy(dtype=object)):
+        if cost(source) < 0 and leaves_one(source):
+            chosen.append(source)
+            taken += counts.loc[source]
+    for category in counts.columns[taken == 0]:  # a class whose recordings are all larger than the share
+        free = [source for source in counts.index[counts[category] > 0] if leaves_one(source)]
+        if free and taken[category] == 0:
+            chosen.append(min(free, key=cost))
+            taken += counts.loc[chosen[-1]]
     picked: pd.Index[Any] = table.index[table["src_file"].isin(chosen)]
     return picked
 
