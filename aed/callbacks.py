@@ -48,7 +48,7 @@ class BestCheckpoint(ModelCheckpoint):
         """Saves ``last.ckpt`` each epoch; the parent's ``save_last`` does so only when the best one changes."""
         super().on_train_epoch_end(trainer, pl_module)
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            trainer.save_checkpoint(Path(str(self.dirpath)) / "last.ckpt")
+            trainer.save_checkpoint(Path(str(self.dirpath)) / "last.ckpt", weights_only=False)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes up the state of an earlier run, copying its best checkpoint here."""
