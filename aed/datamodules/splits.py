@@ -107,31 +107,34 @@ def _by_source(table: pd.DataFrame, part: str, share: float, seed: int) -> "pd.I
     sources = table.groupby("category")["src_file"].nunique()
     if few := sorted(sources.index[sources < 2]):
         raise AedError(f"data.split=source: {few} come from one recording each; a split needs two per class")
-    counts = pd.crosstab(table["src_file"], table["category"])
-    wanted = share * counts.sum()
-    taken = wanted * 0
-    chosen: list[str] = []
+    crosstab = pd.crosstab(table["src_file"], table["category"])
+    counts = crosstab.to_numpy()
+    wanted = share * counts.sum(axis=0)
+    taken = np.zeros_like(wanted)
+    left = (counts > 0).sum(axis=0)  # recordings of each class on the other side
+    chosen: list[int] = []
 
-    def cost(source: str) -> float:
+    def cost(row: int) -> float:
         """What taking a recording adds to the distance from the share, over its classes."""
-        with_it, without = taken + counts.loc[source] - wanted, taken - wanted
-        return float(np.abs(with_it.to_numpy()).sum() - np.abs(without.to_numpy()).sum())
+        return float(np.abs(taken + counts[row] - wanted).sum() - np.abs(taken - wanted).sum())
 
-    def leaves_one(source: str) -> bool:
+    def may_go(row: int) -> bool:
         """Whether each of its classes keeps a recording on the other side."""
-        left = counts.drop(index=[*chosen, source])
-        return bool((left.loc[:, counts.loc[source] > 0] > 0).any().all())
+        return bool((left[counts[row] > 0] > 1).all())
 
-    for source in np.random.default_rng([seed, len(table)]).permutation(counts.index.to_numpy(dtype=object)):
-        if cost(source) < 0 and leaves_one(source):
-            chosen.append(source)
-            taken += counts.loc[source]
-    for category in counts.columns[taken == 0]:  # a class whose recordings are all larger than the share
-        free = [source for source in counts.index[counts[category] > 0] if leaves_one(source)]
+    def choose(row: int) -> None:
+        nonlocal taken, left
+        chosen.append(row)
+        taken, left = taken + counts[row], left - (counts[row] > 0)
+
+    for row in np.random.default_rng([seed, len(table)]).permutation(len(counts)).tolist():
+        if cost(row) < 0 and may_go(row):
+            choose(row)
+    for category in range(counts.shape[1]):  # a class whose recordings are all larger than the share
+        free = [row for row in np.flatnonzero(counts[:, category]).tolist() if may_go(row)]
         if free and taken[category] == 0:
-            chosen.append(min(free, key=cost))
-            taken += counts.loc[chosen[-1]]
-    picked: pd.Index[Any] = table.index[table["src_file"].isin(chosen)]
+            choose(min(free, key=cost))
+    picked: pd.Index[Any] = table.index[table["src_file"].isin(crosstab.index[chosen])]
     return picked
 
 

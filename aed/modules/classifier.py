@@ -147,7 +147,11 @@ class ClipClassifier(L.LightningModule):
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         """Cross entropy of a batch; its randomness depends on (seed, step, process) alone."""
-        torch.manual_seed((self.seed * 1_000_003 + self.global_step) * 1_009 + self.global_rank)
+        seed = (self.seed * 1_000_003 + self.global_step) * 1_009 + self.global_rank
+        # not torch.manual_seed: each call of it stores a stack trace where CUDA is not initialised
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
         logits = self._train_logits(batch)
         loss = F.cross_entropy(logits, batch.target, label_smoothing=self.label_smoothing)
         self.train_acc(logits, batch.target)
