@@ -3,9 +3,7 @@
 import csv
 import io
 import json
-import os
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,21 +12,9 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
+from aed.dsp.aggregate import decide
+from aed.files import write_whole
 from aed.scores import Scores
-
-
-def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Calls ``write`` on a temporary file, then renames it: ``path`` is the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -52,7 +38,7 @@ def write_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]])
 
 def write_clips(path: Path, names: Sequence[str], scores: Scores, class_names: Sequence[str]) -> None:
     """Writes one row a clip: file, true and decided class, posterior of each class."""
-    decided = scores.clip_posteriors.argmax(dim=1).tolist()
+    decided = decide(scores.clip_posteriors).tolist()
     rows = [
         [name, class_names[truth], class_names[choice], *(f"{value:.6f}" for value in posterior)]
         for name, truth, choice, posterior in zip(

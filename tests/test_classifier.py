@@ -14,7 +14,7 @@ from aed.errors import AedError
 from aed.modules import classifier as module
 from aed.modules import schedules
 from aed.modules.augment import AugmentConfig
-from aed.modules.classifier import build_net
+from aed.modules.checkpoint import build_net, net_facts
 from aed.modules.nets import YAMNet
 from aed.modules.pretrained import Weights, read_keras_h5
 
@@ -186,7 +186,7 @@ def test_a_net_that_hides_its_arguments_is_told_so():
             super().__init__()
 
     with pytest.raises(AedError, match="depth"):
-        module.net_arguments(Forgetful(3))
+        net_facts(Forgetful(3))
 
 
 def test_yamnet_embeds_as_the_incumbent_does(golden, pretrained):

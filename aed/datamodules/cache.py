@@ -14,7 +14,6 @@ import multiprocessing as mp
 import os
 import signal
 import sys
-import uuid
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from aed.dsp.frontend import FrontendConfig
 from aed.dsp.logmel import LogMel
 from aed.dsp.waveform import AudioError, load_clip
 from aed.errors import AedError
+from aed.files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -307,21 +307,6 @@ class FeatureCache:
         name = hashlib.sha256("".join(clips).encode()).hexdigest()[:16]
         starts = np.cumsum([0] + [len(frames) for frames in clips.values()]).tolist()
         rows = [[key, start, len(frames)] for (key, frames), start in zip(clips.items(), starts, strict=False)]
-        _write_whole(self.folder / f"{name}.npy", np.concatenate(list(clips.values())))
-        _write_whole(self.folder / f"{name}.json", json.dumps({"clips": rows}).encode())
-
-
-def _write_whole(path: Path, content: Array | bytes) -> None:
-    """Writes under a temporary name, flushes to disk, renames: ``path`` is whole or not there."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            if isinstance(content, bytes):
-                file.write(content)
-            else:
-                np.save(file, content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        frames = np.concatenate(list(clips.values()))
+        write_whole(self.folder / f"{name}.npy", lambda file: np.save(file, frames))
+        write_whole(self.folder / f"{name}.json", lambda file: file.write(json.dumps({"clips": rows}).encode()))

@@ -1,7 +1,5 @@
 """ClipClassifier: trains a net on patches, judges it by clips."""
 
-import importlib
-import inspect
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -18,28 +16,11 @@ from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import PatchBatch
 from aed.errors import AedError
 from aed.modules.augment import AugmentConfig, PatchAugment
+from aed.modules.checkpoint import CHECKPOINT_VERSION, check_facts, net_facts
 from aed.scores import PatchPosteriors, Scores, score
-
-CHECKPOINT_VERSION = 1
-"""Of what :meth:`ClipClassifier.on_save_checkpoint` adds under the key ``aed``."""
 
 BANK_BYTES = 256 * 2**20
 """Most memory the embeddings of a frozen backbone may take; over it they are computed anew each epoch."""
-
-
-def net_arguments(net: nn.Module) -> dict[str, Any]:
-    """The constructor arguments of ``net``, read from its attributes of the same names.
-
-    Raises:
-        AedError: The net does not keep one of them.
-    """
-    names = list(inspect.signature(type(net)).parameters)
-    if missing := [name for name in names if not hasattr(net, name)]:
-        raise AedError(
-            f"{type(net).__name__}: keep the constructor arguments {missing} as attributes of these names; "
-            "checkpoints rebuild the net from them"
-        )
-    return {name: getattr(net, name) for name in names}
 
 
 class ClipClassifier(L.LightningModule):
@@ -257,7 +238,7 @@ class ClipClassifier(L.LightningModule):
         """Adds, as plain types, all that is needed to use the model without its configuration."""
         checkpoint["aed"] = {
             "version": CHECKPOINT_VERSION,
-            "net": {"class": _qualified_name(type(self.net)), "arguments": net_arguments(self.net)},
+            "net": net_facts(self.net),
             "frontend": asdict(self.frontend),
             "class_names": list(self.class_names),
             "weights": self.weights,
@@ -271,13 +252,7 @@ class ClipClassifier(L.LightningModule):
         Raises:
             AedError: What differs.
         """
-        facts = checkpoint.get("aed")
-        if facts is None:
-            raise AedError("the checkpoint was not written by this project: it has no entry 'aed'")
-        if facts["version"] > CHECKPOINT_VERSION:
-            raise AedError(
-                f"the checkpoint has version {facts['version']}, this program reads {CHECKPOINT_VERSION}; update it"
-            )
+        facts = check_facts(checkpoint, "the checkpoint")
         self._plateau_state = facts["plateau"]
         mine: dict[str, Any] = {}
         self.on_save_checkpoint(mine)
@@ -287,24 +262,3 @@ class ClipClassifier(L.LightningModule):
                     f"the checkpoint's {part} differs: it has {facts[part]}, this run {mine['aed'][part]}; "
                     "resume with the configuration it was trained with"
                 )
-
-
-def _qualified_name(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def build_net(facts: dict[str, Any]) -> nn.Module:
-    """The net a checkpoint describes, without its weights; ``facts`` is ``checkpoint['aed']['net']``.
-
-    Raises:
-        AedError: Its class is not to be imported.
-    """
-    module, _, name = facts["class"].rpartition(".")
-    try:
-        cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise AedError(f"the checkpoint's net {facts['class']} cannot be imported: {error}") from error
-    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
-        raise AedError(f"the checkpoint's net {facts['class']} is no nn.Module; do not trust this file")
-    net: nn.Module = cls(**facts["arguments"])
-    return net

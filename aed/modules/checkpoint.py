@@ -1,0 +1,114 @@
+"""What a checkpoint says of its model: enough to use the net without the configuration that trained it."""
+
+import importlib
+import inspect
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from aed.dsp.frontend import FrontendConfig
+from aed.errors import AedError
+
+CHECKPOINT_VERSION = 1
+"""Of the entry ``aed`` that :class:`aed.modules.classifier.ClipClassifier` adds to Lightning's checkpoints."""
+
+
+def net_facts(net: nn.Module) -> dict[str, Any]:
+    """Class and constructor arguments of ``net``, the latter read from its attributes of the same names.
+
+    Raises:
+        AedError: The net does not keep one of them.
+    """
+    cls = type(net)
+    names = list(inspect.signature(cls).parameters)
+    if missing := [name for name in names if not hasattr(net, name)]:
+        raise AedError(
+            f"{cls.__name__}: keep the constructor arguments {missing} as attributes of these names; "
+            "checkpoints rebuild the net from them"
+        )
+    arguments = {name: getattr(net, name) for name in names}
+    return {"class": f"{cls.__module__}.{cls.__qualname__}", "arguments": arguments}
+
+
+def build_net(facts: dict[str, Any]) -> nn.Module:
+    """The net that :func:`net_facts` describes, without its weights.
+
+    Raises:
+        AedError: Its class is not to be imported.
+    """
+    module, _, name = facts["class"].rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise AedError(f"the checkpoint's net {facts['class']} cannot be imported: {error}") from error
+    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+        raise AedError(f"the checkpoint's net {facts['class']} is no nn.Module; do not trust this file")
+    net: nn.Module = cls(**facts["arguments"])
+    return net
+
+
+def check_facts(checkpoint: dict[str, Any], name: str) -> dict[str, Any]:
+    """The entry ``aed`` of a loaded checkpoint; ``name`` is for messages.
+
+    Raises:
+        AedError: It has none, or one of a newer version.
+    """
+    facts: dict[str, Any] | None = checkpoint.get("aed")
+    if facts is None:
+        raise AedError(f"{name} was not written by this project: it has no entry 'aed'")
+    if facts["version"] > CHECKPOINT_VERSION:
+        raise AedError(f"{name} has version {facts['version']}, this program reads {CHECKPOINT_VERSION}; update it")
+    return facts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A trained net and what it needs.
+
+    Args:
+        net: In inference mode, on the CPU.
+        frontend: From recording to patch.
+        class_names: In the order of the logits.
+        weights: Published weights it started from (file, licence, source), if any.
+        data: Data set, split and clips; see ``PatchDataModule.facts``.
+    """
+
+    net: nn.Module
+    frontend: FrontendConfig
+    class_names: tuple[str, ...]
+    weights: dict[str, str] | None
+    data: dict[str, Any]
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The trained net of a checkpoint file.
+
+        Raises:
+            AedError: The file is missing, damaged, or no checkpoint of this project.
+        """
+        if not path.is_file():
+            raise AedError(f"{path}: no such checkpoint")
+        try:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise AedError(f"{path}: not a whole checkpoint ({reason})") from error
+        facts = check_facts(checkpoint if isinstance(checkpoint, dict) else {}, str(path))
+        net = build_net(facts["net"])
+        prefix = "net."
+        state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+        try:
+            net.load_state_dict(state)
+        except RuntimeError as error:
+            raise AedError(f"{path}: its weights do not fit {facts['net']['class']}: {error}") from error
+        return cls(
+            net=net.eval(),
+            frontend=FrontendConfig.from_dict(facts["frontend"]),
+            class_names=tuple(facts["class_names"]),
+            weights=facts["weights"],
+            data=facts["data"],
+        )
