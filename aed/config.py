@@ -24,6 +24,9 @@ from omegaconf import MISSING, DictConfig, OmegaConf, SCMode
 from aed import datamodules
 from aed.dsp import PRESETS, FrontendConfig
 from aed.errors import AedError
+from aed.export.footprint import Budget
+from aed.export.onnx import ExportConfig
+from aed.export.quantize import QuantizeConfig
 from aed.modules import nets, schedules
 from aed.modules.classifier import ClipClassifier
 
@@ -94,7 +97,7 @@ def register() -> None:
     plain += [getattr(nets, name) for name in nets.__all__]
     plain += [datamodules.ESC10, datamodules.EscCsv, datamodules.Synthetic]
     plain += [callbacks.EarlyStopping, callbacks.LearningRateMonitor, callbacks.RichProgressBar]
-    plain += [own_callbacks.BestCheckpoint]
+    plain += [own_callbacks.BestCheckpoint, ExportConfig, QuantizeConfig, Budget]
     plain += [loggers.CSVLogger, loggers.TensorBoardLogger, loggers.MLFlowLogger]
     for target in plain:
         store.store(group="schema", name=target.__name__, node=schema(target))

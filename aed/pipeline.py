@@ -1,24 +1,21 @@
-"""Stages of a run, each a function of the same :class:`Run`; a later stage builds on what earlier ones left."""
+"""A run: its parts built from a configuration, then stage after stage; a later one builds on what earlier ones left."""
 
 import logging
 import os
-import sys
-import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as L
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from aed import report
+from aed import conversion, report, training
 from aed.datamodules import PatchDataModule
 from aed.errors import AedError
 from aed.modules.classifier import ClipClassifier
+from aed.state import Run
 
 log = logging.getLogger(__name__)
 
@@ -29,34 +26,6 @@ _EXPECTED_WARNINGS = (
     ".*does not have many workers",  # reading the memory-mapped cache needs none
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # between Lightning and torch
 )
-
-
-@dataclass
-class Run:
-    """What stages share.
-
-    Args:
-        config: The composed configuration.
-        folder: Outputs.
-        data: The DataModule.
-        model: The LightningModule.
-        trainer: The Trainer.
-        checkpoint: The model later stages use; set by ``fit`` or ``ckpt_path``.
-        metrics: Content of ``metrics.json``.
-    """
-
-    config: DictConfig
-    folder: Path
-    data: PatchDataModule
-    model: ClipClassifier
-    trainer: L.Trainer
-    checkpoint: Path | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def speaks(self) -> bool:
-        """Whether this process writes files and tables: the first of several."""
-        return self.trainer.is_global_zero
 
 
 def build(config: DictConfig, folder: Path) -> Run:
@@ -80,75 +49,21 @@ def build(config: DictConfig, folder: Path) -> Run:
     trainer: L.Trainer = instantiate(config.trainer, logger=loggers, callbacks=callbacks, _convert_="all")
     for logger in loggers:
         logger.log_hyperparams(OmegaConf.to_container(config, resolve=True, throw_on_missing=False))
-    return Run(config, folder, data, model, trainer)
+    run = Run(config, folder, data, model, trainer)
+    conversion.check_budget(run)
+    return run
 
 
-def fit(run: Run) -> None:
-    """Trains; leaves ``checkpoints/{best,last}.ckpt`` and the learning curves."""
-    started = time.monotonic()
-    resume = run.config.ckpt_path
-    try:
-        run.trainer.fit(run.model, datamodule=run.data, ckpt_path=resume, weights_only=True)
-    except SystemExit:  # Lightning's answer to Ctrl-C
-        last = run.folder / "checkpoints" / "last.ckpt"
-        way_on = f"go on with ckpt_path={last}" if last.is_file() else "no epoch was finished"
-        log.error("stopped in epoch %d; %s", run.trainer.current_epoch, way_on)
-        sys.exit(130)
-    best = getattr(run.trainer.checkpoint_callback, "best_model_path", "")
-    run.checkpoint = Path(best) if best else None
-    run.metrics["fit/epochs"] = float(run.trainer.current_epoch)
-    run.metrics["fit/seconds"] = round(time.monotonic() - started, 2)
-    run.metrics |= {
-        key: float(value) for key, value in run.trainer.callback_metrics.items() if key.startswith("train/")
-    }
-    curves = run.folder / "metrics.csv"
-    if run.speaks and curves.is_file():
-        report.plot_curves(run.folder / "plots" / "learning_curves.png", curves)
+STAGES: dict[str, Callable[[Run], None]] = {
+    "fit": training.fit,
+    "test": training.test,
+    "export": conversion.export,
+    "quantize": conversion.quantize,
+    "evaluate": conversion.evaluate_exported,
+}
 
-
-def test(run: Run) -> None:
-    """Tests the picked checkpoint; leaves metrics, a row a clip, confusion matrices and a table.
-
-    The validation set, where there is one, is scored with the same checkpoint.
-    """
-    checkpoint = run.checkpoint or (Path(run.config.ckpt_path) if run.config.ckpt_path else None)
-    if checkpoint is None:
-        raise AedError("stages: test needs a model; add fit before it or set ckpt_path")
-    arguments: dict[str, Any] = {
-        "model": run.model, "datamodule": run.data, "ckpt_path": str(checkpoint), "verbose": False,
-        "weights_only": True,
-    }  # fmt: skip
-    run.data.setup()
-    if "val" in run.data.datasets:
-        run.trainer.validate(**arguments)
-        _write_scores(run, "val")
-    run.trainer.test(**arguments)
-    _write_scores(run, "test")
-
-
-def _write_scores(run: Run, split: str) -> None:
-    scores, names = run.model.scores[split], run.data.class_names
-    run.metrics |= {f"{split}/{key}": value for key, value in scores.metrics.items()}
-    run.metrics[f"{split}/loss"] = float(run.trainer.callback_metrics[f"{split}/loss"])
-    if not run.speaks:
-        return
-    report.write_clips(run.folder / f"{split}_clips.csv", run.data.clip_names(split), scores, names)
-    for level, confusion in (("patch", scores.patch_confusion), ("clip", scores.clip_confusion)):
-        path = run.folder / "plots" / f"{split}_{level}_confusion.png"
-        report.plot_confusion(
-            path,
-            confusion.cpu().numpy(),
-            names,
-            f"{split}: {level}es" if level == "patch" else f"{split}: clips",
-        )
-    if split == "test":
-        counts = torch.bincount(scores.clip_target.cpu(), minlength=len(names)).tolist()
-        leaks = len(run.data.leaking_sources)
-        note = f"LEAKS: {leaks} recordings are on both sides of split={run.data.split}" if leaks else ""
-        report.print_scores(split, run.metrics, counts, names, note)
-
-
-STAGES: dict[str, Callable[[Run], None]] = {"fit": fit, "test": test}
+ALONE = ("export", "quantize", "evaluate")
+"""Stages that the first of several processes does alone."""
 
 
 def run(config: DictConfig, folder: Path) -> dict[str, float]:
@@ -162,8 +77,13 @@ def run(config: DictConfig, folder: Path) -> dict[str, float]:
     if config.ckpt_path and not Path(config.ckpt_path).is_file():
         raise AedError(f"ckpt_path: {config.ckpt_path}: no such file")
     state = build(config, folder)
+    if "fit" not in config.stages:  # later stages on an earlier run's folder
+        state.metrics |= report.read_json(folder / "metrics.json")
     for name in config.stages:
-        STAGES[name](state)
+        if name in ALONE:
+            state.data.setup()
+        if state.speaks or name not in ALONE:
+            STAGES[name](state)
         if state.speaks:
             report.write_json(folder / "metrics.json", _facts(state) | state.metrics)
     log.info("outputs in %s", folder)

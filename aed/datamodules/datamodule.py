@@ -2,6 +2,7 @@
 
 import difflib
 import logging
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -9,10 +10,12 @@ from typing import Any, Literal
 import lightning.pytorch as L
 import numpy as np
 import pandas as pd
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from aed import paths
 from aed.datamodules.cache import FeatureCache
+from aed.datamodules.calibration import Calibration, balanced, halves, thinned
 from aed.datamodules.clips import ClipSource
 from aed.datamodules.patches import EvalSampler, PatchDataset, TrainSampler, already_batched
 from aed.datamodules.splits import SplitMethod, assign, shared_sources
@@ -129,6 +132,11 @@ class PatchDataModule(L.LightningDataModule):
         """Source recordings in more than one of train, val and test."""
         return shared_sources(self.table)
 
+    def leak_note(self) -> str:
+        """What a table of accuracies has to say of the split; empty where no recording is on both sides."""
+        leaks = len(self.leaking_sources)
+        return f"LEAKS: {leaks} recordings are on both sides of split={self.split}" if leaks else ""
+
     def prepare_data(self) -> None:
         """Downloads and computes what is missing; Lightning calls it in one process only."""
         self.cache.ensure(list(self.table["path"]))
@@ -183,6 +191,41 @@ class PatchDataModule(L.LightningDataModule):
     def clip_names(self, split: str) -> list[str]:
         """File names of a split's clips, in the order of :attr:`PatchBatch.clip`."""
         return [path.name for path in self.good.loc[self.good["split"] == split, "path"]]
+
+    def calibration(self, number: int) -> Calibration:
+        """Patches of training clips (or of the calibration set, where there is one) and clips to judge int8 by.
+
+        Judged is on validation clips; where there are none, on half of the training clips, and the other half is
+        calibrated on.
+
+        Args:
+            number: Of calibration patches.
+        """
+        own = "calibration" if "calibration" in self.datasets else "train"
+        data, train = self.datasets[own], self.datasets["train"]
+        given, judges = np.arange(data.num_clips), np.arange(train.num_clips)
+        if "val" in self.datasets:
+            judging, judges = self.datasets["val"], np.arange(self.datasets["val"].num_clips)
+        else:
+            judging = train
+            if own == "train":
+                given, judges = halves(train.targets)
+                judges = judges if len(judges) else given
+        positions = balanced(data, given, number, self.seed)
+        names = self.clip_names(own)
+        return Calibration(
+            patches=data.__getitems__(positions.tolist()).patches.numpy(),
+            clips=tuple(names[clip] for clip in np.unique(data.windows[positions, 0])),
+            judging=judging.subset(thinned(judges)),
+            judging_split="val" if "val" in self.datasets else "train",
+        )
+
+    def training_patches(self, epoch: int) -> Iterator[Tensor]:
+        """Batches ``(B, 1, n_mels, patch_frames)`` of an epoch's training patches, for training without a Trainer."""
+        loader = self.train_dataloader()
+        assert isinstance(loader.sampler, TrainSampler)
+        loader.sampler.set_epoch(epoch)
+        return (batch.patches for batch in loader)
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint or a report says of the data, as plain types."""

@@ -38,6 +38,12 @@ class PatchDataset(Dataset[PatchBatch]):
         """Clips of the split."""
         return len(self.targets)
 
+    def subset(self, clips: npt.NDArray[np.int64]) -> "PatchDataset":
+        """The patches of some clips, which are numbered anew in the order given."""
+        features = self.features
+        part = Features(features.shards, features.shard[clips], features.start[clips], features.n_frames[clips])
+        return PatchDataset(part, self.targets[clips], self.config)
+
     def __getitem__(self, key: int | tuple[int, int]) -> PatchBatch:
         """A batch of one."""
         return self.__getitems__([key])

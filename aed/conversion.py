@@ -1,0 +1,190 @@
+"""The stages that turn a checkpoint into int8: export, quantize, evaluate; they need no training code."""
+
+import logging
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from hydra.utils import instantiate
+
+from aed import report
+from aed.datamodules.calibration import Calibration
+from aed.datamodules.patches import PatchDataset
+from aed.errors import AedError
+from aed.evaluation import compare, evaluate, write_scores
+from aed.export import fidelity, qat
+from aed.export.card import ModelCard, read_card
+from aed.export.classifier import OnnxClassifier, open_classifier
+from aed.export.footprint import Budget, footprint
+from aed.export.graph import graph_sha256, load_model, save_model
+from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
+from aed.export.quantize import QuantizeConfig, float_layers, quantization_facts, strip_ends
+from aed.export.repair import Candidate, Search
+from aed.modules.checkpoint import Trained
+from aed.state import Run
+
+log = logging.getLogger(__name__)
+
+FLOAT, INT8, REPORT = "model.onnx", "model_int8.onnx", "quantization.json"
+"""Files of a run."""
+
+COMPARED_PATCHES = 64
+"""Real patches on which the exported graph is held against torch."""
+
+REPORTED_PATCHES = 128
+"""Real patches over which layers are compared."""
+
+LIBRARIES = ("aed", "torch", "torchaudio", "onnx", "onnxruntime", "numpy", "soxr")
+"""Whose versions the card has: they can change a number."""
+
+
+def check_budget(run: Run) -> None:
+    """Refuses, before anything is trained, a net that the configured budget does not allow.
+
+    Raises:
+        AedError: A limit is passed; names the layer to blame.
+    """
+    budget: Budget = instantiate(run.config.budget, _convert_="all")
+    if budget != Budget():
+        budget.check(footprint(to_onnx(run.model.net, run.model.frontend, ExportConfig())))
+
+
+def export(run: Run) -> None:
+    """Leaves ``model.onnx``, held against torch on real patches, with its card.
+
+    Raises:
+        AedError: The checkpoint does not fit the configuration, or the graph does not give what torch does.
+    """
+    config: ExportConfig = instantiate(run.config.export, _convert_="all")
+    trained = Trained.load(run.need_checkpoint("export"))
+    if trained.frontend != run.data.frontend:
+        raise AedError(f"frontend: the checkpoint was trained with another one; give the same: {trained.frontend}")
+    if trained.class_names != run.data.class_names:
+        raise AedError(f"the checkpoint has the classes {trained.class_names}, the data {run.data.class_names}")
+    for reason in trained.frontend.not_streamable:
+        log.warning("frontend: %s; accuracies here will not be those of a device", reason)
+    model = to_onnx(trained.net, trained.frontend, config)
+    card = ModelCard(
+        frontend=trained.frontend,
+        class_names=trained.class_names,
+        outputs="probabilities" if config.softmax else "logits",
+        data=trained.data,
+        metrics=_accuracies(run),
+        weights=trained.weights,
+        versions={name: version(name) for name in LIBRARIES},
+        float_sha256=graph_sha256(model),
+    )
+    path = run.folder / FLOAT
+    patches = _spread(run.data.datasets["train"], COMPARED_PATCHES)
+    outputs = OnnxClassifier(model, card, path).outputs(patches)
+    difference = difference_to_torch(outputs, trained.net, patches, config.softmax)
+    save_model(path, model, card)
+    log.info("%s: differs from torch by at most %.2g on %d patches", path, difference, len(patches))
+
+
+def _spread(data: PatchDataset, number: int) -> Any:
+    """Up to ``number`` patches ``(N, 1, n_mels, patch_frames)``, evenly over ``data``."""
+    positions = np.linspace(0, len(data) - 1, min(len(data), number)).round().astype(int)
+    return data.__getitems__(positions.tolist()).patches.numpy()
+
+
+def _accuracies(run: Run) -> dict[str, float]:
+    """What the card says of val and test."""
+    return {key: value for key, value in run.metrics.items() if key.startswith(("val", "test"))}
+
+
+def quantize(run: Run) -> None:
+    """Leaves ``model_int8.onnx``, ``quantization.json``, a picture and a table of what int8 costs each layer.
+
+    Raises:
+        AedError: There is no exported model, or ONNX Runtime cannot quantise it.
+    """
+    config: QuantizeConfig = instantiate(run.config.quantization, _convert_="all")
+    model, card = _exported(run, FLOAT, "quantize")
+    calibration = run.data.calibration(config.n_calibration)
+    search = Search(model, calibration.patches, config, lambda graph: _judge(graph, card, calibration))
+    best = search.run()
+    if config.method == "qat":
+        tuned, int8, _ = qat.fine_tune(model, best.int8, run.data.training_patches, config, calibration.patches)
+        best = search.offer("qat", tuned, int8, f"{config.qat_epochs} epochs")
+    facts = quantization_facts(best.int8, config, calibration.clips)
+    made = strip_ends(best.int8) if config.io == "int8" else best.int8
+    save_model(run.folder / INT8, made, replace(card, quantization=facts))
+    run.metrics["quantization/float_layers"] = float(len(facts.float_layers))
+    content = _facts(model, best, search, calibration, config)
+    report.write_json(run.folder / REPORT, content)
+    report.plot_layers(run.folder / "plots" / "quantization.png", content["layers"])
+    report.print_layers(content)
+    log.info("%s: %s", run.folder / INT8, ", ".join(step.name for step in search.steps if step.kept))
+
+
+def _exported(run: Run, file: str, stage: str) -> tuple[onnx.ModelProto, ModelCard]:
+    path = run.folder / file
+    if not path.is_file():
+        raise AedError(f"stages: {stage} needs {file}; add {'export' if file == FLOAT else 'quantize'} before it")
+    model = load_model(path)
+    card = read_card(model, str(path))
+    if card is None:
+        raise AedError(f"{path}: no model card inside; export it anew")
+    return model, card
+
+
+def _judge(graph: onnx.ModelProto, card: ModelCard, calibration: Calibration) -> float:
+    """Clip accuracy on the judging clips, a fraction."""
+    classifier = OnnxClassifier(graph, card, Path("candidate"))
+    return evaluate(classifier, calibration.judging, card.class_names).scores.metrics["clip_acc"]
+
+
+def _facts(
+    model: onnx.ModelProto, best: Candidate, search: Search, calibration: Calibration, config: QuantizeConfig
+) -> dict[str, Any]:
+    """Content of ``quantization.json``."""
+    cost = footprint(model)
+    rows = fidelity.layer_errors(model, best.int8, _spread(calibration.judging, REPORTED_PATCHES), cost)
+    return {
+        "scheme": config.facts(),
+        "calibration": {"patches": len(calibration.patches), "clips": list(calibration.clips)},
+        "judging": {
+            "split": calibration.judging_split,
+            "clips": calibration.judging.num_clips,
+            "float_clip_acc": search.float_acc,
+            "int8_clip_acc": best.clip_acc,
+        },
+        "steps": [step.facts() for step in search.steps],
+        "float_layers": list(float_layers(best.int8)),
+        "footprint": {
+            "macc": cost.macc,
+            "weights_bytes": cost.weights_bytes,
+            "activations_bytes": cost.activations_bytes,
+            "peak_layer": cost.peak_layer,
+        },
+        "layers": [row.facts() for row in rows],
+    }
+
+
+def evaluate_exported(run: Run) -> None:
+    """Scores the int8 file beside the float one on val and test; leaves both in the cards and in the report."""
+    _exported(run, INT8, "evaluate")
+    models = [open_classifier(run.folder / file) for file in (FLOAT, INT8)]
+    comparisons: dict[str, Any] = {}
+    for split in ("val", "test"):
+        if split not in run.data.datasets:
+            continue
+        data, names = run.data.datasets[split], run.data.clip_names(split)
+        scored, int8 = (evaluate(model, data, run.data.class_names) for model in models)
+        run.metrics |= scored.metrics(split) if f"{split}/clip_acc" not in run.metrics else {}
+        run.metrics |= int8.metrics(f"{split}_int8")
+        comparisons[split] = compare(scored, int8, names, run.data.class_names)
+        for key in ("patch_agreement", "clip_agreement"):
+            run.metrics[f"{split}_int8/{key}"] = comparisons[split][key]
+        run.metrics[f"{split}_int8/sqnr_db"] = comparisons[split]["sqnr_db"]["median"]
+        write_scores(run.folder, f"{split}_int8", int8.scores, names, run.data.class_names)
+    for file in (FLOAT, INT8):
+        model, card = _exported(run, file, "evaluate")
+        save_model(run.folder / file, model, replace(card, metrics=_accuracies(run)))
+    content = report.read_json(run.folder / REPORT)
+    report.write_json(run.folder / REPORT, content | {"comparison": comparisons})
+    report.print_comparison(comparisons, run.data.leak_note())

@@ -1,0 +1,112 @@
+"""Scores of any model on a split, and what it leaves: metrics, a row a clip, pictures; the same for every kind."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from aed import report
+from aed.datamodules.patches import PatchDataset
+from aed.dsp.aggregate import decide
+from aed.export.classifier import Classifier
+from aed.export.fidelity import sqnr_db
+from aed.scores import Scores, score
+
+CHUNK = 512
+"""Patches in memory at once."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What a model says of a split.
+
+    Args:
+        scores: Patch and clip metrics.
+        outputs: ``(num_patches, num_classes)``, logits or probabilities.
+        posteriors: As above.
+        loss: Mean cross entropy of the patches.
+    """
+
+    scores: Scores
+    outputs: npt.NDArray[np.float32]
+    posteriors: npt.NDArray[np.float32]
+    loss: float
+
+    def metrics(self, prefix: str) -> dict[str, float]:
+        """Flat, as in ``metrics.json``."""
+        return {f"{prefix}/{key}": value for key, value in self.scores.metrics.items()} | {f"{prefix}/loss": self.loss}
+
+
+def evaluate(classifier: Classifier, data: PatchDataset, class_names: Sequence[str]) -> Evaluated:
+    """Scores of ``classifier`` on all patches of ``data``; a clip's posterior is the mean over its patches.
+
+    Args:
+        classifier: Any model.
+        data: The split.
+        class_names: In the order of the outputs.
+    """
+    outputs = np.concatenate([classifier.outputs(patches) for patches in _chunks(data)])
+    posteriors = classifier.to_posteriors(outputs)
+    clip = torch.from_numpy(data.windows[:, 0])
+    target = torch.tensor(data.targets)[clip]
+    scores = score(torch.from_numpy(posteriors), target, clip, class_names)
+    if classifier.card.outputs == "logits":
+        loss = F.cross_entropy(torch.from_numpy(outputs), target)
+    else:
+        loss = F.nll_loss(torch.from_numpy(posteriors).clamp(min=1e-12).log(), target)
+    return Evaluated(scores, outputs, posteriors, float(loss))
+
+
+def _chunks(data: PatchDataset) -> Iterator[npt.NDArray[np.float32]]:
+    for first in range(0, len(data), CHUNK):
+        yield data.__getitems__(range(first, min(first + CHUNK, len(data)))).patches.numpy()
+
+
+def compare(given: Evaluated, int8: Evaluated, names: Sequence[str], class_names: Sequence[str]) -> dict[str, Any]:
+    """Float beside int8 on one split: accuracies, agreement, SQNR at the output, the clips that flip.
+
+    Args:
+        given: Of the float model.
+        int8: Of the int8 model, on the same split.
+        names: File names of the clips.
+        class_names: In the order of the outputs.
+    """
+    sqnr = sqnr_db(given.outputs, int8.outputs - given.outputs)
+    truth = given.scores.clip_target.tolist()
+    before, after = (decide(part.scores.clip_posteriors).tolist() for part in (given, int8))
+    same = decide(torch.from_numpy(given.posteriors)) == decide(torch.from_numpy(int8.posteriors))
+    return {
+        "clips": len(names),
+        "patches": len(given.outputs),
+        "float": {level: given.scores.metrics[level] for level in report.LEVELS},
+        "int8": {level: int8.scores.metrics[level] for level in report.LEVELS},
+        "sqnr_db": {"median": float(np.median(sqnr)), "5%": float(np.percentile(sqnr, 5)), "least": float(sqnr.min())},
+        "patch_agreement": float(same.float().mean()),
+        "clip_agreement": float(np.mean([a == b for a, b in zip(before, after, strict=True)])),
+        "flipped_clips": [
+            {"filename": name, "category": class_names[t], "float": class_names[a], "int8": class_names[b]}
+            for name, t, a, b in zip(names, truth, before, after, strict=True)
+            if a != b
+        ],
+    }
+
+
+def write_scores(folder: Path, prefix: str, scores: Scores, names: Sequence[str], class_names: Sequence[str]) -> None:
+    """Writes a row a clip and the confusion matrices of patches and clips.
+
+    Args:
+        folder: Of the run.
+        prefix: ``test``, ``val_int8``, ...
+        scores: Of the split.
+        names: File names of its clips.
+        class_names: In the order of the outputs.
+    """
+    report.write_clips(folder / f"{prefix}_clips.csv", names, scores, class_names)
+    for level, confusion in (("patches", scores.patch_confusion), ("clips", scores.clip_confusion)):
+        path = folder / "plots" / f"{prefix}_{level.removesuffix('es').removesuffix('s')}_confusion.png"
+        report.plot_confusion(path, confusion.cpu().numpy(), class_names, f"{prefix}: {level}")

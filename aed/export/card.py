@@ -1,0 +1,134 @@
+"""The model card: all facts about a model that its graph does not hold, inside the ONNX file itself."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self
+
+import onnx
+
+from aed.dsp.frontend import FrontendConfig
+from aed.errors import AedError
+
+CARD_KEY = "aed_card"
+"""Key in the model's ``metadata_props``."""
+
+CARD_VERSION = 1
+"""Of the schema below; a reader refuses newer ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantization:
+    """How a model became int8.
+
+    Args:
+        scheme: Settings of the quantisation, plain types.
+        calibration_clips: File names of the clips whose patches fixed the activation ranges.
+        io: ``float``: the graph quantises and dequantises itself; ``int8``: its user does, with these numbers.
+        input_scale: Real value of one step of the input.
+        input_zero_point: Integer that stands for 0 at the input.
+        output_scale: As above, of the output.
+        output_zero_point: As above.
+        float_layers: Names of layers left in float.
+    """
+
+    scheme: dict[str, Any]
+    calibration_clips: tuple[str, ...]
+    io: Literal["float", "int8"]
+    input_scale: float
+    input_zero_point: int
+    output_scale: float
+    output_zero_point: int
+    float_layers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What a stage after export must know of a model.
+
+    Args:
+        frontend: From recording to patch.
+        class_names: In the order of the outputs.
+        outputs: What the graph gives.
+        task: ``single_label``: one class a clip; ``multi_label``: any number.
+        data: Data set, split and the clips of each split; see ``PatchDataModule.facts``.
+        metrics: As in ``metrics.json``, of the float model and of int8.
+        weights: Published weights it started from (file, licence, source), if any.
+        versions: Libraries that made it.
+        float_sha256: SHA-256 of the float model's graph, hex; the same in the int8 model's card.
+        quantization: How it became int8, if it did.
+        version: Of this schema.
+    """
+
+    frontend: FrontendConfig
+    class_names: tuple[str, ...]
+    outputs: Literal["logits", "probabilities"] = "logits"
+    task: Literal["single_label", "multi_label"] = "single_label"
+    data: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    weights: dict[str, str] | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    float_sha256: str = ""
+    quantization: Quantization | None = None
+    version: int = CARD_VERSION
+
+    def to_json(self) -> str:
+        """The card as JSON with sorted keys."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str, name: str) -> Self:
+        """The card of JSON text; ``name`` is the file's, for messages.
+
+        Raises:
+            AedError: The text is damaged or of a newer schema.
+        """
+        try:
+            facts = json.loads(text)
+            if facts["version"] > CARD_VERSION:
+                raise AedError(
+                    f"{name}: its model card has schema {facts['version']}, this program reads up to {CARD_VERSION}; "
+                    "update aed"
+                )
+            facts["frontend"] = FrontendConfig.from_dict(facts["frontend"])
+            facts["class_names"] = _names(facts["class_names"])
+            _need("outputs", facts["outputs"], ("logits", "probabilities"))
+            _need("task", facts["task"], ("single_label", "multi_label"))
+            if quantization := facts["quantization"]:
+                _need("io", quantization["io"], ("float", "int8"))
+                for key in ("calibration_clips", "float_layers"):
+                    quantization[key] = _names(quantization[key])
+                facts["quantization"] = Quantization(**quantization)
+            return cls(**facts)
+        except (ValueError, KeyError, TypeError) as error:
+            raise AedError(f"{name}: its model card is damaged ({error!r}); export the model anew") from error
+
+
+def _names(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"need a list of names, got {values!r}")
+    return tuple(values)
+
+
+def _need(key: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{key}: need one of {allowed}, got {value!r}")
+
+
+def read_card(model: onnx.ModelProto, name: str) -> ModelCard | None:
+    """The card in ``model``, or None where there is none (a model of other makers).
+
+    Raises:
+        AedError: The card is damaged or of a newer schema; ``name`` is the file's.
+    """
+    for entry in model.metadata_props:
+        if entry.key == CARD_KEY:
+            return ModelCard.from_json(entry.value, name)
+    return None
+
+
+def put_card(model: onnx.ModelProto, card: ModelCard) -> None:
+    """Writes ``card`` into ``model``, in place of one that is there."""
+    kept = [entry for entry in model.metadata_props if entry.key != CARD_KEY]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    model.metadata_props.add(key=CARD_KEY, value=card.to_json())

@@ -1,0 +1,316 @@
+"""One face for every kind of model: a checkpoint, an ONNX file, float or int8, ours or a user's."""
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+import torch
+from onnx import helper, numpy_helper
+
+from aed.dsp.frontend import FrontendConfig
+from aed.errors import AedError
+from aed.export.card import ModelCard, read_card
+from aed.export.graph import copy_of, input_of, load_model
+from aed.modules.checkpoint import Trained
+
+Array = npt.NDArray[np.float32]
+
+BATCH = 32
+"""Patches at once where a model takes any number."""
+
+
+def open_session(model: bytes, threads: int = 0) -> Any:
+    """An ONNX Runtime session whose int8 results are those of exact integer arithmetic.
+
+    On x86, ONNX Runtime turns int8 activations into uint8 and multiplies these with int8 weights: ten times as fast
+    as int8 with int8, but CPUs without VNNI then saturate 16-bit sums, and some versions leave layers in float. So
+    the fast way is taken only where it gives, bit for bit, what the exact one does.
+
+    Args:
+        model: Serialised ONNX.
+        threads: CPU threads; 0: ONNX Runtime's choice.
+    """
+    fast = _session(model, threads, exact=False)
+    graph = onnx.load_model_from_string(model).graph
+    quantizers = [node for node in graph.node if node.op_type == "QuantizeLinear"]
+    if not quantizers:
+        return fast
+    exact = _session(model, threads, exact=True)
+    return fast if _adds_exactly() and _agree(fast, exact) else exact
+
+
+def _session(model: bytes, threads: int, exact: bool) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    if exact:
+        options.add_session_config_entry("session.qdqisint8allowed", "1")
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _agree(one: Any, other: Any) -> bool:
+    """Whether two sessions give the same on random input over the whole int8 range."""
+    given = one.get_inputs()[0]
+    shape = [size if isinstance(size, int) else 1 for size in given.shape]
+    probe = np.random.default_rng(0).uniform(-128, 128, shape)
+    feed = {given.name: probe.astype(_DTYPES.get(given.type, np.float32))}
+    return all(np.array_equal(a, b) for a, b in zip(one.run(None, feed), other.run(None, feed), strict=True))
+
+
+@functools.cache
+def _adds_exactly() -> bool:
+    """Whether this CPU multiplies uint8 with int8 without saturating: the largest values through one layer."""
+    side = 64
+    ends = {"scale": np.float32(1), "zero": np.int8(-128), "weight": np.full((1, side, 1, 1), 127, np.int8)}
+    ends |= {"wide": np.float32(2 * 127 * side), "none": np.int8(0)}
+    nodes = [
+        helper.make_node("QuantizeLinear", ["given", "scale", "zero"], ["a"]),
+        helper.make_node("DequantizeLinear", ["a", "scale", "zero"], ["b"]),
+        helper.make_node("DequantizeLinear", ["weight", "scale", "none"], ["w"]),
+        helper.make_node("Conv", ["b", "w"], ["c"]),
+        helper.make_node("QuantizeLinear", ["c", "wide", "none"], ["d"]),
+        helper.make_node("DequantizeLinear", ["d", "wide", "none"], ["made"]),
+    ]
+    given = helper.make_tensor_value_info("given", onnx.TensorProto.FLOAT, [1, side, 2, 2])
+    made = helper.make_tensor_value_info("made", onnx.TensorProto.FLOAT, [1, 1, 2, 2])
+    weights = [numpy_helper.from_array(np.asarray(array), name) for name, array in ends.items()]
+    graph = helper.make_graph(nodes, "probe", [given], [made], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    feed = {"given": np.full((1, side, 2, 2), 255, np.float32)}
+    sessions = [_session(model.SerializeToString(), 1, exact) for exact in (False, True)]
+    return bool(np.array_equal(*(session.run(None, feed)[0] for session in sessions)))
+
+
+class Classifier(ABC):
+    """Posteriors of patches.
+
+    Attributes:
+        path: The model's file.
+        card: What is known of it.
+        kind: ``float`` or ``int8``.
+    """
+
+    path: Path
+    card: ModelCard
+    kind: str
+
+    @abstractmethod
+    def outputs(self, patches: Array) -> Array:
+        """What the model gives for patches ``(B, 1, n_mels, patch_frames)`` float32: ``(B, num_classes)`` float32."""
+
+    def posteriors(self, patches: Array) -> Array:
+        """Posteriors ``(B, num_classes)`` float32 of patches ``(B, 1, n_mels, patch_frames)`` float32."""
+        return self.to_posteriors(self.outputs(patches))
+
+    def to_posteriors(self, outputs: Array) -> Array:
+        """Posteriors of what :meth:`outputs` gives, same shape."""
+        if self.card.outputs == "probabilities":
+            return outputs
+        logits = torch.from_numpy(outputs)
+        return (logits.sigmoid() if self.card.task == "multi_label" else logits.softmax(dim=1)).numpy()
+
+
+class TorchClassifier(Classifier):
+    """A checkpoint of this project.
+
+    Args:
+        path: The ``.ckpt``.
+
+    Raises:
+        AedError: It is none.
+    """
+
+    kind = "float"
+
+    def __init__(self, path: Path) -> None:
+        trained = Trained.load(path)
+        self.path, self.net = path, trained.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.card = ModelCard(
+            frontend=trained.frontend,
+            class_names=trained.class_names,
+            data=trained.data,
+            weights=trained.weights,
+        )
+
+    @torch.no_grad()
+    def outputs(self, patches: Array) -> Array:
+        """Logits."""
+        parts = torch.split(torch.from_numpy(np.ascontiguousarray(patches)), BATCH)
+        logits: Array = torch.cat([self.net(part) for part in parts]).numpy()
+        return logits
+
+
+class OnnxClassifier(Classifier):
+    """An ONNX model; the file is only read.
+
+    Args:
+        model: The model.
+        card: What is known of it.
+        path: Where it is from, for messages.
+        threads: CPU threads; 0: ONNX Runtime's choice.
+
+    Raises:
+        AedError: It does not fit its card, or ONNX Runtime cannot run it.
+    """
+
+    def __init__(self, model: onnx.ModelProto, card: ModelCard, path: Path, threads: int = 0) -> None:
+        self.path, self.card = path, card
+        self.channels_last = _is_channels_last(model, card.frontend, path)
+        self.session, self.max_batch = _open_batch(model, path, threads)
+        given = self.session.get_inputs()[0]
+        self.input_name, self.input_type = given.name, given.type
+        if len(card.class_names) != (num_classes := _num_classes(model, path)):
+            raise AedError(f"{path}: {num_classes} outputs, but {len(card.class_names)} class names")
+        if self.input_type not in _DTYPES:
+            raise AedError(f"{path}: input of type {self.input_type}; need one of {sorted(_DTYPES)}")
+        if self.input_type == "tensor(int8)" and card.quantization is None:
+            raise AedError(f"{path}: int8 input without scale and zero point; a model card gives them")
+        self.kind = "int8" if any(node.op_type in _INT8_OPS for node in model.graph.node) else "float"
+
+    def outputs(self, patches: Array) -> Array:
+        """What the graph gives, dequantised."""
+        if self.channels_last:
+            patches = patches.transpose(0, 2, 3, 1)
+        feed = self._quantise(patches) if self.input_type == "tensor(int8)" else patches
+        parts = [self.session.run(None, {self.input_name: part})[0] for part in self._batches(feed)]
+        return self._dequantise(np.concatenate(parts))
+
+    def _batches(self, feed: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+        step = self.max_batch or BATCH
+        return (np.ascontiguousarray(feed[first : first + step]) for first in range(0, len(feed), step))
+
+    def _quantise(self, patches: Array) -> npt.NDArray[np.int8]:
+        assert self.card.quantization is not None
+        scale, zero = self.card.quantization.input_scale, self.card.quantization.input_zero_point
+        steps = np.rint(patches / np.float32(scale)) + zero
+        clipped: npt.NDArray[np.int8] = np.clip(steps, -128, 127).astype(np.int8)
+        return clipped
+
+    def _dequantise(self, outputs: npt.NDArray[Any]) -> Array:
+        if outputs.dtype != np.int8:
+            return outputs.astype(np.float32)
+        assert self.card.quantization is not None
+        scale, zero = self.card.quantization.output_scale, self.card.quantization.output_zero_point
+        real: Array = np.float32(scale) * (outputs.astype(np.float32) - np.float32(zero))
+        return real
+
+
+_DTYPES = {"tensor(float)": np.float32, "tensor(int8)": np.int8}
+_INT8_OPS = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger", "MatMulInteger", "QLinearMatMul"}
+
+
+def _is_channels_last(model: onnx.ModelProto, frontend: FrontendConfig, path: Path) -> bool:
+    """Whether the input is (N, n_mels, frames, 1) rather than (N, 1, n_mels, frames)."""
+    given = input_of(model)
+    shape = [dim.dim_value for dim in given.type.tensor_type.shape.dim][1:]
+    size = [frontend.n_mels, frontend.patch_frames]
+    if shape not in ([1, *size], [*size, 1]):
+        raise AedError(
+            f"{path}: this front end gives patches of shape (N, 1, {size[0]}, {size[1]}) or "
+            f"(N, {size[0]}, {size[1]}, 1), the model takes (N, {', '.join(map(str, shape))}); choose another frontend="
+        )
+    return shape == [*size, 1]
+
+
+def _num_classes(model: onnx.ModelProto, path: Path) -> int:
+    """Second axis of the one output."""
+    shapes = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in model.graph.output]
+    if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] < 1:
+        raise AedError(f"{path}: needs one output of shape (N, classes), got {shapes}")
+    return int(shapes[0][1])
+
+
+def foreign_card(
+    model: onnx.ModelProto, path: Path, frontend: FrontendConfig | None, class_names: tuple[str, ...] | None
+) -> ModelCard:
+    """The card of a model that has none.
+
+    Args:
+        model: A user's.
+        path: Where it is from, for messages.
+        frontend: How patches are made.
+        class_names: In the order of the outputs; default: ``class_0``, ...
+
+    Raises:
+        AedError: There is no front end.
+    """
+    if frontend is None:
+        raise AedError(f"{path}: no model card inside; say how patches are made, e.g. frontend=yamnet_64x96")
+    return ModelCard(
+        frontend=frontend,
+        class_names=class_names or tuple(f"class_{number}" for number in range(_num_classes(model, path))),
+        outputs="probabilities" if _ends_in_probabilities(model) else "logits",
+    )
+
+
+def _ends_in_probabilities(model: onnx.ModelProto) -> bool:
+    """Whether the last operator, conversions aside, is a softmax or sigmoid."""
+    made = {name: node for node in model.graph.node for name in node.output}
+    node = made.get(model.graph.output[0].name)
+    while node is not None and node.op_type in ("DequantizeLinear", "QuantizeLinear", "Identity", "Cast"):
+        node = made.get(node.input[0])
+    return node is not None and node.op_type in ("Softmax", "Sigmoid")
+
+
+def _open_batch(model: onnx.ModelProto, path: Path, threads: int) -> tuple[Any, int | None]:
+    """A session with an open batch size where the graph allows it, else with the model's own; and that size."""
+    own = model.SerializeToString()
+    model = copy_of(model)
+    given = input_of(model)
+    for value in (given, *model.graph.output):
+        if value.type.tensor_type.shape.dim:
+            value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    try:
+        session = open_session(model.SerializeToString(), threads)
+        first = session.get_inputs()[0]
+        probe = np.zeros([2, *first.shape[1:]], _DTYPES.get(first.type, np.float32))
+        if session.run(None, {first.name: probe})[0].shape[0] == 2:
+            return session, None
+    except Exception:  # a Reshape to batch 1, say: then one patch at a time
+        pass
+    try:
+        session = open_session(own, threads)
+    except Exception as error:  # ONNX Runtime's errors have no common base class
+        raise AedError(f"{path}: ONNX Runtime cannot run it: {error}") from error
+    size = session.get_inputs()[0].shape[0]
+    return session, size if isinstance(size, int) else None
+
+
+def open_classifier(
+    path: Path,
+    frontend: FrontendConfig | None = None,
+    class_names: tuple[str, ...] | None = None,
+    threads: int = 0,
+) -> Classifier:
+    """The model of a file, by its suffix.
+
+    Args:
+        path: ``.ckpt`` or ``.onnx``.
+        frontend: For a model without a card.
+        class_names: For a model without a card.
+        threads: CPU threads of ONNX Runtime; 0: its choice.
+
+    Raises:
+        AedError: It cannot be used.
+    """
+    if path.suffix not in (".ckpt", ".onnx"):
+        raise AedError(f"{path}: need a .ckpt or a .onnx file")
+    if path.suffix == ".ckpt":
+        opened: Classifier = TorchClassifier(path)
+    else:
+        model = load_model(path)
+        card = read_card(model, str(path))
+        if card is None:
+            return OnnxClassifier(model, foreign_card(model, path, frontend, class_names), path, threads)
+        opened = OnnxClassifier(model, card, path, threads)
+    if frontend not in (None, opened.card.frontend):
+        raise AedError(f"{path}: the model's own front end counts; leave frontend= out")
+    if class_names not in (None, opened.card.class_names):
+        raise AedError(f"{path}: the model's own class names count: {list(opened.card.class_names)}")
+    return opened

@@ -1,0 +1,186 @@
+"""What int8 costs, layer by layer: signal to quantisation noise, ranges, saturation; float against int8 on patches."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from aed.export.classifier import open_session
+from aed.export.footprint import Footprint
+from aed.export.graph import constants, copy_of, input_of, layers, producers, readers
+from aed.export.quantize import Patches, float_layers
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerError:
+    """One layer of an int8 model beside the float one.
+
+    Args:
+        name: Of its node.
+        op: Operator.
+        precision: ``int8`` or ``float``.
+        sqnr_db: Signal to quantisation noise of its output, the error of all layers before it included; null: exact.
+        activation_min: Least value of its output, float.
+        activation_max: Largest.
+        scale: One int8 step of its output; null where it stays float.
+        zero_point: Integer that stands for 0.
+        saturated: Share of its float outputs outside the int8 range by more than half a step.
+        weight_min: Least weight; null where there are none.
+        weight_max: Largest.
+        weights_bytes: int8 weights and int32 biases.
+        macc: Multiply-accumulates a patch.
+    """
+
+    name: str
+    op: str
+    precision: str
+    sqnr_db: float | None
+    activation_min: float
+    activation_max: float
+    scale: float | None
+    zero_point: int | None
+    saturated: float
+    weight_min: float | None
+    weight_max: float | None
+    weights_bytes: int
+    macc: int
+
+    def facts(self) -> dict[str, Any]:
+        """As plain types."""
+        return asdict(self)
+
+
+def sqnr_db(signal: Array, noise: Array) -> Array:
+    """Ratio of the energies of ``signal`` and ``noise`` ``(N, ...)`` in dB, ``(N,)``; infinite without noise."""
+    axes = tuple(range(1, signal.ndim))
+    power, error = (np.square(part.astype(np.float64)).sum(axis=axes) for part in (signal, noise))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(error == 0, np.inf, 10 * np.log10(power / error)), dtype=np.float32)
+
+
+def logits_sqnr_db(model: onnx.ModelProto, int8: onnx.ModelProto, patches: Patches) -> Array:
+    """SQNR of the output of each patch, ``(N,)``."""
+    expected, got = outputs(model, patches), outputs(int8, patches)
+    return sqnr_db(expected, got - expected)
+
+
+def outputs(model: onnx.ModelProto, patches: Patches) -> Array:
+    """What a graph with float input and output gives for ``patches``, ``(N, num_classes)``."""
+    session = open_session(model.SerializeToString())
+    name = input_of(model).name
+    return np.concatenate([session.run(None, {name: patch[None]})[0] for patch in patches])
+
+
+@dataclass
+class _Sums:
+    """Of one tensor, over patches."""
+
+    signal: float = 0.0
+    noise: float = 0.0
+    least: float = np.inf
+    largest: float = -np.inf
+    outside: int = 0
+    values: int = 0
+
+
+def layer_errors(model: onnx.ModelProto, int8: onnx.ModelProto, patches: Patches, cost: Footprint) -> list[LayerError]:
+    """One row a layer of ``int8``, in order of execution.
+
+    Args:
+        model: The float graph whose function ``int8`` stands for.
+        int8: QDQ, float input and output.
+        patches: ``(N, 1, n_mels, patch_frames)``, real ones.
+        cost: Of ``model``.
+    """
+    float_arrays, arrays = constants(model), constants(int8)
+    quantizers = _quantizers(int8)
+    sums = _compare(model, int8, patches, quantizers)
+    in_float = set(float_layers(int8))
+    macc = {layer.name: layer for layer in cost.layers}
+    rows = []
+    for node in layers(int8):
+        found, own = sums.get(node.name), macc.get(node.name)
+        if found is None or found.values == 0:
+            continue
+        quantizer = quantizers.get(node.name)
+        weights = [name for name in (own.weights if own else ()) if name in float_arrays]
+        kernel = float_arrays[weights[0]] if weights else None
+        rows.append(
+            LayerError(
+                name=node.name,
+                op=node.op_type,
+                precision="float" if node.name in in_float else "int8",
+                sqnr_db=float(10 * np.log10(found.signal / found.noise)) if found.noise and found.signal else None,
+                activation_min=found.least,
+                activation_max=found.largest,
+                scale=float(arrays[quantizer.input[1]]) if quantizer else None,
+                zero_point=int(arrays[quantizer.input[2]]) if quantizer else None,
+                saturated=found.outside / found.values,
+                weight_min=float(kernel.min()) if kernel is not None else None,
+                weight_max=float(kernel.max()) if kernel is not None else None,
+                weights_bytes=own.weights_bytes if own else 0,
+                macc=own.macc if own else 0,
+            )
+        )
+    return rows
+
+
+def _quantizers(int8: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    """The QuantizeLinear that reads a layer's output, by the layer's name."""
+    read = readers(int8)
+    found = {}
+    for node in layers(int8):
+        after = [reader for reader in read.get(node.output[0], []) if reader.op_type == "QuantizeLinear"]
+        if after:
+            found[node.name] = after[0]
+    return found
+
+
+def _compare(
+    model: onnx.ModelProto, int8: onnx.ModelProto, patches: Patches, quantizers: dict[str, onnx.NodeProto]
+) -> dict[str, _Sums]:
+    """Sums over patches of each layer's output, float against int8; a patch at a time, so memory stays small."""
+    arrays, float_made = constants(int8), producers(model)
+    pairs: dict[str, tuple[str, str]] = {}
+    for node in layers(int8):
+        quantizer = quantizers.get(node.name)
+        wanted = node.output[0].removesuffix("_QuantizeLinear_Input")
+        if wanted in float_made:
+            # the integers, not what the layer gives before rounding: then the graph is fused as ever
+            pairs[node.name] = wanted, quantizer.output[0] if quantizer else node.output[0]
+    float_session = open_session(_with_outputs(model, {name for name, _ in pairs.values()}).SerializeToString())
+    int8_session = open_session(_with_outputs(int8, {name for _, name in pairs.values()}).SerializeToString())
+    sums = {name: _Sums() for name in pairs}
+    for patch in patches:
+        feed = {input_of(model).name: patch[None]}
+        expected = _run(float_session, feed)
+        got = _run(int8_session, feed)
+        for name, (float_name, int8_name) in pairs.items():
+            value, other, total = expected[float_name], got[int8_name], sums[name]
+            if quantizer := quantizers.get(name):
+                scale, zero = arrays[quantizer.input[1]], arrays[quantizer.input[2]].astype(np.float32)
+                low, high = scale * (-128.5 - zero), scale * (127.5 - zero)
+                total.outside += int(((value < low) | (value > high)).sum())
+                other = scale * (other.astype(np.float32) - zero)
+            total.values += value.size
+            total.signal += float(np.square(value, dtype=np.float64).sum())
+            total.noise += float(np.square(value - other, dtype=np.float64).sum())
+            total.least, total.largest = min(total.least, float(value.min())), max(total.largest, float(value.max()))
+    return sums
+
+
+def _run(session: Any, feed: dict[str, Array]) -> dict[str, Array]:
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, feed), strict=True))
+
+
+def _with_outputs(model: onnx.ModelProto, names: set[str]) -> onnx.ModelProto:
+    """``model`` with more of its tensors as outputs."""
+    more = copy_of(model)
+    present = {value.name for value in more.graph.output}
+    more.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(names - present))
+    return more

@@ -1,0 +1,130 @@
+"""ONNX graphs: reading and writing whole files, and the few questions all stages ask of them."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+
+from aed.errors import AedError
+from aed.export.card import ModelCard, put_card
+from aed.files import write_whole
+
+Array = npt.NDArray[Any]
+
+QDQ = ("QuantizeLinear", "DequantizeLinear")
+
+
+def load_model(path: Path) -> onnx.ModelProto:
+    """The checked ONNX model of a file.
+
+    Raises:
+        AedError: The file is missing, or no whole ONNX model.
+    """
+    if not path.is_file():
+        raise AedError(f"{path}: no such model")
+    try:
+        model = onnx.load(str(path))
+        onnx.checker.check_model(model)
+    except Exception as error:  # protobuf and the checker have no common base class
+        reason = str(error).strip().splitlines()
+        raise AedError(f"{path}: not a whole ONNX model ({reason[0] if reason else type(error).__name__})") from error
+    if not (model.graph.node and model.graph.input and model.graph.output):
+        raise AedError(f"{path}: not a whole ONNX model (the graph is empty)")
+    return model
+
+
+def save_model(path: Path, model: onnx.ModelProto, card: ModelCard) -> None:
+    """Writes ``model`` with ``card`` in it; the same model and card give the same bytes.
+
+    Raises:
+        AedError: The file cannot be written; an old one is then untouched.
+    """
+    put_card(model, card)
+    write_whole(path, lambda file: file.write(model.SerializeToString(deterministic=True)))
+
+
+def copy_of(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model of its own with the same content."""
+    twin = onnx.ModelProto()
+    twin.CopyFrom(model)
+    return twin
+
+
+def graph_sha256(model: onnx.ModelProto) -> str:
+    """SHA-256 of the graph, hex; metadata does not count."""
+    return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
+
+
+def constants(model: onnx.ModelProto) -> dict[str, Array]:
+    """The arrays of all initializers, by name."""
+    return {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+
+
+def replace_constants(model: onnx.ModelProto, arrays: dict[str, Array]) -> None:
+    """Puts ``arrays`` in the place of the initializers of the same names."""
+    for item in model.graph.initializer:
+        if item.name in arrays:
+            item.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(arrays[item.name]), item.name))
+
+
+def layers(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """The nodes that compute something: all but QuantizeLinear and DequantizeLinear, in order."""
+    return (node for node in model.graph.node if node.op_type not in QDQ)
+
+
+def producers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    """The node that makes each tensor."""
+    return {name: node for node in model.graph.node for name in node.output}
+
+
+def readers(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
+    """The nodes that read each tensor."""
+    found: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            found.setdefault(name, []).append(node)
+    return found
+
+
+def input_of(model: onnx.ModelProto) -> onnx.ValueInfoProto:
+    """The one input that is no initializer.
+
+    Raises:
+        AedError: There is not exactly one.
+    """
+    names = {item.name for item in model.graph.initializer}
+    found = [item for item in model.graph.input if item.name not in names]
+    if len(found) != 1:
+        raise AedError(f"the graph needs one input, got {[item.name for item in found]}")
+    given: onnx.ValueInfoProto = found[0]
+    return given
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """The attributes of a node, by name."""
+    return {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+
+
+def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` without foreign opset domains, unused constants and dates; changed in place, and checked."""
+    used = {node.domain for node in model.graph.node} | {""}
+    opsets = [entry for entry in model.opset_import if entry.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(opsets)
+    read = {name for node in model.graph.node for name in node.input} | {out.name for out in model.graph.output}
+    nodes = [node for node in model.graph.node if read.intersection(node.output)]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    weights = sorted((item for item in model.graph.initializer if item.name in read), key=lambda item: item.name)
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(weights)
+    del model.graph.value_info[:]
+    model.graph.name = "aed"
+    model.producer_name, model.producer_version, model.doc_string = "aed", "", ""
+    onnx.checker.check_model(model)
+    return model

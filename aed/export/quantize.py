@@ -1,0 +1,246 @@
+"""Static int8: a float graph and patches of training clips in, a QDQ graph out."""
+
+import copy
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+from aed.errors import AedError
+from aed.export.card import Quantization
+from aed.export.graph import QDQ, constants, copy_of, input_of, layers, producers, readers, tidy
+
+Patches = npt.NDArray[np.float32]
+Range = tuple[np.float32, int]
+"""Scale and zero point of a tensor."""
+
+_REPAIRS = ("equalise", "bias", "float")
+
+_METHODS = {
+    "minmax": CalibrationMethod.MinMax,
+    "entropy": CalibrationMethod.Entropy,
+    "percentile": CalibrationMethod.Percentile,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizeConfig:
+    """How a model becomes int8: activations asymmetric, one scale a tensor; weights symmetric.
+
+    Args:
+        method: ``ptq``: after training. ``qat``: and then fine-tuned with the rounding in place.
+        per_channel: One weight scale an output channel, else one a tensor.
+        calibration: What fixes activation ranges: ``minmax``, ``entropy`` or ``percentile``.
+        percentile: Share of values inside the range, %, for ``percentile``.
+        n_calibration: Patches, the same number of each class.
+        exclude_nodes: Layers (by name) left in float.
+        exclude_ops: Operators left in float.
+        io: ``int8``: input and output are int8, scale and zero point in the card.
+        max_drop: Points of clip accuracy, on clips neither tested nor calibrated on, that int8 may lose before it is
+            repaired.
+        repair: What may be tried, in this order: ``equalise`` channels across layers, correct ``bias``, leave single
+            layers in ``float``.
+        qat_epochs: Passes over the training patches.
+        qat_lr: Largest relative change of a weight a step (Adam).
+    """
+
+    method: Literal["ptq", "qat"] = "ptq"
+    per_channel: bool = True
+    calibration: Literal["minmax", "entropy", "percentile"] = "minmax"
+    percentile: float = 99.999
+    n_calibration: int = 200
+    exclude_nodes: tuple[str, ...] = ()
+    exclude_ops: tuple[str, ...] = ()
+    io: Literal["float", "int8"] = "float"
+    max_drop: float = 0.5
+    repair: tuple[str, ...] = ("equalise", "bias", "float")
+    qat_epochs: int = 3
+    qat_lr: float = 1e-4
+
+    def __post_init__(self) -> None:
+        for name in ("exclude_nodes", "exclude_ops", "repair"):
+            given = getattr(self, name)
+            if isinstance(given, str) or not all(isinstance(item, str) for item in given):
+                raise AedError(f"quantization.{name}: need a list of names, got {given!r}")
+            object.__setattr__(self, name, tuple(given))
+        choices = {"method": ("ptq", "qat"), "calibration": tuple(_METHODS), "io": ("float", "int8")}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise AedError(f"quantization.{name}: need one of {allowed}, got {getattr(self, name)!r}")
+        for name, ok, what in (
+            ("percentile", 50 < self.percentile <= 100, "over 50, up to 100"),
+            ("n_calibration", self.n_calibration >= 1, "at least 1"),
+            ("max_drop", self.max_drop >= 0, "at least 0"),
+            ("repair", set(self.repair) <= set(_REPAIRS), f"some of {_REPAIRS}"),
+            ("qat_epochs", self.qat_epochs >= 1, "at least 1"),
+            ("qat_lr", self.qat_lr > 0, "over 0"),
+        ):
+            if not ok:
+                raise AedError(f"quantization.{name}: need {what}, got {getattr(self, name)!r}")
+
+    def facts(self) -> dict[str, Any]:
+        """The settings as plain types."""
+        return asdict(self)
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    """Gives the calibrator one patch at a time: the graph's batch is 1."""
+
+    def __init__(self, name: str, patches: Patches) -> None:
+        self.feeds = ({name: patch[None]} for patch in patches)
+
+    def get_next(self) -> dict[str, Patches] | None:
+        return next(self.feeds, None)
+
+
+def quantize(
+    model: onnx.ModelProto,
+    patches: Patches,
+    config: QuantizeConfig,
+    *,
+    ranges: Mapping[str, Range] | None = None,
+    float_layers: tuple[str, ...] = (),
+) -> onnx.ModelProto:
+    """The QDQ graph of ``model``: int8 weights and activations, int32 biases, opset 17, nothing foreign.
+
+    Args:
+        model: Float, from :func:`aed.export.onnx.to_onnx`; left as it is.
+        patches: ``(N, 1, n_mels, patch_frames)``; their activations fix the ranges.
+        config: Scheme.
+        ranges: Scale and zero point of activations that are not to be measured anew.
+        float_layers: Layers left in float, beside those of ``config``.
+
+    Raises:
+        AedError: There are no patches, an excluded layer does not exist, or ONNX Runtime cannot quantise the graph.
+    """
+    if not len(patches):
+        raise AedError("quantization: no calibration patches; give at least one training clip a class")
+    if not np.isfinite(patches).all():
+        raise AedError("quantization: a calibration patch holds NaN or infinite values")
+    names = [node.name for node in model.graph.node]
+    if unknown := [name for name in config.exclude_nodes if name not in names]:
+        raise AedError(f"quantization.exclude_nodes: the graph has no {unknown}; it has {names}")
+    excluded = {*config.exclude_nodes, *float_layers}
+    excluded |= {node.name for node in model.graph.node if node.op_type in config.exclude_ops}
+    options: dict[str, Any] = {"ActivationSymmetric": False, "WeightSymmetric": True}
+    if config.calibration == "percentile":
+        options["CalibPercentile"] = config.percentile
+    if ranges:
+        options["TensorQuantOverrides"] = {
+            name: [{"quant_type": QuantType.QInt8, "scale": np.array(scale), "zero_point": np.array(zero, np.int8)}]
+            for name, (scale, zero) in ranges.items()
+        }
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        target = Path(folder) / "int8.onnx"
+        try:
+            quantize_static(
+                copy_of(model),  # it empties what it is given
+                target,
+                _Reader(input_of(model).name, patches[:1] if ranges else patches),
+                quant_format=QuantFormat.QDQ,
+                activation_type=QuantType.QInt8,
+                weight_type=QuantType.QInt8,
+                per_channel=config.per_channel,
+                calibrate_method=_METHODS["minmax" if ranges else config.calibration],
+                nodes_to_exclude=sorted(excluded),
+                extra_options=options,
+            )
+        except (ValueError, RuntimeError, IndexError) as error:
+            raise AedError(f"quantization: ONNX Runtime cannot quantise this graph: {error}") from error
+        made = tidy(onnx.load(str(target)))
+    if not any(node.op_type == "QuantizeLinear" for node in made.graph.node):
+        raise AedError("quantization: nothing is left to quantise; exclude fewer layers")
+    return made
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """ONNX Runtime advises a preprocessing step that adds foreign operators and gains nothing here."""
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def activation_ranges(int8: onnx.ModelProto) -> dict[str, Range]:
+    """Scale and zero point of every activation of a QDQ graph, by the float graph's tensor names.
+
+    A graph output is called ``<name>_QuantizeLinear_Input`` by ONNX Runtime; here by its own name.
+    """
+    arrays = constants(int8)
+    return {
+        node.input[0].removesuffix("_QuantizeLinear_Input"): (
+            np.float32(arrays[node.input[1]]),
+            int(arrays[node.input[2]]),
+        )
+        for node in int8.graph.node
+        if node.op_type == "QuantizeLinear"
+    }
+
+
+def float_layers(int8: onnx.ModelProto) -> tuple[str, ...]:
+    """Names of the layers of a QDQ graph that read or write float: left out by choice or by ONNX Runtime."""
+    made, read = producers(int8), readers(int8)
+    arrays = constants(int8)
+
+    def is_int8(node: onnx.NodeProto) -> bool:
+        inputs = [name for name in node.input if name and name not in arrays]
+        before = all(name in made and made[name].op_type == "DequantizeLinear" for name in inputs)
+        after = [reader for name in node.output for reader in read.get(name, [])]
+        return before and bool(after) and all(reader.op_type == "QuantizeLinear" for reader in after)
+
+    return tuple(node.name for node in layers(int8) if not is_int8(node))
+
+
+def quantization_facts(
+    int8: onnx.ModelProto, config: QuantizeConfig, calibration_clips: tuple[str, ...]
+) -> Quantization:
+    """What the card says of a QDQ graph with float input and output."""
+    arrays = constants(int8)
+    first = readers(int8)[input_of(int8).name][0]
+    last = producers(int8)[int8.graph.output[0].name]
+    if first.op_type not in QDQ or last.op_type not in QDQ:
+        if config.io == "int8":
+            raise AedError("quantization.io=int8: the first or the last layer is left in float; use io=float")
+        ends: tuple[tuple[float, int], ...] = ((1.0, 0), (1.0, 0))
+    else:
+        ends = tuple((float(arrays[node.input[1]]), int(arrays[node.input[2]])) for node in (first, last))
+    return Quantization(
+        scheme=config.facts(),
+        calibration_clips=calibration_clips,
+        io=config.io,
+        input_scale=ends[0][0],
+        input_zero_point=ends[0][1],
+        output_scale=ends[1][0],
+        output_zero_point=ends[1][1],
+        float_layers=float_layers(int8),
+    )
+
+
+def strip_ends(int8: onnx.ModelProto) -> onnx.ModelProto:
+    """A QDQ graph whose input and output are int8: without its first QuantizeLinear and last DequantizeLinear."""
+    model = copy_of(int8)
+    given, made = input_of(model), model.graph.output[0]
+    first, last = readers(model)[given.name][0], producers(model)[made.name]
+    given_name, made_name = given.name, made.name
+    nodes = [node for node in model.graph.node if node.name not in (first.name, last.name)]
+    for node in nodes:
+        node.input[:] = [given_name if name == first.output[0] else name for name in node.input]
+        node.output[:] = [made_name if name == last.input[0] else name for name in node.output]
+        node.input[:] = [made_name if name == last.input[0] else name for name in node.input]
+    del model.graph.node[:]
+    model.graph.node.extend(copy.deepcopy(nodes))
+    for value in (given, made):
+        value.type.tensor_type.elem_type = onnx.TensorProto.INT8
+    return tidy(model)

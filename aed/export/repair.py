@@ -1,0 +1,313 @@
+"""What can be done when int8 loses accuracy: equalise channels across layers, correct biases, leave layers in float.
+
+Equalisation: M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction",
+arXiv:1906.04721. With one weight scale a channel, a channel's activations take the place of its weights
+(G. Xiao et al., "SmoothQuant", arXiv:2211.10438). Bias correction is the empirical one of the former paper.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+
+from aed.export.fidelity import logits_sqnr_db
+from aed.export.graph import attributes, constants, copy_of, layers, readers, replace_constants
+from aed.export.interpreter import GraphNet
+from aed.export.quantize import Patches, QuantizeConfig, activation_ranges, float_layers, quantize
+
+log = logging.getLogger(__name__)
+
+Judge = Callable[[onnx.ModelProto], float]
+"""Clip accuracy of a model, a fraction, on clips that were neither tested nor calibrated on."""
+
+_CHANNELWISE = {"Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}
+"""Operators f with f(s x) = s f(x) for a scale s > 0 of each channel."""
+
+_BIASED = ("Conv", "Gemm")
+
+BIAS_PATCHES = 64
+"""Over which bias correction takes its means: all activations of so many patches are in memory at once."""
+
+MOST_SCALE = 64.0
+"""Of equalisation: a channel is not scaled by more, either way."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One way to int8 and what it gained.
+
+    Args:
+        name: ``static``, ``equalise``, ``bias``, ``float`` or ``qat``.
+        clip_acc: On the judging clips, a fraction.
+        sqnr_db: At the logits, median over calibration patches.
+        gain: Points of clip accuracy over the best before.
+        kept: Whether it became the best.
+        detail: What was done.
+    """
+
+    name: str
+    clip_acc: float
+    sqnr_db: float
+    gain: float
+    kept: bool
+    detail: str
+
+    def facts(self) -> dict[str, Any]:
+        """As plain types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A float graph, possibly changed, and its int8 form."""
+
+    float_model: onnx.ModelProto
+    int8: onnx.ModelProto
+    clip_acc: float
+    sqnr_db: float
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Better is larger: accuracy first, then fidelity."""
+        return self.clip_acc, self.sqnr_db
+
+
+class Search:
+    """Tries ways to int8 one after the other and keeps the best.
+
+    Args:
+        model: The float graph.
+        patches: Calibration patches.
+        config: Scheme.
+        judge: Tells the clip accuracy of a model.
+    """
+
+    def __init__(self, model: onnx.ModelProto, patches: Patches, config: QuantizeConfig, judge: Judge) -> None:
+        self.model, self.patches, self.config, self.judge = model, patches, config, judge
+        self.float_acc = judge(model)
+        self.steps: list[Step] = []
+        self.best: Candidate | None = None
+
+    def run(self) -> Candidate:
+        """The best candidate; repairs only as long as ``max_drop`` is exceeded."""
+        self._try("static", self.model, quantize(self.model, self.patches, self.config), "as calibrated")
+        ways = {"equalise": self._equalise, "bias": self._correct, "float": self._leave_in_float}
+        for name in self.config.repair:
+            if self._drop() <= self.config.max_drop:
+                break
+            ways[name]()
+        if self._drop() > self.config.max_drop:
+            log.warning(
+                "int8 loses %.2f points of clip accuracy on the judging clips, more than quantization.max_drop=%s, "
+                "also after repair by %s; try quantization=qat",
+                self._drop(),
+                self.config.max_drop,
+                self.config.repair or "nothing",
+            )
+        assert self.best is not None
+        return self.best
+
+    def offer(self, name: str, float_model: onnx.ModelProto, int8: onnx.ModelProto, detail: str) -> Candidate:
+        """Judges one more way; returns the best so far."""
+        self._try(name, float_model, int8, detail)
+        assert self.best is not None
+        return self.best
+
+    def _drop(self) -> float:
+        assert self.best is not None
+        # rounded: a fraction of clips carries float error, and 0.5 points are to be 0.5 points
+        return round(100 * (self.float_acc - self.best.clip_acc), 6)
+
+    def _try(self, name: str, float_model: onnx.ModelProto, int8: onnx.ModelProto, detail: str) -> bool:
+        sqnr = float(np.median(logits_sqnr_db(self.model, int8, self.patches)))
+        candidate = Candidate(float_model, int8, self.judge(int8), sqnr)
+        gain = candidate.clip_acc - self.best.clip_acc if self.best else candidate.clip_acc - self.float_acc
+        kept = self.best is None or candidate.rank > self.best.rank
+        self.steps.append(Step(name, candidate.clip_acc, sqnr, round(100 * gain, 6), kept, detail))
+        if kept:
+            self.best = candidate
+        return kept
+
+    def _equalise(self) -> None:
+        assert self.best is not None
+        equal, pairs = equalise(self.best.float_model, self.patches, self.config.per_channel)
+        if pairs:
+            self._try("equalise", equal, quantize(equal, self.patches, self.config), f"{pairs} pairs of layers")
+
+    def _correct(self) -> None:
+        assert self.best is not None
+        corrected, int8, most = correct_biases(self.best.float_model, self.best.int8, self.patches, self.config)
+        self._try("bias", corrected, int8, f"largest correction {most:.3g}")
+
+    def _leave_in_float(self) -> None:
+        """Greedily leaves that layer in float which gains most, up to half of the layers with weights."""
+        assert self.best is not None
+        names = [node.name for node in layers(self.best.float_model) if node.op_type in ("Conv", "Gemm", "MatMul")]
+        chosen: tuple[str, ...] = ()
+        while self._drop() > self.config.max_drop and len(chosen) < max(1, len(names) // 2):
+            start, ranges = self.best.float_model, activation_ranges(self.best.int8)
+            trials = {
+                name: quantize(start, self.patches, self.config, ranges=ranges, float_layers=(*chosen, name))
+                for name in names
+                if name not in chosen
+            }
+            medians = {
+                name: float(np.median(logits_sqnr_db(self.model, int8, self.patches))) for name, int8 in trials.items()
+            }
+            best = max(medians, key=medians.__getitem__)
+            chosen = (*chosen, best)
+            if not self._try("float", start, trials[best], f"in float: {', '.join(chosen)}"):
+                break
+
+
+def equalise(model: onnx.ModelProto, patches: Patches, per_channel: bool) -> tuple[onnx.ModelProto, int]:
+    """``model`` with channels of neighbouring layers brought to like ranges, and how many pairs there were.
+
+    The function of the graph stays the same: what one layer's channel is divided by, the next is multiplied with.
+
+    Args:
+        model: Float; left as it is.
+        patches: Whose activations count, with ``per_channel``.
+        per_channel: Whether weights have a scale a channel, so that only activations need it in the first layer.
+    """
+    equal = copy_of(model)
+    pairs = list(_pairs(equal))
+    arrays = {name: array.astype(np.float64) for name, array in constants(equal).items() if array.dtype.kind == "f"}
+    peaks = _channel_peaks(equal, patches, [a.output[0] for a, _ in pairs]) if per_channel else {}
+    for _ in range(1 if per_channel else 10):
+        for a, b in pairs:
+            w_a, w_b = arrays[a.input[1]], arrays[b.input[1]]
+            depthwise = b.op_type == "Conv" and attributes(b).get("group", 1) > 1
+            second = _peak(w_b, 0 if depthwise else _input_axis(b))
+            first = peaks[a.output[0]] if per_channel else _peak(w_a, _output_axis(a))
+            alive = (first > 0) & (second > 0)
+            ratio = np.where(
+                alive, first if depthwise and per_channel else np.sqrt(first / np.where(alive, second, 1)), 1
+            )
+            ratio = np.where(alive, ratio / np.exp(np.log(ratio[alive]).mean() if alive.any() else 0), 1)
+            scale = np.clip(ratio, 1 / MOST_SCALE, MOST_SCALE)
+            arrays[a.input[1]] = w_a / _shaped(scale, w_a, _output_axis(a))
+            if len(a.input) > 2 and a.input[2]:
+                arrays[a.input[2]] = arrays[a.input[2]] / scale
+            arrays[b.input[1]] = w_b * _shaped(scale, w_b, 0 if depthwise else _input_axis(b))
+            peaks = {name: peak / scale if name == a.output[0] else peak for name, peak in peaks.items()}
+    replace_constants(equal, {name: array.astype(np.float32) for name, array in arrays.items()})
+    return equal, len(pairs)
+
+
+def _pairs(model: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, onnx.NodeProto]]:
+    """Neighbouring layers between which a channel may be scaled: no other node reads what is between."""
+    read, arrays = readers(model), constants(model)
+    weighted = {node.name for node in model.graph.node if node.op_type in ("Conv", "Gemm")}
+    uses: dict[str, int] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            uses[name] = uses.get(name, 0) + 1
+    outputs = {value.name for value in model.graph.output}
+    for a in model.graph.node:
+        if a.name not in weighted or any(uses[name] > 1 for name in a.input[1:] if name):
+            continue
+        node, is_image = a, a.op_type == "Conv"
+        while node.output[0] not in outputs and len(following := read.get(node.output[0], [])) == 1:
+            node = following[0]
+            if node.name in weighted:
+                own_weights = node.input[1] in arrays and uses[node.input[1]] == 1
+                if own_weights and _channels(arrays[a.input[1]], a) == _channels_in(arrays[node.input[1]], node):
+                    yield a, node
+                break
+            if node.op_type not in _CHANNELWISE and not (node.op_type in ("Flatten", "Reshape") and is_image):
+                break
+
+
+def _channels(weight: npt.NDArray[Any], node: onnx.NodeProto) -> int:
+    return int(weight.shape[_output_axis(node)])
+
+
+def _channels_in(weight: npt.NDArray[Any], node: onnx.NodeProto) -> int:
+    """Channels ``node`` reads, 0 where they cannot be scaled one by one."""
+    if node.op_type == "Gemm":
+        return int(weight.shape[_input_axis(node)])
+    group = attributes(node).get("group", 1)
+    if group == 1:
+        return int(weight.shape[1])
+    return int(weight.shape[0]) if weight.shape[0] == group and weight.shape[1] == 1 else 0
+
+
+def _output_axis(node: onnx.NodeProto) -> int:
+    return 0 if node.op_type == "Conv" or attributes(node).get("transB", 0) else 1
+
+
+def _input_axis(node: onnx.NodeProto) -> int:
+    return 1 if node.op_type == "Conv" or attributes(node).get("transB", 0) else 0
+
+
+def _peak(weight: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
+    others = tuple(number for number in range(weight.ndim) if number != axis)
+    return np.asarray(np.abs(weight).max(axis=others))
+
+
+def _shaped(scale: npt.NDArray[np.float64], weight: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
+    return scale.reshape([-1 if number == axis else 1 for number in range(weight.ndim)])
+
+
+def _channel_peaks(model: onnx.ModelProto, patches: Patches, names: list[str]) -> dict[str, npt.NDArray[np.float64]]:
+    """Largest absolute activation of each channel of the named tensors."""
+    net = GraphNet(model)
+    peaks: dict[str, torch.Tensor] = {}
+    with torch.no_grad():
+        for part in torch.split(torch.from_numpy(patches), BIAS_PATCHES):
+            values = net.run(part)
+            for name in names:
+                found = values[name].abs().amax(dim=[axis for axis in range(values[name].ndim) if axis != 1])
+                peaks[name] = torch.maximum(peaks[name], found) if name in peaks else found
+    return {name: peak.double().numpy() for name, peak in peaks.items()}
+
+
+def correct_biases(
+    model: onnx.ModelProto, int8: onnx.ModelProto, patches: Patches, config: QuantizeConfig
+) -> tuple[onnx.ModelProto, onnx.ModelProto, float]:
+    """``model`` and its int8 form with biases that cancel the mean error of each channel, and the largest change.
+
+    One pass from first to last layer, so that each sees the layers before it corrected; the ranges stay.
+
+    Args:
+        model: Float; left as it is.
+        int8: Its QDQ graph.
+        patches: Over the first of which the mean is taken.
+        config: Scheme.
+    """
+    batch = torch.from_numpy(patches[:BIAS_PATCHES])
+    wanted: dict[str, torch.Tensor] = {}
+    changes: dict[str, torch.Tensor] = {}
+    biases = {node.name: node.input[2] for node in model.graph.node if node.op_type in _BIASED and len(node.input) > 2}
+
+    def remember(name: str, op: str, value: torch.Tensor) -> torch.Tensor:
+        if name in biases:
+            wanted[name] = _channel_mean(value)
+        return value
+
+    def correct(name: str, op: str, value: torch.Tensor) -> torch.Tensor:
+        if name not in biases:
+            return value
+        changes[name] = (wanted[name] - _channel_mean(value)).float()
+        return value + changes[name].reshape([1, -1] + [1] * (value.ndim - 2))
+
+    with torch.no_grad():
+        GraphNet(model).run(batch, visit=remember)
+        GraphNet(int8).run(batch, visit=correct)
+    corrected, arrays = copy_of(model), constants(model)
+    replace_constants(
+        corrected, {biases[name]: arrays[biases[name]] + change.numpy() for name, change in changes.items()}
+    )
+    ranges = activation_ranges(int8)
+    made = quantize(corrected, patches, config, ranges=ranges, float_layers=float_layers(int8))
+    return corrected, made, max((float(change.abs().max()) for change in changes.values()), default=0.0)
+
+
+def _channel_mean(value: torch.Tensor) -> torch.Tensor:
+    return value.double().mean(dim=[axis for axis in range(value.ndim) if axis != 1])

@@ -1,0 +1,51 @@
+"""What the stages of a run share; models pass from one to the next as files in its folder."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import lightning.pytorch as L
+from omegaconf import DictConfig
+
+from aed.datamodules import PatchDataModule
+from aed.errors import AedError
+from aed.modules.classifier import ClipClassifier
+
+
+@dataclass
+class Run:
+    """What stages share.
+
+    Args:
+        config: The composed configuration.
+        folder: Outputs.
+        data: The DataModule.
+        model: The LightningModule.
+        trainer: The Trainer.
+        checkpoint: The model later stages use; set by ``fit`` or ``ckpt_path``.
+        metrics: Content of ``metrics.json``.
+    """
+
+    config: DictConfig
+    folder: Path
+    data: PatchDataModule
+    model: ClipClassifier
+    trainer: L.Trainer
+    checkpoint: Path | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def speaks(self) -> bool:
+        """Whether this process writes files and tables: the first of several."""
+        return self.trainer.is_global_zero
+
+    def need_checkpoint(self, stage: str) -> Path:
+        """The checkpoint that ``stage`` works on.
+
+        Raises:
+            AedError: There is none.
+        """
+        given = self.config.ckpt_path
+        checkpoint = self.checkpoint or (Path(given) if given else None)
+        if checkpoint is None:
+            raise AedError(f"stages: {stage} needs a model; add fit before it or set ckpt_path")
+        return checkpoint
