@@ -17,18 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf, SCMode
 
-from aed import datamodules
 from aed.dsp import PRESETS, FrontendConfig
 from aed.errors import AedError
-from aed.export.footprint import Budget
-from aed.export.onnx import ExportConfig
-from aed.export.quantize import QuantizeConfig
-from aed.modules import nets, schedules
-from aed.modules.classifier import ClipClassifier
 
 CONFIG_DIR = Path(__file__).resolve().parents[1] / "configs"
 """Absolute: a relative path fails for an installed console script."""
@@ -86,29 +79,61 @@ def schema(target: Callable[..., Any], *, partial: bool = False, skip: tuple[str
     return dataclasses.make_dataclass(target.__name__, fields)
 
 
+def command(function: Callable[..., Any]) -> type:
+    """A structured config of the parameters of ``function``, which its caller calls itself."""
+    made = schema(function)
+    fields = [(field.name, field.type, field) for field in dataclasses.fields(made) if field.name != "_target_"]
+    return dataclasses.make_dataclass(function.__name__, fields)
+
+
+def store(group: str, name: str, node: Any) -> None:
+    """Makes ``node`` a choice of a config group."""
+    ConfigStore.instance().store(group=group, name=name, node=node)
+
+
+def _store_schemas(*targets: Any) -> None:
+    for target in targets:
+        store("schema", target.__name__, schema(target))
+
+
+def register_frontends() -> None:
+    """Stores what ``frontend=`` may name."""
+    _store_schemas(FrontendConfig)
+    for name, preset in PRESETS.items():
+        store("frontend", name, _preset(preset))
+
+
+def register_data() -> None:
+    """Stores what ``frontend=`` and ``data=`` may name."""
+    from aed import datamodules
+
+    register_frontends()
+    _store_schemas(datamodules.PatchDataModule, datamodules.ESC10, datamodules.EscCsv, datamodules.Synthetic)
+
+
 def register() -> None:
     """Stores the schemas of all classes a config may name, and a group entry for each optimizer and schedule."""
+    import torch
     from lightning.pytorch import Trainer, callbacks, loggers
 
     from aed import callbacks as own_callbacks
+    from aed.export.footprint import Budget
+    from aed.export.onnx import ExportConfig
+    from aed.export.quantize import QuantizeConfig
+    from aed.modules import nets, schedules
+    from aed.modules.classifier import ClipClassifier
 
-    store = ConfigStore.instance()
-    plain: list[Any] = [Trainer, FrontendConfig, datamodules.PatchDataModule, ClipClassifier]
-    plain += [getattr(nets, name) for name in nets.__all__]
-    plain += [datamodules.ESC10, datamodules.EscCsv, datamodules.Synthetic]
-    plain += [callbacks.EarlyStopping, callbacks.LearningRateMonitor, callbacks.RichProgressBar]
-    plain += [own_callbacks.BestCheckpoint, ExportConfig, QuantizeConfig, Budget]
-    plain += [loggers.CSVLogger, loggers.TensorBoardLogger, loggers.MLFlowLogger]
-    for target in plain:
-        store.store(group="schema", name=target.__name__, node=schema(target))
-    for name, preset in PRESETS.items():
-        store.store(group="frontend", name=name, node=_preset(preset))
+    register_data()
+    _store_schemas(Trainer, ClipClassifier, *(getattr(nets, name) for name in nets.__all__))
+    _store_schemas(callbacks.EarlyStopping, callbacks.LearningRateMonitor, callbacks.RichProgressBar)
+    _store_schemas(own_callbacks.BestCheckpoint, ExportConfig, QuantizeConfig, Budget)
+    _store_schemas(loggers.CSVLogger, loggers.TensorBoardLogger, loggers.MLFlowLogger)
     for target in _public(torch.optim, torch.optim.Optimizer):
-        store.store(group="model/optimizer", name=target.__name__, node=schema(target, partial=True, skip=("params",)))
+        store("model/optimizer", target.__name__, schema(target, partial=True, skip=("params",)))
     for module in (torch.optim.lr_scheduler, schedules):
         for target in _public(module, torch.optim.lr_scheduler.LRScheduler):
             node = schema(target, partial=True, skip=("optimizer", "last_epoch"))
-            store.store(group="model/scheduler", name=target.__name__, node=node)
+            store("model/scheduler", target.__name__, node)
 
 
 def _preset(config: FrontendConfig) -> Any:

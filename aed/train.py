@@ -1,7 +1,7 @@
-"""python -m aed.train experiment=<name> [key=value ...]: trains and tests; -m sweeps."""
+"""python -m aed.train experiment=<name> [key=value ...]: trains, tests and makes int8; -m sweeps."""
 
 import logging
-import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import hydra
@@ -10,25 +10,20 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from aed import config, pipeline
-from aed.errors import find_aed_error
+from aed.entry import clear_errors
 
 log = logging.getLogger("aed.train")
 
 
 @hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="train")
 def _task(cfg: DictConfig) -> float | None:
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    try:
-        metrics = pipeline.run(cfg, folder)
-    except KeyboardInterrupt:
-        log.error("stopped; features computed so far are kept")
-        sys.exit(130)
-    except Exception as error:
-        known = find_aed_error(error)
-        if known is None or HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise
-        log.error("%s", known)
-        sys.exit(1)
+    job = HydraConfig.get()
+    # a sweep needs the exception itself: it ends the job, not the others' results
+    guard = (
+        nullcontext() if job.mode == RunMode.MULTIRUN else clear_errors(log, "stopped; features made so far are kept")
+    )
+    with guard:
+        metrics = pipeline.run(cfg, Path(job.runtime.output_dir))
     return metrics.get(cfg.optimized_metric)
 
 

@@ -17,18 +17,26 @@ from aed.dsp import PRESETS, FrontendConfig
 from aed.dsp.waveform import (
     AudioError,
     Wave,
+    kept_aligned,
+    kept_compatible,
     load_clip,
     process,
     read_audio,
     repeat_to,
     resample,
-    trim_aligned,
-    trim_compatible,
 )
 from aed.errors import AedError
 
 YAMNET = PRESETS["yamnet_64x96"]
 RATE = 16000
+
+
+def trim_aligned(wave: Wave, config: FrontendConfig) -> Wave:
+    return wave[kept_aligned(wave, config)]
+
+
+def trim_compatible(wave: Wave, config: FrontendConfig) -> Wave:
+    return wave[kept_compatible(wave, config)]
 
 
 def noise(num_samples: int, seed: int = 0, level: float = 0.1) -> Wave:

@@ -16,12 +16,11 @@ from filelock import FileLock
 from aed import paths
 from aed.datamodules import synthesis
 from aed.download import fetch, unpack_zip
+from aed.dsp.waveform import AUDIO_SUFFIXES
 from aed.errors import AedError
 
 COLUMNS = ("path", "category", "fold", "src_file", "split")
 """Of a clip table: file, class name, published fold or NA, source recording or NA, split if fixed, else NA."""
-
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus")
 
 
 class ClipSource(ABC):
@@ -134,6 +133,31 @@ class EscCsv(ClipSource):
             if csv:
                 parts.append(read_esc_csv(Path(csv), Path(folder) if folder else self.audio_dir, split))
         return pd.concat(parts, ignore_index=True)
+
+
+class FixedSplit(ClipSource):
+    """Another source whose clips' splits are known by name.
+
+    Args:
+        source: The data set.
+        clips: Split -> file names; clips not named are left out. Null: all clips are one split, ``train``.
+    """
+
+    def __init__(self, source: ClipSource, clips: dict[str, list[str]] | None) -> None:
+        self.source, self.clips, self.name = source, clips, source.name
+
+    def table(self) -> pd.DataFrame:
+        """The rows of the source that are named."""
+        table = self.source.table().copy()
+        if self.clips is None:
+            table["split"] = "train"
+            return table
+        splits = {name: split for split, names in self.clips.items() for name in names}
+        known = table["path"].map(lambda path: splits.get(path.name))
+        table["split"] = table["split"].where(table["split"].notna(), known)
+        if (named := table[table["split"].notna()].reset_index(drop=True)).empty:
+            raise AedError(f"{self.name}: none of the clips that the model's card lists is here; use split_by=data")
+        return named
 
 
 class ESC10(ClipSource):

@@ -12,6 +12,10 @@ from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
 
 Wave = npt.NDArray[np.float32]
+Positions = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus")
 
 
 class AudioError(AedError):
@@ -42,7 +46,7 @@ def read_audio(path: Path, max_length_s: float) -> tuple[Wave, int]:
     except (sf.LibsndfileError, RuntimeError, TypeError) as error:
         # soundfile raises TypeError for headerless formats such as .raw, which cannot be read without facts
         raise AudioError(f"{path}: not readable as wav, flac, ogg or mp3 ({error})") from error
-    if len(samples) < wanted or _is_cut_off(path):
+    if len(samples) < wanted or is_cut_off(path):
         raise AudioError(f"{path}: the file is truncated after {len(samples) / rate:.2f} s; copy it anew")
     if len(samples) == 0:
         raise AudioError(f"{path}: the file holds no samples")
@@ -51,7 +55,7 @@ def read_audio(path: Path, max_length_s: float) -> tuple[Wave, int]:
     return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1), rate
 
 
-def _is_cut_off(path: Path) -> bool:
+def is_cut_off(path: Path) -> bool:
     """Whether a wav or ogg file ends before its own structure says it does (libsndfile reads on silently)."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -99,11 +103,11 @@ def resample(wave: Wave, rate: int, target_rate: int) -> Wave:
     return np.pad(resampled, (0, length - len(resampled))).astype(np.float32, copy=False)
 
 
-def repeat_to(wave: Wave, num_samples: int) -> Wave:
-    """``wave`` ``(T,)``, repeated and cut to ``num_samples`` where it is shorter."""
-    if len(wave) >= num_samples:
-        return wave
-    return np.tile(wave, num_samples // len(wave) + 1)[:num_samples]
+def repeat_to(chosen: Positions, num_samples: int) -> Positions:
+    """``chosen`` ``(T,)``, repeated and cut to ``num_samples`` where it is shorter."""
+    if len(chosen) >= num_samples:
+        return chosen
+    return np.tile(chosen, num_samples // len(chosen) + 1)[:num_samples]
 
 
 def _is_loud(power: npt.NDArray[np.float64], top_db: float) -> npt.NDArray[np.bool_]:
@@ -120,8 +124,8 @@ def _frame_energy(wave: Wave, start: npt.NDArray[np.int64], frame: int) -> npt.N
     )
 
 
-def trim_compatible(wave: Wave, config: FrontendConfig) -> Wave:
-    """``wave`` without its silent blocks, as ``librosa.effects.split`` finds them.
+def kept_compatible(wave: Wave, config: FrontendConfig) -> Mask:
+    """Which samples of ``wave`` ``librosa.effects.split`` would keep, ``(T,)`` bool.
 
     Frame k is centred on sample ``k * hop``, yet decides over the block that begins there: with
     frame = hop, as in ST's zoo, an event in the half frame before a centre is cut and silence after it is kept.
@@ -130,11 +134,11 @@ def trim_compatible(wave: Wave, config: FrontendConfig) -> Wave:
     start = np.arange(1 + (len(wave) + 2 * (frame // 2) - frame) // hop) * hop - frame // 2
     loud = np.repeat(_is_loud(_frame_energy(wave, start, frame) / frame, config.trim_top_db), hop)[: len(wave)]
     # past the last frame's block nothing is kept, as in librosa
-    return wave[np.pad(loud, (0, len(wave) - len(loud)))]
+    return np.pad(loud, (0, len(wave) - len(loud)))
 
 
-def trim_aligned(wave: Wave, config: FrontendConfig) -> Wave:
-    """``wave`` without its silent blocks: a sample stays when a loud frame covers it.
+def kept_aligned(wave: Wave, config: FrontendConfig) -> Mask:
+    """Which samples of ``wave`` are not silent, ``(T,)`` bool: those that a loud frame covers.
 
     Frame k measures exactly the samples ``[k * hop, k * hop + frame)`` it decides over, so no sample of a
     frame as loud as ``trim_top_db`` allows is ever cut.
@@ -143,25 +147,41 @@ def trim_aligned(wave: Wave, config: FrontendConfig) -> Wave:
     start = np.arange(0, len(wave), hop)
     stop = np.minimum(start + frame, len(wave))
     loud = _is_loud(_frame_energy(wave, start, frame) / (stop - start), config.trim_top_db)
-    if loud.all():
-        return wave
     change = np.zeros(len(wave) + 1, dtype=np.int64)
     np.add.at(change, start[loud], 1)
     np.add.at(change, stop[loud], -1)
-    return wave[np.cumsum(change[:-1]) > 0]
+    return np.asarray(np.cumsum(change[:-1]) > 0)
 
 
-_TRIM: dict[str, Callable[[Wave, FrontendConfig], Wave]] = {
-    "aligned": trim_aligned,
-    "compatible": trim_compatible,
-    "none": lambda wave, _: wave,
+_KEPT: dict[str, Callable[[Wave, FrontendConfig], Mask]] = {
+    "aligned": kept_aligned,
+    "compatible": kept_compatible,
+    "none": lambda wave, _: np.ones(len(wave), dtype=np.bool_),
 }
+
+
+def choose(wave: Wave, config: FrontendConfig) -> Positions:
+    """Which samples of ``wave`` ``(T,)``, in which order, make the clip ``(T',)`` int64.
+
+    (Repeat), remove silence, cut to whole seconds, (repeat): ST's order.
+
+    Raises:
+        AudioError: Compatible trimming removed everything: the only event lies in the last half frame.
+    """
+    min_samples = round(config.min_length_s * config.sample_rate)
+    chosen = np.arange(len(wave))
+    if config.lengthen == "before":
+        chosen = repeat_to(chosen, min_samples)
+    chosen = chosen[_KEPT[config.trim](wave[chosen], config)]
+    if config.trim_last_second and len(chosen) >= config.sample_rate:
+        chosen = chosen[: len(chosen) // config.sample_rate * config.sample_rate]
+    if len(chosen) == 0:
+        raise AudioError("nothing is left after compatible silence trimming; use trim=aligned")
+    return repeat_to(chosen, min_samples) if config.lengthen == "after" else chosen
 
 
 def process(wave: Wave, rate: int, config: FrontendConfig) -> Wave:
     """The clip ``(T,)`` float32 at ``config.sample_rate`` that features are computed from.
-
-    Resample, (repeat), remove silence, cut to whole seconds, (repeat): ST's order.
 
     Args:
         wave: ``(T,)`` float32, T > 0.
@@ -169,20 +189,10 @@ def process(wave: Wave, rate: int, config: FrontendConfig) -> Wave:
         config: The front end.
 
     Raises:
-        AudioError: Compatible trimming removed everything: the only event lies in the last half frame.
+        AudioError: As :func:`choose`.
     """
-    min_samples = round(config.min_length_s * config.sample_rate)
     wave = resample(wave, rate, config.sample_rate)
-    if config.lengthen == "before":
-        wave = repeat_to(wave, min_samples)
-    wave = _TRIM[config.trim](wave, config)
-    if config.trim_last_second and len(wave) >= config.sample_rate:
-        wave = wave[: len(wave) // config.sample_rate * config.sample_rate]
-    if len(wave) == 0:
-        raise AudioError("nothing is left after compatible silence trimming; use trim=aligned")
-    if config.lengthen == "after":
-        wave = repeat_to(wave, min_samples)
-    return wave
+    return wave[choose(wave, config)]
 
 
 def load_clip(path: Path, config: FrontendConfig) -> Wave:
@@ -191,14 +201,20 @@ def load_clip(path: Path, config: FrontendConfig) -> Wave:
     Raises:
         AudioError: As :func:`read_audio`, or what is left is shorter than a patch.
     """
+    return locate_clip(path, config)[0]
+
+
+def locate_clip(path: Path, config: FrontendConfig) -> tuple[Wave, Positions]:
+    """The clip of :func:`load_clip`, and where each of its samples lies in the file, counted at ``sample_rate``."""
     samples, rate = read_audio(path, config.max_length_s)
+    wave = resample(samples, rate, config.sample_rate)
     try:
-        wave = process(samples, rate, config)
+        positions = choose(wave, config)
     except AudioError as error:
         raise AudioError(f"{path}: {error}") from error
-    if len(wave) < config.min_clip_samples:
+    if len(positions) < config.min_clip_samples:
         raise AudioError(
-            f"{path}: {len(wave) / config.sample_rate:.2f} s are left after trimming, a patch needs "
+            f"{path}: {len(positions) / config.sample_rate:.2f} s are left after trimming, a patch needs "
             f"{config.min_clip_samples / config.sample_rate:.2f} s; use lengthen=after"
         )
-    return wave
+    return wave[positions], positions

@@ -116,7 +116,7 @@ def _conv(facts: Attributes, image: Tensor, weight: Tensor, bias: Tensor | None 
 def _gemm(facts: Attributes, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
     a = a.T if facts.get("transA", 0) else a
     b = b.T if facts.get("transB", 0) else b
-    product = facts.get("alpha", 1.0) * (a @ b)
+    product: Tensor = facts.get("alpha", 1.0) * (a @ b)
     return product if c is None else product + facts.get("beta", 1.0) * c
 
 

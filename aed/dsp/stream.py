@@ -1,0 +1,138 @@
+"""Recordings of any length, in constant memory: blocks of samples in, patches out, nothing trimmed or repeated."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+import torch
+
+from aed.dsp.frontend import FrontendConfig
+from aed.dsp.logmel import LogMel
+from aed.dsp.patches import cut, grid_starts
+from aed.dsp.waveform import Wave
+
+Array = npt.NDArray[np.float32]
+
+
+class TimedPatches(NamedTuple):
+    """Patches and where they lie.
+
+    Args:
+        patches: ``(B, 1, n_mels, patch_frames)`` float32.
+        start_s: ``(B,)`` seconds from the recording's start to the first sample a patch sees.
+        end_s: ``(B,)`` to after the last.
+    """
+
+    patches: Array
+    start_s: npt.NDArray[np.float64]
+    end_s: npt.NDArray[np.float64]
+
+
+def can_stream(config: FrontendConfig) -> bool:
+    """Whether frames do not depend on where the clip ends; else a recording is cut into clips of ``max_length_s``."""
+    return not config.center and (not config.to_db or config.db_ref is not None)
+
+
+def stream_patches(blocks: Iterable[Wave], rate: int, logmel: LogMel) -> Iterator[TimedPatches]:
+    """The patches of a recording that comes in blocks.
+
+    They lie on the grid of a clip, however the samples are cut into blocks. A last piece shorter than a patch hop
+    gives none; a recording shorter than one patch gives none at all.
+
+    Args:
+        blocks: Mono samples ``(T,)`` float32, any lengths.
+        rate: Hz.
+        logmel: Of the front end.
+    """
+    config = logmel.config
+    samples = _resampled(blocks, rate, config.sample_rate)
+    if can_stream(config):
+        yield from _grid(samples, logmel)
+        return
+    length, first = int(config.max_length_s * config.sample_rate), 0
+    for clip in _pieces(samples, length):
+        if len(clip) >= config.min_clip_samples:
+            frames = _features(clip, logmel)
+            starts = grid_starts(frames.shape[1], config)
+            yield _timed(cut(frames, starts, config.patch_frames), starts, first, config)
+        first += len(clip)
+
+
+def _resampled(blocks: Iterable[Wave], rate: int, target_rate: int) -> Iterator[Wave]:
+    if rate == target_rate:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(rate, target_rate, 1, dtype="float32", quality="HQ")
+    for block in blocks:
+        yield stream.resample_chunk(block)
+    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _pieces(blocks: Iterable[Wave], length: int) -> Iterator[Wave]:
+    """The same samples in pieces of ``length``; the last may be shorter."""
+    rest = np.zeros(0, np.float32)
+    for block in blocks:
+        rest = np.concatenate([rest, block])
+        while len(rest) >= length:
+            yield rest[:length]
+            rest = rest[length:]
+    if len(rest):
+        yield rest
+
+
+def _features(wave: Wave, logmel: LogMel) -> Array:
+    frames: Array = logmel(torch.from_numpy(np.ascontiguousarray(wave))).numpy()
+    return frames
+
+
+def _grid(samples: Iterable[Wave], logmel: LogMel) -> Iterator[TimedPatches]:
+    """Patches of the grid: samples wait for a whole frame, frames for a whole patch."""
+    config = logmel.config
+    waiting = np.zeros(0, np.float32)
+    frames = np.zeros((config.n_mels, 0), np.float32)
+    first = 0  # number of the first frame that is kept
+    for block in samples:
+        waiting = np.concatenate([waiting, block])
+        count = config.num_frames(len(waiting))
+        if count == 0:
+            continue
+        made = _features(waiting[: (count - 1) * config.hop_length + config.n_fft], logmel)
+        waiting = waiting[count * config.hop_length :]
+        frames = np.concatenate([frames, made], axis=1)
+        starts = np.arange(0, frames.shape[1] - config.patch_frames + 1, config.patch_hop)
+        if len(starts):
+            patches = cut(frames, starts, config.patch_frames)
+            yield _timed(patches, starts + first, 0, config)
+            used = int(starts[-1]) + config.patch_hop
+            frames, first = frames[:, used:], first + used
+
+
+def _timed(patches: Array, starts: npt.NDArray[np.int64], sample: int, config: FrontendConfig) -> TimedPatches:
+    """``patches`` with the times of their frames ``starts``, in a piece that begins at ``sample``."""
+    start = (sample + starts * config.hop_length) / config.sample_rate
+    return TimedPatches(patches[:, None], start, start + config.patch_samples / config.sample_rate)
+
+
+def clip_patches(wave: Wave, positions: npt.NDArray[np.int64], logmel: LogMel) -> TimedPatches:
+    """The patches of a whole clip, as training and evaluation see them.
+
+    Args:
+        wave: The clip ``(T,)``.
+        positions: ``(T,)`` where each sample lies in its recording; see :func:`aed.dsp.waveform.locate_clip`.
+        logmel: Of the front end.
+    """
+    config = logmel.config
+    frames = _features(wave, logmel)
+    starts = grid_starts(frames.shape[1], config)
+    ahead = config.n_fft // 2 if config.center else 0
+    spans = [
+        positions[max(0, begin) : begin + config.patch_samples]
+        for begin in (starts * config.hop_length - ahead).tolist()
+    ]
+    return TimedPatches(
+        cut(frames, starts, config.patch_frames)[:, None],
+        np.array([span.min() for span in spans]) / config.sample_rate,
+        np.array([span.max() + 1 for span in spans]) / config.sample_rate,
+    )

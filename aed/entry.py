@@ -1,0 +1,50 @@
+"""What all Hydra entry points share: errors a user can put right end in one line and exit code 1."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from omegaconf import MissingMandatoryValue
+
+from aed.errors import find_aed_error
+
+
+def quoted(value: str) -> str:
+    """``value`` as Hydra's command line reads it unchanged, whatever characters it has."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def with_model_file(arguments: list[str]) -> list[str]:
+    """Command-line arguments with ``model=`` as ``model_file=``: Hydra takes the former for its group of configs."""
+    key = "model="
+    return [f"model_file={quoted(item.removeprefix(key))}" if item.startswith(key) else item for item in arguments]
+
+
+@contextmanager
+def clear_errors(log: logging.Logger, stopped: str = "stopped") -> Iterator[None]:
+    """Ends the process: with the message alone for an AedError, with 130 and ``stopped`` for Ctrl-C.
+
+    Args:
+        log: Of the entry point.
+        stopped: What Ctrl-C leaves.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.error("%s", stopped)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of a pipe has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except MissingMandatoryValue as error:
+        key = str(error.full_key or "").replace("model_file", "model")
+        log.error("%s: give a value, %s=...", key, key)
+        sys.exit(1)
+    except Exception as error:
+        known = find_aed_error(error)
+        if known is None:
+            raise
+        log.error("%s", known)
+        sys.exit(1)

@@ -1,0 +1,134 @@
+"""python -m aed.evaluate model=<file> [key=value ...]: scores any model on any split of a data set."""
+
+import logging
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import hydra
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from aed import config, evaluation, report
+from aed.datamodules import PatchDataModule
+from aed.datamodules.clips import FixedSplit
+from aed.dsp.frontend import FrontendConfig
+from aed.entry import clear_errors, with_model_file
+from aed.errors import AedError
+from aed.export.card import ModelCard
+from aed.export.classifier import open_classifier
+
+log = logging.getLogger("aed.evaluate")
+
+SPLITS = ("train", "val", "test", "calibration", "all")
+
+
+def evaluate(
+    model_file: str,
+    data: Callable[..., PatchDataModule],
+    folder: str,
+    split: Literal["train", "val", "test", "calibration", "all"] = "test",
+    split_by: Literal["card", "data"] = "card",
+    frontend: FrontendConfig | None = None,
+    class_names: list[str] | None = None,
+    threads: int = 0,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Scores a model on a split, writes metrics and pictures as training does, and returns the metrics.
+
+    Args:
+        model_file: ``.ckpt`` or ``.onnx``.
+        data: Makes the DataModule.
+        folder: Outputs.
+        split: Clips to score; ``all``: of the whole data set.
+        split_by: ``card``: the clips that the model's card lists for the split, where it was trained on this data
+            set; ``data``: as ``data.*`` splits it.
+        frontend: For an ``.onnx`` without a model card.
+        class_names: For an ``.onnx`` without a model card; default: the data's, in alphabetical order.
+        threads: CPU threads of ONNX Runtime; 0: its choice.
+        seed: Of a random split.
+
+    Raises:
+        AedError: The model or the data cannot be used.
+    """
+    for name, value, allowed in (("split", split, SPLITS), ("split_by", split_by, ("card", "data"))):
+        if value not in allowed:
+            raise AedError(f"{name}: need one of {allowed}, got {value!r}")
+    classifier = open_classifier(Path(model_file), frontend, tuple(class_names) if class_names else None, threads)
+    card = classifier.card
+    foreign = not card.data and class_names is None and classifier.path.suffix == ".onnx"
+    module = _data(partial(data, seed=seed), card, split, split_by, None if foreign else list(card.class_names))
+    if module.num_classes != len(card.class_names):
+        raise AedError(f"{model_file}: {len(card.class_names)} outputs, but the data has {module.num_classes} classes")
+    module.prepare_data()
+    module.setup()
+    chosen = "train" if split == "all" else split
+    if chosen not in module.datasets:
+        raise AedError(f"split={split}: there is no such split here; there are {sorted(module.datasets)}")
+    names, dataset = module.clip_names(chosen), module.datasets[chosen]
+    scored = evaluation.evaluate(classifier, dataset, module.class_names)
+    prefix = f"{split}_int8" if classifier.kind == "int8" else split
+    metrics = {f"data/{split}_clips": float(dataset.num_clips), **scored.metrics(prefix)}
+    report.write_json(Path(folder) / "metrics.json", metrics)
+    evaluation.write_scores(Path(folder), prefix, scored.scores, names, module.class_names)
+    counts = torch.bincount(scored.scores.clip_target, minlength=module.num_classes).tolist()
+    report.print_scores(prefix, metrics, counts, module.class_names, _note(card, module, split, names))
+    log.info("outputs in %s", folder)
+    return metrics
+
+
+def _data(
+    data: Callable[..., PatchDataModule], card: ModelCard, split: str, split_by: str, class_names: list[str] | None
+) -> PatchDataModule:
+    """The DataModule with the model's front end and classes, split as asked."""
+    module = data(frontend=card.frontend, **({"class_names": class_names} if class_names else {}))
+    fixed = {"split": "folds", "test_fold": None, "val_fold": None, "class_names": class_names}
+    if split == "all":
+        return data(frontend=card.frontend, clips=FixedSplit(module.clips, None), **fixed)
+    if split_by == "card" and card.data.get("name") == module.clips.name:
+        return data(frontend=card.frontend, clips=FixedSplit(module.clips, card.data["clips"]), **fixed)
+    if split_by == "card":
+        log.info("the model was not trained on %s: split as data.* says", module.clips.name)
+    return module
+
+
+def _note(card: ModelCard, module: PatchDataModule, split: str, names: list[str]) -> str:
+    """What has to stand under the table."""
+    trained = set(card.data.get("clips", {}).get("train", ()))
+    seen = len(trained.intersection(names))
+    if seen and split != "train":
+        log.warning("LEAKS: the model was trained on %d of these %d clips", seen, len(names))
+        return f"LEAKS: trained on {seen} of these {len(names)} clips"
+    return module.leak_note()
+
+
+SPLIT_KEYS = tuple(f"data.{key}=" for key in ("split", "test_fold", "val_fold", "test_fraction", "val_fraction"))
+
+
+@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="evaluate")
+def _task(cfg: DictConfig) -> None:
+    with clear_errors(log, "stopped; features made so far are kept"):
+        typed = [item for item in HydraConfig.get().overrides.task if item.startswith(SPLIT_KEYS)]
+        if typed and cfg.split_by == "card":
+            raise AedError(f"{typed[0]}: the model's own split counts; add split_by=data for another one")
+        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        assert isinstance(plain, dict)
+        # made once the model has told its front end and classes
+        data = instantiate(plain.pop("data") | {"_partial_": True}, _convert_="all")
+        evaluate(data=data, **instantiate(plain, _convert_="all"))
+
+
+def main() -> None:
+    """Entry point."""
+    sys.argv[1:] = with_model_file(sys.argv[1:])
+    config.register_data()
+    config.store("schema", "evaluate", config.command(evaluate))
+    _task()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""python -m aed.predict model=<file> <recordings> ...: names the sounds in recordings; needs the model file only."""
+
+import io
+import logging
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import hydra
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from aed import config
+from aed.dsp.frontend import FrontendConfig
+from aed.dsp.waveform import AudioError
+from aed.entry import clear_errors, quoted, with_model_file
+from aed.errors import AedError
+from aed.export.classifier import open_classifier
+from aed.files import write_whole
+from aed.prediction import WRITERS, Predictor, find_files
+
+log = logging.getLogger("aed.predict")
+
+
+def predict(
+    model_file: str,
+    files: list[str],
+    frontend: FrontendConfig | None = None,
+    class_names: list[str] | None = None,
+    format: Literal["table", "csv", "json"] = "table",
+    timeline: bool = False,
+    unknown_threshold: float | None = None,
+    mode: Literal["auto", "clip", "stream"] = "auto",
+    output: str | None = None,
+    strict: bool = False,
+    threads: int = 0,
+) -> None:
+    """Prints, or writes, what a model hears in recordings.
+
+    Args:
+        model_file: ``.ckpt`` or ``.onnx``.
+        files: Recordings, folders (recursive), globs; ``-``: a wav or ogg on standard input.
+        frontend: For an ``.onnx`` without a model card.
+        class_names: For an ``.onnx`` without a model card.
+        format: ``table``, ``csv`` or ``json``.
+        timeline: A row a patch instead of one a recording.
+        unknown_threshold: Posterior under which a decision is ``unknown``.
+        mode: ``clip``, ``stream`` or ``auto``; see :class:`aed.prediction.Predictor`.
+        output: File to write instead of printing.
+        strict: Stop at the first recording that cannot be used, instead of reporting it and going on.
+        threads: CPU threads of ONNX Runtime; 0: its choice.
+
+    Raises:
+        AedError: The model or, with ``strict``, a recording cannot be used; or none can.
+    """
+    if format not in WRITERS:
+        raise AedError(f"format: need one of {sorted(WRITERS)}, got {format!r}")
+    names = find_files(files)
+    classifier = open_classifier(Path(model_file), frontend, tuple(class_names) if class_names else None, threads)
+    predictor = Predictor(classifier, unknown_threshold, mode)
+    text = io.StringIO()
+    writer: Any = WRITERS[format](sys.stdout if output is None else text, timeline)
+    bad = 0
+    for name in names:
+        recording = predictor.recording(name)
+        try:
+            for heard in recording:
+                writer.patch(recording, heard)
+            writer.whole(recording)
+        except AudioError as error:
+            if strict:
+                raise
+            log.warning("left out: %s", error)
+            bad += 1
+    writer.close()
+    if output is not None:
+        write_whole(Path(output), lambda file: file.write(text.getvalue().encode()))
+    if bad:
+        log.warning("%d of %d recordings could not be used", bad, len(names))
+    if bad == len(names):
+        raise AedError("no recording could be used")
+
+
+@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="predict")
+def _task(cfg: DictConfig) -> None:
+    with clear_errors(log):
+        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        predict(**instantiate(plain, _convert_="all"))
+
+
+def with_files(arguments: list[str]) -> list[str]:
+    """Command-line arguments with those that are no ``key=value`` and no option gathered in ``files=[...]``.
+
+    A shell's globs thus work as they do everywhere; ``-`` is standard input.
+    """
+    files = [item for item in arguments if item == "-" or not (item.startswith(("-", "+", "~")) or "=" in item)]
+    if not files:
+        return arguments
+    return [item for item in arguments if item not in files] + [f"files=[{','.join(map(quoted, files))}]"]
+
+
+def main() -> None:
+    """Entry point."""
+    sys.argv[1:] = with_files(with_model_file(sys.argv[1:]))
+    config.register_frontends()
+    config.store("schema", "predict", config.command(predict))
+    _task()
+
+
+if __name__ == "__main__":
+    main()

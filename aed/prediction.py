@@ -1,0 +1,277 @@
+"""What a model hears in recordings: files as clips, long ones and streams patch by patch in constant memory."""
+
+import csv
+import glob
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import soundfile as sf
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from aed.dsp.logmel import LogMel
+from aed.dsp.stream import TimedPatches, clip_patches, stream_patches
+from aed.dsp.waveform import AUDIO_SUFFIXES, AudioError, Wave, is_cut_off, locate_clip
+from aed.errors import AedError
+from aed.export.classifier import Classifier
+
+log = logging.getLogger(__name__)
+
+STDIN = "-"
+UNKNOWN = "unknown"
+BLOCK_S = 10.0
+"""Seconds of a long recording read at once."""
+
+LIVE_BLOCK_S = 0.5
+"""Seconds read at once from standard input, where somebody may be waiting."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A decision.
+
+    Args:
+        start_s: Seconds from the recording's start to the first sample behind it.
+        end_s: To after the last.
+        label: Class name, or ``unknown`` where the posterior is under the threshold.
+        posterior: Of the most likely class.
+    """
+
+    start_s: float
+    end_s: float
+    label: str
+    posterior: float
+
+
+class Predictor:
+    """Names the sounds of recordings.
+
+    Args:
+        classifier: Any model.
+        unknown_threshold: Posterior under which a decision is ``unknown``.
+        mode: ``clip``: the start of a recording, up to ``max_length_s``, with its silence trimmed, as in training and
+            evaluation. ``stream``: all of it, untrimmed. ``auto``: the former up to ``max_length_s``.
+
+    Raises:
+        AedError: A value is out of range.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        unknown_threshold: float | None = None,
+        mode: Literal["auto", "clip", "stream"] = "auto",
+    ) -> None:
+        if unknown_threshold is not None and not 0 <= unknown_threshold <= 1:
+            raise AedError(f"unknown_threshold: need a posterior in [0, 1], got {unknown_threshold}")
+        if mode not in ("auto", "clip", "stream"):
+            raise AedError(f"mode: need auto, clip or stream, got {mode!r}")
+        self.classifier, self.threshold, self.mode = classifier, unknown_threshold, mode
+        self.names = classifier.card.class_names
+        self.config = classifier.card.frontend
+        self.logmel = LogMel(self.config)
+
+    def recording(self, name: str) -> "Recording":
+        """The decisions about a file, or about standard input for ``-``."""
+        return Recording(self, name)
+
+    def patches(self, name: str) -> Iterator[TimedPatches]:
+        """The patches of a recording; opens it at the first.
+
+        Raises:
+            AudioError: It cannot be read or is too short for a patch.
+        """
+        path = Path(name)
+        if name == STDIN:
+            yield from self._stream(STDIN)
+        elif self.mode == "stream" or (self.mode == "auto" and self._is_long(path)):
+            if is_cut_off(path):
+                raise AudioError(f"{name}: the file is truncated; copy it anew")
+            yield from self._stream(name)
+        else:
+            yield clip_patches(*locate_clip(path, self.config), self.logmel)
+
+    def _is_long(self, path: Path) -> bool:
+        try:
+            info = sf.info(path)
+        except (sf.LibsndfileError, RuntimeError, TypeError):
+            return False  # reading it as a clip says what is wrong
+        return bool(info.frames > self.config.max_length_s * info.samplerate)
+
+    def _stream(self, name: str) -> Iterator[TimedPatches]:
+        source: Any = 0 if name == STDIN else name
+        try:
+            with sf.SoundFile(source, closefd=False) as file:
+                seconds = LIVE_BLOCK_S if name == STDIN else BLOCK_S
+                blocks = _blocks(file, int(seconds * file.samplerate), name)
+                yield from stream_patches(blocks, file.samplerate, self.logmel)
+        except (sf.LibsndfileError, RuntimeError, TypeError) as error:
+            kinds = "wav or ogg (flac and mp3 cannot be read from a pipe)" if name == STDIN else "wav, flac, ogg or mp3"
+            raise AudioError(f"{name}: not readable as {kinds} ({error})") from error
+
+    def decide(self, start_s: float, end_s: float, posterior: npt.NDArray[np.float32]) -> Heard:
+        """The decision of one posterior ``(num_classes,)``; ties go to the lowest index."""
+        best = int(posterior.argmax())
+        known = self.threshold is None or posterior[best] >= self.threshold
+        return Heard(start_s, end_s, self.names[best] if known else UNKNOWN, float(posterior[best]))
+
+
+def _blocks(file: Any, size: int, name: str) -> Iterator[Wave]:
+    while len(samples := file.read(size, dtype="float32", always_2d=True)):
+        if not np.isfinite(samples).all():
+            raise AudioError(f"{name}: the file holds NaN or infinite samples")
+        yield samples.mean(axis=1)
+
+
+class Recording:
+    """The decisions about one recording: iterate over it for its patches, then ask for the whole.
+
+    Args:
+        predictor: Names the sounds.
+        name: File, or ``-``.
+    """
+
+    def __init__(self, predictor: Predictor, name: str) -> None:
+        self.predictor, self.name = predictor, name
+        self.sum = np.zeros(len(predictor.names), np.float64)
+        self.patches, self.start_s, self.end_s = 0, float("inf"), 0.0
+
+    def __iter__(self) -> Iterator[Heard]:
+        """The decision of each patch.
+
+        Raises:
+            AudioError: The recording cannot be read, or holds no patch.
+        """
+        for timed in self.predictor.patches(self.name):
+            posteriors = self.predictor.classifier.posteriors(timed.patches)
+            self.sum += posteriors.sum(axis=0, dtype=np.float64)
+            self.patches += len(posteriors)
+            for start, end, posterior in zip(timed.start_s.tolist(), timed.end_s.tolist(), posteriors, strict=True):
+                self.start_s, self.end_s = min(self.start_s, start), max(self.end_s, end)
+                yield self.predictor.decide(start, end, posterior)
+        if not self.patches:
+            need = self.predictor.config.patch_samples / self.predictor.config.sample_rate
+            raise AudioError(f"{self.name}: shorter than one patch ({need:.2f} s)")
+
+    @property
+    def posteriors(self) -> npt.NDArray[np.float32]:
+        """Mean over the patches so far, ``(num_classes,)``."""
+        return (self.sum / max(1, self.patches)).astype(np.float32)
+
+    @property
+    def whole(self) -> Heard:
+        """The decision about all patches so far."""
+        return self.predictor.decide(self.start_s, self.end_s, self.posteriors)
+
+
+def find_files(names: Sequence[str]) -> list[str]:
+    """The recordings meant by files, folders (recursive), globs and ``-``; each once, in order.
+
+    Raises:
+        AedError: A name means nothing.
+    """
+    found: list[str] = []
+    for name in names:
+        path = Path(name).expanduser()
+        if name == STDIN or path.is_file():
+            found.append(name if name == STDIN else str(path))
+        elif path.is_dir():
+            inside = sorted(str(item) for item in path.rglob("*") if item.suffix.lower() in AUDIO_SUFFIXES)
+            if not inside:
+                raise AedError(f"files: {name} holds no {', '.join(AUDIO_SUFFIXES)} file")
+            found += inside
+        else:
+            # pathlib's glob takes no absolute pattern
+            matches = sorted(item for item in glob.glob(str(path), recursive=True) if Path(item).is_file())  # noqa: PTH207
+            if not matches:
+                raise AedError(f"files: {name}: no such file, folder or match")
+            found += matches
+    if not found:
+        raise AedError("files: name recordings, folders or globs, or - for standard input")
+    return list(dict.fromkeys(found))
+
+
+class _Rows:
+    """One row a recording, or one a patch."""
+
+    def __init__(self, out: IO[str], timeline: bool) -> None:
+        self.out, self.timeline = out, timeline
+
+    def row(self, name: str, heard: Heard) -> None:
+        raise NotImplementedError
+
+    def patch(self, recording: Recording, heard: Heard) -> None:
+        if self.timeline:
+            self.row(recording.name, heard)
+
+    def whole(self, recording: Recording) -> None:
+        if not self.timeline:
+            self.row(recording.name, recording.whole)
+
+    def close(self) -> None:
+        pass
+
+
+class _Csv(_Rows):
+    """Rows as they come, so that a stream can be followed."""
+
+    def __init__(self, out: IO[str], timeline: bool) -> None:
+        super().__init__(out, timeline)
+        self.rows = csv.writer(out, lineterminator="\n")
+        self.rows.writerow(["file", "start_s", "end_s", "label", "posterior"])
+
+    def row(self, name: str, heard: Heard) -> None:
+        times = (f"{heard.start_s:.3f}", f"{heard.end_s:.3f}")
+        self.rows.writerow([name, *times, heard.label, f"{heard.posterior:.6f}"])
+        self.out.flush()
+
+
+class _Table(_Rows):
+    """The same rows for people, at the end."""
+
+    def __init__(self, out: IO[str], timeline: bool) -> None:
+        super().__init__(out, timeline)
+        self.table = Table()
+        for column in ("file", "start s", "end s", "label", "posterior"):
+            self.table.add_column(column, justify="left" if column in ("file", "label") else "right", overflow="fold")
+
+    def row(self, name: str, heard: Heard) -> None:
+        times = (f"{heard.start_s:.2f}", f"{heard.end_s:.2f}")
+        self.table.add_row(escape(name), *times, escape(heard.label), f"{heard.posterior:.3f}")
+
+    def close(self) -> None:
+        Console(file=self.out).print(self.table)
+
+
+class _Json:
+    """One list of recordings, at the end; with the posterior of every class."""
+
+    def __init__(self, out: IO[str], timeline: bool) -> None:
+        self.out, self.timeline = out, timeline
+        self.recordings: list[dict[str, Any]] = []
+        self.patches: list[dict[str, Any]] = []
+
+    def patch(self, recording: Recording, heard: Heard) -> None:
+        if self.timeline:
+            self.patches.append(asdict(heard))
+
+    def whole(self, recording: Recording) -> None:
+        posteriors = dict(zip(recording.predictor.names, recording.posteriors.tolist(), strict=True))
+        entry = {"file": recording.name, **asdict(recording.whole), "posteriors": posteriors}
+        self.recordings.append(entry | ({"timeline": self.patches} if self.timeline else {}))
+        self.patches = []
+
+    def close(self) -> None:
+        json.dump(self.recordings, self.out, indent=1)
+        self.out.write("\n")
+
+
+WRITERS: dict[str, Callable[[IO[str], bool], Any]] = {"table": _Table, "csv": _Csv, "json": _Json}
+"""Format -> writer of decisions."""
