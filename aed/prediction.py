@@ -4,6 +4,7 @@ import csv
 import glob
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ BLOCK_S = 10.0
 """Seconds of a long recording read at once."""
 
 LIVE_BLOCK_S = 0.5
-"""Seconds read at once from standard input, where somebody may be waiting."""
+"""Seconds read at once where samples come no faster than they are recorded."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,7 @@ class Predictor:
         source: Any = 0 if name == STDIN else name
         try:
             with sf.SoundFile(source, closefd=False) as file:
-                seconds = LIVE_BLOCK_S if name == STDIN else BLOCK_S
-                blocks = _blocks(file, int(seconds * file.samplerate), name)
+                blocks = _blocks(file, name)
                 yield from stream_patches(blocks, file.samplerate, self.logmel)
         except (sf.LibsndfileError, RuntimeError, TypeError) as error:
             kinds = "wav or ogg (flac and mp3 cannot be read from a pipe)" if name == STDIN else "wav, flac, ogg or mp3"
@@ -123,10 +123,18 @@ class Predictor:
         return Heard(start_s, end_s, self.names[best] if known else UNKNOWN, float(posterior[best]))
 
 
-def _blocks(file: Any, size: int, name: str) -> Iterator[Wave]:
-    while len(samples := file.read(size, dtype="float32", always_2d=True)):
+def _blocks(file: Any, name: str) -> Iterator[Wave]:
+    """Mono samples: in small blocks where they come slowly, as from a microphone, else in ever larger ones."""
+    seconds = BLOCK_S if name != STDIN else LIVE_BLOCK_S
+    while True:
+        asked = time.monotonic()
+        samples = file.read(int(seconds * file.samplerate), dtype="float32", always_2d=True)
+        if not len(samples):
+            return
         if not np.isfinite(samples).all():
             raise AudioError(f"{name}: the file holds NaN or infinite samples")
+        came_at_once = time.monotonic() - asked < 0.1 * seconds
+        seconds = min(2 * seconds, BLOCK_S) if came_at_once else LIVE_BLOCK_S
         yield samples.mean(axis=1)
 
 

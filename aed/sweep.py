@@ -49,17 +49,18 @@ def summarise(folder: Path) -> dict[str, dict[str, Any]]:
 def show(folder: Path, summary: dict[str, dict[str, Any]]) -> None:
     """Prints each job's headline accuracies, then mean and deviation of every test metric."""
     jobs = Table(title=f"{folder}: jobs, %")
-    for column in ("job", "overrides", "patch_acc", "clip_acc"):
+    headline = ("test/patch_acc", "test/clip_acc", "test_int8/clip_acc")
+    for column in ("job", "overrides", "patches", "clips", "clips, int8"):
         jobs.add_column(column)
     for name, chosen, metrics in collect(folder):
-        cells = (f"{100 * metrics[key]:.2f}" if key in metrics else "-" for key in ("test/patch_acc", "test/clip_acc"))
+        cells = (f"{100 * metrics[key]:.2f}" if key in metrics else "-" for key in headline)
         jobs.add_row(name, " ".join(chosen), *cells)
     table = Table(title="over jobs")
     for column in ("metric", "mean", "sd", "jobs"):
         table.add_column(column, justify="left" if column == "metric" else "right")
     for key, entry in summary.items():
         if key.startswith("test"):
-            scale = 1 if key.endswith("loss") else 100
+            scale = 1 if key.endswith(("loss", "sqnr_db")) else 100
             table.add_row(key, f"{scale * entry['mean']:.2f}", f"{scale * entry['sd']:.2f}", str(len(entry["values"])))
     Console().print(jobs, table)
 

@@ -86,7 +86,7 @@ def to_onnx(net: nn.Module, frontend: FrontendConfig, config: ExportConfig) -> o
             )
         except (torch.onnx.OnnxExporterError, RuntimeError) as error:
             raise AedError(f"{type(net).__name__} cannot be exported: {error}") from error
-    return tidy(_readable(_norms_as_layers(_fold(buffer.getvalue()))))
+    return tidy(_readable(tidy(_means_as_pools(_norms_as_layers(_fold(buffer.getvalue()))))))
 
 
 def _fold(model: bytes) -> onnx.ModelProto:
@@ -101,14 +101,38 @@ def _fold(model: bytes) -> onnx.ModelProto:
         return onnx.load(str(target))
 
 
+def _ranks(model: onnx.ModelProto) -> dict[str, int]:
+    """Number of axes of every tensor."""
+    graph = shape_inference.infer_shapes(model, strict_mode=True).graph
+    return {value.name: len(value.type.tensor_type.shape.dim) for value in (*graph.value_info, *graph.input)}
+
+
+def _means_as_pools(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` with each mean over an image as GlobalAveragePool, which int8 kernels have, and Flatten."""
+    ranks, nodes = _ranks(model), []
+    for node in model.graph.node:
+        facts = attributes(node)
+        if node.op_type != "ReduceMean" or sorted(axis % 4 for axis in facts.get("axes", ())) != [2, 3]:
+            nodes.append(node)
+            continue
+        given, made, name = node.input[0], node.output[0], node.name or node.output[0]
+        if ranks.get(given) != 4:
+            nodes.append(node)
+        elif facts.get("keepdims", 1):
+            nodes.append(helper.make_node("GlobalAveragePool", [given], [made], name))
+        else:
+            nodes.append(helper.make_node("GlobalAveragePool", [given], [f"{name}.pooled"], name))
+            nodes.append(helper.make_node("Flatten", [f"{name}.pooled"], [made], f"{name}.flat", axis=1))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
 def _norms_as_layers(model: onnx.ModelProto) -> onnx.ModelProto:
     """``model`` with each BatchNormalization as a 1x1 depthwise Conv, or Mul and Add where there is no image."""
     if all(node.op_type != "BatchNormalization" for node in model.graph.node):
         return model
-    shapes = {
-        value.name: len(value.type.tensor_type.shape.dim)
-        for value in shape_inference.infer_shapes(model, strict_mode=True).graph.value_info
-    }
+    ranks = _ranks(model)
     arrays, nodes = constants(model), []
     for node in model.graph.node:
         if node.op_type != "BatchNormalization":
@@ -118,7 +142,7 @@ def _norms_as_layers(model: onnx.ModelProto) -> onnx.ModelProto:
         factor = scale / np.sqrt(variance + attributes(node).get("epsilon", 1e-5))
         parts = {"factor": factor, "offset": shift - mean * factor}
         given, made, name = node.input[0], node.output[0], node.name or node.output[0]
-        if shapes.get(given) == 4:
+        if ranks.get(given) == 4:
             parts["factor"] = factor[:, None, None, None]
             inputs = [given, f"{name}.factor", f"{name}.offset"]
             nodes.append(helper.make_node("Conv", inputs, [made], name, group=len(factor), kernel_shape=[1, 1]))
