@@ -84,17 +84,13 @@ def test_the_same_seed_chooses_the_same_and_another_others():
 
 
 def test_a_calibration_set_of_its_own_counts(tmp_path):
-    import pandas as pd
-
     from aed.datamodules import EscCsv, Synthetic
     from aed.datamodules.clips import read_esc_csv
 
     source = Synthetic(class_names=["alarm", "hum", "rain"], sources_per_class=5, takes_per_source=1)
     table = source.table()
     folder = table["path"][0].parent
-    rows = pd.DataFrame(
-        {"filename": [path.name for path in table["path"]], "category": table["category"], "fold": table["fold"]}
-    )
+    rows = table[["category", "fold"]].assign(filename=[path.name for path in table["path"]])
     rows[rows["fold"] != 1].to_csv(tmp_path / "all.csv", index=False)
     rows[rows["fold"] == 1].to_csv(tmp_path / "calibration.csv", index=False)
     assert len(read_esc_csv(tmp_path / "calibration.csv", folder)) == 3

@@ -70,7 +70,7 @@ def logits_sqnr_db(model: onnx.ModelProto, int8: onnx.ModelProto, patches: Patch
 
 def outputs(model: onnx.ModelProto, patches: Patches) -> Array:
     """What a graph with float input and output gives for ``patches``, ``(N, num_classes)``."""
-    session = open_session(model.SerializeToString())
+    session = open_session(model)
     name = input_of(model).name
     return np.concatenate([session.run(None, {name: patch[None]})[0] for patch in patches])
 
@@ -152,8 +152,8 @@ def _compare(
         if wanted in float_made:
             # the integers, not what the layer gives before rounding: then the graph is fused as ever
             pairs[node.name] = wanted, quantizer.output[0] if quantizer else node.output[0]
-    float_session = open_session(_with_outputs(model, {name for name, _ in pairs.values()}).SerializeToString())
-    int8_session = open_session(_with_outputs(int8, {name for _, name in pairs.values()}).SerializeToString())
+    float_session = open_session(_with_outputs(model, {name for name, _ in pairs.values()}))
+    int8_session = open_session(_with_outputs(int8, {name for _, name in pairs.values()}))
     sums = {name: _Sums() for name in pairs}
     for patch in patches:
         feed = {input_of(model).name: patch[None]}

@@ -71,7 +71,8 @@ def footprint(model: onnx.ModelProto) -> Footprint:
     for node in inferred.graph.node:
         if node.output[0] not in shapes:
             raise AedError(f"{node.name or node.op_type}: its output has no static shape; export with batch 1")
-        weights = [constants[name] for name in node.input if name in constants]
+        held = [] if node.op_type in _ALIASES | _ABSORBED else node.input
+        weights = [constants[name] for name in held if name in constants]
         layers.append(
             Layer(
                 name=node.name or node.output[0],

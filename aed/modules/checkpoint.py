@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -94,7 +93,7 @@ class Trained:
             raise AedError(f"{path}: no such checkpoint")
         try:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        except Exception as error:  # the unpickler raises whatever a damaged file leads it to
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise AedError(f"{path}: not a whole checkpoint ({reason})") from error
         facts = check_facts(checkpoint if isinstance(checkpoint, dict) else {}, str(path))
