@@ -104,6 +104,8 @@ def test_ctrl_c_in_an_epoch_keeps_the_last_one_and_says_how_to_go_on(tmp_path):
         (["experiment=nothing"], "esc10_yamnet"),
         ([], "experiment"),
         (["experiment=demo", "model.net.widht=3"], "model.net.widht"),
+        (["experiment=demo", "quantization.n_calibration=none"], "quantization.n_calibration"),
+        (["experiment=demo", "budget.flash_kib=10"], "budget.flash_kib"),
         (["experiment=demo", "data=esc_csv", "data.clips.csv=no.csv", "data.clips.audio_dir=."], "no.csv: no such csv"),
     ],
 )
@@ -144,3 +146,17 @@ def test_the_main_job_on_real_audio(tmp_path, esc10, pretrained):
     assert metrics["test/clip_acc"] >= 0.9
     assert metrics["data/leaking_sources"] == 0 and metrics["data/test_clips"] == 80
     assert (tmp_path / "mlruns.db").is_file() and list((tmp_path / "run/tensorboard").iterdir())
+    assert metrics["test_int8/clip_acc"] >= metrics["test/clip_acc"] - 0.03
+    assert metrics["test_int8/sqnr_db"] >= 25
+    for name, prefix in (("model.onnx", "test"), ("model_int8.onnx", "test_int8")):
+        code, output = finish(
+            start(tmp_path, f"model={tmp_path}/run/{name}", f"hydra.run.dir={tmp_path}/again", module="aed.evaluate")
+        )
+        assert code == 0, output
+        again = json.loads((tmp_path / "again/metrics.json").read_text())
+        assert again[f"{prefix}/clip_acc"] == pytest.approx(metrics[f"{prefix}/clip_acc"])
+    clips = sorted((esc10 / "esc10" / "audio").glob("1-*-A-10.ogg"))[:3]
+    code, output = finish(
+        start(tmp_path, f"model={tmp_path}/run/model_int8.onnx", *map(str, clips), "format=csv", module="aed.predict")
+    )
+    assert code == 0 and output.count(",rain,") >= 2, output

@@ -1,0 +1,289 @@
+"""From a checkpoint to an int8 file and its honest score, as stages of a run and as python -m aed.evaluate."""
+
+import csv
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import tiny
+import torch
+from hydra.utils import instantiate
+from PIL import Image
+from test_pipeline import SMALL, run
+
+from aed import config, conversion
+from aed.datamodules import PatchDataModule, Synthetic
+from aed.datamodules.clips import FixedSplit
+from aed.errors import AedError
+from aed.evaluate import evaluate
+from aed.export.card import read_card
+from aed.export.classifier import open_classifier
+from aed.export.graph import graph_sha256, load_model, save_model
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of all default stages, with a validation fold."""
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AED_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+        run(folder, "data.val_fold=4", "quantization.n_calibration=12")
+    return folder
+
+
+def metrics_of(folder: Path) -> dict[str, float]:
+    content: dict[str, float] = json.loads((folder / "metrics.json").read_text())
+    return content
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "quantization.json").read_text())
+    return content
+
+
+def data(**changes: Any) -> PatchDataModule:
+    """What the command line gives to evaluate."""
+    source = Synthetic(class_names=["alarm", "hum", "rain"], sources_per_class=5, takes_per_source=1)
+    return PatchDataModule(**{"clips": source, "cache_workers": 1} | changes)
+
+
+def test_a_run_ends_with_int8_and_its_score(finished):
+    for name in ("model.onnx", "model_int8.onnx", "quantization.json", "test_int8_clips.csv", "val_int8_clips.csv"):
+        assert (finished / name).stat().st_size > 0, name
+    pictures = ["quantization", *(f"{s}_int8_{k}_confusion" for s in ("val", "test") for k in ("patch", "clip"))]
+    for name in pictures:
+        with Image.open(finished / "plots" / f"{name}.png") as image:
+            assert min(image.size) >= 300 and len(np.unique(np.asarray(image.convert("L")))) > 20, name
+    metrics = metrics_of(finished)
+    assert {"test_int8/clip_acc", "test_int8/patch_acc", "val_int8/clip_acc", "test_int8/sqnr_db"} <= set(metrics)
+    assert metrics["test_int8/sqnr_db"] > 20
+
+
+def test_int8_scores_are_those_of_its_decisions(finished):
+    rows = list(csv.DictReader((finished / "test_int8_clips.csv").open()))
+    hits = [row["category"] == row["decided"] for row in rows]
+    assert metrics_of(finished)["test_int8/clip_acc"] == pytest.approx(np.mean(hits))
+    before = {row["filename"]: row["decided"] for row in csv.DictReader((finished / "test_clips.csv").open())}
+    flips = {row["filename"] for row in rows if row["decided"] != before[row["filename"]]}
+    comparison = report_of(finished)["comparison"]["test"]
+    assert {flip["filename"] for flip in comparison["flipped_clips"]} == flips
+    assert comparison["clip_agreement"] == pytest.approx(1 - len(flips) / len(rows))
+    assert comparison["float"]["clip_acc"] == pytest.approx(metrics_of(finished)["test/clip_acc"])
+
+
+def test_the_card_tells_all(finished):
+    model, int8 = (load_model(finished / name) for name in ("model.onnx", "model_int8.onnx"))
+    card, small = read_card(model, "x"), read_card(int8, "x")
+    assert card and small and card.quantization is None and small.quantization
+    assert card.class_names == ("alarm", "hum", "rain")
+    assert card.float_sha256 == small.float_sha256 == graph_sha256(model)
+    assert set(card.data["clips"]) == {"train", "val", "test"} and card.data["name"] == "synthetic"
+    metrics = metrics_of(finished)
+    for key in ("test/clip_acc", "test_int8/clip_acc", "val/patch_acc"):
+        assert card.metrics[key] == small.metrics[key] == metrics[key]
+    assert set(card.versions) >= {"aed", "torch", "onnx", "onnxruntime"}
+    calibrated = small.quantization.calibration_clips
+    assert calibrated and set(calibrated) <= set(card.data["clips"]["train"])
+    assert small.quantization.scheme["per_channel"] is True
+
+
+def test_nothing_of_test_or_validation_is_calibrated_on(finished):
+    report = report_of(finished)
+    card = read_card(load_model(finished / "model.onnx"), "x")
+    assert card
+    assert not set(report["calibration"]["clips"]) & {*card.data["clips"]["test"], *card.data["clips"]["val"]}
+    assert report["judging"]["split"] == "val"
+    assert report["calibration"]["patches"] == 12
+
+
+def test_a_second_export_is_byte_identical(finished, tmp_path):
+    best = finished / "checkpoints" / "best.ckpt"
+    stages = "stages=[test,export,quantize,evaluate]"
+    run(tmp_path, stages, f"ckpt_path={best}", "data.val_fold=4", "quantization.n_calibration=12")
+    for name in ("model.onnx", "model_int8.onnx", "quantization.json", "test_int8_clips.csv"):
+        assert (tmp_path / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+def test_late_stages_go_on_in_an_earlier_runs_folder(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    before = metrics_of(finished)
+    run(tmp_path / "run", "stages=[quantize,evaluate]", "data.val_fold=4", "quantization.per_channel=false")
+    after = metrics_of(tmp_path / "run")
+    assert after["fit/epochs"] == before["fit/epochs"] and after["test/clip_acc"] == before["test/clip_acc"]
+    assert report_of(tmp_path / "run")["scheme"]["per_channel"] is False
+    assert (tmp_path / "run/model_int8.onnx").read_bytes() != (finished / "model_int8.onnx").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["stages=[export]"], "export needs a model"),
+        (["stages=[quantize]"], "quantize needs model.onnx; add export"),
+        (["stages=[evaluate]"], "evaluate needs model_int8.onnx; add quantize"),
+        (["quantization.calibration=mean"], "quantization.calibration"),
+        (["quantization.exclude_nodes=[nowhere]"], "nowhere"),
+        (["budget.flash_kib=1"], "budget.flash_kib"),
+        (["budget.ram_kib=1"], "budget.ram_kib"),
+        (["budget.macc=1000"], "budget.macc"),
+    ],
+)
+def test_what_cannot_be_done_is_said(tmp_path, overrides, message):
+    with pytest.raises(Exception) as caught:
+        run(tmp_path, "trainer.max_epochs=1", *overrides)
+    from aed.errors import find_aed_error
+
+    error = find_aed_error(caught.value)
+    assert error is not None and message in str(error)
+    if "budget" in message:
+        assert not (tmp_path / "checkpoints").exists(), "refused before training"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("frontend", "trained with another one"),
+        ("classes", "the checkpoint has the classes"),
+        ("nan", "NaN"),
+        ("net", "weights do not fit"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_leaves_the_old_export(finished, tmp_path, change, message):
+    shutil.copytree(finished, tmp_path / "run")
+    before = hashlib.sha256((tmp_path / "run/model.onnx").read_bytes()).hexdigest()
+    checkpoint = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
+    key = next(key for key in checkpoint["state_dict"] if key.endswith("conv.weight"))
+    if change == "nan":
+        checkpoint["state_dict"][key][0] = float("nan")
+    elif change == "net":
+        checkpoint["state_dict"][key] = checkpoint["state_dict"][key][:1]
+    elif change == "classes":
+        checkpoint["aed"]["class_names"] = ["a", "b", "c"]
+    else:
+        checkpoint["aed"]["frontend"]["f_min"] = 60.0
+    torch.save(checkpoint, tmp_path / "other.ckpt")
+    with pytest.raises(AedError, match=message):
+        run(tmp_path / "run", "stages=[export]", f"ckpt_path={tmp_path}/other.ckpt", "data.val_fold=4")
+    assert hashlib.sha256((tmp_path / "run/model.onnx").read_bytes()).hexdigest() == before
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["quantization=qat", "quantization.qat_epochs=1"],
+        ["quantization.io=int8"],
+        ["export.softmax=true"],
+        ["export.dynamic_batch=true", "quantization.per_channel=false"],
+        ["quantization.exclude_ops=[Gemm]", "quantization.calibration=percentile"],
+    ],
+    ids=lambda overrides: overrides[0],
+)
+def test_every_choice_gives_a_whole_chain(finished, tmp_path, overrides):
+    best = finished / "checkpoints" / "best.ckpt"
+    stages = ["stages=[export,quantize,evaluate]", f"ckpt_path={best}", "data.val_fold=4"]
+    metrics = run(tmp_path, *stages, *overrides)
+    before = metrics_of(finished)
+    assert metrics["test/clip_acc"] == pytest.approx(before["test/clip_acc"])
+    assert metrics["test/loss"] == pytest.approx(before["test/loss"], abs=1e-4)
+    assert metrics["test_int8/sqnr_db"] > 15
+    steps = [step["name"] for step in report_of(tmp_path)["steps"]]
+    assert ("qat" in steps) == ("quantization=qat" in overrides)
+
+
+# --- python -m aed.evaluate ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["checkpoints/best.ckpt", "model.onnx", "model_int8.onnx"])
+def test_every_kind_of_file_scores_as_in_its_run(finished, tmp_path, name):
+    prefix = "test_int8" if "int8" in name else "test"
+    metrics = evaluate(str(finished / name), data, str(tmp_path))
+    known = {key: value for key, value in metrics_of(finished).items() if key in metrics and key.startswith("test")}
+    assert f"{prefix}/clip_acc" in known
+    for key, value in known.items():
+        assert metrics[key] == pytest.approx(value, abs=1e-4), key
+    assert metrics_of(tmp_path) == metrics
+    assert (tmp_path / "plots" / f"{prefix}_clip_confusion.png").is_file()
+    rows = (tmp_path / f"{prefix}_clips.csv").read_text().splitlines()
+    assert len(rows) == 1 + 3
+
+
+@pytest.mark.parametrize(("split", "clips"), [("train", 9), ("val", 3), ("test", 3), ("all", 15)])
+def test_any_split_is_that_of_the_card(finished, tmp_path, split, clips):
+    # the DataModule's own test fold is another one: the card's counts
+    metrics = evaluate(str(finished / "model.onnx"), partial(data, test_fold=1), str(tmp_path), split=split)  # type: ignore[arg-type]
+    assert metrics[f"data/{split}_clips"] == clips
+    if split in ("val", "test"):
+        assert metrics[f"{split}/clip_acc"] == pytest.approx(metrics_of(finished)[f"{split}/clip_acc"])
+
+
+def test_training_clips_among_the_tested_are_told(finished, tmp_path, caplog, capsys):
+    other = partial(data, test_fold=1)
+    metrics = evaluate(str(finished / "model.onnx"), other, str(tmp_path), split_by="data")
+    assert metrics["data/test_clips"] == 3
+    assert "LEAKS: the model was trained on 3 of these 3 clips" in caplog.text
+    assert "LEAKS" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"split": "dev"}, "split: need one of"),
+        ({"split_by": "me"}, "split_by: need one of"),
+        ({"split": "calibration"}, "there is no such split here"),
+        ({"class_names": ["a", "b", "c"]}, "own class names"),
+        ({"frontend": replace(tiny.FRONTEND, f_min=60.0)}, "own front end"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_said(finished, tmp_path, arguments, message):
+    with pytest.raises(AedError, match=message):
+        evaluate(str(finished / "model.onnx"), data, str(tmp_path), **arguments)
+
+
+def test_a_users_model_is_evaluated_with_a_front_end(finished, tmp_path):
+    bare = load_model(finished / "model.onnx")
+    del bare.metadata_props[:]
+    path = tmp_path / "theirs.onnx"
+    onnx.save(bare, path)
+    before = path.read_bytes()
+    metrics = evaluate(str(path), data, str(tmp_path), frontend=tiny.FRONTEND)
+    assert metrics["test/clip_acc"] == pytest.approx(metrics_of(finished)["test/clip_acc"])
+    assert path.read_bytes() == before
+    with pytest.raises(AedError, match="no model card"):
+        evaluate(str(path), data, str(tmp_path))
+    with pytest.raises(AedError, match="3 outputs, but the data has 2 classes"):
+        evaluate(str(path), partial(data, class_names=["hum", "rain"]), str(tmp_path), frontend=tiny.FRONTEND)
+
+
+def test_a_card_whose_clips_are_not_here_is_told(finished, tmp_path):
+    model = load_model(finished / "model.onnx")
+    card = read_card(model, "x")
+    assert card
+    moved = replace(card, data=card.data | {"clips": {"test": ["gone.wav"]}})
+    save_model(tmp_path / "model.onnx", model, moved)
+    with pytest.raises(AedError, match=r"none of the clips.*split_by=data"):
+        evaluate(str(tmp_path / "model.onnx"), data, str(tmp_path))
+
+
+def test_a_fixed_split_keeps_what_the_source_fixes():
+    source = Synthetic(class_names=["alarm", "hum"], sources_per_class=5, takes_per_source=1)
+    names = [path.name for path in source.table()["path"]]
+    table = FixedSplit(source, {"test": names[:2], "train": names[2:5]}).table()
+    assert table["split"].tolist() == ["test"] * 2 + ["train"] * 3
+    assert FixedSplit(source, None).table()["split"].tolist() == ["train"] * len(names)
+
+
+def test_every_shipped_quantization_is_read():
+    for path in sorted((config.CONFIG_DIR / "quantization").glob("*.yaml")):
+        composed = tiny.composed(*SMALL, f"quantization={path.stem}", folder="/nowhere")
+        assert instantiate(composed.quantization, _convert_="all").method == path.stem
+
+
+def test_int8_files_are_opened_by_their_own_card(finished):
+    classifier = open_classifier(finished / conversion.INT8)
+    assert classifier.kind == "int8" and classifier.card.frontend.n_mels == tiny.FRONTEND.n_mels == 16

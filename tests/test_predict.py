@@ -1,0 +1,292 @@
+import csv
+import io
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+import tiny
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aed.dsp import PRESETS, FrontendConfig
+from aed.dsp.logmel import LogMel
+from aed.dsp.patches import cut, grid_starts
+from aed.dsp.stream import can_stream, stream_patches
+from aed.dsp.waveform import load_clip, resample
+from aed.errors import AedError
+from aed.export.card import ModelCard
+from aed.export.classifier import OnnxClassifier
+from aed.export.graph import save_model
+from aed.export.onnx import ExportConfig, to_onnx
+from aed.modules.nets import YAMNet
+from aed.predict import predict, with_files
+from aed.prediction import Predictor, find_files
+
+RATE = 16000
+YAMNET = PRESETS["yamnet_64x96"]
+SMALL = replace(tiny.FRONTEND, min_length_s=0.5)
+
+
+def noise(seconds: float, seed: int = 0, rate: int = RATE) -> np.ndarray:
+    return (0.1 * np.random.default_rng(seed).standard_normal(int(seconds * rate))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    net = YAMNet(3).eval()
+    path = tmp_path_factory.mktemp("model") / "model.onnx"
+    card = ModelCard(frontend=SMALL, class_names=("dog", "rain", "[hum]"))
+    save_model(path, to_onnx(net, SMALL, ExportConfig()), card)
+    return path
+
+
+def predictor(model: Path, **changes: object) -> Predictor:
+    from aed.export.classifier import open_classifier
+
+    return Predictor(open_classifier(model), **changes)
+
+
+# --- streaming ----------------------------------------------------------------------------------------------------
+
+
+def grid(wave: np.ndarray, config: FrontendConfig) -> np.ndarray:
+    frames = LogMel(config)(torch.from_numpy(wave)).numpy()
+    return cut(frames, grid_starts(frames.shape[1], config), config.patch_frames)
+
+
+@settings(deadline=None, derandomize=True, max_examples=25)
+@given(cuts=st.lists(st.integers(0, 40000), max_size=12), overlap=st.sampled_from([0.0, 0.25, 0.7]))
+def test_a_stream_gives_the_grid_however_it_is_cut(cuts, overlap):
+    config, wave = replace(SMALL, overlap=overlap), noise(2.5)
+    blocks = np.split(wave, sorted(cuts))
+    parts = list(stream_patches(blocks, RATE, LogMel(config)))
+    got = np.concatenate([part.patches for part in parts])[:, 0]
+    np.testing.assert_allclose(got, grid(wave, config), atol=1e-5)
+    starts = np.concatenate([part.start_s for part in parts])
+    np.testing.assert_allclose(starts, np.arange(len(got)) * config.patch_hop * config.hop_length / RATE)
+    ends = np.concatenate([part.end_s for part in parts])
+    np.testing.assert_allclose(ends - starts, config.patch_samples / RATE)
+
+
+def test_a_stream_is_resampled_without_seams():
+    wave = noise(3, rate=44100)
+    parts = list(stream_patches(np.array_split(wave, 50), 44100, LogMel(SMALL)))
+    got = np.concatenate([part.patches for part in parts])[:, 0]
+    expected = grid(resample(wave, 44100, RATE), SMALL)
+    np.testing.assert_allclose(got, expected[: len(got)], atol=2e-2)
+    assert len(expected) - len(got) <= 1
+
+
+def test_frames_that_depend_on_the_clip_are_computed_clip_by_clip():
+    config = replace(PRESETS["miniresnet_64x50"], max_length_s=3.0)
+    assert not can_stream(config) and can_stream(YAMNET)
+    wave = noise(8)
+    parts = list(stream_patches(np.array_split(wave, 7), RATE, LogMel(config)))
+    expected = [grid(piece, config) for piece in (wave[:48000], wave[48000:96000], wave[96000:])]
+    np.testing.assert_allclose(np.concatenate([p.patches for p in parts])[:, 0], np.concatenate(expected), atol=1e-4)
+    assert parts[1].start_s[0] == 3.0
+
+
+def test_nothing_comes_of_less_than_a_patch():
+    assert list(stream_patches([noise(0.1)], RATE, LogMel(SMALL))) == []
+    assert list(stream_patches([], RATE, LogMel(SMALL))) == []
+
+
+# --- decisions ----------------------------------------------------------------------------------------------------
+
+
+def test_a_clip_is_decided_as_in_evaluation(tmp_path, model):
+    path = tmp_path / "a.wav"
+    sf.write(path, np.concatenate([noise(1), np.zeros(RATE, np.float32), noise(1, 1)]), RATE, subtype="FLOAT")
+    recording = predictor(model).recording(str(path))
+    timeline = list(recording)
+    patches = grid(load_clip(path, SMALL), SMALL)[:, None]
+    classifier = predictor(model).classifier
+    expected = classifier.posteriors(patches).mean(axis=0)
+    np.testing.assert_allclose(recording.posteriors, expected, atol=1e-6)
+    assert recording.whole.label == classifier.card.class_names[int(expected.argmax())]
+    assert len(timeline) == len(patches)
+
+
+def test_times_are_those_in_the_file_although_silence_is_trimmed(tmp_path, model):
+    path = tmp_path / "a.wav"
+    silence = np.zeros(2 * RATE, np.float32)
+    sf.write(path, np.concatenate([silence, noise(2), silence]), RATE, subtype="FLOAT")
+    timeline = list(predictor(model).recording(str(path)))
+    assert timeline[0].start_s == pytest.approx(2.0, abs=0.2)
+    assert 3.5 < timeline[-1].end_s <= 4.2
+    assert all(heard.start_s < heard.end_s for heard in timeline)
+
+
+def test_long_recordings_are_streamed_and_short_ones_are_clips(tmp_path, model):
+    path = tmp_path / "long.wav"
+    silence = np.zeros(6 * RATE, np.float32)
+    sf.write(path, np.concatenate([silence, noise(6)]), RATE, subtype="FLOAT")
+    streamed, clip = (list(predictor(model, mode=mode).recording(str(path))) for mode in ("auto", "clip"))
+    assert streamed[0].start_s == 0 and streamed[-1].end_s == pytest.approx(12, abs=0.4)
+    assert clip[0].start_s > 5
+    assert list(predictor(model, mode="stream").recording(str(path))) == streamed
+
+
+def test_under_the_threshold_a_decision_is_unknown(tmp_path, model):
+    path = tmp_path / "a.wav"
+    sf.write(path, noise(1), RATE)
+    recording = predictor(model, unknown_threshold=0.999).recording(str(path))
+    assert {heard.label for heard in recording} == {"unknown"} == {recording.whole.label}
+    known = predictor(model, unknown_threshold=0.0).recording(str(path))
+    assert {heard.label for heard in known} <= {"dog", "rain", "[hum]"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"), [({"unknown_threshold": 2.0}, "unknown_threshold"), ({"mode": "guess"}, "mode")]
+)
+def test_wrong_settings_are_named(model, changes, message):
+    with pytest.raises(AedError, match=message):
+        predictor(model, **changes)
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    inside = tmp_path / "rec" / "deep"
+    inside.mkdir(parents=True)
+    for number, name in enumerate(("b.wav", "a.flac", "deep/c.ogg", "deep/d [1].wav")):
+        sf.write(tmp_path / "rec" / name, noise(1, number), RATE)
+    (tmp_path / "rec" / "notes.txt").write_text("no sound")
+    return tmp_path / "rec"
+
+
+def test_folders_globs_and_files_are_found_once(folder):
+    names = find_files([str(folder), str(folder / "b.wav"), "-"])
+    assert [Path(name).name for name in names] == ["a.flac", "b.wav", "c.ogg", "d [1].wav", "-"]
+    assert [Path(name).name for name in find_files([f"{folder}/**/*.wav"])] == ["b.wav", "d [1].wav"]
+
+
+@pytest.mark.parametrize("name", ["nothing.wav", "*.mp3", "rec/empty"])
+def test_names_that_mean_nothing_are_said(folder, name, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    (folder / "empty").mkdir()
+    with pytest.raises(AedError, match="files: "):
+        find_files([name])
+    with pytest.raises(AedError, match="files: "):
+        find_files([])
+
+
+def test_paths_on_the_command_line_need_no_key():
+    assert with_files(["model_file=x", "a b.wav", "-", "it's.wav", "--cfg", "format=csv"]) == [
+        "model_file=x",
+        "--cfg",
+        "format=csv",
+        "files=['a b.wav','-','it\\'s.wav']",
+    ]
+    assert with_files(["files=[a]"]) == ["files=[a]"]
+
+
+# --- what is printed ----------------------------------------------------------------------------------------------
+
+
+def test_csv_and_json_hold_the_same_decisions(folder, model, tmp_path):
+    for kind in ("csv", "json"):
+        predict(str(model), [str(folder)], format=kind, output=str(tmp_path / f"out.{kind}"))  # type: ignore[arg-type]
+    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    entries = json.loads((tmp_path / "out.json").read_text())
+    assert [row["file"] for row in rows] == [entry["file"] for entry in entries]
+    assert [row["label"] for row in rows] == [entry["label"] for entry in entries]
+    for row, entry in zip(rows, entries, strict=True):
+        assert float(row["posterior"]) == pytest.approx(max(entry["posteriors"].values()), abs=1e-6)
+        assert sum(entry["posteriors"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_timeline_has_a_row_a_patch(folder, model, capsys):
+    predict(str(model), [str(folder / "b.wav")], format="csv", timeline=True)
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert len(rows) == len(list(predictor(model).recording(str(folder / "b.wav")))) > 1
+    predict(str(model), [str(folder / "b.wav")], format="json", timeline=True)
+    assert len(json.loads(capsys.readouterr().out)[0]["timeline"]) == len(rows)
+
+
+def test_a_table_shows_names_as_they_are(folder, model, capsys):
+    predict(str(model), [str(folder / "deep")])
+    out = capsys.readouterr().out
+    assert "[1]" in out and "c.ogg" in out
+
+
+def test_bad_files_are_reported_and_counted_and_the_rest_goes_on(folder, model, capsys, caplog):
+    (folder / "broken.wav").write_bytes(b"RIFF")
+    (folder / "empty.wav").write_bytes(b"")
+    sf.write(folder / "nan.wav", np.full(RATE, np.nan, np.float32), RATE, subtype="FLOAT")
+    predict(str(model), [str(folder)], format="csv")
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 4
+    assert "3 of 7 recordings could not be used" in caplog.text
+    for name in ("broken.wav", "empty.wav", "nan.wav"):
+        assert name in caplog.text
+    with pytest.raises(AedError, match=r"broken\.wav"):
+        predict(str(model), [str(folder)], strict=True)
+    with pytest.raises(AedError, match="no recording could be used"):
+        predict(str(model), [str(folder / "empty.wav")])
+
+
+@pytest.mark.parametrize("kind", ["truncated", "nan", "short"])
+def test_bad_long_recordings_are_reported_too(tmp_path, model, kind):
+    path, wave = tmp_path / "long.wav", noise(12)
+    if kind == "nan":
+        wave[-1000] = np.nan
+    sf.write(path, wave[:100] if kind == "short" else wave, RATE, subtype="FLOAT")
+    if kind == "truncated":
+        path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(AedError, match={"nan": "NaN", "short": "shorter", "truncated": "truncated"}[kind]):
+        list(predictor(model, mode="stream").recording(str(path)))
+
+
+def test_a_failed_prediction_leaves_the_old_output(folder, model, tmp_path):
+    (folder / "empty.wav").write_bytes(b"")
+    out = tmp_path / "out.csv"
+    out.write_text("old")
+    with pytest.raises(AedError):
+        predict(str(model), [str(folder)], format="csv", output=str(out), strict=True)
+    assert out.read_text() == "old"
+
+
+def command(*arguments: str, stdin: bytes = b"", cwd: Path) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "aed.predict", *arguments], input=stdin, capture_output=True, cwd=cwd, timeout=120
+    )
+
+
+def test_the_command_hears_a_pipe_and_keeps_messages_apart(folder, model, tmp_path):
+    wav = (folder / "b.wav").read_bytes()
+    done = command(f"model={model}", "-", "format=csv", "timeline=true", stdin=wav, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(io.StringIO(done.stdout.decode())))
+    assert [row["file"] for row in rows] == ["-"] * len(rows) and rows
+    assert [item.name for item in tmp_path.iterdir()] == ["rec"]  # a prediction leaves nothing behind
+
+
+def test_the_command_says_in_one_line_what_is_wrong(folder, model, tmp_path):
+    flac = (folder / "a.flac").read_bytes()
+    for arguments, stdin, message in (
+        ((f"model={model}", "-"), flac, b"not readable as wav or ogg"),
+        ((f"model={model}", "-"), b"", b"not readable"),
+        (("b.wav",), b"", b"model: give a value"),
+        ((f"model={tmp_path / 'none.onnx'}", str(folder)), b"", b"no such model"),
+        ((f"model={model}", str(folder), "formatt=csv"), b"", b"formatt"),
+    ):
+        done = command(*arguments, stdin=stdin, cwd=tmp_path)
+        assert done.returncode == 1 and message in done.stderr and b"Traceback" not in done.stderr, done.stderr
+
+
+def test_the_model_file_alone_is_enough(folder, model):
+    """No training configuration, no data set: the class is made from the file's card."""
+    from aed.export.graph import load_model
+
+    card = ModelCard(frontend=SMALL, class_names=("a", "b", "c"))
+    assert OnnxClassifier(load_model(model), card, model).posteriors(grid(noise(1), SMALL)[:, None]).shape[1] == 3
