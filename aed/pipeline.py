@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -83,7 +84,9 @@ def run(config: DictConfig, folder: Path) -> dict[str, float]:
         if name in ALONE:
             state.data.setup()
         if state.speaks or name not in ALONE:
+            started = time.monotonic()
             STAGES[name](state)
+            log.info("%s took %.1f s", name, time.monotonic() - started)
         if state.speaks:
             report.write_json(folder / "metrics.json", _facts(state) | state.metrics)
     log.info("outputs in %s", folder)

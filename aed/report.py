@@ -205,5 +205,6 @@ def plot_layers(path: Path, layers: Sequence[Mapping[str, Any]]) -> None:
     noise.set_yticks(places, names)
     noise.invert_yaxis()
     for axes in (noise, activations, weights):
+        axes.use_sticky_edges = False  # room beside the longest bar
         axes.grid(axis="x", alpha=0.3)
     write_whole(path, lambda file: figure.savefig(file, format="png", dpi=110))
