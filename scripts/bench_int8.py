@@ -80,15 +80,10 @@ def main() -> None:
     table = Table(title="patches a second")
     for column in ("runtime", "threads", "batch 1", "best batch", "at best batch"):
         table.add_column(column, justify="right" if column != "runtime" else "left")
-    for name in ("model.onnx", "model_int8.onnx"):
+    for name, kind in (("model.onnx", "float"), ("model_int8.onnx", "int8")):
         for threads, single, best, most in bench_onnx(arguments.run / name, patches):
-            table.add_row(
-                "ONNX Runtime, " + ("int8" if "int8" in name else "float"),
-                str(threads),
-                f"{single:.0f}",
-                str(best),
-                f"{most:.0f}",
-            )
+            cells = (f"{single:.0f}", str(best), f"{most:.0f}")
+            table.add_row(f"ONNX Runtime, {kind}", str(threads), *cells)
     if arguments.litert_python:
         for kind, rates in bench_litert(arguments.litert_python, arguments.run / "model.onnx", patches).items():
             for threads, single in zip((1, 2), rates, strict=True):
