@@ -108,8 +108,10 @@ def quantize(run: Run) -> None:
     search = Search(model, calibration.patches, config, lambda graph: _judge(graph, card, calibration))
     best = search.run()
     if config.method == "qat":
-        tuned, int8, _ = qat.fine_tune(model, best.int8, run.data.training_patches, config, calibration.patches)
-        best = search.offer("qat", tuned, int8, f"{config.qat_epochs} epochs")
+        tuned, int8, student = qat.fine_tune(model, best.int8, run.data.training_patches, config, calibration.patches)
+        agreement = qat.agreement(student, int8, _spread(calibration.judging, REPORTED_PATCHES))
+        detail = f"{config.qat_epochs} epochs; torch and ONNX Runtime agree on {100 * agreement:.2f} % of patches"
+        best = search.offer("qat", tuned, int8, detail)
     facts = quantization_facts(best.int8, config, calibration.clips)
     made = strip_ends(best.int8) if config.io == "int8" else best.int8
     save_model(run.folder / INT8, made, replace(card, quantization=facts))

@@ -144,13 +144,11 @@ def plot_curves(path: Path, metrics_csv: Path) -> None:
 def print_layers(content: Mapping[str, Any]) -> None:
     """Prints what int8 costs each layer, and what was tried; ``content`` is that of ``quantization.json``."""
     table = Table(title="int8, layer by layer")
-    for column in ("layer", "op", "SQNR dB", "range", "sat. %", "KiB", "MMACC"):
-        text = column in ("layer", "op")
-        table.add_column(column, justify="left" if text else "right", no_wrap=True, min_width=11 if text else None)
+    for column in ("layer", "SQNR dB", "range", "sat. %", "KiB", "MMACC"):
+        table.add_column(column, justify="left" if column == "layer" else "right", no_wrap=True)
     for row in content["layers"]:
         table.add_row(
-            row["name"],
-            row["op"] if row["precision"] == "int8" else f"{row['op']} (float)",
+            row["name"] if row["precision"] == "int8" else f"{row['name']} (float)",
             "exact" if row["sqnr_db"] is None else f"{row['sqnr_db']:.1f}",
             f"{row['activation_min']:.1f} .. {row['activation_max']:.1f}",
             f"{100 * row['saturated']:.2f}",
@@ -159,7 +157,7 @@ def print_layers(content: Mapping[str, Any]) -> None:
         )
     cost = content["footprint"]
     table.add_section()
-    table.add_row("all", "", "", "", "", f"{cost['weights_bytes'] / 1024:.2f}", f"{cost['macc'] / 1e6:.3f}")
+    table.add_row("all", "", "", "", f"{cost['weights_bytes'] / 1024:.2f}", f"{cost['macc'] / 1e6:.3f}")
     Console().print(table)
     if len(content["steps"]) > 1:
         steps = Table(title=f"repair: clips of {content['judging']['split']}, %")

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from aed.datamodules.calibration import halves, thinned
 from aed.datamodules.datamodule import PatchDataModule
+from aed.errors import AedError
 
 
 def ready(**changes: object) -> PatchDataModule:
@@ -97,6 +98,11 @@ def test_a_calibration_set_of_its_own_counts(tmp_path):
     clips = EscCsv(str(tmp_path / "all.csv"), str(folder), calibration_csv=str(tmp_path / "calibration.csv"))
     data = PatchDataModule(clips, tiny.FRONTEND, cache_workers=1)
     data.prepare_data()
+    data.setup()
+    data.datasets.pop("calibration")
+    with pytest.raises(AedError, match="calibration_csv"):
+        data.calibration(100)
+    data.datasets.clear()
     data.setup()
     calibration = data.calibration(100)
     assert set(calibration.clips) == set(rows.loc[rows["fold"] == 1, "filename"])

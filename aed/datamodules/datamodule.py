@@ -201,7 +201,9 @@ class PatchDataModule(L.LightningDataModule):
         Args:
             number: Of calibration patches.
         """
-        own = "calibration" if "calibration" in self.datasets else "train"
+        own = "calibration" if (self.table["split"] == "calibration").any() else "train"
+        if own not in self.datasets:
+            raise AedError("data.clips.calibration_csv: none of its clips can be read; the log names them")
         data, train = self.datasets[own], self.datasets["train"]
         given, judges = np.arange(data.num_clips), np.arange(train.num_clips)
         if "val" in self.datasets:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aed.errors import AedError
+from aed.export.fidelity import outputs
 from aed.export.graph import constants, copy_of, producers, replace_constants
 from aed.export.interpreter import GraphNet, round_through
 from aed.export.quantize import Patches, QuantizeConfig, activation_ranges, float_layers, quantize
@@ -133,3 +134,10 @@ def fine_tune(
     replace_constants(tuned, dict(student.trained()))
     ranges = activation_ranges(int8)
     return tuned, quantize(tuned, patches, config, ranges=ranges, float_layers=float_layers(int8)), student
+
+
+@torch.no_grad()
+def agreement(student: FakeQuantNet, int8: onnx.ModelProto, patches: Patches) -> float:
+    """Share of ``patches`` of which torch's fake int8 and ONNX Runtime's real one name the same class."""
+    fake = torch.cat([student(part) for part in torch.split(torch.from_numpy(patches), 64)]).numpy()
+    return float(np.mean(fake.argmax(axis=1) == outputs(int8, patches).argmax(axis=1)))
