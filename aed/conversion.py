@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from aed.errors import AedError
 from aed.evaluation import compare, evaluate, write_scores
 from aed.export import fidelity, qat
 from aed.export.card import ModelCard, read_card
-from aed.export.classifier import OnnxClassifier, open_classifier
+from aed.export.classifier import OnnxClassifier
 from aed.export.footprint import Budget, footprint
 from aed.export.graph import graph_sha256, load_model, save_model
 from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
@@ -60,10 +61,9 @@ def export(run: Run) -> None:
     """
     config: ExportConfig = instantiate(run.config.export, _convert_="all")
     trained = Trained.load(run.need_checkpoint("export"))
-    if trained.frontend != run.data.frontend:
-        raise AedError(f"frontend: the checkpoint was trained with another one; give the same: {trained.frontend}")
-    if trained.class_names != run.data.class_names:
-        raise AedError(f"the checkpoint has the classes {trained.class_names}, the data {run.data.class_names}")
+    _check_fits(run, "the checkpoint", trained)
+    if "test" not in run.config.stages:  # scores in this folder are those of an earlier model
+        run.metrics = {key: value for key, value in run.metrics.items() if not key.startswith(_SCORED)}
     for reason in trained.frontend.not_streamable:
         log.warning("frontend: %s; accuracies here will not be those of a device", reason)
     model = to_onnx(trained.net, trained.frontend, config)
@@ -85,6 +85,31 @@ def export(run: Run) -> None:
     log.info("%s: differs from torch by at most %.2g on %d patches", path, difference, len(patches))
 
 
+_SCORED = ("val", "test")
+_INT8_SCORES = tuple(f"{split}_int8" for split in _SCORED)
+
+
+def _check_fits(run: Run, what: str, model: Trained | ModelCard) -> None:
+    """Refuses a model of another front end, other classes or another split than the run's data.
+
+    Raises:
+        AedError: What differs.
+    """
+    if model.frontend != run.data.frontend:
+        raise AedError(f"frontend: {what} was trained with another one; give the same: {model.frontend}")
+    if model.class_names != run.data.class_names:
+        raise AedError(f"{what} has the classes {model.class_names}, the data {run.data.class_names}")
+    facts = run.data.facts()
+    if model.data.get("name") != facts["name"]:
+        return
+    theirs, ours = model.data["clips"], facts["clips"]
+    for here, there in ((theirs, ours), (ours, theirs)):
+        held_out = {clip for split in _SCORED for clip in there.get(split, ())}
+        if held_out.intersection(here.get("train", ())):
+            settings = {key: value for key, value in model.data.items() if key not in ("name", "clips")}
+            raise AedError(f"data: {what} was trained on another split of {facts['name']}; give the same: {settings}")
+
+
 def _spread(data: PatchDataset, number: int) -> Any:
     """Up to ``number`` patches ``(N, 1, n_mels, patch_frames)``, evenly over ``data``."""
     positions = np.linspace(0, len(data) - 1, min(len(data), number)).round().astype(int)
@@ -93,7 +118,7 @@ def _spread(data: PatchDataset, number: int) -> Any:
 
 def _accuracies(run: Run) -> dict[str, float]:
     """What the card says of val and test."""
-    return {key: value for key, value in run.metrics.items() if key.startswith(("val", "test"))}
+    return {key: value for key, value in run.metrics.items() if key.startswith(_SCORED)}
 
 
 def quantize(run: Run) -> None:
@@ -104,14 +129,20 @@ def quantize(run: Run) -> None:
     """
     config: QuantizeConfig = instantiate(run.config.quantization, _convert_="all")
     model, card = _exported(run, FLOAT, "quantize")
+    if config.method == "qat" and card.outputs == "probabilities":
+        raise AedError("quantization=qat: fine-tunes towards logits; use export.softmax=false")
+    # not the scores of an earlier int8 model in this folder
+    run.metrics = {key: value for key, value in run.metrics.items() if not key.startswith(_INT8_SCORES)}
+    card = replace(card, metrics=_accuracies(run))
     calibration = run.data.calibration(config.n_calibration)
     search = Search(model, calibration.patches, config, lambda graph: _judge(graph, card, calibration))
     best = search.run()
     if config.method == "qat":
-        tuned, int8, student = qat.fine_tune(model, best.int8, run.data.training_patches, config, calibration.patches)
+        batches = partial(run.data.training_patches, calibration.training)
+        tuned, int8, student = qat.fine_tune(model, best.int8, batches, config, calibration.patches)
         agreement = qat.agreement(student, int8, _spread(calibration.judging, REPORTED_PATCHES))
         detail = f"{config.qat_epochs} epochs; torch and ONNX Runtime agree on {100 * agreement:.2f} % of patches"
-        best = search.offer("qat", tuned, int8, detail)
+        best = search.offer("qat", tuned, int8, detail, best.reference)
     facts = quantization_facts(best.int8, config, calibration.clips)
     made = strip_ends(best.int8) if config.io == "int8" else best.int8
     save_model(run.folder / INT8, made, replace(card, quantization=facts))
@@ -131,6 +162,7 @@ def _exported(run: Run, file: str, stage: str) -> tuple[onnx.ModelProto, ModelCa
     card = read_card(model, str(path))
     if card is None:
         raise AedError(f"{path}: no model card inside; export it anew")
+    _check_fits(run, file, card)
     return model, card
 
 
@@ -145,7 +177,7 @@ def _facts(
 ) -> dict[str, Any]:
     """Content of ``quantization.json``."""
     cost = footprint(model)
-    rows = fidelity.layer_errors(model, best.int8, _spread(calibration.judging, REPORTED_PATCHES), cost)
+    rows = fidelity.layer_errors(best.reference, best.int8, _spread(calibration.judging, REPORTED_PATCHES), cost)
     return {
         "scheme": config.facts(),
         "calibration": {"patches": len(calibration.patches), "clips": list(calibration.clips)},
@@ -169,23 +201,23 @@ def _facts(
 
 def evaluate_exported(run: Run) -> None:
     """Scores the int8 file beside the float one on val and test; leaves both in the cards and in the report."""
-    _exported(run, INT8, "evaluate")
-    models = [open_classifier(run.folder / file) for file in (FLOAT, INT8)]
+    files = {file: _exported(run, file, "evaluate") for file in (INT8, FLOAT)}
+    if files[INT8][1].float_sha256 != files[FLOAT][1].float_sha256:
+        raise AedError(f"stages: {INT8} was made of another {FLOAT}; add quantize before evaluate")
+    models = [OnnxClassifier(*files[file], run.folder / file) for file in (FLOAT, INT8)]
     comparisons: dict[str, Any] = {}
-    for split in ("val", "test"):
+    for split in _SCORED:
         if split not in run.data.datasets:
             continue
         data, names = run.data.datasets[split], run.data.clip_names(split)
         scored, int8 = (evaluate(model, data, run.data.class_names) for model in models)
-        run.metrics |= scored.metrics(split) if f"{split}/clip_acc" not in run.metrics else {}
-        run.metrics |= int8.metrics(f"{split}_int8")
+        run.metrics |= scored.metrics(split) | int8.metrics(f"{split}_int8")
         comparisons[split] = compare(scored, int8, names, run.data.class_names)
         for key in ("patch_agreement", "clip_agreement"):
             run.metrics[f"{split}_int8/{key}"] = comparisons[split][key]
         run.metrics[f"{split}_int8/sqnr_db"] = comparisons[split]["sqnr_db"]["median"]
         write_scores(run.folder, f"{split}_int8", int8.scores, names, run.data.class_names)
-    for file in (FLOAT, INT8):
-        model, card = _exported(run, file, "evaluate")
+    for file, (model, card) in files.items():
         save_model(run.folder / file, model, replace(card, metrics=_accuracies(run)))
     content = report.read_json(run.folder / REPORT)
     report.write_json(run.folder / REPORT, content | {"comparison": comparisons})

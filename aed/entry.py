@@ -1,7 +1,9 @@
 """What all Hydra entry points share: errors a user can put right end in one line and exit code 1."""
 
+import errno
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +14,14 @@ from aed.errors import find_aed_error
 
 
 def quoted(value: str) -> str:
-    """``value`` as Hydra's command line reads it unchanged, whatever characters it has."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    """``value`` as Hydra's command line reads it unchanged, whatever characters it has.
+
+    OmegaConf takes ``${`` for a reference, and backslashes before it for escapes; between quotes Hydra does so with
+    backslashes before a quote.
+    """
+    escaped = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", escaped)
+    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
 
 
 def with_model_file(arguments: list[str]) -> list[str]:
@@ -37,6 +45,11 @@ def clear_errors(log: logging.Logger, stopped: str = "stopped") -> Iterator[None
         sys.exit(130)
     except BrokenPipeError:  # the reader of a pipe has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        log.error("%s: no space left", error.filename or "output")
         sys.exit(1)
     except MissingMandatoryValue as error:
         key = str(error.full_key or "").replace("model_file", "model")

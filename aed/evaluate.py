@@ -49,7 +49,7 @@ def evaluate(
             set; ``data``: as ``data.*`` splits it.
         frontend: For an ``.onnx`` without a model card.
         class_names: For an ``.onnx`` without a model card; default: the data's, in alphabetical order.
-        threads: CPU threads of ONNX Runtime; 0: its choice.
+        threads: CPU threads of ONNX Runtime; 0: as many as torch.
         seed: Of a random split.
 
     Raises:

@@ -19,6 +19,11 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Raises:
         WriteError: It cannot be written.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():  # a device or pipe: nothing to keep whole
+        with path.open("wb") as file:
+            write(file)
+        return
+    path = path.resolve()  # through a link to the file itself
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -48,7 +49,7 @@ def predict(
         mode: ``clip``, ``stream`` or ``auto``; see :class:`aed.prediction.Predictor`.
         output: File to write instead of printing.
         strict: Stop at the first recording that cannot be used, instead of reporting it and going on.
-        threads: CPU threads of ONNX Runtime; 0: its choice.
+        threads: CPU threads of ONNX Runtime; 0: as many as torch.
 
     Raises:
         AedError: The model or, with ``strict``, a recording cannot be used; or none can.
@@ -70,6 +71,7 @@ def predict(
         except AudioError as error:
             if strict:
                 raise
+            writer.discard()
             log.warning("left out: %s", error)
             bad += 1
     writer.close()
@@ -88,15 +90,24 @@ def _task(cfg: DictConfig) -> None:
         predict(**instantiate(plain, _convert_="all"))
 
 
+_OVERRIDE = re.compile(r"[+~]{0,2}[\w./@-]+=|\+\+?[\w.]+$")
+_VALUED = {"--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"}
+"""Hydra's options that take a value."""
+
+
 def with_files(arguments: list[str]) -> list[str]:
     """Command-line arguments with those that are no ``key=value`` and no option gathered in ``files=[...]``.
 
     A shell's globs thus work as they do everywhere; ``-`` is standard input.
     """
-    files = [item for item in arguments if item == "-" or not (item.startswith(("-", "+", "~")) or "=" in item)]
-    if not files:
-        return arguments
-    return [item for item in arguments if item not in files] + [f"files=[{','.join(map(quoted, files))}]"]
+    files: list[str] = []
+    others: list[str] = []
+    valued = False
+    for item in arguments:
+        is_file = not valued and (item == "-" or not (item.startswith("-") or _OVERRIDE.match(item)))
+        (files if is_file or (not valued and Path(item).exists()) else others).append(item)
+        valued = item in _VALUED
+    return [*others, f"files=[{','.join(map(quoted, files))}]"] if files else arguments
 
 
 def main() -> None:

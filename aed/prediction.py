@@ -223,6 +223,9 @@ class _Rows:
         if not self.timeline:
             self.row(recording.name, recording.whole)
 
+    def discard(self) -> None:
+        """The recording so far is of no use; its rows tell what was heard before."""
+
     def close(self) -> None:
         pass
 
@@ -274,6 +277,9 @@ class _Json:
         posteriors = dict(zip(recording.predictor.names, recording.posteriors.tolist(), strict=True))
         entry = {"file": recording.name, **asdict(recording.whole), "posteriors": posteriors}
         self.recordings.append(entry | ({"timeline": self.patches} if self.timeline else {}))
+        self.patches = []
+
+    def discard(self) -> None:
         self.patches = []
 
     def close(self) -> None:

@@ -107,3 +107,13 @@ def test_a_calibration_set_of_its_own_counts(tmp_path):
     calibration = data.calibration(100)
     assert set(calibration.clips) == set(rows.loc[rows["fold"] == 1, "filename"])
     assert calibration.judging.num_clips == data.datasets["train"].num_clips
+
+
+def test_fine_tuning_does_not_see_the_clips_that_judge():
+    data = ready()
+    calibration = data.calibration(9)
+    seen = {patch.numpy().tobytes() for batch in data.training_patches(calibration.training, 0) for patch in batch}
+    judging = calibration.judging
+    judged = {patch.tobytes() for patch in judging.__getitems__(list(range(len(judging)))).patches.numpy()}
+    assert seen and not seen & judged
+    assert ready(val_fold=4).calibration(9).training.num_clips == 9

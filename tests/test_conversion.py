@@ -287,3 +287,57 @@ def test_every_shipped_quantization_is_read():
 def test_int8_files_are_opened_by_their_own_card(finished):
     classifier = open_classifier(finished / conversion.INT8)
     assert classifier.kind == "int8" and classifier.card.frontend.n_mels == tiny.FRONTEND.n_mels == 16
+
+
+# --- later stages in an earlier run's folder ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def earlier(finished: Path, tmp_path: Path) -> Path:
+    shutil.copytree(finished, tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.test_fold=2", "data.val_fold=4"], "trained on another split"),
+        (["data.test_fold=5", "data.val_fold=1"], "trained on another split"),
+        (["frontend.f_min=60", "data.val_fold=4"], "trained with another one"),
+        (["data.class_names=[rain,hum,alarm]", "data.val_fold=4"], "has the classes"),
+    ],
+)
+@pytest.mark.parametrize("stage", ["quantize", "evaluate"])
+def test_a_model_is_neither_calibrated_nor_scored_on_other_clips_than_it_was_trained_for(
+    earlier, overrides, message, stage
+):
+    before = (earlier / "model_int8.onnx").read_bytes()
+    with pytest.raises(AedError, match=message):
+        run(earlier, f"stages=[{stage}]", *overrides)
+    assert (earlier / "model_int8.onnx").read_bytes() == before
+
+
+def test_int8_of_another_float_model_is_not_compared(earlier):
+    model = load_model(earlier / "model.onnx")
+    card = read_card(model, "x")
+    assert card
+    save_model(earlier / "model.onnx", model, replace(card, float_sha256="other"))
+    with pytest.raises(AedError, match="add quantize"):
+        run(earlier, "stages=[evaluate]", "data.val_fold=4")
+
+
+def test_scores_of_an_earlier_model_do_not_stay(earlier):
+    best = earlier / "checkpoints" / "best.ckpt"
+    run(earlier, "stages=[quantize]", "data.val_fold=4", "quantization.per_channel=false")
+    card = read_card(load_model(earlier / "model_int8.onnx"), "x")
+    assert card and "test/clip_acc" in card.metrics
+    assert not any(key.startswith(("test_int8", "val_int8")) for key in (*card.metrics, *metrics_of(earlier)))
+    run(earlier, "stages=[export]", "data.val_fold=4", f"ckpt_path={best}")
+    assert not any(key.startswith(("test", "val")) for key in metrics_of(earlier))
+
+
+def test_fine_tuning_needs_logits(earlier):
+    with pytest.raises(AedError, match=r"export\.softmax=false"):
+        best = earlier / "checkpoints" / "best.ckpt"
+        stages = ["stages=[export,quantize]", "export.softmax=true", "quantization=qat"]
+        run(earlier, *stages, f"ckpt_path={best}", "data.val_fold=4")

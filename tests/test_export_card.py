@@ -78,3 +78,35 @@ def changed(**changes: object) -> str:
 def test_a_bad_card_says_what_to_do(text, message):
     with pytest.raises(AedError, match=message):
         read_card(model_with(text), "model.onnx")
+
+
+def quantized(**changes: object) -> str:
+    facts = json.loads(CARD.to_json())
+    facts["quantization"] |= changes
+    return json.dumps(facts)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        quantized(input_scale="abc"),
+        quantized(input_scale=0),
+        quantized(input_scale=float("nan")),
+        quantized(output_scale=None),
+        quantized(output_zero_point=200),
+        quantized(input_zero_point=1.5),
+        changed(data=[1]),
+        changed(data={"name": "esc10"}),
+        changed(metrics="good"),
+        changed(frontend=[1]),
+    ],
+)
+def test_numbers_that_cannot_be_used_are_refused(text):
+    with pytest.raises(AedError, match=r"model\.onnx: its model card is damaged"):
+        read_card(model_with(text), "model.onnx")
+
+
+def test_an_end_that_stays_float_has_no_steps():
+    text = quantized(io="float", input_scale=None, input_zero_point=None)
+    card = read_card(model_with(text), "x")
+    assert card and card.quantization and card.quantization.input_scale is None

@@ -194,3 +194,43 @@ def test_the_session_is_exact(name, strip):
         steps = np.rint(patch[None] / facts.input_scale).clip(-128, 127).astype(np.int8) if strip else patch[None]
         feed = {"patches": steps}
         np.testing.assert_array_equal(chosen.run(None, feed)[0], exact.run(None, feed)[0])
+
+
+@pytest.mark.parametrize("content", [{"version": "new"}, [1], {"version": 1}, {"version": 1, "net": {"class": "a.B"}}])
+def test_a_checkpoint_with_odd_facts_is_said(tmp_path, content):
+    torch.save({"aed": content, "state_dict": {}}, tmp_path / "x.ckpt")
+    with pytest.raises(AedError):
+        open_classifier(tmp_path / "x.ckpt")
+
+
+def batched(size: int, mixes: bool) -> onnx.ModelProto:
+    """A user's model that takes exactly ``size`` patches, or mixes what it is given at once."""
+    pixels = nets.FRONTEND.n_mels * nets.FRONTEND.patch_frames
+    weight = np.random.default_rng(0).standard_normal((pixels, 3)).astype(np.float32)
+    shape = numpy_helper.from_array(np.array([-1 if mixes else size, pixels], np.int64), "shape")
+    nodes = [helper.make_node("Reshape", ["x", "shape"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["z"])]
+    if mixes:
+        nodes.append(helper.make_node("ReduceMean", ["z"], ["m"], axes=[0], keepdims=1))
+        nodes.append(helper.make_node("Add", ["z", "m"], ["y"]))
+    else:
+        nodes.append(helper.make_node("Identity", ["z"], ["y"]))
+    given = helper.make_tensor_value_info(
+        "x", TensorProto.FLOAT, [size, 1, nets.FRONTEND.n_mels, nets.FRONTEND.patch_frames]
+    )
+    made = helper.make_tensor_value_info("y", TensorProto.FLOAT, [size, 3])
+    graph = helper.make_graph(nodes, "theirs", [given], [made], [shape, numpy_helper.from_array(weight, "w")])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+def test_a_fixed_batch_is_filled_up(tmp_path):
+    classifier = open_classifier(saved(tmp_path, batched(4, False), None), nets.FRONTEND)
+    assert classifier.max_batch == 4
+    weight = numpy_helper.to_array(batched(4, False).graph.initializer[1])
+    np.testing.assert_allclose(classifier.outputs(PATCHES), PATCHES.reshape(37, -1) @ weight, rtol=1e-3, atol=1e-3)
+
+
+def test_a_graph_that_mixes_its_batch_is_fed_one_by_one(tmp_path):
+    classifier = open_classifier(saved(tmp_path, batched(1, True), None), nets.FRONTEND)
+    alone = np.concatenate([classifier.outputs(patch[None]) for patch in PATCHES[:5]])
+    assert classifier.max_batch == 1
+    np.testing.assert_array_equal(classifier.outputs(PATCHES[:5]), alone)

@@ -238,7 +238,7 @@ def test_an_operator_the_interpreter_lacks_is_named():
 def test_sqnr_is_the_ratio_of_energies():
     signal = np.ones((3, 4), np.float32)
     noise = np.array([[0.1] * 4, [0.01] * 4, [0] * 4], np.float32)
-    np.testing.assert_allclose(fidelity.sqnr_db(signal, noise), [20, 40, np.inf], rtol=1e-5)
+    np.testing.assert_allclose(fidelity.sqnr_db(signal, noise), [20, 40, 200], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", nets.NAMES)
@@ -427,3 +427,23 @@ def test_the_numbers_of_the_tiny_helper_are_real():
     weights = {item.name: numpy_helper.to_array(item) for item in FLOAT["uneven"].graph.initializer}
     peaks = np.abs(weights["first.weight"]).max(axis=(1, 2, 3))
     assert peaks.max() / peaks.min() > 100
+
+
+def test_a_repair_that_cannot_run_leaves_the_others(monkeypatch, caplog):
+    def fail(*arguments):
+        raise AedError("operator HardSigmoid cannot be run by torch")
+
+    monkeypatch.setattr(repair, "equalise", fail)
+    search = repair.Search(FLOAT["uneven"], CALIBRATION, QuantizeConfig(repair=("equalise", "bias")), judged(5, 4))
+    search.run()
+    assert [step.name for step in search.steps] == ["static", "bias"]
+    assert "repair by equalise is left out" in caplog.text
+
+
+def test_layers_are_compared_with_the_graph_they_stand_for():
+    search = repair.Search(FLOAT["uneven"], CALIBRATION, QuantizeConfig(repair=("equalise",)), judged(5, 0))
+    best = search.run()
+    assert [step.name for step in search.steps if step.kept] == ["static", "equalise"]
+    rows = fidelity.layer_errors(best.reference, best.int8, PATCHES, footprint(FLOAT["uneven"]))
+    assert min(row.sqnr_db for row in rows if row.sqnr_db is not None) > 15
+    assert max(row.saturated for row in rows) < 0.02

@@ -199,3 +199,18 @@ def test_the_digest_is_that_of_the_graph_alone():
     model, other = exported("awkward"), exported("awkward")
     other.metadata_props.add(key="note", value="x")
     assert graph_sha256(model) == graph_sha256(other) != graph_sha256(exported("uneven"))
+
+
+def test_a_node_of_several_outputs_can_be_exported():
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = nn.LSTM(16, 4, batch_first=True), nn.Linear(4, 2)
+
+        def forward(self, patches):
+            return self.head(self.rnn(patches[:, 0].transpose(1, 2))[0][:, -1])
+
+    torch.manual_seed(0)
+    net, patches = Recurrent().eval(), nets.patches(3)
+    model = to_onnx(net, nets.FRONTEND, ExportConfig())
+    np.testing.assert_allclose(run(model, patches.numpy()), net(patches).detach().numpy(), atol=1e-5)

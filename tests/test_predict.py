@@ -290,3 +290,56 @@ def test_the_model_file_alone_is_enough(folder, model):
 
     card = ModelCard(frontend=SMALL, class_names=("a", "b", "c"))
     assert OnnxClassifier(load_model(model), card, model).posteriors(grid(noise(1), SMALL)[:, None]).shape[1] == 3
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(name=st.text(st.sampled_from("ab\\'\"${}=,[]() ~+-é"), min_size=1, max_size=12))
+def test_any_name_survives_the_command_line(name):
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
+
+    from aed.entry import quoted
+
+    value = OverridesParser.create().parse_overrides([f"files=[{quoted(name)}]"])[0].value()
+    assert OmegaConf.to_container(OmegaConf.create({"files": value}), resolve=True) == {"files": [name]}
+
+
+def test_files_that_look_like_overrides_are_files_where_they_exist(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=b.ogg").write_bytes(b"x")
+    assert with_files(["a=b.ogg", "c=d.ogg", "~/rec/*.wav", "--cfg", "job"]) == [
+        "c=d.ogg",
+        "--cfg",
+        "job",
+        "files=['a=b.ogg','~/rec/*.wav']",
+    ]
+
+
+def test_what_was_heard_before_a_recording_failed_is_not_the_next_ones(tmp_path, model, capsys):
+    wave = noise(25)
+    wave[-RATE] = np.nan
+    sf.write(tmp_path / "a.wav", wave, RATE, subtype="FLOAT")
+    sf.write(tmp_path / "b.wav", noise(1), RATE)
+    predict(str(model), [str(tmp_path)], format="json", timeline=True)
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert entry["file"].endswith("b.wav") and max(heard["end_s"] for heard in entry["timeline"]) <= 1
+
+
+def test_centred_frames_do_not_end_after_the_recording():
+    config = replace(PRESETS["miniresnet_64x50"], max_length_s=4.0)
+    parts = list(stream_patches([noise(9.3)], RATE, LogMel(config)))
+    assert parts[0].start_s[0] == 0 and max(part.end_s.max() for part in parts) <= 9.3
+
+
+def test_output_to_a_device_leaves_the_device(folder, model, tmp_path):
+    pipe = tmp_path / "pipe"
+    import os
+    import threading
+
+    os.mkfifo(pipe)
+    heard: list[str] = []
+    reader = threading.Thread(target=lambda: heard.append(pipe.read_text()))
+    reader.start()
+    predict(str(model), [str(folder / "b.wav")], format="csv", output=str(pipe))
+    reader.join(10)
+    assert pipe.is_fifo() and "b.wav" in heard[0]

@@ -22,12 +22,14 @@ class Calibration:
         patches: ``(N, 1, n_mels, patch_frames)`` float32, as even over classes as they can be.
         clips: File names of the clips they are from.
         judging: Clips that tell whether int8 lost accuracy.
+        training: Training clips that do not judge.
         judging_split: Where those are from: ``val``, or ``train`` (but not calibrated on).
     """
 
     patches: npt.NDArray[np.float32]
     clips: tuple[str, ...]
     judging: PatchDataset
+    training: PatchDataset
     judging_split: str
 
 

@@ -206,12 +206,14 @@ class PatchDataModule(L.LightningDataModule):
             raise AedError("data.clips.calibration_csv: none of its clips can be read; the log names them")
         data, train = self.datasets[own], self.datasets["train"]
         given, judges = np.arange(data.num_clips), np.arange(train.num_clips)
+        training = train
         if "val" in self.datasets:
             judging, judges = self.datasets["val"], np.arange(self.datasets["val"].num_clips)
         else:
             judging = train
             if own == "train":
                 given, judges = halves(train.targets)
+                training = train.subset(given)
                 judges = judges if len(judges) else given
         positions = balanced(data, given, number, self.seed)
         names = self.clip_names(own)
@@ -219,15 +221,15 @@ class PatchDataModule(L.LightningDataModule):
             patches=data.__getitems__(positions.tolist()).patches.numpy(),
             clips=tuple(names[clip] for clip in np.unique(data.windows[positions, 0])),
             judging=judging.subset(thinned(judges)),
+            training=training,
             judging_split="val" if "val" in self.datasets else "train",
         )
 
-    def training_patches(self, epoch: int) -> Iterator[Tensor]:
-        """Batches ``(B, 1, n_mels, patch_frames)`` of an epoch's training patches, for training without a Trainer."""
-        loader = self.train_dataloader()
-        assert isinstance(loader.sampler, TrainSampler)
-        loader.sampler.set_epoch(epoch)
-        return (batch.patches for batch in loader)
+    def training_patches(self, data: PatchDataset, epoch: int) -> Iterator[Tensor]:
+        """Shuffled batches ``(B, 1, n_mels, patch_frames)`` of ``data``, for training without a Trainer."""
+        sampler = TrainSampler(data, self.seed, self.train_patches == "random")
+        sampler.set_epoch(epoch)
+        return (batch.patches for batch in self._loader(data, sampler, self.batch_size))
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint or a report says of the data, as plain types."""

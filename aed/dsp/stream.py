@@ -51,12 +51,16 @@ def stream_patches(blocks: Iterable[Wave], rate: int, logmel: LogMel) -> Iterato
     if can_stream(config):
         yield from _grid(samples, logmel)
         return
-    length, first = int(config.max_length_s * config.sample_rate), 0
+    length, first, rate_s = int(config.max_length_s * config.sample_rate), 0, config.sample_rate
     for clip in _pieces(samples, length):
         if len(clip) >= config.min_clip_samples:
             frames = _features(clip, logmel)
             starts = grid_starts(frames.shape[1], config)
-            yield _timed(cut(frames, starts, config.patch_frames), starts, first, config)
+            timed = _timed(cut(frames, starts, config.patch_frames), starts, first, config)
+            # frames are centred: a patch sees half a window less on either side of its piece
+            ahead, low, high = config.n_fft // 2 if config.center else 0, first, first + len(clip)
+            spans = [np.clip(time - ahead / config.sample_rate, low / rate_s, high / rate_s) for time in timed[1:]]
+            yield TimedPatches(timed.patches, *spans)
         first += len(clip)
 
 

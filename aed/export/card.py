@@ -24,7 +24,7 @@ class Quantization:
         scheme: Settings of the quantisation, plain types.
         calibration_clips: File names of the clips whose patches fixed the activation ranges.
         io: ``float``: the graph quantises and dequantises itself; ``int8``: its user does, with these numbers.
-        input_scale: Real value of one step of the input.
+        input_scale: Real value of one step of the input; null where the first layer stays float.
         input_zero_point: Integer that stands for 0 at the input.
         output_scale: As above, of the output.
         output_zero_point: As above.
@@ -34,10 +34,10 @@ class Quantization:
     scheme: dict[str, Any]
     calibration_clips: tuple[str, ...]
     io: Literal["float", "int8"]
-    input_scale: float
-    input_zero_point: int
-    output_scale: float
-    output_zero_point: int
+    input_scale: float | None
+    input_zero_point: int | None
+    output_scale: float | None
+    output_zero_point: int | None
     float_layers: tuple[str, ...] = ()
 
 
@@ -93,14 +93,34 @@ class ModelCard:
             facts["class_names"] = _names(facts["class_names"])
             _need("outputs", facts["outputs"], ("logits", "probabilities"))
             _need("task", facts["task"], ("single_label", "multi_label"))
+            for key in ("data", "metrics", "versions"):
+                if not isinstance(facts[key], dict):
+                    raise TypeError(f"{key}: need an object, got {facts[key]!r}")
+            if facts["data"] and not isinstance(facts["data"]["clips"], dict):
+                raise TypeError("data.clips: need the clips of each split")
             if quantization := facts["quantization"]:
+                _check_steps(quantization)
                 _need("io", quantization["io"], ("float", "int8"))
                 for key in ("calibration_clips", "float_layers"):
                     quantization[key] = _names(quantization[key])
                 facts["quantization"] = Quantization(**quantization)
             return cls(**facts)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, AedError) as error:
+            if isinstance(error, AedError) and str(error).startswith(name):
+                raise
             raise AedError(f"{name}: its model card is damaged ({error!r}); export the model anew") from error
+
+
+def _check_steps(quantization: dict[str, Any]) -> None:
+    """Scales and zero points have to be usable, or both null where an end stays float."""
+    for end in ("input", "output"):
+        scale, zero = quantization[f"{end}_scale"], quantization[f"{end}_zero_point"]
+        if scale is None and zero is None and quantization["io"] == "float":
+            continue
+        if not (isinstance(scale, (int, float)) and 0 < scale < float("inf")):
+            raise ValueError(f"{end}_scale: need a number over 0, got {scale!r}")
+        if not (isinstance(zero, int) and -128 <= zero <= 127):
+            raise ValueError(f"{end}_zero_point: need a whole number in [-128, 127], got {zero!r}")
 
 
 def _names(values: Any) -> tuple[str, ...]:

@@ -14,6 +14,9 @@ from aed.export.quantize import Patches, float_layers
 
 Array = npt.NDArray[np.float32]
 
+EXACT_DB = 200.0
+"""What no error at all counts as; float32 itself has about 150 dB."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerError:
@@ -55,11 +58,12 @@ class LayerError:
 
 
 def sqnr_db(signal: Array, noise: Array) -> Array:
-    """Ratio of the energies of ``signal`` and ``noise`` ``(N, ...)`` in dB, ``(N,)``; infinite without noise."""
+    """Ratio of the energies of ``signal`` and ``noise`` ``(N, ...)`` in dB, ``(N,)``; at most :data:`EXACT_DB`."""
     axes = tuple(range(1, signal.ndim))
     power, error = (np.square(part.astype(np.float64)).sum(axis=axes) for part in (signal, noise))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.where(error == 0, np.inf, 10 * np.log10(power / error)), dtype=np.float32)
+        ratio = np.where(error == 0, EXACT_DB, 10 * np.log10(power / error))
+    return np.asarray(np.minimum(ratio, EXACT_DB), dtype=np.float32)
 
 
 def logits_sqnr_db(model: onnx.ModelProto, int8: onnx.ModelProto, patches: Patches) -> Array:

@@ -84,9 +84,10 @@ def to_onnx(net: nn.Module, frontend: FrontendConfig, config: ExportConfig) -> o
                 output_names=[OUTPUT],
                 dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}} if config.dynamic_batch else None,
             )
-        except (torch.onnx.OnnxExporterError, RuntimeError) as error:
+            folded = _fold(buffer.getvalue())
+        except Exception as error:  # neither exporter nor ONNX Runtime has one base class
             raise AedError(f"{type(net).__name__} cannot be exported: {error}") from error
-    return tidy(_readable(tidy(_means_as_pools(_norms_as_layers(_fold(buffer.getvalue()))))))
+    return tidy(_readable(tidy(_means_as_pools(_norms_as_layers(folded)))))
 
 
 def _fold(model: bytes) -> onnx.ModelProto:
@@ -173,8 +174,9 @@ def _readable(model: onnx.ModelProto) -> onnx.ModelProto:
             if name in arrays and name not in names:
                 role = {1: "weight", 2: "bias"}.get(number, f"input{number}")
                 names[name] = choose(f"{node.name}.{role}")
-        for name in node.output:
-            names.setdefault(name, node.name)
+        for number, name in enumerate(node.output):
+            if name and name not in names:
+                names[name] = choose(f"{node.name}.{number}") if number else node.name
     for node in model.graph.node:
         for field in (node.input, node.output):
             field[:] = [names[name] if name else name for name in field]

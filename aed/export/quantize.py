@@ -213,7 +213,7 @@ def quantization_facts(
     if first.op_type not in QDQ or last.op_type not in QDQ:
         if config.io == "int8":
             raise AedError("quantization.io=int8: the first or the last layer is left in float; use io=float")
-        ends: tuple[tuple[float, int], ...] = ((1.0, 0), (1.0, 0))
+        ends: tuple[tuple[float, int] | tuple[None, None], ...] = ((None, None), (None, None))
     else:
         ends = tuple((float(arrays[node.input[1]]), int(arrays[node.input[2]])) for node in (first, last))
     return Quantization(

@@ -15,7 +15,8 @@ import numpy.typing as npt
 import onnx
 import torch
 
-from aed.export.fidelity import logits_sqnr_db
+from aed.errors import AedError
+from aed.export.fidelity import outputs, sqnr_db
 from aed.export.graph import attributes, constants, copy_of, layers, readers, replace_constants
 from aed.export.interpreter import GraphNet
 from aed.export.quantize import Patches, QuantizeConfig, activation_ranges, float_layers, quantize
@@ -64,8 +65,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A float graph, possibly changed, and its int8 form."""
+    """A float graph, possibly changed, and its int8 form; ``reference`` is the float graph its layers stand for."""
 
+    reference: onnx.ModelProto
     float_model: onnx.ModelProto
     int8: onnx.ModelProto
     clip_acc: float
@@ -90,17 +92,22 @@ class Search:
     def __init__(self, model: onnx.ModelProto, patches: Patches, config: QuantizeConfig, judge: Judge) -> None:
         self.model, self.patches, self.config, self.judge = model, patches, config, judge
         self.float_acc = judge(model)
+        self.expected = outputs(model, patches)
         self.steps: list[Step] = []
         self.best: Candidate | None = None
 
     def run(self) -> Candidate:
         """The best candidate; repairs only as long as ``max_drop`` is exceeded."""
-        self._try("static", self.model, quantize(self.model, self.patches, self.config), "as calibrated")
+        static = quantize(self.model, self.patches, self.config)
+        self._try("static", self.model, static, "as calibrated", self.model)
         ways = {"equalise": self._equalise, "bias": self._correct, "float": self._leave_in_float}
         for name in self.config.repair:
             if self._drop() <= self.config.max_drop:
                 break
-            ways[name]()
+            try:
+                ways[name]()
+            except AedError as error:
+                log.warning("repair by %s is left out: %s", name, error)
         if self._drop() > self.config.max_drop:
             log.warning(
                 "int8 loses %.2f points of clip accuracy on the judging clips, more than quantization.max_drop=%s, "
@@ -112,9 +119,11 @@ class Search:
         assert self.best is not None
         return self.best
 
-    def offer(self, name: str, float_model: onnx.ModelProto, int8: onnx.ModelProto, detail: str) -> Candidate:
+    def offer(
+        self, name: str, float_model: onnx.ModelProto, int8: onnx.ModelProto, detail: str, reference: onnx.ModelProto
+    ) -> Candidate:
         """Judges one more way; returns the best so far."""
-        self._try(name, float_model, int8, detail)
+        self._try(name, float_model, int8, detail, reference)
         assert self.best is not None
         return self.best
 
@@ -123,9 +132,14 @@ class Search:
         # rounded: a fraction of clips carries float error, and 0.5 points are to be 0.5 points
         return round(100 * (self.float_acc - self.best.clip_acc), 6)
 
-    def _try(self, name: str, float_model: onnx.ModelProto, int8: onnx.ModelProto, detail: str) -> bool:
-        sqnr = float(np.median(logits_sqnr_db(self.model, int8, self.patches)))
-        candidate = Candidate(float_model, int8, self.judge(int8), sqnr)
+    def _sqnr(self, int8: onnx.ModelProto) -> float:
+        return float(np.median(sqnr_db(self.expected, outputs(int8, self.patches) - self.expected)))
+
+    def _try(
+        self, name: str, float_model: onnx.ModelProto, int8: onnx.ModelProto, detail: str, reference: onnx.ModelProto
+    ) -> bool:
+        sqnr = self._sqnr(int8)
+        candidate = Candidate(reference, float_model, int8, self.judge(int8), sqnr)
         gain = candidate.clip_acc - self.best.clip_acc if self.best else candidate.clip_acc - self.float_acc
         kept = self.best is None or candidate.rank > self.best.rank
         self.steps.append(Step(name, candidate.clip_acc, sqnr, round(100 * gain, 6), kept, detail))
@@ -137,12 +151,12 @@ class Search:
         assert self.best is not None
         equal, pairs = equalise(self.best.float_model, self.patches, self.config.per_channel)
         if pairs:
-            self._try("equalise", equal, quantize(equal, self.patches, self.config), f"{pairs} pairs of layers")
+            self._try("equalise", equal, quantize(equal, self.patches, self.config), f"{pairs} pairs of layers", equal)
 
     def _correct(self) -> None:
         assert self.best is not None
         corrected, int8, most = correct_biases(self.best.float_model, self.best.int8, self.patches, self.config)
-        self._try("bias", corrected, int8, f"largest correction {most:.3g}")
+        self._try("bias", corrected, int8, f"largest correction {most:.3g}", self.best.reference)
 
     def _leave_in_float(self) -> None:
         """Greedily leaves that layer in float which gains most, up to half of the layers with weights."""
@@ -156,12 +170,10 @@ class Search:
                 for name in names
                 if name not in chosen
             }
-            medians = {
-                name: float(np.median(logits_sqnr_db(self.model, int8, self.patches))) for name, int8 in trials.items()
-            }
+            medians = {name: self._sqnr(int8) for name, int8 in trials.items()}
             best = max(medians, key=medians.__getitem__)
             chosen = (*chosen, best)
-            if not self._try("float", start, trials[best], f"in float: {', '.join(chosen)}"):
+            if not self._try("float", start, trials[best], f"in float: {', '.join(chosen)}", self.best.reference):
                 break
 
 

@@ -56,8 +56,8 @@ def check_facts(checkpoint: dict[str, Any], name: str) -> dict[str, Any]:
     Raises:
         AedError: It has none, or one of a newer version.
     """
-    facts: dict[str, Any] | None = checkpoint.get("aed")
-    if facts is None:
+    facts = checkpoint.get("aed")
+    if not isinstance(facts, dict) or not isinstance(facts.get("version"), int):
         raise AedError(f"{name} was not written by this project: it has no entry 'aed'")
     if facts["version"] > CHECKPOINT_VERSION:
         raise AedError(f"{name} has version {facts['version']}, this program reads {CHECKPOINT_VERSION}; update it")
@@ -97,17 +97,19 @@ class Trained:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise AedError(f"{path}: not a whole checkpoint ({reason})") from error
         facts = check_facts(checkpoint if isinstance(checkpoint, dict) else {}, str(path))
-        net = build_net(facts["net"])
         prefix = "net."
-        state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
         try:
+            net = build_net(facts["net"])
+            state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
             net.load_state_dict(state)
+            return cls(
+                net=net.eval(),
+                frontend=FrontendConfig.from_dict(facts["frontend"]),
+                class_names=tuple(facts["class_names"]),
+                weights=facts["weights"],
+                data=dict(facts["data"]),
+            )
         except RuntimeError as error:
             raise AedError(f"{path}: its weights do not fit {facts['net']['class']}: {error}") from error
-        return cls(
-            net=net.eval(),
-            frontend=FrontendConfig.from_dict(facts["frontend"]),
-            class_names=tuple(facts["class_names"]),
-            weights=facts["weights"],
-            data=facts["data"],
-        )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise AedError(f"{path}: damaged checkpoint ({error!r})") from error

@@ -46,7 +46,7 @@ typedef struct {
     int8_t columns[AED_FE_PATCH_FRAMES][AED_FE_N_MELS];  /* ring of quantised frames */
     size_t next;                                         /* where the next frame goes = the oldest one */
     size_t wanted;                                       /* frames until the next patch is complete */
-    aed_frontend_word work[AED_FE_N_FFT];
+    aed_frontend_word work[AED_FE_N_FFT + 1];
 } aed_frontend;
 
 /* Empties the stream: the next sample is the first of frame 0. */

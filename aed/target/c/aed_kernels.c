@@ -1,0 +1,416 @@
+#include "aed_kernels.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32)
+#define AED_SMLAD 1
+#else
+#define AED_SMLAD 0
+#endif
+
+/* ---- one sum to one step ------------------------------------------------------------------------------------- */
+
+static inline int32_t aed_round(float value) {
+#if defined(__ARM_FP) && (__ARM_FP & 4)
+    int32_t rounded;
+    float bits;
+    /* rounds as the FPU is set: half to even after reset; saturates */
+    __asm("vcvtr.s32.f32 %0, %1" : "=t"(bits) : "t"(value));
+    memcpy(&rounded, &bits, sizeof rounded);
+    return rounded;
+#else
+    if (value >= 1e6f) {
+        return 1000000;
+    }
+    return value <= -1e6f ? -1000000 : (int32_t)rintf(value);
+#endif
+}
+
+static inline int8_t aed_saturate(int32_t value) {
+#if AED_SMLAD
+    int32_t saturated;
+    __asm("ssat %0, #8, %1" : "=r"(saturated) : "r"(value));
+    return (int8_t)saturated;
+#else
+    if (value > 127) {
+        return 127;
+    }
+    return value < -128 ? (int8_t)-128 : (int8_t)value;
+#endif
+}
+
+static inline int8_t aed_step(int32_t sum, float factor, int32_t zero) {
+    return aed_saturate(aed_round((float)sum * factor) + zero);
+}
+
+/* ---- dot products of int8 weights and unpacked inputs -------------------------------------------------------- */
+
+/* Inputs of two pixels are unpacked to int16 side by side, four of the one and four of the other, each four in the
+ * order 0, 2, 1, 3: what SXTB16 makes of a word of weights. */
+#define AED_PAIR 8
+
+/* Unpacks count values of one pixel; what is missing to a multiple of 4 becomes 0. */
+static void aed_unpack(const int8_t *in, int16_t *out, int32_t count) {
+    int32_t i = 0;
+    for (; i + 4 <= count; i += 4) {
+#if AED_SMLAD
+        uint32_t word;
+        uint32_t even;
+        uint32_t odd;
+        memcpy(&word, in + i, sizeof word);
+        __asm("sxtb16 %0, %1" : "=r"(even) : "r"(word));
+        __asm("sxtb16 %0, %1, ror #8" : "=r"(odd) : "r"(word));
+        memcpy(out, &even, sizeof even);
+        memcpy(out + 2, &odd, sizeof odd);
+#else
+        out[0] = in[i];
+        out[1] = in[i + 2];
+        out[2] = in[i + 1];
+        out[3] = in[i + 3];
+#endif
+        out += AED_PAIR;
+    }
+    if (i < count) {
+        int8_t last[4] = {0, 0, 0, 0};
+        memcpy(last, in + i, (size_t)(count - i));
+        out[0] = last[0];
+        out[1] = last[2];
+        out[2] = last[1];
+        out[3] = last[3];
+    }
+}
+
+#if AED_SMLAD
+/* Four values of two pixels against four weights of two rows: 16 products in 16 instructions. */
+#define AED_QUAD                                                                                                       \
+    "ldrd %[a], %[b], [%[x]], #8\n"                                                                                    \
+    "ldrd %[c], %[d], [%[x]], #8\n"                                                                                    \
+    "ldr %[t], [%[w0]], #4\n"                                                                                          \
+    "sxtb16 %[u], %[t]\n"                                                                                              \
+    "sxtb16 %[t], %[t], ror #8\n"                                                                                      \
+    "smlad %[s00], %[a], %[u], %[s00]\n"                                                                               \
+    "smlad %[s10], %[c], %[u], %[s10]\n"                                                                               \
+    "smlad %[s00], %[b], %[t], %[s00]\n"                                                                               \
+    "smlad %[s10], %[d], %[t], %[s10]\n"                                                                               \
+    "ldr %[t], [%[w1]], #4\n"                                                                                          \
+    "sxtb16 %[u], %[t]\n"                                                                                              \
+    "sxtb16 %[t], %[t], ror #8\n"                                                                                      \
+    "smlad %[s01], %[a], %[u], %[s01]\n"                                                                               \
+    "smlad %[s11], %[c], %[u], %[s11]\n"                                                                               \
+    "smlad %[s01], %[b], %[t], %[s01]\n"                                                                               \
+    "smlad %[s11], %[d], %[t], %[s11]\n"
+#endif
+
+/* Adds the products of two rows of weights, k values each, with two unpacked pixels to the sums: row 0 and 1
+ * with pixel 0, row 0 and 1 with pixel 1. k is a multiple of 16. */
+static inline void aed_dot_2x2(
+    const int8_t *row0, const int8_t *row1, const int16_t *x, int32_t k, int32_t *sum00, int32_t *sum01, int32_t *sum10,
+    int32_t *sum11) {
+    int32_t s00 = *sum00;
+    int32_t s01 = *sum01;
+    int32_t s10 = *sum10;
+    int32_t s11 = *sum11;
+#if AED_SMLAD
+    uint32_t a;
+    uint32_t b;
+    uint32_t c;
+    uint32_t d;
+    uint32_t t;
+    uint32_t u;
+    /* in one piece: it takes all 14 registers, and a compiler that schedules it spills some */
+    __asm volatile("1:\n" AED_QUAD AED_QUAD AED_QUAD AED_QUAD "subs %[k], %[k], #16\n"
+                   "bgt 1b\n"
+                   : [s00] "+r"(s00), [s01] "+r"(s01), [s10] "+r"(s10), [s11] "+r"(s11), [w0] "+r"(row0),
+                     [w1] "+r"(row1), [x] "+r"(x), [k] "+r"(k), [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d),
+                     [t] "=&r"(t), [u] "=&r"(u)
+                   :
+                   : "cc", "memory");
+#else
+    for (int32_t i = 0; i < k; i += 4) {
+        static const int32_t place[4] = {0, 2, 1, 3};
+        for (int32_t j = 0; j < 4; ++j) {
+            const int32_t a = row0[i + place[j]];
+            const int32_t b = row1[i + place[j]];
+            s00 += x[j] * a;
+            s01 += x[j] * b;
+            s10 += x[4 + j] * a;
+            s11 += x[4 + j] * b;
+        }
+        x += AED_PAIR;
+    }
+#endif
+    *sum00 = s00;
+    *sum01 = s01;
+    *sum10 = s10;
+    *sum11 = s11;
+}
+
+/* ---- convolutions -------------------------------------------------------------------------------------------- */
+
+/* Unpacks what one output pixel sees; the input's zero point stands where the kernel looks outside. */
+static void aed_gather(const int8_t *in, const aed_conv_t *layer, int32_t row, int32_t column, int16_t *out) {
+    const int32_t depth = layer->in_c;
+    const int32_t top = row * layer->stride_h - layer->pad_top;
+    const int32_t left = column * layer->stride_w - layer->pad_left;
+    int8_t quad[4];
+    int32_t held = 0;
+    if (layer->k_h == 1 && layer->k_w == 1 && top >= 0 && top < layer->in_h && left >= 0 && left < layer->in_w) {
+        aed_unpack(in + (top * layer->in_w + left) * depth, out, depth);
+        return;
+    }
+    for (int32_t i = 0; i < layer->k_h; ++i) {
+        const int32_t y = top + i * layer->dilation_h;
+        for (int32_t j = 0; j < layer->k_w; ++j) {
+            const int32_t x = left + j * layer->dilation_w;
+            const int inside = y >= 0 && y < layer->in_h && x >= 0 && x < layer->in_w;
+            const int8_t *pixel = inside ? in + (y * layer->in_w + x) * depth : NULL;
+            for (int32_t c = 0; c < depth; ++c) {
+                quad[held] = inside ? pixel[c] : layer->in_zero;
+                ++held;
+                if (held == 4) {
+                    aed_unpack(quad, out, 4);
+                    out += AED_PAIR;
+                    held = 0;
+                }
+            }
+        }
+    }
+    if (held > 0) {
+        aed_unpack(quad, out, held);
+    }
+}
+
+void aed_conv(const int8_t *in, int8_t *out, const aed_conv_t *layer, void *scratch) {
+    const int32_t k = (layer->k_h * layer->k_w * layer->in_c + 15) / 16 * 16;
+    const int32_t pixels = layer->out_h * layer->out_w;
+    const int32_t outputs = layer->out_c;
+    int16_t *x = (int16_t *)scratch;
+    int32_t row = 0;
+    int32_t column = 0;
+    const int32_t zero = layer->out_zero;
+    memset(x, 0, (size_t)k * 4u); /* what is past the last value stays 0 */
+    for (int32_t pixel = 0; pixel < pixels; pixel += 2) {
+        const int32_t both = pixel + 1 < pixels;
+        aed_gather(in, layer, row, column, x);
+        if (++column == layer->out_w) {
+            column = 0;
+            ++row;
+        }
+        if (both) {
+            aed_gather(in, layer, row, column, x + 4);
+            if (++column == layer->out_w) {
+                column = 0;
+                ++row;
+            }
+        }
+        int8_t *y0 = out + pixel * outputs;
+        int8_t *y1 = both ? y0 + outputs : y0; /* a last pixel alone is written twice, the right one last */
+        const int8_t *weight = layer->weight;
+        const int32_t *bias = layer->bias;
+        const float *factor = layer->factor;
+        for (int32_t pair = outputs / 2; pair > 0; --pair) {
+            int32_t s00 = bias[0];
+            int32_t s01 = bias[1];
+            int32_t s10 = s00;
+            int32_t s11 = s01;
+            aed_dot_2x2(weight, weight + k, x, k, &s00, &s01, &s10, &s11);
+            weight += 2 * k;
+            bias += 2;
+            y1[0] = aed_step(s10, factor[0], zero);
+            y1[1] = aed_step(s11, factor[1], zero);
+            y0[0] = aed_step(s00, factor[0], zero);
+            y0[1] = aed_step(s01, factor[1], zero);
+            factor += 2;
+            y0 += 2;
+            y1 += 2;
+        }
+        if (outputs % 2 != 0) {
+            int32_t s00 = bias[0];
+            int32_t s10 = s00;
+            int32_t ignored0 = 0;
+            int32_t ignored1 = 0;
+            aed_dot_2x2(weight, weight, x, k, &s00, &ignored0, &s10, &ignored1);
+            y1[0] = aed_step(s10, factor[0], zero);
+            y0[0] = aed_step(s00, factor[0], zero);
+        }
+    }
+}
+
+#if AED_SMLAD
+#define AED_TAP                                                                                                        \
+    "ldr %[x], [%[tap]], #4\n"                                                                                         \
+    "ldr %[w], [%[weight]], #4\n"                                                                                      \
+    "ldr %[x], [%[x], %[o]]\n"                                                                                         \
+    "sxtb16 %[v], %[w]\n"                                                                                              \
+    "sxtb16 %[w], %[w], ror #8\n"                                                                                      \
+    "sxtb16 %[u], %[x]\n"                                                                                              \
+    "sxtb16 %[x], %[x], ror #8\n"                                                                                      \
+    "smlabb %[s0], %[u], %[v], %[s0]\n"                                                                                \
+    "smlabb %[s1], %[x], %[w], %[s1]\n"                                                                                \
+    "smlatt %[s2], %[u], %[v], %[s2]\n"                                                                                \
+    "smlatt %[s3], %[x], %[w], %[s3]\n"
+#define AED_TAP_OPERANDS                                                                                               \
+    : [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3), [tap] "+r"(tap), [weight] "+r"(weight),              \
+      [x] "=&r"(x), [w] "=&r"(w), [u] "=&r"(u), [v] "=&r"(v)                                                           \
+    : [o] "r"(o)                                                                                                       \
+    : "memory"
+#endif
+
+/* Four channels of one pixel, from the o-th on. */
+static inline void aed_quad_step(
+    const int8_t **tap, int32_t o, const int8_t *weight, int32_t taps, const aed_depthwise_t *layer, int8_t *out) {
+    const float *const factor = layer->factor + o;
+    const int32_t zero = layer->out_zero;
+    int32_t s0 = layer->bias[o];
+    int32_t s1 = layer->bias[o + 1];
+    int32_t s2 = layer->bias[o + 2];
+    int32_t s3 = layer->bias[o + 3];
+#if AED_SMLAD
+    uint32_t x;
+    uint32_t w;
+    uint32_t u;
+    uint32_t v;
+    for (; taps >= 3; taps -= 3) {
+        __asm volatile(AED_TAP AED_TAP AED_TAP AED_TAP_OPERANDS);
+    }
+    for (; taps > 0; --taps) {
+        __asm volatile(AED_TAP AED_TAP_OPERANDS);
+    }
+#else
+    for (int32_t t = 0; t < taps; ++t) {
+        s0 += tap[t][o] * weight[4 * t];
+        s1 += tap[t][o + 1] * weight[4 * t + 1];
+        s2 += tap[t][o + 2] * weight[4 * t + 2];
+        s3 += tap[t][o + 3] * weight[4 * t + 3];
+    }
+#endif
+    out[0] = aed_step(s0, factor[0], zero);
+    out[1] = aed_step(s1, factor[1], zero);
+    out[2] = aed_step(s2, factor[2], zero);
+    out[3] = aed_step(s3, factor[3], zero);
+}
+
+void aed_depthwise(const int8_t *in, int8_t *out, const aed_depthwise_t *layer, void *scratch) {
+    const int32_t taps = layer->k_h * layer->k_w;
+    const int32_t depth = layer->in_c;
+    const int32_t outputs = layer->out_c;
+    const int32_t multiplier = outputs / depth;
+    const int8_t **tap = (const int8_t **)scratch;
+    int8_t *outside = (int8_t *)(tap + taps);
+    memset(outside, layer->in_zero, (size_t)depth);
+    for (int32_t row = 0; row < layer->out_h; ++row) {
+        for (int32_t column = 0; column < layer->out_w; ++column) {
+            const int32_t top = row * layer->stride_h - layer->pad_top;
+            const int32_t left = column * layer->stride_w - layer->pad_left;
+            int32_t t = 0;
+            for (int32_t i = 0; i < layer->k_h; ++i) {
+                const int32_t y = top + i * layer->dilation_h;
+                for (int32_t j = 0; j < layer->k_w; ++j) {
+                    const int32_t x = left + j * layer->dilation_w;
+                    const int inside = y >= 0 && y < layer->in_h && x >= 0 && x < layer->in_w;
+                    tap[t++] = inside ? in + (y * layer->in_w + x) * depth : outside;
+                }
+            }
+            int32_t o = 0;
+            const int8_t *weight = layer->weight;
+            for (; o < outputs; o += 4) {
+                if (multiplier == 1 && o + 4 <= outputs) {
+                    aed_quad_step(tap, o, weight, taps, layer, out + o);
+                } else {
+                    const int32_t count = outputs - o < 4 ? outputs - o : 4;
+                    for (int32_t j = 0; j < count; ++j) {
+                        int32_t sum = layer->bias[o + j];
+                        for (t = 0; t < taps; ++t) {
+                            sum += tap[t][(o + j) / multiplier] * weight[4 * t + j];
+                        }
+                        out[o + j] = aed_step(sum, layer->factor[o + j], layer->out_zero);
+                    }
+                }
+                weight += 4 * taps;
+            }
+            out += outputs;
+        }
+    }
+}
+
+/* ---- pooling ------------------------------------------------------------------------------------------------- */
+
+void aed_max_pool(const int8_t *in, int8_t *out, const aed_pool_t *layer) {
+    for (int32_t row = 0; row < layer->out_h; ++row) {
+        for (int32_t column = 0; column < layer->out_w; ++column) {
+            for (int32_t c = 0; c < layer->channels; ++c) {
+                int8_t most = -128;
+                for (int32_t i = 0; i < layer->k_h; ++i) {
+                    const int32_t y = row * layer->stride_h - layer->pad_top + i * layer->dilation_h;
+                    for (int32_t j = 0; j < layer->k_w; ++j) {
+                        const int32_t x = column * layer->stride_w - layer->pad_left + j * layer->dilation_w;
+                        if (y >= 0 && y < layer->in_h && x >= 0 && x < layer->in_w) {
+                            const int8_t value = in[(y * layer->in_w + x) * layer->channels + c];
+                            most = value > most ? value : most;
+                        }
+                    }
+                }
+                *out++ = most;
+            }
+        }
+    }
+}
+
+/* As ONNX Runtime's QLinearAveragePool: the mean of real values, then steps. */
+void aed_average_pool(const int8_t *in, int8_t *out, const aed_pool_t *layer, float scale) {
+    const float count = (float)(layer->k_h * layer->k_w);
+    for (int32_t row = 0; row < layer->out_h; ++row) {
+        for (int32_t column = 0; column < layer->out_w; ++column) {
+            for (int32_t c = 0; c < layer->channels; ++c) {
+                float sum = 0.0f;
+                for (int32_t i = 0; i < layer->k_h; ++i) {
+                    const int32_t y = row * layer->stride_h + i * layer->dilation_h;
+                    for (int32_t j = 0; j < layer->k_w; ++j) {
+                        const int32_t x = column * layer->stride_w + j * layer->dilation_w;
+                        const int32_t step = in[(y * layer->in_w + x) * layer->channels + c] - layer->zero;
+                        sum += scale * (float)step;
+                    }
+                }
+                *out++ = aed_saturate(aed_round(sum / count / scale + (float)layer->zero));
+            }
+        }
+    }
+}
+
+void aed_global_average_pool(
+    const int8_t *in, int8_t *out, int32_t pixels, int32_t channels, int8_t in_zero, int8_t out_zero, float factor) {
+    for (int32_t c = 0; c < channels; ++c) {
+        int32_t sum = -pixels * in_zero;
+        for (int32_t pixel = 0; pixel < pixels; ++pixel) {
+            sum += in[pixel * channels + c];
+        }
+        out[c] = aed_step(sum, factor, out_zero);
+    }
+}
+
+/* ---- element by element -------------------------------------------------------------------------------------- */
+
+void aed_add(
+    const int8_t *one, const int8_t *other, int8_t *out, int32_t size, float one_factor, float other_factor,
+    int8_t one_zero, int8_t other_zero, int8_t out_zero) {
+    const float fixed = -(one_factor * (float)one_zero + other_factor * (float)other_zero);
+    for (int32_t i = 0; i < size; ++i) {
+        const float value = (float)one[i] * one_factor + (fixed + (float)other[i] * other_factor);
+        out[i] = aed_saturate(aed_round(value) + out_zero);
+    }
+}
+
+void aed_requantise(
+    const int8_t *in, int8_t *out, int32_t pixels, int32_t channels, int32_t out_stride, float in_scale, float out_scale,
+    int8_t in_zero, int8_t out_zero) {
+    for (int32_t pixel = 0; pixel < pixels; ++pixel) {
+        for (int32_t c = 0; c < channels; ++c) {
+            const float value = in_scale * (float)(in[c] - in_zero);
+            out[c] = aed_saturate(aed_round(value / out_scale) + out_zero);
+        }
+        in += channels;
+        out += out_stride;
+    }
+}

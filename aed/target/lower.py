@@ -1,0 +1,354 @@
+"""From an int8 QDQ graph to a list of integer layers, channels last: what the C generator writes down.
+
+The arithmetic is that of ONNX Runtime's integer kernels: 32-bit sums, one float32 factor a channel, rounding half to
+even, so that C code gives the same bits.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from aed.errors import AedError
+from aed.export.graph import attributes, constants, input_of, producers, readers
+
+Int8 = npt.NDArray[np.int8]
+Int32 = npt.NDArray[np.int32]
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """int8 values in memory.
+
+    Args:
+        name: Unique.
+        shape: ``(height, width, channels)``; a vector is ``(1, 1, n)``.
+        scale: Real value of one step.
+        zero: Step that stands for 0.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    scale: np.float32
+    zero: int
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return int(np.prod(self.shape))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One call of a C kernel.
+
+    Args:
+        name: Of the ONNX node.
+        kind: ``conv``, ``depthwise``, ``dense``, ``max_pool``, ``average_pool``, ``global_average_pool``, ``add``,
+            ``concat``.
+        inputs: Tensor names.
+        output: Tensor name.
+        weight: ``conv`` ``(out, kh, kw, in)``, ``depthwise`` ``(kh, kw, out)``, ``dense`` ``(out, in)``.
+        bias: ``(out,)``, the input's zero point folded in.
+        factor: ``(out,)``: steps of the output in one unit of the sum.
+        kernel: Height and width.
+        stride: Down and across.
+        pad: Top, left.
+        dilation: Down and across.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    output: str
+    weight: Int8 | None = None
+    bias: Int32 | None = None
+    factor: Float32 | None = None
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    pad: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+
+
+@dataclass
+class Program:
+    """Layers in order, and the tensors between them.
+
+    Args:
+        layers: In order of execution.
+        tensors: By name.
+        input: Name of the tensor the caller gives.
+        output: Name of the tensor the caller gets.
+        views: Tensors that are another one's bytes, by name.
+    """
+
+    layers: list[Layer] = field(default_factory=list)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    input: str = ""
+    output: str = ""
+    views: dict[str, str] = field(default_factory=dict)
+
+
+def lower(model: onnx.ModelProto) -> Program:
+    """The integer program of an int8 model of ours, with float or int8 input and output.
+
+    Args:
+        model: QDQ, batch 1, as :func:`aed.export.quantize.quantize` makes it.
+
+    Raises:
+        AedError: An operator, or a form of it, that the C code does not have; names node, operator and shapes.
+    """
+    return _Lowering(model).run()
+
+
+class _Lowering:
+    """Walks the graph once; tensors are known by the names of their int8 values."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self.arrays, self.made, self.read = constants(model), producers(model), readers(model)
+        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+        self.shapes = {
+            value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+            for value in (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output)
+        }
+        self.program = Program()
+        self.alias: dict[str, str] = {}
+        self.order: dict[str, npt.NDArray[np.int64]] = {}
+
+    def run(self) -> Program:
+        given = input_of(self.model).name
+        first = self.read[given][0]
+        integer = first.output[0] if first.op_type == "QuantizeLinear" else given
+        quantizer = first  # its own scale: QuantizeLinear's, or that of the DequantizeLinear that reads int8
+        self.program.input = self._tensor(integer, quantizer, self.shapes[given]).name
+        for node in self.model.graph.node:
+            if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+                continue
+            if node.op_type not in _HANDLERS:
+                raise self._refuse(node, f"the C code has no {node.op_type}")
+            _HANDLERS[node.op_type](self, node)
+        made = self.model.graph.output[0].name
+        last = self.made[made]
+        name = last.input[0] if last.op_type == "DequantizeLinear" else made
+        self.program.output = self._home(name)
+        if self.program.output in self.order:
+            raise AedError("the C code cannot end in a flattened image; end in a Gemm")
+        return self.program
+
+    def _refuse(self, node: onnx.NodeProto, reason: str) -> AedError:
+        shapes = {name: self.shapes.get(name) for name in (*node.input, *node.output) if name in self.shapes}
+        return AedError(f"{node.name} ({node.op_type}): {reason}; shapes {shapes}")
+
+    def _home(self, name: str) -> str:
+        return self.alias.get(name, name)
+
+    def _tensor(self, name: str, quantizer: onnx.NodeProto, shape: list[int]) -> Tensor:
+        """Remembers the int8 tensor ``name``, whose scale and zero point ``quantizer`` has."""
+        if len(shape) == 4:
+            height, width, channels = shape[2], shape[3], shape[1]
+        elif len(shape) == 2:
+            height, width, channels = 1, 1, shape[1]
+        else:
+            raise AedError(f"{name}: the C code takes (1, C, H, W) and (1, C), got {shape}")
+        scale, zero = (self.arrays[key] for key in quantizer.input[1:3])
+        tensor = Tensor(name, (height, width, channels), np.float32(scale), int(zero))
+        self.program.tensors[name] = tensor
+        return tensor
+
+    def _given(self, node: onnx.NodeProto, number: int = 0) -> Tensor:
+        """The int8 tensor behind an input."""
+        source = self.made.get(node.input[number])
+        if source is None or source.op_type != "DequantizeLinear":
+            raise self._refuse(node, f"input {node.input[number]} is float: a layer left in float has no C kernel")
+        return self.program.tensors[self._home(source.input[0])]
+
+    def _result(self, node: onnx.NodeProto) -> Tensor:
+        """The int8 tensor of the output."""
+        after = [reader for reader in self.read.get(node.output[0], []) if reader.op_type == "QuantizeLinear"]
+        if after:
+            return self._tensor(after[0].output[0], after[0], self.shapes[node.output[0]])
+        following = self.read.get(node.output[0], [])
+        if following and following[0].op_type == "DequantizeLinear":  # int8 that is moved about, or the int8 output
+            return self._tensor(node.output[0], following[0], self.shapes[node.output[0]])
+        raise self._refuse(node, "its output is float: a layer left in float has no C kernel")
+
+    def _weight(self, node: onnx.NodeProto) -> tuple[Int8, Float32]:
+        source = self.made.get(node.input[1])
+        if source is None or source.op_type != "DequantizeLinear" or source.input[0] not in self.arrays:
+            raise self._refuse(node, "its weights are no int8 constants")
+        weight = self.arrays[source.input[0]]
+        if weight.dtype != np.int8 or np.any(self.arrays[source.input[2]]):
+            raise self._refuse(node, "its weights are not symmetric int8")
+        return weight, np.atleast_1d(self.arrays[source.input[1]])
+
+    def _bias(self, node: onnx.NodeProto, outputs: int) -> Int32:
+        if len(node.input) < 3 or not node.input[2]:
+            return np.zeros(outputs, np.int32)
+        source = self.made.get(node.input[2])
+        if source is None or self.arrays[source.input[0]].dtype != np.int32:
+            raise self._refuse(node, "its bias is no int32 constant")
+        bias: Int32 = self.arrays[source.input[0]]
+        return bias
+
+    def _factor(self, given: Tensor, scales: Float32, made: Tensor, outputs: int) -> Float32:
+        """ONNX Runtime's: (input scale * weight scale) / output scale, each step in float32."""
+        factor = (given.scale * scales.astype(np.float32)) / made.scale
+        return np.broadcast_to(factor, outputs).astype(np.float32)
+
+    def _folded(self, bias: Int32, weight: Int8, given: Tensor) -> Int32:
+        """``bias`` less what the input's zero point adds to every sum; ``weight`` has the output first."""
+        sums = weight.reshape(len(bias), -1).astype(np.int64).sum(axis=1)
+        folded = bias.astype(np.int64) - given.zero * sums
+        if np.abs(folded).max(initial=0) > np.iinfo(np.int32).max:
+            raise AedError("a bias does not fit 32 bits; the model's ranges are broken")
+        return np.asarray(folded, dtype=np.int32)
+
+    def conv(self, node: onnx.NodeProto) -> None:
+        facts = attributes(node)
+        given, made = self._given(node), self._result(node)
+        weight, scales = self._weight(node)
+        group, channels = facts.get("group", 1), given.shape[2]
+        if weight.ndim != 4:
+            raise self._refuse(node, "only convolutions of images")
+        depthwise = group == channels and weight.shape[1] == 1 and group > 1
+        if group != 1 and not depthwise:
+            raise self._refuse(node, "only group=1 and depthwise")
+        pads = facts.get("pads", [0, 0, 0, 0])
+        outputs = len(weight)
+        bias = self._folded(self._bias(node, outputs), weight, given)
+        order = (2, 3, 0, 1) if depthwise else (0, 2, 3, 1)
+        packed = weight.transpose(order)
+        self.program.layers.append(
+            Layer(
+                name=node.name,
+                kind="depthwise" if depthwise else "conv",
+                inputs=(given.name,),
+                output=made.name,
+                weight=np.ascontiguousarray(packed[..., 0] if depthwise else packed),
+                bias=bias,
+                factor=self._factor(given, scales, made, outputs),
+                kernel=(int(weight.shape[2]), int(weight.shape[3])),
+                stride=_pair(facts.get("strides", [1, 1])),
+                pad=(int(pads[0]), int(pads[1])),
+                dilation=_pair(facts.get("dilations", [1, 1])),
+            )
+        )
+
+    def dense(self, node: onnx.NodeProto) -> None:
+        facts = attributes(node)
+        if facts.get("alpha", 1.0) != 1.0 or facts.get("beta", 1.0) != 1.0 or facts.get("transA", 0):
+            raise self._refuse(node, "only alpha=1, beta=1, transA=0")
+        given, made = self._given(node), self._result(node)
+        weight, scales = self._weight(node)
+        weight = weight if facts.get("transB", 0) else weight.T
+        if given.name in self.order:
+            weight = weight[:, self.order[given.name]]
+        outputs = len(weight)
+        self.program.layers.append(
+            Layer(
+                name=node.name,
+                kind="dense",
+                inputs=(given.name,),
+                output=made.name,
+                weight=np.ascontiguousarray(weight),
+                bias=self._folded(self._bias(node, outputs), weight, given),
+                factor=self._factor(given, scales, made, outputs),
+            )
+        )
+
+    def pool(self, node: onnx.NodeProto) -> None:
+        facts = attributes(node)
+        if facts.get("ceil_mode") or facts.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
+            raise self._refuse(node, "only explicit padding without ceil_mode")
+        given, made = self._given(node), self._result(node)
+        pads = facts.get("pads", [0, 0, 0, 0])
+        if node.op_type == "AveragePool" and any(pads):
+            raise self._refuse(node, "only without padding")
+        if (made.scale, made.zero) != (given.scale, given.zero):
+            raise self._refuse(node, "input and output need one scale")
+        self.program.layers.append(
+            Layer(
+                name=node.name,
+                kind="max_pool" if node.op_type == "MaxPool" else "average_pool",
+                inputs=(given.name,),
+                output=made.name,
+                kernel=_pair(facts["kernel_shape"]),
+                stride=_pair(facts.get("strides", [1, 1])),
+                pad=(int(pads[0]), int(pads[1])),
+                dilation=_pair(facts.get("dilations", [1, 1])),
+            )
+        )
+
+    def global_pool(self, node: onnx.NodeProto) -> None:
+        given, made = self._given(node), self._result(node)
+        count = np.float32(given.shape[0] * given.shape[1])
+        factor = np.float32(given.scale) / (made.scale * count)
+        layer = Layer(
+            name=node.name,
+            kind="global_average_pool",
+            inputs=(given.name,),
+            output=made.name,
+            factor=np.array([factor], np.float32),
+        )
+        self.program.layers.append(layer)
+
+    def add(self, node: onnx.NodeProto) -> None:
+        one, other, made = self._given(node, 0), self._given(node, 1), self._result(node)
+        if not one.shape == other.shape == made.shape:
+            raise self._refuse(node, "only of equal shapes")
+        layer = Layer(name=node.name, kind="add", inputs=(one.name, other.name), output=made.name)
+        self.program.layers.append(layer)
+
+    def concat(self, node: onnx.NodeProto) -> None:
+        parts = [self._given(node, number) for number in range(len(node.input))]
+        made = self._result(node)
+        if attributes(node)["axis"] not in (1, 1 - len(self.shapes[node.output[0]])):
+            raise self._refuse(node, "only along channels")
+        if any(part.name in self.order for part in parts):
+            places, start = [], 0
+            for part in parts:
+                places.append(start + self.order.get(part.name, np.arange(part.size)))
+                start += part.size
+            self.order[made.name] = np.concatenate(places)
+        layer = Layer(name=node.name, kind="concat", inputs=tuple(part.name for part in parts), output=made.name)
+        self.program.layers.append(layer)
+
+    def reshape(self, node: onnx.NodeProto) -> None:
+        """No code: the same bytes under another shape; the next weights are put in their order."""
+        given, made = self._given(node), self._result(node)
+        if (made.scale, made.zero) != (given.scale, given.zero) or made.shape[:2] != (1, 1):
+            raise self._refuse(node, "only flattening, with one scale")
+        height, width, channels = given.shape
+        del self.program.tensors[made.name]
+        if height * width > 1:
+            flat = Tensor(f"{given.name}.flat", (1, 1, given.size), given.scale, given.zero)
+            planes = np.arange(given.size).reshape(channels, height, width)
+            self.order[flat.name] = planes.transpose(1, 2, 0).ravel()
+            self.program.tensors[flat.name] = flat
+            self.program.views[flat.name] = given.name
+            self.alias[made.name] = flat.name
+        else:
+            self.alias[made.name] = given.name
+
+
+def _pair(values: Any) -> tuple[int, int]:
+    return int(values[0]), int(values[1])
+
+
+_HANDLERS: dict[str, Callable[[_Lowering, onnx.NodeProto], None]] = {
+    "Conv": _Lowering.conv,
+    "Gemm": _Lowering.dense,
+    "MatMul": _Lowering.dense,
+    "MaxPool": _Lowering.pool,
+    "AveragePool": _Lowering.pool,
+    "GlobalAveragePool": _Lowering.global_pool,
+    "Add": _Lowering.add,
+    "Concat": _Lowering.concat,
+    "Flatten": _Lowering.reshape,
+    "Reshape": _Lowering.reshape,
+}
