@@ -17,12 +17,12 @@ from aed.datamodules.patches import PatchDataset
 from aed.errors import AedError
 from aed.evaluation import compare, evaluate, write_scores
 from aed.export import fidelity, qat
-from aed.export.card import ModelCard, read_card
+from aed.export.card import ModelCard
 from aed.export.classifier import OnnxClassifier
 from aed.export.footprint import Budget, footprint
-from aed.export.graph import graph_sha256, load_model, save_model
+from aed.export.graph import graph_sha256, load_model, read_model_card, save_model, strip_ends
 from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
-from aed.export.quantize import QuantizeConfig, float_layers, quantization_facts, strip_ends
+from aed.export.quantize import QuantizeConfig, float_layers, quantization_facts
 from aed.export.repair import Candidate, Search
 from aed.modules.checkpoint import Trained
 from aed.state import Run
@@ -159,9 +159,7 @@ def _exported(run: Run, file: str, stage: str) -> tuple[onnx.ModelProto, ModelCa
     if not path.is_file():
         raise AedError(f"stages: {stage} needs {file}; add {'export' if file == FLOAT else 'quantize'} before it")
     model = load_model(path)
-    card = read_card(model, str(path))
-    if card is None:
-        raise AedError(f"{path}: no model card inside; export it anew")
+    card = read_model_card(model, path)
     _check_fits(run, file, card)
     return model, card
 

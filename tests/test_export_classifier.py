@@ -13,9 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 from aed.errors import AedError
 from aed.export.card import ModelCard
 from aed.export.classifier import _session, open_classifier, open_session
-from aed.export.graph import save_model
+from aed.export.graph import save_model, strip_ends
 from aed.export.onnx import ExportConfig, to_onnx
-from aed.export.quantize import QuantizeConfig, quantization_facts, quantize, strip_ends
+from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
 
 PATCHES = nets.patches(37, seed=2).numpy()
 CARD = ModelCard(frontend=nets.FRONTEND, class_names=tuple("abcd"))

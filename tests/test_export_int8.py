@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from aed.errors import AedError
 from aed.export import fidelity, qat, repair
 from aed.export.footprint import footprint
-from aed.export.graph import constants, copy_of
+from aed.export.graph import constants, copy_of, strip_ends
 from aed.export.interpreter import GraphNet
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import (
@@ -22,7 +22,6 @@ from aed.export.quantize import (
     float_layers,
     quantization_facts,
     quantize,
-    strip_ends,
 )
 
 CALIBRATION = nets.patches(24, seed=1).numpy()

@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
 from aed.export.card import ModelCard, read_card
-from aed.export.graph import QDQ, constants, copy_of, input_of, load_model
+from aed.export.graph import QDQ, constants, copy_of, input_of, load_model, strip_ends
 from aed.modules.checkpoint import Trained
 
 Array = npt.NDArray[np.float32]
@@ -48,6 +48,16 @@ def open_session(model: onnx.ModelProto, threads: int = 0) -> Any:
         return _session(_in_uint8(model), threads, exact=False)
     except Exception:  # a graph of other makers that moves int8 about in a way unknown here
         return _session(model, threads, exact=True)
+
+
+def open_exact(model: onnx.ModelProto) -> Any:
+    """The session that C code is held against: int8 in and out, exact integer arithmetic.
+
+    Args:
+        model: QDQ, with float or int8 ends; left as it is.
+    """
+    is_float = input_of(model).type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    return _session(strip_ends(model) if is_float else model, 0, exact=True)
 
 
 def _in_uint8(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -11,7 +11,7 @@ import onnx
 from onnx import numpy_helper
 
 from aed.errors import AedError
-from aed.export.card import ModelCard, put_card
+from aed.export.card import ModelCard, put_card, read_card
 from aed.files import write_whole
 
 Array = npt.NDArray[Any]
@@ -36,6 +36,18 @@ def load_model(path: Path) -> onnx.ModelProto:
     if not (model.graph.node and model.graph.input and model.graph.output):
         raise AedError(f"{path}: not a whole ONNX model (the graph is empty)")
     return model
+
+
+def read_model_card(model: onnx.ModelProto, path: Path) -> ModelCard:
+    """The card that ``model``, from ``path``, has to have.
+
+    Raises:
+        AedError: It has none, or one that cannot be used.
+    """
+    card = read_card(model, str(path))
+    if card is None:
+        raise AedError(f"{path}: no model card inside; export it anew")
+    return card
 
 
 def save_model(path: Path, model: onnx.ModelProto, card: ModelCard) -> None:
@@ -128,3 +140,21 @@ def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
     model.producer_name, model.producer_version, model.doc_string = "aed", "", ""
     onnx.checker.check_model(model)
     return model
+
+
+def strip_ends(int8: onnx.ModelProto) -> onnx.ModelProto:
+    """A QDQ graph whose input and output are int8: without its first QuantizeLinear and last DequantizeLinear."""
+    model = copy_of(int8)
+    given, made = input_of(model), model.graph.output[0]
+    first, last = readers(model)[given.name][0], producers(model)[made.name]
+    given_name, made_name = given.name, made.name
+    nodes = [node for node in model.graph.node if node.name not in (first.name, last.name)]
+    for node in nodes:
+        node.input[:] = [given_name if name == first.output[0] else name for name in node.input]
+        node.output[:] = [made_name if name == last.input[0] else name for name in node.output]
+        node.input[:] = [made_name if name == last.input[0] else name for name in node.input]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    for value in (given, made):
+        value.type.tensor_type.elem_type = onnx.TensorProto.INT8
+    return tidy(model)

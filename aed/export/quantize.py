@@ -1,6 +1,5 @@
 """Static int8: a float graph and patches of training clips in, a QDQ graph out."""
 
-import copy
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -226,21 +225,3 @@ def quantization_facts(
         output_zero_point=ends[1][1],
         float_layers=float_layers(int8),
     )
-
-
-def strip_ends(int8: onnx.ModelProto) -> onnx.ModelProto:
-    """A QDQ graph whose input and output are int8: without its first QuantizeLinear and last DequantizeLinear."""
-    model = copy_of(int8)
-    given, made = input_of(model), model.graph.output[0]
-    first, last = readers(model)[given.name][0], producers(model)[made.name]
-    given_name, made_name = given.name, made.name
-    nodes = [node for node in model.graph.node if node.name not in (first.name, last.name)]
-    for node in nodes:
-        node.input[:] = [given_name if name == first.output[0] else name for name in node.input]
-        node.output[:] = [made_name if name == last.input[0] else name for name in node.output]
-        node.input[:] = [made_name if name == last.input[0] else name for name in node.input]
-    del model.graph.node[:]
-    model.graph.node.extend(copy.deepcopy(nodes))
-    for value in (given, made):
-        value.type.tensor_type.elem_type = onnx.TensorProto.INT8
-    return tidy(model)

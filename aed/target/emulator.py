@@ -5,7 +5,6 @@ QEMU with ``-icount shift=0`` takes one virtual nanosecond an instruction, so Sy
 https://www.qemu.org/docs/master/system/arm/mps2.html
 """
 
-import struct
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
+from aed.target.frontend import frontend_kernel, frontend_sources
 from aed.target.generate import kernel_sources, net_sources
 from aed.target.host import run_tool, write_sources
 from aed.target.lower import Program
@@ -80,16 +81,15 @@ BOARDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Emulated:
-    """What an emulated run says.
+    """What an emulated run says of a net or a front end.
 
     Args:
-        outputs: ``(N, output_size)``.
-        instructions: Of one inference, mean over the inputs; to one SysTick step.
-        layers: The same for each layer.
+        outputs: ``(N, size)``: of the net, or the patches.
+        instructions: Of the first of them, to one step of SysTick.
+        layers: The same for each layer of a net.
         flash_bytes: Code and constants, the harness not counted.
-        ram_bytes: Arena and scratch.
+        ram_bytes: Arena and scratch, or state.
         stack_bytes: Deepest stack.
-        versions: GCC and QEMU.
     """
 
     outputs: Int8
@@ -98,17 +98,16 @@ class Emulated:
     flash_bytes: int
     ram_bytes: int
     stack_bytes: int
-    versions: dict[str, str]
 
 
-def harness_sources(main: str) -> dict[str, str]:
-    """File name -> content of start-up, semihosting and ``main``."""
-    folder = files("aed.target") / "c" / "emulator"
-    return {name: (folder / name).read_text() for name in ("start.c", "semihost.c", "semihost.h", main)}
+def versions() -> dict[str, str]:
+    """GCC's and QEMU's, for every figure they give."""
+    tools = {"gcc": "arm-none-eabi-gcc", "qemu": "qemu-system-arm"}
+    return {name: run_tool([tool, "--version"], 10).splitlines()[0] for name, tool in tools.items()}
 
 
-def emulate(program: Program, plan: Plan, inputs: Int8, board: Board) -> Emulated:
-    """Runs ``program`` on ``board``.
+def emulate_net(program: Program, plan: Plan, inputs: Int8, board: Board) -> Emulated:
+    """Runs a net on ``board``.
 
     Args:
         program: Lowered.
@@ -119,43 +118,78 @@ def emulate(program: Program, plan: Plan, inputs: Int8, board: Board) -> Emulate
     Raises:
         AedError: A tool is missing or fails, or the program ends with an error.
     """
-    made = program.tensors[program.output].size
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        net = kernel_sources() | net_sources(program, plan)
-        elf = build(folder / "net", net | harness_sources("run_net.c"), board)
-        bare = build(folder / "bare", harness_sources("run_nothing.c"), board)
-        (folder / "input.bin").write_bytes(np.ascontiguousarray(inputs).tobytes())
-        _run(elf, folder, board)
-        raw = (folder / "output.bin").read_bytes()
-        sizes, own = section_sizes(elf), section_sizes(bare)
-    layers = len(program.layers)
-    record = made + 4 * (layers + 1) + 4
-    if len(raw) != record * len(inputs):
-        raise AedError(f"{board.machine}: {len(raw)} bytes came back instead of {record * len(inputs)}")
-    outputs = np.empty((len(inputs), made), np.int8)
-    ticks = np.empty((len(inputs), layers + 1), np.float64)
-    stack = 0
-    for number in range(len(inputs)):
-        part = raw[number * record : (number + 1) * record]
-        outputs[number] = np.frombuffer(part[:made], np.int8)
-        *counts, used = struct.unpack(f"<{layers + 2}I", part[made:])
-        ticks[number], stack = counts, max(stack, used)
-    per_tick = 1e9 / board.systick_hz
-    mean = ticks.mean(axis=0) * per_tick
-    harness_ram = inputs.shape[1] + made + 4 * (layers + 1)
+    size, layers = program.tensors[program.output].size, len(program.layers)
+    sources = kernel_sources() | net_sources(program, plan)
+    harness_ram = inputs.shape[1] + 2 * size + 4 * (layers + 2)
+    outputs, ticks, sizes = _run("run_net.c", sources, inputs.tobytes(), (size, layers + 2), board)
+    if len(outputs) != len(inputs):
+        raise AedError(f"{board.machine}: {len(outputs)} outputs came back for {len(inputs)} inputs")
+    counted = ticks[0] * (1e9 / board.systick_hz)
     return Emulated(
         outputs=outputs,
-        instructions=float(mean[-1]),
-        layers=tuple(mean[:-1].tolist()),
-        flash_bytes=sizes["flash"] - own["flash"],
-        ram_bytes=sizes["ram"] - own["ram"] - harness_ram,
-        stack_bytes=stack,
-        versions={
-            "gcc": run_tool(["arm-none-eabi-gcc", "--version"], 10).splitlines()[0],
-            "qemu": run_tool(["qemu-system-arm", "--version"], 10).splitlines()[0],
-        },
+        instructions=float(counted[layers]),
+        layers=tuple(counted[:layers].tolist()),
+        flash_bytes=sizes[0],
+        ram_bytes=sizes[1] - harness_ram,
+        stack_bytes=int(ticks[:, layers + 1].max()),
     )
+
+
+def emulate_frontend(
+    config: FrontendConfig, scale: float, zero: int, samples: npt.NDArray[np.int16], board: Board
+) -> Emulated:
+    """Runs a front end on ``board``.
+
+    Args:
+        config: Streamable.
+        scale: Of the net's input.
+        zero: Zero point of the net's input.
+        samples: ``(T,)``, at least one patch long.
+        board: Emulated machine.
+
+    Raises:
+        AedError: As :func:`emulate_net`, or the front end cannot be written in C.
+    """
+    size = config.n_mels * config.patch_frames
+    sources = frontend_kernel() | frontend_sources(config, scale, zero)
+    patches, ticks, sizes = _run("run_frontend.c", sources, samples.tobytes(), (size, 2), board)
+    if not len(patches):
+        raise AedError(f"{board.machine}: no patch came back of {len(samples)} samples")
+    return Emulated(
+        outputs=patches,
+        instructions=float(ticks[0, 0] * (1e9 / board.systick_hz)),
+        layers=(),
+        flash_bytes=sizes[0],
+        ram_bytes=sizes[1] - 2 * 160 - size - 8,
+        stack_bytes=int(ticks[:, 1].max()),
+    )
+
+
+def _run(
+    main: str, sources: Mapping[str, str], given: bytes, record: tuple[int, int], board: Board
+) -> tuple[Int8, npt.NDArray[np.float64], tuple[int, int]]:
+    """Outputs and counters of each record the program writes, and its flash and RAM beyond the harness."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        elf = build(folder / "program", {**sources, **harness_sources(main)}, board)
+        bare = build(folder / "bare", harness_sources("run_nothing.c"), board)
+        (folder / "input.bin").write_bytes(given)
+        command: list[str | Path] = ["qemu-system-arm", "-M", board.machine, "-kernel", elf, "-icount", "shift=0"]
+        command += ["-display", "none", "-monitor", "none", "-serial", "none"]
+        run_tool([*command, "-semihosting-config", "enable=on,target=native"], TIMEOUT_S, folder)
+        raw = (folder / "output.bin").read_bytes()
+        sizes = tuple(whole - own for whole, own in zip(section_sizes(elf), section_sizes(bare), strict=True))
+    size, counters = record
+    layout = np.dtype([("output", np.int8, (size,)), ("counters", "<u4", (counters,))])
+    records = np.frombuffer(raw[: len(raw) // layout.itemsize * layout.itemsize], layout)
+    return records["output"], records["counters"].astype(np.float64), (sizes[0], sizes[1])
+
+
+def harness_sources(main: str) -> dict[str, str]:
+    """File name -> content of start-up, semihosting, probes and ``main``."""
+    folder = files("aed.target") / "c" / "emulator"
+    names = ("start.c", "semihost.c", "semihost.h", "probe.c", "probe.h", main)
+    return {name: (folder / name).read_text() for name in names}
 
 
 def build(folder: Path, sources: Mapping[str, str], board: Board) -> Path:
@@ -184,7 +218,7 @@ def build(folder: Path, sources: Mapping[str, str], board: Board) -> Path:
     return folder / "program.elf"
 
 
-def section_sizes(elf: Path) -> dict[str, int]:
+def section_sizes(elf: Path) -> tuple[int, int]:
     """Bytes in flash (code, constants, initial values) and in RAM (without the stack)."""
     flash = ram = 0
     for line in run_tool(["arm-none-eabi-size", "-A", elf], 10).splitlines():
@@ -193,21 +227,4 @@ def section_sizes(elf: Path) -> dict[str, int]:
             size = int(words[1])
             flash += size if words[0] in (".text", ".ARM.exidx", ".data") else 0
             ram += size if words[0] in (".data", ".bss") else 0
-    return {"flash": flash, "ram": ram}
-
-
-def _run(elf: Path, folder: Path, board: Board) -> None:
-    """Runs a program whose files are in ``folder``."""
-    command: list[str | Path] = [
-        "qemu-system-arm",
-        "-M",
-        board.machine,
-        "-kernel",
-        elf,
-        "-icount",
-        "shift=0",
-        "-display",
-        "none",
-    ]
-    command += ["-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native"]
-    run_tool(command, TIMEOUT_S, folder)
+    return flash, ram

@@ -5,6 +5,7 @@ The numbers come from :mod:`aed.dsp.tables`, which training uses too.
 
 import math
 from collections.abc import Iterable, Mapping
+from importlib.resources import files
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,12 @@ Q30 = 1 << 30
 """1.0 in the fixed-point tables."""
 
 _NAME = "aed_frontend_tables"
+
+
+def frontend_kernel() -> dict[str, str]:
+    """File name -> content of the C code that is the same for every front end."""
+    folder = files("aed.target") / "c"
+    return {name: (folder / name).read_text() for name in ("aed_frontend.h", "aed_frontend.c")}
 
 
 def frontend_sources(config: FrontendConfig, input_scale: float, input_zero_point: int) -> dict[str, str]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx
 
 from aed.errors import AedError
-from aed.export.graph import attributes, constants, input_of, producers, readers
+from aed.export.graph import QDQ, attributes, constants, input_of, producers, readers
 
 Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
@@ -123,17 +123,21 @@ class _Lowering:
     def run(self) -> Program:
         given = input_of(self.model).name
         first = self.read[given][0]
+        if first.op_type not in QDQ:
+            raise self._refuse(first, f"input {given} is float: a layer left in float has no C kernel")
         integer = first.output[0] if first.op_type == "QuantizeLinear" else given
         quantizer = first  # its own scale: QuantizeLinear's, or that of the DequantizeLinear that reads int8
         self.program.input = self._tensor(integer, quantizer, self.shapes[given]).name
         for node in self.model.graph.node:
-            if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            if node.op_type in QDQ:
                 continue
             if node.op_type not in _HANDLERS:
                 raise self._refuse(node, f"the C code has no {node.op_type}")
             _HANDLERS[node.op_type](self, node)
         made = self.model.graph.output[0].name
         last = self.made[made]
+        if last.op_type != "DequantizeLinear" and made not in self.program.tensors:
+            raise self._refuse(last, "its output is float: a layer left in float has no C kernel")
         name = last.input[0] if last.op_type == "DequantizeLinear" else made
         self.program.output = self._home(name)
         if self.program.output in self.order:
