@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,8 @@ from aed.entry import clear_errors, with_model_file
 from aed.errors import AedError
 from aed.export.card import ModelCard
 from aed.export.classifier import open_classifier
+from aed.export.graph import load_model
+from aed.target.host import HostDevice
 
 log = logging.getLogger("aed.evaluate")
 
@@ -33,6 +36,7 @@ def evaluate(
     folder: str,
     split: Literal["train", "val", "test", "calibration", "all"] = "test",
     split_by: Literal["card", "data"] = "card",
+    on: Literal["runtime", "c"] = "runtime",
     frontend: FrontendConfig | None = None,
     class_names: list[str] | None = None,
     threads: int = 0,
@@ -47,6 +51,8 @@ def evaluate(
         split: Clips to score; ``all``: of the whole data set.
         split_by: ``card``: the clips that the model's card lists for the split, where it was trained on this data
             set; ``data``: as ``data.*`` splits it.
+        on: ``runtime``: torch or ONNX Runtime on cached features. ``c``: the clips' audio through front end and net
+            in C, compiled for this machine; int8 ``.onnx`` with a card only.
         frontend: For an ``.onnx`` without a model card.
         class_names: For an ``.onnx`` without a model card; default: the data's, in alphabetical order.
         threads: CPU threads of ONNX Runtime; 0: as many as torch.
@@ -55,7 +61,8 @@ def evaluate(
     Raises:
         AedError: The model or the data cannot be used.
     """
-    for name, value, allowed in (("split", split, SPLITS), ("split_by", split_by, ("card", "data"))):
+    choices = (("split", split, SPLITS), ("split_by", split_by, ("card", "data")), ("on", on, ("runtime", "c")))
+    for name, value, allowed in choices:
         if value not in allowed:
             raise AedError(f"{name}: need one of {allowed}, got {value!r}")
     classifier = open_classifier(Path(model_file), frontend, tuple(class_names) if class_names else None, threads)
@@ -70,8 +77,17 @@ def evaluate(
     if chosen not in module.datasets:
         raise AedError(f"split={split}: there is no such split here; there are {sorted(module.datasets)}")
     names, dataset = module.clip_names(chosen), module.datasets[chosen]
-    scored = evaluation.evaluate(classifier, dataset, module.class_names)
-    prefix = f"{split}_int8" if classifier.kind == "int8" else split
+    if on == "c":
+        prefix = f"{split}_c"
+        if card.frontend.include_last_patch:
+            raise AedError("on=c: frontend.include_last_patch needs a clip's end, which a device does not know")
+        with tempfile.TemporaryDirectory() as build:
+            device = HostDevice(Path(build), load_model(Path(model_file)), card.frontend)
+            clips = module.good[module.good["split"] == chosen]
+            scored = evaluation.evaluate_clips(device, card, clips, module.class_names)
+    else:
+        prefix = f"{split}_int8" if classifier.kind == "int8" else split
+        scored = evaluation.evaluate(classifier, dataset, module.class_names)
     metrics = {f"data/{split}_clips": float(dataset.num_clips), **scored.metrics(prefix)}
     report.write_json(Path(folder) / "metrics.json", metrics)
     evaluation.write_scores(Path(folder), prefix, scored.scores, names, module.class_names)

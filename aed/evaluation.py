@@ -7,15 +7,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 import torch.nn.functional as F
 
 from aed import report
 from aed.datamodules.patches import PatchDataset
 from aed.dsp.aggregate import decide
-from aed.export.classifier import Classifier
+from aed.dsp.waveform import load_clip
+from aed.export.card import ModelCard
+from aed.export.classifier import Classifier, to_posteriors
 from aed.export.fidelity import sqnr_db
 from aed.scores import Scores, score
+from aed.target.host import HostDevice, to_int16
 
 CHUNK = 512
 """Patches in memory at once."""
@@ -51,7 +55,7 @@ def evaluate(classifier: Classifier, data: PatchDataset, class_names: Sequence[s
         class_names: In the order of the outputs.
     """
     outputs = np.concatenate([classifier.outputs(patches) for patches in _chunks(data)])
-    posteriors = classifier.to_posteriors(outputs)
+    posteriors = to_posteriors(classifier.card, outputs)
     clip = torch.from_numpy(data.windows[:, 0])
     target = torch.tensor(data.targets)[clip]
     scores = score(torch.from_numpy(posteriors), target, clip, class_names)
@@ -65,6 +69,25 @@ def evaluate(classifier: Classifier, data: PatchDataset, class_names: Sequence[s
 def _chunks(data: PatchDataset) -> Iterator[npt.NDArray[np.float32]]:
     for first in range(0, len(data), CHUNK):
         yield data.__getitems__(range(first, min(first + CHUNK, len(data)))).patches.numpy()
+
+
+def evaluate_clips(device: HostDevice, card: ModelCard, clips: pd.DataFrame, class_names: Sequence[str]) -> Evaluated:
+    """Scores of C code that hears whole clips, their features made by C too.
+
+    Args:
+        device: Front end and net.
+        card: Of the model.
+        clips: Columns ``path`` and ``target``, one row a clip.
+        class_names: In the order of the outputs.
+    """
+    parts = [device.outputs(to_int16(load_clip(path, card.frontend))) for path in clips["path"]]
+    clip = torch.from_numpy(np.repeat(np.arange(len(parts)), [len(part) for part in parts]))
+    outputs = np.concatenate(parts)
+    posteriors = to_posteriors(card, outputs)
+    target = torch.tensor(clips["target"].to_numpy(np.int64))[clip]
+    scores = score(torch.from_numpy(posteriors), target, clip, class_names)
+    loss = F.nll_loss(torch.from_numpy(posteriors).clamp(min=1e-12).log(), target)
+    return Evaluated(scores, outputs, posteriors, float(loss))
 
 
 def compare(given: Evaluated, int8: Evaluated, names: Sequence[str], class_names: Sequence[str]) -> dict[str, Any]:

@@ -235,6 +235,7 @@ def test_training_clips_among_the_tested_are_told(finished, tmp_path, caplog, ca
     [
         ({"split": "dev"}, "split: need one of"),
         ({"split_by": "me"}, "split_by: need one of"),
+        ({"on": "mars"}, "on: need one of"),
         ({"split": "calibration"}, "there is no such split here"),
         ({"class_names": ["a", "b", "c"]}, "own class names"),
         ({"frontend": replace(tiny.FRONTEND, f_min=60.0)}, "own front end"),
@@ -258,6 +259,16 @@ def test_a_users_model_is_evaluated_with_a_front_end(finished, tmp_path):
         evaluate(str(path), data, str(tmp_path))
     with pytest.raises(AedError, match="3 outputs, but the data has 2 classes"):
         evaluate(str(path), partial(data, class_names=["hum", "rain"]), str(tmp_path), frontend=tiny.FRONTEND)
+
+
+def test_whole_clips_are_scored_through_c(finished, tmp_path):
+    metrics = evaluate(str(finished / "model_int8.onnx"), data, str(tmp_path), on="c")
+    assert metrics["data/test_clips"] == 3
+    # 16-bit samples are not quite those the cached features were made from
+    assert metrics["test_c/loss"] == pytest.approx(metrics_of(finished)["test_int8/loss"], abs=0.05)
+    assert (tmp_path / "test_c_clips.csv").is_file()
+    with pytest.raises(AedError, match="float"):
+        evaluate(str(finished / "model.onnx"), data, str(tmp_path), on="c")
 
 
 def test_a_card_whose_clips_are_not_here_is_told(finished, tmp_path):

@@ -14,15 +14,17 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from aed.benchmark import benchmark
+from aed.dsp.logmel import LogMel
+from aed.dsp.patches import cut, grid_starts
 from aed.errors import AedError
 from aed.export.card import ModelCard
-from aed.export.classifier import open_exact
+from aed.export.classifier import OnnxClassifier, open_exact
 from aed.export.graph import copy_of, save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
 from aed.target import emulator
 from aed.target.generate import kernel_sources, net_sources
-from aed.target.host import HostNet, run_tool
+from aed.target.host import HostDevice, HostNet, run_tool, to_int16
 from aed.target.lower import Program, lower
 from aed.target.plan import lead, make_plan
 
@@ -63,10 +65,8 @@ def expected(model: onnx.ModelProto, program: Program, steps: np.ndarray) -> np.
     return np.concatenate([session.run(None, {name: np.ascontiguousarray(image[None])})[0] for image in images])
 
 
-def on_host(folder: Path, program: Program, overlap: bool = True, flags: tuple[str, ...] = ()) -> HostNet:
-    sources = kernel_sources() | net_sources(program, make_plan(program, overlap))
-    ends = (program.tensors[program.input].size, program.tensors[program.output].size)
-    return HostNet(folder, sources, *ends, flags=flags)
+def on_host(folder: Path, program: Program, overlap: bool = True) -> HostNet:
+    return HostNet(folder, program, make_plan(program, overlap))
 
 
 def check(folder: Path, model: onnx.ModelProto, number: int = 8) -> None:
@@ -311,3 +311,23 @@ def test_a_missing_or_failing_tool_is_said(tmp_path):
         run_tool(["gcc", str(tmp_path / "none.c")], 10)
     with pytest.raises(AedError, match="did not end within"):
         run_tool(["sleep", "5"], 0.2)
+
+
+# --- whole clips ---------------------------------------------------------------------------------------------------
+
+
+def test_a_clip_through_c_gives_the_bits_of_python_and_onnx_runtime_on_16_bit_samples(tmp_path):
+    config = nets.FRONTEND
+    wave = (0.2 * np.random.default_rng(0).standard_normal(24000)).clip(-1, 1).astype(np.float32)
+    samples = to_int16(wave)
+    frames = LogMel(config)(torch.from_numpy(samples.astype(np.float32) / 32768)).numpy()
+    patches = cut(frames, grid_starts(frames.shape[1], config), config.patch_frames)[:, None]
+    model = quantize(to_onnx(nets.make("awkward"), config, ExportConfig()), patches, QuantizeConfig())
+    got = HostDevice(tmp_path, model, config).outputs(samples)
+    card = ModelCard(frontend=config, class_names=tuple("abcd"))
+    np.testing.assert_array_equal(got, OnnxClassifier(model, card, tmp_path).outputs(patches))
+
+
+def test_samples_are_rounded_and_saturated():
+    wave = np.array([0, 1, -1, 0.5 / 32768, 1.5 / 32768, 1 - 1e-7], np.float32)
+    assert to_int16(wave).tolist() == [0, 32767, -32768, 0, 2, 32767]

@@ -138,14 +138,15 @@ class Classifier(ABC):
 
     def posteriors(self, patches: Array) -> Array:
         """Posteriors ``(B, num_classes)`` float32 of patches ``(B, 1, n_mels, patch_frames)`` float32."""
-        return self.to_posteriors(self.outputs(patches))
+        return to_posteriors(self.card, self.outputs(patches))
 
-    def to_posteriors(self, outputs: Array) -> Array:
-        """Posteriors of what :meth:`outputs` gives, same shape."""
-        if self.card.outputs == "probabilities":
-            return outputs
-        logits = torch.from_numpy(outputs)
-        return (logits.sigmoid() if self.card.task == "multi_label" else logits.softmax(dim=1)).numpy()
+
+def to_posteriors(card: ModelCard, outputs: Array) -> Array:
+    """Posteriors ``(B, num_classes)`` of a model's outputs, same shape."""
+    if card.outputs == "probabilities":
+        return outputs
+    logits = torch.from_numpy(outputs)
+    return (logits.sigmoid() if card.task == "multi_label" else logits.softmax(dim=1)).numpy()
 
 
 class TorchClassifier(Classifier):

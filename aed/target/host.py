@@ -4,12 +4,20 @@ import ctypes
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
+from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
+from aed.target.frontend import frontend_kernel, frontend_sources
+from aed.target.generate import kernel_sources, net_sources
+from aed.target.lower import Program, lower
+from aed.target.plan import Plan, make_plan
 
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffp-contract=off")
 """No contraction: a fused multiply-add would round otherwise than ONNX Runtime does."""
@@ -57,29 +65,71 @@ def run_tool(command: Sequence[str | Path], timeout_s: float, folder: Path | Non
     return output
 
 
+def build_library(folder: Path, sources: Mapping[str, str], flags: Sequence[str] = ()) -> ctypes.CDLL:
+    """The sources as a shared library of this machine, loaded."""
+    library = folder / "aed.so"
+    units = write_sources(folder, sources)
+    run_tool(["gcc", *FLAGS, *flags, "-shared", "-fPIC", "-o", library, *units, "-lm"], timeout_s=120)
+    return ctypes.CDLL(str(library))
+
+
+def _pointer(array: npt.NDArray[Any]) -> ctypes.c_void_p:
+    return array.ctypes.data_as(ctypes.c_void_p)
+
+
 class HostNet:
     """A generated net as a function of int8 arrays.
 
     Args:
         folder: Where sources and library go.
-        sources: File name -> content: kernels and net.
-        input_size: Bytes of one input.
-        output_size: Bytes of one output.
+        program: The net.
+        plan: Its arena.
         flags: More flags for the compiler.
     """
 
-    def __init__(
-        self, folder: Path, sources: Mapping[str, str], input_size: int, output_size: int, flags: Sequence[str] = ()
-    ) -> None:
-        library = folder / "net.so"
-        units = write_sources(folder, sources)
-        run_tool(["gcc", *FLAGS, *flags, "-shared", "-fPIC", "-o", library, *units, "-lm"], timeout_s=120)
-        self.run_c = ctypes.CDLL(str(library)).aed_net_run
-        self.input_size, self.output_size = input_size, output_size
+    def __init__(self, folder: Path, program: Program, plan: Plan, flags: Sequence[str] = ()) -> None:
+        self.run_c = build_library(folder, kernel_sources() | net_sources(program, plan), flags).aed_net_run
+        self.output_size = program.tensors[program.output].size
 
     def run(self, inputs: Int8) -> Int8:
         """Outputs ``(N, output_size)`` of inputs ``(N, input_size)``."""
         outputs = np.empty((len(inputs), self.output_size), np.int8)
         for given, made in zip(np.ascontiguousarray(inputs), outputs, strict=True):
-            self.run_c(given.ctypes.data_as(ctypes.c_void_p), made.ctypes.data_as(ctypes.c_void_p))
+            self.run_c(_pointer(given), _pointer(made))
         return outputs
+
+
+class HostDevice:
+    """Front end and net in C as a function of samples: what a device hears, on this machine.
+
+    Args:
+        folder: Where sources and library go.
+        model: int8.
+        frontend: Streamable.
+
+    Raises:
+        AedError: Front end or net cannot be written in C, or there is no compiler.
+    """
+
+    def __init__(self, folder: Path, model: onnx.ModelProto, frontend: FrontendConfig) -> None:
+        program = lower(model)
+        given, self.made = program.tensors[program.input], program.tensors[program.output]
+        sources = kernel_sources() | net_sources(program, make_plan(program))
+        sources |= frontend_kernel() | frontend_sources(frontend, float(given.scale), given.zero)
+        glue = files("aed.target") / "c" / "host" / "run_clip.c"
+        self.run_c = build_library(folder, sources | {glue.name: glue.read_text()}).aed_run_clip
+        self.frontend = frontend
+
+    def outputs(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
+        """The net's output of each patch of a clip ``(T,)`` at the front end's rate: ``(patches, num_classes)``."""
+        room = 1 + self.frontend.num_frames(len(samples)) // self.frontend.patch_hop
+        steps = np.empty((room, self.made.size), np.int8)
+        samples = np.ascontiguousarray(samples, dtype=np.int16)
+        count = self.run_c(_pointer(samples), len(samples), _pointer(steps), room)
+        real: npt.NDArray[np.float32] = self.made.scale * (steps[:count].astype(np.float32) - self.made.zero)
+        return real
+
+
+def to_int16(wave: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
+    """The samples a microphone would give for ``wave`` in [-1, 1]."""
+    return np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16)

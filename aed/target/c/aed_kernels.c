@@ -4,9 +4,15 @@
 #include <stddef.h>
 #include <string.h>
 
-#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32)
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 2)
+#define AED_MVE 1
+#define AED_SMLAD 0
+#include <arm_mve.h>
+#elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32)
+#define AED_MVE 0
 #define AED_SMLAD 1
 #else
+#define AED_MVE 0
 #define AED_SMLAD 0
 #endif
 
@@ -29,7 +35,7 @@ static inline int32_t aed_round(float value) {
 }
 
 static inline int8_t aed_saturate(int32_t value) {
-#if AED_SMLAD
+#if AED_SMLAD || AED_MVE
     int32_t saturated;
     __asm("ssat %0, #8, %1" : "=r"(saturated) : "r"(value));
     return (int8_t)saturated;
@@ -45,6 +51,17 @@ static inline int8_t aed_step(int32_t sum, float factor, int32_t zero) {
     return aed_saturate(aed_round((float)sum * factor) + zero);
 }
 
+#if AED_MVE
+/* Four sums to four steps. */
+static inline void aed_steps(int32x4_t sum, const float *factor, int32_t zero, int8_t *out) {
+    const float32x4_t value = vmulq_f32(vcvtq_f32_s32(sum), vld1q_f32(factor));
+    int32x4_t step = vqaddq_n_s32(vcvtnq_s32_f32(value), zero);
+    step = vmaxq_s32(vminq_s32(step, vdupq_n_s32(127)), vdupq_n_s32(-128));
+    vstrbq_s32(out, step);
+}
+#endif
+
+#if !AED_MVE
 /* ---- dot products of int8 weights and unpacked inputs -------------------------------------------------------- */
 
 /* Inputs of two pixels are unpacked to int16 side by side, four of the one and four of the other, each four in the
@@ -238,6 +255,82 @@ void aed_conv(const int8_t *in, int8_t *out, const aed_conv_t *layer, void *scra
     }
 }
 
+#else /* AED_MVE */
+
+/* Copies what one output pixel sees; the input's zero point stands where the kernel looks outside. */
+static void aed_gather(const int8_t *in, const aed_conv_t *layer, int32_t row, int32_t column, int8_t *out) {
+    const int32_t depth = layer->in_c;
+    const int32_t top = row * layer->stride_h - layer->pad_top;
+    const int32_t left = column * layer->stride_w - layer->pad_left;
+    for (int32_t i = 0; i < layer->k_h; ++i) {
+        const int32_t y = top + i * layer->dilation_h;
+        for (int32_t j = 0; j < layer->k_w; ++j) {
+            const int32_t x = left + j * layer->dilation_w;
+            const int inside = y >= 0 && y < layer->in_h && x >= 0 && x < layer->in_w;
+            const int8_t *pixel = in + (inside ? (y * layer->in_w + x) * depth : 0);
+            if (depth == 1) {
+                *out = inside ? *pixel : layer->in_zero;
+            } else if (inside) {
+                memcpy(out, pixel, (size_t)depth);
+            } else {
+                memset(out, layer->in_zero, (size_t)depth);
+            }
+            out += depth;
+        }
+    }
+}
+
+/* The sum of one row of weights, k values, and one pixel; k is a multiple of 16. */
+static inline int32_t aed_dot(const int8_t *weight, const int8_t *x, int32_t k, int32_t sum) {
+    for (; k > 0; k -= 16) {
+        sum = vmladavaq_s8(sum, vld1q_s8(x), vld1q_s8(weight));
+        x += 16;
+        weight += 16;
+    }
+    return sum;
+}
+
+void aed_conv(const int8_t *in, int8_t *out, const aed_conv_t *layer, void *scratch) {
+    const int32_t k = (layer->k_h * layer->k_w * layer->in_c + 15) / 16 * 16;
+    const int32_t outputs = layer->out_c;
+    const int32_t zero = layer->out_zero;
+    int8_t *const x = (int8_t *)scratch;
+    memset(x, 0, (size_t)k); /* what is past the last value stays 0 */
+    for (int32_t row = 0; row < layer->out_h; ++row) {
+        for (int32_t column = 0; column < layer->out_w; ++column) {
+            aed_gather(in, layer, row, column, x);
+            const int8_t *weight = layer->weight;
+            int32_t o = 0;
+            for (; o + 4 <= outputs; o += 4) {
+                int32_t s0 = layer->bias[o];
+                int32_t s1 = layer->bias[o + 1];
+                int32_t s2 = layer->bias[o + 2];
+                int32_t s3 = layer->bias[o + 3];
+                for (int32_t i = 0; i < k; i += 16) {
+                    const int8x16_t part = vld1q_s8(x + i);
+                    s0 = vmladavaq_s8(s0, part, vld1q_s8(weight));
+                    s1 = vmladavaq_s8(s1, part, vld1q_s8(weight + k));
+                    s2 = vmladavaq_s8(s2, part, vld1q_s8(weight + 2 * k));
+                    s3 = vmladavaq_s8(s3, part, vld1q_s8(weight + 3 * k));
+                    weight += 16;
+                }
+                weight += 3 * k;
+                int32x4_t sum = vdupq_n_s32(s0);
+                sum = vsetq_lane_s32(s1, sum, 1);
+                sum = vsetq_lane_s32(s2, sum, 2);
+                sum = vsetq_lane_s32(s3, sum, 3);
+                aed_steps(sum, layer->factor + o, zero, out + o);
+            }
+            for (; o < outputs; ++o) {
+                out[o] = aed_step(aed_dot(weight, x, k, layer->bias[o]), layer->factor[o], zero);
+                weight += k;
+            }
+            out += outputs;
+        }
+    }
+}
+#endif
+
 #if AED_SMLAD
 #define AED_TAP                                                                                                        \
     "ldr %[x], [%[tap]], #4\n"                                                                                         \
@@ -263,6 +356,14 @@ static inline void aed_quad_step(
     const int8_t **tap, int32_t o, const int8_t *weight, int32_t taps, const aed_depthwise_t *layer, int8_t *out) {
     const float *const factor = layer->factor + o;
     const int32_t zero = layer->out_zero;
+#if AED_MVE
+    int32x4_t sum = vld1q_s32(layer->bias + o);
+    for (int32_t t = 0; t < taps; ++t) {
+        sum = vaddq_s32(sum, vmulq_s32(vldrbq_s32(tap[t] + o), vldrbq_s32(weight)));
+        weight += 4;
+    }
+    aed_steps(sum, factor, zero, out);
+#else
     int32_t s0 = layer->bias[o];
     int32_t s1 = layer->bias[o + 1];
     int32_t s2 = layer->bias[o + 2];
@@ -290,6 +391,7 @@ static inline void aed_quad_step(
     out[1] = aed_step(s1, factor[1], zero);
     out[2] = aed_step(s2, factor[2], zero);
     out[3] = aed_step(s3, factor[3], zero);
+#endif
 }
 
 void aed_depthwise(const int8_t *in, int8_t *out, const aed_depthwise_t *layer, void *scratch) {
