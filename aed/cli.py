@@ -1,13 +1,12 @@
 """python -m aed.cli {fit,validate,test} ...: LightningCLI over the classes that aed.train composes with Hydra."""
 
 import logging
-import sys
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from aed.datamodules import PatchDataModule
-from aed.errors import find_aed_error
+from aed.entry import clear_errors
 from aed.modules import nets  # noqa: F401 - so that --model.net YAMNet finds its class
 from aed.modules.classifier import ClipClassifier
 
@@ -47,14 +46,8 @@ def run(arguments: ArgsType = None) -> AedCLI:
 def main() -> None:
     """Entry point."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
+    with clear_errors(log):
         run()
-    except Exception as error:
-        known = find_aed_error(error)
-        if known is None:
-            raise
-        log.error("%s", known)
-        sys.exit(1)
 
 
 if __name__ == "__main__":

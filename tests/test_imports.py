@@ -15,7 +15,9 @@ PACKAGE = Path(aed.__file__).parent
 FRAMEWORKS = {"lightning", "pytorch_lightning", "hydra", "omegaconf"}
 PURE = ("aed.dsp", "aed.modules.nets", "aed.export", "aed.target")
 ENTRY_POINTS = ("train", "cli", "evaluate", "predict", "benchmark", "deploy")
-UPPER = tuple(f"aed.{name}" for name in (*ENTRY_POINTS, "pipeline", "config", "sweep", "report", "callbacks"))
+RUN = ("pipeline", "training", "conversion", "evaluation", "prediction", "state", "entry", "config", "sweep", "report")
+RUN += ("callbacks",)
+UPPER = tuple(f"aed.{name}" for name in (*ENTRY_POINTS, *RUN))
 FORBIDDEN: dict[str, tuple[str, ...]] = {
     "aed.datamodules": ("aed.modules", "aed.export", "aed.target", *UPPER),
     "aed.modules": ("aed.datamodules", "aed.export", "aed.target", *UPPER),
