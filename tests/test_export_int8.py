@@ -38,7 +38,8 @@ def run_exactly(model: onnx.ModelProto, patches: np.ndarray, input_name: str = "
 
 
 def median_sqnr(name: str, int8: onnx.ModelProto) -> float:
-    return float(np.median(fidelity.logits_sqnr_db(FLOAT[name], int8, PATCHES)))
+    expected = fidelity.outputs(FLOAT[name], PATCHES)
+    return float(np.median(fidelity.sqnr_db(expected, fidelity.outputs(int8, PATCHES) - expected)))
 
 
 # --- the graph ---------------------------------------------------------------------------------------------------

@@ -66,12 +66,6 @@ def sqnr_db(signal: Array, noise: Array) -> Array:
     return np.asarray(np.minimum(ratio, EXACT_DB), dtype=np.float32)
 
 
-def logits_sqnr_db(model: onnx.ModelProto, int8: onnx.ModelProto, patches: Patches) -> Array:
-    """SQNR of the output of each patch, ``(N,)``."""
-    expected, got = outputs(model, patches), outputs(int8, patches)
-    return sqnr_db(expected, got - expected)
-
-
 def outputs(model: onnx.ModelProto, patches: Patches) -> Array:
     """What a graph with float input and output gives for ``patches``, ``(N, num_classes)``."""
     session = open_session(model)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from aed.target.lower import Layer, Program, Tensor
 from aed.target.plan import Plan
+from aed.target.text import c_float, c_lines
 
 KERNELS = ("aed_kernels.h", "aed_kernels.c")
 
@@ -36,11 +37,11 @@ def _header(program: Program, plan: Plan) -> str:
 #define AED_NET_INPUT_WIDTH {given.shape[1]}
 #define AED_NET_INPUT_CHANNELS {given.shape[2]}
 #define AED_NET_INPUT_SIZE {given.size}
-#define AED_NET_INPUT_SCALE {_float(given.scale)}
+#define AED_NET_INPUT_SCALE {c_float(given.scale)}
 #define AED_NET_INPUT_ZERO ({given.zero})
 
 #define AED_NET_OUTPUT_SIZE {made.size}
-#define AED_NET_OUTPUT_SCALE {_float(made.scale)}
+#define AED_NET_OUTPUT_SCALE {c_float(made.scale)}
 #define AED_NET_OUTPUT_ZERO ({made.zero})
 
 #define AED_NET_ARENA_BYTES {plan.size}
@@ -118,9 +119,9 @@ class _Source:
     def _array(self, kind: str, name: str, values: npt.NDArray[Any]) -> str:
         """Defines a constant array and returns its name."""
         flat = values.ravel()
-        text = [_float(value) for value in flat] if flat.dtype.kind == "f" else [str(value) for value in flat.tolist()]
+        text = [c_float(value) for value in flat] if flat.dtype.kind == "f" else [str(value) for value in flat.tolist()]
         align = "\n    __attribute__((aligned(4)))" if kind == "int8_t" else ""
-        self.constants.append(f"static const {kind} {name}[{len(text)}]{align} = {{\n{_wrapped(text)}\n}};\n")
+        self.constants.append(f"static const {kind} {name}[{len(text)}]{align} = {{\n{c_lines(text)}\n}};\n")
         return name
 
     def conv(self, number: int, layer: Layer, given: Tensor, made: Tensor, source: str, target: str) -> list[str]:
@@ -178,19 +179,19 @@ class _Source:
         self, number: int, layer: Layer, given: Tensor, made: Tensor, source: str, target: str
     ) -> list[str]:
         self._layer("aed_pool_t", number, self._geometry(layer, given, made, "channels", ""))
-        return [f"aed_average_pool({source}, {target}, &layer{number}, {_float(given.scale)});"]
+        return [f"aed_average_pool({source}, {target}, &layer{number}, {c_float(given.scale)});"]
 
     def global_average_pool(
         self, number: int, layer: Layer, given: Tensor, made: Tensor, source: str, target: str
     ) -> list[str]:
         assert layer.factor is not None
         height, width, channels = given.shape
-        numbers = f"{height * width}, {channels}, {given.zero}, {made.zero}, {_float(layer.factor[0])}"
+        numbers = f"{height * width}, {channels}, {given.zero}, {made.zero}, {c_float(layer.factor[0])}"
         return [f"aed_global_average_pool({source}, {target}, {numbers});"]
 
     def add(self, number: int, layer: Layer, given: Tensor, made: Tensor, source: str, target: str) -> list[str]:
         other = self.program.tensors[layer.inputs[1]]
-        factors = f"{_float(given.scale / made.scale)}, {_float(other.scale / made.scale)}"
+        factors = f"{c_float(given.scale / made.scale)}, {c_float(other.scale / made.scale)}"
         zeros = f"{given.zero}, {other.zero}, {made.zero}"
         second = self._place(layer.inputs[1])
         return [f"aed_add({source}, {second}, {target}, {made.size}, {factors}, {zeros});"]
@@ -200,7 +201,7 @@ class _Source:
         height, width, depth = made.shape
         for name in layer.inputs:
             part = self.program.tensors[name]
-            scales = f"{_float(part.scale)}, {_float(made.scale)}, {part.zero}, {made.zero}"
+            scales = f"{c_float(part.scale)}, {c_float(made.scale)}, {part.zero}, {made.zero}"
             sizes = f"{height * width}, {part.shape[2]}, {depth}"
             lines.append(f"aed_requantise({self._place(name)}, {target} + {start}, {sizes}, {scales});")
             start += part.shape[2]
@@ -217,20 +218,3 @@ _WRITERS = {
     "add": _Source.add,
     "concat": _Source.concat,
 }
-
-
-def _float(value: Any) -> str:
-    """A float32 as C reads it back exactly."""
-    text = np.format_float_scientific(np.float32(value), unique=True, trim="0")
-    return f"{text}f"
-
-
-def _wrapped(items: Sequence[str], width: int = 110) -> str:
-    """Comma-separated items in lines."""
-    lines, line = [], "   "
-    for item in items:
-        if len(line) + len(item) + 2 > width:
-            lines.append(line)
-            line = "   "
-        line += f" {item},"
-    return "\n".join([*lines, line])

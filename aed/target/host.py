@@ -16,8 +16,8 @@ from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
 from aed.target.frontend import frontend_kernel, frontend_sources
 from aed.target.generate import kernel_sources, net_sources
-from aed.target.lower import Program, lower
-from aed.target.plan import Plan, make_plan
+from aed.target.lower import lower
+from aed.target.plan import make_plan
 
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffp-contract=off")
 """No contraction: a fused multiply-add would round otherwise than ONNX Runtime does."""
@@ -45,9 +45,8 @@ def run_tool(command: Sequence[str | Path], timeout_s: float, folder: Path | Non
         AedError: It is missing, failed or took too long; shows its last lines.
     """
     if shutil.which(str(command[0])) is None:
-        raise AedError(
-            f"{command[0]}: not found; apt-get install gcc (host), gcc-arm-none-eabi qemu-system-arm (target)"
-        )
+        packages = "gcc (host), gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm (target)"
+        raise AedError(f"{command[0]}: not found; apt-get install {packages}")
     try:
         done = subprocess.run(
             [str(part) for part in command],
@@ -65,38 +64,17 @@ def run_tool(command: Sequence[str | Path], timeout_s: float, folder: Path | Non
     return output
 
 
-def build_library(folder: Path, sources: Mapping[str, str], flags: Sequence[str] = ()) -> ctypes.CDLL:
+def build_library(folder: Path, sources: Mapping[str, str]) -> ctypes.CDLL:
     """The sources as a shared library of this machine, loaded."""
     library = folder / "aed.so"
     units = write_sources(folder, sources)
-    run_tool(["gcc", *FLAGS, *flags, "-shared", "-fPIC", "-o", library, *units, "-lm"], timeout_s=120)
+    run_tool(["gcc", *FLAGS, "-shared", "-fPIC", "-o", library, *units, "-lm"], timeout_s=120)
     return ctypes.CDLL(str(library))
 
 
-def _pointer(array: npt.NDArray[Any]) -> ctypes.c_void_p:
+def pointer(array: npt.NDArray[Any]) -> ctypes.c_void_p:
+    """Address of an array's first value."""
     return array.ctypes.data_as(ctypes.c_void_p)
-
-
-class HostNet:
-    """A generated net as a function of int8 arrays.
-
-    Args:
-        folder: Where sources and library go.
-        program: The net.
-        plan: Its arena.
-        flags: More flags for the compiler.
-    """
-
-    def __init__(self, folder: Path, program: Program, plan: Plan, flags: Sequence[str] = ()) -> None:
-        self.run_c = build_library(folder, kernel_sources() | net_sources(program, plan), flags).aed_net_run
-        self.output_size = program.tensors[program.output].size
-
-    def run(self, inputs: Int8) -> Int8:
-        """Outputs ``(N, output_size)`` of inputs ``(N, input_size)``."""
-        outputs = np.empty((len(inputs), self.output_size), np.int8)
-        for given, made in zip(np.ascontiguousarray(inputs), outputs, strict=True):
-            self.run_c(_pointer(given), _pointer(made))
-        return outputs
 
 
 class HostDevice:
@@ -125,7 +103,7 @@ class HostDevice:
         room = 1 + self.frontend.num_frames(len(samples)) // self.frontend.patch_hop
         steps = np.empty((room, self.made.size), np.int8)
         samples = np.ascontiguousarray(samples, dtype=np.int16)
-        count = self.run_c(_pointer(samples), len(samples), _pointer(steps), room)
+        count = self.run_c(pointer(samples), len(samples), pointer(steps), room)
         real: npt.NDArray[np.float32] = self.made.scale * (steps[:count].astype(np.float32) - self.made.zero)
         return real
 
