@@ -76,6 +76,9 @@ class FrontendConfig:
         trim_frame_length: Samples over which loudness is measured.
         trim_hop_length: Samples between such measurements.
         trim_last_second: Cut to a whole number of seconds (clips under 1 s stay).
+        sample_bits: Resolution of the samples that features are made of, as an analogue-to-digital converter gives
+            them; without it (null) float samples keep what lies under a device's last bit: in quiet passages that
+            is seen.
         n_fft: FFT length, samples.
         win_length: Analysis window, samples; centred in ``n_fft``.
         hop_length: Samples between frames.
@@ -108,6 +111,7 @@ class FrontendConfig:
     trim_frame_length: int = 3200
     trim_hop_length: int = 3200
     trim_last_second: bool = False
+    sample_bits: int | None = 16
     n_fft: int = 512
     win_length: int = 400
     hop_length: int = 160
@@ -132,7 +136,8 @@ class FrontendConfig:
             value = getattr(self, field.name)
             if isinstance(value, float) and not math.isfinite(value):
                 raise AedError(f"frontend.{field.name}: need a finite number, got {value}")
-            if field.type is int and not (isinstance(value, int) and not isinstance(value, bool)):
+            whole = field.type is int or (field.type == (int | None) and value is not None)
+            if whole and not (isinstance(value, int) and not isinstance(value, bool)):
                 raise AedError(f"frontend.{field.name}: need a whole number, got {value!r}")
             if isinstance(value, int) and field.type in (float, float | None):
                 object.__setattr__(self, field.name, float(value))  # 125 and 125.0 are one front end
@@ -144,6 +149,7 @@ class FrontendConfig:
             self._need(name, getattr(self, name) > 0, "> 0")
         self._need("min_length_s", self.min_length_s >= 0, ">= 0")
         self._need("win_length", self.win_length <= self.n_fft, f"<= n_fft = {self.n_fft}")
+        self._need("sample_bits", self.sample_bits is None or 8 <= self.sample_bits <= 24, "8 to 24, or null (float)")
         self._need("overlap", 0 <= self.overlap < 1, "in [0, 1)")
         self._need("log_offset", self.log_offset == 0 or self.log_offset >= TINY, f"0 or >= {TINY} (float32)")
         self._need("db_ref", self.db_ref is None or self.db_ref > 0, "> 0 or null")
@@ -265,7 +271,7 @@ class FrontendConfig:
         Raises:
             AedError: A key is unknown.
         """
-        values: dict[str, Any] = {"trim": "compatible", "log_offset": 1e-4}
+        values: dict[str, Any] = {"trim": "compatible", "sample_bits": None, "log_offset": 1e-4}
         for section in (preprocessing, feature_extraction):
             for key, given in section.items():
                 value = None if given == "None" else given

@@ -29,6 +29,19 @@ def compress(mel: Tensor, config: FrontendConfig) -> Tensor:
     return level.clamp(min=-DB_RANGE)
 
 
+def to_resolution(wave: Tensor, bits: int | None) -> Tensor:
+    """Samples as a converter of so many bits gives them: rounded half to even and saturated, still in [-1, 1].
+
+    Args:
+        wave: Any shape, float.
+        bits: Of a signed sample; None: as they are.
+    """
+    if bits is None:
+        return wave
+    full = float(1 << (bits - 1))
+    return (wave * full).round_().clamp_(-full, full - 1).div_(full)
+
+
 class LogMel(nn.Module):
     """Log-mel features of waveforms; the Fourier transform is computed in float64.
 
@@ -59,7 +72,7 @@ class LogMel(nn.Module):
     @torch.no_grad()
     def forward(self, wave: Tensor) -> Tensor:
         """Log-mel ``(..., n_mels, n_frames)`` float32 of ``wave`` ``(..., T)`` float32 in [-1, 1]."""
-        spectrum = self.spectrogram(wave.double())
+        spectrum = self.spectrogram(to_resolution(wave.double(), self.config.sample_bits))
         # |X|^2 from its parts: a third of the time of torch's complex abs, which guards against overflow
         power = torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag).float()
         return compress(self.mel @ self._root(power), self.config)

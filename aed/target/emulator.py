@@ -18,9 +18,10 @@ from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
 from aed.target.frontend import frontend_kernel, frontend_sources
 from aed.target.generate import kernel_sources, net_sources
-from aed.target.host import run_tool, write_sources
+from aed.target.host import write_sources
 from aed.target.lower import Program
 from aed.target.plan import Plan
+from aed.target.process import run_tool
 
 Int8 = npt.NDArray[np.int8]
 

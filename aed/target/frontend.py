@@ -42,8 +42,8 @@ def frontend_sources(config: FrontendConfig, input_scale: float, input_zero_poin
         input_zero_point: Of the net's int8 input.
 
     Raises:
-        AedError: The front end cannot run on a stream, or its FFT length, power, window or quantisation is none
-            that the C code knows.
+        AedError: The front end cannot run on a stream, or its sample width, FFT length, power, window or
+            quantisation is none that the C code knows.
     """
     _check(config, input_scale, input_zero_point)
     window, first = _window(config)
@@ -89,6 +89,8 @@ def _check(config: FrontendConfig, scale: float, zero_point: int) -> None:
         raise AedError(
             f"frontend.n_fft: the C front end needs a power of two, {MIN_N_FFT} to {MAX_N_FFT}, got {config.n_fft}"
         )
+    if config.sample_bits not in (16, None):
+        raise AedError(f"frontend.sample_bits: the C front end takes 16-bit samples, got {config.sample_bits}")
     if config.power not in (1.0, 2.0):
         raise AedError(f"frontend.power: the C front end needs 1 (magnitude) or 2 (power spectrum), got {config.power}")
     if not (math.isfinite(scale) and np.finfo(np.float32).tiny <= scale <= np.finfo(np.float32).max):

@@ -1,9 +1,7 @@
 """Generated C on this machine: compiled by the host's compiler, called in this process."""
 
 import ctypes
-import shutil
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,11 @@ import numpy.typing as npt
 import onnx
 
 from aed.dsp.frontend import FrontendConfig
-from aed.errors import AedError
 from aed.target.frontend import frontend_kernel, frontend_sources
 from aed.target.generate import kernel_sources, net_sources
 from aed.target.lower import lower
 from aed.target.plan import make_plan
+from aed.target.process import run_tool
 
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffp-contract=off")
 """No contraction: a fused multiply-add would round otherwise than ONNX Runtime does."""
@@ -31,37 +29,6 @@ def write_sources(folder: Path, sources: Mapping[str, str]) -> list[Path]:
     for name, text in sources.items():
         (folder / name).write_text(text)
     return [folder / name for name in sources if name.endswith(".c")]
-
-
-def run_tool(command: Sequence[str | Path], timeout_s: float, folder: Path | None = None) -> str:
-    """The output of a tool that succeeded.
-
-    Args:
-        command: The tool and its arguments.
-        timeout_s: Seconds after which it is stopped.
-        folder: Where it runs.
-
-    Raises:
-        AedError: It is missing, failed or took too long; shows its last lines.
-    """
-    if shutil.which(str(command[0])) is None:
-        packages = "gcc (host), gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm (target)"
-        raise AedError(f"{command[0]}: not found; apt-get install {packages}")
-    try:
-        done = subprocess.run(
-            [str(part) for part in command],
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            stdin=subprocess.DEVNULL,
-            cwd=folder,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise AedError(f"{command[0]} did not end within {timeout_s:.0f} s") from error
-    output = done.stdout + done.stderr
-    if done.returncode:
-        raise AedError(f"{command[0]} failed: " + "\n".join(output.strip().splitlines()[-8:]))
-    return output
 
 
 def build_library(folder: Path, sources: Mapping[str, str]) -> ctypes.CDLL:

@@ -1,0 +1,132 @@
+"""Boards as data: one YAML each in ``configs/board``."""
+
+import dataclasses
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aed.errors import AedError
+
+BOARD_DIR = Path(__file__).resolve().parents[2] / "configs" / "board"
+
+BACKENDS = ("emulator", "stedgeai", "cloud")
+"""Who can say what a net costs on a board."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """How QEMU emulates a board.
+
+    Args:
+        machine: QEMU's name.
+        fpu: GCC's name of the FPU.
+        systick_hz: Frequency of SysTick.
+        flash: Address and bytes.
+        ram: Address and bytes.
+    """
+
+    machine: str
+    fpu: str
+    systick_hz: int
+    flash: tuple[int, int]
+    ram: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """A board, real or emulated.
+
+    Args:
+        name: As users type it.
+        core: GCC's name, ``cortex-m33``.
+        clock_mhz: Of the core; null: an emulated one has none.
+        ram_kib: On the chip.
+        flash_kib: On the chip; 0: none.
+        external: Memory beside the chip, in words.
+        series: ``stedgeai``'s target, ``stm32u5``.
+        cloud_name: As ST's cloud lists it.
+        neural_art: Whether it has ST's Neural-ART accelerator.
+        firmware: The ``deploy target=stm32`` variant: ``u5``, ``n6``; null: none.
+        machine: How QEMU emulates it; null: it does not.
+        note: What a reader of its figures has to know.
+    """
+
+    name: str
+    core: str
+    clock_mhz: float | None = None
+    ram_kib: float
+    flash_kib: float
+    external: str = ""
+    series: str | None = None
+    cloud_name: str | None = None
+    neural_art: bool = False
+    firmware: str | None = None
+    machine: Machine | None = None
+    note: str = ""
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """Which of :data:`BACKENDS` know it."""
+        known = {"emulator": self.machine, "stedgeai": self.series, "cloud": self.cloud_name}
+        return tuple(name for name in BACKENDS if known[name])
+
+
+def board_names(backend: str | None = None) -> list[str]:
+    """The boards there are, or those that a backend knows."""
+    names = sorted(path.stem for path in BOARD_DIR.glob("*.yaml"))
+    return [name for name in names if backend is None or backend in load_board(name).backends]
+
+
+def load_board(name: str) -> Board:
+    """The board of this name.
+
+    Raises:
+        AedError: There is none, or its file has an unknown key or a value of another type.
+    """
+    path = BOARD_DIR / f"{name}.yaml"
+    if Path(name).name != name or not path.is_file():
+        raise AedError(f"board: need one of {board_names()}, got {name!r}; a board of yours is one file in {BOARD_DIR}")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise AedError(f"{path}: no YAML: {error}") from error
+    board: Board = _typed(Board, {"name": name, **(content if isinstance(content, dict) else {})}, str(path))
+    return board
+
+
+def need_backend(board: Board, backend: str) -> None:
+    """Refuses a board that ``backend`` does not know.
+
+    Raises:
+        AedError: Names the boards it does know.
+    """
+    if backend not in board.backends:
+        raise AedError(f"board={board.name}: {backend} does not know it; it knows {board_names(backend)}")
+
+
+def _typed(kind: Any, content: dict[str, Any], where: str) -> Any:
+    """A dataclass of what a YAML file holds, its types checked."""
+    hints = typing.get_type_hints(kind)
+    required = {field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING}
+    if unknown := sorted(set(content) - set(hints)):
+        raise AedError(f"{where}: unknown {unknown}; known are {sorted(hints)}")
+    if missing := sorted(required - set(content)):
+        raise AedError(f"{where}: {missing} missing")
+    values = {}
+    for key, value in content.items():
+        allowed = typing.get_args(hints[key]) or (hints[key],)
+        if Machine in allowed and isinstance(value, dict):
+            value = _typed(Machine, value, f"{where}: {key}")
+        elif typing.get_origin(hints[key]) is tuple:
+            if not (isinstance(value, list) and len(value) == 2 and all(isinstance(item, int) for item in value)):
+                raise AedError(f"{where}: {key}: need [address, bytes], got {value!r}")
+            value = tuple(value)
+        elif float in allowed and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        elif not isinstance(value, tuple(allowed)) or (isinstance(value, bool) and bool not in allowed):
+            raise AedError(f"{where}: {key}: need {hints[key]}, got {value!r}")
+        values[key] = value
+    return kind(**values)

@@ -1,0 +1,116 @@
+"""Tools that are run: never through a shell, with a limit, and stopped with all they started."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aed.errors import AedError
+
+PACKAGES = {
+    "gcc": "gcc libc6-dev",
+    "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
+    "arm-none-eabi-size": "gcc-arm-none-eabi",
+    "arm-none-eabi-nm": "gcc-arm-none-eabi",
+    "qemu-system-arm": "qemu-system-arm",
+    "cmake": "cmake",
+}
+"""Debian's and Ubuntu's packages of the tools used here."""
+
+LAST_LINES = 8
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A tool that ended by itself.
+
+    Args:
+        code: Exit code.
+        output: Standard output and standard error in the order in which they came.
+    """
+
+    code: int
+    output: str
+
+    @property
+    def tail(self) -> str:
+        """The last lines that say something."""
+        return "\n".join(self.output.strip().splitlines()[-LAST_LINES:])
+
+
+def finish(
+    command: Sequence[str | Path],
+    timeout_s: float,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Finished:
+    """Runs a tool to its end, whatever its exit code; its standard input is empty.
+
+    Args:
+        command: The tool and its arguments.
+        timeout_s: Seconds after which it is stopped, with every process it started.
+        folder: Where it runs.
+        environment: Instead of this process's.
+
+    Raises:
+        AedError: It is missing, cannot be started or took too long; then its last lines are shown.
+    """
+    tool = str(command[0])
+    if shutil.which(tool) is None:
+        advice = f"; apt-get install {PACKAGES[tool]}" if tool in PACKAGES else ""
+        raise AedError(f"{tool}: not found{advice}")
+    try:
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=None if environment is None else dict(environment),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise AedError(f"{tool}: cannot be started: {error.strerror}") from error
+    with process:
+        try:
+            raw, _ = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            _stop(process)
+            raw, _ = process.communicate()
+            tail = Finished(1, raw.decode(errors="replace")).tail
+            raise AedError(f"{tool} did not end within {timeout_s:.0f} s and was stopped; {tail}") from error
+        except BaseException:
+            _stop(process)
+            raise
+    return Finished(process.returncode, raw.decode(errors="replace"))
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Kills the process and, where the system has process groups, its children."""
+    if hasattr(os, "killpg"):
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+    else:
+        process.kill()
+
+
+def run_tool(command: Sequence[str | Path], timeout_s: float, folder: Path | None = None) -> str:
+    """The output of a tool that succeeded.
+
+    Args:
+        command: The tool and its arguments.
+        timeout_s: Seconds after which it is stopped.
+        folder: Where it runs.
+
+    Raises:
+        AedError: It is missing, failed or took too long; shows its last lines.
+    """
+    done = finish(command, timeout_s, folder)
+    if done.code:
+        raise AedError(f"{command[0]} failed: {done.tail}")
+    return done.output

@@ -1,0 +1,122 @@
+"""What a net costs on a device: one form of report for every backend, every figure with its source."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from aed.target.boards import Board
+
+Source = Literal["measured", "emulated", "estimated", "vendor"]
+"""``measured``: on the board; ``emulated``: by QEMU; ``estimated``: by arithmetic; ``vendor``: by ST's tools."""
+
+FIGURES = (
+    "flash_bytes",
+    "ram_bytes",
+    "stack_bytes",
+    "weights_bytes",
+    "activations_bytes",
+    "library_flash_bytes",
+    "library_ram_bytes",
+    "macc",
+    "instructions",
+    "cycles",
+    "inference_ms",
+    "accuracy",
+    "cos",
+    "rmse",
+)
+"""Keys of the figures. ``flash_bytes`` and ``ram_bytes`` are totals: code and weights, activations and state, without
+the stack; what is not known is null, never 0."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number and where it comes from."""
+
+    value: float
+    source: Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What one part of a program costs.
+
+    Args:
+        figures: By key of :data:`FIGURES`; a key that is missing is not known.
+        layers: A row a layer: ``name``, ``kind`` and figures.
+        functions: A row a C function: ``name``, ``share`` of the instructions.
+    """
+
+    figures: Mapping[str, Figure]
+    layers: tuple[Mapping[str, Any], ...] = ()
+    functions: tuple[Mapping[str, Any], ...] = ()
+
+    def content(self) -> dict[str, Any]:
+        """For JSON."""
+        known = {key: dataclasses.asdict(value) for key, value in self.figures.items()}
+        rows = {"layers": list(self.layers), "functions": list(self.functions)}
+        return {key: known.get(key) for key in FIGURES} | {key: value for key, value in rows.items() if value}
+
+    def value(self, key: str) -> float | None:
+        """The number of a figure, where known."""
+        return self.figures[key].value if key in self.figures else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a backend says of a model on a board.
+
+    Args:
+        target: The backend.
+        action: ``analyze``, ``generate``, ``validate`` or ``benchmark``.
+        board: Name.
+        core: ``cortex-m33``.
+        net: The net, one patch.
+        frontend: The log-mel front end, one patch; None: not part of it.
+        tools: Name -> version of what gave the figures.
+        limits: What the figures do not tell.
+        details: More, as this backend has it; JSON.
+    """
+
+    target: str
+    action: str
+    board: str
+    core: str
+    net: Cost
+    frontend: Cost | None = None
+    tools: Mapping[str, str] = field(default_factory=dict)
+    limits: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def content(self) -> dict[str, Any]:
+        """For ``report.json``: the net's figures stand at the top."""
+        head = {"target": self.target, "action": self.action, "board": self.board, "core": self.core}
+        tail = {"frontend": self.frontend.content() if self.frontend else None, "tools": dict(self.tools)}
+        return head | self.net.content() | tail | {"limits": self.limits, "details": dict(self.details)}
+
+
+class Target(Protocol):
+    """A backend: says what an int8 model of ours costs on a board, and whether it computes the same there.
+
+    Every method takes the model's file, the board and a folder for what the backend writes, and raises an AedError
+    that says what to do.
+    """
+
+    name: str
+
+    def analyze(self, model: Path, board: Board, folder: Path) -> Report:
+        """Memory, without running anything."""
+
+    def generate(self, model: Path, board: Board, folder: Path) -> Report:
+        """As above, and C code for the board in ``folder/c``."""
+
+    def validate(self, model: Path, board: Board, folder: Path, patches: npt.NDArray[np.float32]) -> Report:
+        """Outputs for real ``patches`` ``(N, 1, n_mels, patch_frames)`` beside those of ONNX Runtime."""
+
+    def benchmark(self, model: Path, board: Board, folder: Path) -> Report:
+        """Memory and time."""
