@@ -79,11 +79,23 @@ def schema(target: Callable[..., Any], *, partial: bool = False, skip: tuple[str
     return dataclasses.make_dataclass(target.__name__, fields)
 
 
-def command(function: Callable[..., Any]) -> type:
-    """A structured config of the parameters of ``function``, which its caller calls itself."""
-    made = schema(function)
-    fields = [(field.name, field.type, field) for field in dataclasses.fields(made) if field.name != "_target_"]
-    return dataclasses.make_dataclass(function.__name__, fields)
+def command(function: Callable[..., Any], settings: type | None = None) -> type:
+    """A structured config of the parameters of ``function``, which its caller calls itself.
+
+    Args:
+        function: Its parameters become keys.
+        settings: A dataclass that ``function`` takes as ``config``; its fields become keys beside the others.
+    """
+    parts = [schema(function, skip=("config",) if settings else ()), *([schema(settings)] if settings else [])]
+    fields = [(field.name, field.type, field) for part in parts for field in dataclasses.fields(part)]
+    return dataclasses.make_dataclass(function.__name__, [item for item in fields if item[0] != "_target_"])
+
+
+def split_settings(values: dict[str, Any], settings: type) -> dict[str, Any]:
+    """Arguments of a function whose ``command`` took in ``settings``: its fields as one object, ``config``."""
+    names = [field.name for field in dataclasses.fields(settings)]
+    inner = settings(**{name: values[name] for name in names})
+    return {name: value for name, value in values.items() if name not in names} | {"config": inner}
 
 
 def store(group: str, name: str, node: Any) -> None:
@@ -117,6 +129,7 @@ def register() -> None:
     from lightning.pytorch import Trainer, callbacks, loggers
 
     from aed import callbacks as own_callbacks
+    from aed.costs import BenchmarkConfig
     from aed.export.footprint import Budget
     from aed.export.onnx import ExportConfig
     from aed.export.quantize import QuantizeConfig
@@ -126,7 +139,7 @@ def register() -> None:
     register_data()
     _store_schemas(Trainer, ClipClassifier, *(getattr(nets, name) for name in nets.__all__))
     _store_schemas(callbacks.EarlyStopping, callbacks.LearningRateMonitor, callbacks.RichProgressBar)
-    _store_schemas(own_callbacks.BestCheckpoint, ExportConfig, QuantizeConfig, Budget)
+    _store_schemas(own_callbacks.BestCheckpoint, ExportConfig, QuantizeConfig, Budget, BenchmarkConfig)
     _store_schemas(loggers.CSVLogger, loggers.TensorBoardLogger, loggers.MLFlowLogger)
     for target in _public(torch.optim, torch.optim.Optimizer):
         store("model/optimizer", target.__name__, schema(target, partial=True, skip=("params",)))

@@ -24,10 +24,20 @@ def quoted(value: str) -> str:
     return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
 
 
-def with_model_file(arguments: list[str]) -> list[str]:
-    """Command-line arguments with ``model=`` as ``model_file=``: Hydra takes the former for its group of configs."""
-    key = "model="
-    return [f"model_file={quoted(item.removeprefix(key))}" if item.startswith(key) else item for item in arguments]
+_PLAIN = {"model": "model_file", "target": "target"}
+"""Keys whose value is taken as it is typed, and their names in the configuration."""
+
+
+def as_typed(arguments: list[str]) -> list[str]:
+    """Command-line arguments with the values of :data:`_PLAIN` quoted, for Hydra would take them for something else.
+
+    ``model=`` is a group of configs to it, so it becomes ``model_file=``; a comma makes a sweep.
+    """
+    made = []
+    for item in arguments:
+        key, equals, value = item.partition("=")
+        made.append(f"{_PLAIN[key]}={quoted(value)}" if equals and key in _PLAIN else item)
+    return made
 
 
 @contextmanager

@@ -3,12 +3,14 @@
 import logging
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import hydra
+import numpy as np
+import pandas as pd
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
@@ -18,15 +20,18 @@ from aed import config, evaluation, report
 from aed.datamodules import PatchDataModule
 from aed.datamodules.clips import FixedSplit
 from aed.dsp.frontend import FrontendConfig
-from aed.entry import clear_errors, with_model_file
+from aed.entry import as_typed, clear_errors
 from aed.errors import AedError
 from aed.export.card import ModelCard
 from aed.export.classifier import open_classifier
 from aed.export.graph import load_model
+from aed.target.boards import load_board
+from aed.target.emulator import EmulatedDevice
 from aed.target.host import HostDevice
 
 log = logging.getLogger("aed.evaluate")
 
+PROGRAMS = ("runtime", "c", "emulator")
 SPLITS = ("train", "val", "test", "calibration", "all")
 
 
@@ -36,7 +41,8 @@ def evaluate(
     folder: str,
     split: Literal["train", "val", "test", "calibration", "all"] = "test",
     split_by: Literal["card", "data"] = "card",
-    on: Literal["runtime", "c"] = "runtime",
+    on: Literal["runtime", "c", "emulator"] = "runtime",
+    board: str = "mps2-an505",
     frontend: FrontendConfig | None = None,
     class_names: list[str] | None = None,
     threads: int = 0,
@@ -51,8 +57,10 @@ def evaluate(
         split: Clips to score; ``all``: of the whole data set.
         split_by: ``card``: the clips that the model's card lists for the split, where it was trained on this data
             set; ``data``: as ``data.*`` splits it.
-        on: ``runtime``: torch or ONNX Runtime on cached features. ``c``: the clips' audio through front end and net
-            in C, compiled for this machine; int8 ``.onnx`` with a card only.
+        on: ``runtime``: torch or ONNX Runtime on cached features. ``c``: and the clips' audio through front end and
+            net in C, compiled for this machine; int8 ``.onnx`` with a card only. ``emulator``: and through the same C
+            on an emulated board.
+        board: For ``emulator``: a file in ``configs/boards``.
         frontend: For an ``.onnx`` without a model card.
         class_names: For an ``.onnx`` without a model card; default: the data's, in alphabetical order.
         threads: CPU threads of ONNX Runtime; 0: as many as torch.
@@ -61,7 +69,7 @@ def evaluate(
     Raises:
         AedError: The model or the data cannot be used.
     """
-    choices = (("split", split, SPLITS), ("split_by", split_by, ("card", "data")), ("on", on, ("runtime", "c")))
+    choices = (("split", split, SPLITS), ("split_by", split_by, ("card", "data")), ("on", on, PROGRAMS))
     for name, value, allowed in choices:
         if value not in allowed:
             raise AedError(f"{name}: need one of {allowed}, got {value!r}")
@@ -77,24 +85,63 @@ def evaluate(
     if chosen not in module.datasets:
         raise AedError(f"split={split}: there is no such split here; there are {sorted(module.datasets)}")
     names, dataset = module.clip_names(chosen), module.datasets[chosen]
-    if on == "c":
-        prefix = f"{split}_c"
-        if card.frontend.include_last_patch:
-            raise AedError("on=c: frontend.include_last_patch needs a clip's end, which a device does not know")
-        with tempfile.TemporaryDirectory() as build:
-            device = HostDevice(Path(build), load_model(Path(model_file)), card.frontend)
-            clips = module.good[module.good["split"] == chosen]
-            scored = evaluation.evaluate_clips(device, card, clips, module.class_names)
-    else:
-        prefix = f"{split}_int8" if classifier.kind == "int8" else split
-        scored = evaluation.evaluate(classifier, dataset, module.class_names)
-    metrics = {f"data/{split}_clips": float(dataset.num_clips), **scored.metrics(prefix)}
-    report.write_json(Path(folder) / "metrics.json", metrics)
-    evaluation.write_scores(Path(folder), prefix, scored.scores, names, module.class_names)
+    prefix = f"{split}_int8" if classifier.kind == "int8" else split
+    scored = evaluation.evaluate(classifier, dataset, module.class_names)
+    found = {prefix: scored}
+    if on != "runtime":
+        clips = module.good[module.good["split"] == chosen]
+        found |= _through_c(Path(model_file), card, split, clips, module.class_names, board if on != "c" else None)
+    metrics = {f"data/{split}_clips": float(dataset.num_clips)}
     counts = torch.bincount(scored.scores.clip_target, minlength=module.num_classes).tolist()
-    report.print_scores(prefix, metrics, counts, module.class_names, _note(card, module, split, names))
+    note = _note(card, module, split, names)
+    for key, made in found.items():
+        metrics |= made.metrics(key)
+        if made is not scored:
+            metrics |= {f"{key}/{name}": value for name, value in evaluation.agreement(scored, made).items()}
+        evaluation.write_scores(Path(folder), key, made.scores, names, module.class_names)
+    report.write_json(Path(folder) / "metrics.json", metrics)
+    last = list(found)[-1]
+    report.print_scores(last, metrics, counts, module.class_names, note)
+    if on != "runtime":
+        report.print_programs(split, _rows(card, split, found, metrics), note)
     log.info("outputs in %s", folder)
     return metrics
+
+
+def _through_c(
+    model: Path, card: ModelCard, split: str, clips: pd.DataFrame, class_names: Sequence[str], board: str | None
+) -> dict[str, evaluation.Evaluated]:
+    """Scores of the C code on this machine and, if there is a board, on it, by prefix of their metrics."""
+    if card.frontend.include_last_patch:
+        raise AedError("on=c: frontend.include_last_patch needs a clip's end, which a device does not know")
+    place = load_board(board) if board else None
+    graph = load_model(model)
+    found: dict[str, evaluation.Evaluated] = {}
+    with tempfile.TemporaryDirectory() as build:
+        devices: dict[str, evaluation.Device] = {f"{split}_c": HostDevice(Path(build, "host"), graph, card.frontend)}
+        if place:
+            devices[f"{split}_emulator"] = EmulatedDevice(Path(build, "board"), graph, card.frontend, place)
+        for prefix, device in devices.items():
+            found[prefix] = evaluation.evaluate_clips(device, card, clips, class_names)
+    if place:
+        here, there = found[f"{split}_c"], found[f"{split}_emulator"]
+        if not np.array_equal(here.outputs, there.outputs):
+            raise AedError(f"{place.name}: its outputs are not those of the same C on this machine")
+    return found
+
+
+def _rows(
+    card: ModelCard, split: str, found: Mapping[str, evaluation.Evaluated], metrics: Mapping[str, float]
+) -> list[tuple[str, Mapping[str, float]]]:
+    """Names of programs and their metrics, the float model's from the card."""
+    trained = {key: card.metrics[f"{split}/{key}"] for key in report.LEVELS if f"{split}/{key}" in card.metrics}
+    rows: list[tuple[str, Mapping[str, float]]] = [("float, when trained", trained)] if trained else []
+    titles = {f"{split}_int8": "int8, ONNX Runtime", f"{split}_c": "int8, C", f"{split}_emulator": "int8, C, emulated"}
+    for prefix in found:
+        start = f"{prefix}/"
+        own = {key.removeprefix(start): value for key, value in metrics.items() if key.startswith(start)}
+        rows.append((titles.get(prefix, prefix), own))
+    return rows
 
 
 def _data(
@@ -140,7 +187,7 @@ def _task(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Entry point."""
-    sys.argv[1:] = with_model_file(sys.argv[1:])
+    sys.argv[1:] = as_typed(sys.argv[1:])
     config.register_data()
     config.store("schema", "evaluate", config.command(evaluate))
     _task()

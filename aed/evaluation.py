@@ -1,15 +1,17 @@
 """Scores of any model on a split, and what it leaves: metrics, a row a clip, pictures; the same for every kind."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from rich.progress import track
 
 from aed import report
 from aed.datamodules.patches import PatchDataset
@@ -19,7 +21,7 @@ from aed.export.card import ModelCard
 from aed.export.classifier import Classifier, to_posteriors
 from aed.export.fidelity import sqnr_db
 from aed.scores import Scores, score
-from aed.target.host import HostDevice, to_int16
+from aed.target.host import to_int16
 
 CHUNK = 512
 """Patches in memory at once."""
@@ -71,7 +73,17 @@ def _chunks(data: PatchDataset) -> Iterator[npt.NDArray[np.float32]]:
         yield data.__getitems__(range(first, min(first + CHUNK, len(data)))).patches.numpy()
 
 
-def evaluate_clips(device: HostDevice, card: ModelCard, clips: pd.DataFrame, class_names: Sequence[str]) -> Evaluated:
+class Device(Protocol):
+    """C code as a function of samples."""
+
+    workers: int
+    """Clips it can hear at once."""
+
+    def outputs(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
+        """The net's output of each patch of a clip ``(T,)``: ``(patches, num_classes)``."""
+
+
+def evaluate_clips(device: Device, card: ModelCard, clips: pd.DataFrame, class_names: Sequence[str]) -> Evaluated:
     """Scores of C code that hears whole clips, their features made by C too.
 
     Args:
@@ -80,7 +92,13 @@ def evaluate_clips(device: HostDevice, card: ModelCard, clips: pd.DataFrame, cla
         clips: Columns ``path`` and ``target``, one row a clip.
         class_names: In the order of the outputs.
     """
-    parts = [device.outputs(to_int16(load_clip(path, card.frontend))) for path in clips["path"]]
+
+    def hear(path: Path) -> npt.NDArray[np.float32]:
+        return device.outputs(to_int16(load_clip(path, card.frontend)))
+
+    with ThreadPoolExecutor(device.workers) as pool:
+        heard = pool.map(hear, clips["path"])
+        parts = list(track(heard, f"C: {len(clips)} clips", len(clips), transient=True))
     clip = torch.from_numpy(np.repeat(np.arange(len(parts)), [len(part) for part in parts]))
     outputs = np.concatenate(parts)
     posteriors = to_posteriors(card, outputs)
@@ -88,6 +106,15 @@ def evaluate_clips(device: HostDevice, card: ModelCard, clips: pd.DataFrame, cla
     scores = score(torch.from_numpy(posteriors), target, clip, class_names)
     loss = F.nll_loss(torch.from_numpy(posteriors).clamp(min=1e-12).log(), target)
     return Evaluated(scores, outputs, posteriors, float(loss))
+
+
+def agreement(one: Evaluated, other: Evaluated) -> dict[str, float]:
+    """How alike two programs of one model are on the same clips: shares of equal decisions and of equal outputs."""
+    decided = [decide(part.scores.clip_posteriors) for part in (one, other)]
+    same = {"clip_agreement": float((decided[0] == decided[1]).float().mean())}
+    if one.outputs.shape == other.outputs.shape:
+        same["equal_outputs"] = float((one.outputs == other.outputs).all(axis=1).mean())
+    return same
 
 
 def compare(given: Evaluated, int8: Evaluated, names: Sequence[str], class_names: Sequence[str]) -> dict[str, Any]:

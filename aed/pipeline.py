@@ -12,7 +12,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from aed import conversion, report, training
+from aed import conversion, costs, report, training
 from aed.datamodules import PatchDataModule
 from aed.errors import AedError
 from aed.modules.classifier import ClipClassifier
@@ -61,9 +61,10 @@ STAGES: dict[str, Callable[[Run], None]] = {
     "export": conversion.export,
     "quantize": conversion.quantize,
     "evaluate": conversion.evaluate_exported,
+    "benchmark": costs.benchmark,
 }
 
-ALONE = ("export", "quantize", "evaluate")
+ALONE = ("export", "quantize", "evaluate", "benchmark")
 """Stages that the first of several processes does alone."""
 
 

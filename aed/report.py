@@ -184,6 +184,24 @@ def print_comparison(comparisons: Mapping[str, Any], note: str = "") -> None:
     Console().print(table)
 
 
+def print_programs(split: str, rows: Sequence[tuple[str, Mapping[str, float]]], note: str = "") -> None:
+    """Prints what the programs of one model say of the same clips.
+
+    Args:
+        split: For the title.
+        rows: Name of a program and its metrics: those of :data:`LEVELS`, ``clip_agreement`` and ``equal_outputs``
+            with the int8 model in ONNX Runtime.
+        note: Under the table.
+    """
+    table = Table(title=f"{split}: the same clips through every program, %", caption=note)
+    for column in ("", "patches", "clips", "same clip decision", "same output bits"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, metrics in rows:
+        keys = (*LEVELS, "clip_agreement", "equal_outputs")
+        table.add_row(name, *(f"{100 * metrics[key]:.2f}" if key in metrics else "-" for key in keys))
+    Console().print(table)
+
+
 def plot_layers(path: Path, layers: Sequence[Mapping[str, Any]]) -> None:
     """Draws SQNR, activation range and weight range of each layer."""
     from matplotlib.figure import Figure

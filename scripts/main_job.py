@@ -12,7 +12,6 @@ from aed.datamodules.clips import ESC10
 from aed.errors import AedError
 from aed.modules.nets import YAMNet
 
-BOARD = "mps2-an505"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -29,27 +28,23 @@ def choose() -> tuple[str, str]:
     return "esc10_yamnet", f"{len(clips)} clips of ESC-10 in {paths.data_dir()}, backbone {weights.file}"
 
 
-def benchmark(model: Path) -> None:
-    """Shows what the model costs on an emulated microcontroller, where the tools for it are installed."""
+def stages() -> list[str]:
+    """What further arguments make the training end with the cost on an emulated board, where the tools are there."""
     if missing := [tool for tool in ("arm-none-eabi-gcc", "qemu-system-arm") if shutil.which(tool) is None]:
         packages = "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
         print(f"no table of flash, RAM and instructions: {missing} are missing; apt-get install {packages}")
-        return
-    folder = model.parent / "target" / "emulator" / BOARD
-    arguments = [f"model={model}", f"board={BOARD}", f"hydra.run.dir={folder}"]
-    sys.exit(subprocess.call([sys.executable, "-m", "aed.benchmark", *arguments]))
+        return []
+    return ["stages=[fit,test,export,quantize,evaluate,benchmark]"]
 
 
 def main() -> None:
-    """Trains, then benchmarks the int8 model; further arguments are passed on to the training."""
+    """Trains, makes int8 and benchmarks it; further arguments are passed on."""
     experiment, reason = choose()
     print(f"python -m aed.train experiment={experiment}   ({reason})", flush=True)
     folder = Path("outputs") / experiment / time.strftime("%Y-%m-%d_%H-%M-%S")
-    arguments = [f"experiment={experiment}", f"hydra.run.dir={folder}", *sys.argv[1:]]
+    arguments = [f"experiment={experiment}", f"hydra.run.dir={folder}", *stages(), *sys.argv[1:]]
     try:
         code = subprocess.call([sys.executable, "-m", "aed.train", *arguments])
-        if code == 0 and (folder / "model_int8.onnx").is_file():
-            benchmark(folder / "model_int8.onnx")
     except KeyboardInterrupt:  # the training has said how to go on
         code = 130
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""Boards as data: one YAML each in ``configs/board``."""
+"""Boards as data: one YAML each in ``configs/boards``."""
 
 import dataclasses
 import typing
@@ -10,7 +10,7 @@ import yaml
 
 from aed.errors import AedError
 
-BOARD_DIR = Path(__file__).resolve().parents[2] / "configs" / "board"
+BOARD_DIR = Path(__file__).resolve().parents[2] / "configs" / "boards"
 
 BACKENDS = ("emulator", "stedgeai", "cloud")
 """Who can say what a net costs on a board."""

@@ -5,7 +5,9 @@ QEMU with ``-icount shift=0`` takes one virtual nanosecond an instruction, so Sy
 https://www.qemu.org/docs/master/system/arm/mps2.html
 """
 
+import os
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -13,14 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
+from aed.target.boards import Board, Machine, board_names, load_board, need_backend
 from aed.target.frontend import frontend_kernel, frontend_sources
 from aed.target.generate import kernel_sources, net_sources
 from aed.target.host import write_sources
-from aed.target.lower import Program
-from aed.target.plan import Plan
+from aed.target.lower import Program, lower
+from aed.target.plan import Plan, make_plan
 from aed.target.process import run_tool
 
 Int8 = npt.NDArray[np.int8]
@@ -28,55 +32,16 @@ Int8 = npt.NDArray[np.int8]
 STACK_BYTES = 16384
 TIMEOUT_S = 300.0
 
+PROFILE_SAMPLES = 1000
+"""Aimed at; a share is then known to 1.5 points."""
+
 FLAGS = (
     "-std=gnu99", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off",
     "-ffunction-sections", "-fdata-sections", "-mthumb", "-mfloat-abi=hard",
 )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class Board:
-    """An emulated machine.
-
-    Args:
-        machine: QEMU's name.
-        cpu: GCC's name of the core.
-        fpu: GCC's name of its FPU.
-        systick_hz: Frequency of SysTick.
-        flash: Address and bytes.
-        ram: Address and bytes.
-    """
-
-    machine: str
-    cpu: str
-    fpu: str
-    systick_hz: int
-    flash: tuple[int, int]
-    ram: tuple[int, int]
-
-
-BOARDS = {
-    "mps2-an386": Board(
-        machine="mps2-an386", cpu="cortex-m4", fpu="fpv4-sp-d16", systick_hz=25_000_000,
-        flash=(0x00000000, 0x400000), ram=(0x20000000, 0x400000),
-    ),
-    "mps2-an500": Board(
-        machine="mps2-an500", cpu="cortex-m7", fpu="fpv5-sp-d16", systick_hz=25_000_000,
-        flash=(0x00000000, 0x400000), ram=(0x60000000, 0x400000),
-    ),
-    "mps2-an505": Board(
-        machine="mps2-an505", cpu="cortex-m33", fpu="fpv5-sp-d16", systick_hz=20_000_000,
-        flash=(0x10000000, 0x400000), ram=(0x80000000, 0x400000),
-    ),
-    "mps3-an547": Board(
-        machine="mps3-an547", cpu="cortex-m55", fpu="auto", systick_hz=32_000_000,
-        flash=(0x00000000, 0x80000), ram=(0x21000000, 0x200000),
-    ),
-    "netduinoplus2": Board(
-        machine="netduinoplus2", cpu="cortex-m4", fpu="fpv4-sp-d16", systick_hz=168_000_000,
-        flash=(0x08000000, 0x100000), ram=(0x20000000, 0x20000),
-    ),
-}  # fmt: skip
+BOARDS = {name: load_board(name) for name in board_names("emulator")}
 """What QEMU 7.2 offers of Cortex-M; the STM32F405 is ``netduinoplus2``."""
 
 
@@ -88,6 +53,8 @@ class Emulated:
         outputs: ``(N, size)``: of the net, or the patches.
         instructions: Of the first of them, to one step of SysTick.
         layers: The same for each layer of a net.
+        functions: C functions and their shares of the instructions, the largest first; from samples, so to about
+            1.5 points.
         flash_bytes: Code and constants, the harness not counted.
         ram_bytes: Arena and scratch, or state.
         stack_bytes: Deepest stack.
@@ -96,6 +63,7 @@ class Emulated:
     outputs: Int8
     instructions: float
     layers: tuple[float, ...]
+    functions: tuple[tuple[str, float], ...]
     flash_bytes: int
     ram_bytes: int
     stack_bytes: int
@@ -122,14 +90,16 @@ def emulate_net(program: Program, plan: Plan, inputs: Int8, board: Board) -> Emu
     size, layers = program.tensors[program.output].size, len(program.layers)
     sources = kernel_sources() | net_sources(program, plan)
     harness_ram = inputs.shape[1] + 2 * size + 4 * (layers + 2)
-    outputs, ticks, sizes = _run("run_net.c", sources, inputs.tobytes(), (size, layers + 2), board)
+    raw, sizes = _run("run_net.c", sources, inputs.tobytes(), board)
+    outputs, ticks = _records(raw, size, layers + 2)
     if len(outputs) != len(inputs):
-        raise AedError(f"{board.machine}: {len(outputs)} outputs came back for {len(inputs)} inputs")
-    counted = ticks[0] * (1e9 / board.systick_hz)
+        raise AedError(f"{board.name}: {len(outputs)} outputs came back for {len(inputs)} inputs")
+    counted = ticks[0] * (1e9 / _machine(board).systick_hz)
     return Emulated(
         outputs=outputs,
         instructions=float(counted[layers]),
         layers=tuple(counted[:layers].tolist()),
+        functions=_profile("profile_net.c", sources, inputs[0].tobytes(), board, float(counted[layers])),
         flash_bytes=sizes[0],
         ram_bytes=sizes[1] - harness_ram,
         stack_bytes=int(ticks[:, layers + 1].max()),
@@ -153,60 +123,144 @@ def emulate_frontend(
     """
     size = config.n_mels * config.patch_frames
     sources = frontend_kernel() | frontend_sources(config, scale, zero)
-    patches, ticks, sizes = _run("run_frontend.c", sources, samples.tobytes(), (size, 2), board)
+    raw, sizes = _run("run_frontend.c", sources, samples.tobytes(), board)
+    patches, ticks = _records(raw, size, 2)
     if not len(patches):
-        raise AedError(f"{board.machine}: no patch came back of {len(samples)} samples")
+        raise AedError(f"{board.name}: no patch came back of {len(samples)} samples")
+    instructions = float(ticks[0, 0] * (1e9 / _machine(board).systick_hz))
     return Emulated(
         outputs=patches,
-        instructions=float(ticks[0, 0] * (1e9 / board.systick_hz)),
+        instructions=instructions,
         layers=(),
+        functions=_profile("profile_frontend.c", sources, samples.tobytes(), board, instructions),
         flash_bytes=sizes[0],
         ram_bytes=sizes[1] - 2 * 160 - size - 8,
         stack_bytes=int(ticks[:, 1].max()),
     )
 
 
-def _run(
-    main: str, sources: Mapping[str, str], given: bytes, record: tuple[int, int], board: Board
-) -> tuple[Int8, npt.NDArray[np.float64], tuple[int, int]]:
-    """Outputs and counters of each record the program writes, and its flash and RAM beyond the harness."""
+def _machine(board: Board) -> Machine:
+    need_backend(board, "emulator")
+    assert board.machine is not None
+    return board.machine
+
+
+def _run(main: str, sources: Mapping[str, str], given: bytes, board: Board) -> tuple[bytes, tuple[int, int]]:
+    """What the program writes, and its flash and RAM beyond the harness."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         elf = build(folder / "program", {**sources, **harness_sources(main)}, board)
         bare = build(folder / "bare", harness_sources("run_nothing.c"), board)
-        (folder / "input.bin").write_bytes(given)
-        command: list[str | Path] = ["qemu-system-arm", "-M", board.machine, "-kernel", elf, "-icount", "shift=0"]
-        command += ["-display", "none", "-monitor", "none", "-serial", "none"]
-        run_tool([*command, "-semihosting-config", "enable=on,target=native"], TIMEOUT_S, folder)
-        raw = (folder / "output.bin").read_bytes()
-        sizes = tuple(whole - own for whole, own in zip(section_sizes(elf), section_sizes(bare), strict=True))
-    size, counters = record
+        raw = emulate(elf, folder, given, board)
+        flash, ram = (whole - own for whole, own in zip(section_sizes(elf), section_sizes(bare), strict=True))
+    return raw, (flash, ram)
+
+
+def _records(raw: bytes, size: int, counters: int) -> tuple[Int8, npt.NDArray[np.float64]]:
+    """Outputs ``(N, size)`` and counters ``(N, counters)`` of the records a program wrote."""
     layout = np.dtype([("output", np.int8, (size,)), ("counters", "<u4", (counters,))])
     records = np.frombuffer(raw[: len(raw) // layout.itemsize * layout.itemsize], layout)
-    return records["output"], records["counters"].astype(np.float64), (sizes[0], sizes[1])
+    return records["output"], records["counters"].astype(np.float64)
 
 
-def harness_sources(main: str) -> dict[str, str]:
-    """File name -> content of start-up, semihosting, probes and ``main``."""
+def emulate(elf: Path, folder: Path, given: bytes, board: Board, count: bool = True) -> bytes:
+    """What a program writes to ``output.bin`` when ``input.bin`` holds ``given``.
+
+    Args:
+        elf: Linked for ``board``.
+        folder: For both files; one run at a time in each.
+        given: Input.
+        board: Emulated machine.
+        count: One nanosecond an instruction; without, the emulator runs as fast as it can.
+
+    Raises:
+        AedError: QEMU is missing, or the program failed or hung.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "input.bin").write_bytes(given)
+    command: list[str | Path] = ["qemu-system-arm", "-M", _machine(board).machine, "-kernel", elf]
+    command += ["-icount", "shift=0"] if count else []
+    command += ["-display", "none", "-monitor", "none", "-serial", "none"]
+    run_tool([*command, "-semihosting-config", "enable=on,target=native"], TIMEOUT_S, folder)
+    return (folder / "output.bin").read_bytes()
+
+
+def _profile(
+    main: str, sources: Mapping[str, str], given: bytes, board: Board, instructions: float
+) -> tuple[tuple[str, float], ...]:
+    """Shares of the C functions, sampled by an interrupt."""
+    hertz = _machine(board).systick_hz
+    ticks = max(2, round(instructions / PROFILE_SAMPLES * hertz / 1e9))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        parts = {**sources, **harness_sources(main, "sampler.c", "sampler.h")}
+        # functions called once stay functions, else the whole front end would be one name
+        elf = build(folder / "program", parts, board, (f"-DAED_TICKS={ticks}u", "-fno-inline-functions-called-once"))
+        raw = np.frombuffer(emulate(elf, folder, given, board), "<u4")
+        listing = run_tool(["arm-none-eabi-nm", "-n", "--defined-only", elf], 10)
+    symbols = [line.split() for line in listing.splitlines()]
+    code = sorted((int(word[0], 16) & ~1, word[2]) for word in symbols if len(word) == 3 and word[1] in "tTwW")
+    starts = np.array([start for start, _ in code])
+    places = np.searchsorted(starts, raw[1 : 1 + int(raw[0])].astype(np.int64), side="right") - 1
+    found = Counter(code[place][1] for place in places.tolist() if place >= 0)
+    return tuple((function, count / len(places)) for function, count in found.most_common())
+
+
+class EmulatedDevice:
+    """Front end and net in C as a function of samples: what a device hears, on an emulated board.
+
+    Args:
+        folder: Where sources, program and files go.
+        model: int8.
+        frontend: Streamable.
+        board: Emulated machine.
+
+    Raises:
+        AedError: Front end or net cannot be written in C, or a tool is missing.
+    """
+
+    workers = os.cpu_count() or 1
+
+    def __init__(self, folder: Path, model: onnx.ModelProto, frontend: FrontendConfig, board: Board) -> None:
+        program = lower(model)
+        given, self.made = program.tensors[program.input], program.tensors[program.output]
+        sources = kernel_sources() | net_sources(program, make_plan(program))
+        sources |= frontend_kernel() | frontend_sources(frontend, float(given.scale), given.zero)
+        self.folder, self.board = folder, board
+        self.elf = build(folder / "program", {**sources, **harness_sources("run_clip.c")}, board)
+
+    def outputs(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
+        """The net's output of each patch of a clip ``(T,)`` at the front end's rate: ``(patches, num_classes)``."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as name:
+            given = np.ascontiguousarray(samples, dtype="<i2").tobytes()
+            raw = emulate(self.elf, Path(name), given, self.board, count=False)
+        steps = np.frombuffer(raw, np.int8).reshape(-1, self.made.size)
+        real: npt.NDArray[np.float32] = self.made.scale * (steps.astype(np.float32) - self.made.zero)
+        return real
+
+
+def harness_sources(*main: str) -> dict[str, str]:
+    """File name -> content of start-up, semihosting, probes and the files of ``main``."""
     folder = files("aed.target") / "c" / "emulator"
-    names = ("start.c", "semihost.c", "semihost.h", "probe.c", "probe.h", main)
+    names = ("start.c", "semihost.c", "semihost.h", "probe.c", "probe.h", *main)
     return {name: (folder / name).read_text() for name in names}
 
 
-def build(folder: Path, sources: Mapping[str, str], board: Board) -> Path:
-    """The linked program of ``sources``."""
+def build(folder: Path, sources: Mapping[str, str], board: Board, options: tuple[str, ...] = ()) -> Path:
+    """The linked program of ``sources``, compiled with further ``options``."""
+    machine = _machine(board)
     units = write_sources(folder, sources)
     script = (files("aed.target") / "c" / "emulator" / "link.ld").read_text()
     for key, value in (
-        ("AED_FLASH_SIZE", board.flash[1]),
-        ("AED_FLASH", board.flash[0]),
-        ("AED_RAM_SIZE", board.ram[1]),
-        ("AED_RAM", board.ram[0]),
+        ("AED_FLASH_SIZE", machine.flash[1]),
+        ("AED_FLASH", machine.flash[0]),
+        ("AED_RAM_SIZE", machine.ram[1]),
+        ("AED_RAM", machine.ram[0]),
         ("AED_STACK_SIZE", STACK_BYTES),
     ):
         script = script.replace(key, f"0x{value:x}")
     (folder / "link.ld").write_text(script)
-    core = [f"-mcpu={board.cpu}", f"-mfpu={board.fpu}"]
+    core = [f"-mcpu={board.core}", f"-mfpu={machine.fpu}", *options]
     link: list[str | Path] = [
         "-nostartfiles",
         "-Wl,--gc-sections",

@@ -56,6 +56,8 @@ class HostDevice:
         AedError: Front end or net cannot be written in C, or there is no compiler.
     """
 
+    workers = 1  # activations lie in one static arena
+
     def __init__(self, folder: Path, model: onnx.ModelProto, frontend: FrontendConfig) -> None:
         program = lower(model)
         given, self.made = program.tensors[program.input], program.tensors[program.output]

@@ -107,7 +107,9 @@ class Target(Protocol):
     that says what to do.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As users type it."""
 
     def analyze(self, model: Path, board: Board, folder: Path) -> Report:
         """Memory, without running anything."""

@@ -1,4 +1,5 @@
-/* Runs a net over the inputs of a file; writes outputs, ticks of every layer and the depth of the stack. */
+/* Runs a net over the inputs of a file; writes outputs, ticks of every layer (for the first input, which is run once
+ * more layer by layer) and the depth of the stack. */
 #include <string.h>
 
 #include "aed_net.h"
@@ -15,6 +16,7 @@ int main(void) {
     if (from < 0 || to < 0) {
         return 71;
     }
+    int first = 1;
     aed_start_clock();
     while (aed_read(from, in, sizeof in) == sizeof in) {
         aed_paint_stack();
@@ -22,13 +24,16 @@ int main(void) {
         aed_net_run(in, out);
         ticks[AED_NET_LAYERS] = (aed_now() - start) & 0xFFFFFFu;
         ticks[AED_NET_LAYERS + 1] = aed_stack_depth();
-        for (int layer = 0; layer < AED_NET_LAYERS; ++layer) {
-            start = aed_now();
-            aed_net_layer(layer, in, again);
-            ticks[layer] = (aed_now() - start) & 0xFFFFFFu;
-        }
-        if (memcmp(out, again, sizeof out) != 0) {
-            return 72;
+        if (first) {
+            first = 0;
+            for (int layer = 0; layer < AED_NET_LAYERS; ++layer) {
+                start = aed_now();
+                aed_net_layer(layer, in, again);
+                ticks[layer] = (aed_now() - start) & 0xFFFFFFu;
+            }
+            if (memcmp(out, again, sizeof out) != 0) {
+                return 72;
+            }
         }
         if (aed_write(to, out, sizeof out) || aed_write(to, ticks, sizeof ticks)) {
             return 73;

@@ -17,9 +17,15 @@ static void fault(void) {
     aed_stop(70);
 }
 
+/* Interrupt of SysTick; whoever wants it defines it. */
+void aed_systick(void);
+__attribute__((weak)) void aed_systick(void) {
+    fault();
+}
+
 __attribute__((section(".vectors"), used)) static void (*const vectors[16])(void) = {
     (void (*)(void))(uintptr_t)&aed_stack_top, aed_reset, fault, fault, fault, fault, fault, fault,
-    0, 0, 0, fault, fault, 0, fault, fault,
+    0, 0, 0, fault, fault, 0, fault, aed_systick,
 };
 
 void aed_reset(void) {

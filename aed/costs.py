@@ -1,0 +1,142 @@
+"""What a model costs on a board: the benchmark stage, for every backend, one table."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from rich.console import Console
+from rich.table import Table
+
+from aed import report
+from aed.conversion import INT8
+from aed.errors import AedError
+from aed.state import Run
+from aed.target.boards import Board, load_board, need_backend
+from aed.target.emulated import Emulator
+from aed.target.report import Cost, Report, Target
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkConfig:
+    """Where a model is measured.
+
+    Args:
+        target: Names of :data:`TARGETS`, separated by commas.
+        board: One of the files in ``configs/boards``.
+        inputs: emulator: random inputs on which C and ONNX Runtime have to give the same bits.
+    """
+
+    target: str = "emulator"
+    board: str = "mps2-an505"
+    inputs: int = 4
+
+
+TARGETS: dict[str, Callable[[BenchmarkConfig], Target]] = {
+    "emulator": lambda config: Emulator(config.inputs),
+}
+"""Backends by name."""
+
+
+def benchmark(run: Run) -> None:
+    """The stage: measures ``model_int8.onnx`` of the run's folder."""
+    path = run.folder / INT8
+    if not path.is_file():
+        raise AedError(f"stages: benchmark needs {INT8}; add quantize before it")
+    measure(path, run.folder, instantiate(run.config.benchmark, _convert_="all"))
+
+
+def measure(model: Path, folder: Path, config: BenchmarkConfig) -> list[Report]:
+    """Leaves ``target/<target>/<board>/report.json`` for each target, prints one table and returns the reports.
+
+    A target that fails leaves the others' results; the error is raised after the table.
+
+    Args:
+        model: int8 ``.onnx`` with a model card.
+        folder: Outputs.
+        config: Where.
+
+    Raises:
+        AedError: A name is unknown, or a target failed.
+    """
+    chosen = [name.strip() for name in config.target.split(",")]
+    if unknown := [name for name in chosen if name not in TARGETS]:
+        raise AedError(f"target: need some of {list(TARGETS)}, got {unknown}")
+    board = load_board(config.board)
+    for name in chosen:
+        need_backend(board, name)
+    reports, failures = [], []
+    for name in chosen:
+        try:
+            reports.append(_measure(TARGETS[name](config), model, board, folder))
+        except AedError as error:
+            failures.append(f"{name}: {error}")
+    if reports:
+        _print(model.name, reports)
+    if failures:
+        raise AedError("\n".join(failures))
+    return reports
+
+
+def _measure(backend: Target, model: Path, board: Board, folder: Path) -> Report:
+    place = folder / "target" / backend.name / board.name
+    place.mkdir(parents=True, exist_ok=True)
+    made = backend.benchmark(model, board, place)
+    report.write_json(place / "report.json", {"model": model.name} | made.content())
+    return made
+
+
+_COLUMNS = (
+    ("instructions", "M instr.", 1e6, 2),
+    ("inference_ms", "ms", 1, 2),
+    ("flash_bytes", "flash KiB", 1024, 1),
+    ("ram_bytes", "RAM KiB", 1024, 1),
+    ("stack_bytes", "stack KiB", 1024, 1),
+)
+"""Figure, heading, unit, digits."""
+
+
+def _print(model: str, reports: Sequence[Report]) -> None:
+    """A row for each part and target; only columns in which something is known."""
+    rows = [(made, name, cost) for made in reports for name, cost in _parts(made)]
+    columns = [column for column in _COLUMNS if any(column[0] in cost.figures for _, _, cost in rows)]
+    table = Table(title=f"{model}: one patch on {reports[0].board} ({reports[0].core})")
+    table.add_column("")
+    table.add_column("target")
+    for _, heading, _, _ in columns:
+        table.add_column(heading, justify="right")
+    table.add_column("figures")
+    for made, name, cost in rows:
+        shown = [cost.figures.get(key) for key, _, _, _ in columns]
+        cells = [
+            "-" if figure is None else f"{figure.value / unit:.{digits}f}"
+            for figure, (_, _, unit, digits) in zip(shown, columns, strict=True)
+        ]
+        sources = sorted({figure.source for figure in shown if figure is not None})
+        table.add_row(name, made.target, *cells, "/".join(sources))
+    console = Console()
+    console.print(table)
+    for line in _notes(reports):
+        console.print(line, highlight=False)
+
+
+def _parts(made: Report) -> list[tuple[str, Cost]]:
+    return [("net", made.net), *([("front end", made.frontend)] if made.frontend else [])]
+
+
+def _notes(reports: Sequence[Report]) -> list[str]:
+    lines = [f"{made.target}: {made.limits}" for made in reports if made.limits]
+    for made in reports:
+        lines += [f"no C front end: {reason}" for reason in made.details.get("no_frontend", ())]
+        for name, cost in _parts(made):
+            if cost.functions:
+                lines.append(f"{name}: " + ", ".join(_share(row) for row in cost.functions[:4]))
+    return lines
+
+
+def _share(row: Any) -> str:
+    return f"{row['name']} {100 * row['share']:.0f} %"

@@ -1,0 +1,189 @@
+"""The backend that needs no board: this project's C, GCC, and a Cortex-M emulated by QEMU."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from aed.errors import AedError
+from aed.export.classifier import open_exact
+from aed.export.graph import load_model, read_model_card
+from aed.target import emulator
+from aed.target.boards import Board, need_backend
+from aed.target.emulator import Emulated, Int8
+from aed.target.frontend import frontend_kernel, frontend_sources
+from aed.target.generate import kernel_sources, net_sources
+from aed.target.host import write_sources
+from aed.target.lower import Layer, Program, lower
+from aed.target.plan import Plan, make_plan
+from aed.target.report import Cost, Figure, Report
+
+LIMITS = "QEMU counts instructions, not cycles: no caches, wait states or DMA; the kernels are this project's."
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model and its program."""
+
+    graph: onnx.ModelProto
+    program: Program
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """This project's C on an emulated board.
+
+    Args:
+        inputs: Random inputs over the whole int8 range on which C and ONNX Runtime have to give the same bits.
+    """
+
+    inputs: int = 4
+    name: str = "emulator"
+
+    def analyze(self, model: Path, board: Board, folder: Path) -> Report:
+        """What planning alone tells: weights, arena, multiply-accumulates."""
+        need_backend(board, self.name)
+        read = _read(model)
+        return self._report("analyze", board, Cost(figures=_planned(read), layers=_layers(read.program)))
+
+    def generate(self, model: Path, board: Board, folder: Path) -> Report:
+        """As above; the C of net and, where it can run on a device, front end in ``folder/c``."""
+        report, read = self.analyze(model, board, folder), _read(model)
+        sources = kernel_sources() | net_sources(read.program, read.plan)
+        frontend = read_model_card(read.graph, model).frontend
+        if frontend.streamable:
+            given = read.program.tensors[read.program.input]
+            sources |= frontend_kernel() | frontend_sources(frontend, float(given.scale), given.zero)
+        write_sources(folder / "c", sources)
+        return report
+
+    def validate(self, model: Path, board: Board, folder: Path, patches: npt.NDArray[np.float32]) -> Report:
+        """The net's int8 outputs for real patches ``(N, 1, n_mels, patch_frames)`` are those of ONNX Runtime.
+
+        Raises:
+            AedError: An output differs, or a tool is missing or fails.
+        """
+        read = _read(model)
+        given = read.program.tensors[read.program.input]
+        steps = np.clip(np.rint(patches / given.scale) + given.zero, -128, 127).astype(np.int8)
+        images = steps.transpose(0, 2, 3, 1).reshape(len(steps), -1)
+        run = _proved(read, images, board)
+        details = {"inputs": len(steps), "differing_outputs": 0}
+        return self._report("validate", board, _net_cost(read, run), details)
+
+    def benchmark(self, model: Path, board: Board, folder: Path) -> Report:
+        """Flash, RAM, stack and instructions of net and front end.
+
+        Raises:
+            AedError: The model has no C form, a tool is missing, or an output is not ONNX Runtime's.
+        """
+        need_backend(board, self.name)
+        if self.inputs < 1:
+            raise AedError(f"inputs: need at least 1, got {self.inputs}")
+        read = _read(model)
+        card = read_model_card(read.graph, model)
+        given = read.program.tensors[read.program.input]
+        random = np.random.default_rng(0)
+        run = _proved(read, random.integers(-128, 128, (self.inputs, given.size)).astype(np.int8), board)
+        frontend = None
+        if card.frontend.streamable:
+            samples = random.integers(-(2**15), 2**15, card.frontend.patch_samples).astype(np.int16)
+            made = emulator.emulate_frontend(card.frontend, float(given.scale), given.zero, samples, board)
+            frontend = Cost(figures=_emulated(made), functions=_functions(made))
+        details: dict[str, Any] = {"inputs": self.inputs, "differing_outputs": 0}
+        if frontend is None:
+            details["no_frontend"] = list(card.frontend.not_streamable)
+        return self._report("benchmark", board, _net_cost(read, run), details, frontend)
+
+    def _report(
+        self,
+        action: str,
+        board: Board,
+        net: Cost,
+        details: Mapping[str, Any] | None = None,
+        frontend: Cost | None = None,
+    ) -> Report:
+        ran = action in ("validate", "benchmark")
+        return Report(
+            target=self.name,
+            action=action,
+            board=board.name,
+            core=board.core,
+            net=net,
+            frontend=frontend,
+            tools=emulator.versions() if ran else {},
+            limits=LIMITS if ran else "Arithmetic: no code, stack or library is counted.",
+            details=details or {},
+        )
+
+
+def _read(path: Path) -> _Model:
+    graph = load_model(path)
+    program = lower(graph)
+    return _Model(graph, program, make_plan(program))
+
+
+def _proved(read: _Model, steps: Int8, board: Board) -> Emulated:
+    """The run on ``steps`` ``(N, size)``, channels last, its outputs held to ONNX Runtime's."""
+    run = emulator.emulate_net(read.program, read.plan, steps, board)
+    height, width, channels = read.program.tensors[read.program.input].shape
+    images = steps.reshape(len(steps), height, width, channels).transpose(0, 3, 1, 2)
+    session = open_exact(read.graph)
+    name = session.get_inputs()[0].name
+    outputs = [session.run(None, {name: np.ascontiguousarray(image[None])})[0] for image in images]
+    if differing := int((run.outputs != np.concatenate(outputs)).sum()):
+        raise AedError(f"{board.name}: {differing} of {run.outputs.size} outputs differ from ONNX Runtime's")
+    return run
+
+
+def _net_cost(read: _Model, run: Emulated) -> Cost:
+    rows = _layers(read.program)
+    counted = tuple({**row, "instructions": round(count)} for row, count in zip(rows, run.layers, strict=True))
+    return Cost(figures=_planned(read) | _emulated(run), layers=counted, functions=_functions(run))
+
+
+def _planned(read: _Model) -> dict[str, Figure]:
+    """What is known without a compiler."""
+    weights = sum(
+        part.nbytes
+        for layer in read.program.layers
+        for part in (layer.weight, layer.bias, layer.factor)
+        if part is not None
+    )
+    numbers = {
+        "weights_bytes": weights,
+        "activations_bytes": read.plan.size,
+        "macc": sum(row["macc"] for row in _layers(read.program)),
+    }
+    return {key: Figure(value, "estimated") for key, value in numbers.items()}
+
+
+def _emulated(run: Emulated) -> dict[str, Figure]:
+    numbers = {
+        "flash_bytes": run.flash_bytes,
+        "ram_bytes": run.ram_bytes,
+        "stack_bytes": run.stack_bytes,
+        "instructions": round(run.instructions),
+    }
+    return {key: Figure(value, "emulated") for key, value in numbers.items()}
+
+
+def _layers(program: Program) -> tuple[dict[str, Any], ...]:
+    return tuple({"name": layer.name, "kind": layer.kind, "macc": _macc(layer, program)} for layer in program.layers)
+
+
+def _macc(layer: Layer, program: Program) -> int:
+    """Multiply-accumulates of one patch."""
+    if layer.weight is None:
+        return 0
+    height, width, _ = program.tensors[layer.output].shape
+    return int(height * width * layer.weight.size)
+
+
+def _functions(run: Emulated) -> tuple[dict[str, Any], ...]:
+    return tuple({"name": name, "share": round(share, 4)} for name, share in run.functions)
