@@ -130,6 +130,7 @@ def register() -> None:
 
     from aed import callbacks as own_callbacks
     from aed.costs import BenchmarkConfig
+    from aed.delivery import DeployConfig
     from aed.export.footprint import Budget
     from aed.export.onnx import ExportConfig
     from aed.export.quantize import QuantizeConfig
@@ -139,7 +140,7 @@ def register() -> None:
     register_data()
     _store_schemas(Trainer, ClipClassifier, *(getattr(nets, name) for name in nets.__all__))
     _store_schemas(callbacks.EarlyStopping, callbacks.LearningRateMonitor, callbacks.RichProgressBar)
-    _store_schemas(own_callbacks.BestCheckpoint, ExportConfig, QuantizeConfig, Budget, BenchmarkConfig)
+    _store_schemas(own_callbacks.BestCheckpoint, ExportConfig, QuantizeConfig, Budget, BenchmarkConfig, DeployConfig)
     _store_schemas(loggers.CSVLogger, loggers.TensorBoardLogger, loggers.MLFlowLogger)
     for target in _public(torch.optim, torch.optim.Optimizer):
         store("model/optimizer", target.__name__, schema(target, partial=True, skip=("params",)))

@@ -1,8 +1,10 @@
 """Writing files so that a killed run or a full disk leaves the old file or the whole new one."""
 
 import os
+import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -36,3 +38,26 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         raise WriteError(f"{path}: cannot be written ({error}); what was there before is untouched") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(folder: Path, mark: str) -> Iterator[Path]:
+    """A folder to fill, which takes the place of ``folder`` when the block ends well; else nothing is changed.
+
+    Args:
+        folder: New, empty, or one that holds ``mark`` and is then replaced.
+        mark: Name of a file that the block writes.
+
+    Raises:
+        AedError: ``folder`` holds something else.
+    """
+    if folder.exists() and not (folder / mark).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise AedError(f"{folder} holds something else; give a new folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
+        made, old = Path(name, "new"), Path(name, "old")
+        made.mkdir()
+        yield made
+        if folder.exists():
+            folder.rename(old)
+        made.rename(folder)

@@ -12,7 +12,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from aed import conversion, costs, report, training
+from aed import conversion, costs, delivery, report, training
 from aed.datamodules import PatchDataModule
 from aed.errors import AedError
 from aed.modules.classifier import ClipClassifier
@@ -62,9 +62,10 @@ STAGES: dict[str, Callable[[Run], None]] = {
     "quantize": conversion.quantize,
     "evaluate": conversion.evaluate_exported,
     "benchmark": costs.benchmark,
+    "deploy": delivery.deploy,
 }
 
-ALONE = ("export", "quantize", "evaluate", "benchmark")
+ALONE = ("export", "quantize", "evaluate", "benchmark", "deploy")
 """Stages that the first of several processes does alone."""
 
 

@@ -18,7 +18,7 @@ from aed.target.emulator import Emulated, Int8
 from aed.target.frontend import frontend_kernel, frontend_sources
 from aed.target.generate import kernel_sources, net_sources
 from aed.target.host import write_sources
-from aed.target.lower import Layer, Program, lower
+from aed.target.lower import Program, lower
 from aed.target.plan import Plan, make_plan
 from aed.target.report import Cost, Figure, Report
 
@@ -149,16 +149,11 @@ def _net_cost(read: _Model, run: Emulated) -> Cost:
 
 def _planned(read: _Model) -> dict[str, Figure]:
     """What is known without a compiler."""
-    weights = sum(
-        part.nbytes
-        for layer in read.program.layers
-        for part in (layer.weight, layer.bias, layer.factor)
-        if part is not None
-    )
+    layers = read.program.layers
     numbers = {
-        "weights_bytes": weights,
+        "weights_bytes": sum(layer.weight_bytes for layer in layers),
         "activations_bytes": read.plan.size,
-        "macc": sum(row["macc"] for row in _layers(read.program)),
+        "macc": sum(layer.macc(read.program) for layer in layers),
     }
     return {key: Figure(value, "estimated") for key, value in numbers.items()}
 
@@ -174,15 +169,7 @@ def _emulated(run: Emulated) -> dict[str, Figure]:
 
 
 def _layers(program: Program) -> tuple[dict[str, Any], ...]:
-    return tuple({"name": layer.name, "kind": layer.kind, "macc": _macc(layer, program)} for layer in program.layers)
-
-
-def _macc(layer: Layer, program: Program) -> int:
-    """Multiply-accumulates of one patch."""
-    if layer.weight is None:
-        return 0
-    height, width, _ = program.tensors[layer.output].shape
-    return int(height * width * layer.weight.size)
+    return tuple({"name": layer.name, "kind": layer.kind, "macc": layer.macc(program)} for layer in program.layers)
 
 
 def _functions(run: Emulated) -> tuple[dict[str, Any], ...]:

@@ -8,7 +8,7 @@ https://www.qemu.org/docs/master/system/arm/mps2.html
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -69,10 +69,12 @@ class Emulated:
     stack_bytes: int
 
 
-def versions() -> dict[str, str]:
+_TOOLS = {"gcc": "arm-none-eabi-gcc", "qemu": "qemu-system-arm"}
+
+
+def versions(names: Iterable[str] = tuple(_TOOLS)) -> dict[str, str]:
     """GCC's and QEMU's, for every figure they give."""
-    tools = {"gcc": "arm-none-eabi-gcc", "qemu": "qemu-system-arm"}
-    return {name: run_tool([tool, "--version"], 10).splitlines()[0] for name, tool in tools.items()}
+    return {name: run_tool([_TOOLS[name], "--version"], 10).splitlines()[0] for name in names}
 
 
 def emulate_net(program: Program, plan: Plan, inputs: Int8, board: Board) -> Emulated:

@@ -55,6 +55,7 @@ def frontend_sources(config: FrontendConfig, input_scale: float, input_zero_poin
     weights = np.concatenate([band[begin:end] for band, (begin, end) in zip(bands, runs, strict=True)])
 
     constants = {
+        "SAMPLE_RATE": str(config.sample_rate),
         "N_FFT": str(config.n_fft),
         "POINTS": str(points),
         "LOG2_POINTS": str(points.bit_length() - 1),
@@ -80,6 +81,21 @@ def frontend_sources(config: FrontendConfig, input_scale: float, input_zero_poin
         f"float aed_fe_mel_weights[{len(weights)}]": map(c_float, weights.tolist()),
     }
     return {f"{_NAME}.h": _header(constants, tables), f"{_NAME}.c": _source(tables)}
+
+
+def state_bytes(config: FrontendConfig) -> int:
+    """``sizeof(aed_frontend)`` on a 32-bit core."""
+    samples, columns = 2 * config.n_fft, config.n_mels * config.patch_frames
+    aligned = [-(-size // 4) * 4 for size in (samples, columns)]
+    return sum(aligned) + 4 * (config.n_fft + 1) + 4 * 4  # work buffer; fill, skip, next, wanted
+
+
+def table_bytes(config: FrontendConfig) -> int:
+    """Bytes of the tables of :func:`frontend_sources`."""
+    window, _ = _window(config)
+    bands = [np.flatnonzero(band) for band in mel_table(config)]
+    weights = sum(int(used[-1]) + 1 - int(used[0]) for used in bands)
+    return 4 * len(window) + 8 * (3 * config.n_fft // 4) + 2 * config.n_fft // 2 + 4 * config.n_mels + 4 * weights
 
 
 def _check(config: FrontendConfig, scale: float, zero_point: int) -> None:

@@ -23,6 +23,11 @@ PACKAGES = {
 LAST_LINES = 8
 
 
+def found(tool: str) -> bool:
+    """Whether the tool is on the PATH, or is a path to a program."""
+    return shutil.which(tool) is not None
+
+
 @dataclass(frozen=True)
 class Finished:
     """A tool that ended by itself.
@@ -59,7 +64,7 @@ def finish(
         AedError: It is missing, cannot be started or took too long; then its last lines are shown.
     """
     tool = str(command[0])
-    if shutil.which(tool) is None:
+    if not found(tool):
         advice = f"; apt-get install {PACKAGES[tool]}" if tool in PACKAGES else ""
         raise AedError(f"{tool}: not found{advice}")
     try:

@@ -20,3 +20,9 @@ def c_lines(items: Iterable[str], width: int = 116) -> str:
             line = ""
         line += f" {item}," if line else f"{item},"
     return "\n".join(f"    {line}" for line in [*lines, line])
+
+
+def c_string(text: str) -> str:
+    """A string constant of C: printable ASCII as it is, the rest as octal escapes of its UTF-8."""
+    plain = (chr(byte) if 32 <= byte < 127 and byte not in b'"\\?' else f"\\{byte:03o}" for byte in text.encode())
+    return f'"{"".join(plain)}"'

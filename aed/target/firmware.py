@@ -1,0 +1,230 @@
+"""The library a firmware engineer adds to a project: net, front end, class names, example, self-test, build file."""
+
+import json
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+import numpy as np
+import onnx
+
+from aed.errors import AedError
+from aed.export.card import ModelCard
+from aed.export.classifier import open_exact
+from aed.files import whole_folder
+from aed.target import emulator
+from aed.target.boards import load_board
+from aed.target.frontend import frontend_kernel, frontend_sources, state_bytes, table_bytes
+from aed.target.generate import kernel_sources, net_sources
+from aed.target.lower import Program, lower
+from aed.target.plan import Plan, make_plan
+from aed.target.process import found
+from aed.target.text import c_lines, c_string
+
+MARK = "aed_firmware.json"
+"""The file that tells a folder of ours from another one: the model card."""
+
+BUILT_FOR = ("mps2-an386", "mps2-an505", "mps3-an547")
+"""Boards whose cores the README gives the size of the code for."""
+
+
+def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title: str) -> None:
+    """Writes the library; the folder is whole or, where something fails, as it was before.
+
+    Args:
+        model: int8.
+        card: Its card; the front end has to be streamable.
+        folder: New, or one that this function wrote earlier.
+        title: For the README.
+
+    Raises:
+        AedError: The model or its front end has no C form, or the folder holds something else.
+    """
+    program = lower(model)
+    plan = make_plan(program)
+    sources = library_sources(model, program, plan, card)
+    parts = files("aed.target") / "c" / "firmware"
+    with whole_folder(folder, MARK) as place:
+        for name, text in sources.items():
+            target = place / ("include" if name.endswith(".h") else "src") / name
+            target.parent.mkdir(exist_ok=True)
+            target.write_text(text)
+        (place / "examples").mkdir()
+        (place / "examples" / "main.c").write_text((parts / "main.c").read_text())
+        (place / "CMakeLists.txt").write_text((parts / "CMakeLists.txt").read_text())
+        (place / "LICENSE").write_text((parts / "LICENSE").read_text())
+        template = Template((parts / "README.md").read_text())
+        (place / "README.md").write_text(template.substitute(_facts(program, plan, card, title, sources)))
+        (place / MARK).write_text(json.dumps(json.loads(card.to_json()), indent=1, sort_keys=True) + "\n")
+
+
+def library_sources(model: onnx.ModelProto, program: Program, plan: Plan, card: ModelCard) -> dict[str, str]:
+    """File name -> content of all C files of the library; the same bytes on every run."""
+    given = program.tensors[program.input]
+    header = (files("aed.target") / "c" / "firmware" / "aed_selftest.h").read_text()
+    return {
+        **kernel_sources(),
+        **net_sources(program, plan),
+        **frontend_kernel(),
+        **frontend_sources(card.frontend, float(given.scale), given.zero),
+        **_classes(program, card),
+        "aed_selftest.h": header,
+        "aed_selftest.c": _selftest(model, program),
+    }
+
+
+def _classes(program: Program, card: ModelCard) -> dict[str, str]:
+    names = card.class_names
+    if len(names) != program.tensors[program.output].size:
+        raise AedError(f"the net has {program.tensors[program.output].size} outputs, its card {len(names)} classes")
+    header = f"""/* Generated: what the net's outputs stand for. */
+#ifndef AED_CLASSES_H
+#define AED_CLASSES_H
+
+#include <stdint.h>
+
+#define AED_CLASSES {len(names)}
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+extern const char *const aed_class_names[AED_CLASSES];
+
+/* Probabilities of an output of aed_net_run; both AED_CLASSES long. */
+void aed_probabilities(const int8_t *out, float *probability);
+
+#ifdef __cplusplus
+}}
+#endif
+
+#endif
+"""
+    if card.outputs == "probabilities":
+        form, includes = "", ""
+    elif card.task == "multi_label":
+        form, includes = _SIGMOID, "\n#include <math.h>\n"
+    else:
+        form, includes = _SOFTMAX, "\n#include <math.h>\n"
+    source = f"""/* Generated: names of the classes, probabilities from int8. */
+#include "aed_classes.h"
+{includes}
+#include "aed_net.h"
+
+const char *const aed_class_names[AED_CLASSES] = {{
+{c_lines(map(c_string, names))}
+}};
+
+void aed_probabilities(const int8_t *out, float *probability) {{
+    for (int i = 0; i < AED_CLASSES; ++i) {{
+        probability[i] = AED_NET_OUTPUT_SCALE * (float)(out[i] - AED_NET_OUTPUT_ZERO);
+    }}
+{form}}}
+"""
+    return {"aed_classes.h": header, "aed_classes.c": source}
+
+
+_SIGMOID = """    for (int i = 0; i < AED_CLASSES; ++i) {
+        probability[i] = 1.0F / (1.0F + expf(-probability[i]));
+    }
+"""
+
+_SOFTMAX = """    float most = probability[0];
+    float sum = 0.0F;
+    for (int i = 1; i < AED_CLASSES; ++i) {
+        most = probability[i] > most ? probability[i] : most;
+    }
+    for (int i = 0; i < AED_CLASSES; ++i) {
+        probability[i] = expf(probability[i] - most);
+        sum += probability[i];
+    }
+    for (int i = 0; i < AED_CLASSES; ++i) {
+        probability[i] /= sum;
+    }
+"""
+
+
+def selftest_input(size: int) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
+    """The input of ``aed_selftest``: the upper bytes of a linear congruential generator (Numerical Recipes)."""
+    state, made = 1, np.empty(size, np.int8)
+    for index in range(size):
+        state = (1664525 * state + 1013904223) % 2**32
+        made[index] = (state >> 24) - 128
+    return made
+
+
+def _selftest(model: onnx.ModelProto, program: Program) -> str:
+    height, width, channels = program.tensors[program.input].shape
+    image = selftest_input(height * width * channels).reshape(1, height, width, channels).transpose(0, 3, 1, 2)
+    session = open_exact(model)
+    expected = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(image)})[0].ravel()
+    return f"""/* Generated: an input by rule and the outputs ONNX Runtime gives for it. */
+#include "aed_selftest.h"
+
+#include "aed_net.h"
+
+static const int8_t expected[AED_NET_OUTPUT_SIZE] = {{
+{c_lines(map(str, expected.tolist()))}
+}};
+
+int aed_selftest(void) {{
+    static int8_t in[AED_NET_INPUT_SIZE];
+    int8_t out[AED_NET_OUTPUT_SIZE];
+    uint32_t state = 1U;
+    int differing = 0;
+    for (int32_t i = 0; i < AED_NET_INPUT_SIZE; ++i) {{
+        state = 1664525U * state + 1013904223U;
+        in[i] = (int8_t)((int32_t)(state >> 24) - 128);
+    }}
+    aed_net_run(in, out);
+    for (int i = 0; i < AED_NET_OUTPUT_SIZE; ++i) {{
+        differing += out[i] != expected[i] ? 1 : 0;
+    }}
+    return differing;
+}}
+"""
+
+
+def _facts(program: Program, plan: Plan, card: ModelCard, title: str, sources: dict[str, str]) -> dict[str, str]:
+    """What the README's template asks for."""
+    frontend, made = card.frontend, program.tensors[program.output]
+    milliseconds = 1000 / frontend.sample_rate
+    licence = (card.weights or {}).get("licence", "as those of whoever trained them; the card names no published ones")
+    return {
+        "title": title,
+        "classes": ", ".join(card.class_names),
+        "rate": str(frontend.sample_rate),
+        "hop_ms": f"{frontend.patch_hop * frontend.hop_length * milliseconds:.0f}",
+        "patch_ms": f"{frontend.patch_samples * milliseconds:.0f}",
+        "weights": f"{sum(layer.weight_bytes for layer in program.layers):,}",
+        "tables": f"{table_bytes(frontend):,}",
+        "arena": f"{plan.size:,}",
+        "state": f"{state_bytes(frontend):,}",
+        "patch": f"{program.tensors[program.input].size:,}",
+        "output": f"{made.size:,}",
+        "macc": f"{sum(layer.macc(program) for layer in program.layers):,}",
+        "built": _built(sources),
+        "weights_licence": licence,
+    }
+
+
+def _built(sources: dict[str, str]) -> str:
+    """Sizes of the whole, linked for some cores, where the compiler is here."""
+    if not found("arm-none-eabi-gcc"):
+        return "Sizes of the code: not known, arm-none-eabi-gcc was not there when this was generated."
+    used = {name: text for name, text in sources.items() if not name.startswith(("aed_selftest", "aed_classes"))}
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        for board in map(load_board, BUILT_FOR):
+            elf, bare = (
+                emulator.build(Path(name, board.name, main), {**parts, **emulator.harness_sources(main)}, board)
+                for main, parts in (("run_clip.c", used), ("run_nothing.c", {}))
+            )
+            sizes = zip(emulator.section_sizes(elf), emulator.section_sizes(bare), strict=True)
+            flash, ram = (whole - own for whole, own in sizes)
+            rows.append(f"| {board.core} | {flash:,} | {ram:,} |")
+    version = emulator.versions(("gcc",))["gcc"]
+    head = [f"All of it, with a caller's buffers, linked by {version}, -O2, without the stack:", ""]
+    head += ["| core | flash | RAM |"]
+    return "\n".join([*head, "|---|---|---|", *rows])

@@ -1,0 +1,206 @@
+"""The library for firmware: compiled, run and proved outside the repository."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import nets
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aed.delivery import DeployConfig, deliver
+from aed.dsp import FrontendConfig
+from aed.errors import AedError
+from aed.export.card import ModelCard
+from aed.export.classifier import to_posteriors
+from aed.export.graph import load_model, read_model_card, save_model
+from aed.export.onnx import ExportConfig, to_onnx
+from aed.export.quantize import QuantizeConfig, quantize
+from aed.target import firmware
+from aed.target.frontend import frontend_kernel, frontend_sources, state_bytes, table_bytes
+from aed.target.host import HostDevice
+from aed.target.text import c_string
+
+STRICT = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffp-contract=off"]
+CORES = {"cortex-m4": "fpv4-sp-d16", "cortex-m7": "fpv5-sp-d16", "cortex-m33": "fpv5-sp-d16", "cortex-m55": "auto"}
+NAMES = ("dog", 'quo"te\\', "Türe ??/", "%s\n")
+ARM = shutil.which("arm-none-eabi-gcc")
+needs_arm = pytest.mark.skipif(not ARM, reason="apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi")
+
+pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="apt-get install gcc libc6-dev")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "net_int8.onnx"
+    graph = to_onnx(nets.make("awkward"), nets.FRONTEND, ExportConfig())
+    made = quantize(graph, nets.patches(16, seed=1).numpy(), QuantizeConfig())
+    save_model(path, made, ModelCard(frontend=nets.FRONTEND, class_names=NAMES))
+    return path
+
+
+@pytest.fixture(scope="module")
+def library(model, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("firmware") / "with space"
+    deliver(model, folder, DeployConfig())
+    return folder
+
+
+def run(*command: object, **options: object) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([str(part) for part in command], check=True, capture_output=True, **options)
+
+
+def test_every_file_compiles_without_a_warning_on_this_machine(library, tmp_path):
+    for source in [*library.glob("src/*.c"), library / "examples/main.c"]:
+        run("gcc", *STRICT, "-I", library / "include", "-c", source, "-o", tmp_path / "out.o")
+
+
+@needs_arm
+@pytest.mark.parametrize("core", CORES)
+def test_every_file_compiles_without_a_warning_for_every_core(library, tmp_path, core):
+    flags = [*STRICT, "-mthumb", "-mfloat-abi=hard", f"-mcpu={core}", f"-mfpu={CORES[core]}"]
+    for source in [*library.glob("src/*.c"), library / "examples/main.c"]:
+        run("arm-none-eabi-gcc", *flags, "-I", library / "include", "-c", source, "-o", tmp_path / "out.o")
+
+
+def test_headers_serve_cpp_too(library, tmp_path):
+    (tmp_path / "all.cpp").write_text("".join(f'#include "{path.name}"\n' for path in library.glob("include/*.h")))
+    text = "int main() { return aed_selftest() + aed_class_names[0][0] - 'd'; }\n"
+    (tmp_path / "all.cpp").open("a").write(text)
+    for source in library.glob("src/*.c"):
+        run("gcc", *STRICT, "-I", library / "include", "-c", source, "-o", tmp_path / f"{source.stem}.o")
+    run("g++", "-I", library / "include", tmp_path / "all.cpp", *tmp_path.glob("*.o"), "-o", tmp_path / "all")
+    run(tmp_path / "all")
+
+
+def test_the_example_says_what_onnx_runtime_says(library, model, tmp_path):
+    if shutil.which("cmake"):
+        run("cmake", "-S", library, "-B", tmp_path / "build")
+        run("cmake", "--build", tmp_path / "build")
+        example = tmp_path / "build/aed_example"
+    else:
+        example = tmp_path / "example"
+        sources = [*library.glob("src/*.c"), library / "examples/main.c"]
+        run("gcc", *STRICT, "-I", library / "include", *sources, "-o", example, "-lm")
+    samples = (3000 * np.random.default_rng(0).standard_normal(40000)).astype(np.int16)
+    said = run(example, input=samples.tobytes()).stdout.decode()
+    card = read_model_card(load_model(model), model)
+    wanted = to_posteriors(card, HostDevice(tmp_path / "host", load_model(model), nets.FRONTEND).outputs(samples))
+    lines = [f"{NAMES[row.argmax()]} {row.max():.3f}\n" for row in wanted]
+    assert said == "".join(lines) and len(lines) > 5
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_the_self_test_sees_a_changed_weight(library, tmp_path, broken):
+    folder = tmp_path / "copy"
+    shutil.copytree(library, folder)
+    if broken:
+        source = folder / "src/aed_net.c"
+        text = source.read_text()
+        start = text.index("{", text.index("bias0["))
+        source.write_text(text[: start + 1] + "90000 + " + text[start + 1 :].lstrip())
+    (tmp_path / "main.c").write_text('#include "aed_selftest.h"\nint main(void) { return aed_selftest() != 0; }\n')
+    run(
+        "gcc",
+        *STRICT,
+        "-I",
+        folder / "include",
+        tmp_path / "main.c",
+        *folder.glob("src/*.c"),
+        "-o",
+        tmp_path / "a",
+        "-lm",
+    )
+    assert subprocess.run([tmp_path / "a"], check=False).returncode == int(broken)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_second_run_writes_the_same_bytes(library, model, tmp_path):
+    deliver(model, tmp_path / "again", DeployConfig())
+    deliver(model, tmp_path / "again", DeployConfig())
+    assert contents(tmp_path / "again") == contents(library)
+    assert [path.name for path in tmp_path.iterdir()] == ["again"]
+
+
+def test_another_folder_is_not_replaced(model, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("years")
+    with pytest.raises(AedError, match="holds something else"):
+        deliver(model, tmp_path / "mine", DeployConfig())
+    assert contents(tmp_path / "mine") == {"thesis.txt": b"years"}
+
+
+def test_what_fails_leaves_the_earlier_library(model, tmp_path, monkeypatch):
+    deliver(model, tmp_path / "lib", DeployConfig())
+    before = contents(tmp_path / "lib")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(firmware, "_facts", full)
+    with pytest.raises(OSError, match="No space"):
+        deliver(model, tmp_path / "lib", DeployConfig())
+    assert contents(tmp_path / "lib") == before and [path.name for path in tmp_path.iterdir()] == ["lib"]
+
+
+def test_a_front_end_that_no_stream_has_is_refused(model, tmp_path):
+    graph = load_model(model)
+    card = ModelCard(frontend=FrontendConfig(center=True, patch_frames=32, n_mels=16), class_names=NAMES)
+    save_model(tmp_path / "m.onnx", graph, card)
+    with pytest.raises(AedError, match="center=true"):
+        deliver(tmp_path / "m.onnx", tmp_path / "lib", DeployConfig())
+    assert not (tmp_path / "lib").exists()
+
+
+def test_the_read_me_gives_sizes_and_the_card_is_whole(library, model):
+    text = (library / "README.md").read_text()
+    assert f"| {state_bytes(nets.FRONTEND):,} |" in text and "$" not in text
+    if ARM:
+        assert all(f"| {core} | " in text for core in ("cortex-m4", "cortex-m33", "cortex-m55"))
+    card = read_model_card(load_model(model), model)
+    assert json.loads((library / firmware.MARK).read_text()) == json.loads(card.to_json())
+
+
+@st.composite
+def frontends(draw) -> FrontendConfig:
+    n_fft = 2 ** draw(st.integers(8, 11))
+    return FrontendConfig(
+        n_fft=n_fft,
+        win_length=max(2, n_fft * draw(st.integers(4, 16)) // 16),
+        hop_length=draw(st.integers(20, 1100)),
+        n_mels=draw(st.integers(1, 12)),
+        patch_frames=draw(st.integers(1, 97)),
+        f_min=0.0,
+        min_length_s=10.0,
+    )
+
+
+@needs_arm
+@settings(max_examples=12, deadline=None)
+@given(config=frontends())
+def test_sizes_are_those_of_the_compiler(config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sizes")
+    for name, text in {**frontend_kernel(), **frontend_sources(config, 0.05, 3)}.items():
+        (folder / name).write_text(text)
+    (folder / "size.c").write_text(
+        f'#include "aed_frontend.h"\n_Static_assert(sizeof(aed_frontend) == {state_bytes(config)}, "state");\n'
+    )
+    run("arm-none-eabi-gcc", "-mcpu=cortex-m33", "-I", folder, "-c", folder / "size.c", "-o", folder / "size.o")
+    tables = folder / "tables.o"
+    run("arm-none-eabi-gcc", "-mcpu=cortex-m33", "-c", folder / "aed_frontend_tables.c", "-o", tables)
+    listing = run("arm-none-eabi-nm", "-S", tables).stdout.decode().splitlines()
+    assert sum(int(line.split()[1], 16) for line in listing if len(line.split()) == 4) == table_bytes(config)
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20))
+@settings(max_examples=60, deadline=None)
+def test_a_c_string_is_read_back_as_it_was(text):
+    literal = c_string(text)
+    assert literal.isascii() and literal.isprintable() and "??" not in literal
+    assert literal[1:-1].encode().decode("unicode_escape").encode("latin-1").decode() == text
