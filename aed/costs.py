@@ -29,15 +29,17 @@ class BenchmarkConfig:
         target: Names of :data:`TARGETS`, separated by commas.
         board: One of the files in ``configs/boards``.
         inputs: emulator: random inputs on which C and ONNX Runtime have to give the same bits.
+        cmsis_dsp: emulator: folder of CMSIS-DSP, whose Fourier transform the front end is then to use.
     """
 
     target: str = "emulator"
     board: str = "mps2-an505"
     inputs: int = 4
+    cmsis_dsp: str | None = None
 
 
 TARGETS: dict[str, Callable[[BenchmarkConfig], Target]] = {
-    "emulator": lambda config: Emulator(config.inputs),
+    "emulator": lambda config: Emulator(config.inputs, Path(config.cmsis_dsp) if config.cmsis_dsp else None),
 }
 """Backends by name."""
 

@@ -16,7 +16,7 @@ FRAMEWORKS = {"lightning", "pytorch_lightning", "hydra", "omegaconf"}
 PURE = ("aed.dsp", "aed.modules.nets", "aed.export", "aed.target")
 ENTRY_POINTS = ("train", "cli", "evaluate", "predict", "benchmark", "deploy")
 RUN = ("pipeline", "training", "conversion", "evaluation", "prediction", "state", "entry", "config", "sweep", "report")
-RUN += ("callbacks",)
+RUN += ("callbacks", "costs", "delivery")
 UPPER = tuple(f"aed.{name}" for name in (*ENTRY_POINTS, *RUN))
 FORBIDDEN: dict[str, tuple[str, ...]] = {
     "aed.datamodules": ("aed.modules", "aed.export", "aed.target", *UPPER),

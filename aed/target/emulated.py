@@ -14,6 +14,7 @@ from aed.export.classifier import open_exact
 from aed.export.graph import load_model, read_model_card
 from aed.target import emulator
 from aed.target.boards import Board, need_backend
+from aed.target.cmsis import find_cmsis_dsp
 from aed.target.emulator import Emulated, Int8
 from aed.target.frontend import frontend_kernel, frontend_sources
 from aed.target.generate import kernel_sources, net_sources
@@ -40,9 +41,11 @@ class Emulator:
 
     Args:
         inputs: Random inputs over the whole int8 range on which C and ONNX Runtime have to give the same bits.
+        cmsis_dsp: Folder of CMSIS-DSP, whose Fourier transform the front end is then to use.
     """
 
     inputs: int = 4
+    cmsis_dsp: Path | None = None
     name: str = "emulator"
 
     def analyze(self, model: Path, board: Board, folder: Path) -> Report:
@@ -93,9 +96,12 @@ class Emulator:
         frontend = None
         if card.frontend.streamable:
             samples = random.integers(-(2**15), 2**15, card.frontend.patch_samples).astype(np.int16)
-            made = emulator.emulate_frontend(card.frontend, float(given.scale), given.zero, samples, board)
+            library = find_cmsis_dsp(self.cmsis_dsp, card.frontend.n_fft) if self.cmsis_dsp else None
+            scale, zero = float(given.scale), given.zero
+            made = emulator.emulate_frontend(card.frontend, scale, zero, samples, board, library)
             frontend = Cost(figures=_emulated(made), functions=_functions(made))
         details: dict[str, Any] = {"inputs": self.inputs, "differing_outputs": 0}
+        details["fourier_transform"] = str(self.cmsis_dsp) if self.cmsis_dsp else "own, fixed point"
         if frontend is None:
             details["no_frontend"] = list(card.frontend.not_streamable)
         return self._report("benchmark", board, _net_cost(read, run), details, frontend)

@@ -20,6 +20,7 @@ import onnx
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
 from aed.target.boards import Board, Machine, board_names, load_board, need_backend
+from aed.target.cmsis import CmsisDsp
 from aed.target.frontend import frontend_kernel, frontend_sources
 from aed.target.generate import kernel_sources, net_sources
 from aed.target.host import write_sources
@@ -109,7 +110,12 @@ def emulate_net(program: Program, plan: Plan, inputs: Int8, board: Board) -> Emu
 
 
 def emulate_frontend(
-    config: FrontendConfig, scale: float, zero: int, samples: npt.NDArray[np.int16], board: Board
+    config: FrontendConfig,
+    scale: float,
+    zero: int,
+    samples: npt.NDArray[np.int16],
+    board: Board,
+    library: CmsisDsp | None = None,
 ) -> Emulated:
     """Runs a front end on ``board``.
 
@@ -119,13 +125,14 @@ def emulate_frontend(
         zero: Zero point of the net's input.
         samples: ``(T,)``, at least one patch long.
         board: Emulated machine.
+        library: Whose Fourier transform takes the place of this project's.
 
     Raises:
         AedError: As :func:`emulate_net`, or the front end cannot be written in C.
     """
     size = config.n_mels * config.patch_frames
     sources = frontend_kernel() | frontend_sources(config, scale, zero)
-    raw, sizes = _run("run_frontend.c", sources, samples.tobytes(), board)
+    raw, sizes = _run("run_frontend.c", sources, samples.tobytes(), board, library)
     patches, ticks = _records(raw, size, 2)
     if not len(patches):
         raise AedError(f"{board.name}: no patch came back of {len(samples)} samples")
@@ -134,7 +141,7 @@ def emulate_frontend(
         outputs=patches,
         instructions=instructions,
         layers=(),
-        functions=_profile("profile_frontend.c", sources, samples.tobytes(), board, instructions),
+        functions=_profile("profile_frontend.c", sources, samples.tobytes(), board, instructions, library),
         flash_bytes=sizes[0],
         ram_bytes=sizes[1] - 2 * 160 - size - 8,
         stack_bytes=int(ticks[:, 1].max()),
@@ -147,11 +154,13 @@ def _machine(board: Board) -> Machine:
     return board.machine
 
 
-def _run(main: str, sources: Mapping[str, str], given: bytes, board: Board) -> tuple[bytes, tuple[int, int]]:
+def _run(
+    main: str, sources: Mapping[str, str], given: bytes, board: Board, library: CmsisDsp | None = None
+) -> tuple[bytes, tuple[int, int]]:
     """What the program writes, and its flash and RAM beyond the harness."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        elf = build(folder / "program", {**sources, **harness_sources(main)}, board)
+        elf = build(folder / "program", {**sources, **harness_sources(main)}, board, library=library)
         bare = build(folder / "bare", harness_sources("run_nothing.c"), board)
         raw = emulate(elf, folder, given, board)
         flash, ram = (whole - own for whole, own in zip(section_sizes(elf), section_sizes(bare), strict=True))
@@ -188,7 +197,12 @@ def emulate(elf: Path, folder: Path, given: bytes, board: Board, count: bool = T
 
 
 def _profile(
-    main: str, sources: Mapping[str, str], given: bytes, board: Board, instructions: float
+    main: str,
+    sources: Mapping[str, str],
+    given: bytes,
+    board: Board,
+    instructions: float,
+    library: CmsisDsp | None = None,
 ) -> tuple[tuple[str, float], ...]:
     """Shares of the C functions, sampled by an interrupt."""
     hertz = _machine(board).systick_hz
@@ -197,7 +211,8 @@ def _profile(
         folder = Path(name)
         parts = {**sources, **harness_sources(main, "sampler.c", "sampler.h")}
         # functions called once stay functions, else the whole front end would be one name
-        elf = build(folder / "program", parts, board, (f"-DAED_TICKS={ticks}u", "-fno-inline-functions-called-once"))
+        options = (f"-DAED_TICKS={ticks}u", "-fno-inline-functions-called-once")
+        elf = build(folder / "program", parts, board, options, library)
         raw = np.frombuffer(emulate(elf, folder, given, board), "<u4")
         listing = run_tool(["arm-none-eabi-nm", "-n", "--defined-only", elf], 10)
     symbols = [line.split() for line in listing.splitlines()]
@@ -248,10 +263,18 @@ def harness_sources(*main: str) -> dict[str, str]:
     return {name: (folder / name).read_text() for name in names}
 
 
-def build(folder: Path, sources: Mapping[str, str], board: Board, options: tuple[str, ...] = ()) -> Path:
-    """The linked program of ``sources``, compiled with further ``options``."""
+def build(
+    folder: Path,
+    sources: Mapping[str, str],
+    board: Board,
+    options: tuple[str, ...] = (),
+    library: CmsisDsp | None = None,
+) -> Path:
+    """The linked program of ``sources`` and ``library``, compiled with further ``options``."""
     machine = _machine(board)
     units = write_sources(folder, sources)
+    if library is not None:
+        units, options = [*units, *library.units], (*options, *library.options)
     script = (files("aed.target") / "c" / "emulator" / "link.ld").read_text()
     for key, value in (
         ("AED_FLASH_SIZE", machine.flash[1]),

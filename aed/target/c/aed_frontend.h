@@ -27,6 +27,10 @@
 
 #include "aed_frontend_tables.h"
 
+#ifdef AED_FE_CMSIS_DSP /* the transform of CMSIS-DSP >= 1.14.3 instead of this file's own */
+#include "arm_math.h"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -47,6 +51,10 @@ typedef struct {
     size_t next;                                         /* where the next frame goes = the oldest one */
     size_t wanted;                                       /* frames until the next patch is complete */
     aed_frontend_word work[AED_FE_N_FFT + 1];
+#ifdef AED_FE_CMSIS_DSP
+    float spectrum[AED_FE_N_FFT];
+    arm_rfft_fast_instance_f32 transform;
+#endif
 } aed_frontend;
 
 /* Empties the stream: the next sample is the first of frame 0. */

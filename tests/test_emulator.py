@@ -1,0 +1,251 @@
+"""The backend that needs no board: reports, profiles, devices, boards as files."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import nets
+import numpy as np
+import pytest
+import tiny
+from omegaconf import OmegaConf
+
+from aed import pipeline
+from aed.benchmark import benchmark
+from aed.costs import TARGETS, BenchmarkConfig, measure
+from aed.dsp import FrontendConfig
+from aed.errors import AedError
+from aed.export.card import ModelCard
+from aed.export.graph import load_model, save_model
+from aed.export.onnx import ExportConfig, to_onnx
+from aed.export.quantize import QuantizeConfig, quantize
+from aed.target import boards, emulator
+from aed.target.boards import BOARD_DIR, board_names, load_board
+from aed.target.cmsis import find_cmsis_dsp
+from aed.target.emulated import Emulator
+from aed.target.host import HostDevice
+from aed.target.lower import lower
+from aed.target.plan import make_plan
+from aed.target.report import FIGURES, Cost, Figure, Report
+
+CMSIS_DSP = os.environ.get("AED_CMSIS_DSP")
+
+
+@pytest.fixture
+def arm() -> None:
+    for tool in ("arm-none-eabi-gcc", "qemu-system-arm", "gcc"):
+        if shutil.which(tool) is None:
+            pytest.skip(
+                f"{tool} is not here: apt-get install gcc gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
+            )
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "net_int8.onnx"
+    graph = to_onnx(nets.make("awkward"), nets.FRONTEND, ExportConfig())
+    made = quantize(graph, nets.patches(16, seed=1).numpy(), QuantizeConfig())
+    save_model(path, made, ModelCard(frontend=nets.FRONTEND, class_names=tuple("abcd")))
+    return path
+
+
+# --- reports --------------------------------------------------------------------------------------------------------
+
+
+def test_a_benchmark_reports_net_and_front_end(arm, model, tmp_path, capsys):
+    measure(model, tmp_path, BenchmarkConfig())
+    place = tmp_path / "target/emulator/mps2-an505/report.json"
+    content = json.loads(place.read_text())
+    assert set(FIGURES) <= set(content) and content["target"] == "emulator" and content["model"] == model.name
+    for part in (content, content["frontend"]):
+        for key in ("instructions", "flash_bytes", "ram_bytes", "stack_bytes"):
+            assert part[key]["value"] > 0 and part[key]["source"] == "emulated"
+        assert part["inference_ms"] is None, "what is not known is null, not 0"
+    program = lower(load_model(model))
+    assert [layer["name"] for layer in content["layers"]] == [layer.name for layer in program.layers]
+    assert content["activations_bytes"] == {"value": make_plan(program).size, "source": "estimated"}
+    assert sum(layer["macc"] for layer in content["layers"]) == content["macc"]["value"]
+    assert "GNU" in content["tools"]["gcc"] or "gcc" in content["tools"]["gcc"]
+    assert "QEMU" in content["tools"]["qemu"] and "cycles" in content["limits"]
+    assert "emulated" in capsys.readouterr().out
+
+
+def test_functions_have_shares_that_sum_to_one(arm, model):
+    report = Emulator(inputs=1).benchmark(model, load_board("mps2-an505"), Path())
+    for cost, known in ((report.net, "aed_conv"), (report.frontend, "radix4_pass")):
+        shares = {row["name"]: row["share"] for row in cost.functions}
+        assert known in shares and sum(shares.values()) == pytest.approx(1, abs=0.01)
+    # the layers' own counts say the same as the samples
+    kinds = {row["kind"]: 0.0 for row in report.net.layers}
+    for row in report.net.layers:
+        kinds[row["kind"]] += row["instructions"]
+    total = sum(kinds.values())
+    shares = {row["name"]: row["share"] for row in report.net.functions}
+    pools = shares.get("aed_average_pool", 0.0)
+    assert pools == pytest.approx(kinds["average_pool"] / total, abs=0.06)
+
+
+def test_generate_leaves_the_sources_and_validate_holds_real_patches(arm, model, tmp_path):
+    board = load_board("mps3-an547")
+    analysed = Emulator().generate(model, board, tmp_path)
+    assert {path.name for path in (tmp_path / "c").iterdir()} >= {"aed_net.c", "aed_kernels.c", "aed_frontend.c"}
+    assert analysed.net.value("instructions") is None and analysed.net.value("weights_bytes") > 0
+    checked = Emulator().validate(model, board, tmp_path, nets.patches(3).numpy())
+    assert checked.details == {"inputs": 3, "differing_outputs": 0}
+
+
+def test_an_output_that_differs_is_an_error(arm, model, monkeypatch):
+    honest = emulator.emulate_net
+
+    def wrong(*arguments: object) -> emulator.Emulated:
+        run = honest(*arguments)
+        outputs = run.outputs.copy()
+        outputs[0, 0] ^= 1
+        return emulator.Emulated(**{**vars(run), "outputs": outputs})
+
+    monkeypatch.setattr(emulator, "emulate_net", wrong)
+    with pytest.raises(AedError, match="1 of 16 outputs differ"):
+        Emulator().benchmark(model, load_board("mps2-an505"), Path())
+
+
+def test_a_front_end_that_no_stream_has_is_left_out_and_said(arm, model, tmp_path, capsys):
+    card = ModelCard(frontend=FrontendConfig(center=True, patch_frames=32, n_mels=16), class_names=tuple("abcd"))
+    save_model(tmp_path / "m.onnx", load_model(model), card)
+    measure(tmp_path / "m.onnx", tmp_path, BenchmarkConfig(inputs=1))
+    assert json.loads((tmp_path / "target/emulator/mps2-an505/report.json").read_text())["frontend"] is None
+    assert "no C front end: center=true" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"board": "uno"}, "board: need one of"),
+        ({"board": "../boards/mps2-an505"}, "board: need one of"),
+        ({"board": "b-u585i-iot02a"}, "emulator does not know it; it knows"),
+        ({"inputs": 0}, "inputs: need at least 1"),
+        ({"target": "emulator,abacus"}, "target: need some of .*abacus"),
+    ],
+)
+def test_a_benchmark_that_cannot_be_is_said(model, tmp_path, changes, message):
+    with pytest.raises(AedError, match=message):
+        benchmark(str(model), str(tmp_path), BenchmarkConfig(**changes))
+
+
+class Broken:
+    name = "broken"
+
+    def benchmark(self, *_: object) -> Report:
+        raise AedError("the tool is ill")
+
+
+class Fine:
+    name = "fine"
+
+    def benchmark(self, *_: object) -> Report:
+        cost = Cost(figures={"inference_ms": Figure(2.5, "measured"), "flash_bytes": Figure(2048, "vendor")})
+        return Report(target="fine", action="benchmark", board="mps2-an505", core="cortex-m33", net=cost)
+
+
+def test_a_target_that_fails_leaves_the_others_results(model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(TARGETS, "broken", lambda config: Broken())
+    monkeypatch.setitem(TARGETS, "fine", lambda config: Fine())
+    monkeypatch.setattr(boards.Board, "backends", ("broken", "fine"))
+    with pytest.raises(AedError, match="broken: the tool is ill"):
+        measure(model, tmp_path, BenchmarkConfig(target="broken, fine"))
+    assert json.loads((tmp_path / "target/fine/mps2-an505/report.json").read_text())["inference_ms"]["value"] == 2.5
+    said = capsys.readouterr().out
+    assert "2.50" in said and "2.0" in said and "measured/vendor" in said
+
+
+# --- boards ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", board_names())
+def test_every_board_file_can_be_read(name):
+    board = load_board(name)
+    assert board.core.startswith("cortex-m") and board.backends and board.ram_kib > 0
+    assert json.dumps(OmegaConf.to_container(OmegaConf.load(BOARD_DIR / f"{name}.yaml")))
+
+
+WHOLE = "core: cortex-m4\nram_kib: 1\nflash_kib: 1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("core: cortex-m4\nram_kib: 1\n", "flash_kib.* missing"),
+        (WHOLE + "speed: 9\n", "unknown .*speed"),
+        ("core: cortex-m4\nram_kib: big\nflash_kib: 1\n", "ram_kib: need .*float.*, got 'big'"),
+        ("core: cortex-m4\nram_kib: true\nflash_kib: 1\n", "ram_kib: need .*, got True"),
+        ("core: [\n", "no YAML"),
+        ("- 1\n", "missing"),
+        (
+            "core: m\nram_kib: 1\nflash_kib: 1\nmachine: {machine: x, fpu: y, systick_hz: 1, flash: 3, ram: [0, 1]}\n",
+            "flash",
+        ),
+    ],
+)
+def test_a_bad_board_file_is_said(tmp_path, monkeypatch, text, message):
+    monkeypatch.setattr(boards, "BOARD_DIR", tmp_path)
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(AedError, match=message):
+        load_board("mine")
+
+
+# --- whole clips ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("board", ["mps2-an505", "mps3-an547"])
+def test_an_emulated_device_hears_what_this_machine_hears(arm, model, tmp_path, board):
+    graph = load_model(model)
+    device = emulator.EmulatedDevice(tmp_path / "board", graph, nets.FRONTEND, load_board(board))
+    here = HostDevice(tmp_path / "host", graph, nets.FRONTEND)
+    random = np.random.default_rng(0)
+    for samples in ((4000 * random.standard_normal(30001)).astype(np.int16), np.zeros(12345, np.int16)):
+        heard = device.outputs(samples)
+        assert len(heard) > 1
+        np.testing.assert_array_equal(heard, here.outputs(samples))
+    assert device.outputs(np.zeros(100, np.int16)).shape == (0, 4)
+
+
+def test_a_run_ends_with_benchmark_and_library(arm, tmp_path, monkeypatch):
+    monkeypatch.setenv("AED_CACHE_DIR", str(tmp_path / "cache"))
+    stages = "stages=[fit,export,quantize,benchmark,deploy]"
+    more = ["trainer.max_epochs=1", "trainer.enable_progress_bar=false", "callbacks.progress=null", "logger=csv"]
+    small = [
+        "experiment=demo",
+        *tiny.DATA,
+        *more,
+        "frontend.n_mels=16",
+        "frontend.patch_frames=32",
+        "benchmark.inputs=1",
+    ]
+    pipeline.run(tiny.composed(*small, stages, "trainer.accelerator=cpu", folder=tmp_path / "run"), tmp_path / "run")
+    assert (tmp_path / "run/target/emulator/mps2-an505/report.json").is_file()
+    assert (tmp_path / "run/target/c/src/aed_net.c").is_file()
+    with pytest.raises(AedError, match=r"benchmark needs model_int8\.onnx"):
+        early = tiny.composed(*small, "stages=[benchmark]", "trainer.accelerator=cpu", folder=tmp_path / "none")
+        pipeline.run(early, tmp_path / "none")
+
+
+# --- CMSIS-DSP ------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_without_cmsis_dsp_is_said(tmp_path):
+    with pytest.raises(AedError, match=r"cmsis_dsp: .* is missing; give the folder"):
+        find_cmsis_dsp(tmp_path, 512)
+
+
+@pytest.mark.skipif(not CMSIS_DSP, reason="AED_CMSIS_DSP names no checkout of CMSIS-DSP (.ci/run fetches one)")
+def test_the_transform_of_cmsis_dsp_gives_nearly_the_same_patches(arm):
+    config, board = FrontendConfig(), load_board("mps2-an505")
+    samples = (3000 * np.random.default_rng(0).standard_normal(config.patch_samples)).astype(np.int16)
+    own = emulator.emulate_frontend(config, 0.05, 3, samples, board)
+    library = find_cmsis_dsp(Path(CMSIS_DSP), config.n_fft)
+    theirs = emulator.emulate_frontend(config, 0.05, 3, samples, board, library)
+    off = np.abs(own.outputs.astype(int) - theirs.outputs)
+    assert off.max() <= 1 and (off > 0).mean() < 0.002
+    assert any(name.startswith("arm_") for name, _ in theirs.functions) and theirs.instructions != own.instructions
+    with pytest.raises(AedError, match=r"frontend\.n_fft is 8192"):
+        find_cmsis_dsp(Path(CMSIS_DSP), 8192)
