@@ -4,7 +4,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import lightning.pytorch as L
@@ -69,14 +69,55 @@ ALONE = ("export", "quantize", "evaluate", "benchmark", "deploy")
 """Stages that the first of several processes does alone."""
 
 
+DEFAULT = ("fit", "test", "export", "quantize", "evaluate")
+
+_TO_INT8 = ("export", "quantize")
+
+MODES: dict[str, tuple[str, ...]] = {
+    "training": ("fit", "test", "export"),
+    "evaluation": ("test",),
+    "quantization": _TO_INT8,
+    "benchmarking": (*_TO_INT8, "benchmark"),
+    "deployment": (*_TO_INT8, "deploy"),
+    "chain_tqe": ("fit", *_TO_INT8, "evaluate"),
+    "chain_tbqeb": ("fit", "test", *_TO_INT8, "evaluate", "benchmark"),
+    "chain_eqe": ("test", *_TO_INT8, "evaluate"),
+    "chain_qb": (*_TO_INT8, "benchmark"),
+    "chain_eqeb": ("test", *_TO_INT8, "evaluate", "benchmark"),
+    "chain_qd": (*_TO_INT8, "deploy"),
+}
+"""Operation modes of ST's model zoo as lists of stages. What is benchmarked and deployed here is int8."""
+
+
+def choose_stages(stages: Sequence[str] | None, operation_mode: str | None) -> list[str]:
+    """The stages of a run.
+
+    Args:
+        stages: In order; null: :data:`DEFAULT`, or what the mode says.
+        operation_mode: One of :data:`MODES`.
+
+    Raises:
+        AedError: A name is unknown, or both are given.
+    """
+    if operation_mode is not None:
+        if operation_mode not in MODES:
+            raise AedError(f"operation_mode: need one of {list(MODES)}, got {operation_mode!r}")
+        if stages is not None:
+            raise AedError(f"operation_mode={operation_mode} is a list of stages; give it or stages, not both")
+        return list(MODES[operation_mode])
+    chosen = list(DEFAULT if stages is None else stages)
+    if unknown := [name for name in chosen if name not in STAGES]:
+        raise AedError(f"stages: need a list of {list(STAGES)}, got {unknown}")
+    return chosen
+
+
 def run(config: DictConfig, folder: Path) -> dict[str, float]:
     """Runs ``config.stages`` in order and returns the metrics, which are in ``metrics.json`` after each stage.
 
     Raises:
         AedError: A stage is unknown, or fails for a reason the user can remove.
     """
-    if unknown := [name for name in config.stages if name not in STAGES]:
-        raise AedError(f"stages: need a list of {list(STAGES)}, got {unknown}")
+    config.stages = choose_stages(config.stages, config.operation_mode)
     if config.ckpt_path and not Path(config.ckpt_path).is_file():
         raise AedError(f"ckpt_path: {config.ckpt_path}: no such file")
     state = build(config, folder)

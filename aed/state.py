@@ -39,13 +39,13 @@ class Run:
         return self.trainer.is_global_zero
 
     def need_checkpoint(self, stage: str) -> Path:
-        """The checkpoint that ``stage`` works on.
+        """The checkpoint that ``stage`` works on: this run's, the configured one, or that of an earlier run here.
 
         Raises:
             AedError: There is none.
         """
-        given = self.config.ckpt_path
-        checkpoint = self.checkpoint or (Path(given) if given else None)
-        if checkpoint is None:
+        given, earlier = self.config.ckpt_path, self.folder / "checkpoints" / "best.ckpt"
+        checkpoint = self.checkpoint or (Path(given) if given else earlier)
+        if not checkpoint.is_file():
             raise AedError(f"stages: {stage} needs a model; add fit before it or set ckpt_path")
         return checkpoint

@@ -34,7 +34,7 @@ def stages() -> list[str]:
         packages = "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
         print(f"no table of flash, RAM and instructions: {missing} are missing; apt-get install {packages}")
         return []
-    return ["stages=[fit,test,export,quantize,evaluate,benchmark]"]
+    return ["operation_mode=chain_tbqeb"]
 
 
 def main() -> None:

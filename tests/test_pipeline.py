@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,7 @@ def test_a_failing_late_stage_leaves_the_results_of_the_earlier(tmp_path):
     ("override", "message"),
     [
         ("stages=[fit,flash]", "flash"),
+        ("operation_mode=chain_xyz", "operation_mode: need one of .*chain_tqe"),
         ("ckpt_path=/no/such.ckpt", "no such file"),
         ("stages=[test]", "ckpt_path"),
         ("data.class_names=[alarm,humm]", "did you mean 'hum'"),
@@ -107,6 +109,17 @@ def test_wrong_requests_say_what_to_do(tmp_path, override, message):
     error = find_aed_error(caught.value)
     assert error is not None, caught.value
     assert pytest.importorskip("re").search(message, str(error)), str(error)
+
+
+def test_operation_modes_are_stages_that_go_on_from_an_earlier_run(finished, tmp_path):
+    """ST's names; a run's own checkpoint is found in its folder."""
+    for name, stages in pipeline.MODES.items():
+        assert pipeline.choose_stages(None, name) == list(stages) and set(stages) <= set(pipeline.STAGES)
+    with pytest.raises(AedError, match="not both"):
+        pipeline.choose_stages(["fit"], "chain_tqe")
+    shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
+    metrics = run(tmp_path, "operation_mode=chain_eqe", "data.val_fold=4", "quantization.n_calibration=12")
+    assert {"test/clip_acc", "test_int8/clip_acc"} <= set(metrics) and "fit/epochs" not in metrics
 
 
 def test_a_summary_is_mean_and_deviation_over_jobs(tmp_path):
