@@ -1,0 +1,214 @@
+"""The backend: a model goes up, is run on a board of ST's farm, its figures come back, the upload is deleted."""
+
+import logging
+import math
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+from urllib.parse import quote
+
+import numpy as np
+import numpy.typing as npt
+
+from aed.errors import AedError
+from aed.export.graph import copy_of, graph_sha256, load_model
+from aed.target.boards import Board, need_backend
+from aed.target.cloud.answer import Found, read_answer
+from aed.target.cloud.endpoints import Endpoints
+from aed.target.cloud.errors import CloudError
+from aed.target.cloud.service import Progress, Service, compact, identifier
+from aed.target.cloud.session import Session
+from aed.target.cloud.wire import Wire
+from aed.target.report import Report
+
+log = logging.getLogger(__name__)
+
+LIMITS = (
+    "inference_ms and cycles are of a board in ST's farm, on random inputs; flash_bytes and ram_bytes are weights and "
+    "activations with ST's runtime library, without firmware, front end and stack"
+)
+
+
+class Cloud:
+    """ST Edge AI Developer Cloud. What is written here was tried only against a local stand-in of the service.
+
+    Credentials come from the environment: ``STEDGEAI_CLOUD_TOKEN``, or ``STEDGEAI_CLOUD_USER`` and
+    ``STEDGEAI_CLOUD_PASSWORD``, or ST's ``stmai_username`` and ``stmai_password``; without them a person at a
+    terminal is asked. They go to the service alone, never into a log, message or file but ``token_file``.
+    The model goes up without its card, so without file names of clips.
+
+    Args:
+        version: Of ST Edge AI Core; null: the newest on offer.
+        optimization: What the tool tries to save.
+        total_s: Limit of everything, s. A busy farm may need more than its default.
+        request_s: Limit of one request, s.
+        token_file: Keeps the tokens of a sign-on, readable by its owner only; null: none.
+        progress: Told of each state.
+        environment: Null: of this process.
+        clock: Seconds.
+        sleep: Waits so many seconds.
+    """
+
+    name = "cloud"
+
+    def __init__(
+        self,
+        version: str | None = None,
+        optimization: Literal["balanced", "time", "ram"] = "balanced",
+        total_s: float = 900.0,
+        request_s: float = 30.0,
+        token_file: Path | None = None,
+        progress: Progress | None = None,
+        environment: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        for key, seconds in (("total_s", total_s), ("request_s", request_s)):
+            if not (seconds > 0 and math.isfinite(seconds)):
+                raise AedError(f"{key}: need seconds above 0, got {seconds}")
+        if version is not None and not re.fullmatch(r"[\w.-]{1,40}", version):
+            raise AedError(f"version: need one such as 4.0.1, got {version!r}")
+        self.version, self.optimization, self.total_s = version, optimization, total_s
+        environment = os.environ if environment is None else environment
+        self._wire, self._places = Wire(request_s, clock=clock, sleep=sleep), Endpoints.of(environment)
+        self._session = Session(self._wire, self._places, environment, token_file)
+        self._service = Service(self._session, progress)
+
+    def __repr__(self) -> str:
+        return f"Cloud(version={self.version!r}, optimization={self.optimization!r}, total_s={self.total_s:g})"
+
+    def boards(self) -> dict[str, dict[str, Any]]:
+        """Name -> what the service says of it, of the boards in the farm.
+
+        Raises:
+            CloudError: See its kinds.
+        """
+        return self._service.boards(self._wire.limit(self.total_s))
+
+    def benchmark(self, model: Path, board: Board, folder: Path) -> Report:
+        """Memory, and time measured on a board of the farm.
+
+        Args:
+            model: ONNX.
+            board: With a cloud name.
+            folder: For the service's reports.
+
+        Raises:
+            CloudError: See its kinds.
+        """
+        need_backend(board, self.name)
+        content, sha256 = _model_bytes(model)
+        limit = self._wire.limit(self.total_s)
+        queue = self._service.queue(board, limit)
+        version = self._service.version(self.version, limit)
+        with self._service.uploaded(content, limit) as name:
+            asked: dict[str, Any] = {"optimization": self.optimization} | ({"version": version} if version else {})
+            if board.neural_art:
+                asked |= {"target": board.series or "stm32n6", "stNeuralArt": "default"}
+                asked |= {"atonnOptions": {"enable-epoch-controller": True}}
+            options = {"args": compact(asked)} if self._service.wants_text(limit) else asked
+            address = f"{self._places.benchmark}/benchmark"
+            place, body = f"{address}/{quote(queue.lower(), safe='')}", {"model": name, **options}
+            started = self._session.call("POST", place, limit, board=board, json=body)
+            run = identifier(self._session.content(started), "benchmarkId", started)
+            log.info("Developer Cloud: %s waits for a %s", model.name, queue)
+            done = self._service.wait(f"{address}/{run}", limit)
+        found = self._found(done.get("benchmark"), run, folder)
+        if "inference_ms" not in found.cost.figures:
+            log.warning("Developer Cloud: run %s is done, but no time came with it", self._wire.secrets.line(run))
+        return self._report("benchmark", board, found, version, {"run": run, "graph_sha256": sha256})
+
+    def analyze(self, model: Path, board: Board, folder: Path) -> Report:
+        """Memory and multiply-accumulates, as ST's tool counts them; nothing is run.
+
+        Args:
+            model: ONNX.
+            board: With a cloud name and a series.
+            folder: For the service's reports.
+
+        Raises:
+            CloudError: See its kinds.
+        """
+        need_backend(board, self.name)
+        if board.series is None:
+            raise AedError(f"board={board.name}: its file names no series, which the analysis needs")
+        content, sha256 = _model_bytes(model)
+        limit = self._wire.limit(self.total_s)
+        version = self._service.version(self.version, limit)
+        with self._service.uploaded(content, limit) as name:
+            asked: dict[str, Any] = {"model": name, "target": board.series, "optimization": self.optimization}
+            asked |= {"stNeuralArt": "default"} if board.neural_art else {}
+            address = self._places.analysis(version)
+            files = {"model": (name, content, "application/octet-stream")}
+            # args and the file in one form, as ST's client sends them; the analysis changes nothing, so may be repeated
+            data = {"args": compact(asked)}
+            started = self._session.call("POST", f"{address}/analyze", limit, repeat=True, data=data, files=files)
+            run = identifier(self._session.content(started), "runtimeId", started)
+            done = self._service.wait(f"{address}/run/{run}", limit)
+        found = self._found(done.get("result"), run, folder)
+        return self._report("analyze", board, found, version, {"run": run, "graph_sha256": sha256})
+
+    def generate(self, model: Path, board: Board, folder: Path) -> NoReturn:
+        """Not here.
+
+        Raises:
+            AedError: Always.
+        """
+        raise AedError(
+            "cloud: C code is not fetched from the service; target=stedgeai gives ST's, target=emulator gives ours"
+        )
+
+    def validate(self, model: Path, board: Board, folder: Path, patches: npt.NDArray[np.float32]) -> NoReturn:
+        """Not here.
+
+        Raises:
+            AedError: Always.
+        """
+        raise AedError(
+            "cloud: the farm runs random inputs, not yours; target=stedgeai validates on your patches, also on "
+            "a board of yours, target=emulator bit by bit on an emulated one"
+        )
+
+    def _found(self, content: object, run: str, folder: Path) -> Found:
+        """What a run that is done found.
+
+        Raises:
+            CloudError: ``service``: nothing.
+        """
+        try:
+            found = read_answer(content if isinstance(content, dict) else {}, folder, self._wire.secrets)
+        except RecursionError:
+            found = read_answer({}, folder, self._wire.secrets)
+        if not found.cost.figures:
+            text = "is done, but no figure came with it; try later"
+            raise CloudError("service", f"Developer Cloud: run {self._wire.secrets.line(run)} {text}")
+        return found
+
+    def _report(self, action: str, board: Board, found: Found, version: str | None, more: Mapping[str, str]) -> Report:
+        """The report of a run."""
+        tools = {"ST Edge AI Core": found.tool, "ST Edge AI Developer Cloud": version or ""}
+        return Report(
+            target=self.name,
+            action=action,
+            board=board.name,
+            core=board.core,
+            net=found.cost,
+            tools={name: text for name, text in tools.items() if text},
+            limits=LIMITS if action == "benchmark" else LIMITS.split("; ")[1],
+            details={**self._wire.secrets.clean_json(more), "optimization": self.optimization, **found.details},
+        )
+
+
+def _model_bytes(path: Path) -> tuple[bytes, str]:
+    """The model without its metadata, and the SHA-256 of its graph.
+
+    Raises:
+        AedError: It is no whole ONNX model.
+    """
+    model = load_model(path)
+    bare = copy_of(model)
+    del bare.metadata_props[:]
+    return bare.SerializeToString(deterministic=True), graph_sha256(model)

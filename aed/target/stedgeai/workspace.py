@@ -1,0 +1,59 @@
+"""Where the tool runs: a temporary folder with an ASCII path."""
+
+import os
+import platform
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from aed.errors import AedError
+from aed.target.stedgeai.options import Place
+
+_REPORT_FILES = (".json", ".npz", ".csv", "_report.txt")
+"""Ends of the names of what is no code."""
+
+
+def prepare(folder: Path, name: str, model: onnx.ModelProto, inputs: npt.NDArray[Any] | None) -> Place:
+    """The run's files, with names that every part of the tool can read."""
+    copy = folder / f"{re.sub(r'[^A-Za-z0-9_]', '_', name)[:60]}.onnx"
+    copy.write_bytes(model.SerializeToString(deterministic=True))
+    given = None
+    if inputs is not None:
+        given = folder / "patches.npy"
+        np.save(given, inputs, allow_pickle=False)
+    for part in ("workspace", "output"):
+        (folder / part).mkdir()
+    return Place(model=copy, workspace=folder / "workspace", output=folder / "output", patches=given)
+
+
+def ascii_folder() -> str:
+    """A temporary folder with nothing but ASCII in its path: ST's compilers fail at anything else.
+
+    Raises:
+        AedError: There is none.
+    """
+    places = [tempfile.gettempdir()]
+    if platform.system() == "Windows":
+        places += [os.environ.get("PUBLIC", ""), f"{os.environ.get('SYSTEMDRIVE', 'C:')}\\Temp"]
+    else:
+        places += ["/tmp", "/var/tmp"]
+    for place in places:
+        if place and place.isascii() and Path(place).is_dir() and os.access(place, os.W_OK):
+            return place
+    raise AedError(f"none of {places} is a folder that can be written to with a plain ASCII path; set TMPDIR (TEMP)")
+
+
+def keep(results: Path, folder: Path) -> None:
+    """Copies reports to ``folder``, all else, code and weights, to ``folder/c``."""
+    for path in sorted(results.rglob("*")):
+        if path.is_file():
+            inside = path.relative_to(results)
+            to = folder / inside if path.name.endswith(_REPORT_FILES) else folder / "c" / inside
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, to)
