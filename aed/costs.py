@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hydra.utils import instantiate
 from rich.console import Console
@@ -14,9 +14,12 @@ from aed import report
 from aed.conversion import INT8
 from aed.errors import AedError
 from aed.state import Run
-from aed.target.boards import Board, load_board, need_backend
+from aed.target.boards import Board, emulated, load_board, need_backend
+from aed.target.cloud.backend import Cloud
 from aed.target.emulated import Emulator
 from aed.target.report import Cost, Report, Target
+from aed.target.stedgeai import StEdgeAi
+from aed.target.stedgeai.options import Choices
 
 log = logging.getLogger(__name__)
 
@@ -30,16 +33,38 @@ class BenchmarkConfig:
         board: One of the files in ``configs/boards``.
         inputs: emulator: random inputs on which C and ONNX Runtime have to give the same bits.
         cmsis_dsp: emulator: folder of CMSIS-DSP, whose Fourier transform the front end is then to use.
+        tool: stedgeai: the tool or its folder; null: looked for.
+        serial: stedgeai: port of a board with ST's validation program, ``serial``, ``serial:COM3:921600``; null: memory
+            only.
+        optimization: stedgeai and cloud: what ST's tool tries to save.
+        version: cloud: of ST's tool; null: the newest.
+        timeout_s: stedgeai and cloud: seconds after which they are given up.
     """
 
     target: str = "emulator"
     board: str = "mps2-an505"
     inputs: int = 4
     cmsis_dsp: str | None = None
+    tool: str | None = None
+    serial: str | None = None
+    optimization: Literal["balanced", "time", "ram"] = "balanced"
+    version: str | None = None
+    timeout_s: float = 1800.0
+
+
+def _stedgeai(config: BenchmarkConfig) -> Target:
+    path = Path(config.tool) if config.tool else None
+    return StEdgeAi(path, config.serial, config.timeout_s, Choices(optimization=config.optimization))
+
+
+def _cloud(config: BenchmarkConfig) -> Target:
+    return Cloud(config.version, config.optimization, total_s=config.timeout_s)
 
 
 TARGETS: dict[str, Callable[[BenchmarkConfig], Target]] = {
     "emulator": lambda config: Emulator(config.inputs, Path(config.cmsis_dsp) if config.cmsis_dsp else None),
+    "stedgeai": _stedgeai,
+    "cloud": _cloud,
 }
 """Backends by name."""
 
@@ -85,6 +110,7 @@ def measure(model: Path, folder: Path, config: BenchmarkConfig) -> list[Report]:
 
 
 def _measure(backend: Target, model: Path, board: Board, folder: Path) -> Report:
+    board = emulated(board) if backend.name == "emulator" else board
     place = folder / "target" / backend.name / board.name
     place.mkdir(parents=True, exist_ok=True)
     made = backend.benchmark(model, board, place)
@@ -106,9 +132,9 @@ def _print(model: str, reports: Sequence[Report]) -> None:
     """A row for each part and target; only columns in which something is known."""
     rows = [(made, name, cost) for made in reports for name, cost in _parts(made)]
     columns = [column for column in _COLUMNS if any(column[0] in cost.figures for _, _, cost in rows)]
-    table = Table(title=f"{model}: one patch on {reports[0].board} ({reports[0].core})")
-    table.add_column("")
-    table.add_column("target")
+    table = Table(title=f"{model}: one patch on a {reports[0].core}")
+    for heading in ("", "target", "board"):
+        table.add_column(heading)
     for _, heading, _, _ in columns:
         table.add_column(heading, justify="right")
     table.add_column("figures")
@@ -119,7 +145,7 @@ def _print(model: str, reports: Sequence[Report]) -> None:
             for figure, (_, _, unit, digits) in zip(shown, columns, strict=True)
         ]
         sources = sorted({figure.source for figure in shown if figure is not None})
-        table.add_row(name, made.target, *cells, "/".join(sources))
+        table.add_row(name, made.target, made.board, *cells, "/".join(sources))
     console = Console()
     console.print(table)
     for line in _notes(reports):

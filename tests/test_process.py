@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from aed.errors import AedError
-from aed.target.process import finish, run_tool
+from aed.target.process import Stopped, finish, run_tool
 
 
 def test_a_tool_that_is_missing_names_the_package(monkeypatch, tmp_path):
@@ -43,3 +43,10 @@ def test_a_hanging_tool_is_stopped_with_its_children(tmp_path):
             return
         time.sleep(0.05)
     raise AssertionError("the child lives on")
+
+
+def test_all_a_stopped_tool_said_is_kept():
+    talk = "import time\nfor i in range(50): print('line', i, flush=True)\ntime.sleep(600)"
+    with pytest.raises(Stopped) as info:
+        finish([sys.executable, "-c", talk], 5)
+    assert "line 0\n" in info.value.output and "line 0\n" not in str(info.value)

@@ -51,6 +51,7 @@ class Board:
         neural_art: Whether it has ST's Neural-ART accelerator.
         firmware: The ``deploy target=stm32`` variant: ``u5``, ``n6``; null: none.
         machine: How QEMU emulates it; null: it does not.
+        emulated_by: Board with the same core that QEMU emulates instead.
         note: What a reader of its figures has to know.
     """
 
@@ -65,12 +66,13 @@ class Board:
     neural_art: bool = False
     firmware: str | None = None
     machine: Machine | None = None
+    emulated_by: str | None = None
     note: str = ""
 
     @property
     def backends(self) -> tuple[str, ...]:
         """Which of :data:`BACKENDS` know it."""
-        known = {"emulator": self.machine, "stedgeai": self.series, "cloud": self.cloud_name}
+        known = {"emulator": self.machine or self.emulated_by, "stedgeai": self.series, "cloud": self.cloud_name}
         return tuple(name for name in BACKENDS if known[name])
 
 
@@ -95,6 +97,16 @@ def load_board(name: str) -> Board:
         raise AedError(f"{path}: no YAML: {error}") from error
     board: Board = _typed(Board, {"name": name, **(content if isinstance(content, dict) else {})}, str(path))
     return board
+
+
+def emulated(board: Board) -> Board:
+    """The board, or the one with the same core that QEMU emulates.
+
+    Raises:
+        AedError: There is none.
+    """
+    need_backend(board, "emulator")
+    return board if board.machine else load_board(str(board.emulated_by))
 
 
 def need_backend(board: Board, backend: str) -> None:

@@ -13,7 +13,7 @@ from aed.errors import AedError
 from aed.export.classifier import open_exact
 from aed.export.graph import load_model, read_model_card
 from aed.target import emulator
-from aed.target.boards import Board, need_backend
+from aed.target.boards import Board, emulated
 from aed.target.cmsis import find_cmsis_dsp
 from aed.target.emulator import Emulated, Int8
 from aed.target.frontend import frontend_kernel, frontend_sources
@@ -50,8 +50,7 @@ class Emulator:
 
     def analyze(self, model: Path, board: Board, folder: Path) -> Report:
         """What planning alone tells: weights, arena, multiply-accumulates."""
-        need_backend(board, self.name)
-        read = _read(model)
+        read, board = _read(model), emulated(board)
         return self._report("analyze", board, Cost(figures=_planned(read), layers=_layers(read.program)))
 
     def generate(self, model: Path, board: Board, folder: Path) -> Report:
@@ -71,7 +70,7 @@ class Emulator:
         Raises:
             AedError: An output differs, or a tool is missing or fails.
         """
-        read = _read(model)
+        read, board = _read(model), emulated(board)
         given = read.program.tensors[read.program.input]
         steps = np.clip(np.rint(patches / given.scale) + given.zero, -128, 127).astype(np.int8)
         images = steps.transpose(0, 2, 3, 1).reshape(len(steps), -1)
@@ -85,10 +84,9 @@ class Emulator:
         Raises:
             AedError: The model has no C form, a tool is missing, or an output is not ONNX Runtime's.
         """
-        need_backend(board, self.name)
         if self.inputs < 1:
             raise AedError(f"inputs: need at least 1, got {self.inputs}")
-        read = _read(model)
+        read, board = _read(model), emulated(board)
         card = read_model_card(read.graph, model)
         given = read.program.tensors[read.program.input]
         random = np.random.default_rng(0)

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +47,19 @@ class Finished:
         return "\n".join(self.output.strip().splitlines()[-LAST_LINES:])
 
 
+class Stopped(AedError):
+    """A tool that did not end in time.
+
+    Args:
+        message: With its last lines.
+        output: All it said.
+    """
+
+    def __init__(self, message: str, output: str) -> None:
+        super().__init__(message)
+        self.output = output
+
+
 def finish(
     command: Sequence[str | Path],
     timeout_s: float,
@@ -61,7 +75,8 @@ def finish(
         environment: Instead of this process's.
 
     Raises:
-        AedError: It is missing, cannot be started or took too long; then its last lines are shown.
+        Stopped: It took too long.
+        AedError: It is missing or cannot be started.
     """
     tool = str(command[0])
     if not found(tool):
@@ -85,8 +100,9 @@ def finish(
         except subprocess.TimeoutExpired as error:
             _stop(process)
             raw, _ = process.communicate()
-            tail = Finished(1, raw.decode(errors="replace")).tail
-            raise AedError(f"{tool} did not end within {timeout_s:.0f} s and was stopped; {tail}") from error
+            said = Finished(1, raw.decode(errors="replace"))
+            message = f"{tool} did not end within {timeout_s:.0f} s and was stopped; {said.tail}"
+            raise Stopped(message, said.output) from error
         except BaseException:
             _stop(process)
             raise
@@ -94,13 +110,12 @@ def finish(
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Kills the process and, where the system has process groups, its children."""
+    """Kills the process and its children: its group, or on Windows its tree."""
     if hasattr(os, "killpg"):
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
     else:
+        subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True, check=False)
         process.kill()
 
 

@@ -15,7 +15,7 @@ from aed.errors import AedError
 from aed.export.classifier import open_classifier
 from aed.export.graph import load_model
 from aed.target.boards import Board, need_backend
-from aed.target.process import finish
+from aed.target.process import Stopped, finish
 from aed.target.report import Cost, Figure, Report, Source
 from aed.target.stedgeai import parse
 from aed.target.stedgeai.exchange import agreement, data_types, to_inputs, to_real, with_fixed_batch
@@ -186,7 +186,8 @@ class StEdgeAi:
             try:
                 done = finish(line, self.timeout_s, Path(name), environment())
             except AedError as error:  # it hung or could not be started
-                log_file.write_text(f"{head}{error}\n", encoding="utf-8")
+                said = error.output if isinstance(error, Stopped) else ""
+                log_file.write_text(f"{head}{said}\n{error}\n", encoding="utf-8")
                 raise failed(tool.path, action, None, str(error), log_file) from error
             output = parse.plain_text(done.output)
             log_file.write_text(head + output, encoding="utf-8")
