@@ -1,28 +1,43 @@
-"""python -m aed.deploy model=<int8.onnx> target=c [folder=<new folder>]: what goes into a firmware project."""
+"""python -m aed.deploy model=<int8.onnx> target=c|stm32 [folder=<new folder>]: what goes into a firmware project."""
 
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import hydra
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from aed import config
-from aed.delivery import DeployConfig, deliver
+from aed.datamodules import PatchDataModule
+from aed.delivery import DeployConfig, deliver, test_clips
 from aed.entry import as_typed, clear_errors
+from aed.evaluation import model_data
+from aed.export.graph import load_model, read_model_card
 
 log = logging.getLogger("aed.deploy")
 
 
-def deploy(model_file: str, folder: str, config: DeployConfig) -> None:
+def deploy(
+    model_file: str, folder: str, config: DeployConfig, data: Callable[..., PatchDataModule] | None = None
+) -> None:
     """Delivers a model; see :func:`aed.delivery.deliver`.
 
     Args:
         model_file: int8 ``.onnx`` with a model card.
         folder: New, or one of an earlier package.
         config: What is made of it.
+        data: stm32: makes the DataModule on whose test clips the firmware's front end is judged.
     """
-    deliver(Path(model_file), Path(folder), config)
+    clips: list[tuple[Path, int]] = []
+    if data is not None:
+        card = read_model_card(load_model(Path(model_file)), Path(model_file))
+        module = model_data(data, card, "test", "card", list(card.class_names))
+        module.prepare_data()
+        module.setup()
+        clips = test_clips(module)
+    deliver(Path(model_file), Path(folder), config, clips)
 
 
 @hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="deploy")
@@ -30,12 +45,17 @@ def _task(cfg: DictConfig) -> None:
     with clear_errors(log):
         plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         assert isinstance(plain, dict)
-        deploy(**config.split_settings(plain, DeployConfig))  # type: ignore[arg-type]
+        given = plain.pop("data")
+        for key in ("frontend", "seed"):  # data asks for them; the model's own front end counts
+            plain.pop(key)
+        data = instantiate(given | {"_partial_": True}, _convert_="all") if given else None
+        deploy(data=data, **config.split_settings(plain, DeployConfig))  # type: ignore[arg-type]
 
 
 def main() -> None:
     """Entry point."""
     sys.argv[1:] = as_typed(sys.argv[1:])
+    config.register_data()
     config.store("schema", "deploy", config.command(deploy, DeployConfig))
     _task()
 

@@ -18,7 +18,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from aed import config, evaluation, report
 from aed.datamodules import PatchDataModule
-from aed.datamodules.clips import FixedSplit
 from aed.dsp.frontend import FrontendConfig
 from aed.entry import as_typed, clear_errors
 from aed.errors import AedError
@@ -76,7 +75,9 @@ def evaluate(
     classifier = open_classifier(Path(model_file), frontend, tuple(class_names) if class_names else None, threads)
     card = classifier.card
     foreign = not card.data and class_names is None and classifier.path.suffix == ".onnx"
-    module = _data(partial(data, seed=seed), card, split, split_by, None if foreign else list(card.class_names))
+    module = evaluation.model_data(
+        partial(data, seed=seed), card, split, split_by, None if foreign else list(card.class_names)
+    )
     if module.num_classes != len(card.class_names):
         raise AedError(f"{model_file}: {len(card.class_names)} outputs, but the data has {module.num_classes} classes")
     module.prepare_data()
@@ -142,21 +143,6 @@ def _rows(
         own = {key.removeprefix(start): value for key, value in metrics.items() if key.startswith(start)}
         rows.append((titles.get(prefix, prefix), own))
     return rows
-
-
-def _data(
-    data: Callable[..., PatchDataModule], card: ModelCard, split: str, split_by: str, class_names: list[str] | None
-) -> PatchDataModule:
-    """The DataModule with the model's front end and classes, split as asked."""
-    module = data(frontend=card.frontend, **({"class_names": class_names} if class_names else {}))
-    fixed = {"split": "folds", "test_fold": None, "val_fold": None, "class_names": class_names}
-    if split == "all":
-        return data(frontend=card.frontend, clips=FixedSplit(module.clips, None), **fixed)
-    if split_by == "card" and card.data.get("name") == module.clips.name:
-        return data(frontend=card.frontend, clips=FixedSplit(module.clips, card.data["clips"]), **fixed)
-    if split_by == "card":
-        log.info("the model was not trained on %s: split as data.* says", module.clips.name)
-    return module
 
 
 def _note(card: ModelCard, module: PatchDataModule, split: str, names: list[str]) -> str:

@@ -1,6 +1,7 @@
 """Scores of any model on a split, and what it leaves: metrics, a row a clip, pictures; the same for every kind."""
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ import torch.nn.functional as F
 from rich.progress import track
 
 from aed import report
+from aed.datamodules import PatchDataModule
+from aed.datamodules.clips import FixedSplit
 from aed.datamodules.patches import PatchDataset
 from aed.dsp.aggregate import decide
 from aed.dsp.waveform import load_clip
@@ -22,6 +25,8 @@ from aed.export.classifier import Classifier, to_posteriors
 from aed.export.fidelity import sqnr_db
 from aed.scores import Scores, score
 from aed.target.host import to_int16
+
+log = logging.getLogger(__name__)
 
 CHUNK = 512
 """Patches in memory at once."""
@@ -115,6 +120,29 @@ def agreement(one: Evaluated, other: Evaluated) -> dict[str, float]:
     if one.outputs.shape == other.outputs.shape:
         same["equal_outputs"] = float((one.outputs == other.outputs).all(axis=1).mean())
     return same
+
+
+def model_data(
+    data: Callable[..., PatchDataModule], card: ModelCard, split: str, split_by: str, class_names: list[str] | None
+) -> PatchDataModule:
+    """The DataModule with the model's front end and classes, split as asked.
+
+    Args:
+        data: Makes it.
+        card: Of the model.
+        split: ``all``: not split at all.
+        split_by: ``card``: as the card lists, where the model was trained on this data set; ``data``: as ``data`` says.
+        class_names: In the order of the outputs; None: the data's.
+    """
+    module = data(frontend=card.frontend, **({"class_names": class_names} if class_names else {}))
+    fixed = {"split": "folds", "test_fold": None, "val_fold": None, "class_names": class_names}
+    if split == "all":
+        return data(frontend=card.frontend, clips=FixedSplit(module.clips, None), **fixed)
+    if split_by == "card" and card.data.get("name") == module.clips.name:
+        return data(frontend=card.frontend, clips=FixedSplit(module.clips, card.data["clips"]), **fixed)
+    if split_by == "card":
+        log.info("the model was not trained on %s: split as data.* says", module.clips.name)
+    return module
 
 
 def compare(given: Evaluated, int8: Evaluated, names: Sequence[str], class_names: Sequence[str]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Writing files so that a killed run or a full disk leaves the old file or the whole new one."""
 
 import os
-import tempfile
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,6 +40,16 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def check_place(folder: Path, mark: str) -> None:
+    """Refuses a folder that :func:`whole_folder` would not replace.
+
+    Raises:
+        AedError: It holds something else.
+    """
+    if folder.exists() and not (folder / mark).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise AedError(f"{folder} holds something else; give a new folder")
+
+
 @contextmanager
 def whole_folder(folder: Path, mark: str) -> Iterator[Path]:
     """A folder to fill, which takes the place of ``folder`` when the block ends well; else nothing is changed.
@@ -50,14 +60,22 @@ def whole_folder(folder: Path, mark: str) -> Iterator[Path]:
 
     Raises:
         AedError: ``folder`` holds something else.
+        WriteError: It cannot be written.
     """
-    if folder.exists() and not (folder / mark).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise AedError(f"{folder} holds something else; give a new folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
-        made, old = Path(name, "new"), Path(name, "old")
-        made.mkdir()
+    check_place(folder, mark)
+    folder = folder.resolve()
+    token = uuid.uuid4().hex
+    made, old = (folder.with_name(f".{folder.name}.{token}.{end}") for end in ("tmp", "old"))
+    try:
+        made.mkdir(parents=True)
         yield made
         if folder.exists():
             folder.rename(old)
         made.rename(folder)
+    except OSError as error:
+        raise WriteError(f"{folder}: cannot be written ({error}); what was there before is untouched") from error
+    finally:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        for path in (made, old):
+            shutil.rmtree(path, ignore_errors=True)

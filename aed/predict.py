@@ -14,11 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 from aed import config
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.waveform import AudioError
-from aed.entry import clear_errors, quoted, with_model_file
+from aed.entry import as_typed, clear_errors, quoted
 from aed.errors import AedError
-from aed.export.classifier import open_classifier
+from aed.export.classifier import Classifier, open_classifier
 from aed.files import write_whole
-from aed.prediction import WRITERS, Predictor, find_files
+from aed.prediction import WRITERS, AudioSetClassifier, Predictor, find_files
 
 log = logging.getLogger("aed.predict")
 
@@ -32,6 +32,7 @@ def predict(
     timeline: bool = False,
     unknown_threshold: float | None = None,
     mode: Literal["auto", "clip", "stream"] = "auto",
+    top: int | None = None,
     output: str | None = None,
     strict: bool = False,
     threads: int = 0,
@@ -39,7 +40,7 @@ def predict(
     """Prints, or writes, what a model hears in recordings.
 
     Args:
-        model_file: ``.ckpt`` or ``.onnx``.
+        model_file: ``.ckpt`` or ``.onnx``; ``yamnet_audioset``: Google's YAMNet, which knows 521 classes of AudioSet.
         files: Recordings, folders (recursive), globs; ``-``: a wav or ogg on standard input.
         frontend: For an ``.onnx`` without a model card.
         class_names: For an ``.onnx`` without a model card.
@@ -47,6 +48,7 @@ def predict(
         timeline: A row a patch instead of one a recording.
         unknown_threshold: Posterior under which a decision is ``unknown``.
         mode: ``clip``, ``stream`` or ``auto``; see :class:`aed.prediction.Predictor`.
+        top: Classes to name; as above.
         output: File to write instead of printing.
         strict: Stop at the first recording that cannot be used, instead of reporting it and going on.
         threads: CPU threads of ONNX Runtime; 0: as many as torch.
@@ -57,8 +59,7 @@ def predict(
     if format not in WRITERS:
         raise AedError(f"format: need one of {sorted(WRITERS)}, got {format!r}")
     names = find_files(files)
-    classifier = open_classifier(Path(model_file), frontend, tuple(class_names) if class_names else None, threads)
-    predictor = Predictor(classifier, unknown_threshold, mode)
+    predictor = Predictor(_open(model_file, frontend, class_names, threads), unknown_threshold, mode, top)
     text = io.StringIO()
     writer: Any = WRITERS[format](sys.stdout if output is None else text, timeline)
     bad = 0
@@ -81,6 +82,14 @@ def predict(
         log.warning("%d of %d recordings could not be used", bad, len(names))
     if bad == len(names):
         raise AedError("no recording could be used")
+
+
+def _open(model_file: str, frontend: FrontendConfig | None, class_names: list[str] | None, threads: int) -> Classifier:
+    if model_file != AudioSetClassifier.NAME:
+        return open_classifier(Path(model_file), frontend, tuple(class_names) if class_names else None, threads)
+    if frontend is not None or class_names is not None:
+        raise AedError(f"{model_file}: its own front end and class names count; leave frontend= and class_names= out")
+    return AudioSetClassifier()
 
 
 @hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="predict")
@@ -112,7 +121,7 @@ def with_files(arguments: list[str]) -> list[str]:
 
 def main() -> None:
     """Entry point."""
-    sys.argv[1:] = with_files(with_model_file(sys.argv[1:]))
+    sys.argv[1:] = with_files(as_typed(sys.argv[1:]))
     config.register_frontends()
     config.store("schema", "predict", config.command(predict))
     _task()

@@ -6,22 +6,26 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import soundfile as sf
+import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from aed.dsp.frontend import PRESETS
 from aed.dsp.logmel import LogMel
 from aed.dsp.stream import TimedPatches, clip_patches, stream_patches
 from aed.dsp.waveform import AUDIO_SUFFIXES, AudioError, Wave, is_cut_off, locate_clip
 from aed.errors import AedError
-from aed.export.classifier import Classifier
+from aed.export.card import ModelCard
+from aed.export.classifier import Classifier, TorchClassifier
+from aed.modules.nets import YAMNet
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +47,42 @@ class Heard:
         end_s: To after the last.
         label: Class name, or ``unknown`` where the posterior is under the threshold.
         posterior: Of the most likely class.
+        others: The next classes and their posteriors, where more than one is to be named.
     """
 
     start_s: float
     end_s: float
     label: str
     posterior: float
+    others: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def named(self) -> tuple[tuple[str, float], ...]:
+        """All classes named and their posteriors, the most likely first."""
+        return (self.label, self.posterior), *self.others
+
+
+class AudioSetClassifier(TorchClassifier):
+    """Google's YAMNet with its own head: 521 classes of AudioSet, any number of them at once, without training.
+
+    Patches start every 0.48 s, as published.
+
+    Raises:
+        AedError: The published file is not to be had.
+    """
+
+    NAME = "yamnet_audioset"
+
+    def __init__(self) -> None:
+        weights = YAMNet.WEIGHTS["google"]
+        net, names = YAMNet.audioset()
+        self.path, self.net = Path(self.NAME), net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.card = ModelCard(
+            frontend=replace(PRESETS[weights.frontend], overlap=0.5),
+            class_names=names,
+            task="multi_label",
+            weights=asdict(weights),
+        )
 
 
 class Predictor:
@@ -59,6 +93,7 @@ class Predictor:
         unknown_threshold: Posterior under which a decision is ``unknown``.
         mode: ``clip``: the start of a recording, up to ``max_length_s``, with its silence trimmed, as in training and
             evaluation. ``stream``: all of it, untrimmed. ``auto``: the former up to ``max_length_s``.
+        top: Classes to name, those under the threshold left out; default 1, and 3 where classes are independent.
 
     Raises:
         AedError: A value is out of range.
@@ -69,13 +104,17 @@ class Predictor:
         classifier: Classifier,
         unknown_threshold: float | None = None,
         mode: Literal["auto", "clip", "stream"] = "auto",
+        top: int | None = None,
     ) -> None:
         if unknown_threshold is not None and not 0 <= unknown_threshold <= 1:
             raise AedError(f"unknown_threshold: need a posterior in [0, 1], got {unknown_threshold}")
         if mode not in ("auto", "clip", "stream"):
             raise AedError(f"mode: need auto, clip or stream, got {mode!r}")
+        if top is not None and top < 1:
+            raise AedError(f"top: need at least 1 class, got {top}")
         self.classifier, self.threshold, self.mode = classifier, unknown_threshold, mode
         self.names = classifier.card.class_names
+        self.top = top or (3 if classifier.card.task == "multi_label" else 1)
         self.config = classifier.card.frontend
         self.logmel = LogMel(self.config)
 
@@ -118,9 +157,13 @@ class Predictor:
 
     def decide(self, start_s: float, end_s: float, posterior: npt.NDArray[np.float32]) -> Heard:
         """The decision of one posterior ``(num_classes,)``; ties go to the lowest index."""
-        best = int(posterior.argmax())
-        known = self.threshold is None or posterior[best] >= self.threshold
-        return Heard(start_s, end_s, self.names[best] if known else UNKNOWN, float(posterior[best]))
+        ranked = np.argsort(-posterior, kind="stable")[: self.top]
+        known = [(self.names[index], float(posterior[index])) for index in ranked if self._is_known(posterior[index])]
+        (label, value), *others = known or [(UNKNOWN, float(posterior.max()))]
+        return Heard(start_s, end_s, label, value, tuple(others))
+
+    def _is_known(self, posterior: float) -> bool:
+        return self.threshold is None or posterior >= self.threshold
 
 
 def _blocks(file: Any, name: str) -> Iterator[Wave]:
@@ -231,7 +274,7 @@ class _Rows:
 
 
 class _Csv(_Rows):
-    """Rows as they come, so that a stream can be followed."""
+    """Rows as they come, so that a stream can be followed; where several classes are named, one each."""
 
     def __init__(self, out: IO[str], timeline: bool) -> None:
         super().__init__(out, timeline)
@@ -240,7 +283,8 @@ class _Csv(_Rows):
 
     def row(self, name: str, heard: Heard) -> None:
         times = (f"{heard.start_s:.3f}", f"{heard.end_s:.3f}")
-        self.rows.writerow([name, *times, heard.label, f"{heard.posterior:.6f}"])
+        for label, posterior in heard.named:
+            self.rows.writerow([name, *times, label, f"{posterior:.6f}"])
         self.out.flush()
 
 
@@ -255,7 +299,10 @@ class _Table(_Rows):
 
     def row(self, name: str, heard: Heard) -> None:
         times = (f"{heard.start_s:.2f}", f"{heard.end_s:.2f}")
-        self.table.add_row(escape(name), *times, escape(heard.label), f"{heard.posterior:.3f}")
+        first = (escape(name), *times)
+        for label, posterior in heard.named:
+            self.table.add_row(*first, escape(label), f"{posterior:.3f}")
+            first = ("", "", "")
 
     def close(self) -> None:
         Console(file=self.out).print(self.table)

@@ -231,9 +231,9 @@ def test_there_is_no_such_yamnet():
 
 def test_missing_weights_say_where_to_put_them(tmp_path, monkeypatch):
     monkeypatch.setenv("AED_PRETRAINED_DIR", str(tmp_path))
-    there = YAMNet.WEIGHTS[256]
+    there = YAMNet.WEIGHTS["st"]
     gone = Weights(file=there.file, sha256=there.sha256, url="http://127.0.0.1:9/x", licence="", source="")
-    monkeypatch.setitem(YAMNet.WEIGHTS, 256, gone)
+    monkeypatch.setitem(YAMNet.WEIGHTS, "st", gone)
     with pytest.raises(AedError, match=r"yamnet_256_f32.h5 into .*AED_PRETRAINED_DIR.*experiment=demo"):
         YAMNet(10).load_pretrained()
 

@@ -368,9 +368,9 @@ def test_a_failure_leaves_the_older_package(tmp_path, model_file, failure):
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path, model_file):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(AedError, match="holds files that are no deployment package"):
+    with pytest.raises(AedError, match="holds something else"):
         deploy_stm32(model_file, tmp_path, BOARDS["u5"], FakeGenerator())
-    with pytest.raises(AedError, match="a file lies there"):
+    with pytest.raises(AedError, match="holds something else"):
         deploy_stm32(model_file, tmp_path / "thesis.tex", BOARDS["u5"], FakeGenerator())
 
 

@@ -289,6 +289,7 @@ class FrontendConfig:
 
 PRESETS: dict[str, FrontendConfig] = {
     "yamnet_64x96": FrontendConfig(),
+    "yamnet_google_64x96": FrontendConfig(log_offset=1e-3),
     "miniresnet_64x50": FrontendConfig(
         min_length_s=2.0,
         n_fft=1024,
@@ -303,4 +304,4 @@ PRESETS: dict[str, FrontendConfig] = {
         patch_frames=50,
     ),
 }
-"""The front ends that published backbones were trained with (ST model zoo), silence trimming corrected."""
+"""The front ends that published backbones were trained with (ST model zoo, Google), silence trimming corrected."""

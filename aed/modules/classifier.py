@@ -82,7 +82,9 @@ class ClipClassifier(L.LightningModule):
     def _load_pretrained(self) -> dict[str, str]:
         if not hasattr(self.net, "load_pretrained"):
             raise AedError(f"model.pretrained: {type(self.net).__name__} has no published weights; use false")
-        return asdict(self.net.load_pretrained())
+        weights = self.net.load_pretrained()
+        weights.check_frontend(self.frontend)
+        return asdict(weights)
 
     def _part(self, name: str) -> nn.Module:
         part = getattr(self.net, name, None)

@@ -1,6 +1,6 @@
 """Published backbone weights: where they are, that they are the right ones, their arrays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import h5py
@@ -9,7 +9,21 @@ import numpy.typing as npt
 
 from aed import paths
 from aed.download import fetch
+from aed.dsp.frontend import PRESETS, FrontendConfig
 from aed.errors import AedError
+
+_FREE = {"patch_frames", "overlap", "include_last_patch", "min_length_s", "max_length_s", "lengthen", "trim"}
+_FREE |= {
+    "trim_top_db",
+    "trim_frame_length",
+    "trim_hop_length",
+    "trim_last_second",
+    "sample_bits",
+    "center",
+    "pad_mode",
+}
+_FREE |= {"db_ref"}
+"""What leaves a feature's value alone but at a clip's ends; the reference of dB is the device's own affair."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +36,7 @@ class Weights:
         url: Its official address.
         licence: SPDX name.
         source: Who trained it on what.
+        frontend: Preset that makes the patches it was trained on.
     """
 
     file: str
@@ -29,6 +44,7 @@ class Weights:
     url: str
     licence: str
     source: str
+    frontend: str = ""
 
     def fetch(self) -> Path:
         """The file in ``$AED_PRETRAINED_DIR``, downloaded there if missing, its digest checked.
@@ -42,6 +58,23 @@ class Weights:
             "with model.pretrained=false; experiment=demo needs no file at all"
         )
         return fetch(self.url, path, digest=f"sha256:{self.sha256}", advice=advice)
+
+    def check_frontend(self, frontend: FrontendConfig) -> None:
+        """Refuses other features than those the weights were trained on; silence and the patch grid are free.
+
+        Raises:
+            AedError: What differs.
+        """
+        if not self.frontend:
+            return
+        trained = PRESETS[self.frontend]
+        names = [field.name for field in fields(trained) if field.name not in _FREE]
+        if wrong := [name for name in names if getattr(frontend, name) != getattr(trained, name)]:
+            facts = ", ".join(f"{name}={getattr(trained, name)} (here {getattr(frontend, name)})" for name in wrong)
+            raise AedError(
+                f"frontend: {self.file} was trained on features with {facts}; use frontend={self.frontend}, or train "
+                "from scratch with model.pretrained=false"
+            )
 
 
 def read_keras_h5(path: Path) -> dict[str, npt.NDArray[np.float32]]:

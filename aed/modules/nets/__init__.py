@@ -4,6 +4,7 @@ A net with a ``backbone`` and a ``head`` can be trained with the backbone frozen
 ``load_pretrained() -> Weights`` can start from published weights.
 """
 
+from aed.modules.nets.miniresnet import MiniResNet
 from aed.modules.nets.yamnet import YAMNet
 
-__all__ = ["YAMNet"]
+__all__ = ["MiniResNet", "YAMNet"]

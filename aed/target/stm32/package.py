@@ -3,8 +3,6 @@
 import hashlib
 import json
 import logging
-import shutil
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from aed.errors import AedError
 from aed.export.card import ModelCard
 from aed.export.classifier import open_classifier
 from aed.export.graph import load_model, read_model_card, save_model
-from aed.files import WriteError
+from aed.files import check_place, whole_folder
 from aed.target.boards import Board, board_names, load_board
 from aed.target.report import Report, Target
 from aed.target.stm32.headers import (
@@ -104,7 +102,7 @@ def deploy_stm32(
         AedError: The firmware cannot use the model, its front end, the classes or the board, or a tool fails.
     """
     variant = variant_of(board)
-    check_place(folder)
+    check_place(folder, MANIFEST)
     model = load_model(model_file)
     card = read_model_card(model, model_file)
     check_frontend(card.frontend)
@@ -148,7 +146,10 @@ def deploy_stm32(
             "files": _hashes(staging),
         }
 
-    manifest = replace_folder(folder, fill)
+    with whole_folder(folder, MANIFEST) as staging:
+        manifest = fill(staging)
+        text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
+        (staging / MANIFEST).write_text(text + "\n", encoding="utf-8")
     log.info("deployment package in %s", folder)
     return Package(folder, manifest)
 
@@ -213,46 +214,3 @@ def _sha256(path: Path) -> str:
 def _hashes(folder: Path) -> dict[str, str]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): _sha256(path) for path in paths}
-
-
-def check_place(folder: Path) -> None:
-    """Refuses a folder that holds something else than a package.
-
-    Raises:
-        AedError: It does, or a file lies there.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise AedError(f"{folder}: a file lies there; choose another folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
-        raise AedError(f"{folder}: holds files that are no deployment package; choose another folder")
-
-
-def replace_folder(folder: Path, fill: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    """Fills a folder beside ``folder``, writes what ``fill`` returns as its manifest, and puts it in its place.
-
-    Raises:
-        AedError: It cannot be written; what was there before is untouched.
-    """
-    folder = folder.resolve()
-    mark = uuid.uuid4().hex
-    staging, old = (folder.with_name(f".{folder.name}.{mark}.{end}") for end in ("tmp", "old"))
-    try:
-        staging.mkdir(parents=True)
-        manifest = fill(staging)
-        text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
-        (staging / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        if folder.exists():
-            folder.rename(old)
-        try:
-            staging.rename(folder)
-        except OSError:
-            if old.exists():
-                old.rename(folder)
-            raise
-    except OSError as error:
-        raise WriteError(f"{folder}: cannot be written ({error}); what was there before is untouched") from error
-    finally:
-        for path in (staging, old):
-            if folder.exists() or path == staging:
-                shutil.rmtree(path, ignore_errors=True)
-    return manifest
