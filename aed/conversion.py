@@ -19,13 +19,14 @@ from aed.evaluation import compare, evaluate, write_scores
 from aed.export import fidelity, qat
 from aed.export.card import ModelCard
 from aed.export.classifier import OnnxClassifier
-from aed.export.footprint import Budget, footprint
+from aed.export.footprint import Budget
 from aed.export.graph import graph_sha256, load_model, read_model_card, save_model, strip_ends
 from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
 from aed.export.quantize import QuantizeConfig, float_layers, quantization_facts
 from aed.export.repair import Candidate, Search
 from aed.modules.checkpoint import Trained
 from aed.state import Run
+from aed.target.footprint import planned_footprint
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def check_budget(run: Run) -> None:
     """
     budget: Budget = instantiate(run.config.budget, _convert_="all")
     if budget != Budget():
-        budget.check(footprint(to_onnx(run.model.net, run.model.frontend, ExportConfig())))
+        budget.check(planned_footprint(to_onnx(run.model.net, run.model.frontend, ExportConfig())))
 
 
 def export(run: Run) -> None:
@@ -174,7 +175,7 @@ def _facts(
     model: onnx.ModelProto, best: Candidate, search: Search, calibration: Calibration, config: QuantizeConfig
 ) -> dict[str, Any]:
     """Content of ``quantization.json``."""
-    cost = footprint(model)
+    cost = planned_footprint(model)
     rows = fidelity.layer_errors(best.reference, best.int8, _spread(calibration.judging, REPORTED_PATCHES), cost)
     return {
         "scheme": config.facts(),
@@ -192,6 +193,7 @@ def _facts(
             "weights_bytes": cost.weights_bytes,
             "activations_bytes": cost.activations_bytes,
             "peak_layer": cost.peak_layer,
+            "planned": cost.planned,
         },
         "layers": [row.facts() for row in rows],
     }

@@ -3,11 +3,12 @@
 import logging
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import hydra
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from aed import config
 from aed.datamodules import PatchDataModule
@@ -20,7 +21,11 @@ log = logging.getLogger("aed.deploy")
 
 
 def deploy(
-    model_file: str, folder: str, config: DeployConfig, data: Callable[..., PatchDataModule] | None = None
+    model_file: str,
+    folder: str,
+    config: DeployConfig,
+    data: Callable[..., PatchDataModule] | None = None,
+    seed: int = 0,
 ) -> None:
     """Delivers a model; see :func:`aed.delivery.deliver`.
 
@@ -29,11 +34,12 @@ def deploy(
         folder: New, or one of an earlier package.
         config: What is made of it.
         data: stm32: makes the DataModule on whose test clips the firmware's front end is judged.
+        seed: Of a random split.
     """
     clips: list[tuple[Path, int]] = []
     if data is not None:
         card = read_model_card(load_model(Path(model_file)), Path(model_file))
-        module = model_data(data, card, "test", "card", list(card.class_names))
+        module = model_data(partial(data, seed=seed), card, "test", "card", list(card.class_names))
         module.prepare_data()
         module.setup()
         clips = test_clips(module)
@@ -43,11 +49,12 @@ def deploy(
 @hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="deploy")
 def _task(cfg: DictConfig) -> None:
     with clear_errors(log):
+        with open_dict(cfg):
+            cfg.frontend = None  # data asks for one; the model's own counts
         plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         assert isinstance(plain, dict)
         given = plain.pop("data")
-        for key in ("frontend", "seed"):  # data asks for them; the model's own front end counts
-            plain.pop(key)
+        plain.pop("frontend")
         data = instantiate(given | {"_partial_": True}, _convert_="all") if given else None
         deploy(data=data, **config.split_settings(plain, DeployConfig))  # type: ignore[arg-type]
 

@@ -71,11 +71,33 @@ class Uneven(nn.Module):
         return self.head(self.second(x).relu().mean(dim=(2, 3)))
 
 
+class Mixed(nn.Module):
+    """What foreign graphs have between layers: factors and offsets of channels, products, sums, padding."""
+
+    def __init__(self, num_classes: int = 4, channels: int = 7) -> None:
+        super().__init__()
+        self.num_classes, self.channels = num_classes, channels
+        self.stem = nn.Conv2d(1, channels, 3, stride=(1, 2))
+        self.gate, self.side = nn.Conv2d(channels, channels, 1), nn.Conv2d(channels, channels, (2, 3))
+        self.factor = nn.Parameter(torch.rand(channels, 1, 1) * 2 - 0.5)
+        self.offset = nn.Parameter(torch.randn(1, channels, 1, 1))
+        self.norm = nn.BatchNorm1d(channels)
+        self.head = nn.Linear(channels, num_classes)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        x = self.stem(patches).relu() * self.factor + self.offset
+        x = x * self.gate(x).relu()
+        x = nn.functional.max_pool2d(nn.functional.pad(x, (1, 2, 0, 3)), 2)
+        y = nn.functional.pad(self.side(x), (1, 1, 1, 0))
+        x = (x + y) * 0.7 + 0.1
+        return self.head(self.norm(x.mean(dim=(2, 3))))
+
+
 def settled(net: nn.Module, seed: int = 0) -> nn.Module:
     """``net`` with statistics in its BatchNorms that are not the trivial ones, in inference mode."""
     generator = torch.Generator().manual_seed(seed)
     for part in net.modules():
-        if isinstance(part, nn.BatchNorm2d):
+        if isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d)):
             for array, low, high in (
                 (part.running_mean, -0.5, 0.5),
                 (part.running_var, 0.3, 2.0),
@@ -90,6 +112,7 @@ def make(name: str) -> nn.Module:
     """A net of this name, the same each time."""
     torch.manual_seed(0)
     nets = {"yamnet": lambda: YAMNet(5), "pre_activation": PreActivation, "awkward": Awkward, "uneven": Uneven}
+    nets |= {"mixed": Mixed}
     return settled(nets[name]())
 
 

@@ -1,14 +1,23 @@
 import nets
 import numpy as np
 import pytest
+import test_target_net
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from aed.dsp import FrontendConfig
 from aed.errors import AedError
 from aed.export.footprint import Budget, footprint
 from aed.export.onnx import ExportConfig, to_onnx
+from aed.export.quantize import QuantizeConfig, quantize
 from aed.modules.nets import YAMNet
+from aed.target.footprint import planned_footprint
+from aed.target.lower import lower
+from aed.target.plan import make_plan
+
+CALIBRATION = nets.patches(4, seed=1).numpy()
 
 
 @pytest.mark.parametrize("name", ["yamnet", "awkward", "uneven"])
@@ -80,3 +89,43 @@ def test_layers_add_up():
     assert cost.weights_bytes == sum(layer.weights_bytes for layer in cost.layers)
     assert cost.activations_bytes >= max(layer.output_bytes for layer in cost.layers)
     assert np.prod([nets.FRONTEND.n_mels, nets.FRONTEND.patch_frames]) <= cost.activations_bytes
+
+
+# --- with the plan of the C code ---------------------------------------------------------------------------------
+
+
+def check_plan(model):
+    """The float graph alone tells the arena of the int8 model."""
+    plan = make_plan(lower(quantize(model, CALIBRATION, QuantizeConfig())))
+    cost = planned_footprint(model)
+    assert cost.planned
+    assert (cost.activations_bytes, cost.peak_layer) == (plan.size, plan.peak_layer)
+
+
+@pytest.mark.parametrize("name", test_target_net.NAMES)
+@pytest.mark.parametrize("softmax", [False, True])
+def test_the_float_graph_tells_the_arena_of_the_int8_model(name, softmax):
+    check_plan(to_onnx(nets.make(name), nets.FRONTEND, ExportConfig(softmax=softmax)))
+
+
+@settings(deadline=None, derandomize=True, max_examples=25)
+@given(seed=st.integers(0, 10**6), depth=st.integers(1, 5))
+def test_the_float_graph_of_a_drawn_net_tells_its_arena(seed, depth):
+    model = test_target_net.drawn(seed, depth)
+    if model is not None and planned_footprint(model).planned:
+        check_plan(model)
+
+
+def test_yamnet_fits_where_two_of_its_activations_would_not():
+    model = to_onnx(YAMNet(10), FrontendConfig(), ExportConfig())
+    cost = planned_footprint(model)
+    assert (cost.activations_bytes, cost.planned) == (99_840, True)
+    assert (footprint(model).activations_bytes, footprint(model).planned) == (144 * 1024, False)
+    assert (cost.macc, cost.layers) == (footprint(model).macc, footprint(model).layers)
+
+
+def test_a_graph_that_c_cannot_run_keeps_the_estimate():
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.Hardswish(), torch.nn.Flatten())
+    model = to_onnx(net.eval(), nets.FRONTEND, ExportConfig())
+    assert planned_footprint(model) == footprint(model)
+    assert not planned_footprint(model).planned

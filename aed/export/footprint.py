@@ -44,8 +44,9 @@ class Footprint:
         layers: In order of execution.
         macc: Sum.
         weights_bytes: Sum.
-        activations_bytes: Most bytes of activations alive at once, input and output of a layer together.
+        activations_bytes: Most bytes of activations alive at once.
         peak_layer: The layer at which that happens.
+        planned: Whether that is the arena of the C code; else an estimate: input and output of a layer together.
     """
 
     layers: tuple[Layer, ...]
@@ -53,10 +54,11 @@ class Footprint:
     weights_bytes: int
     activations_bytes: int
     peak_layer: str
+    planned: bool = False
 
 
 def footprint(model: onnx.ModelProto) -> Footprint:
-    """The cost of ``model``, a float graph as :func:`aed.export.onnx.to_onnx` makes it, once it is int8.
+    """The cost of ``model``, a float graph as :func:`aed.export.onnx.to_onnx` makes it, once it is int8; not planned.
 
     Raises:
         AedError: A shape is unknown.

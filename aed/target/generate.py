@@ -160,8 +160,7 @@ class _Source:
         fields.append(f".stride_h = {layer.stride[0]}, .stride_w = {layer.stride[1]}")
         fields.append(f".pad_top = {layer.pad[0]}, .pad_left = {layer.pad[1]}")
         fields.append(f".dilation_h = {layer.dilation[0]}, .dilation_w = {layer.dilation[1]}")
-        zero = f".in_zero = {given.zero}, .out_zero = {made.zero}" if outputs else f".zero = {given.zero}"
-        return [*fields, zero]
+        return [*fields, f".in_zero = {given.zero}, .out_zero = {made.zero}"]
 
     def _layer(self, kind: str, number: int, fields: Sequence[str]) -> None:
         inside = "".join(f"    {field},\n" for field in fields)
@@ -173,13 +172,13 @@ class _Source:
 
     def max_pool(self, number: int, layer: Layer, given: Tensor, made: Tensor, source: str, target: str) -> list[str]:
         self._layer("aed_pool_t", number, self._geometry(layer, given, made, "channels", ""))
-        return [f"aed_max_pool({source}, {target}, &layer{number});"]
+        return [f"aed_max_pool({source}, {target}, &layer{number}, {_scales(given, made)});"]
 
     def average_pool(
         self, number: int, layer: Layer, given: Tensor, made: Tensor, source: str, target: str
     ) -> list[str]:
         self._layer("aed_pool_t", number, self._geometry(layer, given, made, "channels", ""))
-        return [f"aed_average_pool({source}, {target}, &layer{number}, {c_float(given.scale)});"]
+        return [f"aed_average_pool({source}, {target}, &layer{number}, {_scales(given, made)});"]
 
     def global_average_pool(
         self, number: int, layer: Layer, given: Tensor, made: Tensor, source: str, target: str
@@ -189,23 +188,53 @@ class _Source:
         numbers = f"{height * width}, {channels}, {given.zero}, {made.zero}, {c_float(layer.factor[0])}"
         return [f"aed_global_average_pool({source}, {target}, {numbers});"]
 
+    def mean(self, number: int, layer: Layer, given: Tensor, made: Tensor, source: str, target: str) -> list[str]:
+        height, width, channels = given.shape
+        sizes, zeros = f"{height * width}, {channels}", f"{given.zero}, {made.zero}"
+        return [f"aed_mean({source}, {target}, {sizes}, {_scales(given, made)}, {zeros});"]
+
+    def pad(self, number: int, layer: Layer, given: Tensor, made: Tensor, source: str, target: str) -> list[str]:
+        self._layer("aed_pool_t", number, self._geometry(layer, given, made, "channels", ""))
+        return [f"aed_pad({source}, {target}, &layer{number}, {_scales(given, made)});"]
+
+    def _second(self, number: int, layer: Layer) -> str:
+        """C expression of the second input's address; defines it if it is a constant."""
+        if layer.weight is None:
+            return self._place(layer.inputs[1])
+        return self._array("int8_t", f"constant{number}", layer.weight)
+
     def add(self, number: int, layer: Layer, given: Tensor, made: Tensor, source: str, target: str) -> list[str]:
-        other = self.program.tensors[layer.inputs[1]]
+        other, second = self.program.tensors[layer.inputs[1]], self._second(number, layer)
         factors = f"{c_float(given.scale / made.scale)}, {c_float(other.scale / made.scale)}"
         zeros = f"{given.zero}, {other.zero}, {made.zero}"
-        second = self._place(layer.inputs[1])
-        return [f"aed_add({source}, {second}, {target}, {made.size}, {factors}, {zeros});"]
+        return [f"aed_add({source}, {second}, {target}, {made.size}, {other.size}, {factors}, {zeros});"]
+
+    def multiply(self, number: int, layer: Layer, given: Tensor, made: Tensor, source: str, target: str) -> list[str]:
+        other, second = self.program.tensors[layer.inputs[1]], self._second(number, layer)
+        factor = c_float(given.scale * other.scale / made.scale)
+        zeros = f"{given.zero}, {other.zero}, {made.zero}"
+        return [f"aed_multiply({source}, {second}, {target}, {made.size}, {other.size}, {factor}, {zeros});"]
+
+    def softmax(self, number: int, layer: Layer, given: Tensor, made: Tensor, source: str, target: str) -> list[str]:
+        assert layer.factor is not None
+        table = self._array("float", f"exponential{number}", layer.factor)
+        steps = c_float(np.floor(np.float32(1) / made.scale))
+        return [f"aed_softmax({source}, {target}, {made.size}, {table}, {steps}, {made.zero});"]
 
     def concat(self, number: int, layer: Layer, given: Tensor, made: Tensor, source: str, target: str) -> list[str]:
         lines, start = [], 0
         height, width, depth = made.shape
         for name in layer.inputs:
             part = self.program.tensors[name]
-            scales = f"{c_float(part.scale)}, {c_float(made.scale)}, {part.zero}, {made.zero}"
+            scales = f"{_scales(part, made)}, {part.zero}, {made.zero}"
             sizes = f"{height * width}, {part.shape[2]}, {depth}"
             lines.append(f"aed_requantise({self._place(name)}, {target} + {start}, {sizes}, {scales});")
             start += part.shape[2]
         return lines
+
+
+def _scales(given: Tensor, made: Tensor) -> str:
+    return f"{c_float(given.scale)}, {c_float(made.scale)}"
 
 
 _WRITERS = {
@@ -215,6 +244,10 @@ _WRITERS = {
     "max_pool": _Source.max_pool,
     "average_pool": _Source.average_pool,
     "global_average_pool": _Source.global_average_pool,
+    "mean": _Source.mean,
+    "pad": _Source.pad,
     "add": _Source.add,
+    "multiply": _Source.multiply,
+    "softmax": _Source.softmax,
     "concat": _Source.concat,
 }

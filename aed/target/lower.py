@@ -4,6 +4,7 @@ The arithmetic is that of ONNX Runtime's integer kernels: 32-bit sums, one float
 even, so that C code gives the same bits.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,13 +49,15 @@ class Layer:
 
     Args:
         name: Of the ONNX node.
-        kind: ``conv``, ``depthwise``, ``dense``, ``max_pool``, ``average_pool``, ``global_average_pool``, ``add``,
-            ``concat``.
+        kind: ``conv``, ``depthwise``, ``dense``, ``max_pool``, ``average_pool``, ``global_average_pool``, ``mean``,
+            ``pad``, ``add``, ``multiply``, ``concat``, ``softmax``.
         inputs: Tensor names.
         output: Tensor name.
-        weight: ``conv`` ``(out, kh, kw, in)``, ``depthwise`` ``(kh, kw, out)``, ``dense`` ``(out, in)``.
+        weight: ``conv`` ``(out, kh, kw, in)``, ``depthwise`` ``(kh, kw, out)``, ``dense`` ``(out, in)``; ``add`` and
+            ``multiply`` of a constant ``(channels,)`` or ``(1,)``: its steps, the second input.
         bias: ``(out,)``, the input's zero point folded in.
-        factor: ``(out,)``: steps of the output in one unit of the sum.
+        factor: ``(out,)``: steps of the output in one unit of the sum; ``softmax`` ``(256,)``: exponentials by
+            distance to the largest input, in steps.
         kernel: Height and width.
         stride: Down and across.
         pad: Top, left.
@@ -72,6 +75,18 @@ class Layer:
     stride: tuple[int, int] = (1, 1)
     pad: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
+
+    def macc(self, program: "Program") -> int:
+        """Multiply-accumulates of one patch."""
+        if self.weight is None:
+            return 0
+        height, width, _ = program.tensors[self.output].shape
+        return int(height * width * self.weight.size)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Weights, biases and factors."""
+        return sum(part.nbytes for part in (self.weight, self.bias, self.factor) if part is not None)
 
 
 @dataclass
@@ -105,6 +120,18 @@ def lower(model: onnx.ModelProto) -> Program:
     return _Lowering(model).run()
 
 
+def sketch(model: onnx.ModelProto) -> Program:
+    """What :func:`lower` would give for the int8 version of ``model``, without its numbers: all scales 1, weights 0.
+
+    Args:
+        model: Float, batch 1, as :func:`aed.export.onnx.to_onnx` makes it.
+
+    Raises:
+        AedError: As :func:`lower`.
+    """
+    return _Sketch(model).run()
+
+
 class _Lowering:
     """Walks the graph once; tensors are known by the names of their int8 values."""
 
@@ -118,31 +145,53 @@ class _Lowering:
         }
         self.program = Program()
         self.alias: dict[str, str] = {}
+        self.absorbed: set[str] = set()
         self.order: dict[str, npt.NDArray[np.int64]] = {}
 
     def run(self) -> Program:
+        self.program.input = self._first()
+        for node in self._nodes():
+            if node.op_type in QDQ or node.output[0] in self.absorbed:
+                continue
+            if node.op_type not in _HANDLERS:
+                raise self._refuse(node, f"the C code has no {node.op_type}")
+            _HANDLERS[node.op_type](self, node)
+        self.program.output = self._home(self._last())
+        if self.program.output in self.order:
+            raise AedError("the C code cannot end in a flattened image; end in a Gemm")
+        return self.program
+
+    def _nodes(self) -> list[onnx.NodeProto]:
+        """What leads to the output, inputs before what reads them; the same however the file lists them."""
+        stack = [self.made[self.model.graph.output[0].name]]
+        done: dict[str, onnx.NodeProto] = {}
+        while stack:
+            node = stack[-1]
+            before = (self.made[name] for name in node.input if name in self.made)
+            missing = next((other for other in before if other.output[0] not in done), None)
+            if missing is None:
+                done.setdefault(node.output[0], stack.pop())
+            else:
+                stack.append(missing)
+        return list(done.values())
+
+    def _first(self) -> str:
+        """Remembers the int8 input and returns its name."""
         given = input_of(self.model).name
         first = self.read[given][0]
         if first.op_type not in QDQ:
             raise self._refuse(first, f"input {given} is float: a layer left in float has no C kernel")
         integer = first.output[0] if first.op_type == "QuantizeLinear" else given
-        quantizer = first  # its own scale: QuantizeLinear's, or that of the DequantizeLinear that reads int8
-        self.program.input = self._tensor(integer, quantizer, self.shapes[given]).name
-        for node in self.model.graph.node:
-            if node.op_type in QDQ:
-                continue
-            if node.op_type not in _HANDLERS:
-                raise self._refuse(node, f"the C code has no {node.op_type}")
-            _HANDLERS[node.op_type](self, node)
-        made = self.model.graph.output[0].name
+        # its own scale: QuantizeLinear's, or that of the DequantizeLinear that reads int8
+        return self._tensor(integer, first, self.shapes[given]).name
+
+    def _last(self) -> str:
+        """Name of the int8 output."""
+        made: str = self.model.graph.output[0].name
         last = self.made[made]
         if last.op_type != "DequantizeLinear" and made not in self.program.tensors:
             raise self._refuse(last, "its output is float: a layer left in float has no C kernel")
-        name = last.input[0] if last.op_type == "DequantizeLinear" else made
-        self.program.output = self._home(name)
-        if self.program.output in self.order:
-            raise AedError("the C code cannot end in a flattened image; end in a Gemm")
-        return self.program
+        return last.input[0] if last.op_type == "DequantizeLinear" else made
 
     def _refuse(self, node: onnx.NodeProto, reason: str) -> AedError:
         shapes = {name: self.shapes.get(name) for name in (*node.input, *node.output) if name in self.shapes}
@@ -151,7 +200,7 @@ class _Lowering:
     def _home(self, name: str) -> str:
         return self.alias.get(name, name)
 
-    def _tensor(self, name: str, quantizer: onnx.NodeProto, shape: list[int]) -> Tensor:
+    def _tensor(self, name: str, quantizer: onnx.NodeProto | None, shape: list[int]) -> Tensor:
         """Remembers the int8 tensor ``name``, whose scale and zero point ``quantizer`` has."""
         if len(shape) == 4:
             height, width, channels = shape[2], shape[3], shape[1]
@@ -159,7 +208,7 @@ class _Lowering:
             height, width, channels = 1, 1, shape[1]
         else:
             raise AedError(f"{name}: the C code takes (1, C, H, W) and (1, C), got {shape}")
-        scale, zero = (self.arrays[key] for key in quantizer.input[1:3])
+        scale, zero = (self.arrays[key] for key in quantizer.input[1:3]) if quantizer else (1, 0)
         tensor = Tensor(name, (height, width, channels), np.float32(scale), int(zero))
         self.program.tensors[name] = tensor
         return tensor
@@ -173,13 +222,27 @@ class _Lowering:
 
     def _result(self, node: onnx.NodeProto) -> Tensor:
         """The int8 tensor of the output."""
-        after = [reader for reader in self.read.get(node.output[0], []) if reader.op_type == "QuantizeLinear"]
+        following = self.read.get(node.output[0], [])
+        after = [reader for reader in following if reader.op_type == "QuantizeLinear"]
         if after:
             return self._tensor(after[0].output[0], after[0], self.shapes[node.output[0]])
-        following = self.read.get(node.output[0], [])
         if following and following[0].op_type == "DequantizeLinear":  # int8 that is moved about, or the int8 output
             return self._tensor(node.output[0], following[0], self.shapes[node.output[0]])
         raise self._refuse(node, "its output is float: a layer left in float has no C kernel")
+
+    def _constant(self, node: onnx.NodeProto, number: int) -> npt.NDArray[Any] | None:
+        """The int8 constant behind an input, in its own shape; None: the input is computed."""
+        source = self.made.get(node.input[number])
+        if source is None or source.op_type != "DequantizeLinear" or source.input[0] not in self.arrays:
+            return None
+        values = self.arrays[source.input[0]]
+        if values.dtype != np.int8 or self.arrays[source.input[1]].size != 1:
+            raise self._refuse(node, f"its constant {source.input[0]} is not int8 of one scale")
+        self._tensor(self._constant_name(node, number), source, [1, values.size])
+        return values
+
+    def _constant_name(self, node: onnx.NodeProto, number: int) -> str:
+        return f"{node.input[number]}.{node.name}"
 
     def _weight(self, node: onnx.NodeProto) -> tuple[Int8, Float32]:
         source = self.made.get(node.input[1])
@@ -273,8 +336,6 @@ class _Lowering:
         pads = facts.get("pads", [0, 0, 0, 0])
         if node.op_type == "AveragePool" and any(pads):
             raise self._refuse(node, "only without padding")
-        if (made.scale, made.zero) != (given.scale, given.zero):
-            raise self._refuse(node, "input and output need one scale")
         self.program.layers.append(
             Layer(
                 name=node.name,
@@ -301,11 +362,116 @@ class _Lowering:
         )
         self.program.layers.append(layer)
 
-    def add(self, node: onnx.NodeProto) -> None:
+    def mean(self, node: onnx.NodeProto) -> None:
+        """ReduceMean over the image, which ONNX Runtime computes in float."""
+        facts = attributes(node)
+        axes = self.arrays[node.input[1]] if len(node.input) > 1 else facts.get("axes", ())
+        given, shape = self._given(node), self.shapes[node.input[0]]
+        if len(shape) != 4 or sorted(int(axis) % 4 for axis in axes) != [2, 3]:
+            raise self._refuse(node, "only over height and width of an image")
+        made = self._result(self._seen_as(node))
+        self.program.layers.append(Layer(name=node.name, kind="mean", inputs=(given.name,), output=made.name))
+
+    def _seen_as(self, node: onnx.NodeProto) -> onnx.NodeProto:
+        """``node``, or what flattens its one pixel while it is still float."""
+        following = self.read.get(node.output[0], [])
+        if len(following) == 1 and following[0].op_type in ("Flatten", "Reshape", "Squeeze"):
+            self.absorbed.add(following[0].output[0])
+            return following[0]
+        return node
+
+    def pad(self, node: onnx.NodeProto) -> None:
+        mode = attributes(node).get("mode", b"constant").decode()
+        if mode != "constant":
+            raise self._refuse(node, f"mode {mode}; only constant")
+        given, made = self._given(node), self._result(node)
+        pads = self.arrays.get(node.input[1], np.array([], np.int64)).tolist()
+        if len(pads) != 8 or len(node.input) > 3:
+            raise self._refuse(node, "only an image, with constant pads")
+        if any(pads[axis] for axis in (0, 1, 4, 5)) or min(pads) < 0:
+            raise self._refuse(node, f"pads {pads}; only height and width, and no cropping")
+        value = 0.0
+        if len(node.input) > 2 and node.input[2]:
+            source = self.made.get(node.input[2])
+            steps = self._constant(node, 2) if source is not None else None
+            if steps is not None:
+                constant = self.program.tensors.pop(self._constant_name(node, 2))
+                value = float(constant.scale) * (int(steps.ravel()[0]) - constant.zero)
+            else:
+                value = float(self.arrays.get(node.input[2], np.array(np.nan)).ravel()[0])
+        if value != 0:
+            raise self._refuse(node, f"pads with {value}; only with 0")
+        layer = Layer(
+            name=node.name,
+            kind="pad",
+            inputs=(given.name,),
+            output=made.name,
+            pad=(int(pads[2]), int(pads[3])),
+        )
+        self.program.layers.append(layer)
+
+    def elementwise(self, node: onnx.NodeProto) -> None:
+        """Add and Mul of two activations of one shape, or of one and a constant: one value, or one a channel."""
+        kind = {"Add": "add", "Mul": "multiply"}[node.op_type]
+        constants = [self._constant(node, number) for number in (0, 1)]
+        held = next((number for number in (0, 1) if constants[number] is not None), None)
+        if held is None:
+            self._both(node, kind)
+            return
+        if held == 0 and kind == "add":
+            raise self._refuse(node, "the constant comes first: the last bit then depends on a layout; swap the inputs")
+        given, made, values = self._given(node, 1 - held), self._result(node), constants[held]
+        channels = self._by_channel(node, values, given)
+        if given.shape != made.shape:
+            raise self._refuse(node, "only of equal shapes")
+        if given.name in self.order:
+            channels = channels if channels.size == 1 else channels[self.order[given.name]]
+            self.order[made.name] = self.order[given.name]
+        layer = Layer(
+            name=node.name,
+            kind=kind,
+            inputs=(given.name, self._constant_name(node, held)),
+            output=made.name,
+            weight=np.ascontiguousarray(channels),
+        )
+        self.program.layers.append(layer)
+
+    def _by_channel(self, node: onnx.NodeProto, values: npt.NDArray[Any] | None, given: Tensor) -> Int8:
+        """A constant as ``(1,)`` or ``(channels,)``."""
+        assert values is not None
+        rank = len(self.shapes[node.output[0]])
+        shape = (1,) * (rank - values.ndim) + values.shape
+        if values.size != 1 and (len(shape) != rank or shape != (1, given.shape[2], *[1] * (rank - 2))):
+            raise self._refuse(node, f"its constant has the shape {values.shape}; only one value, or one a channel")
+        flat: Int8 = values.reshape(-1)
+        return flat
+
+    def _both(self, node: onnx.NodeProto, kind: str) -> None:
         one, other, made = self._given(node, 0), self._given(node, 1), self._result(node)
+        orders = [self.order.get(tensor.name) for tensor in (one, other)]
         if not one.shape == other.shape == made.shape:
             raise self._refuse(node, "only of equal shapes")
-        layer = Layer(name=node.name, kind="add", inputs=(one.name, other.name), output=made.name)
+        if orders[0] is not None and orders[1] is not None and np.array_equal(orders[0], orders[1]):
+            self.order[made.name] = orders[0]
+        elif orders != [None, None]:
+            raise self._refuse(node, "only of vectors that are flattened alike")
+        self.program.layers.append(Layer(name=node.name, kind=kind, inputs=(one.name, other.name), output=made.name))
+
+    def softmax(self, node: onnx.NodeProto) -> None:
+        given, made = self._given(node), self._result(node)
+        if len(self.shapes[node.output[0]]) != 2 or attributes(node).get("axis", -1) not in (1, -1):
+            raise self._refuse(node, "only over the classes of (1, C)")
+        if made.zero + math.floor(np.float32(1) / made.scale) > 127:
+            raise self._refuse(node, "its output scale is too fine: ONNX Runtime wraps round at 1")
+        if given.name in self.order:
+            self.order[made.name] = self.order[given.name]
+        layer = Layer(
+            name=node.name,
+            kind="softmax",
+            inputs=(given.name,),
+            output=made.name,
+            factor=_exponentials(float(given.scale), given.size),
+        )
         self.program.layers.append(layer)
 
     def concat(self, node: onnx.NodeProto) -> None:
@@ -340,6 +506,59 @@ class _Lowering:
             self.alias[made.name] = given.name
 
 
+class _Sketch(_Lowering):
+    """The same walk through a float graph."""
+
+    def _first(self) -> str:
+        given = input_of(self.model).name
+        return self._tensor(given, None, self.shapes[given]).name
+
+    def _last(self) -> str:
+        made: str = self.model.graph.output[0].name
+        return made
+
+    def _given(self, node: onnx.NodeProto, number: int = 0) -> Tensor:
+        name = self._home(node.input[number])
+        if name not in self.program.tensors:
+            raise self._refuse(node, f"input {name} is a constant")
+        return self.program.tensors[name]
+
+    def _result(self, node: onnx.NodeProto) -> Tensor:
+        """The output, or that of the Relu or Clip after it, which becomes its range."""
+        made = node.output[0]
+        following = self.read.get(made, [])
+        while len(following) == 1 and following[0].op_type in ("Relu", "Clip"):
+            made = following[0].output[0]
+            self.absorbed.add(made)
+            following = self.read.get(made, [])
+        return self._tensor(made, None, self.shapes[made])
+
+    def _constant(self, node: onnx.NodeProto, number: int) -> npt.NDArray[Any] | None:
+        if node.input[number] not in self.arrays:
+            return None
+        values = self.arrays[node.input[number]]
+        self._tensor(self._constant_name(node, number), None, [1, values.size])
+        return np.zeros(values.shape, np.int8)
+
+    def _weight(self, node: onnx.NodeProto) -> tuple[Int8, Float32]:
+        if node.input[1] not in self.arrays:
+            raise self._refuse(node, "its weights are no constants")
+        return np.zeros(self.arrays[node.input[1]].shape, np.int8), np.ones(1, np.float32)
+
+    def _bias(self, node: onnx.NodeProto, outputs: int) -> Int32:
+        return np.zeros(outputs, np.int32)
+
+
+def _exponentials(scale: float, number: int) -> Float32:
+    """exp of 0, -1, ... -255 steps, times what still lets the sum of ``number`` of them be a float32; ``(256,)``.
+
+    Reference: onnxruntime/contrib_ops/cpu/quantization/qlinear_softmax.cc.
+    """
+    largest = float(np.finfo(np.float32).max / np.float32(number))
+    shift = max(0.0, math.log(largest) - 5.0) / scale
+    return np.array([math.exp((shift - step) * scale) for step in range(256)], np.float32)
+
+
 def _pair(values: Any) -> tuple[int, int]:
     return int(values[0]), int(values[1])
 
@@ -351,7 +570,11 @@ _HANDLERS: dict[str, Callable[[_Lowering, onnx.NodeProto], None]] = {
     "MaxPool": _Lowering.pool,
     "AveragePool": _Lowering.pool,
     "GlobalAveragePool": _Lowering.global_pool,
-    "Add": _Lowering.add,
+    "ReduceMean": _Lowering.mean,
+    "Pad": _Lowering.pad,
+    "Add": _Lowering.elementwise,
+    "Mul": _Lowering.elementwise,
+    "Softmax": _Lowering.softmax,
     "Concat": _Lowering.concat,
     "Flatten": _Lowering.reshape,
     "Reshape": _Lowering.reshape,

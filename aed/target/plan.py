@@ -41,18 +41,21 @@ def lead(layer: Layer, given: Tensor, made: Tensor) -> int | None:
         given: Its input.
         made: Its output.
     """
-    if layer.kind in ("dense", "global_average_pool", "concat"):
+    if layer.kind in ("dense", "global_average_pool", "mean", "concat", "softmax"):
         return None
-    if layer.kind == "add":
+    if layer.kind in ("add", "multiply"):
         return 0
     height, width, channels = made.shape
     row = given.shape[1] * given.shape[2]
     least = 0
-    if layer.kind == "conv" and layer.kernel == (1, 1) == layer.stride and layer.pad == (0, 0):
+    same = given.shape[:2] == made.shape[:2]  # no padding, not even on the right or below
+    if layer.kind == "conv" and layer.kernel == (1, 1) == layer.stride and same:
         # two pixels are read before either is written, so only what the output is longer by counts
         return _aligned(max(0, height * width * (channels - given.shape[2])))
     for down in range(height):
         first = max(0, down * layer.stride[0] - layer.pad[0])
+        if first >= given.shape[0]:  # padding alone
+            break
         least = max(least, (down + 1) * width * channels - first * row)
     return _aligned(least)
 
@@ -96,7 +99,7 @@ def make_plan(program: Program, overlap: bool = True) -> Plan:
     lives = _lives(program)
     rules = _overlaps(program, lives) if overlap else {}
     chain = list(lives)
-    by_size = sorted(chain, key=lambda name: (-lives[name].size, name))
+    by_size = sorted(chain, key=lambda name: -lives[name].size)
     generator = random.Random(0)
     orders = [by_size, chain, chain[::-1]]
     for _ in range(ORDERS):

@@ -51,6 +51,11 @@ static inline int8_t aed_step(int32_t sum, float factor, int32_t zero) {
     return aed_saturate(aed_round((float)sum * factor) + zero);
 }
 
+/* A step of one scale as one of another, by way of its real value. */
+static inline int8_t aed_change(int32_t step, float in_scale, float out_scale, int32_t in_zero, int32_t out_zero) {
+    return aed_saturate(aed_round(in_scale * (float)(step - in_zero) / out_scale) + out_zero);
+}
+
 #if AED_MVE
 /* Four sums to four steps. */
 static inline void aed_steps(int32x4_t sum, const float *factor, int32_t zero, int8_t *out) {
@@ -439,7 +444,8 @@ void aed_depthwise(const int8_t *in, int8_t *out, const aed_depthwise_t *layer, 
 
 /* ---- pooling ------------------------------------------------------------------------------------------------- */
 
-void aed_max_pool(const int8_t *in, int8_t *out, const aed_pool_t *layer) {
+void aed_max_pool(const int8_t *in, int8_t *out, const aed_pool_t *layer, float in_scale, float out_scale) {
+    const int same = in_scale == out_scale && layer->in_zero == layer->out_zero;
     for (int32_t row = 0; row < layer->out_h; ++row) {
         for (int32_t column = 0; column < layer->out_w; ++column) {
             for (int32_t c = 0; c < layer->channels; ++c) {
@@ -454,14 +460,14 @@ void aed_max_pool(const int8_t *in, int8_t *out, const aed_pool_t *layer) {
                         }
                     }
                 }
-                *out++ = most;
+                *out++ = same ? most : aed_change(most, in_scale, out_scale, layer->in_zero, layer->out_zero);
             }
         }
     }
 }
 
 /* As ONNX Runtime's QLinearAveragePool: the mean of real values, then steps. */
-void aed_average_pool(const int8_t *in, int8_t *out, const aed_pool_t *layer, float scale) {
+void aed_average_pool(const int8_t *in, int8_t *out, const aed_pool_t *layer, float in_scale, float out_scale) {
     const float count = (float)(layer->k_h * layer->k_w);
     for (int32_t row = 0; row < layer->out_h; ++row) {
         for (int32_t column = 0; column < layer->out_w; ++column) {
@@ -471,11 +477,11 @@ void aed_average_pool(const int8_t *in, int8_t *out, const aed_pool_t *layer, fl
                     const int32_t y = row * layer->stride_h + i * layer->dilation_h;
                     for (int32_t j = 0; j < layer->k_w; ++j) {
                         const int32_t x = column * layer->stride_w + j * layer->dilation_w;
-                        const int32_t step = in[(y * layer->in_w + x) * layer->channels + c] - layer->zero;
-                        sum += scale * (float)step;
+                        const int32_t step = in[(y * layer->in_w + x) * layer->channels + c] - layer->in_zero;
+                        sum += in_scale * (float)step;
                     }
                 }
-                *out++ = aed_saturate(aed_round(sum / count / scale + (float)layer->zero));
+                *out++ = aed_saturate(aed_round(sum / count / out_scale + (float)layer->out_zero));
             }
         }
     }
@@ -492,15 +498,105 @@ void aed_global_average_pool(
     }
 }
 
+/* As ONNX Runtime's ReduceMean, which is Eigen's float sum: eight sums side by side from the first address that is a
+ * multiple of 16 bytes, then what lies before and after; channel c begins pixels * c floats after such an address. */
+void aed_mean(
+    const int8_t *in, int8_t *out, int32_t pixels, int32_t channels, float in_scale, float out_scale, int8_t in_zero,
+    int8_t out_zero) {
+    for (int32_t c = 0; c < channels; ++c) {
+        const int32_t before = (4 - pixels * c % 4) % 4;
+        const int32_t start = before < pixels ? before : pixels;
+        const int32_t quads = (pixels - start) / 4;
+        const int32_t end = start + 4 * quads;
+        float part[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+        for (int32_t i = start; i < end; ++i) {
+            const int32_t place = i - start;
+            if (place == quads / 2 * 8) { /* a last four alone */
+                for (int32_t j = 0; j < 4; ++j) {
+                    part[j] += part[4 + j];
+                    part[4 + j] = 0.0f;
+                }
+            }
+            part[place % 8] += in_scale * (float)(in[i * channels + c] - in_zero);
+        }
+        for (int32_t j = 0; j < 4; ++j) {
+            part[j] += part[4 + j];
+        }
+        float sum = (part[0] + part[2]) + (part[1] + part[3]);
+        for (int32_t i = 0; i < pixels; ++i) {
+            if (i < start || i >= end) {
+                sum += in_scale * (float)(in[i * channels + c] - in_zero);
+            }
+        }
+        out[c] = aed_saturate(aed_round(sum / (float)pixels / out_scale) + out_zero);
+    }
+}
+
+/* ---- moved about --------------------------------------------------------------------------------------------- */
+
+void aed_pad(const int8_t *in, int8_t *out, const aed_pool_t *layer, float in_scale, float out_scale) {
+    const int same = in_scale == out_scale && layer->in_zero == layer->out_zero;
+    const int32_t row = layer->in_w * layer->channels;
+    const int32_t left = layer->pad_left * layer->channels;
+    const int32_t wide = layer->out_w * layer->channels;
+    for (int32_t y = -layer->pad_top; y < layer->out_h - layer->pad_top; ++y) {
+        const int inside = y >= 0 && y < layer->in_h;
+        for (int32_t x = 0; x < wide; ++x) {
+            if (!inside || x < left || x >= left + row) {
+                *out++ = layer->out_zero;
+            } else if (same) {
+                *out++ = *in++;
+            } else {
+                *out++ = aed_change(*in++, in_scale, out_scale, layer->in_zero, layer->out_zero);
+            }
+        }
+    }
+}
+
 /* ---- element by element -------------------------------------------------------------------------------------- */
 
+/* As ONNX Runtime's QLinearAdd on x86: fused multiply-adds, the zero point added before rounding. */
 void aed_add(
-    const int8_t *one, const int8_t *other, int8_t *out, int32_t size, float one_factor, float other_factor,
-    int8_t one_zero, int8_t other_zero, int8_t out_zero) {
-    const float fixed = -(one_factor * (float)one_zero + other_factor * (float)other_zero);
+    const int8_t *one, const int8_t *other, int8_t *out, int32_t size, int32_t period, float one_factor,
+    float other_factor, int8_t one_zero, int8_t other_zero, int8_t out_zero) {
+    const float zeros = fmaf(one_factor, (float)one_zero, other_factor * (float)other_zero);
+    const float fixed = (float)out_zero - zeros;
+    int32_t j = 0;
     for (int32_t i = 0; i < size; ++i) {
-        const float value = (float)one[i] * one_factor + (fixed + (float)other[i] * other_factor);
-        out[i] = aed_saturate(aed_round(value) + out_zero);
+        const float value = fmaf((float)one[i], one_factor, fmaf((float)other[j], other_factor, fixed));
+        out[i] = aed_saturate(aed_round(value));
+        if (++j == period) {
+            j = 0;
+        }
+    }
+}
+
+/* As ONNX Runtime's QLinearMul: an exact product, the zero point added before rounding. */
+void aed_multiply(
+    const int8_t *one, const int8_t *other, int8_t *out, int32_t size, int32_t period, float factor, int8_t one_zero,
+    int8_t other_zero, int8_t out_zero) {
+    int32_t j = 0;
+    for (int32_t i = 0; i < size; ++i) {
+        const int32_t product = (one[i] - one_zero) * (other[j] - other_zero);
+        out[i] = aed_saturate(aed_round((float)product * factor + (float)out_zero));
+        if (++j == period) {
+            j = 0;
+        }
+    }
+}
+
+/* As ONNX Runtime's QLinearSoftmax. */
+void aed_softmax(const int8_t *in, int8_t *out, int32_t size, const float *table, float steps, int8_t out_zero) {
+    int8_t most = in[0];
+    float sum = 0.0f;
+    for (int32_t i = 1; i < size; ++i) {
+        most = in[i] > most ? in[i] : most;
+    }
+    for (int32_t i = 0; i < size; ++i) {
+        sum += table[most - in[i]];
+    }
+    for (int32_t i = 0; i < size; ++i) {
+        out[i] = aed_saturate(aed_round(table[most - in[i]] * steps / sum) + out_zero);
     }
 }
 
@@ -509,8 +605,7 @@ void aed_requantise(
     int8_t in_zero, int8_t out_zero) {
     for (int32_t pixel = 0; pixel < pixels; ++pixel) {
         for (int32_t c = 0; c < channels; ++c) {
-            const float value = in_scale * (float)(in[c] - in_zero);
-            out[c] = aed_saturate(aed_round(value / out_scale) + out_zero);
+            out[c] = aed_change(in[c], in_scale, out_scale, in_zero, out_zero);
         }
         in += channels;
         out += out_stride;

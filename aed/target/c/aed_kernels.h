@@ -42,20 +42,31 @@ typedef struct {
     int16_t stride_h, stride_w;
     int16_t pad_top, pad_left;
     int16_t dilation_h, dilation_w;
-    int8_t zero;
+    int8_t in_zero, out_zero;
 } aed_pool_t;
 
 /* scratch: 4 bytes for each of the k values of a convolution; a pointer for each tap and in_c bytes for a depthwise
  * one; aligned to 8. */
 void aed_conv(const int8_t *in, int8_t *out, const aed_conv_t *layer, void *scratch);
 void aed_depthwise(const int8_t *in, int8_t *out, const aed_depthwise_t *layer, void *scratch);
-void aed_max_pool(const int8_t *in, int8_t *out, const aed_pool_t *layer);
-void aed_average_pool(const int8_t *in, int8_t *out, const aed_pool_t *layer, float scale);
+void aed_max_pool(const int8_t *in, int8_t *out, const aed_pool_t *layer, float in_scale, float out_scale);
+void aed_average_pool(const int8_t *in, int8_t *out, const aed_pool_t *layer, float in_scale, float out_scale);
 void aed_global_average_pool(
     const int8_t *in, int8_t *out, int32_t pixels, int32_t channels, int8_t in_zero, int8_t out_zero, float factor);
+void aed_mean(
+    const int8_t *in, int8_t *out, int32_t pixels, int32_t channels, float in_scale, float out_scale, int8_t in_zero,
+    int8_t out_zero);
+/* of layer, kernel, stride and dilation do not count */
+void aed_pad(const int8_t *in, int8_t *out, const aed_pool_t *layer, float in_scale, float out_scale);
+/* other has period values, again and again: as many as one, one a channel, or a single one. */
 void aed_add(
-    const int8_t *one, const int8_t *other, int8_t *out, int32_t size, float one_factor, float other_factor,
-    int8_t one_zero, int8_t other_zero, int8_t out_zero);
+    const int8_t *one, const int8_t *other, int8_t *out, int32_t size, int32_t period, float one_factor,
+    float other_factor, int8_t one_zero, int8_t other_zero, int8_t out_zero);
+void aed_multiply(
+    const int8_t *one, const int8_t *other, int8_t *out, int32_t size, int32_t period, float factor, int8_t one_zero,
+    int8_t other_zero, int8_t out_zero);
+/* table: 256 exponentials, by how many steps a value lies under the largest; steps: of the output in 1. */
+void aed_softmax(const int8_t *in, int8_t *out, int32_t size, const float *table, float steps, int8_t out_zero);
 void aed_requantise(
     const int8_t *in, int8_t *out, int32_t pixels, int32_t channels, int32_t out_stride, float in_scale, float out_scale,
     int8_t in_zero, int8_t out_zero);

@@ -1,0 +1,30 @@
+"""What a float graph will need as C: its cost, with the arena that the int8 model will get."""
+
+from dataclasses import replace
+
+import onnx
+
+from aed.errors import AedError
+from aed.export.footprint import Footprint, footprint
+from aed.target.lower import sketch
+from aed.target.plan import make_plan
+
+
+def planned_footprint(model: onnx.ModelProto) -> Footprint:
+    """The cost of ``model`` with ``activations_bytes`` and ``peak_layer`` of the plan for its int8 version.
+
+    The plan has no room for input and output, which are the caller's. A graph that the C code cannot run keeps the
+    estimate.
+
+    Args:
+        model: Float, as :func:`aed.export.onnx.to_onnx` makes it.
+
+    Raises:
+        AedError: A shape is unknown.
+    """
+    cost = footprint(model)
+    try:
+        plan = make_plan(sketch(model))
+    except AedError:
+        return cost
+    return replace(cost, activations_bytes=plan.size, peak_layer=plan.peak_layer, planned=True)
