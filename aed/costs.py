@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hydra.utils import instantiate
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -121,9 +122,9 @@ def _measure(backend: Target, model: Path, board: Board, folder: Path) -> Report
 _COLUMNS = (
     ("instructions", "M instr.", 1e6, 2),
     ("inference_ms", "ms", 1, 2),
-    ("flash_bytes", "flash KiB", 1024, 1),
-    ("ram_bytes", "RAM KiB", 1024, 1),
-    ("stack_bytes", "stack KiB", 1024, 1),
+    ("flash_bytes", "flash", 1024, 1),
+    ("ram_bytes", "RAM", 1024, 1),
+    ("stack_bytes", "stack", 1024, 1),
 )
 """Figure, heading, unit, digits."""
 
@@ -132,12 +133,14 @@ def _print(model: str, reports: Sequence[Report]) -> None:
     """A row for each part and target; only columns in which something is known."""
     rows = [(made, name, cost) for made in reports for name, cost in _parts(made)]
     columns = [column for column in _COLUMNS if any(column[0] in cost.figures for _, _, cost in rows)]
-    table = Table(title=f"{model}: one patch on a {reports[0].core}")
+    table = Table(
+        title=f"{model}: one patch on a {reports[0].core}, sizes in KiB", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     for heading in ("", "target", "board"):
         table.add_column(heading)
     for _, heading, _, _ in columns:
         table.add_column(heading, justify="right")
-    table.add_column("figures")
+    table.add_column("source")
     for made, name, cost in rows:
         shown = [cost.figures.get(key) for key, _, _, _ in columns]
         cells = [

@@ -122,7 +122,7 @@ def test_a_front_end_that_no_stream_has_is_left_out_and_said(arm, model, tmp_pat
     [
         ({"board": "uno"}, "board: need one of"),
         ({"board": "../boards/mps2-an505"}, "board: need one of"),
-        ({"board": "b-u585i-iot02a"}, "emulator does not know it; it knows"),
+        ({"target": "stedgeai"}, "stedgeai does not know it; it knows"),
         ({"inputs": 0}, "inputs: need at least 1"),
         ({"target": "emulator,abacus"}, "target: need some of .*abacus"),
     ],

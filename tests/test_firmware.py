@@ -68,7 +68,8 @@ def test_every_file_compiles_without_a_warning_for_every_core(library, tmp_path,
 
 def test_headers_serve_cpp_too(library, tmp_path):
     (tmp_path / "all.cpp").write_text("".join(f'#include "{path.name}"\n' for path in library.glob("include/*.h")))
-    text = "int main() { return aed_selftest() + aed_class_names[0][0] - 'd'; }\n"
+    calls = "static int8_t in[AED_NET_INPUT_SIZE], out[AED_NET_OUTPUT_SIZE]; aed_net_run(in, out);"
+    text = f"int main() {{ {calls} return aed_selftest() + aed_class_names[0][0] - 'd'; }}\n"
     (tmp_path / "all.cpp").open("a").write(text)
     for source in library.glob("src/*.c"):
         run("gcc", *STRICT, "-I", library / "include", "-c", source, "-o", tmp_path / f"{source.stem}.o")

@@ -47,11 +47,19 @@ def _header(program: Program, plan: Plan) -> str:
 #define AED_NET_ARENA_BYTES {plan.size}
 #define AED_NET_LAYERS {len(program.layers)}
 
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
 /* Runs the net once. Not reentrant: activations lie in one static arena. */
 void aed_net_run(const int8_t *in, int8_t *out);
 
 /* As above, layer by layer, for profiles: layer is 0 .. AED_NET_LAYERS - 1. */
 void aed_net_layer(int layer, const int8_t *in, int8_t *out);
+
+#ifdef __cplusplus
+}}
+#endif
 
 #endif
 """

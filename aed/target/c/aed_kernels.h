@@ -9,6 +9,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct {
     const int8_t *weight;  /* (out_c, k) with k = k_h * k_w * in_c rounded up to a multiple of 16, zeros at the end */
     const int32_t *bias;   /* (out_c), the input's zero point folded in */
@@ -70,5 +74,9 @@ void aed_softmax(const int8_t *in, int8_t *out, int32_t size, const float *table
 void aed_requantise(
     const int8_t *in, int8_t *out, int32_t pixels, int32_t channels, int32_t out_stride, float in_scale, float out_scale,
     int8_t in_zero, int8_t out_zero);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
