@@ -10,6 +10,7 @@ from typing import Literal
 
 import hydra
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -18,19 +19,21 @@ from omegaconf import DictConfig, OmegaConf
 
 from aed import config, evaluation, report
 from aed.datamodules import PatchDataModule
+from aed.datamodules.patches import PatchDataset
 from aed.dsp.frontend import FrontendConfig
 from aed.entry import as_typed, clear_errors
 from aed.errors import AedError
 from aed.export.card import ModelCard
 from aed.export.classifier import open_classifier
 from aed.export.graph import load_model
-from aed.target.boards import load_board
+from aed.target.boards import Board, load_board
 from aed.target.emulator import EmulatedDevice
 from aed.target.host import HostDevice
+from aed.target.stedgeai import StEdgeAi
 
 log = logging.getLogger("aed.evaluate")
 
-PROGRAMS = ("runtime", "c", "emulator")
+PROGRAMS = ("runtime", "c", "emulator", "board")
 SPLITS = ("train", "val", "test", "calibration", "all")
 
 
@@ -40,8 +43,11 @@ def evaluate(
     folder: str,
     split: Literal["train", "val", "test", "calibration", "all"] = "test",
     split_by: Literal["card", "data"] = "card",
-    on: Literal["runtime", "c", "emulator"] = "runtime",
+    on: Literal["runtime", "c", "emulator", "board"] = "runtime",
     board: str = "mps2-an505",
+    serial: str | None = None,
+    tool: str | None = None,
+    max_clips: int | None = None,
     frontend: FrontendConfig | None = None,
     class_names: list[str] | None = None,
     threads: int = 0,
@@ -58,8 +64,12 @@ def evaluate(
             set; ``data``: as ``data.*`` splits it.
         on: ``runtime``: torch or ONNX Runtime on cached features. ``c``: and the clips' audio through front end and
             net in C, compiled for this machine; int8 ``.onnx`` with a card only. ``emulator``: and through the same C
-            on an emulated board.
-        board: For ``emulator``: a file in ``configs/boards``.
+            on an emulated board. ``board``: and the clips' patches through ST's code, by ``stedgeai validate``: on the
+            board at a serial port or, without one, on this machine.
+        board: For ``emulator`` and ``board``: a file in ``configs/boards``.
+        serial: For ``board``: its port, ``serial``, ``serial:COM3:921600``.
+        tool: For ``board``: ``stedgeai`` or its folder; None: looked for.
+        max_clips: Only so many clips of the split, evenly spread: an emulated or real board is slow.
         frontend: For an ``.onnx`` without a model card.
         class_names: For an ``.onnx`` without a model card; default: the data's, in alphabetical order.
         threads: CPU threads of ONNX Runtime; 0: as many as torch.
@@ -86,12 +96,17 @@ def evaluate(
     if chosen not in module.datasets:
         raise AedError(f"split={split}: there is no such split here; there are {sorted(module.datasets)}")
     names, dataset = module.clip_names(chosen), module.datasets[chosen]
+    kept = _spread(len(names), max_clips)
+    names, dataset = [names[number] for number in kept], dataset.subset(np.array(kept))
     prefix = f"{split}_int8" if classifier.kind == "int8" else split
     scored = evaluation.evaluate(classifier, dataset, module.class_names)
     found = {prefix: scored}
-    if on != "runtime":
-        clips = module.good[module.good["split"] == chosen]
+    if on in ("c", "emulator"):
+        clips = module.good[module.good["split"] == chosen].iloc[kept]
         found |= _through_c(Path(model_file), card, split, clips, module.class_names, board if on != "c" else None)
+    if on == "board":
+        outputs = _through_st(Path(model_file), dataset, load_board(board), Path(folder), serial, tool)
+        found[f"{split}_board"] = evaluation.judge(card, dataset, outputs, module.class_names)
     metrics = {f"data/{split}_clips": float(dataset.num_clips)}
     counts = torch.bincount(scored.scores.clip_target, minlength=module.num_classes).tolist()
     note = _note(card, module, split, names)
@@ -104,7 +119,8 @@ def evaluate(
     last = list(found)[-1]
     report.print_scores(last, metrics, counts, module.class_names, note)
     if on != "runtime":
-        report.print_programs(split, _rows(card, split, found, metrics), note)
+        trained = card if len(kept) == len(module.clip_names(chosen)) else None
+        report.print_programs(split, _rows(trained, split, found, metrics), note)
     log.info("outputs in %s", folder)
     return metrics
 
@@ -131,13 +147,34 @@ def _through_c(
     return found
 
 
+def _through_st(
+    model: Path, data: PatchDataset, board: Board, folder: Path, serial: str | None, tool: str | None
+) -> npt.NDArray[np.float32]:
+    """Outputs ``(num_patches, num_classes)`` of ST's code; its report goes to ``folder/target/stedgeai``."""
+    patches = np.concatenate(list(evaluation.chunks(data)))
+    place = folder / "target" / "stedgeai" / board.name
+    made = StEdgeAi(Path(tool) if tool else None, serial).compare(model, board, place, patches)
+    report.write_json(place / "report.json", {"model": model.name} | made.report.content())
+    return made.outputs
+
+
+def _spread(total: int, most: int | None) -> list[int]:
+    """Numbers of at most ``most`` of ``total`` clips, evenly over them."""
+    if most is not None and most < 1:
+        raise AedError(f"max_clips: need at least 1, got {most}")
+    count = total if most is None else min(total, most)
+    return [round(number) for number in np.linspace(0, total - 1, count).tolist()]
+
+
 def _rows(
-    card: ModelCard, split: str, found: Mapping[str, evaluation.Evaluated], metrics: Mapping[str, float]
+    card: ModelCard | None, split: str, found: Mapping[str, evaluation.Evaluated], metrics: Mapping[str, float]
 ) -> list[tuple[str, Mapping[str, float]]]:
     """Names of programs and their metrics, the float model's from the card."""
-    trained = {key: card.metrics[f"{split}/{key}"] for key in report.LEVELS if f"{split}/{key}" in card.metrics}
-    rows: list[tuple[str, Mapping[str, float]]] = [("float, when trained", trained)] if trained else []
+    known = card.metrics if card else {}
+    trained = {key: known[f"{split}/{key}"] for key in report.LEVELS if f"{split}/{key}" in known}
+    rows: list[tuple[str, Mapping[str, float]]] = [("float (model card)", trained)] if trained else []
     titles = {f"{split}_int8": "int8, ONNX Runtime", f"{split}_c": "int8, C", f"{split}_emulator": "int8, C, emulated"}
+    titles[f"{split}_board"] = "int8, ST's code"
     for prefix in found:
         start = f"{prefix}/"
         own = {key.removeprefix(start): value for key, value in metrics.items() if key.startswith(start)}

@@ -61,19 +61,34 @@ def evaluate(classifier: Classifier, data: PatchDataset, class_names: Sequence[s
         data: The split.
         class_names: In the order of the outputs.
     """
-    outputs = np.concatenate([classifier.outputs(patches) for patches in _chunks(data)])
-    posteriors = to_posteriors(classifier.card, outputs)
+    outputs = np.concatenate([classifier.outputs(patches) for patches in chunks(data)])
+    return judge(classifier.card, data, outputs, class_names)
+
+
+def judge(
+    card: ModelCard, data: PatchDataset, outputs: npt.NDArray[np.float32], class_names: Sequence[str]
+) -> Evaluated:
+    """Scores of ``outputs`` ``(num_patches, num_classes)`` for all patches of ``data``.
+
+    Args:
+        card: Of the model that gave them.
+        data: The split.
+        outputs: In the order of the patches.
+        class_names: In the order of the outputs.
+    """
+    posteriors = to_posteriors(card, outputs)
     clip = torch.from_numpy(data.windows[:, 0])
     target = torch.tensor(data.targets)[clip]
     scores = score(torch.from_numpy(posteriors), target, clip, class_names)
-    if classifier.card.outputs == "logits":
+    if card.outputs == "logits":
         loss = F.cross_entropy(torch.from_numpy(outputs), target)
     else:
         loss = F.nll_loss(torch.from_numpy(posteriors).clamp(min=1e-12).log(), target)
     return Evaluated(scores, outputs, posteriors, float(loss))
 
 
-def _chunks(data: PatchDataset) -> Iterator[npt.NDArray[np.float32]]:
+def chunks(data: PatchDataset) -> Iterator[npt.NDArray[np.float32]]:
+    """All patches, at most :data:`CHUNK` at once."""
     for first in range(0, len(data), CHUNK):
         yield data.__getitems__(range(first, min(first + CHUNK, len(data)))).patches.numpy()
 

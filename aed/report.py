@@ -194,7 +194,7 @@ def print_programs(split: str, rows: Sequence[tuple[str, Mapping[str, float]]], 
         note: Under the table.
     """
     table = Table(title=f"{split}: the same clips through every program, %", caption=note)
-    for column in ("", "patches", "clips", "same clip decision", "same output bits"):
+    for column in ("", "patches", "clips", "same clips", "same bits"):
         table.add_column(column, justify="right" if column else "left")
     for name, metrics in rows:
         keys = (*LEVELS, "clip_agreement", "equal_outputs")
