@@ -189,7 +189,7 @@ def _note(card: ModelCard, module: PatchDataModule, split: str, names: list[str]
     if seen and split != "train":
         log.warning("LEAKS: the model was trained on %d of these %d clips", seen, len(names))
         return f"LEAKS: trained on {seen} of these {len(names)} clips"
-    return module.leak_note()
+    return module.note(card.weights)
 
 
 SPLIT_KEYS = tuple(f"data.{key}=" for key in ("split", "test_fold", "val_fold", "test_fraction", "val_fraction"))

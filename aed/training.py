@@ -64,4 +64,4 @@ def _write_scores(run: Run, split: str) -> None:
     write_scores(run.folder, split, scores, run.data.clip_names(split), names)
     if split == "test":
         counts = torch.bincount(scores.clip_target.cpu(), minlength=len(names)).tolist()
-        report.print_scores(split, run.metrics, counts, names, run.data.leak_note())
+        report.print_scores(split, run.metrics, counts, names, run.data.note(run.model.weights))

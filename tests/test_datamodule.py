@@ -605,3 +605,11 @@ def test_cache_lies_where_the_environment_says(base: Path, tmp_path: Path, monke
     monkeypatch.setenv("AED_CACHE_DIR", str(tmp_path / "mine"))
     PatchDataModule(source(base / "set"), CONFIG, cache_workers=1).prepare_data()
     assert len(list((tmp_path / "mine" / "features").glob("*/*.npy"))) >= 1
+
+
+def test_a_backbone_of_the_same_origin_is_noted(make: Callable[..., Any]) -> None:
+    data = make()
+    assert data.note({"origin": "Freesound"}) == ""
+    data.clips.origin = "Freesound"
+    assert "may overlap" in data.note({"origin": "Freesound"})
+    assert data.note() == "" == data.note({"origin": ""}) == data.note({"file": "x"})

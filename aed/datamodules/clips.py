@@ -24,9 +24,10 @@ COLUMNS = ("path", "category", "fold", "src_file", "split")
 
 
 class ClipSource(ABC):
-    """A data set: its ``name`` for reports and its clip table."""
+    """A data set: its ``name`` for reports, where its recordings come from if known, and its clip table."""
 
     name: str
+    origin: str = ""
 
     @abstractmethod
     def table(self) -> pd.DataFrame:
@@ -144,7 +145,8 @@ class FixedSplit(ClipSource):
     """
 
     def __init__(self, source: ClipSource, clips: dict[str, list[str]] | None) -> None:
-        self.source, self.clips, self.name = source, clips, source.name
+        self.source, self.clips = source, clips
+        self.name, self.origin = source.name, source.origin
 
     def table(self) -> pd.DataFrame:
         """The rows of the source that are named."""
@@ -179,6 +181,7 @@ class ESC10(ClipSource):
     """ESC-50's numbers of the ten classes; a file name ends in its class number."""
 
     name = "esc10"
+    origin = "Freesound"
 
     def __init__(self, data_dir: str | None = None, download: bool = True) -> None:
         self.data_dir = Path(data_dir) if data_dir else paths.data_dir()

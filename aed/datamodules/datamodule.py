@@ -2,7 +2,7 @@
 
 import difflib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -132,10 +132,17 @@ class PatchDataModule(L.LightningDataModule):
         """Source recordings in more than one of train, val and test."""
         return shared_sources(self.table)
 
-    def leak_note(self) -> str:
-        """What a table of accuracies has to say of the split; empty where no recording is on both sides."""
-        leaks = len(self.leaking_sources)
-        return f"LEAKS: {leaks} recordings are on both sides of split={self.split}" if leaks else ""
+    def note(self, weights: Mapping[str, str] | None = None) -> str:
+        """What a table of accuracies has to say: of recordings on both sides; empty where there are none.
+
+        Args:
+            weights: Published ones the model started from, as its card has them.
+        """
+        leaks, origin = len(self.leaking_sources), (weights or {}).get("origin")
+        lines = [f"LEAKS: {leaks} recordings are on both sides of split={self.split}"] if leaks else []
+        if origin and origin == self.clips.origin:
+            lines.append(f"The backbone was trained on recordings from {origin}, as these are: they may overlap.")
+        return "\n".join(lines)
 
     def prepare_data(self) -> None:
         """Downloads and computes what is missing; Lightning calls it in one process only."""

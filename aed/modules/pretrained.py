@@ -12,17 +12,10 @@ from aed.download import fetch
 from aed.dsp.frontend import PRESETS, FrontendConfig
 from aed.errors import AedError
 
-_FREE = {"patch_frames", "overlap", "include_last_patch", "min_length_s", "max_length_s", "lengthen", "trim"}
-_FREE |= {
-    "trim_top_db",
-    "trim_frame_length",
-    "trim_hop_length",
-    "trim_last_second",
-    "sample_bits",
-    "center",
-    "pad_mode",
-}
-_FREE |= {"db_ref"}
+_FREE = frozenset(
+    "patch_frames overlap include_last_patch min_length_s max_length_s lengthen trim trim_top_db trim_frame_length "
+    "trim_hop_length trim_last_second sample_bits center pad_mode db_ref".split()
+)
 """What leaves a feature's value alone but at a clip's ends; the reference of dB is the device's own affair."""
 
 
@@ -37,6 +30,7 @@ class Weights:
         licence: SPDX name.
         source: Who trained it on what.
         frontend: Preset that makes the patches it was trained on.
+        origin: Where the recordings it was trained on come from, if data sets of ours come from there too.
     """
 
     file: str
@@ -45,6 +39,7 @@ class Weights:
     licence: str
     source: str
     frontend: str = ""
+    origin: str = ""
 
     def fetch(self) -> Path:
         """The file in ``$AED_PRETRAINED_DIR``, downloaded there if missing, its digest checked.
@@ -95,6 +90,6 @@ def read_keras_h5(path: Path) -> dict[str, npt.NDArray[np.float32]]:
     try:
         with h5py.File(path, "r") as file:
             file["model_weights"].visititems(collect)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
         raise AedError(f"{path}: not a Keras .h5 file with model_weights ({error})") from error
     return arrays

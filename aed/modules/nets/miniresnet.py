@@ -43,8 +43,9 @@ def _published(version: Version, n_stacks: int, pooling: Pooling) -> Weights:
         url="https://github.com/STMicroelectronics/stm32ai-modelzoo/raw/"
         f"79cff53625b6b300b69f007d1ed11a40d5704795/audio_event_detection/src/models/{folder}/{file}",
         licence="Apache-2.0",
-        source=f"ST model zoo: MiniResNet {version}, stacks: {n_stacks}, pooling: {pooling}",
+        source=f"ST model zoo: MiniResNet {version} trained on FSD50K, stacks: {n_stacks}, pooling: {pooling}",
         frontend="miniresnet_64x50",
+        origin="Freesound",
     )
 
 
