@@ -12,7 +12,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from aed import conversion, costs, delivery, report, training
+from aed import conversion, costs, delivery, hearing, report, training
 from aed.datamodules import PatchDataModule
 from aed.errors import AedError
 from aed.modules.classifier import ClipClassifier
@@ -61,11 +61,12 @@ STAGES: dict[str, Callable[[Run], None]] = {
     "export": conversion.export,
     "quantize": conversion.quantize,
     "evaluate": conversion.evaluate_exported,
+    "predict": hearing.predict,
     "benchmark": costs.benchmark,
     "deploy": delivery.deploy,
 }
 
-ALONE = ("export", "quantize", "evaluate", "benchmark", "deploy")
+ALONE = ("export", "quantize", "evaluate", "predict", "benchmark", "deploy")
 """Stages that the first of several processes does alone."""
 
 
@@ -77,6 +78,7 @@ MODES: dict[str, tuple[str, ...]] = {
     "training": ("fit", "test", "export"),
     "evaluation": ("test",),
     "quantization": _TO_INT8,
+    "prediction": ("predict",),
     "benchmarking": (*_TO_INT8, "benchmark"),
     "deployment": (*_TO_INT8, "deploy"),
     "chain_tqe": ("fit", *_TO_INT8, "evaluate"),

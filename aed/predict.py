@@ -13,12 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from aed import config
 from aed.dsp.frontend import FrontendConfig
-from aed.dsp.waveform import AudioError
 from aed.entry import as_typed, clear_errors, quoted
 from aed.errors import AedError
 from aed.export.classifier import Classifier, open_classifier
 from aed.files import write_whole
-from aed.prediction import WRITERS, AudioSetClassifier, Predictor, find_files
+from aed.prediction import WRITERS, AudioSetClassifier, Predictor, find_files, hear
 
 log = logging.getLogger("aed.predict")
 
@@ -62,24 +61,10 @@ def predict(
     predictor = Predictor(_open(model_file, frontend, class_names, threads), unknown_threshold, mode, top)
     text = io.StringIO()
     writer: Any = WRITERS[format](sys.stdout if output is None else text, timeline)
-    bad = 0
-    for name in names:
-        recording = predictor.recording(name)
-        try:
-            for heard in recording:
-                writer.patch(recording, heard)
-            writer.whole(recording)
-        except AudioError as error:
-            if strict:
-                raise
-            writer.discard()
-            log.warning("left out: %s", error)
-            bad += 1
+    bad = hear(predictor, names, writer, strict)
     writer.close()
     if output is not None:
         write_whole(Path(output), lambda file: file.write(text.getvalue().encode()))
-    if bad:
-        log.warning("%d of %d recordings could not be used", bad, len(names))
     if bad == len(names):
         raise AedError("no recording could be used")
 

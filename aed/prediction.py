@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -247,6 +247,49 @@ def find_files(names: Sequence[str]) -> list[str]:
     if not found:
         raise AedError("files: name recordings, folders or globs, or - for standard input")
     return list(dict.fromkeys(found))
+
+
+class Writer(Protocol):
+    """Takes what is heard and writes it."""
+
+    def patch(self, recording: Recording, heard: Heard) -> None:
+        """One patch."""
+
+    def whole(self, recording: Recording) -> None:
+        """A recording that came to its end."""
+
+    def discard(self) -> None:
+        """The present recording cannot be used."""
+
+
+def hear(predictor: Predictor, names: Sequence[str], writer: Writer, strict: bool = False) -> int:
+    """Hears one recording after the other; returns how many could not be used, each of which is told.
+
+    Args:
+        predictor: Of a model.
+        names: As :func:`find_files` gives them.
+        writer: Of the results.
+        strict: Stop at the first that cannot be used.
+
+    Raises:
+        AudioError: ``strict``, and a recording cannot be used.
+    """
+    bad = 0
+    for name in names:
+        recording = predictor.recording(name)
+        try:
+            for heard in recording:
+                writer.patch(recording, heard)
+            writer.whole(recording)
+        except AudioError as error:
+            if strict:
+                raise
+            writer.discard()
+            log.warning("left out: %s", error)
+            bad += 1
+    if bad:
+        log.warning("%d of %d recordings could not be used", bad, len(names))
+    return bad
 
 
 class _Rows:

@@ -14,9 +14,9 @@ import aed
 PACKAGE = Path(aed.__file__).parent
 FRAMEWORKS = {"lightning", "pytorch_lightning", "hydra", "omegaconf"}
 PURE = ("aed.dsp", "aed.modules.nets", "aed.export", "aed.target")
-ENTRY_POINTS = ("train", "cli", "evaluate", "predict", "benchmark", "deploy")
+ENTRY_POINTS = ("train", "cli", "evaluate", "predict", "benchmark", "deploy", "import_keras")
 RUN = ("pipeline", "training", "conversion", "evaluation", "prediction", "state", "entry", "config", "sweep", "report")
-RUN += ("callbacks", "costs", "delivery")
+RUN += ("callbacks", "costs", "delivery", "hearing")
 UPPER = tuple(f"aed.{name}" for name in (*ENTRY_POINTS, *RUN))
 FORBIDDEN: dict[str, tuple[str, ...]] = {
     "aed.datamodules": ("aed.modules", "aed.export", "aed.target", *UPPER),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import tiny
 from PIL import Image
 from sklearn.metrics import accuracy_score
@@ -120,6 +121,13 @@ def test_operation_modes_are_stages_that_go_on_from_an_earlier_run(finished, tmp
     shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
     metrics = run(tmp_path, "operation_mode=chain_eqe", "data.val_fold=4", "quantization.n_calibration=12")
     assert {"test/clip_acc", "test_int8/clip_acc"} <= set(metrics) and "fit/epochs" not in metrics
+    wave = tmp_path / "a.wav"
+    soundfile.write(wave, np.random.default_rng(0).standard_normal(32000) * 0.1, 16000)
+    run(tmp_path, "operation_mode=prediction", "data.val_fold=4", f"predict.files=[{wave}]")
+    rows = list(csv.DictReader((tmp_path / "predictions.csv").open()))
+    assert len(rows) == 1 and rows[0]["decided"] in ("alarm", "hum", "rain"), rows
+    with pytest.raises(AedError, match=r"predict\.files"):
+        run(tmp_path, "operation_mode=prediction", "data.val_fold=4")
 
 
 def test_a_summary_is_mean_and_deviation_over_jobs(tmp_path):

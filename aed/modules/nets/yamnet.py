@@ -5,10 +5,12 @@ Paper: A. G. Howard et al., "MobileNets", arXiv:1704.04861. Reference: Google's 
 layers retrained (ST model zoo, ``audio_event_detection``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +21,7 @@ from aed.modules.tflite import read_labels, read_tflite
 _LAYERS = ((32, 2), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
 """(channels, stride): a convolution, then separable layers."""
 
-_CUTS = {256: 6, 512: 8, 1024: 14}
+CUTS = {256: 6, 512: 8, 1024: 14}
 """Embedding size -> layers: ST's cut, two layers more (34 M MACC at 64x96), all."""
 
 EPS = 1e-4
@@ -97,9 +99,9 @@ class YAMNet(nn.Module):
         super().__init__()
         if weights not in self.WEIGHTS:
             raise AedError(f"net.weights: need one of {sorted(self.WEIGHTS)}, got {weights!r}")
-        if layers is None and embedding_size not in _CUTS:
-            raise AedError(f"net.embedding_size: need one of {sorted(_CUTS)} or layers, got {embedding_size}")
-        depth = _CUTS[embedding_size] if layers is None else layers
+        if layers is None and embedding_size not in CUTS:
+            raise AedError(f"net.embedding_size: need one of {sorted(CUTS)} or layers, got {embedding_size}")
+        depth = CUTS[embedding_size] if layers is None else layers
         fitting = [number for number, (size, _) in enumerate(_LAYERS, 1) if size == embedding_size]
         if depth not in fitting:
             raise AedError(f"net.layers: embedding_size={embedding_size} is that of layers {fitting}, got {layers}")
@@ -139,13 +141,17 @@ class YAMNet(nn.Module):
             AedError: The file is not to be had, or its arrays do not fit.
         """
         weights = self.WEIGHTS[self.weights]
-        depth = _CUTS[self.embedding_size] if self.layers is None else self.layers
-        if self.weights == "st" and depth > _CUTS[256]:
+        depth = CUTS[self.embedding_size] if self.layers is None else self.layers
+        if self.weights == "st" and depth > CUTS[256]:
             raise AedError(
-                f"net.weights=st: published for {_CUTS[256]} layers, not {depth}; for more take weights=google and "
+                f"net.weights=st: published for {CUTS[256]} layers, not {depth}; for more take weights=google and "
                 f"frontend={self.WEIGHTS['google'].frontend}"
             )
-        (self._load_google if self.weights == "google" else self._load_st)(weights.fetch())
+        path = weights.fetch()
+        if self.weights == "google":
+            self._load_google(path)
+        else:
+            self.load_keras(read_keras_h5(path), str(path))
         return weights
 
     @classmethod
@@ -168,17 +174,40 @@ class YAMNet(nn.Module):
             linear.bias.copy_(torch.from_numpy(own.bias))
         return net.eval(), names
 
-    def _load_st(self, path: Path) -> None:
-        arrays = {name: torch.from_numpy(array) for name, array in read_keras_h5(path).items()}
+    def load_keras(self, arrays: Mapping[str, npt.NDArray[np.float32]], name: str) -> None:
+        """Takes the backbone from a Keras model's arrays; others are left out.
+
+        Args:
+            arrays: Layer and array name -> array, e.g. ``layer2/pointwise_conv/kernel:0`` (time, mel, in, out).
+            name: Of the file, for messages.
+
+        Raises:
+            AedError: An array is missing, or has another shape.
+        """
+        found: list[tuple[_ConvNorm, list[Tensor]]] = []
         for number, layer in enumerate(self._conv_norms()):
             depthwise = layer.conv.groups > 1
             kind = "conv" if number == 0 else "depthwise_conv" if depthwise else "pointwise_conv"
-            name = f"layer{(number + 3) // 2}/{kind}"
-            kernel = arrays[f"{name}/{'depthwise_kernel' if depthwise else 'kernel'}:0"]
-            shift, *moving = (arrays[f"{name}/bn/{part}:0"] for part in ("beta", "moving_mean", "moving_variance"))
+            place = f"layer{(number + 3) // 2}/{kind}"
+            parts = [f"{place}/bn/{part}:0" for part in ("gamma", "beta", "moving_mean", "moving_variance")]
+            keys = [f"{place}/{'depthwise_kernel' if depthwise else 'kernel'}:0", *parts]
+            ones = np.ones(layer.conv.out_channels, np.float32)
+            given = {keys[1]: ones, **arrays}  # published without a scale
+            if missing := [key for key in keys if key not in given]:
+                raise AedError(f"{name}: as a YAMNet with embedding_size={self.embedding_size} it lacks {missing}")
+            kernel, *rest = (torch.from_numpy(given[key]) for key in keys)
             # (time, mel, in, out) -> (out, in, mel, time); depthwise is (time, mel, channels, 1)
-            kernel = kernel.permute((2, 3, 1, 0) if depthwise else (3, 2, 1, 0))
-            layer.load(kernel, torch.ones_like(shift), shift, *moving)  # published without a scale
+            kernel = kernel.permute((2, 3, 1, 0) if depthwise else (3, 2, 1, 0)) if kernel.ndim == 4 else kernel
+            for key, value, wanted in zip(
+                keys, [kernel, *rest], [layer.conv.weight, *[layer.norm.weight] * 4], strict=True
+            ):
+                if value.shape != wanted.shape:
+                    raise AedError(
+                        f"{name}: {key} needs shape {tuple(wanted.shape)} in torch's order, got {tuple(value.shape)}"
+                    )
+            found.append((layer, [kernel, *rest]))
+        for layer, values in found:
+            layer.load(*values)
 
     def _load_google(self, path: Path) -> None:
         _, *published = read_tflite(path)  # the first is the mel matrix
