@@ -14,6 +14,7 @@ from rich.table import Table
 from aed import report
 from aed.conversion import INT8
 from aed.errors import AedError
+from aed.files import WriteError
 from aed.state import Run
 from aed.target.boards import Board, emulated, load_board, need_backend
 from aed.target.cloud.backend import Cloud
@@ -113,7 +114,10 @@ def measure(model: Path, folder: Path, config: BenchmarkConfig) -> list[Report]:
 def _measure(backend: Target, model: Path, board: Board, folder: Path) -> Report:
     board = emulated(board) if backend.name == "emulator" else board
     place = folder / "target" / backend.name / board.name
-    place.mkdir(parents=True, exist_ok=True)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"{place}: cannot be made ({error.strerror})") from error
     made = backend.benchmark(model, board, place)
     report.write_json(place / "report.json", {"model": model.name} | made.content())
     return made

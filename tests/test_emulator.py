@@ -132,6 +132,12 @@ def test_a_benchmark_that_cannot_be_is_said(model, tmp_path, changes, message):
         benchmark(str(model), str(tmp_path), BenchmarkConfig(**changes))
 
 
+def test_a_folder_that_cannot_be_made_is_said(model, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AedError, match="file/target/emulator/mps2-an505: cannot be made"):
+        measure(model, tmp_path / "file", BenchmarkConfig())
+
+
 class Broken:
     name = "broken"
 
@@ -207,6 +213,11 @@ def test_an_emulated_device_hears_what_this_machine_hears(arm, model, tmp_path, 
         assert len(heard) > 1
         np.testing.assert_array_equal(heard, here.outputs(samples))
     assert device.outputs(np.zeros(100, np.int16)).shape == (0, 4)
+
+
+def test_a_real_board_is_emulated_by_one_with_its_core(arm, model, tmp_path):
+    device = emulator.EmulatedDevice(tmp_path, load_model(model), nets.FRONTEND, load_board("b-u585i-iot02a"))
+    assert device.board.name == "mps2-an505"
 
 
 def test_a_run_ends_with_benchmark_and_library(arm, tmp_path, monkeypatch):

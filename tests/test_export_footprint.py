@@ -13,7 +13,7 @@ from aed.export.footprint import Budget, footprint
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
 from aed.modules.nets import YAMNet
-from aed.target.footprint import planned_footprint
+from aed.target.footprint import on_board, planned_footprint
 from aed.target.lower import lower
 from aed.target.plan import make_plan
 
@@ -129,3 +129,16 @@ def test_a_graph_that_c_cannot_run_keeps_the_estimate():
     model = to_onnx(net.eval(), nets.FRONTEND, ExportConfig())
     assert planned_footprint(model) == footprint(model)
     assert not planned_footprint(model).planned
+
+
+def test_a_boards_memories_are_the_limits_that_are_not_given():
+    assert on_board(Budget()) == Budget()
+    u5 = on_board(Budget(board="b-u585i-iot02a", ram_kib=100))
+    assert (u5.flash_kib, u5.ram_kib) == (2048, 100)
+    n6 = on_board(Budget(board="stm32n6570-dk"))
+    assert n6.flash_kib is None and n6.ram_kib == 4200, "its flash lies beside the chip"
+    with pytest.raises(AedError, match="board: need one of"):
+        on_board(Budget(board="uno"))
+    cost = footprint(to_onnx(nets.make("yamnet"), nets.FRONTEND, ExportConfig()))
+    with pytest.raises(AedError, match=r"budget\.flash_kib"):
+        on_board(Budget(board="nucleo-g474re", flash_kib=1)).check(cost)

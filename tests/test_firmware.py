@@ -19,7 +19,8 @@ from aed.export.classifier import to_posteriors
 from aed.export.graph import load_model, read_model_card, save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
-from aed.target import firmware
+from aed.target import emulator, firmware
+from aed.target.boards import Board
 from aed.target.frontend import frontend_kernel, frontend_sources, state_bytes, table_bytes
 from aed.target.host import HostDevice
 from aed.target.text import c_string
@@ -64,6 +65,59 @@ def test_every_file_compiles_without_a_warning_for_every_core(library, tmp_path,
     flags = [*STRICT, "-mthumb", "-mfloat-abi=hard", f"-mcpu={core}", f"-mfpu={CORES[core]}"]
     for source in [*library.glob("src/*.c"), library / "examples/main.c"]:
         run("arm-none-eabi-gcc", *flags, "-I", library / "include", "-c", source, "-o", tmp_path / "out.o")
+
+
+PROJECTS = {
+    "unoptimised": ["-O0"],
+    "frame pointer": ["-O2", "-fno-omit-frame-pointer", "-DAED_PORTABLE"],
+    "reserved register": ["-Os", "-ffixed-r9", "-DAED_PORTABLE"],
+}
+
+
+@needs_arm
+@pytest.mark.parametrize("options", PROJECTS.values(), ids=PROJECTS)
+@pytest.mark.parametrize("core", ["cortex-m33", "cortex-m55"])
+def test_kernels_compile_in_projects_that_leave_fewer_registers(library, tmp_path, core, options):
+    flags = [*STRICT, *options, "-mthumb", "-mfloat-abi=hard", f"-mcpu={core}", f"-mfpu={CORES[core]}"]
+    source = library / "src/aed_kernels.c"
+    run("arm-none-eabi-gcc", *flags, "-I", library / "include", "-c", source, "-o", tmp_path / "out.o")
+
+
+def test_kernels_compile_for_a_64_bit_arm_too(library, tmp_path):
+    """Its compilers define __ARM_FP, but it has not the instructions of the 32-bit ones."""
+    flags = [*STRICT, "-D__aarch64__=1", "-D__ARM_FP=14", "-I", library / "include"]
+    run("gcc", *flags, "-c", library / "src/aed_kernels.c", "-o", tmp_path / "out.o")
+
+
+@needs_arm
+def test_a_net_larger_than_an_emulated_flash_has_a_library_too(model, tmp_path, monkeypatch):
+    small = emulator.Machine(machine="none", fpu="fpv5-sp-d16", systick_hz=1, flash=(0, 64), ram=(0x20000000, 64))
+    board = Board(name="small", core="cortex-m33", ram_kib=1, flash_kib=1, machine=small)
+    monkeypatch.setattr(firmware, "load_board", lambda _: board)
+    deliver(model, tmp_path / "lib", DeployConfig())
+    assert "| cortex-m33 | " in (tmp_path / "lib/README.md").read_text()
+
+
+@needs_arm
+def test_a_compiler_that_cannot_link_costs_the_sizes_alone(model, tmp_path, monkeypatch, caplog):
+    def no_library(*_: object, **__: object) -> Path:
+        raise AedError("arm-none-eabi-gcc failed: string.h: No such file")
+
+    monkeypatch.setattr(emulator, "build", no_library)
+    deliver(model, tmp_path / "lib", DeployConfig())
+    assert "Sizes of the code: not known, arm" in (tmp_path / "lib/README.md").read_text()
+    assert "string.h" in caplog.text
+
+
+def test_a_name_from_the_model_cannot_leave_its_comment(model, tmp_path):
+    graph = load_model(model)
+    for node in graph.graph.node:
+        node.name = f"a/*/b/*c*/ int x[-1]; /*\\\né{node.name}" if node.op_type == "Conv" else node.name
+    save_model(tmp_path / "m.onnx", graph, read_model_card(graph, model))
+    deliver(tmp_path / "m.onnx", tmp_path / "lib", DeployConfig())
+    source = tmp_path / "lib/src/aed_net.c"
+    run("gcc", *STRICT, "-I", tmp_path / "lib/include", "-c", source, "-o", tmp_path / "out.o")
+    assert source.read_bytes().isascii()
 
 
 def test_headers_serve_cpp_too(library, tmp_path):

@@ -27,7 +27,7 @@ from aed.target import emulator
 from aed.target.boards import board_names, load_board
 from aed.target.generate import kernel_sources, net_sources
 from aed.target.host import HostDevice, build_library, pointer, to_int16
-from aed.target.lower import Program, lower
+from aed.target.lower import Program, _Lowering, lower
 from aed.target.plan import lead, make_plan
 from aed.target.process import run_tool
 
@@ -382,6 +382,44 @@ def test_what_c_cannot_do_is_named(net, message):
         lower(int8(net.eval()))
 
 
+@pytest.mark.parametrize(
+    ("net", "softmax", "message"),
+    [
+        (nn.Sequential(nn.Conv2d(1, 65, 1), nn.Flatten(), nn.Linear(65 * 512, 2)), False, "sizes up to 32767"),
+        (nn.Sequential(nn.Conv2d(1, 2, 1), nn.Flatten(), nn.Linear(1024, 1)), True, "over one class"),
+    ],
+)
+def test_sizes_that_c_cannot_hold_are_named(net, softmax, message):
+    with pytest.raises(AedError, match=message):
+        lower(int8(net.eval(), softmax=softmax))
+
+
+def test_a_float_model_is_told_from_an_int8_one():
+    with pytest.raises(AedError, match=r"the model is float.*model_int8\.onnx"):
+        lower(to_onnx(nets.make("awkward"), nets.FRONTEND, ExportConfig()))
+
+
+def test_activations_in_uint8_are_refused():
+    model = int8(nets.make("awkward"))
+    quantizer = next(node for node in model.graph.node if node.op_type == "QuantizeLinear")
+    zero = next(item for item in model.graph.initializer if item.name == quantizer.input[2])
+    zero.CopyFrom(onnx.numpy_helper.from_array(np.uint8(7), zero.name))
+    with pytest.raises(AedError, match="only int8 with one scale"):
+        lower(model)
+
+
+def test_padding_by_rule_is_refused():
+    model = int8(nets.make("awkward"))
+    conv = next(node for node in model.graph.node if node.op_type == "Conv")
+    kept = [item for item in conv.attribute if item.name != "pads"]
+    del conv.attribute[:]
+    conv.attribute.extend([*kept, onnx.helper.make_attribute("auto_pad", "SAME_UPPER")])
+    walk = _Lowering(model)
+    walk._first()
+    with pytest.raises(AedError, match="only explicit padding"):
+        walk.conv(conv)
+
+
 def test_a_layer_left_in_float_is_named():
     with pytest.raises(AedError, match=r"side \(Conv\).*float"):
         lower(int8(nets.make("awkward"), exclude_nodes=("side",)))
@@ -411,6 +449,24 @@ def test_emulated_cores_give_the_same_bits_for_what_foreign_graphs_have(arm, boa
     steps = inputs(program, 4)
     run = emulator.emulate_net(program, make_plan(program), steps, load_board(board))
     np.testing.assert_array_equal(run.outputs, expected(model, program, steps))
+
+
+def test_instructions_are_right_where_the_clock_goes_round(arm):
+    """On this board SysTick goes round after 100 million instructions."""
+    wide = [part for _ in range(5) for part in (nn.Conv2d(64, 64, 3, padding=1), nn.ReLU())]
+    net = nn.Sequential(nn.Conv2d(1, 64, 1), *wide, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 2)).eval()
+    program = lower(int8(net))
+    run = emulator.emulate_net(program, make_plan(program), inputs(program, 1), load_board("netduinoplus2"))
+    assert run.instructions > emulator.WRAP / 168e6 * 1e9
+    assert sum(run.layers) == pytest.approx(run.instructions, rel=0.01)
+
+
+def test_a_program_that_fails_says_why(arm, tmp_path):
+    board = load_board("mps2-an505")
+    text = "int main(void) { return 74; }"
+    elf = emulator.build(tmp_path, {**emulator.harness_sources(), "main.c": text}, board)
+    with pytest.raises(AedError, match="mps2-an505: the emulated program failed: a layer takes longer"):
+        emulator.emulate(elf, tmp_path / "run", b"", board)
 
 
 @pytest.mark.parametrize("core", ["cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55"])
@@ -458,6 +514,15 @@ def test_a_clip_through_c_gives_the_bits_of_python_and_onnx_runtime_on_16_bit_sa
     got = HostDevice(tmp_path, model, config).outputs(samples)
     card = ModelCard(frontend=config, class_names=tuple("abcd"))
     np.testing.assert_array_equal(got, OnnxClassifier(model, card, tmp_path).outputs(patches))
+
+
+def test_a_library_that_may_not_be_loaded_is_said(tmp_path, monkeypatch):
+    def refuse(path: str) -> None:
+        raise OSError(f"{path}: failed to map segment from shared object")
+
+    monkeypatch.setattr(ctypes, "CDLL", refuse)
+    with pytest.raises(AedError, match="noexec, set TMPDIR"):
+        build_library(tmp_path, {"a.c": "int a(void);\nint a(void) { return 1; }\n"})
 
 
 def test_samples_are_rounded_and_saturated():

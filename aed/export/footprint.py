@@ -142,11 +142,13 @@ class Budget:
         flash_kib: KiB of weights.
         ram_kib: KiB of activations.
         macc: Multiply-accumulates a patch.
+        board: Whose memories are the limits that are not given; a file in ``configs/boards``.
     """
 
     flash_kib: float | None = None
     ram_kib: float | None = None
     macc: float | None = None
+    board: str | None = None
 
     def check(self, cost: Footprint) -> None:
         """Refuses a net that does not fit.

@@ -19,19 +19,31 @@ import onnx
 
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
-from aed.target.boards import Board, Machine
+from aed.target.boards import Board, Machine, emulated
 from aed.target.cmsis import CmsisDsp
 from aed.target.frontend import frontend_kernel, frontend_sources
 from aed.target.generate import kernel_sources, net_sources
 from aed.target.host import write_sources
 from aed.target.lower import Program, lower
 from aed.target.plan import Plan, make_plan
-from aed.target.process import run_tool
+from aed.target.process import finish, run_tool
 
 Int8 = npt.NDArray[np.int8]
 
 STACK_BYTES = 16384
+WRAP = 1 << 24
+"""Ticks after which SysTick begins anew."""
+
 TIMEOUT_S = 300.0
+
+FAILURES = {
+    70: "a fault of the core",
+    71: "its input cannot be read",
+    72: "layer by layer gives other outputs than all at once",
+    73: "its output cannot be written",
+    74: "a layer takes longer than SysTick can count here; another board counts further",
+}
+"""Exit codes of the harness."""
 
 PROFILE_SAMPLES = 1000
 """Aimed at; a share is then known to 1.5 points."""
@@ -91,6 +103,8 @@ def emulate_net(program: Program, plan: Plan, inputs: Int8, board: Board) -> Emu
     harness_ram = inputs.shape[1] + 2 * size + 4 * (layers + 2)
     raw, sizes = _run("run_net.c", sources, inputs.tobytes(), board)
     outputs, ticks = _records(raw, size, layers + 2)
+    # SysTick has 24 bits: a whole run may go round, a layer does not (the program fails)
+    ticks[:, layers] += WRAP * np.rint((ticks[0, :layers].sum() - ticks[:, layers]) / WRAP)
     if len(outputs) != len(inputs):
         raise AedError(f"{board.name}: {len(outputs)} outputs came back for {len(inputs)} inputs")
     counted = ticks[0] * (1e9 / _machine(board).systick_hz)
@@ -188,7 +202,10 @@ def emulate(elf: Path, folder: Path, given: bytes, board: Board, count: bool = T
     command: list[str | Path] = ["qemu-system-arm", "-M", _machine(board).machine, "-kernel", elf]
     command += ["-icount", "shift=0"] if count else []
     command += ["-display", "none", "-monitor", "none", "-serial", "none"]
-    run_tool([*command, "-semihosting-config", "enable=on,target=native"], TIMEOUT_S, folder)
+    done = finish([*command, "-semihosting-config", "enable=on,target=native"], TIMEOUT_S, folder)
+    if done.code:
+        reason = FAILURES.get(done.code, f"exit code {done.code}")
+        raise AedError(f"{board.name}: the emulated program failed: {reason} {done.tail}".rstrip())
     return (folder / "output.bin").read_bytes()
 
 
@@ -226,7 +243,7 @@ class EmulatedDevice:
         folder: Where sources, program and files go.
         model: int8.
         frontend: Streamable.
-        board: Emulated machine.
+        board: Emulated machine, or a board with the core of one.
 
     Raises:
         AedError: Front end or net cannot be written in C, or a tool is missing.
@@ -239,8 +256,8 @@ class EmulatedDevice:
         given, self.made = program.tensors[program.input], program.tensors[program.output]
         sources = kernel_sources() | net_sources(program, make_plan(program))
         sources |= frontend_kernel() | frontend_sources(frontend, float(given.scale), given.zero)
-        self.folder, self.board = folder, board
-        self.elf = build(folder / "program", {**sources, **harness_sources("run_clip.c")}, board)
+        self.folder, self.board = folder, emulated(board)
+        self.elf = build(folder / "program", {**sources, **harness_sources("run_clip.c")}, self.board)
 
     def outputs(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
         """The net's output of each patch of a clip ``(T,)`` at the front end's rate: ``(patches, num_classes)``."""

@@ -1,7 +1,9 @@
 """The library a firmware engineer adds to a project: net, front end, class names, example, self-test, build file."""
 
 import json
+import logging
 import tempfile
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -14,7 +16,7 @@ from aed.export.card import ModelCard
 from aed.export.classifier import open_exact
 from aed.files import whole_folder
 from aed.target import emulator
-from aed.target.boards import load_board
+from aed.target.boards import Board, load_board
 from aed.target.frontend import frontend_kernel, frontend_sources, state_bytes, table_bytes
 from aed.target.generate import kernel_sources, net_sources
 from aed.target.lower import Program, lower
@@ -22,11 +24,16 @@ from aed.target.plan import Plan, make_plan
 from aed.target.process import found
 from aed.target.text import c_lines, c_string
 
+log = logging.getLogger(__name__)
+
 MARK = "aed_firmware.json"
 """The file that tells a folder of ours from another one: the model card."""
 
 BUILT_FOR = ("mps2-an386", "mps2-an505", "mps3-an547")
 """Boards whose cores the README gives the size of the code for."""
+
+ROOM = 1 << 28
+"""Bytes of each memory while sizes are asked for."""
 
 
 def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title: str) -> None:
@@ -209,22 +216,35 @@ def _facts(program: Program, plan: Plan, card: ModelCard, title: str, sources: d
     }
 
 
+def _roomy(name: str) -> Board:
+    """The board with memories that every net fits in: its sizes are asked for, not whether it runs."""
+    board = load_board(name)
+    assert board.machine is not None
+    (flash, _), (ram, _) = board.machine.flash, board.machine.ram
+    return replace(board, machine=replace(board.machine, flash=(flash, ROOM), ram=(ram, ROOM)))
+
+
 def _built(sources: dict[str, str]) -> str:
     """Sizes of the whole, linked for some cores, where the compiler is here."""
     if not found("arm-none-eabi-gcc"):
         return "Sizes of the code: not known, arm-none-eabi-gcc was not there when this was generated."
     used = {name: text for name, text in sources.items() if not name.startswith(("aed_selftest", "aed_classes"))}
-    rows = []
+    rows, version = [], emulator.versions(("gcc",))["gcc"]
     with tempfile.TemporaryDirectory() as name:
-        for board in map(load_board, BUILT_FOR):
-            elf, bare = (
-                emulator.build(Path(name, board.name, main), {**parts, **emulator.harness_sources(main)}, board)
-                for main, parts in (("run_clip.c", used), ("run_nothing.c", {}))
-            )
-            sizes = zip(emulator.section_sizes(elf), emulator.section_sizes(bare), strict=True)
+        for board in map(_roomy, BUILT_FOR):
+            try:
+                elf, bare = (
+                    emulator.build(Path(name, board.name, main), {**parts, **emulator.harness_sources(main)}, board)
+                    for main, parts in (("run_clip.c", used), ("run_nothing.c", {}))
+                )
+                sizes = list(zip(emulator.section_sizes(elf), emulator.section_sizes(bare), strict=True))
+            except AedError as error:  # a compiler that is too old, or without its C library
+                log.warning("%s: size of the code not known: %s", board.core, error)
+                continue
             flash, ram = (whole - own for whole, own in sizes)
             rows.append(f"| {board.core} | {flash:,} | {ram:,} |")
-    version = emulator.versions(("gcc",))["gcc"]
+    if not rows:
+        return f"Sizes of the code: not known, {version} could not link it when this was generated."
     head = [f"All of it, with a caller's buffers, linked by {version}, -O2, without the stack:", ""]
     head += ["| core | flash | RAM |"]
     return "\n".join([*head, "|---|---|---|", *rows])

@@ -5,7 +5,8 @@ from dataclasses import replace
 import onnx
 
 from aed.errors import AedError
-from aed.export.footprint import Footprint, footprint
+from aed.export.footprint import Budget, Footprint, footprint
+from aed.target.boards import load_board
 from aed.target.lower import sketch
 from aed.target.plan import make_plan
 
@@ -28,3 +29,19 @@ def planned_footprint(model: onnx.ModelProto) -> Footprint:
     except AedError:
         return cost
     return replace(cost, activations_bytes=plan.size, peak_layer=plan.peak_layer, planned=True)
+
+
+def on_board(budget: Budget) -> Budget:
+    """``budget`` with the memories of its board as limits, where it has none of its own.
+
+    A board without flash on the chip has it beside the chip: no limit.
+
+    Raises:
+        AedError: There is no such board.
+    """
+    if budget.board is None:
+        return budget
+    board = load_board(budget.board)
+    flash = board.flash_kib or None if budget.flash_kib is None else budget.flash_kib
+    ram = board.ram_kib if budget.ram_kib is None else budget.ram_kib
+    return replace(budget, flash_kib=flash, ram_kib=ram)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from aed.target.lower import Layer, Program, Tensor
 from aed.target.plan import Plan
-from aed.target.text import c_float, c_lines
+from aed.target.text import c_comment, c_float, c_lines
 
 KERNELS = ("aed_kernels.h", "aed_kernels.c")
 
@@ -121,7 +121,7 @@ class _Source:
         given, made = self.program.tensors[layer.inputs[0]], self.program.tensors[layer.output]
         place = (self._place(layer.inputs[0]), self._place(layer.output))
         lines = _WRITERS[layer.kind](self, number, layer, given, made, *place)
-        body = [f"/* {layer.name} */", *lines, "break;"]
+        body = [c_comment(layer.name), *lines, "break;"]
         return "\n".join(f"        {line}" for line in body)
 
     def _array(self, kind: str, name: str, values: npt.NDArray[Any]) -> str:

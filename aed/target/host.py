@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnx
 
 from aed.dsp.frontend import FrontendConfig
+from aed.errors import AedError
 from aed.target.frontend import frontend_kernel, frontend_sources
 from aed.target.generate import kernel_sources, net_sources
 from aed.target.lower import lower
@@ -32,11 +33,18 @@ def write_sources(folder: Path, sources: Mapping[str, str]) -> list[Path]:
 
 
 def build_library(folder: Path, sources: Mapping[str, str]) -> ctypes.CDLL:
-    """The sources as a shared library of this machine, loaded."""
+    """The sources as a shared library of this machine, loaded.
+
+    Raises:
+        AedError: There is no compiler, or what it makes may not be loaded.
+    """
     library = folder / "aed.so"
     units = write_sources(folder, sources)
     run_tool(["gcc", *FLAGS, "-shared", "-fPIC", "-o", library, *units, "-lm"], timeout_s=120)
-    return ctypes.CDLL(str(library))
+    try:
+        return ctypes.CDLL(str(library))
+    except OSError as error:
+        raise AedError(f"{error}; if its folder is mounted noexec, set TMPDIR to another one") from error
 
 
 def pointer(array: npt.NDArray[Any]) -> ctypes.c_void_p:

@@ -16,6 +16,9 @@ import onnx
 from aed.errors import AedError
 from aed.export.graph import QDQ, attributes, constants, input_of, producers, readers
 
+LARGEST = 32767
+"""Height, width or channels: the kernels hold them in 16 bits."""
+
 Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
@@ -117,6 +120,8 @@ def lower(model: onnx.ModelProto) -> Program:
     Raises:
         AedError: An operator, or a form of it, that the C code does not have; names node, operator and shapes.
     """
+    if not any(node.op_type in QDQ for node in model.graph.node):
+        raise AedError("the model is float, C needs int8: give model_int8.onnx, which the stage quantize makes")
     return _Lowering(model).run()
 
 
@@ -208,7 +213,14 @@ class _Lowering:
             height, width, channels = 1, 1, shape[1]
         else:
             raise AedError(f"{name}: the C code takes (1, C, H, W) and (1, C), got {shape}")
-        scale, zero = (self.arrays[key] for key in quantizer.input[1:3]) if quantizer else (1, 0)
+        if max(height, width, channels) > LARGEST:
+            raise AedError(f"{name}: the C code takes sizes up to {LARGEST}, got {shape}")
+        scale, zero = np.float32(1), np.int8(0)
+        if quantizer is not None:
+            held = [self.arrays[key] for key in quantizer.input[1:3] if key in self.arrays]
+            if len(held) < 2 or any(part.size != 1 for part in held) or held[1].dtype != np.int8:
+                raise self._refuse(quantizer, "only int8 with one scale and zero point a tensor")
+            scale, zero = (part.item() for part in held)
         tensor = Tensor(name, (height, width, channels), np.float32(scale), int(zero))
         self.program.tensors[name] = tensor
         return tensor
@@ -218,7 +230,10 @@ class _Lowering:
         source = self.made.get(node.input[number])
         if source is None or source.op_type != "DequantizeLinear":
             raise self._refuse(node, f"input {node.input[number]} is float: a layer left in float has no C kernel")
-        return self.program.tensors[self._home(source.input[0])]
+        held = self._home(source.input[0])
+        if held not in self.program.tensors:
+            raise self._refuse(node, f"input {held} is a constant")
+        return self.program.tensors[held]
 
     def _result(self, node: onnx.NodeProto) -> Tensor:
         """The int8 tensor of the output."""
@@ -282,6 +297,8 @@ class _Lowering:
         group, channels = facts.get("group", 1), given.shape[2]
         if weight.ndim != 4:
             raise self._refuse(node, "only convolutions of images")
+        if facts.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
+            raise self._refuse(node, "only explicit padding")
         depthwise = group == channels and weight.shape[1] == 1 and group > 1
         if group != 1 and not depthwise:
             raise self._refuse(node, "only group=1 and depthwise")
@@ -461,6 +478,8 @@ class _Lowering:
         given, made = self._given(node), self._result(node)
         if len(self.shapes[node.output[0]]) != 2 or attributes(node).get("axis", -1) not in (1, -1):
             raise self._refuse(node, "only over the classes of (1, C)")
+        if given.size < 2:
+            raise self._refuse(node, "over one class it is always 1")
         if made.zero + math.floor(np.float32(1) / made.scale) > 127:
             raise self._refuse(node, "its output scale is too fine: ONNX Runtime wraps round at 1")
         if given.name in self.order:

@@ -22,6 +22,12 @@ def c_lines(items: Iterable[str], width: int = 116) -> str:
     return "\n".join(f"    {line}" for line in [*lines, line])
 
 
+def c_comment(text: str) -> str:
+    """A comment of C that holds a name from a file: printable ASCII, which cannot end it or begin another."""
+    plain = "".join(character if " " <= character <= "~" and character != "*" else "_" for character in text)
+    return f"/* {plain} */"
+
+
 def c_string(text: str) -> str:
     """A string constant of C: printable ASCII as it is, the rest as octal escapes of its UTF-8."""
     plain = (chr(byte) if 32 <= byte < 127 and byte not in b'"\\?' else f"\\{byte:03o}" for byte in text.encode())

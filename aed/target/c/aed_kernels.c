@@ -4,11 +4,13 @@
 #include <stddef.h>
 #include <string.h>
 
-#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 2)
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 2) && !defined(AED_PORTABLE)
 #define AED_MVE 1
 #define AED_SMLAD 0
 #include <arm_mve.h>
-#elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32)
+#elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && defined(__thumb2__) && defined(__OPTIMIZE__) && \
+    !defined(AED_PORTABLE)
+/* the assembly takes 14 registers; without optimisation there are fewer */
 #define AED_MVE 0
 #define AED_SMLAD 1
 #else
@@ -19,7 +21,7 @@
 /* ---- one sum to one step ------------------------------------------------------------------------------------- */
 
 static inline int32_t aed_round(float value) {
-#if defined(__ARM_FP) && (__ARM_FP & 4)
+#if defined(__ARM_FP) && (__ARM_FP & 4) && !defined(__aarch64__)
     int32_t rounded;
     float bits;
     /* rounds as the FPU is set: half to even after reset; saturates */

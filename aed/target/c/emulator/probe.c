@@ -17,6 +17,10 @@ uint32_t aed_now(void) {
     return 0xFFFFFFu - systick[2];
 }
 
+int aed_wrapped(void) {
+    return (systick[0] & 0x10000u) != 0u; /* COUNTFLAG, which a write to the counter clears */
+}
+
 void aed_paint_stack(void) {
     const uint32_t *here;
     __asm volatile("mov %0, sp" : "=r"(here));

@@ -6,6 +6,7 @@
 
 void aed_start_clock(void);
 uint32_t aed_now(void); /* ticks, modulo 2^24 */
+int aed_wrapped(void);  /* whether the clock went round since it was started */
 void aed_paint_stack(void);
 uint32_t aed_stack_depth(void); /* bytes used since it was painted */
 
