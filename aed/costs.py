@@ -79,6 +79,21 @@ def benchmark(run: Run) -> None:
     measure(path, run.folder, instantiate(run.config.benchmark, _convert_="all"))
 
 
+def choose(config: BenchmarkConfig) -> tuple[list[str], Board]:
+    """The targets and the board of a configuration.
+
+    Raises:
+        AedError: A name is unknown, or a target does not know the board.
+    """
+    chosen = list(dict.fromkeys(name.strip() for name in config.target.split(",")))
+    if unknown := [name for name in chosen if name not in TARGETS]:
+        raise AedError(f"target: need some of {list(TARGETS)}, got {unknown}")
+    board = load_board(config.board)
+    for name in chosen:
+        need_backend(board, name)
+    return chosen, board
+
+
 def measure(model: Path, folder: Path, config: BenchmarkConfig) -> list[Report]:
     """Leaves ``target/<target>/<board>/report.json`` for each target, prints one table and returns the reports.
 
@@ -92,12 +107,7 @@ def measure(model: Path, folder: Path, config: BenchmarkConfig) -> list[Report]:
     Raises:
         AedError: A name is unknown, or a target failed.
     """
-    chosen = [name.strip() for name in config.target.split(",")]
-    if unknown := [name for name in chosen if name not in TARGETS]:
-        raise AedError(f"target: need some of {list(TARGETS)}, got {unknown}")
-    board = load_board(config.board)
-    for name in chosen:
-        need_backend(board, name)
+    chosen, board = choose(config)
     reports, failures = [], []
     for name in chosen:
         try:

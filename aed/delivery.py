@@ -65,6 +65,21 @@ class DeployConfig:
     timeout_s: float = 1800.0
 
 
+def check(config: DeployConfig) -> None:
+    """Refuses what cannot be delivered, before anything is made.
+
+    Raises:
+        AedError: A name is unknown, or something is missing.
+    """
+    for name, value, allowed in (("target", config.target, TARGETS), ("action", config.action, ACTIONS)):
+        if value not in allowed:
+            raise AedError(f"{name}: need one of {allowed}, got {value!r}")
+    if config.target == "stm32":
+        variant_of(load_board(config.board))
+        if config.action != "package" and config.project is None:
+            raise AedError(f"action={config.action}: give ST's firmware, project=<folder>")
+
+
 def deploy(run: Run) -> None:
     """The stage: delivers ``model_int8.onnx`` of the run's folder."""
     path = run.folder / INT8
@@ -92,16 +107,12 @@ def deliver(model: Path, folder: Path, config: DeployConfig, clips: Sequence[tup
     Raises:
         AedError: The model has no C form, the folder holds something else, or a tool fails.
     """
-    for name, value, allowed in (("target", config.target, TARGETS), ("action", config.action, ACTIONS)):
-        if value not in allowed:
-            raise AedError(f"{name}: need one of {allowed}, got {value!r}")
+    check(config)
     if config.target == "c":
         graph = load_model(model)
         write_firmware(graph, read_model_card(graph, model), folder, model.stem)
         log.info("%s: add src/ and include/ to your project; README.md says how", folder)
         return
-    if config.action != "package" and config.project is None:
-        raise AedError(f"action={config.action}: give ST's firmware, project=<folder>")
     _package(model, folder, config, clips)
 
 

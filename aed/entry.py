@@ -24,7 +24,7 @@ def quoted(value: str) -> str:
     return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
 
 
-_PLAIN = {"model": "model_file", "target": "target"}
+_PLAIN = {"model": "model_file", "target": "target", "folder": "folder"}
 """Keys whose value is taken as it is typed, and their names in the configuration."""
 
 
@@ -38,6 +38,16 @@ def as_typed(arguments: list[str]) -> list[str]:
         key, equals, value = item.partition("=")
         made.append(f"{_PLAIN[key]}={quoted(value)}" if equals and key in _PLAIN else item)
     return made
+
+
+_SAID = {
+    errno.ENOSPC: "no space left",
+    errno.EACCES: "no right to it",
+    errno.EPERM: "no right to it",
+    errno.EROFS: "cannot be written, its disk is read-only",
+    errno.ENOTDIR: "a file lies where a folder is needed",
+}
+"""Errors of the system that a user can put right."""
 
 
 @contextmanager
@@ -57,9 +67,9 @@ def clear_errors(log: logging.Logger, stopped: str = "stopped") -> Iterator[None
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in _SAID:
             raise
-        log.error("%s: no space left", error.filename or "output")
+        log.error("%s: %s", error.filename or "output", _SAID[error.errno])
         sys.exit(1)
     except MissingMandatoryValue as error:
         key = str(error.full_key or "").replace("model_file", "model")

@@ -24,9 +24,9 @@ from aed.dsp.frontend import FrontendConfig
 from aed.entry import as_typed, clear_errors
 from aed.errors import AedError
 from aed.export.card import ModelCard
-from aed.export.classifier import open_classifier
+from aed.export.classifier import Classifier, open_classifier
 from aed.export.graph import load_model
-from aed.target.boards import Board, load_board
+from aed.target.boards import Board, emulated, load_board, need_backend
 from aed.target.emulator import EmulatedDevice
 from aed.target.host import HostDevice
 from aed.target.stedgeai import StEdgeAi
@@ -83,6 +83,8 @@ def evaluate(
         if value not in allowed:
             raise AedError(f"{name}: need one of {allowed}, got {value!r}")
     classifier = open_classifier(Path(model_file), frontend, tuple(class_names) if class_names else None, threads)
+    if on != "runtime":
+        _check_device(classifier, on, board)
     card = classifier.card
     foreign = not card.data and class_names is None and classifier.path.suffix == ".onnx"
     module = evaluation.model_data(
@@ -101,6 +103,7 @@ def evaluate(
     prefix = f"{split}_int8" if classifier.kind == "int8" else split
     scored = evaluation.evaluate(classifier, dataset, module.class_names)
     found = {prefix: scored}
+    evaluation.write_scores(Path(folder), prefix, scored.scores, names, module.class_names)
     if on in ("c", "emulator"):
         clips = module.good[module.good["split"] == chosen].iloc[kept]
         found |= _through_c(Path(model_file), card, split, clips, module.class_names, board if on != "c" else None)
@@ -114,7 +117,7 @@ def evaluate(
         metrics |= made.metrics(key)
         if made is not scored:
             metrics |= {f"{key}/{name}": value for name, value in evaluation.agreement(scored, made).items()}
-        evaluation.write_scores(Path(folder), key, made.scores, names, module.class_names)
+            evaluation.write_scores(Path(folder), key, made.scores, names, module.class_names)
     report.write_json(Path(folder) / "metrics.json", metrics)
     last = list(found)[-1]
     report.print_scores(last, metrics, counts, module.class_names, note)
@@ -125,12 +128,26 @@ def evaluate(
     return metrics
 
 
+def _check_device(classifier: Classifier, on: str, board: str) -> None:
+    """Refuses, before anything is scored, what a device cannot run.
+
+    Raises:
+        AedError: Says what it needs.
+    """
+    if classifier.kind != "int8":
+        raise AedError(f"on={on}: need an int8 .onnx, {classifier.path.name} is float; give model_int8.onnx")
+    if on != "board" and classifier.card.frontend.include_last_patch:
+        raise AedError(f"on={on}: frontend.include_last_patch needs a clip's end, which a device does not know")
+    if on == "emulator":
+        emulated(load_board(board))
+    if on == "board":
+        need_backend(load_board(board), "stedgeai")
+
+
 def _through_c(
     model: Path, card: ModelCard, split: str, clips: pd.DataFrame, class_names: Sequence[str], board: str | None
 ) -> dict[str, evaluation.Evaluated]:
     """Scores of the C code on this machine and, if there is a board, on it, by prefix of their metrics."""
-    if card.frontend.include_last_patch:
-        raise AedError("on=c: frontend.include_last_patch needs a clip's end, which a device does not know")
     place = load_board(board) if board else None
     graph = load_model(model)
     found: dict[str, evaluation.Evaluated] = {}

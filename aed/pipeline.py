@@ -122,6 +122,10 @@ def run(config: DictConfig, folder: Path) -> dict[str, float]:
     config.stages = choose_stages(config.stages, config.operation_mode)
     if config.ckpt_path and not Path(config.ckpt_path).is_file():
         raise AedError(f"ckpt_path: {config.ckpt_path}: no such file")
+    if "benchmark" in config.stages:  # what is misspelt is said before hours of training
+        costs.choose(instantiate(config.benchmark, _convert_="all"))
+    if "deploy" in config.stages:
+        delivery.check(instantiate(config.deploy, _convert_="all"))
     state = build(config, folder)
     if "fit" not in config.stages:  # later stages on an earlier run's folder
         state.metrics |= report.read_json(folder / "metrics.json")

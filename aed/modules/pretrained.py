@@ -12,10 +12,10 @@ from aed.download import fetch
 from aed.dsp.frontend import PRESETS, FrontendConfig
 from aed.errors import AedError
 
-_FREE = frozenset(
-    "patch_frames overlap include_last_patch min_length_s max_length_s lengthen trim trim_top_db trim_frame_length "
-    "trim_hop_length trim_last_second sample_bits center pad_mode db_ref".split()
-)
+_GRID = {"patch_frames", "overlap", "include_last_patch"}
+_LENGTH = {"min_length_s", "max_length_s", "lengthen"}
+_SILENCE = {"trim", "trim_top_db", "trim_frame_length", "trim_hop_length", "trim_last_second"}
+_FREE = _GRID | _LENGTH | _SILENCE | {"sample_bits", "center", "pad_mode", "db_ref"}
 """What leaves a feature's value alone but at a clip's ends; the reference of dB is the device's own affair."""
 
 
