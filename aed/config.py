@@ -9,6 +9,7 @@ unchecked ``Any``.
 import copy
 import dataclasses
 import functools
+import importlib
 import inspect
 import sys
 import types
@@ -134,20 +135,66 @@ def register() -> None:
     from aed.export.footprint import Budget
     from aed.export.onnx import ExportConfig
     from aed.export.quantize import QuantizeConfig
+    from aed.hearing import PredictConfig
     from aed.modules import nets, schedules
     from aed.modules.classifier import ClipClassifier
 
     register_data()
     _store_schemas(Trainer, ClipClassifier, *(getattr(nets, name) for name in nets.__all__))
     _store_schemas(callbacks.EarlyStopping, callbacks.LearningRateMonitor, callbacks.RichProgressBar)
-    _store_schemas(own_callbacks.BestCheckpoint, ExportConfig, QuantizeConfig, Budget, BenchmarkConfig, DeployConfig)
+    _store_schemas(
+        own_callbacks.BestCheckpoint, ExportConfig, QuantizeConfig, Budget, BenchmarkConfig, DeployConfig, PredictConfig
+    )
     _store_schemas(loggers.CSVLogger, loggers.TensorBoardLogger, loggers.MLFlowLogger)
+    # open to any key: the arguments of a user's class
+    user = {"_target_": MISSING, "num_classes": MISSING}
+    store("model/net", "user", OmegaConf.create(user, flags={"struct": False}))
     for target in _public(torch.optim, torch.optim.Optimizer):
         store("model/optimizer", target.__name__, schema(target, partial=True, skip=("params",)))
     for module in (torch.optim.lr_scheduler, schedules):
         for target in _public(module, torch.optim.lr_scheduler.LRScheduler):
             node = schema(target, partial=True, skip=("optimizer", "last_epoch"))
             store("model/scheduler", target.__name__, node)
+
+
+def check_net_class(node: DictConfig) -> None:
+    """Refuses a net that Hydra could not make.
+
+    Args:
+        node: ``model.net`` of a composed configuration.
+
+    Raises:
+        AedError: Its class cannot be imported, is no ``nn.Module``, or does not take the arguments given.
+        MissingMandatoryValue: No class is given.
+    """
+    from torch import nn
+
+    target = node._target_
+    module, _, name = target.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise AedError(
+            f"model.net._target_: {target} cannot be imported: {error}; its module lies in the working directory or in "
+            "a folder of PYTHONPATH"
+        ) from error
+    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
+        raise AedError(f"model.net._target_: need a class of nn.Module, got {target}; wrap it in one (docs/own_net.md)")
+    parameters = inspect.signature(found).parameters
+    open_kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    named = [key for key, parameter in parameters.items() if parameter.kind not in open_kinds]
+    given = [str(key) for key in node if key != "_target_"]
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    if "num_classes" not in named and not takes_any:
+        raise AedError(f"model.net: {target} needs a parameter num_classes, it takes {named}")
+    if not takes_any and (unknown := [key for key in given if key not in named]):
+        raise AedError(
+            f"model.net: {target} takes {named}, got {unknown}; for a net of your own choose model/net=user, "
+            "whose keys are all yours"
+        )
+    needed = [key for key in named if parameters[key].default is inspect.Parameter.empty]
+    if missing := [key for key in needed if key not in given]:
+        raise AedError(f"model.net: {target} needs {missing}, too: model.net.{missing[0]}=...")
 
 
 def _preset(config: FrontendConfig) -> Any:

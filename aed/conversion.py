@@ -1,6 +1,8 @@
 """The stages that turn a checkpoint into int8: export, quantize, evaluate; they need no training code."""
 
+import copy
 import logging
+import traceback
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -9,11 +11,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from hydra.utils import instantiate
+from torch import nn
 
 from aed import report
 from aed.datamodules.calibration import Calibration
 from aed.datamodules.patches import PatchDataset
+from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
 from aed.evaluation import compare, evaluate, write_scores
 from aed.export import fidelity, qat
@@ -24,9 +29,10 @@ from aed.export.graph import graph_sha256, load_model, read_model_card, save_mod
 from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
 from aed.export.quantize import QuantizeConfig, float_layers, quantization_facts
 from aed.export.repair import Candidate, Search
-from aed.modules.checkpoint import Trained
+from aed.modules.checkpoint import Trained, net_facts
 from aed.state import Run
-from aed.target.footprint import planned_footprint
+from aed.target.footprint import on_board, planned_footprint
+from aed.target.lower import sketch
 
 log = logging.getLogger(__name__)
 
@@ -43,15 +49,91 @@ LIBRARIES = ("aed", "torch", "torchaudio", "onnx", "onnxruntime", "numpy", "soxr
 """Whose versions the card has: they can change a number."""
 
 
-def check_budget(run: Run) -> None:
-    """Refuses, before anything is trained, a net that the configured budget does not allow.
+def check_net(run: Run) -> None:
+    """Refuses, before anything is trained, a net that the run's stages or its budget cannot use.
+
+    A net that C code cannot do is refused where a stage needs that C; else a warning tells, for ST's tools may do it.
 
     Raises:
-        AedError: A limit is passed; names the layer to blame.
+        AedError: What the net lacks: its form, an operator (node and shapes are named), or a limit that is passed
+            (names the layer to blame).
     """
-    budget: Budget = instantiate(run.config.budget, _convert_="all")
-    if budget != Budget():
-        budget.check(planned_footprint(to_onnx(run.model.net, run.model.frontend, ExportConfig())))
+    budget = on_board(instantiate(run.config.budget, _convert_="all"))
+    stages = list(run.config.stages or ())
+    if "fit" in stages:
+        _check_form(run.model.net, run.model.frontend, run.data.num_classes)
+    elif budget == Budget():
+        return
+    try:
+        model = to_onnx(run.model.net, run.model.frontend, ExportConfig())
+    except AedError as error:
+        if "export" in stages or budget != Budget():
+            raise
+        log.warning("%s; training goes on, for no stage exports it", error)
+        return
+    if "fit" in stages:
+        _check_c(model, run)
+    budget.check(planned_footprint(model))
+
+
+def _check_form(net: nn.Module, frontend: FrontendConfig, num_classes: int) -> None:
+    """Tries the net, as it will be rebuilt from a checkpoint, on two patches.
+
+    Raises:
+        AedError: It does not keep its arguments, does not take patches, or gives other logits than are needed.
+    """
+    net_facts(net)
+    name, patches = type(net).__name__, torch.zeros(2, 1, frontend.n_mels, frontend.patch_frames)
+    try:
+        with torch.no_grad():
+            logits = copy.deepcopy(net).cpu().eval()(patches)
+    except Exception as error:  # whatever a user's code raises
+        raise AedError(
+            f"{name} does not take patches of shape {tuple(patches.shape)}: {type(error).__name__}: {error}"
+            f"{_place(error)}"
+        ) from error
+    shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if shape != (2, num_classes):
+        raise AedError(f"{name} gives {shape} for two patches; {num_classes} classes need logits (2, {num_classes})")
+
+
+def _place(error: Exception) -> str:
+    """The last line of the traceback that is not in an installed package."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+
+
+def _check_c(model: onnx.ModelProto, run: Run) -> None:
+    """Warns of a graph that C code cannot do; refuses it where a stage needs that C.
+
+    Raises:
+        AedError: Node, operator and shapes.
+    """
+    try:
+        sketch(model)
+        return
+    except Exception as error:  # others than AedError: a graph that the lowering never met
+        reason = str(error) if isinstance(error, AedError) else f"{type(error).__name__}: {error}"
+    net, config = type(run.model.net).__name__, run.config
+    needing = [
+        stage
+        for stage, targets, target in (
+            ("benchmark", config.benchmark.target, "emulator"),
+            ("deploy", config.deploy.target, "c"),
+        )
+        if stage in config.stages and target in [name.strip() for name in targets.split(",")]
+    ]
+    if needing:
+        raise AedError(
+            f"stages: {' and '.join(needing)} would need C code, which cannot do {net}: {reason}; change the net, "
+            "leave the stage out, or take ST's tools: benchmark.target=stedgeai, deploy.target=stm32"
+        )
+    if run.speaks:
+        log.warning(
+            "the C code cannot do %s: %s; for ONNX Runtime, and perhaps for ST's tools, it is none the worse",
+            net,
+            reason,
+        )
 
 
 def export(run: Run) -> None:
@@ -221,4 +303,4 @@ def evaluate_exported(run: Run) -> None:
         save_model(run.folder / file, model, replace(card, metrics=_accuracies(run)))
     content = report.read_json(run.folder / REPORT)
     report.write_json(run.folder / REPORT, content | {"comparison": comparisons})
-    report.print_comparison(comparisons, run.data.leak_note())
+    report.print_comparison(comparisons, run.data.note(files[FLOAT][1].weights))

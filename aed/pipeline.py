@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from aed import conversion, costs, delivery, hearing, report, training
+from aed.config import check_net_class
 from aed.datamodules import PatchDataModule
 from aed.errors import AedError
 from aed.modules.classifier import ClipClassifier
@@ -44,6 +45,7 @@ def build(config: DictConfig, folder: Path) -> Run:
     data: PatchDataModule = instantiate(config.data, _convert_="all")
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         data.prepare_data()  # before anything is made that a bad data set would leave behind
+    check_net_class(config.model.net)
     model: ClipClassifier = instantiate(config.model, net={"num_classes": data.num_classes}, _convert_="all")
     loggers = [instantiate(node, _convert_="all") for node in config.logger.values() if node]
     callbacks = [instantiate(node, _convert_="all") for node in config.callbacks.values() if node]
@@ -51,7 +53,7 @@ def build(config: DictConfig, folder: Path) -> Run:
     for logger in loggers:
         logger.log_hyperparams(OmegaConf.to_container(config, resolve=True, throw_on_missing=False))
     run = Run(config, folder, data, model, trainer)
-    conversion.check_budget(run)
+    conversion.check_net(run)
     return run
 
 

@@ -14,7 +14,7 @@ import aed
 PACKAGE = Path(aed.__file__).parent
 FRAMEWORKS = {"lightning", "pytorch_lightning", "hydra", "omegaconf"}
 PURE = ("aed.dsp", "aed.modules.nets", "aed.export", "aed.target")
-ENTRY_POINTS = ("train", "cli", "evaluate", "predict", "benchmark", "deploy", "import_keras")
+ENTRY_POINTS = ("train", "cli", "evaluate", "predict", "benchmark", "deploy", "import_keras", "models", "doctor")
 RUN = ("pipeline", "training", "conversion", "evaluation", "prediction", "state", "entry", "config", "sweep", "report")
 RUN += ("callbacks", "costs", "delivery", "hearing")
 UPPER = tuple(f"aed.{name}" for name in (*ENTRY_POINTS, *RUN))
