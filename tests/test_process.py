@@ -29,7 +29,9 @@ def test_output_that_is_no_text_is_replaced():
 
 
 def test_standard_input_is_empty():
-    assert run_tool([sys.executable, "-c", "print(repr(input() if 0 else __import__('sys').stdin.read()))"], 60) == "''\n"
+    assert (
+        run_tool([sys.executable, "-c", "print(repr(input() if 0 else __import__('sys').stdin.read()))"], 60) == "''\n"
+    )
 
 
 def test_a_hanging_tool_is_stopped_with_its_children(tmp_path):
