@@ -7,6 +7,20 @@ import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
+SLOW = (
+    "cache classifier cloud commands config conversion costs datamodule emulator export_int8 firmware import_keras "
+    "miniresnet models own_nets pipeline predict stedgeai stm32_package target_frontend target_net target_oracle yamnet"
+)
+"""Files whose tests compile, emulate, train or start processes; ``-m "not slow"`` leaves them out."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests of :data:`SLOW`."""
+    slow = {f"test_{name}" for name in SLOW.split()}
+    for item in items:
+        if item.path.stem in slow:
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:

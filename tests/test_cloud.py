@@ -5,6 +5,7 @@ import ipaddress
 import json
 import logging
 import os
+import signal
 import socket
 import ssl
 import sys
@@ -387,6 +388,8 @@ def test_ctrl_c_is_heard_while_a_server_is_silent(
     service: FakeCloud, clock: FakeTime, model: Path, folder: Path
 ) -> None:
     service.fail(RUN, silent)
+    # a shell starts background jobs, of which these tests may be one, with Ctrl-C ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.5, _thread.interrupt_main)
     timer.start()
     begun = time.monotonic()
@@ -395,6 +398,7 @@ def test_ctrl_c_is_heard_while_a_server_is_silent(
             make(service, clock, request_s=15.0).benchmark(model, BOARD, folder)
     finally:
         timer.cancel()
+        signal.signal(signal.SIGINT, before)
     assert time.monotonic() - begun < 10 and clean(service)
 
 

@@ -38,6 +38,7 @@ REFUSED: list[tuple[str, Any, dict[str, Any]]] = [
     ("pad_mode", "wrap", {}),
     ("mel_scale", "bark", {}),
     ("norm", "l1", {}),
+    *(("sample_bits", value, {}) for value in (7, 25, 16.0, True)),
     ("min_length_s", -0.5, {}),
     ("win_length", 513, {"n_fft": 512}),
     ("overlap", 1.0, {}),
@@ -67,6 +68,7 @@ OTHER_VALUES: dict[str, Any] = {
     "trim_frame_length": 3201,
     "trim_hop_length": 1600,
     "trim_last_second": True,
+    "sample_bits": None,
     "n_fft": 640,
     "win_length": 512,
     "hop_length": 161,
@@ -303,13 +305,13 @@ def measured_gain(config: FrontendConfig, gain: float) -> np.ndarray:
     ],
 )
 def test_gain_term_is_what_a_louder_recording_shows(values: dict[str, Any], gain: float) -> None:
-    config = replace(YAMNET, **values, log_offset=1e-9)
+    config = replace(YAMNET, **values, log_offset=1e-9, sample_bits=None)
     assert measured_gain(config, gain) == pytest.approx(config.gain_term(gain), abs=2e-5)
 
 
 @pytest.mark.parametrize("power", [1.0, 2.0])
 def test_gain_term_of_clip_relative_db_is_what_a_fixed_reference_would_show(power: float) -> None:
-    config = replace(YAMNET, to_db=True, db_ref=None, power=power)
+    config = replace(YAMNET, to_db=True, db_ref=None, power=power, sample_bits=None)
     assert measured_gain(config, 2.0) == pytest.approx(0, abs=2e-5)
     assert config.gain_term(2.0) == replace(config, db_ref=1.0).gain_term(2.0)
 
@@ -415,7 +417,7 @@ def test_from_st_cases_cover_every_key_of_the_yaml() -> None:
 def test_from_st_of_published_front_end_is_the_preset_with_compatible_trimming(
     name: str, preset: FrontendConfig
 ) -> None:
-    assert FrontendConfig.from_st(*st_sections(name)) == replace(preset, trim="compatible")
+    assert FrontendConfig.from_st(*st_sections(name)) == replace(preset, trim="compatible", sample_bits=None)
 
 
 @pytest.mark.parametrize("name", ["yamnet", "miniresnet"])
@@ -478,10 +480,8 @@ def test_values_are_given_by_name() -> None:
 
 
 def test_presets_are_named_after_their_patches() -> None:
-    assert {name: f"{name.split('_')[0]}_{c.n_mels}x{c.patch_frames}" for name, c in PRESETS.items()} == {
-        name: name for name in PRESETS
-    }
-    assert set(PRESETS) == {"yamnet_64x96", "miniresnet_64x50"}
+    assert all(name.endswith(f"_{config.n_mels}x{config.patch_frames}") for name, config in PRESETS.items())
+    assert set(PRESETS) == {"yamnet_64x96", "yamnet_google_64x96", "miniresnet_64x50"}
 
 
 def test_only_the_yamnet_preset_runs_on_a_stream() -> None:

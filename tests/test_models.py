@@ -100,8 +100,13 @@ def test_both_forms_are_printed(table, capsys, monkeypatch):
 @pytest.mark.slow
 def test_the_command_needs_no_file_of_weights(tmp_path):
     command = [sys.executable, "-m", "aed.models", "format=json"]
-    environment = {"PATH": "/usr/bin:/bin", "AED_PRETRAINED_DIR": str(tmp_path / "nothing"), "HOME": str(tmp_path)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "AED_PRETRAINED_DIR": str(tmp_path / "nothing"),
+        "HOME": str(tmp_path / "home"),
+    }
+    (tmp_path / "here").mkdir()
+    done = subprocess.run(command, cwd=tmp_path / "here", env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)) == 18
-    assert not list(tmp_path.iterdir()), "leaves nothing behind"
+    assert not list((tmp_path / "here").iterdir()), "leaves nothing behind"

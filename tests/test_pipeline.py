@@ -125,7 +125,7 @@ def test_operation_modes_are_stages_that_go_on_from_an_earlier_run(finished, tmp
     soundfile.write(wave, np.random.default_rng(0).standard_normal(32000) * 0.1, 16000)
     run(tmp_path, "operation_mode=prediction", "data.val_fold=4", f"predict.files=[{wave}]")
     rows = list(csv.DictReader((tmp_path / "predictions.csv").open()))
-    assert len(rows) == 1 and rows[0]["decided"] in ("alarm", "hum", "rain"), rows
+    assert len(rows) == 1 and rows[0]["label"] in ("alarm", "hum", "rain"), rows
     with pytest.raises(AedError, match=r"predict\.files"):
         run(tmp_path, "operation_mode=prediction", "data.val_fold=4")
 
