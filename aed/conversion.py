@@ -238,9 +238,7 @@ def quantize(run: Run) -> None:
 
 
 def _exported(run: Run, file: str, stage: str) -> tuple[onnx.ModelProto, ModelCard]:
-    path = run.folder / file
-    if not path.is_file():
-        raise AedError(f"stages: {stage} needs {file}; add {'export' if file == FLOAT else 'quantize'} before it")
+    path = run.need_file(stage, file, "export" if file == FLOAT else "quantize")
     model = load_model(path)
     card = read_model_card(model, path)
     _check_fits(run, file, card)

@@ -73,9 +73,7 @@ TARGETS: dict[str, Callable[[BenchmarkConfig], Target]] = {
 
 def benchmark(run: Run) -> None:
     """The stage: measures ``model_int8.onnx`` of the run's folder."""
-    path = run.folder / INT8
-    if not path.is_file():
-        raise AedError(f"stages: benchmark needs {INT8}; add quantize before it")
+    path = run.need_file("benchmark", INT8, "quantize")
     measure(path, run.folder, instantiate(run.config.benchmark, _convert_="all"))
 
 

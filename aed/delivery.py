@@ -82,9 +82,7 @@ def check(config: DeployConfig) -> None:
 
 def deploy(run: Run) -> None:
     """The stage: delivers ``model_int8.onnx`` of the run's folder."""
-    path = run.folder / INT8
-    if not path.is_file():
-        raise AedError(f"stages: deploy needs {INT8}; add quantize before it")
+    path = run.need_file("deploy", INT8, "quantize")
     config: DeployConfig = instantiate(run.config.deploy, _convert_="all")
     deliver(path, run.folder / "target" / config.target, config, test_clips(run.data))
 

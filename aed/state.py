@@ -38,6 +38,22 @@ class Run:
         """Whether this process writes files and tables: the first of several."""
         return self.trainer.is_global_zero
 
+    def need_file(self, stage: str, file: str, maker: str) -> Path:
+        """A file of the run's folder that ``stage`` works on.
+
+        Args:
+            stage: Asks for it.
+            file: Its name.
+            maker: The stage that leaves it.
+
+        Raises:
+            AedError: It is not there.
+        """
+        path = self.folder / file
+        if not path.is_file():
+            raise AedError(f"stages: {stage} needs {file}; add {maker} before it")
+        return path
+
     def need_checkpoint(self, stage: str) -> Path:
         """The checkpoint that ``stage`` works on: this run's, the configured one, or that of an earlier run here.
 

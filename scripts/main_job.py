@@ -1,7 +1,6 @@
 """Runs the main job on the real ESC-10 where it is to be had, else the demo, says which and why, and what it costs."""
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from aed import paths
 from aed.datamodules.clips import ESC10
 from aed.errors import AedError
 from aed.modules.nets import YAMNet
+from aed.target.process import PACKAGES, found
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -30,8 +30,8 @@ def choose() -> tuple[str, str]:
 
 def stages() -> list[str]:
     """What further arguments make the training end with the cost on an emulated board, where the tools are there."""
-    if missing := [tool for tool in ("arm-none-eabi-gcc", "qemu-system-arm") if shutil.which(tool) is None]:
-        packages = "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
+    if missing := [tool for tool in ("arm-none-eabi-gcc", "qemu-system-arm") if not found(tool)]:
+        packages = " ".join(PACKAGES[tool] for tool in missing)
         print(f"no table of flash, RAM and instructions: {missing} are missing; apt-get install {packages}")
         return []
     return ["operation_mode=chain_tbqeb"]

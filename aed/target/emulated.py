@@ -16,9 +16,8 @@ from aed.target import emulator
 from aed.target.boards import Board, emulated
 from aed.target.cmsis import find_cmsis_dsp
 from aed.target.emulator import Emulated, Int8
-from aed.target.frontend import frontend_kernel, frontend_sources
 from aed.target.generate import kernel_sources, net_sources
-from aed.target.host import write_sources
+from aed.target.host import device_sources, write_sources
 from aed.target.lower import Program, lower
 from aed.target.plan import Plan, make_plan
 from aed.target.report import Cost, Figure, Report
@@ -50,19 +49,18 @@ class Emulator:
 
     def analyze(self, model: Path, board: Board, folder: Path) -> Report:
         """What planning alone tells: weights, arena, multiply-accumulates."""
-        read, board = _read(model), emulated(board)
-        return self._report("analyze", board, Cost(figures=_planned(read), layers=_layers(read.program)))
+        return self._planned("analyze", _read(model), emulated(board))
 
     def generate(self, model: Path, board: Board, folder: Path) -> Report:
         """As above; the C of net and, where it can run on a device, front end in ``folder/c``."""
-        report, read = self.analyze(model, board, folder), _read(model)
-        sources = kernel_sources() | net_sources(read.program, read.plan)
+        read = _read(model)
         frontend = read_model_card(read.graph, model).frontend
         if frontend.streamable:
-            given = read.program.tensors[read.program.input]
-            sources |= frontend_kernel() | frontend_sources(frontend, float(given.scale), given.zero)
+            sources = device_sources(read.program, read.plan, frontend)
+        else:
+            sources = kernel_sources() | net_sources(read.program, read.plan)
         write_sources(folder / "c", sources)
-        return report
+        return self._planned("generate", read, emulated(board))
 
     def validate(self, model: Path, board: Board, folder: Path, patches: npt.NDArray[np.float32]) -> Report:
         """The net's int8 outputs for real patches ``(N, 1, n_mels, patch_frames)`` are those of ONNX Runtime.
@@ -103,6 +101,9 @@ class Emulator:
         if frontend is None:
             details["no_frontend"] = list(card.frontend.not_streamable)
         return self._report("benchmark", board, _net_cost(read, run), details, frontend)
+
+    def _planned(self, action: str, read: _Model, board: Board) -> Report:
+        return self._report(action, board, Cost(figures=_planned(read), layers=_layers(read.program)))
 
     def _report(
         self,

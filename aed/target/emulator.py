@@ -23,7 +23,7 @@ from aed.target.boards import Board, Machine, emulated
 from aed.target.cmsis import CmsisDsp
 from aed.target.frontend import frontend_kernel, frontend_sources
 from aed.target.generate import kernel_sources, net_sources
-from aed.target.host import write_sources
+from aed.target.host import device_sources, write_sources
 from aed.target.lower import Program, lower
 from aed.target.plan import Plan, make_plan
 from aed.target.process import finish, run_tool
@@ -253,9 +253,8 @@ class EmulatedDevice:
 
     def __init__(self, folder: Path, model: onnx.ModelProto, frontend: FrontendConfig, board: Board) -> None:
         program = lower(model)
-        given, self.made = program.tensors[program.input], program.tensors[program.output]
-        sources = kernel_sources() | net_sources(program, make_plan(program))
-        sources |= frontend_kernel() | frontend_sources(frontend, float(given.scale), given.zero)
+        self.made = program.tensors[program.output]
+        sources = device_sources(program, make_plan(program), frontend)
         self.folder, self.board = folder, emulated(board)
         self.elf = build(folder / "program", {**sources, **harness_sources("run_clip.c")}, self.board)
 
@@ -265,8 +264,7 @@ class EmulatedDevice:
             given = np.ascontiguousarray(samples, dtype="<i2").tobytes()
             raw = emulate(self.elf, Path(name), given, self.board, count=False)
         steps = np.frombuffer(raw, np.int8).reshape(-1, self.made.size)
-        real: npt.NDArray[np.float32] = self.made.scale * (steps.astype(np.float32) - self.made.zero)
-        return real
+        return self.made.real(steps)
 
 
 def harness_sources(*main: str) -> dict[str, str]:

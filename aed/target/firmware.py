@@ -17,8 +17,8 @@ from aed.export.classifier import open_exact
 from aed.files import whole_folder
 from aed.target import emulator
 from aed.target.boards import Board, load_board
-from aed.target.frontend import frontend_kernel, frontend_sources, state_bytes, table_bytes
-from aed.target.generate import kernel_sources, net_sources
+from aed.target.frontend import state_bytes, table_bytes
+from aed.target.host import device_sources
 from aed.target.lower import Program, lower
 from aed.target.plan import Plan, make_plan
 from aed.target.process import found
@@ -68,13 +68,9 @@ def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title:
 
 def library_sources(model: onnx.ModelProto, program: Program, plan: Plan, card: ModelCard) -> dict[str, str]:
     """File name -> content of all C files of the library; the same bytes on every run."""
-    given = program.tensors[program.input]
     header = (files("aed.target") / "c" / "firmware" / "aed_selftest.h").read_text()
     return {
-        **kernel_sources(),
-        **net_sources(program, plan),
-        **frontend_kernel(),
-        **frontend_sources(card.frontend, float(given.scale), given.zero),
+        **device_sources(program, plan, card.frontend),
         **_classes(program, card),
         "aed_selftest.h": header,
         "aed_selftest.c": _selftest(model, program),

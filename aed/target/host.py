@@ -14,8 +14,8 @@ from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
 from aed.target.frontend import frontend_kernel, frontend_sources
 from aed.target.generate import kernel_sources, net_sources
-from aed.target.lower import lower
-from aed.target.plan import make_plan
+from aed.target.lower import Program, lower
+from aed.target.plan import Plan, make_plan
 from aed.target.process import run_tool
 
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-pedantic", "-ffp-contract=off")
@@ -30,6 +30,17 @@ def write_sources(folder: Path, sources: Mapping[str, str]) -> list[Path]:
     for name, text in sources.items():
         (folder / name).write_text(text)
     return [folder / name for name in sources if name.endswith(".c")]
+
+
+def device_sources(program: Program, plan: Plan, frontend: FrontendConfig) -> dict[str, str]:
+    """File name -> content of all C of a device: kernels, net, front end and its tables.
+
+    Raises:
+        AedError: The front end has no C form.
+    """
+    given = program.tensors[program.input]
+    net = kernel_sources() | net_sources(program, plan)
+    return net | frontend_kernel() | frontend_sources(frontend, float(given.scale), given.zero)
 
 
 def build_library(folder: Path, sources: Mapping[str, str]) -> ctypes.CDLL:
@@ -68,9 +79,8 @@ class HostDevice:
 
     def __init__(self, folder: Path, model: onnx.ModelProto, frontend: FrontendConfig) -> None:
         program = lower(model)
-        given, self.made = program.tensors[program.input], program.tensors[program.output]
-        sources = kernel_sources() | net_sources(program, make_plan(program))
-        sources |= frontend_kernel() | frontend_sources(frontend, float(given.scale), given.zero)
+        self.made = program.tensors[program.output]
+        sources = device_sources(program, make_plan(program), frontend)
         glue = files("aed.target") / "c" / "host" / "run_clip.c"
         self.run_c = build_library(folder, sources | {glue.name: glue.read_text()}).aed_run_clip
         self.frontend = frontend
@@ -81,8 +91,7 @@ class HostDevice:
         steps = np.empty((room, self.made.size), np.int8)
         samples = np.ascontiguousarray(samples, dtype=np.int16)
         count = self.run_c(pointer(samples), len(samples), pointer(steps), room)
-        real: npt.NDArray[np.float32] = self.made.scale * (steps[:count].astype(np.float32) - self.made.zero)
-        return real
+        return self.made.real(steps[:count])
 
 
 def to_int16(wave: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:

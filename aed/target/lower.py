@@ -45,6 +45,11 @@ class Tensor:
         """Bytes."""
         return int(np.prod(self.shape))
 
+    def real(self, steps: Int8) -> Float32:
+        """Real values of ``steps``, any shape."""
+        values: Float32 = self.scale * (steps.astype(np.float32) - self.zero)
+        return values
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
