@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 import tiny
 from hypothesis import given, settings
@@ -91,7 +92,13 @@ def test_a_calibration_set_of_its_own_counts(tmp_path):
     source = Synthetic(class_names=["alarm", "hum", "rain"], sources_per_class=5, takes_per_source=1)
     table = source.table()
     folder = table["path"][0].parent
-    rows = table[["category", "fold"]].assign(filename=[path.name for path in table["path"]])
+    rows = pd.DataFrame(
+        {
+            "filename": [path.name for path in table["path"]],
+            "category": table["labels"].str[0],
+            "fold": table["fold"],
+        }
+    )
     rows[rows["fold"] != 1].to_csv(tmp_path / "all.csv", index=False)
     rows[rows["fold"] == 1].to_csv(tmp_path / "calibration.csv", index=False)
     assert len(read_esc_csv(tmp_path / "calibration.csv", folder)) == 3

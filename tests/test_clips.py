@@ -48,7 +48,7 @@ def test_columns_of_esc_format(tmp_path: Path) -> None:
     assert tuple(table.columns) == COLUMNS
     assert source.name == "set"
     assert names(table, tmp_path) == ["audio/1-007-A-0.wav", "audio/2-8-A-1.wav"]
-    assert list(table["category"]) == ["dog", "cat"]
+    assert list(table["labels"]) == [("dog",), ("cat",)]
     assert list(table["fold"]) == [1, 2]
     assert list(table["src_file"]) == ["007", "8"]  # text: 007 is not 7
     assert table["split"].isna().all()
@@ -102,24 +102,24 @@ def test_absolute_name_is_taken_as_it_is(tmp_path: Path) -> None:
 
 def test_byte_order_mark_and_windows_lines(tmp_path: Path) -> None:
     table = make_csv(tmp_path, b"\xef\xbb\xbffilename,category\r\na.wav,dog\r\nb.wav,cat\r\n").table()
-    assert list(table["category"]) == ["dog", "cat"]
+    assert list(table["labels"]) == [("dog",), ("cat",)]
 
 
 def test_category_is_text_also_where_it_is_a_number(tmp_path: Path) -> None:
-    assert list(make_csv(tmp_path, "filename,category\na.wav,01\nb.wav,1\n").table()["category"]) == ["01", "1"]
+    assert list(make_csv(tmp_path, "filename,category\na.wav,01\nb.wav,1\n").table()["labels"]) == [("01",), ("1",)]
 
 
 @pytest.mark.parametrize("category", ["None", "NA", "null", "nan", "N/A"])
 def test_category_may_be_called_none(tmp_path: Path, category: str) -> None:
     """A class of 'nothing heard' has such names, and pandas takes them for empty cells."""
-    assert list(make_csv(tmp_path, f"filename,category\na.wav,{category}\n").table()["category"]) == [category]
+    assert list(make_csv(tmp_path, f"filename,category\na.wav,{category}\n").table()["labels"]) == [(category,)]
 
 
 def test_comma_at_the_end_of_each_row_is_no_new_column(tmp_path: Path) -> None:
     """Spreadsheets write them; pandas would take the first column for an index and shift the others."""
     table = make_csv(tmp_path, "filename,category\na.wav,dog,\nb.wav,cat,\n").table()
     assert names(table, tmp_path) == ["audio/a.wav", "audio/b.wav"]
-    assert list(table["category"]) == ["dog", "cat"]
+    assert list(table["labels"]) == [("dog",), ("cat",)]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_no_csv_ends_in_another_error(tmp_path: Path, content: bytes, head: byte
     assert tuple(table.columns) == COLUMNS
     assert len(table) > 0
     assert all(isinstance(path, Path) for path in table["path"])
-    assert all(isinstance(category, str) and category for category in table["category"])
+    assert all(own and all(isinstance(name, str) and name for name in own) for own in table["labels"])
 
 
 def test_missing_csv_and_missing_folder_are_named(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_separate_csv_fixes_the_split(tmp_path: Path, part: str, own_folder: boo
     assert list(table.index) == [0, 1, 2, 3]
     assert names(table, tmp_path) == ["audio/a.wav", "audio/b.wav", f"{folder.name}/c.flac", f"{folder.name}/d.wav"]
     assert list(table["split"].fillna("free")) == ["free", "free", part, part]
-    assert list(table["category"]) == ["dog", "cat"] * 2
+    assert list(table["labels"]) == [("dog",), ("cat",)] * 2
 
 
 def test_all_separate_csv_at_once(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def make_zip(path: Path, checkout: Path) -> Path:
 def check_ten_classes(table: pd.DataFrame) -> None:
     assert tuple(table.columns) == COLUMNS
     assert list(table.index) == list(range(20))
-    assert sorted(table["category"]) == sorted(f"class{target}" for target in TEN for _ in (1, 2))
+    assert sorted(table["labels"]) == sorted((f"class{target}",) for target in TEN for _ in (1, 2))
     assert sorted(table["fold"]) == [1] * 10 + [2] * 10
     assert table["src_file"].nunique() == 20
     assert all(path.is_file() for path in table["path"])
@@ -283,8 +283,8 @@ def files_below(folder: Path) -> list[str]:
 def test_real_esc10(esc10: Path) -> None:
     table = ESC10(download=False).table()
     assert len(table) == 400
-    assert sorted(table["category"].value_counts()) == [40] * 10
-    assert "rooster" in set(table["category"])
+    assert sorted(table["labels"].value_counts()) == [40] * 10
+    assert ("rooster",) in set(table["labels"])
     assert table["src_file"].notna().all()
     assert all(path.is_file() for path in table["path"])
     for path, fold, source in zip(table["path"], table["fold"], table["src_file"], strict=True):
@@ -418,7 +418,7 @@ def test_synthetic_table(sounds: Path) -> None:
     table = Synthetic(**TINY, cache_dir=str(sounds)).table()
     assert tuple(table.columns) == COLUMNS
     assert len(table) == 2 * 3 * 2
-    assert table["category"].value_counts().to_dict() == {"bell": 6, "wind": 6}
+    assert table["labels"].value_counts().to_dict() == {("bell",): 6, ("wind",): 6}
     assert table["src_file"].nunique() == 6
     assert table.groupby("src_file")["fold"].nunique().max() == 1
     assert table["split"].isna().all()

@@ -30,7 +30,7 @@ def split(table: pd.DataFrame, **changes: Any) -> "pd.Series[str]":
 
 def make_table(rows: Iterable[tuple[str, object, object]], preset: object = pd.NA) -> pd.DataFrame:
     """A clip table of rows (category, fold, src_file), all of one preset split."""
-    values = [(f"{i}.wav", *row, preset) for i, row in enumerate(rows)]
+    values = [(f"{i}.wav", (name,), *row, preset) for i, (name, *row) in enumerate(rows)]
     return pd.DataFrame(values, columns=list(COLUMNS)).astype({"split": object})
 
 
@@ -85,7 +85,7 @@ def test_each_fold_of_esc10_is_80_clips_8_a_class_and_shares_nothing(esc10: obje
     for part, fold in (("test", test_fold), ("val", test_fold % 5 + 1)):
         chosen = table[parts == part]
         assert set(chosen["fold"]) == {fold}
-        assert chosen["category"].value_counts().to_dict() == dict.fromkeys(set(table["category"]), 8)
+        assert chosen["labels"].value_counts().to_dict() == dict.fromkeys(set(table["labels"]), 8)
     assert parts.value_counts().to_dict() == {"train": 240, "val": 80, "test": 80}
     assert count_shared(table, parts) == 0
     assert shared_sources(table.assign(split=parts)) == []
@@ -138,7 +138,7 @@ def test_missing_fold_numbers_are_an_error_with_a_way_out(holes: slice) -> None:
 def test_random_is_the_split_of_the_zoo(seed: int, fraction: float) -> None:
     table = balanced(classes=4, sources=20, takes=3)
     parts = split(table, method="random", test_fraction=fraction, seed=seed)
-    train, test = train_test_split(table, test_size=fraction, random_state=seed, stratify=table["category"])
+    train, test = train_test_split(table, test_size=fraction, random_state=seed, stratify=table["labels"])
     check_complete(table, parts)
     assert set(parts.index[parts == "test"]) == set(test.index)
     assert set(parts.index[parts == "train"]) == set(train.index)
@@ -147,7 +147,7 @@ def test_random_is_the_split_of_the_zoo(seed: int, fraction: float) -> None:
 def test_random_split_of_esc10_is_the_zoos_and_leaks(esc10: object) -> None:
     table = ESC10().table()
     parts = split(table, method="random", seed=133)
-    _, test = train_test_split(table, test_size=0.2, random_state=133, stratify=table["category"])
+    _, test = train_test_split(table, test_size=0.2, random_state=133, stratify=table["labels"])
     assert set(parts.index[parts == "test"]) == set(test.index)
     shared = shared_sources(table.assign(split=parts))
     assert len(shared) == count_shared(table, parts) > 10
@@ -162,7 +162,7 @@ def test_random_puts_every_clip_somewhere(categories: list[str], seed: int, val_
     try:
         parts = split(table, method="random", seed=seed, val_fraction=val_fraction)
     except AedError:
-        assert min(table["category"].value_counts()) <= 3 or len(categories) < 25  # too few to stratify
+        assert min(table["labels"].value_counts()) <= 3 or len(categories) < 25  # too few to stratify
         return
     check_complete(table, parts)
     assert set(parts) == {"train", "test"} | ({"val"} if val_fraction else set())
@@ -216,14 +216,14 @@ def test_source_split_of_pure_recordings_has_every_class_on_both_sides(
     )
     parts = split(table, method="source", test_fraction=fraction, seed=seed)
     for part in ("train", "test"):
-        assert set(table["category"][parts == part]) == set(table["category"])
+        assert set(table["labels"][parts == part]) == set(table["labels"])
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8])
 def test_source_split_takes_about_the_share_asked_for(fraction: float) -> None:
     table = balanced(classes=4, sources=40, takes=2)
     parts = split(table, method="source", test_fraction=fraction)
-    for _, group in parts.groupby(table["category"]):
+    for _, group in parts.groupby(table["labels"]):
         assert (group == "test").mean() == pytest.approx(fraction, abs=0.04)
 
 
@@ -238,8 +238,8 @@ def test_one_class_of_two_recordings_does_not_change_the_share_of_the_others() -
     rare = make_table([("rare", pd.NA, "r0"), ("rare", pd.NA, "r1")])
     table = pd.concat([balanced(classes=5, sources=20), rare], ignore_index=True)
     parts = split(table, method="source", test_fraction=0.2)
-    assert set(table["category"][parts == "test"]) == set(table["category"])
-    assert (parts[table["category"] != "rare"] == "test").mean() == pytest.approx(0.2, abs=0.06)
+    assert set(table["labels"][parts == "test"]) == set(table["labels"])
+    assert (parts[table["labels"] != "rare"] == "test").mean() == pytest.approx(0.2, abs=0.06)
 
 
 def test_large_recording_is_not_taken_for_a_small_share() -> None:
@@ -261,9 +261,9 @@ def test_recordings_of_several_classes_leave_each_class_on_both_sides() -> None:
     for seed in range(20):
         parts = split(table, method="source", seed=seed)
         assert count_shared(table, parts) == 0
-        assert {part: set(table["category"][parts == part]) for part in ("train", "test")} == {
-            "train": {"a", "b"},
-            "test": {"a", "b"},
+        assert {part: set(table["labels"][parts == part]) for part in ("train", "test")} == {
+            "train": {("a",), ("b",)},
+            "test": {("a",), ("b",)},
         }, seed
 
 
@@ -273,7 +273,7 @@ def test_source_split_of_esc10(esc10: object) -> None:
         parts = split(table, method="source", val_fraction=0.2, seed=seed)
         assert count_shared(table, parts) == 0
         assert 60 <= (parts == "test").sum() <= 100
-        assert set(table["category"][parts == "test"]) == set(table["category"])
+        assert set(table["labels"][parts == "test"]) == set(table["labels"])
 
 
 @pytest.mark.parametrize("holes", [slice(None), slice(3, 4)])

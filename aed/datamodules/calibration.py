@@ -1,6 +1,7 @@
 """Which patches fix int8 ranges, and which clips judge the result: never a test clip, never one clip for both."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,28 +48,41 @@ def balanced(data: PatchDataset, clips: Index, number: int, seed: int) -> Index:
     """
     generator = np.random.default_rng(seed)
     queues: list[list[int]] = []
-    for target in np.unique(data.targets[clips]):
-        own = generator.permutation(clips[data.targets[clips] == target])
-        patches = [generator.permutation(np.flatnonzero(data.windows[:, 0] == clip)) for clip in own]
+    for of_class in _classes(data.targets[clips]):
+        own = generator.permutation(clips[of_class])
+        patches = [generator.permutation(np.flatnonzero(data.clip == clip)) for clip in own]
         # first one patch of each clip, then a second of each, ...
         rounds = range(max(len(part) for part in patches))
         queues.append([int(part[turn]) for turn in rounds for part in patches if turn < len(part)])
-    chosen: list[int] = []
+    chosen: dict[int, None] = {}  # a clip of several classes stands in several queues
     for turn in range(max((len(queue) for queue in queues), default=0)):
-        chosen += [queue[turn] for queue in queues if turn < len(queue)]
+        chosen |= dict.fromkeys(queue[turn] for queue in queues if turn < len(queue))
         if len(chosen) >= number:
             break
     if not chosen:
         raise AedError("quantization: there is no clip to calibrate on; give at least one training clip a class")
-    return np.sort(np.asarray(chosen[:number], dtype=np.int64))
+    return np.sort(np.asarray(list(chosen)[:number], dtype=np.int64))
 
 
-def halves(targets: Index) -> tuple[Index, Index]:
-    """Clips to calibrate on and clips to judge on: every other clip of each class, the first to calibrate."""
+def _classes(targets: npt.NDArray[Any]) -> list[Index]:
+    """Rows of each class that has one; rows of several labels stand in each, rows of none in the last."""
+    if targets.ndim == 1:
+        return [np.flatnonzero(targets == target) for target in np.unique(targets)]
+    columns = [np.flatnonzero(column) for column in targets.T]
+    return [rows for rows in (*columns, np.flatnonzero(~targets.any(axis=1))) if len(rows)]
+
+
+def halves(targets: npt.NDArray[Any]) -> tuple[Index, Index]:
+    """Clips to calibrate on and clips to judge on: every other clip of each class, the first to calibrate.
+
+    Clips of several labels: every other one of those whose labels are the same, and of the rest.
+    """
     turn = np.zeros(len(targets), dtype=np.int64)
-    for target in np.unique(targets):
-        own = np.flatnonzero(targets == target)
-        turn[own] = np.arange(len(own)) % 2
+    if targets.ndim == 1:
+        for own in _classes(targets):
+            turn[own] = np.arange(len(own)) % 2
+    else:
+        turn[np.lexsort(targets.T)] = np.arange(len(targets)) % 2
     return np.flatnonzero(turn == 0), np.flatnonzero(turn == 1)
 
 

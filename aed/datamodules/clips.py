@@ -10,6 +10,7 @@ import shutil
 from abc import ABC, abstractmethod
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from filelock import FileLock
 
@@ -19,8 +20,8 @@ from aed.download import fetch, unpack_zip
 from aed.dsp.waveform import AUDIO_SUFFIXES
 from aed.errors import AedError
 
-COLUMNS = ("path", "category", "fold", "src_file", "split")
-"""Of a clip table: file, class name, published fold or NA, source recording or NA, split if fixed, else NA."""
+COLUMNS = ("path", "labels", "fold", "src_file", "split")
+"""Of a clip table: file, tuple of class names, published fold or NA, source recording or NA, split if fixed or NA."""
 
 
 class ClipSource(ABC):
@@ -34,13 +35,16 @@ class ClipSource(ABC):
         """One row a clip, columns :data:`COLUMNS`; raises AedError where there is none to be had."""
 
 
-def read_esc_csv(csv: Path, audio_dir: Path, split: str | None = None) -> pd.DataFrame:
+def read_esc_csv(
+    csv: Path, audio_dir: Path, split: str | None = None, label_separator: str | None = None
+) -> pd.DataFrame:
     """The clip table of a csv in ESC format.
 
     Args:
         csv: Columns ``filename`` and ``category``; ``fold`` and ``src_file`` where known.
         audio_dir: Folder the file names are relative to; names may lack their extension.
         split: Fixes the split of all rows.
+        label_separator: Between the class names of one clip; default: a clip has one.
 
     Raises:
         AedError: A file, folder or column is missing, or the csv is empty or no csv.
@@ -61,20 +65,50 @@ def read_esc_csv(csv: Path, audio_dir: Path, split: str | None = None) -> pd.Dat
         raise AedError(f"{csv}: not readable as csv ({error})") from error
     if missing := [name for name in ("filename", "category") if name not in rows]:
         raise AedError(f"{csv}: no column {missing}; it has {list(rows.columns)}, ESC format needs both")
-    incomplete = rows.index[rows["filename"].isna() | rows["category"].isna()]
-    if len(incomplete):
-        raise AedError(f"{csv}: line {incomplete[0] + 2} lacks a filename or a category")
     if rows.empty:
         raise AedError(f"{csv}: no rows")
+    labels = [() if pd.isna(text) else _labels(text, label_separator) for text in rows["category"]]
+    incomplete = rows.index[rows["filename"].isna().to_numpy() | np.array([not names for names in labels])]
+    if len(incomplete):
+        raise AedError(f"{csv}: line {incomplete[0] + 2} lacks a filename or a category")
     return pd.DataFrame(
         {
             "path": pd.Series(_resolve(rows["filename"], audio_dir), dtype=object),
-            "category": rows["category"],
+            "labels": pd.Series(labels, dtype=object),
             "fold": pd.to_numeric(rows["fold"], errors="coerce") if "fold" in rows else pd.NA,
             "src_file": rows.get("src_file", pd.NA),
             "split": pd.Series(split or pd.NA, index=rows.index, dtype=object),
         }
     )
+
+
+def _labels(text: str, separator: str | None) -> tuple[str, ...]:
+    """The class names of one cell, each once, in order; lists written by Python (``['a', 'b']``) are understood."""
+    if separator is None:
+        return (text,)
+    if text.startswith("[") and text.endswith("]"):
+        text = text[1:-1]
+    names = [name.strip().strip("'\"") for name in text.split(separator)]
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """The recordings in a folder and the folders in it, in order; hidden ones left out.
+
+    Raises:
+        AedError: There is no such folder, or nothing in it.
+    """
+    if not folder.is_dir():
+        raise AedError(f"{folder}: no such folder")
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in AUDIO_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    if not found:
+        raise AedError(f"{folder}: holds no {', '.join(AUDIO_SUFFIXES)} file")
+    return found
 
 
 def _resolve(names: "pd.Series[str]", audio_dir: Path) -> list[Path]:
@@ -103,6 +137,7 @@ class EscCsv(ClipSource):
         test_audio_dir: Its folder; default ``audio_dir``.
         calibration_csv: Clips that fix the int8 activation ranges; default: training clips.
         calibration_audio_dir: Its folder; default ``audio_dir``.
+        label_separator: Between the class names of one clip in ``category``, e.g. ``,``; default: one name a clip.
     """
 
     def __init__(
@@ -115,9 +150,10 @@ class EscCsv(ClipSource):
         test_audio_dir: str | None = None,
         calibration_csv: str | None = None,
         calibration_audio_dir: str | None = None,
+        label_separator: str | None = None,
     ) -> None:
         self.csv, self.audio_dir = Path(csv), Path(audio_dir)
-        self.name = self.csv.stem
+        self.name, self.label_separator = self.csv.stem, label_separator
         self.separate = {
             "val": (val_csv, val_audio_dir),
             "test": (test_csv, test_audio_dir),
@@ -129,10 +165,11 @@ class EscCsv(ClipSource):
 
     def table(self) -> pd.DataFrame:
         """One row a clip; see :func:`read_esc_csv`."""
-        parts = [read_esc_csv(self.csv, self.audio_dir)]
+        parts = [read_esc_csv(self.csv, self.audio_dir, label_separator=self.label_separator)]
         for split, (csv, folder) in self.separate.items():
             if csv:
-                parts.append(read_esc_csv(Path(csv), Path(folder) if folder else self.audio_dir, split))
+                audio_dir = Path(folder) if folder else self.audio_dir
+                parts.append(read_esc_csv(Path(csv), audio_dir, split, self.label_separator))
         return pd.concat(parts, ignore_index=True)
 
 

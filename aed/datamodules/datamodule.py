@@ -1,7 +1,7 @@
 """PatchDataModule: clip table -> splits -> cached features -> batches of patches."""
 
-import difflib
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import lightning.pytorch as L
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -16,8 +17,10 @@ from torch.utils.data import DataLoader
 from aed import paths
 from aed.datamodules.cache import FeatureCache
 from aed.datamodules.calibration import Calibration, balanced, halves, thinned
-from aed.datamodules.clips import ClipSource
-from aed.datamodules.patches import EvalSampler, PatchDataset, TrainSampler, already_batched
+from aed.datamodules.clips import ClipSource, audio_files
+from aed.datamodules.patches import PatchDataset, already_batched
+from aed.datamodules.samplers import EvalSampler, TrainSampler
+from aed.datamodules.selection import OTHER, check_names, class_counts, draw_garbage, single_labels, targets, within
 from aed.datamodules.splits import SplitMethod, assign, shared_sources
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import PatchBatch
@@ -32,9 +35,14 @@ class PatchDataModule(L.LightningDataModule):
     """Batches of log-mel patches of a labelled data set.
 
     Args:
-        clips: The data set: ``ESC10``, ``EscCsv``, ``Synthetic``, or a class of yours with ``name`` and ``table()``.
+        clips: The data set: one of :mod:`aed.datamodules`, or a class of yours with ``name`` and ``table()``.
         frontend: From recording to patch.
         class_names: Classes to keep, in the order of the logits; default: all, in alphabetical order.
+        multi_label: Any number of classes a clip. Without it, clips with several labels are left out.
+        garbage_class: One more class, ``other``, the last: clips of classes that are not in ``class_names``.
+        garbage_share: Its size in each split, as a share of the mean class there; null: all such clips.
+        unseen: Sounds that are none of the classes, to judge how well they are rejected: ``unused``: the clips of
+            classes that are not in ``class_names``; else a folder of recordings.
         split: ``folds``: by the published fold numbers. ``source``: random, no recording on both sides.
             ``random``: random over clips, as ST's zoo does; it leaks and says so.
         test_fold: ``folds``: the fold to test on.
@@ -56,6 +64,10 @@ class PatchDataModule(L.LightningDataModule):
         clips: ClipSource,
         frontend: FrontendConfig,
         class_names: list[str] | None = None,
+        multi_label: bool = False,
+        garbage_class: bool = False,
+        garbage_share: float | None = 1.0,
+        unseen: str | None = None,
         split: SplitMethod = "folds",
         test_fold: int | None = 5,
         val_fold: int | None = None,
@@ -81,7 +93,15 @@ class PatchDataModule(L.LightningDataModule):
         ):
             if value < least:
                 raise AedError(f"data.{name}: need at least {least}, got {value}")
+        if garbage_share is not None and not 0 < garbage_share < math.inf:
+            raise AedError(f"data.garbage_share: need a share over 0, or null, got {garbage_share}")
+        if garbage_class and not class_names:
+            raise AedError("data.garbage_class=true: name the classes to tell apart; the others become one: class_names=")
+        if unseen == "unused" and garbage_class:
+            raise AedError("data.unseen=unused: the unused classes are the garbage class, so they are seen; give a folder")
         self.clips, self.frontend, self.strict, self.seed = clips, frontend, strict, seed
+        self.multi_label, self.garbage_class, self.garbage_share = multi_label, garbage_class, garbage_share
+        self.unseen = unseen
         self.chosen_names, self.split = class_names, split
         self.folds = {"test_fold": test_fold, "val_fold": val_fold}
         self.fractions = {"test_fraction": test_fraction, "val_fraction": val_fraction}
@@ -92,29 +112,38 @@ class PatchDataModule(L.LightningDataModule):
         self.datasets: dict[str, PatchDataset] = {}
 
     @cached_property
+    def _raw(self) -> pd.DataFrame:
+        """The data set's own table; read, or downloaded, at first use."""
+        table = self.clips.table().reset_index(drop=True)
+        return table if self.multi_label else single_labels(table, self.clips.name)
+
+    @cached_property
     def table(self) -> pd.DataFrame:
-        """The clip table of the chosen classes with their split; read, or downloaded, at first use."""
-        table = self.clips.table().copy()
-        available = sorted(table["category"].unique())
-        names = self.chosen_names or available
-        if unknown := [name for name in names if name not in available]:
-            near = {name: difflib.get_close_matches(name, available, 1) for name in unknown}
-            hint = "".join(f"; did you mean {found[0]!r}?" for found in near.values() if found)
-            raise AedError(f"data.class_names: {self.clips.name} has no clips of {unknown}; it has {available}{hint}")
-        if len(set(names)) != len(names):
-            raise AedError(f"data.class_names: a name stands twice in {names}")
-        if len(names) < 2:
-            raise AedError(f"data.class_names: need at least two classes, got {names}")
-        chosen = table["category"].isin(names)
+        """The clip table of the chosen classes with their split."""
+        table = self._raw.copy()
+        available = sorted({name for own in table["labels"] for name in own})
+        names = check_names(self.chosen_names, available, self.clips.name, self.multi_label)
+        kept = within(table["labels"], names)
+        inside = kept.map(len) > 0
+        if self.garbage_class and OTHER in names:
+            raise AedError(f"data.garbage_class=true: the data set has a class {OTHER!r} of its own; rename one")
+        final = kept.where(inside, pd.Series([(OTHER,)] * len(table), index=table.index, dtype=object))
+        drawn_from, chosen = table["labels"], inside | self.garbage_class
         if self.split == "random":
             # before the choice of classes, as ST's zoo does: the split then has the very same clips
-            chosen |= table.groupby("category")["path"].transform("size") >= 2
-        table = table[chosen].reset_index(drop=True)
+            strata = table["labels"].map(",".join)
+            split_on = chosen | (table.groupby(strata)["path"].transform("size") >= 2)
+        else:
+            table["labels"], split_on = final, chosen
+        table = table[split_on].reset_index(drop=True)
         table["split"] = assign(table, method=self.split, **self.folds, **self.fractions, seed=self.seed)  # type: ignore[arg-type]
-        table = table[table["category"].isin(names)].reset_index(drop=True)
-        table["target"] = table["category"].map({name: i for i, name in enumerate(names)}).astype("int64")
-        self._names = tuple(names)
-        return table
+        table["labels"] = final[split_on].reset_index(drop=True)
+        table = table[chosen[split_on].to_numpy()]
+        if self.garbage_class and self.garbage_share is not None:
+            drawn_from = drawn_from[split_on].reset_index(drop=True)
+            table = draw_garbage(table, drawn_from, len(names), self.garbage_share, self.seed)
+        self._names = (*names, OTHER) if self.garbage_class else tuple(names)
+        return table.reset_index(drop=True)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -175,29 +204,65 @@ class PatchDataModule(L.LightningDataModule):
         self.good = self.table[~self.table["path"].isin(list(self.skipped))]
         self._check_classes()
         for split in SPLITS:
-            rows = self.good[self.good["split"] == split]
+            rows = self.rows(split)
             if len(rows):
-                features = self.cache.open(list(rows["path"]))
-                targets = rows["target"].to_numpy(np.int64)
-                self.datasets[split] = PatchDataset(features, targets, self.frontend)
+                self.datasets[split] = self._patches(list(rows["path"]), self.targets(rows))
         counts = ", ".join(f"{name} {data.num_clips}" for name, data in self.datasets.items())
         log.info("%s: clips %s; left out %d", self.clips.name, counts, len(self.skipped))
 
+    def _patches(self, files: list[Path], target: npt.NDArray[Any]) -> PatchDataset:
+        return PatchDataset(self.cache.open(files), target, self.frontend)
+
+    def rows(self, split: str) -> pd.DataFrame:
+        """The rows of :attr:`table` of a split whose files are good, in the order of :attr:`PatchBatch.clip`."""
+        return self.good[self.good["split"] == split]
+
+    def targets(self, rows: pd.DataFrame) -> npt.NDArray[Any]:
+        """What a net is to say of some rows; see :func:`aed.datamodules.selection.targets`."""
+        return targets(rows["labels"], self.class_names, self.multi_label)
+
+    def class_counts(self, split: str) -> npt.NDArray[np.int64]:
+        """Good clips of each class in a split, ``(num_classes,)``."""
+        return class_counts(self.targets(self.rows(split)), self.num_classes)
+
+    @cached_property
+    def unseen_data(self) -> PatchDataset | None:
+        """The clips of ``unseen``, all of target 0; None where there are none to be had.
+
+        Raises:
+            AedError: The folder is missing, or no file in it can be read.
+        """
+        if self.unseen is None:
+            return None
+        if self.unseen == "unused":
+            outside = self._raw[within(self._raw["labels"], self.class_names).map(len) == 0]
+            files = sorted(set(outside["path"]) - set(self.table["path"]))
+            if not files:
+                raise AedError("data.unseen=unused: every class is used; leave some out of data.class_names")
+        else:
+            files = audio_files(Path(self.unseen))
+        bad = self.cache.ensure(files)
+        for reason in bad.values():
+            log.warning("left out: %s", reason)
+        if not (good := [path for path in files if path not in bad]):
+            raise AedError(f"data.unseen={self.unseen}: none of its {len(files)} files can be read")
+        return self._patches(good, np.zeros(len(good), np.int64))
+
     def _check_classes(self) -> None:
-        counts = pd.crosstab(self.good["category"], self.good["split"])
-        counts = counts.reindex(index=list(self.class_names), columns=list(SPLITS), fill_value=0)
-        if empty := list(counts.index[counts["train"] == 0]):
+        counts = {split: self.class_counts(split) for split in SPLITS}
+        named = {split: [n for n, c in zip(self.class_names, own, strict=True) if not c] for split, own in counts.items()}
+        if empty := named["train"]:
             raise AedError(
                 f"{self.clips.name}: no readable training clip of {empty} "
                 f"({len(self.skipped)} files were left out; the log names them)"
             )
         for split in ("val", "test"):
-            if counts[split].any() and (empty := list(counts.index[counts[split] == 0])):
-                log.warning("%s: no %s clip of %s", self.clips.name, split, empty)
+            if counts[split].any() and named[split]:
+                log.warning("%s: no %s clip of %s", self.clips.name, split, named[split])
 
     def clip_names(self, split: str) -> list[str]:
         """File names of a split's clips, in the order of :attr:`PatchBatch.clip`."""
-        return [path.name for path in self.good.loc[self.good["split"] == split, "path"]]
+        return [path.name for path in self.rows(split)["path"]]
 
     def calibration(self, number: int) -> Calibration:
         """Patches of training clips (or of the calibration set, where there is one) and clips to judge int8 by.
@@ -226,7 +291,7 @@ class PatchDataModule(L.LightningDataModule):
         names = self.clip_names(own)
         return Calibration(
             patches=data.__getitems__(positions.tolist()).patches.numpy(),
-            clips=tuple(names[clip] for clip in np.unique(data.windows[positions, 0])),
+            clips=tuple(names[clip] for clip in np.unique(data.clip[positions])),
             judging=judging.subset(thinned(judges)),
             training=training,
             judging_split="val" if "val" in self.datasets else "train",
@@ -244,6 +309,7 @@ class PatchDataModule(L.LightningDataModule):
             "name": self.clips.name,
             "split": self.split,
             **(self.folds if self.split == "folds" else {**self.fractions, "seed": self.seed}),
+            "garbage_class": self.garbage_class,
             "leaking_sources": len(self.leaking_sources),
             "skipped_clips": len(self.skipped),
             "clips": {split: self.clip_names(split) for split in self.datasets},

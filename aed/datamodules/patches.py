@@ -1,13 +1,12 @@
-"""Patches as a map-style data set, and who draws them: grid or random windows over cached log-mel."""
+"""Patches as a map-style data set: grid or random windows over cached log-mel."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
-from torch.utils.data.distributed import DistributedSampler
 
 from aed.datamodules.cache import Features
 from aed.dsp.frontend import FrontendConfig
@@ -19,15 +18,22 @@ class PatchDataset(Dataset[PatchBatch]):
 
     Args:
         features: Log-mel of the split's clips.
-        targets: ``(num_clips,)`` int64.
+        targets: ``(num_clips,)`` int64, or ``(num_clips, num_classes)`` float32 of 0 and 1.
         config: The front end.
     """
 
-    def __init__(self, features: Features, targets: npt.NDArray[np.int64], config: FrontendConfig) -> None:
+    def __init__(self, features: Features, targets: npt.NDArray[Any], config: FrontendConfig) -> None:
         self.features, self.targets, self.config = features, targets, config
         starts = [grid_starts(int(frames), config) for frames in features.n_frames]
         counts = [len(clip) for clip in starts]
         self.windows = np.stack([np.repeat(np.arange(len(starts)), counts), np.concatenate(starts)], axis=1)
+        self.clip: npt.NDArray[np.int64] = self.windows[:, 0]
+
+    @property
+    def patch_targets(self) -> npt.NDArray[Any]:
+        """The target of each patch on the grid."""
+        patch_targets: npt.NDArray[Any] = self.targets[self.clip]
+        return patch_targets
 
     def __len__(self) -> int:
         """Patches on the grid."""
@@ -67,52 +73,3 @@ class PatchDataset(Dataset[PatchBatch]):
 def already_batched(batch: Any) -> Any:
     """The batch itself: collate function of loaders over a PatchDataset."""
     return batch
-
-
-class TrainSampler(DistributedSampler[PatchBatch]):
-    """Shuffles patches anew each epoch, as a pure function of (seed, epoch).
-
-    With ``random_offsets`` every patch of the grid is replaced by one of the same clip at any frame.
-
-    Args:
-        dataset: Training patches.
-        seed: Of order and offsets.
-        random_offsets: Random windows instead of the grid.
-        num_replicas: Processes that share the epoch.
-        rank: This process.
-    """
-
-    def __init__(
-        self, dataset: PatchDataset, seed: int, random_offsets: bool, num_replicas: int = 1, rank: int = 0
-    ) -> None:
-        super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=True, seed=seed)
-        self.patches = dataset
-        self.random_offsets = random_offsets
-
-    def __iter__(self) -> Iterator[int | tuple[int, int]]:  # type: ignore[override]
-        """Positions, or (clip, first frame) windows."""
-        order = list(super().__iter__())
-        if not self.random_offsets:
-            yield from order  # type: ignore[misc]
-            return
-        generator = np.random.default_rng([self.seed, self.epoch, self.rank])
-        clips = self.patches.windows[np.asarray(order), 0]
-        room = self.patches.features.n_frames[clips] - self.patches.config.patch_frames + 1
-        starts = generator.integers(0, room)
-        yield from zip(clips.tolist(), starts.tolist(), strict=True)
-
-
-class EvalSampler(DistributedSampler[PatchBatch]):
-    """Every patch once, in order: unlike DistributedSampler it repeats none to make ranks equal."""
-
-    def __init__(self, dataset: PatchDataset, num_replicas: int = 1, rank: int = 0) -> None:
-        super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=False)
-        self.positions = range(rank, len(dataset), num_replicas)
-
-    def __iter__(self) -> Iterator[int]:  # type: ignore[override]
-        """Positions on the grid."""
-        return iter(self.positions)
-
-    def __len__(self) -> int:
-        """Patches of this process."""
-        return len(self.positions)

@@ -26,7 +26,7 @@ def assign(
     for a split that is given so.
 
     Args:
-        table: Columns ``category``, ``fold``, ``src_file``, ``split``; missing values where unknown.
+        table: Columns ``labels``, ``fold``, ``src_file``, ``split``; missing values where unknown.
         method: ``folds``: by the data set's published numbers. ``random``: stratified by class, blind to
             recordings: parts of one recording land on both sides. ``source``: random, but a source recording
             (``src_file``) is on one side only.
@@ -81,7 +81,8 @@ def _random(table: pd.DataFrame, part: str, share: float, seed: int) -> "pd.Inde
     from sklearn.model_selection import train_test_split  # 2.6 s, and only this split needs it
 
     _check_share(part, share)
-    counts = table["category"].value_counts()
+    strata = table["labels"].map(",".join)
+    counts = strata.value_counts()
     if rare := sorted(counts.index[counts < 2]):
         raise AedError(
             f"data.split=random: a stratified split needs two clips of each class, {rare} have one; "
@@ -89,7 +90,7 @@ def _random(table: pd.DataFrame, part: str, share: float, seed: int) -> "pd.Inde
         )
     try:
         _, chosen = train_test_split(
-            table.index.to_numpy(), test_size=share, random_state=seed, stratify=table["category"].to_numpy()
+            table.index.to_numpy(), test_size=share, random_state=seed, stratify=strata.to_numpy()
         )
     except ValueError as error:
         raise AedError(f"data.{part}_fraction: {len(table)} clips cannot be split so ({error})") from error
@@ -104,10 +105,11 @@ def _by_source(table: pd.DataFrame, part: str, share: float, seed: int) -> "pd.I
             "data.split=source: the csv has no source recording for every clip; add a column 'src_file', "
             "or use data.split=folds or data.split=random"
         )
-    sources = table.groupby("category")["src_file"].nunique()
+    pairs = table[["src_file", "labels"]].explode("labels")
+    sources = pairs.groupby("labels")["src_file"].nunique()
     if few := sorted(sources.index[sources < 2]):
         raise AedError(f"data.split=source: {few} come from one recording each; a split needs two per class")
-    crosstab = pd.crosstab(table["src_file"], table["category"])
+    crosstab = pd.crosstab(pairs["src_file"], pairs["labels"])
     counts = crosstab.to_numpy()
     wanted = share * counts.sum(axis=0)
     taken = np.zeros_like(wanted)

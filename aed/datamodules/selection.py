@@ -1,0 +1,136 @@
+"""Which clips stand for which classes: pure functions from a clip table to the classes a net is to tell apart."""
+
+import difflib
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from aed.errors import AedError
+
+log = logging.getLogger(__name__)
+
+OTHER = "other"
+"""The garbage class: what is none of the chosen ones. Its logit is the last."""
+
+
+def check_names(chosen: Sequence[str] | None, available: Sequence[str], source: str, multi_label: bool) -> list[str]:
+    """The class names in the order of the logits: ``chosen`` or, where it is None, ``available``.
+
+    Args:
+        chosen: ``data.class_names``.
+        available: Those of the data set, in alphabetical order.
+        source: Its name, for messages.
+        multi_label: Whether one class is enough.
+
+    Raises:
+        AedError: A name is unknown or stands twice, or there are too few.
+    """
+    names = list(chosen or available)
+    if unknown := [name for name in names if name not in available]:
+        near = {name: difflib.get_close_matches(name, available, 1) for name in unknown}
+        hint = "".join(f"; did you mean {found[0]!r}?" for found in near.values() if found)
+        raise AedError(f"data.class_names: {source} has no clips of {unknown}; it has {list(available)}{hint}")
+    if len(set(names)) != len(names):
+        raise AedError(f"data.class_names: a name stands twice in {names}")
+    if len(names) < (1 if multi_label else 2):
+        raise AedError(f"data.class_names: need at least {'one class' if multi_label else 'two classes'}, got {names}")
+    return names
+
+
+def single_labels(table: pd.DataFrame, source: str) -> pd.DataFrame:
+    """The rows with one label; the others are counted in a warning.
+
+    Raises:
+        AedError: None is left.
+    """
+    several = table["labels"].map(len) > 1
+    if several.all():
+        raise AedError(f"{source}: every clip has several labels; data.multi_label=true keeps them")
+    if several.any():
+        log.warning(
+            "%s: %d of %d clips have several labels and are left out; data.multi_label=true keeps them",
+            source,
+            several.sum(),
+            len(table),
+        )
+    return table[~several].reset_index(drop=True)
+
+
+def within(labels: "pd.Series[object]", names: Sequence[str]) -> "pd.Series[object]":
+    """Each row's labels that are among ``names``; () where there is none."""
+    kept = set(names)
+    return labels.map(lambda own: tuple(name for name in own if name in kept))
+
+
+def draw_garbage(
+    table: pd.DataFrame, drawn_from: "pd.Series[object]", num_classes: int, share: float, seed: int
+) -> pd.DataFrame:
+    """``table`` with as many rows of :data:`OTHER` in each split as a class has there on average.
+
+    They are drawn without replacement and evenly over the classes they are from; where one has too few, the others
+    give more.
+
+    Args:
+        table: Columns ``labels`` and ``split``; candidates are labelled ``("other",)``.
+        drawn_from: What each row was labelled before, same index.
+        num_classes: Of the others.
+        share: Of the mean class: 1 makes it as large.
+        seed: Which are drawn.
+
+    Raises:
+        AedError: There is no candidate for the training split.
+    """
+    is_other = table["labels"].map(lambda own: own == (OTHER,))
+    keep = (~is_other).to_numpy(copy=True)
+    for number, split in enumerate(sorted(table["split"].unique())):
+        inside = table["split"] == split
+        wanted = max(1, round(share * int((inside & ~is_other).sum()) / num_classes))
+        candidates = table.index[inside & is_other]
+        if candidates.empty and split == "train":
+            raise AedError(
+                "data.garbage_class=true: there is no training clip of an unused class; leave some classes out of "
+                "data.class_names, or use false"
+            )
+        generator = np.random.default_rng([seed, number])
+        queues = [
+            generator.permutation(rows.to_numpy()).tolist()
+            for _, rows in sorted(candidates.groupby(drawn_from[candidates].map(",".join)).items())
+        ]
+        order = generator.permutation(len(queues)).tolist()  # who gives one more where it does not come out even
+        turns = range(max(map(len, queues), default=0))
+        drawn = [queues[queue][turn] for turn in turns for queue in order if turn < len(queues[queue])]
+        keep[table.index.get_indexer(pd.Index(drawn[:wanted]))] = True
+        if len(drawn) < wanted:
+            log.warning("%s: only %d clips of unused classes, %d were wanted", split, len(drawn), wanted)
+    return table[keep].reset_index(drop=True)
+
+
+def targets(labels: "pd.Series[object]", names: Sequence[str], multi_label: bool) -> npt.NDArray[np.generic]:
+    """What a net is to say of each row.
+
+    Args:
+        labels: Tuples of names, all among ``names``.
+        names: In the order of the logits.
+        multi_label: As below.
+
+    Returns:
+        ``(rows,)`` int64, or ``(rows, num_classes)`` float32 of 0 and 1.
+    """
+    index = {name: number for number, name in enumerate(names)}
+    if not multi_label:
+        return np.array([index[own[0]] for own in labels], dtype=np.int64)
+    made = np.zeros((len(labels), len(names)), dtype=np.float32)
+    pairs = [(row, index[name]) for row, own in enumerate(labels) for name in own]
+    if pairs:
+        made[tuple(np.array(pairs).T)] = 1
+    return made
+
+
+def class_counts(target: npt.NDArray[np.generic], num_classes: int) -> npt.NDArray[np.int64]:
+    """Clips of each class, ``(num_classes,)``, of what :func:`targets` gives."""
+    if target.ndim == 1:
+        return np.bincount(target.astype(np.int64), minlength=num_classes)
+    return target.astype(np.int64).sum(axis=0)
