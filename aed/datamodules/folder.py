@@ -1,0 +1,199 @@
+"""Recordings in folders: the name of the folder is the class."""
+
+import logging
+import os
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pandas as pd
+
+from aed.datamodules.clips import COLUMNS, ClipSource
+from aed.dsp.waveform import AUDIO_SUFFIXES
+from aed.errors import AedError
+
+log = logging.getLogger(__name__)
+
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
+    "calibration": "calibration",
+}
+"""How people call a split, and its name here."""
+
+
+class Folder(ClipSource):
+    """A folder of recordings: ``<class>/**``, or ``{train,val,test}/<class>/**`` where the splits are fixed.
+
+    Read are wav, flac, ogg, opus and mp3 files at any depth under a class. Links are followed, each folder once a
+    class; hidden files and folders are left out. If all folders under ``root`` are called like splits (``train``,
+    ``training``, ``val``, ``valid``, ``validation``, ``dev``, ``test``, ``testing``, ``eval``, ``evaluation``,
+    ``calibration``), they are splits.
+
+    Args:
+        root: The folder.
+        source_pattern: Regular expression that is searched for in the path under ``root`` (or under the split's
+            folder), ``dog/1-30226-A-0.wav``: its group, or the one named ``src``, is the recording a clip was cut
+            from or the person who made it; ``split=source`` keeps these on one side. ``/([^/-]+)-`` finds ``1``.
+        fold_pattern: The same for a fold number, in the group or the one named ``fold``: ``/([0-9])-``.
+    """
+
+    def __init__(self, root: str, source_pattern: str | None = None, fold_pattern: str | None = None) -> None:
+        self.root = Path(root)
+        self.name = self.root.resolve().name or "folder"
+        self.source_pattern = _pattern("source_pattern", source_pattern, "src")
+        self.fold_pattern = _pattern("fold_pattern", fold_pattern, "fold")
+
+    def table(self) -> pd.DataFrame:
+        """One row a recording, in the order of the paths.
+
+        Raises:
+            AedError: There is no such folder, it has fewer than two classes, or a name in it cannot be used.
+        """
+        if not self.root.is_dir():
+            raise AedError(f"data.clips.root: {self.root} is no folder")
+        rows: list[tuple[Path, tuple[str], Any, Any, Any]] = []
+        empty: list[str] = []
+        unmatched: list[str] = []
+        for split, base in self._bases():
+            loose = [path for path in base.iterdir() if path.is_file() and _is_audio(path)]
+            if loose:
+                log.warning("%s: %d recordings lie in no class folder and are left out", base, len(loose))
+            for folder in _folders(base):
+                files = recordings_below(folder)
+                if not files:
+                    empty.append(folder.relative_to(self.root).as_posix())
+                for path in files:
+                    key = path.relative_to(base).as_posix()
+                    source, fold = _found(self.source_pattern, key), _found(self.fold_pattern, key)
+                    if (self.source_pattern and source is pd.NA) or (self.fold_pattern and fold is pd.NA):
+                        unmatched.append(key)
+                    rows.append((path, (_class_name(folder),), self._number(fold, key), source, split))
+        if empty:
+            log.warning("%s: no recordings in %s", self.root, ", ".join(map(repr, empty)))
+        if unmatched:
+            log.warning(
+                "%s: no source or fold known of %d of %d recordings, whose names do not match (e.g. %r)",
+                self.root,
+                len(unmatched),
+                len(rows),
+                unmatched[0],
+            )
+        classes = sorted({labels[0] for _, labels, *_ in rows})
+        if len(classes) < 2:
+            raise AedError(
+                f"{self.root}: need recordings ({', '.join(AUDIO_SUFFIXES)}) in at least two class folders, "
+                f"<class>/ or train/<class>/, found the classes {classes}"
+            )
+        return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"split": object, "labels": object})
+
+    def _bases(self) -> list[tuple[Any, Path]]:
+        """The folders that hold class folders, with the split each stands for, or NA."""
+        folders = _folders(self.root)
+        splits = [
+            (SPLIT_NAMES[folder.name.lower()], folder) for folder in folders if folder.name.lower() in SPLIT_NAMES
+        ]
+        others = [folder for folder in folders if folder.name.lower() not in SPLIT_NAMES and recordings_below(folder)]
+        kinds = {split for split, _ in splits}
+        if others and "train" in kinds and len(kinds) > 1:
+            raise AedError(
+                f"{self.root}: {[folder.name for _, folder in splits]} look like splits, "
+                f"{[folder.name for folder in others]} like classes; keep one kind in it, or rename them"
+            )
+        return [(pd.NA, self.root)] if others or not splits else list(splits)
+
+    def _number(self, fold: Any, key: str) -> Any:
+        if fold is pd.NA:
+            return fold
+        if not re.fullmatch("[0-9]+", fold):
+            raise AedError(f"data.clips.fold_pattern: need a number, found {fold!r} in {key!r}")
+        return int(fold)
+
+
+def recordings_below(folder: Path) -> list[Path]:
+    """Recordings below ``folder`` in the order of their paths, none of them hidden.
+
+    Links are followed; a folder reached twice, as by a link to one above, counts once.
+
+    Raises:
+        AedError: A folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> NoReturn:
+        raise AedError(f"{error.filename}: cannot be read ({error.strerror})") from error
+
+    def walk() -> Iterator[Path]:
+        seen: set[Path] = set()
+        for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+            real = Path(place).resolve()
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            yield from (path for path in (Path(place, name) for name in names) if _is_audio(path))
+
+    return sorted(walk())
+
+
+def _is_audio(path: Path) -> bool:
+    return path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Its visible folders, by name."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _class_name(folder: Path) -> str:
+    """The folder's name in composed Unicode: macOS writes decomposed names, which look the same.
+
+    Raises:
+        AedError: It has characters that no report or source file can hold.
+    """
+    name = unicodedata.normalize("NFC", folder.name)
+    if not name.isprintable():
+        raise AedError(f"{str(folder)!r}: a class name needs printable characters; rename the folder")
+    return name
+
+
+Pattern = tuple[re.Pattern[str], str | int]
+"""A compiled expression, and the name or number of the group that counts."""
+
+
+def _pattern(key: str, text: str | None, group: str) -> Pattern | None:
+    """The compiled expression with one group, or one called ``group``.
+
+    Raises:
+        AedError: It is none.
+    """
+    if text is None:
+        return None
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise AedError(f"data.clips.{key}: {text!r} is no regular expression ({error})") from error
+    if group in pattern.groupindex:
+        return pattern, group
+    if pattern.groups != 1:
+        raise AedError(
+            f"data.clips.{key}: need one group, (...), or one named (?P<{group}>...); "
+            f"{text!r} has {pattern.groups} groups"
+        )
+    return pattern, 1
+
+
+def _found(pattern: Pattern | None, key: str) -> Any:
+    """What the pattern's group finds, or NA."""
+    match = pattern[0].search(key) if pattern else None
+    return (match[pattern[1]] or pd.NA) if pattern and match else pd.NA
