@@ -1,17 +1,28 @@
 """From patches to clips."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
+Aggregate = Literal["mean", "max"]
+"""How the posteriors of a clip's patches become one."""
 
-def clip_posteriors(posteriors: Tensor, clip_index: Tensor, num_clips: int) -> Tensor:
-    """Mean posterior of each clip, ``(num_clips, num_classes)``; NaN where a clip has no patch.
+
+def clip_posteriors(posteriors: Tensor, clip_index: Tensor, num_clips: int, how: Aggregate = "mean") -> Tensor:
+    """Posteriors of each clip, ``(num_clips, num_classes)``; NaN where a clip has no patch.
 
     Args:
         posteriors: ``(num_patches, num_classes)``.
         clip_index: ``(num_patches,)`` int64 in [0, num_clips).
         num_clips: Rows of the result.
+        how: ``mean`` over a clip's patches, or ``max`` of each class, which finds short events in long clips; the
+            maxima of a single-label clip need not add up to 1.
     """
+    if how == "max":
+        empty = posteriors.new_full((num_clips, posteriors.shape[1]), torch.nan)
+        rows = clip_index[:, None].expand_as(posteriors)
+        return empty.scatter_reduce(0, rows, posteriors, "amax", include_self=False)
     # float64 sums: the order of patches, which differs between devices and processes, cannot flip a tie
     sums = posteriors.new_zeros(num_clips, posteriors.shape[1], dtype=torch.float64)
     sums.index_add_(0, clip_index, posteriors.double())
