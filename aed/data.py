@@ -1,0 +1,158 @@
+"""python -m aed.data inspect data=<name> [key=value ...]: the health of a data set, before anything is trained."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from aed import config
+from aed.datamodules import PatchDataModule
+from aed.datamodules.events import EventSource
+from aed.dsp.frontend import FrontendConfig
+from aed.entry import clear_errors
+from aed.errors import AedError
+from aed.inspection import MOST_NAMED, Finding, Report, examine, listen_to_all
+from aed.report import write_json
+
+log = logging.getLogger("aed.data")
+
+USAGE = """python -m aed.data inspect data=<name> [data.clips.<key>=<value> ...] [strict=true] [report=<file>.json]
+
+Prints what the recordings of a data set are like and what would spoil a training or its scores: files that cannot be
+read, sounds or recordings in two splits, classes without clips, silence, clipping, ...; --help shows all keys."""
+
+
+def inspect(
+    data: Callable[..., PatchDataModule],
+    frontend: FrontendConfig,
+    report: str,
+    strict: bool = False,
+    num_workers: int = 0,
+    seed: int = 0,
+) -> Report:
+    """Prints the health of a data set, writes it as JSON, and returns it.
+
+    Args:
+        data: Makes the DataModule.
+        frontend: Tells which clips are too short or too long.
+        report: The JSON file.
+        strict: End with an error if something would spoil training or scores.
+        num_workers: Threads that decode; 0: one per CPU.
+        seed: Of a random split.
+
+    Raises:
+        AedError: There is no data set, or it is not well and ``strict`` is set.
+    """
+    module = data(seed=seed)
+    found: list[Finding] = []
+    try:
+        table = module.table
+    except AedError as error:  # its recordings can be looked at all the same, if there are any
+        table = module.clips.table()
+        found.append(Finding("no_split", True, f"it cannot be used as it is configured: {error}", [module.clips.name]))
+    paths = list(dict.fromkeys(table["path"]))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True, console=Console(stderr=True)) as progress:
+        task = progress.add_task("recordings", total=len(paths))
+        sounds = listen_to_all(paths, num_workers or os.cpu_count() or 1, lambda: progress.advance(task))
+    events = module.clips.events() if isinstance(module.clips, EventSource) else None
+    made = examine(table, sounds, frontend, events)
+    made = Report(made.facts, [*found, *made.findings], made.clips)
+    _write(Path(report), module.clips.name, made)
+    _print(module.clips.name, made)
+    log.info("all of it in %s", report)
+    if strict and made.spoiling:
+        raise AedError(f"{module.clips.name}: {len(made.spoiling)} findings spoil training or scores (strict=true)")
+    return made
+
+
+def _write(path: Path, name: str, made: Report) -> None:
+    clips = made.clips.assign(path=made.clips["path"].map(str)).astype(object)
+    content = {
+        "name": name,
+        **made.facts,
+        "findings": [asdict(finding) for finding in made.findings],
+        "files": clips.where(clips.notna(), None).to_dict(orient="records"),
+    }
+    write_json(path, content)
+
+
+def _print(name: str, made: Report) -> None:
+    # a file or pipe has no width of its own
+    console = Console(width=None if Console().is_terminal else 160, highlight=False)
+    console.print(_health(name, made.facts))
+    console.print(_classes(made.facts))
+    if not made.findings:
+        console.print("Nothing wrong was found.")
+    for finding in made.findings:
+        mark, style = ("SPOILS", "bold red") if finding.matters else ("note", "yellow")
+        console.print(f"[{style}]{mark}[/] {escape(finding.text)}")
+        for item in finding.names[:MOST_NAMED]:
+            console.print(f"    {escape(_printable(item))}", soft_wrap=True)
+        if len(finding.names) > MOST_NAMED:
+            console.print(f"    and {len(finding.names) - MOST_NAMED} more")
+
+
+def _health(name: str, facts: dict[str, Any]) -> Table:
+    table = Table(title=f"{escape(name)}: recordings", show_header=False)
+    table.add_row("clips", str(facts["clips"]))
+    table.add_row("length of all", f"{facts['hours']:.2f} h")
+    rows = (("clips with 0, 1, ... labels", "labels_per_clip"), ("sample rate, Hz", "sample_rates_hz"))
+    for title, key in (*rows, ("channels", "channels"), ("format", "encodings")):
+        table.add_row(title, ", ".join(f"{value}: {count}" for value, count in facts[key].items()))
+    for title, key in (("duration, s", "duration_s"), ("peak, dBFS", "peak_dbfs")):
+        table.add_row(title, ", ".join(f"{escape(name)} {value:.2f}" for name, value in facts[key].items()))
+    table.add_row("digital zeros at the ends", f"{facts['padding']:.1%} of all samples")
+    return table
+
+
+def _classes(facts: dict[str, Any]) -> Table:
+    splits = list(facts["splits"])
+    table = Table(title="clips that can be used")
+    for column in ("class", *splits, "all"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    for name, counts in facts["classes"].items():
+        table.add_row(escape(_printable(name)), *(str(counts[column]) for column in (*splits, "all")))
+    table.add_section()
+    table.add_row("clips", *(str(count) for count in facts["splits"].values()), str(facts["usable"]))
+    return table
+
+
+def _printable(text: str) -> str:
+    """The text with what a terminal cannot show, or would obey, as escapes."""
+    return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text)
+
+
+@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="inspect")
+def _task(cfg: DictConfig) -> None:
+    with clear_errors(log):
+        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        assert isinstance(plain, dict)
+        data = instantiate(plain.pop("data") | {"_partial_": True}, _convert_="all")
+        inspect(data=data, **instantiate(plain, _convert_="all"))
+
+
+def main() -> None:
+    """Entry point."""
+    if sys.argv[1:2] != ["inspect"]:
+        print(USAGE, file=sys.stderr)
+        sys.exit(2)
+    del sys.argv[1]
+    config.register_data()
+    config.store("schema", "inspect", config.command(inspect))
+    _task()
+
+
+if __name__ == "__main__":
+    main()
