@@ -9,6 +9,7 @@ import lightning.pytorch as L
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from aed.errors import AedError
+from aed.scores import LEVELS
 
 log = logging.getLogger(__name__)
 
@@ -20,11 +21,12 @@ class BestCheckpoint(ModelCheckpoint):
 
     Args:
         dirpath: Folder of both files.
-        monitor: Validation metric that picks the best epoch; the first of equals stays.
+        monitor: Validation metric that picks the best epoch, the first of equals; null: clip accuracy or, where a clip
+            has any number of classes, mean average precision.
         mode: ``max`` or ``min``.
     """
 
-    def __init__(self, dirpath: str, monitor: str = "val/clip_acc", mode: str = "max") -> None:
+    def __init__(self, dirpath: str, monitor: str | None = None, mode: str = "max") -> None:
         super().__init__(
             dirpath=dirpath,
             filename="best",
@@ -39,9 +41,13 @@ class BestCheckpoint(ModelCheckpoint):
         super().setup(trainer, pl_module, stage)
         if stage != "fit":
             return
+        task = "multi_label" if trainer.datamodule.multi_label else "single_label"  # type: ignore[attr-defined]
+        known = [*(f"val/{level}" for level in reversed(LEVELS[task])), "val/loss"]
         if "val" not in trainer.datamodule.datasets:  # type: ignore[attr-defined]
             self.monitor = None
-        elif self.monitor not in (known := ["val/clip_acc", "val/patch_acc", "val/loss"]):
+        elif self.monitor is None:
+            self.monitor = known[0]
+        elif self.monitor not in known:
             raise AedError(f"callbacks.checkpoint.monitor: need one of {known}, got {self.monitor!r}")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -121,7 +121,7 @@ def register_data() -> None:
     from aed import datamodules
 
     register_frontends()
-    _store_schemas(datamodules.PatchDataModule, datamodules.ESC10, datamodules.EscCsv, datamodules.Synthetic)
+    _store_schemas(*(getattr(datamodules, name) for name in datamodules.__all__))
 
 
 def register() -> None:
@@ -131,6 +131,7 @@ def register() -> None:
 
     from aed import callbacks as own_callbacks
     from aed.costs import BenchmarkConfig
+    from aed.decisions import DecisionConfig
     from aed.delivery import DeployConfig
     from aed.export.footprint import Budget
     from aed.export.onnx import ExportConfig
@@ -143,7 +144,14 @@ def register() -> None:
     _store_schemas(Trainer, ClipClassifier, *(getattr(nets, name) for name in nets.__all__))
     _store_schemas(callbacks.EarlyStopping, callbacks.LearningRateMonitor, callbacks.RichProgressBar)
     _store_schemas(
-        own_callbacks.BestCheckpoint, ExportConfig, QuantizeConfig, Budget, BenchmarkConfig, DeployConfig, PredictConfig
+        own_callbacks.BestCheckpoint,
+        DecisionConfig,
+        ExportConfig,
+        QuantizeConfig,
+        Budget,
+        BenchmarkConfig,
+        DeployConfig,
+        PredictConfig,
     )
     _store_schemas(loggers.CSVLogger, loggers.TensorBoardLogger, loggers.MLFlowLogger)
     # open to any key: the arguments of a user's class

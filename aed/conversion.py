@@ -15,7 +15,7 @@ import torch
 from hydra.utils import instantiate
 from torch import nn
 
-from aed import report
+from aed import decisions, report
 from aed.datamodules.calibration import Calibration
 from aed.datamodules.patches import PatchDataset
 from aed.dsp.frontend import FrontendConfig
@@ -30,6 +30,7 @@ from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
 from aed.export.quantize import QuantizeConfig, float_layers, quantization_facts
 from aed.export.repair import Candidate, Search
 from aed.modules.checkpoint import Trained, net_facts
+from aed.scores import HEADLINE
 from aed.state import Run
 from aed.target.footprint import on_board, planned_footprint
 from aed.target.lower import sketch
@@ -149,11 +150,17 @@ def export(run: Run) -> None:
         run.metrics = {key: value for key, value in run.metrics.items() if not key.startswith(_SCORED)}
     for reason in trained.frontend.not_streamable:
         log.warning("frontend: %s; accuracies here will not be those of a device", reason)
-    model = to_onnx(trained.net, trained.frontend, config)
+    decision = decisions.read(run, trained)
+    temperature = decision.temperature
+    if config.softmax and trained.task == "multi_label":
+        raise AedError("export.softmax=true: the model's classes are independent of each other; use false")
+    model = to_onnx(trained.net, trained.frontend, config, temperature)
     card = ModelCard(
         frontend=trained.frontend,
         class_names=trained.class_names,
         outputs="probabilities" if config.softmax else "logits",
+        task=trained.task,
+        decision=decision,
         data=trained.data,
         metrics=_accuracies(run),
         weights=trained.weights,
@@ -163,7 +170,7 @@ def export(run: Run) -> None:
     path = run.folder / FLOAT
     patches = _spread(run.data.datasets["train"], COMPARED_PATCHES)
     outputs = OnnxClassifier(model, card, path).outputs(patches)
-    difference = difference_to_torch(outputs, trained.net, patches, config.softmax)
+    difference = difference_to_torch(outputs, trained.net, patches, temperature if config.softmax else None)
     save_model(path, model, card)
     log.info("%s: differs from torch by at most %.2g on %d patches", path, difference, len(patches))
 
@@ -222,7 +229,7 @@ def quantize(run: Run) -> None:
     best = search.run()
     if config.method == "qat":
         batches = partial(run.data.training_patches, calibration.training)
-        tuned, int8, student = qat.fine_tune(model, best.int8, batches, config, calibration.patches)
+        tuned, int8, student = qat.fine_tune(model, best.int8, batches, config, calibration.patches, card.task)
         agreement = qat.agreement(student, int8, _spread(calibration.judging, REPORTED_PATCHES))
         detail = f"{config.qat_epochs} epochs; torch and ONNX Runtime agree on {100 * agreement:.2f} % of patches"
         best = search.offer("qat", tuned, int8, detail, best.reference)
@@ -230,7 +237,7 @@ def quantize(run: Run) -> None:
     made = strip_ends(best.int8) if config.io == "int8" else best.int8
     save_model(run.folder / INT8, made, replace(card, quantization=facts))
     run.metrics["quantization/float_layers"] = float(len(facts.float_layers))
-    content = _facts(model, best, search, calibration, config)
+    content = _facts(model, card, best, search, calibration, config)
     report.write_json(run.folder / REPORT, content)
     report.plot_layers(run.folder / "plots" / "quantization.png", content["layers"])
     report.print_layers(content)
@@ -246,13 +253,18 @@ def _exported(run: Run, file: str, stage: str) -> tuple[onnx.ModelProto, ModelCa
 
 
 def _judge(graph: onnx.ModelProto, card: ModelCard, calibration: Calibration) -> float:
-    """Clip accuracy on the judging clips, a fraction."""
+    """The headline metric of the judging clips."""
     classifier = OnnxClassifier(graph, card, Path("candidate"))
-    return evaluate(classifier, calibration.judging, card.class_names).scores.metrics["clip_acc"]
+    return evaluate(classifier, calibration.judging, card.class_names).scores.metrics[HEADLINE[card.task]]
 
 
 def _facts(
-    model: onnx.ModelProto, best: Candidate, search: Search, calibration: Calibration, config: QuantizeConfig
+    model: onnx.ModelProto,
+    card: ModelCard,
+    best: Candidate,
+    search: Search,
+    calibration: Calibration,
+    config: QuantizeConfig,
 ) -> dict[str, Any]:
     """Content of ``quantization.json``."""
     cost = planned_footprint(model)
@@ -263,8 +275,9 @@ def _facts(
         "judging": {
             "split": calibration.judging_split,
             "clips": calibration.judging.num_clips,
-            "float_clip_acc": search.float_acc,
-            "int8_clip_acc": best.clip_acc,
+            "metric": HEADLINE[card.task],
+            "float": search.float_score,
+            "int8": best.score,
         },
         "steps": [step.facts() for step in search.steps],
         "float_layers": list(float_layers(best.int8)),
@@ -292,7 +305,11 @@ def evaluate_exported(run: Run) -> None:
         data, names = run.data.datasets[split], run.data.clip_names(split)
         scored, int8 = (evaluate(model, data, run.data.class_names) for model in models)
         run.metrics |= scored.metrics(split) | int8.metrics(f"{split}_int8")
-        comparisons[split] = compare(scored, int8, names, run.data.class_names)
+        if split == "test":
+            for prefix, model, made in zip(("test", "test_int8"), models, (scored, int8), strict=True):
+                rejected = decisions.reject(run, model, made.scores)
+                run.metrics |= {f"{prefix}/{key}": value for key, value in rejected.items()}
+        comparisons[split] = compare(files[FLOAT][1], scored, int8, names)
         for key in ("patch_agreement", "clip_agreement"):
             run.metrics[f"{split}_int8/{key}"] = comparisons[split][key]
         run.metrics[f"{split}_int8/sqnr_db"] = comparisons[split]["sqnr_db"]["median"]

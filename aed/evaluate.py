@@ -6,26 +6,27 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import hydra
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from aed import config, evaluation, report
 from aed.datamodules import PatchDataModule
+from aed.datamodules.events import EventSource
 from aed.datamodules.patches import PatchDataset
+from aed.datamodules.selection import class_counts
 from aed.dsp.frontend import FrontendConfig
 from aed.entry import as_typed, clear_errors
 from aed.errors import AedError
 from aed.export.card import ModelCard
 from aed.export.classifier import Classifier, open_classifier
 from aed.export.graph import load_model
+from aed.scores import LEVELS
 from aed.target.boards import Board, emulated, load_board, need_backend
 from aed.target.emulator import EmulatedDevice
 from aed.target.host import HostDevice
@@ -105,14 +106,19 @@ def evaluate(
     found = {prefix: scored}
     evaluation.write_scores(Path(folder), prefix, scored.scores, names, module.class_names)
     if on in ("c", "emulator"):
-        clips = module.good[module.good["split"] == chosen].iloc[kept]
+        if isinstance(module.clips, EventSource):
+            raise AedError(f"on={on}: C hears whole clips, {module.clips.name} has parts of recordings; use runtime")
+        rows = module.rows(chosen).iloc[kept]
+        clips = list(rows["path"]), module.targets(rows)
         found |= _through_c(Path(model_file), card, split, clips, module.class_names, board if on != "c" else None)
     if on == "board":
         outputs = _through_st(Path(model_file), dataset, load_board(board), Path(folder), serial, tool)
-        found[f"{split}_board"] = evaluation.judge(card, dataset, outputs, module.class_names)
+        made = evaluation.judge(card, outputs, dataset.patch_targets, dataset.clip, module.class_names)
+        found[f"{split}_board"] = made
     metrics = {f"data/{split}_clips": float(dataset.num_clips)}
-    counts = torch.bincount(scored.scores.clip_target, minlength=module.num_classes).tolist()
-    note = _note(card, module, split, names)
+    counts = class_counts(dataset.targets, module.num_classes).tolist()
+    files = module.file_names(chosen)
+    note = _note(card, module, split, [files[recording] for recording in np.unique(dataset.windows[:, 0])])
     for key, made in found.items():
         metrics |= made.metrics(key)
         if made is not scored:
@@ -145,7 +151,12 @@ def _check_device(classifier: Classifier, on: str, board: str) -> None:
 
 
 def _through_c(
-    model: Path, card: ModelCard, split: str, clips: pd.DataFrame, class_names: Sequence[str], board: str | None
+    model: Path,
+    card: ModelCard,
+    split: str,
+    clips: tuple[list[Path], npt.NDArray[Any]],
+    class_names: Sequence[str],
+    board: str | None,
 ) -> dict[str, evaluation.Evaluated]:
     """Scores of the C code on this machine and, if there is a board, on it, by prefix of their metrics."""
     place = load_board(board) if board else None
@@ -156,7 +167,7 @@ def _through_c(
         if place:
             devices[f"{split}_emulator"] = EmulatedDevice(Path(build, "board"), graph, card.frontend, place)
         for prefix, device in devices.items():
-            found[prefix] = evaluation.evaluate_clips(device, card, clips, class_names)
+            found[prefix] = evaluation.evaluate_clips(device, card, *clips, class_names)
     if place:
         here, there = found[f"{split}_c"], found[f"{split}_emulator"]
         if not np.array_equal(here.outputs, there.outputs):
@@ -188,7 +199,7 @@ def _rows(
 ) -> list[tuple[str, Mapping[str, float]]]:
     """Names of programs and their metrics, the float model's from the card."""
     known = card.metrics if card else {}
-    trained = {key: known[f"{split}/{key}"] for key in report.LEVELS if f"{split}/{key}" in known}
+    trained = {key: known[f"{split}/{key}"] for key in LEVELS[card.task] if f"{split}/{key}" in known} if card else {}
     rows: list[tuple[str, Mapping[str, float]]] = [("float (model card)", trained)] if trained else []
     titles = {f"{split}_int8": "int8, ONNX Runtime", f"{split}_c": "int8, C", f"{split}_emulator": "int8, C, emulated"}
     titles[f"{split}_board"] = "int8, ST's code"

@@ -9,21 +9,20 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
-import torch.nn.functional as F
 from rich.progress import track
+from torch import Tensor
 
 from aed import report
+from aed.confidence import nats
 from aed.datamodules import PatchDataModule
 from aed.datamodules.clips import FixedSplit
 from aed.datamodules.patches import PatchDataset
-from aed.dsp.aggregate import decide
 from aed.dsp.waveform import load_clip
 from aed.export.card import ModelCard
 from aed.export.classifier import Classifier, to_posteriors
 from aed.export.fidelity import sqnr_db
-from aed.scores import Scores, score
+from aed.scores import LEVELS, Scores, score
 from aed.target.host import to_int16
 
 log = logging.getLogger(__name__)
@@ -62,29 +61,29 @@ def evaluate(classifier: Classifier, data: PatchDataset, class_names: Sequence[s
         class_names: In the order of the outputs.
     """
     outputs = np.concatenate([classifier.outputs(patches) for patches in chunks(data)])
-    return judge(classifier.card, data, outputs, class_names)
+    return judge(classifier.card, outputs, data.patch_targets, data.clip, class_names)
 
 
 def judge(
-    card: ModelCard, data: PatchDataset, outputs: npt.NDArray[np.float32], class_names: Sequence[str]
+    card: ModelCard,
+    outputs: npt.NDArray[np.float32],
+    target: npt.NDArray[Any],
+    clip: npt.NDArray[np.int64],
+    class_names: Sequence[str],
 ) -> Evaluated:
-    """Scores of ``outputs`` ``(num_patches, num_classes)`` for all patches of ``data``.
+    """Scores of outputs by the decision rule of the model's card.
 
     Args:
-        card: Of the model that gave them.
-        data: The split.
-        outputs: In the order of the patches.
+        card: Says what the outputs are.
+        outputs: ``(num_patches, num_classes)``.
+        target: ``(num_patches,)`` or ``(num_patches, num_classes)``.
+        clip: ``(num_patches,)``, the clip of each patch.
         class_names: In the order of the outputs.
     """
-    posteriors = to_posteriors(card, outputs)
-    clip = torch.from_numpy(data.windows[:, 0])
-    target = torch.tensor(data.targets)[clip]
-    scores = score(torch.from_numpy(posteriors), target, clip, class_names)
-    if card.outputs == "logits":
-        loss = F.cross_entropy(torch.from_numpy(outputs), target)
-    else:
-        loss = F.nll_loss(torch.from_numpy(posteriors).clamp(min=1e-12).log(), target)
-    return Evaluated(scores, outputs, posteriors, float(loss))
+    posteriors = torch.from_numpy(to_posteriors(card, outputs))
+    truth = torch.from_numpy(np.ascontiguousarray(target))
+    scores = score(posteriors, truth, torch.from_numpy(clip), class_names, card.decision)
+    return Evaluated(scores, outputs, posteriors.numpy(), float(nats(posteriors, truth)))
 
 
 def chunks(data: PatchDataset) -> Iterator[npt.NDArray[np.float32]]:
@@ -103,13 +102,16 @@ class Device(Protocol):
         """The net's output of each patch of a clip ``(T,)``: ``(patches, num_classes)``."""
 
 
-def evaluate_clips(device: Device, card: ModelCard, clips: pd.DataFrame, class_names: Sequence[str]) -> Evaluated:
+def evaluate_clips(
+    device: Device, card: ModelCard, files: Sequence[Path], targets: npt.NDArray[Any], class_names: Sequence[str]
+) -> Evaluated:
     """Scores of C code that hears whole clips, their features made by C too.
 
     Args:
         device: Front end and net.
         card: Of the model.
-        clips: Columns ``path`` and ``target``, one row a clip.
+        files: The clips.
+        targets: ``(num_clips,)`` or ``(num_clips, num_classes)``.
         class_names: In the order of the outputs.
     """
 
@@ -117,24 +119,22 @@ def evaluate_clips(device: Device, card: ModelCard, clips: pd.DataFrame, class_n
         return device.outputs(to_int16(load_clip(path, card.frontend)))
 
     with ThreadPoolExecutor(device.workers) as pool:
-        heard = pool.map(hear, clips["path"])
-        parts = list(track(heard, f"C: {len(clips)} clips", len(clips), transient=True))
-    clip = torch.from_numpy(np.repeat(np.arange(len(parts)), [len(part) for part in parts]))
-    outputs = np.concatenate(parts)
-    posteriors = to_posteriors(card, outputs)
-    target = torch.tensor(clips["target"].to_numpy(np.int64))[clip]
-    scores = score(torch.from_numpy(posteriors), target, clip, class_names)
-    loss = F.nll_loss(torch.from_numpy(posteriors).clamp(min=1e-12).log(), target)
-    return Evaluated(scores, outputs, posteriors, float(loss))
+        heard = pool.map(hear, files)
+        parts = list(track(heard, f"C: {len(files)} clips", len(files), transient=True))
+    clip = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    return judge(card, np.concatenate(parts), targets[clip], clip, class_names)
 
 
 def agreement(one: Evaluated, other: Evaluated) -> dict[str, float]:
     """How alike two programs of one model are on the same clips: shares of equal decisions and of equal outputs."""
-    decided = [decide(part.scores.clip_posteriors) for part in (one, other)]
-    same = {"clip_agreement": float((decided[0] == decided[1]).float().mean())}
+    same = {"clip_agreement": _share_equal(one.scores.clip_decided, other.scores.clip_decided)}
     if one.outputs.shape == other.outputs.shape:
         same["equal_outputs"] = float((one.outputs == other.outputs).all(axis=1).mean())
     return same
+
+
+def _share_equal(one: Tensor, other: Tensor) -> float:
+    return float((one == other).reshape(len(one), -1).all(dim=1).float().mean())
 
 
 def model_data(
@@ -149,42 +149,47 @@ def model_data(
         split_by: ``card``: as the card lists, where the model was trained on this data set; ``data``: as ``data`` says.
         class_names: In the order of the outputs; None: the data's.
     """
-    module = data(frontend=card.frontend, **({"class_names": class_names} if class_names else {}))
-    fixed = {"split": "folds", "test_fold": None, "val_fold": None, "class_names": class_names}
+    settings: dict[str, Any] = {"frontend": card.frontend, "multi_label": card.task == "multi_label"}
+    if class_names:
+        garbage = bool(card.data.get("garbage_class"))
+        settings |= {"class_names": class_names[:-1] if garbage else class_names, "garbage_class": garbage}
+    module = data(**settings)
+    # all that is left after the choice of clips belongs to the garbage class
+    fixed = settings | {"split": "folds", "test_fold": None, "val_fold": None, "garbage_share": None}
     if split == "all":
-        return data(frontend=card.frontend, clips=FixedSplit(module.clips, None), **fixed)
+        return data(clips=FixedSplit(module.clips, None), **fixed)
     if split_by == "card" and card.data.get("name") == module.clips.name:
-        return data(frontend=card.frontend, clips=FixedSplit(module.clips, card.data["clips"]), **fixed)
+        return data(clips=FixedSplit(module.clips, card.data["clips"]), **fixed)
     if split_by == "card":
         log.info("the model was not trained on %s: split as data.* says", module.clips.name)
     return module
 
 
-def compare(given: Evaluated, int8: Evaluated, names: Sequence[str], class_names: Sequence[str]) -> dict[str, Any]:
+def compare(card: ModelCard, given: Evaluated, int8: Evaluated, names: Sequence[str]) -> dict[str, Any]:
     """Float beside int8 on one split: accuracies, agreement, SQNR at the output, the clips that flip.
 
     Args:
+        card: Of the model.
         given: Of the float model.
         int8: Of the int8 model, on the same split.
         names: File names of the clips.
-        class_names: In the order of the outputs.
     """
     sqnr = sqnr_db(given.outputs, int8.outputs - given.outputs)
-    truth = given.scores.clip_target.tolist()
-    before, after = (decide(part.scores.clip_posteriors).tolist() for part in (given, int8))
-    same = decide(torch.from_numpy(given.posteriors)) == decide(torch.from_numpy(int8.posteriors))
+    clips = [part.scores.clip_decided for part in (given, int8)]
+    patches = [card.decision.decide(torch.from_numpy(part.posteriors), card.task) for part in (given, int8)]
+    said = [report.spoken(rows, card.class_names) for rows in (given.scores.clip_target, *clips)]
     return {
         "clips": len(names),
         "patches": len(given.outputs),
-        "float": {level: given.scores.metrics[level] for level in report.LEVELS},
-        "int8": {level: int8.scores.metrics[level] for level in report.LEVELS},
+        "float": {level: given.scores.metrics[level] for level in LEVELS[card.task]},
+        "int8": {level: int8.scores.metrics[level] for level in LEVELS[card.task]},
         "sqnr_db": {"median": float(np.median(sqnr)), "5%": float(np.percentile(sqnr, 5)), "least": float(sqnr.min())},
-        "patch_agreement": float(same.float().mean()),
-        "clip_agreement": float(np.mean([a == b for a, b in zip(before, after, strict=True)])),
+        "patch_agreement": _share_equal(*patches),
+        "clip_agreement": _share_equal(*clips),
         "flipped_clips": [
-            {"filename": name, "category": class_names[t], "float": class_names[a], "int8": class_names[b]}
-            for name, t, a, b in zip(names, truth, before, after, strict=True)
-            if a != b
+            {"filename": name, "category": truth, "float": before, "int8": after}
+            for name, truth, before, after in zip(names, *said, strict=True)
+            if before != after
         ],
     }
 

@@ -79,9 +79,6 @@ def _import(
 ) -> list[Path]:
     model = KerasModel.read(file)
     made = convert(model)
-    single = made.task == "single_label"
-    if not (single or onnx):
-        raise AedError(f"{file}: ends in a sigmoid, which a checkpoint does not tell: leave onnx=true")
     _check_names(file, names, len(made.net.get_submodule("head.1").get_parameter("bias")))
     used = frontend or (_st_frontend(settings) if settings else _usual_frontend(made.preset, model, file))
     if (used.n_mels, used.patch_frames) != model.shape[:2]:
@@ -92,7 +89,7 @@ def _import(
     card = _card(file, model, made, used, names)
     place = Path(folder) if folder is not None else file.parent
     checkpoint, exported = (place / f"{file.stem}{suffix}" for suffix in (".ckpt", ".onnx"))
-    written = [path for path, wanted in ((checkpoint, single), (exported, onnx)) if wanted]
+    written = [checkpoint, exported] if onnx else [checkpoint]
     for path in written:
         _check_ours(path)
     net = net_facts(made.net)
@@ -100,10 +97,7 @@ def _import(
     log.info("logits differ from those of the file's own layers by at most %.2g on random patches", made.difference)
     if onnx:
         _write_onnx(exported, made, card)
-    if single:
-        _write_checkpoint(checkpoint, made, card)
-    else:
-        log.info("no %s: a checkpoint names one class a clip, this model any number", checkpoint)
+    _write_checkpoint(checkpoint, made, card)
     log.info("wrote %s; classes in the order %s", " and ".join(map(str, written)), ", ".join(names))
     return written
 
@@ -214,14 +208,14 @@ def _write_onnx(path: Path, made: Converted, card: ModelCard) -> None:
     card = replace(card, versions=versions, float_sha256=graph_sha256(graph))
     shape = (8, 1, card.frontend.n_mels, card.frontend.patch_frames)
     patches = np.random.default_rng(0).uniform(card.frontend.silence, 3, shape).astype(np.float32)
-    difference_to_torch(OnnxClassifier(graph, card, path).outputs(patches), made.net, patches, softmax=False)
+    difference_to_torch(OnnxClassifier(graph, card, path).outputs(patches), made.net, patches)
     save_model(path, graph, card)
 
 
 def _write_checkpoint(path: Path, made: Converted, card: ModelCard) -> None:
     """What Lightning saves before the first step: all stages read it, and ``ckpt_path=`` trains on from it."""
     model = ClipClassifier(made.net, card.frontend)
-    model.class_names, model.data_facts, model.weights = card.class_names, card.data, card.weights
+    model.class_names, model.data_facts, model.weights, model.task = card.class_names, card.data, card.weights, card.task
     saved: dict[str, Any] = {
         "epoch": 0,
         "global_step": 0,

@@ -12,7 +12,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from aed import conversion, costs, delivery, hearing, report, training
+from aed import conversion, costs, decisions, delivery, hearing, report, training
 from aed.config import check_net_class
 from aed.datamodules import PatchDataModule
 from aed.errors import AedError
@@ -53,6 +53,7 @@ def build(config: DictConfig, folder: Path) -> Run:
     for logger in loggers:
         logger.log_hyperparams(OmegaConf.to_container(config, resolve=True, throw_on_missing=False))
     run = Run(config, folder, data, model, trainer)
+    decisions.settings(run)
     conversion.check_net(run)
     return run
 

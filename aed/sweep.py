@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from aed import report
+from aed.dsp.decision import Task
+from aed.scores import HEADLINE, LEVELS
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +51,12 @@ def summarise(folder: Path) -> dict[str, dict[str, Any]]:
 def show(folder: Path, summary: dict[str, dict[str, Any]]) -> None:
     """Prints each job's headline accuracies, then mean and deviation of every test metric."""
     jobs = Table(title=f"{folder}: jobs, %")
-    headline = ("test/patch_acc", "test/clip_acc", "test_int8/clip_acc")
+    found = collect(folder)
+    task: Task = "multi_label" if any("test/clip_map" in metrics for _, _, metrics in found) else "single_label"
+    headline = (*(f"test/{level}" for level in LEVELS[task]), f"test_int8/{HEADLINE[task]}")
     for column in ("job", "overrides", "patches", "clips", "clips, int8"):
         jobs.add_column(column)
-    for name, chosen, metrics in collect(folder):
+    for name, chosen, metrics in found:
         cells = (f"{100 * metrics[key]:.2f}" if key in metrics else "-" for key in headline)
         jobs.add_row(name, " ".join(chosen), *cells)
     table = Table(title="over jobs")

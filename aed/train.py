@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from aed import config, pipeline
 from aed.entry import clear_errors
+from aed.scores import HEADLINE
 
 log = logging.getLogger("aed.train")
 
@@ -24,7 +25,9 @@ def _task(cfg: DictConfig) -> float | None:
     )
     with guard:
         metrics = pipeline.run(cfg, Path(job.runtime.output_dir))
-    return metrics.get(cfg.optimized_metric)
+    headlines = [f"test/{name}" for name in HEADLINE.values()]
+    wanted = [cfg.optimized_metric] if cfg.optimized_metric else headlines
+    return next((metrics[key] for key in wanted if key in metrics), None)
 
 
 def main() -> None:

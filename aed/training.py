@@ -3,13 +3,14 @@
 import logging
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from aed import report
+from aed import decisions, report
 from aed.evaluation import write_scores
+from aed.export.classifier import TorchClassifier
+from aed.scores import Scores
 from aed.state import Run
 
 log = logging.getLogger(__name__)
@@ -39,29 +40,35 @@ def fit(run: Run) -> None:
 
 
 def test(run: Run) -> None:
-    """Tests the picked checkpoint; leaves metrics, a row a clip, confusion matrices and a table.
+    """Tests the picked checkpoint; leaves the decision rule, metrics, a row a clip, pictures and a table.
 
-    The validation set, where there is one, is scored with the same checkpoint.
+    The validation set, where there is one, is scored with the same checkpoint, and the rule is chosen on it.
     """
     arguments: dict[str, Any] = {
         "model": run.model, "datamodule": run.data, "ckpt_path": str(run.need_checkpoint("test")), "verbose": False,
         "weights_only": True,
     }  # fmt: skip
     run.data.setup()
-    if "val" in run.data.datasets:
-        run.trainer.validate(**arguments)
-        _write_scores(run, "val")
-    run.trainer.test(**arguments)
-    _write_scores(run, "test")
+    splits = ["val", "test"] if "val" in run.data.datasets else ["test"]
+    for split in splits:
+        (run.trainer.validate if split == "val" else run.trainer.test)(**arguments)
+        run.metrics[f"{split}/loss"] = float(run.trainer.callback_metrics[f"{split}/loss"])
+    rule = decisions.choose(run)
+    for split in splits:
+        _write_scores(run, split, decisions.rescore(run, split, rule))
+    if run.speaks:
+        model = TorchClassifier(Path(arguments["ckpt_path"]))
+        model.card = replace(model.card, decision=rule)
+        rejected = decisions.reject(run, model, decisions.rescore(run, "test", rule))
+        run.metrics |= {f"test/{key}": value for key, value in rejected.items()}
 
 
-def _write_scores(run: Run, split: str) -> None:
-    scores, names = run.model.scores[split], run.data.class_names
+def _write_scores(run: Run, split: str, scores: Scores) -> None:
+    names = run.data.class_names
     run.metrics |= {f"{split}/{key}": value for key, value in scores.metrics.items()}
-    run.metrics[f"{split}/loss"] = float(run.trainer.callback_metrics[f"{split}/loss"])
     if not run.speaks:
         return
     write_scores(run.folder, split, scores, run.data.clip_names(split), names)
     if split == "test":
-        counts = torch.bincount(scores.clip_target.cpu(), minlength=len(names)).tolist()
+        counts = run.data.class_counts(split).tolist()
         report.print_scores(split, run.metrics, counts, names, run.data.note(run.model.weights))

@@ -272,8 +272,8 @@ def test_random_offsets(make: Callable[..., Any], base: Path) -> None:
     assert any(ends)  # the last frame is used too
     found = joined(batches(loader, 19))
     for patch, clip, (clip_asked, start) in zip(found.patches, found.clip, windows, strict=True):
-        assert int(clip) == clip_asked
-        np.testing.assert_array_equal(patch[0], logmel(paths[clip])[:, start : start + 96])
+        assert int(clip) == -1
+        np.testing.assert_array_equal(patch[0], logmel(paths[clip_asked])[:, start : start + 96])
     assert set(found.position.tolist()) == {-1}
 
 

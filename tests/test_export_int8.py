@@ -327,7 +327,7 @@ def test_repair_goes_on_until_the_drop_is_small_enough(drops, tried, kept):
     best = search.run()
     assert [step.name for step in search.steps] == tried
     assert [step.name for step in search.steps if step.kept] == kept
-    assert best.clip_acc == max(step.clip_acc for step in search.steps)
+    assert best.score == max(step.score for step in search.steps)
     assert search.steps[0].gain == pytest.approx(-drops[0])
 
 
@@ -390,7 +390,7 @@ def test_fine_tuning_brings_int8_nearer_to_float_in_the_same_graph():
     config = QuantizeConfig(method="qat", per_channel=False)
     int8 = quantize(model, CALIBRATION, config)
     many = nets.patches(512, seed=3)
-    tuned, made, student = qat.fine_tune(model, int8, lambda epoch: many.split(32), config, CALIBRATION)
+    tuned, made, student = qat.fine_tune(model, int8, lambda epoch: many.split(32), config, CALIBRATION, "single_label")
     assert divergence(model, made) < 0.2 * divergence(model, int8)
     assert [(n.op_type, list(n.input), list(n.output)) for n in made.graph.node] == [
         (n.op_type, list(n.input), list(n.output)) for n in int8.graph.node
@@ -409,7 +409,7 @@ def test_layers_left_in_float_stay_so_through_fine_tuning():
     int8 = quantize(FLOAT["awkward"], CALIBRATION, QuantizeConfig(exclude_nodes=("side",)))
     config = replace(QuantizeConfig(), qat_epochs=1)
     batches = nets.patches(16)
-    _, made, _ = qat.fine_tune(FLOAT["awkward"], int8, lambda epoch: [batches], config, CALIBRATION)
+    _, made, _ = qat.fine_tune(FLOAT["awkward"], int8, lambda epoch: [batches], config, CALIBRATION, "single_label")
     assert float_layers(made) == float_layers(int8)
 
 
@@ -417,7 +417,7 @@ def test_fine_tuning_that_diverges_says_so():
     config = QuantizeConfig(method="qat", qat_lr=1e37, qat_epochs=3)
     batches = nets.patches(64).split(8)
     with pytest.raises(AedError, match="qat_lr"):
-        qat.fine_tune(FLOAT["awkward"], INT8["awkward"], lambda epoch: batches, config, CALIBRATION)
+        qat.fine_tune(FLOAT["awkward"], INT8["awkward"], lambda epoch: batches, config, CALIBRATION, "single_label")
 
 
 def test_the_numbers_of_the_tiny_helper_are_real():

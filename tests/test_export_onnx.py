@@ -151,13 +151,13 @@ def test_what_tracing_does_not_see_is_found():
     net, patches = Branching().eval(), nets.patches(8).numpy()
     model = to_onnx(net, nets.FRONTEND, ExportConfig())
     with pytest.raises(AedError, match="differs from torch"):
-        difference_to_torch(outputs(model, patches), net, patches, softmax=False)
+        difference_to_torch(outputs(model, patches), net, patches)
 
 
 def test_nan_outputs_are_no_small_difference():
     net, patches = nets.make("awkward"), nets.patches(2).numpy()
     with pytest.raises(AedError, match="differs"):
-        difference_to_torch(np.full((2, 4), np.nan, np.float32), net, patches, softmax=False)
+        difference_to_torch(np.full((2, 4), np.nan, np.float32), net, patches)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x08"], ids=["empty", "text", "header only"])

@@ -160,7 +160,7 @@ def test_exports_to_float_and_int8(version, pooling):
     patches = -40 + 20 * torch.nn.functional.interpolate(rough, (SMALL.n_mels, SMALL.patch_frames)).numpy()
     model = to_onnx(net, SMALL, ExportConfig())
     outputs = fidelity.outputs(model, patches)
-    difference_to_torch(outputs, net, patches, softmax=False)
+    difference_to_torch(outputs, net, patches)
     int8 = quantize(model, patches, QuantizeConfig())
     assert float_layers(int8) == ()
     assert np.median(fidelity.sqnr_db(outputs, fidelity.outputs(int8, patches) - outputs)) > 15

@@ -18,7 +18,8 @@ from aed import paths
 from aed.datamodules.cache import FeatureCache
 from aed.datamodules.calibration import Calibration, balanced, halves, thinned
 from aed.datamodules.clips import ClipSource, audio_files
-from aed.datamodules.patches import PatchDataset, already_batched
+from aed.datamodules.events import EventLabels, EventSource, check_frontend
+from aed.datamodules.patches import ClipLabels, Labeller, PatchDataset, already_batched
 from aed.datamodules.samplers import EvalSampler, TrainSampler
 from aed.datamodules.selection import OTHER, check_names, class_counts, draw_garbage, single_labels, targets, within
 from aed.datamodules.splits import SplitMethod, assign, shared_sources
@@ -47,6 +48,9 @@ class PatchDataModule(L.LightningDataModule):
             ``random``: random over clips, as ST's zoo does; it leaks and says so.
         test_fold: ``folds``: the fold to test on.
         val_fold: ``folds``: the fold that picks the checkpoint; null trains on all others with a fixed schedule.
+        min_overlap: Annotated recordings: share of a patch that a class's events have to fill, or of a shorter event
+            that has to lie in the patch, for the patch to be of that class.
+        excerpt_s: Annotated recordings, multi-label: what is scored as one clip, s.
         test_fraction: ``source``, ``random``: share of clips to test on.
         val_fraction: ``source``, ``random``: share that picks the checkpoint; 0: fixed schedule.
         train_patches: ``grid``: the fixed grid. ``random``: any offset, drawn anew each epoch.
@@ -68,6 +72,8 @@ class PatchDataModule(L.LightningDataModule):
         garbage_class: bool = False,
         garbage_share: float | None = 1.0,
         unseen: str | None = None,
+        min_overlap: float = 0.5,
+        excerpt_s: float = 10.0,
         split: SplitMethod = "folds",
         test_fold: int | None = 5,
         val_fold: int | None = None,
@@ -101,7 +107,7 @@ class PatchDataModule(L.LightningDataModule):
             raise AedError("data.unseen=unused: the unused classes are the garbage class, so they are seen; give a folder")
         self.clips, self.frontend, self.strict, self.seed = clips, frontend, strict, seed
         self.multi_label, self.garbage_class, self.garbage_share = multi_label, garbage_class, garbage_share
-        self.unseen = unseen
+        self.unseen, self.min_overlap, self.excerpt_s = unseen, min_overlap, excerpt_s
         self.chosen_names, self.split = class_names, split
         self.folds = {"test_fold": test_fold, "val_fold": val_fold}
         self.fractions = {"test_fraction": test_fraction, "val_fraction": val_fraction}
@@ -115,7 +121,9 @@ class PatchDataModule(L.LightningDataModule):
     def _raw(self) -> pd.DataFrame:
         """The data set's own table; read, or downloaded, at first use."""
         table = self.clips.table().reset_index(drop=True)
-        return table if self.multi_label else single_labels(table, self.clips.name)
+        if self.multi_label or isinstance(self.clips, EventSource):
+            return table
+        return single_labels(table, self.clips.name)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -124,7 +132,7 @@ class PatchDataModule(L.LightningDataModule):
         available = sorted({name for own in table["labels"] for name in own})
         names = check_names(self.chosen_names, available, self.clips.name, self.multi_label)
         kept = within(table["labels"], names)
-        inside = kept.map(len) > 0
+        inside = (kept.map(len) > 0) | (table["labels"].map(len) == 0)  # nothing in it: a counter-example
         if self.garbage_class and OTHER in names:
             raise AedError(f"data.garbage_class=true: the data set has a class {OTHER!r} of its own; rename one")
         final = kept.where(inside, pd.Series([(OTHER,)] * len(table), index=table.index, dtype=object))
@@ -202,16 +210,40 @@ class PatchDataModule(L.LightningDataModule):
                 self.leaking_sources[0],
             )
         self.good = self.table[~self.table["path"].isin(list(self.skipped))]
-        self._check_classes()
         for split in SPLITS:
             rows = self.rows(split)
-            if len(rows):
-                self.datasets[split] = self._patches(list(rows["path"]), self.targets(rows))
+            if len(rows) and (data := self._patches(list(rows["path"]), self._labeller(rows))).num_clips:
+                self.datasets[split] = data
+        self._check_classes()
         counts = ", ".join(f"{name} {data.num_clips}" for name, data in self.datasets.items())
         log.info("%s: clips %s; left out %d", self.clips.name, counts, len(self.skipped))
 
-    def _patches(self, files: list[Path], target: npt.NDArray[Any]) -> PatchDataset:
-        return PatchDataset(self.cache.open(files), target, self.frontend)
+    def _patches(self, files: list[Path], labeller: Labeller) -> PatchDataset:
+        return PatchDataset(self.cache.open(files), labeller, self.frontend)
+
+    def _labeller(self, rows: pd.DataFrame) -> Labeller:
+        if not isinstance(self.clips, EventSource):
+            return ClipLabels(self.targets(rows))
+        names = self.class_names
+        classes = {name: index for index, name in enumerate(names)}
+        if self.garbage_class:  # whatever has no class of its own
+            classes = {name: classes.get(name, len(names) - 1) for name in set(self._events["label"])} | classes
+        return EventLabels.from_table(
+            self._events,
+            list(rows["path"]),
+            classes,
+            self.frontend,
+            self.multi_label,
+            min_overlap=self.min_overlap,
+            excerpt_s=self.excerpt_s,
+        )
+
+    @cached_property
+    def _events(self) -> pd.DataFrame:
+        assert isinstance(self.clips, EventSource)
+        events = self.clips.events()
+        check_frontend(self.frontend, events)
+        return events
 
     def rows(self, split: str) -> pd.DataFrame:
         """The rows of :attr:`table` of a split whose files are good, in the order of :attr:`PatchBatch.clip`."""
@@ -223,7 +255,8 @@ class PatchDataModule(L.LightningDataModule):
 
     def class_counts(self, split: str) -> npt.NDArray[np.int64]:
         """Good clips of each class in a split, ``(num_classes,)``."""
-        return class_counts(self.targets(self.rows(split)), self.num_classes)
+        data = self.datasets.get(split)
+        return class_counts(data.targets, self.num_classes) if data else np.zeros(self.num_classes, np.int64)
 
     @cached_property
     def unseen_data(self) -> PatchDataset | None:
@@ -246,7 +279,7 @@ class PatchDataModule(L.LightningDataModule):
             log.warning("left out: %s", reason)
         if not (good := [path for path in files if path not in bad]):
             raise AedError(f"data.unseen={self.unseen}: none of its {len(files)} files can be read")
-        return self._patches(good, np.zeros(len(good), np.int64))
+        return self._patches(good, ClipLabels(np.zeros(len(good), np.int64)))
 
     def _check_classes(self) -> None:
         counts = {split: self.class_counts(split) for split in SPLITS}
@@ -261,7 +294,16 @@ class PatchDataModule(L.LightningDataModule):
                 log.warning("%s: no %s clip of %s", self.clips.name, split, named[split])
 
     def clip_names(self, split: str) -> list[str]:
-        """File names of a split's clips, in the order of :attr:`PatchBatch.clip`."""
+        """Names of a split's clips, in the order of :attr:`PatchBatch.clip`: of their files, with second if a part."""
+        names = self.file_names(split)
+        if not isinstance(self.clips, EventSource):
+            return names
+        step = self.frontend.hop_length / self.frontend.sample_rate
+        firsts = self.datasets[split].labels.first_windows().tolist()
+        return [f"{names[recording]}@{frame * step:.2f}s" for recording, frame in firsts]
+
+    def file_names(self, split: str) -> list[str]:
+        """Names of a split's good files."""
         return [path.name for path in self.rows(split)["path"]]
 
     def calibration(self, number: int) -> Calibration:
@@ -312,7 +354,7 @@ class PatchDataModule(L.LightningDataModule):
             "garbage_class": self.garbage_class,
             "leaking_sources": len(self.leaking_sources),
             "skipped_clips": len(self.skipped),
-            "clips": {split: self.clip_names(split) for split in self.datasets},
+            "clips": {split: self.file_names(split) for split in self.datasets},
         }
 
     def train_dataloader(self) -> DataLoader[PatchBatch]:

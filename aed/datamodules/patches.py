@@ -1,7 +1,8 @@
 """Patches as a map-style data set: grid or random windows over cached log-mel."""
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -9,35 +10,80 @@ import torch
 from torch.utils.data import Dataset
 
 from aed.datamodules.cache import Features
+from aed.datamodules.events import PatchLabels
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import PatchBatch, grid_starts
 
 
-class PatchDataset(Dataset[PatchBatch]):
-    """All patches of one split; indexed by position on the grid or by a (clip, first frame) window.
+class Labeller(Protocol):
+    """What is true of the recordings of a split."""
+
+    def patches(self, windows: npt.NDArray[np.int64]) -> PatchLabels:
+        """The labelled patches among those of the grid, ``(P, 2)`` int64 of recording and first frame, ascending."""
+
+    def of(self, windows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """The targets of any patches; -1 where one has no label."""
+
+
+class ClipLabels:
+    """Recordings that are one clip each, all of it with the same label.
 
     Args:
-        features: Log-mel of the split's clips.
         targets: ``(num_clips,)`` int64, or ``(num_clips, num_classes)`` float32 of 0 and 1.
-        config: The front end.
     """
 
-    def __init__(self, features: Features, targets: npt.NDArray[Any], config: FrontendConfig) -> None:
-        self.features, self.targets, self.config = features, targets, config
-        starts = [grid_starts(int(frames), config) for frames in features.n_frames]
-        counts = [len(clip) for clip in starts]
-        self.windows = np.stack([np.repeat(np.arange(len(starts)), counts), np.concatenate(starts)], axis=1)
-        self.clip: npt.NDArray[np.int64] = self.windows[:, 0]
+    def __init__(self, targets: npt.NDArray[Any]) -> None:
+        self.targets = targets
 
-    @property
-    def patch_targets(self) -> npt.NDArray[Any]:
-        """The target of each patch on the grid."""
-        patch_targets: npt.NDArray[Any] = self.targets[self.clip]
-        return patch_targets
+    def patches(self, windows: npt.NDArray[np.int64]) -> PatchLabels:
+        """All of them."""
+        return PatchLabels.of_clips(windows, self.targets)
+
+    def of(self, windows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """The label of the recording."""
+        found: npt.NDArray[Any] = self.targets[windows[:, 0]]
+        return found
+
+
+class PatchDataset(Dataset[PatchBatch]):
+    """All patches of one split; indexed by position on the grid or by a (recording, first frame) window.
+
+    Args:
+        features: Log-mel of the split's recordings.
+        labeller: What is true of them.
+        config: The front end.
+        labels: Of the patches on the grid, where they are known.
+    """
+
+    def __init__(
+        self, features: Features, labeller: Labeller, config: FrontendConfig, labels: PatchLabels | None = None
+    ) -> None:
+        self.features, self.labeller, self.config = features, labeller, config
+        self.labels = labels or labeller.patches(_grid(features, config))
 
     def __len__(self) -> int:
         """Patches on the grid."""
         return len(self.windows)
+
+    @property
+    def windows(self) -> npt.NDArray[np.int64]:
+        """``(P, 2)`` int64, recording and first frame of each patch."""
+        return self.labels.windows
+
+    @property
+    def clip(self) -> npt.NDArray[np.int64]:
+        """``(P,)`` int64, the clip of each patch: what one decision is made about."""
+        return self.labels.clip
+
+    @property
+    def patch_targets(self) -> npt.NDArray[Any]:
+        """``(P,)`` or ``(P, num_classes)``, the target of each patch."""
+        return self.labels.target
+
+    @property
+    def targets(self) -> npt.NDArray[Any]:
+        """``(num_clips,)`` or ``(num_clips, num_classes)``, the target of each clip."""
+        return self.labels.clip_target
 
     @property
     def num_clips(self) -> int:
@@ -46,28 +92,66 @@ class PatchDataset(Dataset[PatchBatch]):
 
     def subset(self, clips: npt.NDArray[np.int64]) -> "PatchDataset":
         """The patches of some clips, which are numbered anew in the order given."""
-        features = self.features
-        part = Features(features.shards, features.shard[clips], features.start[clips], features.n_frames[clips])
-        return PatchDataset(part, self.targets[clips], self.config)
+        return PatchDataset(self.features, self.labeller, self.config, self.labels.subset(clips))
+
+    def start_range(self, positions: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """First and last frame at which a patch may begin that is to stand for one of the grid.
+
+        Anywhere in a recording that is one clip; else between the first and the last patch of the same clip.
+        """
+        recording, clip = self.windows[positions, 0], self.clip[positions]
+        if isinstance(self.labeller, ClipLabels):
+            return np.zeros_like(recording), self.features.n_frames[recording] - self.config.patch_frames
+        low, high = self._clip_range
+        return low[clip], high[clip]
+
+    @cached_property
+    def _clip_range(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        low = np.full(self.num_clips, np.iinfo(np.int64).max)
+        high = np.zeros(self.num_clips, np.int64)
+        np.minimum.at(low, self.clip, self.windows[:, 1])
+        np.maximum.at(high, self.clip, self.windows[:, 1])
+        return low, high
 
     def __getitem__(self, key: int | tuple[int, int]) -> PatchBatch:
         """A batch of one."""
         return self.__getitems__([key])
 
     def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> PatchBatch:
-        """The batch of the given positions or windows: one gather, no collating."""
-        if isinstance(keys[0], tuple):
-            windows, position = np.asarray(keys, dtype=np.int64), np.full(len(keys), -1)
+        """The batch of the given positions or windows: one gather, no collating.
+
+        A window without a label (between two events) is replaced by the patch of the grid before it.
+        """
+        position = np.asarray(keys, dtype=np.int64)
+        if position.ndim == 2:
+            windows, target = position, self.labeller.of(position)
+            if target.ndim == 1 and (lost := np.flatnonzero(target < 0)).size:
+                near = self._before(windows[lost])
+                windows[lost], target[lost] = self.windows[near], self.patch_targets[near]
+            position = clip = np.full(len(windows), -1)
         else:
-            position = np.asarray(keys, dtype=np.int64)
-            windows = self.windows[position]
+            windows, target, clip = self.windows[position], self.patch_targets[position], self.clip[position]
         patches = torch.from_numpy(self.features.gather(windows, self.config.patch_frames))
         return PatchBatch(
             patches=patches.unsqueeze(1).contiguous(),
-            target=torch.from_numpy(self.targets[windows[:, 0]]),
-            clip=torch.from_numpy(windows[:, 0]),
+            target=torch.from_numpy(target),
+            clip=torch.from_numpy(clip),
             position=torch.from_numpy(position),
         )
+
+    def _before(self, windows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Positions of the last patches of the grid that begin no later."""
+        stride = int(self.features.n_frames.max()) + 1
+        order = np.argsort(grid := self.windows[:, 0] * stride + self.windows[:, 1])
+        found = np.searchsorted(grid[order], windows[:, 0] * stride + windows[:, 1], side="right")
+        return order[np.maximum(found - 1, 0)]
+
+
+def _grid(features: Features, config: FrontendConfig) -> npt.NDArray[np.int64]:
+    """Recording and first frame of every patch, ``(P, 2)``."""
+    starts = {frames: grid_starts(frames, config) for frames in set(features.n_frames.tolist())}
+    own = [starts[frames] for frames in features.n_frames.tolist()]
+    return np.stack([np.repeat(np.arange(len(own)), [len(clip) for clip in own]), np.concatenate(own)], axis=1)
 
 
 def already_batched(batch: Any) -> Any:

@@ -15,7 +15,7 @@ class PatchBatch(NamedTuple):
     Args:
         patches: ``(B, 1, n_mels, patch_frames)`` float32.
         target: ``(B,)`` int64 class index; with any number of classes a clip ``(B, num_classes)`` float32 of 0 and 1.
-        clip: ``(B,)`` int64 clip index within the split.
+        clip: ``(B,)`` int64 clip index within the split; -1 for a random window.
         position: ``(B,)`` int64 position on the split's patch grid; -1 for a random window.
     """
 

@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import onnx
 
+from aed.dsp.decision import Decision, Task
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
 
@@ -50,6 +51,7 @@ class ModelCard:
         class_names: In the order of the outputs.
         outputs: What the graph gives.
         task: ``single_label``: one class a clip; ``multi_label``: any number.
+        decision: From posteriors of patches to the classes of a clip.
         data: Data set, split and the clips of each split; see ``PatchDataModule.facts``.
         metrics: As in ``metrics.json``, of the float model and of int8.
         weights: Published weights it started from (file, licence, source), if any.
@@ -62,7 +64,8 @@ class ModelCard:
     frontend: FrontendConfig
     class_names: tuple[str, ...]
     outputs: Literal["logits", "probabilities"] = "logits"
-    task: Literal["single_label", "multi_label"] = "single_label"
+    task: Task = "single_label"
+    decision: Decision = Decision()  # noqa: RUF009 - frozen
     data: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     weights: dict[str, str] | None = None
@@ -92,7 +95,9 @@ class ModelCard:
             facts["frontend"] = FrontendConfig.from_dict(facts["frontend"])
             facts["class_names"] = _names(facts["class_names"])
             _need("outputs", facts["outputs"], ("logits", "probabilities"))
-            _need("task", facts["task"], ("single_label", "multi_label"))
+            _need("task", facts["task"], get_args(Task))
+            facts["decision"] = Decision.from_dict(facts["decision"])
+            facts["decision"].check(facts["task"], len(facts["class_names"]))
             for key in ("data", "metrics", "versions"):
                 if not isinstance(facts[key], dict):
                     raise TypeError(f"{key}: need an object, got {facts[key]!r}")

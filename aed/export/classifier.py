@@ -145,8 +145,8 @@ def to_posteriors(card: ModelCard, outputs: Array) -> Array:
     """Posteriors ``(B, num_classes)`` of a model's outputs, same shape."""
     if card.outputs == "probabilities":
         return outputs
-    logits = torch.from_numpy(outputs)
-    return (logits.sigmoid() if card.task == "multi_label" else logits.softmax(dim=1)).numpy()
+    posteriors: Array = card.decision.posteriors(torch.from_numpy(outputs), card.task).numpy()
+    return posteriors
 
 
 class TorchClassifier(Classifier):
@@ -167,6 +167,8 @@ class TorchClassifier(Classifier):
         self.card = ModelCard(
             frontend=trained.frontend,
             class_names=trained.class_names,
+            task=trained.task,
+            decision=trained.decision,
             data=trained.data,
             weights=trained.weights,
         )

@@ -44,7 +44,19 @@ class ExportConfig:
     dynamic_batch: bool = False
 
 
-def to_onnx(net: nn.Module, frontend: FrontendConfig, config: ExportConfig) -> onnx.ModelProto:
+class _Softmax(nn.Module):
+    """Probabilities of logits over a temperature."""
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, logits: torch.Tensor) -> torch.Tensor:
+        """``(N, num_classes)`` of the same shape."""
+        return (logits if self.temperature == 1 else logits / self.temperature).softmax(dim=1)
+
+
+def to_onnx(net: nn.Module, frontend: FrontendConfig, config: ExportConfig, temperature: float = 1.0) -> onnx.ModelProto:
     """The graph of ``net``: patches ``(1, 1, n_mels, patch_frames)`` float32 in, logits or probabilities out.
 
     A BatchNorm that no convolution before it can take in becomes a 1x1 depthwise convolution: int8 with one scale
@@ -54,6 +66,7 @@ def to_onnx(net: nn.Module, frontend: FrontendConfig, config: ExportConfig) -> o
         net: ``forward(patches) -> logits``; left as it is.
         frontend: Gives the input's shape.
         config: Form of the graph.
+        temperature: Logits are divided by it before a softmax.
 
     Raises:
         AedError: A weight is not finite, or the net has an operator that cannot be exported.
@@ -65,7 +78,7 @@ def to_onnx(net: nn.Module, frontend: FrontendConfig, config: ExportConfig) -> o
                 "train anew with a lower learning rate"
             )
     own = copy.deepcopy(net)
-    whole: Any = nn.Sequential(own, nn.Softmax(dim=1)) if config.softmax else own
+    whole: Any = nn.Sequential(own, _Softmax(temperature)) if config.softmax else own
     # contiguous weights whatever the training's memory format: one net, one file
     whole = whole.cpu().eval().to(memory_format=torch.contiguous_format)
     patch = torch.zeros(1, 1, frontend.n_mels, frontend.patch_frames)
@@ -200,16 +213,22 @@ def _module_path(name: str) -> str:
 
 
 def difference_to_torch(
-    outputs: npt.NDArray[np.float32], net: nn.Module, patches: npt.NDArray[np.float32], softmax: bool
+    outputs: npt.NDArray[np.float32], net: nn.Module, patches: npt.NDArray[np.float32], temperature: float | None = None
 ) -> float:
     """Most absolute difference between ``outputs`` of the exported graph and those of ``net``.
+
+    Args:
+        outputs: ``(N, num_classes)``.
+        net: The original.
+        patches: ``(N, 1, n_mels, patch_frames)``.
+        temperature: Of the softmax that the graph ends with; null: it ends with the logits.
 
     Raises:
         AedError: It is over :data:`TOLERANCE` times the largest output (or 1).
     """
     with torch.no_grad():
         logits = net(torch.from_numpy(patches))
-        expected = (logits.softmax(dim=1) if softmax else logits).numpy()
+        expected = (logits if temperature is None else (logits / temperature).softmax(dim=1)).numpy()
     difference = float(np.abs(outputs - expected).max())
     if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise AedError(

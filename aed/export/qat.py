@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aed.dsp.decision import Task
 from aed.errors import AedError
 from aed.export.fidelity import outputs
 from aed.export.graph import constants, copy_of, producers, replace_constants
@@ -100,6 +101,7 @@ def fine_tune(
     batches: Callable[[int], Iterable[Tensor]],
     config: QuantizeConfig,
     patches: Patches,
+    task: Task,
 ) -> tuple[onnx.ModelProto, onnx.ModelProto, FakeQuantNet]:
     """The float graph with fine-tuned weights, its QDQ form with the ranges of ``int8``, and the net trained.
 
@@ -109,6 +111,7 @@ def fine_tune(
         batches: Gives the training patches ``(B, 1, n_mels, patch_frames)`` of an epoch, counted from 0.
         config: Epochs and rate.
         patches: One calibration patch or more, as :func:`aed.export.quantize.quantize` wants.
+        task: What the logits mean.
 
     Raises:
         AedError: The training diverged.
@@ -119,8 +122,8 @@ def fine_tune(
         total, count = 0.0, 0
         for part in batches(epoch):
             with torch.no_grad():
-                target = teacher(part).softmax(dim=1)
-            loss = F.cross_entropy(student(part), target) - F.cross_entropy(target.log().clamp(min=-100), target)
+                wanted = teacher(part)
+            loss = _divergence(student(part), wanted, task)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -134,6 +137,16 @@ def fine_tune(
     replace_constants(tuned, dict(student.trained()))
     ranges = activation_ranges(int8)
     return tuned, quantize(tuned, patches, config, ranges=ranges, float_layers=float_layers(int8)), student
+
+
+def _divergence(logits: Tensor, wanted: Tensor, task: Task) -> Tensor:
+    """Nats by which posteriors of ``logits`` are further from those of ``wanted`` than these from themselves."""
+    if task == "multi_label":
+        target = wanted.sigmoid()
+        of = F.binary_cross_entropy_with_logits
+        return of(logits, target) - of(wanted, target)
+    target = wanted.softmax(dim=1)
+    return F.cross_entropy(logits, target) - F.cross_entropy(target.log().clamp(min=-100), target)
 
 
 @torch.no_grad()

@@ -44,15 +44,15 @@ class Step:
 
     Args:
         name: ``static``, ``equalise``, ``bias``, ``float`` or ``qat``.
-        clip_acc: On the judging clips, a fraction.
+        score: On the judging clips: accuracy, or mean average precision; a fraction.
         sqnr_db: At the logits, median over calibration patches.
-        gain: Points of clip accuracy over the best before.
+        gain: Points of that over the best before.
         kept: Whether it became the best.
         detail: What was done.
     """
 
     name: str
-    clip_acc: float
+    score: float
     sqnr_db: float
     gain: float
     kept: bool
@@ -70,13 +70,13 @@ class Candidate:
     reference: onnx.ModelProto
     float_model: onnx.ModelProto
     int8: onnx.ModelProto
-    clip_acc: float
+    score: float
     sqnr_db: float
 
     @property
     def rank(self) -> tuple[float, float]:
         """Better is larger: accuracy first, then fidelity."""
-        return self.clip_acc, self.sqnr_db
+        return self.score, self.sqnr_db
 
 
 class Search:
@@ -86,12 +86,12 @@ class Search:
         model: The float graph.
         patches: Calibration patches.
         config: Scheme.
-        judge: Tells the clip accuracy of a model.
+        judge: Tells how good a model is on the judging clips, a fraction.
     """
 
     def __init__(self, model: onnx.ModelProto, patches: Patches, config: QuantizeConfig, judge: Judge) -> None:
         self.model, self.patches, self.config, self.judge = model, patches, config, judge
-        self.float_acc = judge(model)
+        self.float_score = judge(model)
         self.expected = outputs(model, patches)
         self.steps: list[Step] = []
         self.best: Candidate | None = None
@@ -130,7 +130,7 @@ class Search:
     def _drop(self) -> float:
         assert self.best is not None
         # rounded: a fraction of clips carries float error, and 0.5 points are to be 0.5 points
-        return round(100 * (self.float_acc - self.best.clip_acc), 6)
+        return round(100 * (self.float_score - self.best.score), 6)
 
     def _sqnr(self, int8: onnx.ModelProto) -> float:
         return float(np.median(sqnr_db(self.expected, outputs(int8, self.patches) - self.expected)))
@@ -140,9 +140,9 @@ class Search:
     ) -> bool:
         sqnr = self._sqnr(int8)
         candidate = Candidate(reference, float_model, int8, self.judge(int8), sqnr)
-        gain = candidate.clip_acc - self.best.clip_acc if self.best else candidate.clip_acc - self.float_acc
+        gain = candidate.score - self.best.score if self.best else candidate.score - self.float_score
         kept = self.best is None or candidate.rank > self.best.rank
-        self.steps.append(Step(name, candidate.clip_acc, sqnr, round(100 * gain, 6), kept, detail))
+        self.steps.append(Step(name, candidate.score, sqnr, round(100 * gain, 6), kept, detail))
         if kept:
             self.best = candidate
         return kept

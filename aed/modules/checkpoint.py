@@ -4,11 +4,12 @@ import importlib
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import torch
 from torch import nn
 
+from aed.dsp.decision import Decision, Task
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
 
@@ -72,6 +73,8 @@ class Trained:
         net: In inference mode, on the CPU.
         frontend: From recording to patch.
         class_names: In the order of the logits.
+        task: One class a clip, or any number.
+        decision: From posteriors of patches to the classes of a clip.
         weights: Published weights it started from (file, licence, source), if any.
         data: Data set, split and clips; see ``PatchDataModule.facts``.
     """
@@ -79,6 +82,8 @@ class Trained:
     net: nn.Module
     frontend: FrontendConfig
     class_names: tuple[str, ...]
+    task: Task
+    decision: Decision
     weights: dict[str, str] | None
     data: dict[str, Any]
 
@@ -102,10 +107,16 @@ class Trained:
             net = build_net(facts["net"])
             state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
             net.load_state_dict(state)
+            task, decision, names = facts["task"], Decision.from_dict(facts["decision"]), tuple(facts["class_names"])
+            if task not in get_args(Task):
+                raise ValueError(f"task {task!r}")
+            decision.check(task, len(names))
             return cls(
                 net=net.eval(),
                 frontend=FrontendConfig.from_dict(facts["frontend"]),
-                class_names=tuple(facts["class_names"]),
+                class_names=names,
+                task=task,
+                decision=decision,
                 weights=facts["weights"],
                 data=dict(facts["data"]),
             )

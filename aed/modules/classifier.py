@@ -12,19 +12,25 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics.classification import MulticlassAccuracy
 
+from aed.dsp.decision import Decision, Task, to_posteriors
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import PatchBatch
 from aed.errors import AedError
 from aed.modules.augment import AugmentConfig, PatchAugment
 from aed.modules.checkpoint import CHECKPOINT_VERSION, check_facts, net_facts
-from aed.scores import PatchPosteriors, Scores, score
+from aed.scores import HEADLINE, LEVELS, PatchPosteriors, Scores, score
 
 BANK_BYTES = 256 * 2**20
 """Most memory the embeddings of a frozen backbone may take; over it they are computed anew each epoch."""
 
+MOST_WEIGHT = 100.0
+"""Of a class."""
+
 
 class ClipClassifier(L.LightningModule):
-    """A net that names clips: patches in, the mean posterior of a clip's patches out.
+    """A net that names clips: patches in, the mean or greatest posterior of a clip's patches out.
+
+    Where clips have any number of classes (``data.multi_label``), the loss is binary cross entropy, else cross entropy.
 
     With ``pretrained`` and without ``fine_tune`` the backbone is frozen, its BatchNorm in inference mode. Each
     patch's embedding is then computed once and kept, unless augmentation or random offsets change patches.
@@ -40,6 +46,9 @@ class ClipClassifier(L.LightningModule):
         pretrained: Start from the net's published weights.
         fine_tune: Train the pretrained backbone too.
         label_smoothing: Share of the target spread over all classes.
+        class_weights: Rare classes count more: inversely to their clips or, where classes are independent, a positive
+            counts as many times as there are negatives to one, at most :data:`MOST_WEIGHT`.
+        aggregate: A clip's posterior: ``mean`` or ``max`` over its patches.
         seed: Of dropout and augmentation; each step starts from (seed, step), so that a resumed run repeats it.
     """
 
@@ -55,6 +64,8 @@ class ClipClassifier(L.LightningModule):
         pretrained: bool = False,
         fine_tune: bool = False,
         label_smoothing: float = 0.0,
+        class_weights: bool = False,
+        aggregate: Literal["mean", "max"] = "mean",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -66,7 +77,10 @@ class ClipClassifier(L.LightningModule):
         self.frontend, self.optimizer, self.scheduler = frontend, optimizer, scheduler
         self.scheduler_interval, self.monitor = scheduler_interval, monitor
         self.augment = PatchAugment(augment, frontend)
-        self.label_smoothing, self.seed = label_smoothing, seed
+        self.label_smoothing, self.class_weights, self.seed = label_smoothing, class_weights, seed
+        self.decision = Decision(aggregate=aggregate)
+        self.task: Task = "single_label"
+        self.collected_posteriors: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
         self.weights: dict[str, str] | None = self._load_pretrained() if pretrained else None
         self.frozen = pretrained and not fine_tune
         if self.frozen:
@@ -98,9 +112,31 @@ class ClipClassifier(L.LightningModule):
         self.class_names, self.data_facts = tuple(data.class_names), data.facts()
         if data.frontend != self.frontend:
             raise AedError("model.frontend and data.frontend differ; both are ${frontend} in the shipped configs")
+        self.task = "multi_label" if data.multi_label else "single_label"
         self._check_net()
+        self.register_buffer("class_weight", self._class_weight(data), persistent=False)
         self.train_acc = MulticlassAccuracy(len(self.class_names), average="micro")
         self.collected = nn.ModuleDict({split: PatchPosteriors() for split in ("val", "test")})
+
+    @property
+    def headline(self) -> str:
+        """The metric that tells how good the model is, without its split."""
+        return HEADLINE[self.task]
+
+    def _class_weight(self, data: Any) -> Tensor | None:
+        """Weight of each class ``(num_classes,)``, or of its positives."""
+        if not self.class_weights or "train" not in data.datasets:
+            return None
+        clips = data.datasets["train"].num_clips
+        counts = torch.from_numpy(data.class_counts("train")).float()
+        weight = (clips - counts) / counts if self.task == "multi_label" else clips / (len(counts) * counts)
+        return weight.clamp(max=MOST_WEIGHT)
+
+    def _loss(self, logits: Tensor, target: Tensor, label_smoothing: float = 0.0, weight: Tensor | None = None) -> Tensor:
+        if self.task == "single_label":
+            return F.cross_entropy(logits, target, weight, label_smoothing=label_smoothing)
+        smooth = target * (1 - label_smoothing) + label_smoothing / 2
+        return F.binary_cross_entropy_with_logits(logits, smooth, pos_weight=weight)
 
     def _check_net(self) -> None:
         shape = (1, 1, self.frontend.n_mels, self.frontend.patch_frames)
@@ -129,17 +165,18 @@ class ClipClassifier(L.LightningModule):
         return logits
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
-        """Cross entropy of a batch; its randomness depends on (seed, step, process) alone."""
+        """Loss of a batch; its randomness depends on (seed, step, process) alone."""
         seed = (self.seed * 1_000_003 + self.global_step) * 1_009 + self.global_rank
         # not torch.manual_seed: each call of it stores a stack trace where CUDA is not initialised
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
         logits = self._train_logits(batch)
-        loss = F.cross_entropy(logits, batch.target, label_smoothing=self.label_smoothing)
-        self.train_acc(logits, batch.target)
+        loss = self._loss(logits, batch.target, self.label_smoothing, self.class_weight)
         self._log("train", loss, len(batch.target))
-        self.log("train/patch_acc", self.train_acc, on_step=False, on_epoch=True)
+        if self.task == "single_label":
+            self.train_acc(logits, batch.target)
+            self.log("train/patch_acc", self.train_acc, on_step=False, on_epoch=True)
         return loss
 
     def _train_logits(self, batch: PatchBatch) -> Tensor:
@@ -181,8 +218,8 @@ class ClipClassifier(L.LightningModule):
         self._score("test", self(batch.patches), batch)
 
     def _score(self, split: str, logits: Tensor, batch: PatchBatch) -> None:
-        self._log(split, F.cross_entropy(logits, batch.target), len(batch.target))
-        self._collected(split).update(logits.softmax(dim=1), batch.target, batch.clip)
+        self._log(split, self._loss(logits, batch.target), len(batch.target))
+        self._collected(split).update(to_posteriors(logits, self.task), batch.target, batch.clip)
 
     def _collected(self, split: str) -> PatchPosteriors:
         metric = self.collected[split]
@@ -193,18 +230,19 @@ class ClipClassifier(L.LightningModule):
         self.log(f"{split}/loss", loss, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Logs ``val/patch_acc`` and ``val/clip_acc``."""
+        """Logs accuracies, or average precisions, of validation patches and clips."""
         self._finish("val")
 
     def on_test_epoch_end(self) -> None:
-        """Logs ``test/patch_acc`` and ``test/clip_acc``."""
+        """Logs those of test patches and clips."""
         self._finish("test")
 
     def _finish(self, split: str) -> None:
         collected = self._collected(split)
-        self.scores[split] = score(*collected.compute(), self.class_names)
+        self.collected_posteriors[split] = collected.compute()
+        self.scores[split] = score(*self.collected_posteriors[split], self.class_names, self.decision)
         collected.reset()
-        for level in ("patch_acc", "clip_acc"):
+        for level in LEVELS[self.task]:
             self.log(f"{split}/{level}", self.scores[split].metrics[level], prog_bar=split == "val")
 
     def on_fit_end(self) -> None:
@@ -243,6 +281,8 @@ class ClipClassifier(L.LightningModule):
             "net": net_facts(self.net),
             "frontend": asdict(self.frontend),
             "class_names": list(self.class_names),
+            "task": self.task,
+            "decision": asdict(self.decision),
             "weights": self.weights,
             "data": self.data_facts,
             "plateau": self._plateau.state_dict() if self._plateau else None,
@@ -258,7 +298,7 @@ class ClipClassifier(L.LightningModule):
         self._plateau_state = facts["plateau"]
         mine: dict[str, Any] = {}
         self.on_save_checkpoint(mine)
-        for part in ("net", "frontend", "class_names"):
+        for part in ("net", "frontend", "class_names", "task"):
             if facts[part] != mine["aed"][part]:
                 raise AedError(
                     f"the checkpoint's {part} differs: it has {facts[part]}, this run {mine['aed'][part]}; "

@@ -1,0 +1,165 @@
+"""The decision rule of a run: what validation clips say about temperature, thresholds and unknown sounds."""
+
+import logging
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from hydra.utils import instantiate
+from torch import Tensor
+
+from aed import report
+from aed.confidence import choose_temperature, claims, clip_targets, expected_calibration_error
+from aed.dsp.aggregate import clip_posteriors
+from aed.dsp.decision import Decision, Task
+from aed.errors import AedError
+from aed.evaluation import evaluate
+from aed.export.classifier import Classifier
+from aed.modules.checkpoint import Trained
+from aed.multilabel import choose_thresholds
+from aed.rejection import choose_unknown_threshold, judge_rejection
+from aed.scores import Scores, score
+from aed.state import Run
+
+log = logging.getLogger(__name__)
+
+FILE = "decision.json"
+"""Of a run: the rule, and how it was chosen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionConfig:
+    """How decisions are made; what is chosen is chosen on validation clips, never on test clips.
+
+    Args:
+        temperature: Divide logits by the temperature that makes validation posteriors likeliest. It is reported
+            either way.
+        thresholds: Multi-label: ``chosen``: of each class, with the best F1 on validation clips; ``half``: 0.5.
+        unknown: Single-label: call a clip unknown whose greatest posterior is under a threshold.
+        unknown_threshold: It; null: the greatest that keeps ``keep``.
+        keep: Share of the rightly classified validation clips that stay known.
+
+    Raises:
+        AedError: A value is out of its range.
+    """
+
+    temperature: bool = False
+    thresholds: Literal["chosen", "half"] = "chosen"
+    unknown: bool = False
+    unknown_threshold: float | None = None
+    keep: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.thresholds not in ("chosen", "half"):
+            raise AedError(f"decision.thresholds: need chosen or half, got {self.thresholds!r}")
+        if not 0 < self.keep <= 1:
+            raise AedError(f"decision.keep: need a share of clips in (0, 1], got {self.keep}")
+        if self.unknown_threshold is not None and not self.unknown:
+            raise AedError("decision.unknown_threshold: add decision.unknown=true")
+        Decision(unknown_threshold=self.unknown_threshold)
+
+
+def settings(run: Run) -> DecisionConfig:
+    """The configured way, checked against the run's data.
+
+    Raises:
+        AedError: It does not fit the task, or needs validation clips and there are none.
+    """
+    config: DecisionConfig = instantiate(run.config.decision, _convert_="all")
+    data = run.data
+    if config.unknown and data.multi_label:
+        raise AedError("decision.unknown=true: with data.multi_label=true a clip of no class is one already; use false")
+    if config.unknown and data.garbage_class:
+        raise AedError(
+            "decision.unknown=true and data.garbage_class=true: both say what is none of the classes, and a net with a "
+            "class for it would be asked twice; use one of them"
+        )
+    chooses = config.temperature or (config.unknown and config.unknown_threshold is None)
+    if chooses and not (data.table["split"] == "val").any():
+        raise AedError("decision: temperature and unknown are chosen on validation clips; set data.val_fold or the like")
+    return config
+
+
+def choose(run: Run) -> Decision:
+    """The rule for the model that was validated last; leaves ``decision.json`` and metrics of validation clips.
+
+    Metrics: ``val/temperature``, the best one, and ``val/clip_ece_scaled``, the calibration error that it would leave.
+    """
+    config, model = settings(run), run.model
+    rule = replace(model.decision, unknown_threshold=config.unknown_threshold)
+    found: dict[str, Any] = {}
+    if "val" in run.data.datasets:
+        logits, target, clip = _logits(run, "val")
+        temperature = choose_temperature(logits, target, clip, rule.aggregate)
+        scaled = replace(rule, temperature=temperature)
+        truth = clip_targets(target, clip)
+        run.metrics |= {
+            "val/temperature": temperature,
+            "val/clip_ece_scaled": expected_calibration_error(_by_clip(scaled, logits, clip, model.task), truth),
+        }
+        rule = scaled if config.temperature else rule
+        posteriors = _by_clip(rule, logits, clip, model.task)
+        if model.task == "multi_label" and config.thresholds == "chosen":
+            rule = replace(rule, thresholds=choose_thresholds(posteriors, truth))
+        if config.unknown and config.unknown_threshold is None:
+            rule = replace(rule, unknown_threshold=choose_unknown_threshold(*claims(posteriors, truth), config.keep))
+        found = {"chosen_on": "val", "clips": len(truth)}
+    elif model.task == "multi_label" and config.thresholds == "chosen":
+        log.warning("no validation clips: the threshold of every class is 0.5")
+    if run.speaks:
+        report.write_json(run.folder / FILE, found | {"decision": asdict(rule)})
+    return rule
+
+
+def rescore(run: Run, split: str, rule: Decision) -> Scores:
+    """The scores of the split that was validated or tested last, by a rule."""
+    if rule == run.model.decision:
+        return run.model.scores[split]
+    logits, target, clip = _logits(run, split)
+    return score(rule.posteriors(logits, run.model.task).float(), target, clip, run.data.class_names, rule)
+
+
+def read(run: Run, trained: Trained) -> Decision:
+    """The rule of an exported model: chosen by this run's or an earlier run's ``test`` in its folder, else the trained.
+
+    Raises:
+        AedError: The file is damaged or of another model.
+    """
+    stages = run.config.stages
+    if "fit" in stages and "test" not in stages:
+        return trained.decision  # what is in the folder belongs to an earlier model
+    content = report.read_json(run.folder / FILE)
+    if not content:
+        return trained.decision
+    rule = Decision.from_dict(content["decision"])
+    rule.check(trained.task, len(trained.class_names))
+    return rule
+
+
+def reject(run: Run, classifier: Classifier, scores: Scores) -> dict[str, float]:
+    """How well a model tells its classes from the sounds of ``data.unseen``; {} where there are none and no rule.
+
+    Args:
+        run: Gives the unseen clips.
+        classifier: The model.
+        scores: Of known clips, by the rule of the model's card.
+    """
+    rule, unseen = scores.decision, run.data.unseen_data
+    if scores.task == "multi_label" or (unseen is None and rule.unknown_threshold is None):
+        return {}
+    confidence = None
+    if unseen is not None:
+        confidence = evaluate(classifier, unseen, classifier.card.class_names).scores.clip_posteriors.amax(dim=1)
+    known = claims(scores.clip_posteriors, scores.clip_target)
+    content = judge_rejection(*known, rule.unknown_threshold or 0.0, confidence).content()
+    return {key: content[key] for key in ("aurc", "auroc", "fpr95", "unseen_clips", "unseen_rejected") if key in content}
+
+
+def _logits(run: Run, split: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits ``(num_patches, num_classes)`` up to a constant, targets and clips of the split scored last."""
+    posteriors, target, clip = (part.cpu() for part in run.model.collected_posteriors[split])
+    kept = posteriors.double().clamp(1e-12, 1 - 1e-12)
+    return (kept.logit() if run.model.task == "multi_label" else kept.log()), target, clip
+
+
+def _by_clip(rule: Decision, logits: Tensor, clip: Tensor, task: Task) -> Tensor:
+    return clip_posteriors(rule.posteriors(logits, task), clip, int(clip.max()) + 1, rule.aggregate)
