@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
+from hydra.utils import instantiate
 
-from aed.datamodules.clips import COLUMNS
+from aed import config
+from aed.datamodules.clips import COLUMNS, ClipSource
+from aed.datamodules.dcase import Dcase
 from aed.datamodules.folder import SPLIT_NAMES, Folder
+from aed.datamodules.segments import Segments
 from aed.errors import AedError
 
 
@@ -187,3 +192,26 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(os, "walk", closed)
     with pytest.raises(AedError, match=r"dog: cannot be read \(Permission denied\)"):
         Folder(str(tmp_path)).table()
+
+
+@pytest.mark.parametrize(
+    ("source", "arguments", "given"),
+    [
+        (
+            Folder,
+            ["root=set", "source_pattern='/([^/-]+)-(?:\\d,)?'"],
+            {"root": "set", "source_pattern": r"/([^/-]+)-(?:\d,)?"},
+        ),
+        (Segments, ["csv=list.tsv", "audio_dir=audio"], {"csv": "list.tsv", "audio_dir": "audio"}),
+        (Dcase, ["meta=meta.csv"], {"meta": "meta.csv", "audio_dir": None}),
+    ],
+)
+def test_the_shipped_configuration_makes_the_source(
+    source: type[ClipSource], arguments: list[str], given: dict[str, Any]
+) -> None:
+    config.store("schema", source.__name__, config.schema(source))
+    name = source.__name__.lower()
+    composed = tiny.composed("experiment=demo", f"data={name}", *(f"data.clips.{item}" for item in arguments))
+    assert {key: composed.data.clips[key] for key in given} == given
+    assert isinstance(instantiate(composed.data.clips), source)
+    assert composed.data.split in ("random", "source")

@@ -44,8 +44,8 @@ def check_frontend(frontend: FrontendConfig, events: pd.DataFrame) -> None:
     Recordings shorter than ``min_length_s`` are repeated; what is repeated has no labels.
 
     Args:
-        frontend: Features of a whole recording are computed at once and cached as one clip: 92 MB an hour with 64
-            bands every 10 ms, and several times that in memory while they are made.
+        frontend: Features of a whole recording are computed at once and cached as one clip: with 64 bands every 10 ms,
+            an hour is 92 MB on disk, and nearly 4 GB in memory while a process makes it; cut longer recordings.
         events: As :meth:`EventSource.events` gives them.
 
     Raises:
