@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     children, clips = made_up(np.random.default_rng(parser.parse_args().seed))
     counts = np.array([len(mids) for mids in clips])
-    print(f"{len(clips)} clips, {len(set(clips))} different, {counts.mean():.2f} labels a clip, most {counts.max()}")
+    print(f"{len(clips)} clips, {len(set(clips))} different sets of labels, {counts.mean():.2f} labels a clip")
     started = time.perf_counter()
     ours = Ontology(children).unsmear_all(clips)
     seconds = time.perf_counter() - started

@@ -77,7 +77,7 @@ def write_tree(root: Path, clips: int = 60, seed: int = 0, multi_label: bool = T
     for number in range(clips):
         turn, kind = divmod(number, len(SMEARED))
         own = [list(SMEARED)[kind]]
-        if multi_label and number % 3 == 2:
+        if multi_label and (turn + kind) % 3 == 2:
             own.append(str(rng.choice([name for name in SMEARED if name != own[0]])))
         split = PARTS[turn % len(PARTS)]
         part, fname = "eval" if split == "test" else "dev", str(1000 + number)
