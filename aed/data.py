@@ -22,8 +22,9 @@ from aed.datamodules.events import EventSource
 from aed.dsp.frontend import FrontendConfig
 from aed.entry import clear_errors
 from aed.errors import AedError
-from aed.inspection import MOST_NAMED, Finding, Report, examine, listen_to_all
+from aed.inspection import MOST_NAMED, Finding, Report, examine
 from aed.report import write_json
+from aed.sounds import listen_to_all
 
 log = logging.getLogger("aed.data")
 

@@ -16,13 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from aed import data, inspection
+from aed import data, sounds
 from aed.datamodules import PatchDataModule
 from aed.datamodules.clips import COLUMNS, ClipSource
 from aed.datamodules.events import EVENT_COLUMNS
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
-from aed.inspection import Report, Sound, examine, listen
+from aed.inspection import Report, examine
+from aed.sounds import Sound, listen
 
 FRONTEND = FrontendConfig()
 GOOD = Sound("", 16000, 1, "WAV PCM_16", 5.0, 0.5, 0.0, 0.0, 0, 0.1, "")
@@ -43,7 +44,7 @@ GOOD = Sound("", 16000, 1, "WAV PCM_16", 5.0, 0.5, 0.0, 0.0, 0, 0.1, "")
 def test_statistics_are_those_of_the_whole_array(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: np.ndarray, block: int
 ) -> None:
-    monkeypatch.setattr(inspection, "BLOCK_FRAMES", block)
+    monkeypatch.setattr(sounds, "BLOCK_FRAMES", block)
     sf.write(tmp_path / "a.wav", samples, 8000, subtype="PCM_16")
     sound = listen(tmp_path / "a.wav")
     wave = samples / 32768
@@ -116,8 +117,8 @@ def make(*rows: tuple[str, str, Any], **changes: Sound) -> Report:
         [(Path(name), tuple(filter(None, labels.split(","))), pd.NA, pd.NA, split) for name, labels, split in rows],
         columns=list(COLUMNS),
     )
-    sounds = {path: changes.get(path.name, replace(GOOD, digest=path.name)) for path in table["path"]}
-    return examine(table, sounds, FRONTEND)
+    heard = {path: changes.get(path.name, replace(GOOD, digest=path.name)) for path in table["path"]}
+    return examine(table, heard, FRONTEND)
 
 
 WELL = (("a", "dog", "train"), ("b", "cat", "train"), ("c", "dog", "test"), ("d", "cat", "test"))
