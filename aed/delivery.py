@@ -11,6 +11,7 @@ from rich.progress import Progress
 
 from aed.conversion import INT8
 from aed.datamodules import PatchDataModule
+from aed.datamodules.events import EventSource
 from aed.errors import AedError
 from aed.export.graph import load_model, read_model_card
 from aed.state import Run
@@ -39,7 +40,8 @@ class DeployConfig:
         network_dir: stm32: where the network's code goes in a project that comes without.
         probe: stm32: serial number of the ST-LINK; needed where several are plugged in.
         dry_run: stm32: print the commands of build and flash instead of running them.
-        unknown_threshold: stm32: probability that a class has to exceed, else the firmware says so; 0: none.
+        unknown_threshold: stm32: probability that a class has to exceed, else the firmware says so; 0: none has to;
+            null: what the model card says. The library of C has the card's.
         rtos: stm32: which of ST's applications.
         tool: stm32: ``stedgeai`` or its folder; null: looked for.
         cube_ide: stm32: ``stm32cubeidec`` or its folder; null: looked for.
@@ -56,7 +58,7 @@ class DeployConfig:
     network_dir: str | None = None
     probe: str | None = None
     dry_run: bool = False
-    unknown_threshold: float = 0.0
+    unknown_threshold: float | None = None
     rtos: Literal["freertos", "threadx"] = "freertos"
     tool: str | None = None
     cube_ide: str | None = None
@@ -88,9 +90,11 @@ def deploy(run: Run) -> None:
 
 
 def test_clips(data: PatchDataModule) -> list[tuple[Path, int]]:
-    """Path and class of each test clip."""
-    rows = data.good[data.good["split"] == "test"]
-    return [(Path(path), int(target)) for path, target in zip(rows["path"], rows["target"], strict=True)]
+    """Path and class of each test clip; none where a recording has several, at once or one after the other."""
+    if data.multi_label or isinstance(data.clips, EventSource):
+        return []
+    rows = data.rows("test")
+    return list(zip(rows["path"], data.targets(rows).tolist(), strict=True))
 
 
 def deliver(model: Path, folder: Path, config: DeployConfig, clips: Sequence[tuple[Path, int]] = ()) -> None:

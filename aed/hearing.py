@@ -27,7 +27,8 @@ class PredictConfig:
     Args:
         files: Recordings, folders (recursive), globs.
         timeline: A row a patch instead of one a recording.
-        unknown_threshold: Posterior under which a decision is ``unknown``.
+        unknown_threshold: Posterior that a class has to reach, else the answer is ``unknown``; 0: none has to; null:
+            what the model card says.
         strict: Stop at the first recording that cannot be used, instead of reporting it and going on.
     """
 

@@ -45,9 +45,10 @@ def predict(
         class_names: For an ``.onnx`` without a model card.
         format: ``table``, ``csv`` or ``json``.
         timeline: A row a patch instead of one a recording.
-        unknown_threshold: Posterior under which a decision is ``unknown``.
-        mode: ``clip``, ``stream`` or ``auto``; see :class:`aed.prediction.Predictor`.
-        top: Classes to name; as above.
+        unknown_threshold: Posterior that a class has to reach, else the answer is ``unknown``; 0: none has to; null:
+            what the model card says. See :class:`aed.prediction.Predictor`.
+        mode: ``clip``, ``stream`` or ``auto``; as above.
+        top: Most classes to name; as above.
         output: File to write instead of printing.
         strict: Stop at the first recording that cannot be used, instead of reporting it and going on.
         threads: CPU threads of ONNX Runtime; 0: as many as torch.

@@ -45,9 +45,9 @@ class Heard:
     Args:
         start_s: Seconds from the recording's start to the first sample behind it.
         end_s: To after the last.
-        label: Class name, or ``unknown`` where the posterior is under the threshold.
-        posterior: Of the most likely class.
-        others: The next classes and their posteriors, where more than one is to be named.
+        label: Class name, or ``unknown``: none of the classes, as no posterior reaches its threshold.
+        posterior: Of that class; of the most likely one where it is ``unknown``.
+        others: The other classes named and their posteriors, the most likely first.
     """
 
     start_s: float
@@ -86,14 +86,19 @@ class AudioSetClassifier(TorchClassifier):
 
 
 class Predictor:
-    """Names the sounds of recordings.
+    """Names the sounds of recordings, as the decision rule in the model's card says.
+
+    A single-label model names the most likely class, or ``unknown`` under the card's threshold. A multi-label model
+    names each class that reaches its threshold, ``unknown`` if none does; where no thresholds were chosen, the
+    likeliest three. A recording's posterior is the mean or the maximum over its patches, as the card says.
 
     Args:
         classifier: Any model.
-        unknown_threshold: Posterior under which a decision is ``unknown``.
+        unknown_threshold: In place of the card's: posterior that a class has to reach, of a multi-label model every
+            class. 0 switches thresholds off. Default: the card's.
         mode: ``clip``: the start of a recording, up to ``max_length_s``, with its silence trimmed, as in training and
             evaluation. ``stream``: all of it, untrimmed. ``auto``: the former up to ``max_length_s``.
-        top: Classes to name, those under the threshold left out; default 1, and 3 where classes are independent.
+        top: Most classes to name; default: 1, of a multi-label model 3, or, by the card's thresholds, all.
 
     Raises:
         AedError: A value is out of range.
@@ -112,10 +117,12 @@ class Predictor:
             raise AedError(f"mode: need auto, clip or stream, got {mode!r}")
         if top is not None and top < 1:
             raise AedError(f"top: need at least 1 class, got {top}")
-        self.classifier, self.threshold, self.mode = classifier, unknown_threshold, mode
-        self.names = classifier.card.class_names
-        self.top = top or (3 if classifier.card.task == "multi_label" else 1)
-        self.config = classifier.card.frontend
+        card = classifier.card
+        self.classifier, self.mode, self.names, self.config = classifier, mode, card.class_names, card.frontend
+        self.aggregate = card.decision.aggregate
+        self.thresholds = _thresholds(card, unknown_threshold)
+        has_own = bool(card.decision.thresholds) and unknown_threshold is None
+        self.top = top or (1 if card.task == "single_label" else len(self.names) if has_own else 3)
         self.logmel = LogMel(self.config)
 
     def recording(self, name: str) -> "Recording":
@@ -157,13 +164,19 @@ class Predictor:
 
     def decide(self, start_s: float, end_s: float, posterior: npt.NDArray[np.float32]) -> Heard:
         """The decision of one posterior ``(num_classes,)``; ties go to the lowest index."""
-        ranked = np.argsort(-posterior, kind="stable")[: self.top]
-        known = [(self.names[index], float(posterior[index])) for index in ranked if self._is_known(posterior[index])]
+        ranked = np.argsort(-posterior, kind="stable")
+        named = ranked[(posterior >= self.thresholds)[ranked]][: self.top]
+        known = [(self.names[index], float(posterior[index])) for index in named]
         (label, value), *others = known or [(UNKNOWN, float(posterior.max()))]
         return Heard(start_s, end_s, label, value, tuple(others))
 
-    def _is_known(self, posterior: float) -> bool:
-        return self.threshold is None or posterior >= self.threshold
+
+def _thresholds(card: ModelCard, given: float | None) -> npt.NDArray[np.float32]:
+    """The posterior that each class has to reach, ``(num_classes,)``."""
+    one = card.decision.unknown_threshold if given is None else given
+    if given is None and card.decision.thresholds:
+        return np.array(card.decision.thresholds, np.float32)
+    return np.full(len(card.class_names), one or 0, np.float32)
 
 
 def _blocks(file: Any, name: str) -> Iterator[Wave]:
@@ -191,7 +204,7 @@ class Recording:
 
     def __init__(self, predictor: Predictor, name: str) -> None:
         self.predictor, self.name = predictor, name
-        self.sum = np.zeros(len(predictor.names), np.float64)
+        self.total = np.zeros(len(predictor.names), np.float64)
         self.patches, self.start_s, self.end_s = 0, float("inf"), 0.0
 
     def __iter__(self) -> Iterator[Heard]:
@@ -202,7 +215,7 @@ class Recording:
         """
         for timed in self.predictor.patches(self.name):
             posteriors = self.predictor.classifier.posteriors(timed.patches)
-            self.sum += posteriors.sum(axis=0, dtype=np.float64)
+            self._add(posteriors)
             self.patches += len(posteriors)
             for start, end, posterior in zip(timed.start_s.tolist(), timed.end_s.tolist(), posteriors, strict=True):
                 self.start_s, self.end_s = min(self.start_s, start), max(self.end_s, end)
@@ -211,10 +224,18 @@ class Recording:
             need = self.predictor.config.patch_samples / self.predictor.config.sample_rate
             raise AudioError(f"{self.name}: shorter than one patch ({need:.2f} s)")
 
+    def _add(self, posteriors: npt.NDArray[np.float32]) -> None:
+        """Sums, or keeps the maxima of, some patches' ``(patches, num_classes)``."""
+        if self.predictor.aggregate == "max":
+            self.total = np.maximum(self.total, posteriors.max(axis=0))
+        else:
+            self.total += posteriors.sum(axis=0, dtype=np.float64)
+
     @property
     def posteriors(self) -> npt.NDArray[np.float32]:
-        """Mean over the patches so far, ``(num_classes,)``."""
-        return (self.sum / max(1, self.patches)).astype(np.float32)
+        """Mean or maximum over the patches so far, ``(num_classes,)``."""
+        summed = max(1, self.patches) if self.predictor.aggregate == "mean" else 1
+        return (self.total / summed).astype(np.float32)
 
     @property
     def whole(self) -> Heard:

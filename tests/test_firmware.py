@@ -1,5 +1,6 @@
 """The library for firmware: compiled, run and proved outside the repository."""
 
+import ctypes
 import json
 import shutil
 import subprocess
@@ -8,11 +9,14 @@ from pathlib import Path
 import nets
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aed.delivery import DeployConfig, deliver
 from aed.dsp import FrontendConfig
+from aed.dsp.aggregate import clip_posteriors
+from aed.dsp.decision import Decision
 from aed.errors import AedError
 from aed.export.card import ModelCard
 from aed.export.classifier import to_posteriors
@@ -21,8 +25,9 @@ from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
 from aed.target import emulator, firmware
 from aed.target.boards import Board
+from aed.target.classes import class_sources
 from aed.target.frontend import frontend_kernel, frontend_sources, state_bytes, table_bytes
-from aed.target.host import HostDevice
+from aed.target.host import HostDevice, build_library, pointer
 from aed.target.text import c_string
 
 STRICT = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffp-contract=off"]
@@ -131,7 +136,37 @@ def test_headers_serve_cpp_too(library, tmp_path):
     run(tmp_path / "all")
 
 
-def test_the_example_says_what_onnx_runtime_says(library, model, tmp_path):
+RULES = {
+    "single": Decision(),
+    "max": Decision(aggregate="max"),
+    "unknown": Decision(0.7, (), 0.9),
+    "half": Decision(2.0),
+    "several": Decision(1.3, (0.2, 0.5, 0.45, 0.7), None, "max"),
+}
+TASKS = {"half": "multi_label", "several": "multi_label"}
+
+
+def ruled(name: str, **changes: object) -> ModelCard:
+    """The card of a model that decides by one of the rules."""
+    task = TASKS.get(name, "single_label")
+    return ModelCard(frontend=nets.FRONTEND, class_names=NAMES, task=task, decision=RULES[name], **changes)
+
+
+def said(of: str, card: ModelCard, posteriors: np.ndarray) -> str:
+    """A line of the example about posteriors ``(num_classes,)``."""
+    decided = card.decision.decide(torch.from_numpy(posteriors)[None], card.task)[0]
+    heard = decided.nonzero()[:, 0].tolist() if card.task == "multi_label" else [decided.item()][: decided.item() + 1]
+    names = "".join(f" {NAMES[index]} {posteriors[index]:.3f}" for index in heard)
+    return f"{of}:{names or ' unknown'}\n"
+
+
+@pytest.mark.parametrize("rule", ["single", "unknown", "several"])
+def test_the_example_decides_as_evaluation_does(model, tmp_path, rule, monkeypatch):
+    monkeypatch.setattr(firmware, "found", lambda _: None)  # the README's sizes of the code are not asked for
+    graph, card = load_model(model), ruled(rule)
+    save_model(tmp_path / "m.onnx", graph, card)
+    library = tmp_path / "with space"
+    deliver(tmp_path / "m.onnx", library, DeployConfig())
     if shutil.which("cmake"):
         run("cmake", "-S", library, "-B", tmp_path / "build")
         run("cmake", "--build", tmp_path / "build")
@@ -141,11 +176,133 @@ def test_the_example_says_what_onnx_runtime_says(library, model, tmp_path):
         sources = [*library.glob("src/*.c"), library / "examples/main.c"]
         run("gcc", *STRICT, "-I", library / "include", *sources, "-o", example, "-lm")
     samples = (3000 * np.random.default_rng(0).standard_normal(40000)).astype(np.int16)
-    said = run(example, input=samples.tobytes()).stdout.decode()
-    card = read_model_card(load_model(model), model)
-    wanted = to_posteriors(card, HostDevice(tmp_path / "host", load_model(model), nets.FRONTEND).outputs(samples))
-    lines = [f"{NAMES[row.argmax()]} {row.max():.3f}\n" for row in wanted]
-    assert said == "".join(lines) and len(lines) > 5
+    lines = run(example, input=samples.tobytes()).stdout.decode()
+    wanted = to_posteriors(card, HostDevice(tmp_path / "host", graph, nets.FRONTEND).outputs(samples))
+    whole = clip_posteriors(
+        torch.from_numpy(wanted), torch.zeros(len(wanted), dtype=torch.int64), 1, RULES[rule].aggregate
+    )
+    assert lines == "".join(said("patch", card, row) for row in wanted) + said("all", card, whole[0].numpy())
+    assert len(wanted) > 5 and run(example, input=b"").stdout == b""
+
+
+STUB = "#define AED_NET_OUTPUT_SCALE 0.0625F\n#define AED_NET_OUTPUT_ZERO (-3)\n"
+"""All that the decisions need of a net: outputs from -7.8 to 8.1."""
+
+CLIP = """
+#include "aed_classes.h"
+void whole(const float *patches, int count, float *probability);
+void whole(const float *patches, int count, float *probability) {
+    aed_clip clip;
+    aed_clip_reset(&clip);
+    for (int i = 0; i < count; ++i) {
+        aed_clip_add(&clip, &patches[i * AED_CLASSES]);
+    }
+    aed_clip_probabilities(&clip, probability);
+}
+"""
+
+
+@pytest.fixture(scope="module", params=RULES)
+def decisions(request, tmp_path_factory) -> tuple[ctypes.CDLL, ModelCard]:
+    """The C of a rule's decisions, and its card."""
+    card = ruled(request.param)
+    sources = {**class_sources(card, len(NAMES)), "aed_net.h": STUB, "clip.c": CLIP}
+    return build_library(tmp_path_factory.mktemp(request.param), sources), card
+
+
+def in_c(library: ctypes.CDLL, posteriors: np.ndarray) -> tuple[int, list[bool]]:
+    heard = np.ones(len(NAMES), np.bool_)
+    best = library.aed_decide(pointer(posteriors), pointer(heard))
+    return best, heard.tolist()
+
+
+# few values, so that equal ones and those on a threshold are common
+VALUES = [0.0, 0.2, 0.45, 0.5, 0.7, float(np.nextafter(np.float32(0.7), np.float32(0))), 0.9, 1.0]
+ROWS = st.lists(st.sampled_from(VALUES) | st.floats(0, 1, width=32), min_size=len(NAMES), max_size=len(NAMES))
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(row=ROWS)
+def test_c_decides_as_python_does(decisions, row):
+    library, card = decisions
+    posteriors = np.array(row, np.float32)
+    best, heard = in_c(library, posteriors)
+    decided = card.decision.decide(torch.from_numpy(posteriors)[None], card.task)[0]
+    if card.task == "single_label":
+        assert best == decided.item() and heard == [index == best for index in range(len(NAMES))]
+    else:
+        assert heard == decided.tolist()
+        assert best == (max(np.flatnonzero(heard), key=lambda index: posteriors[index]) if any(heard) else -1)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(patches=st.lists(ROWS, min_size=1, max_size=40))
+def test_c_gathers_a_recordings_patches_as_python_does(decisions, patches):
+    library, card = decisions
+    rows = np.array(patches, np.float32)
+    got = np.empty(len(NAMES), np.float32)
+    library.whole(pointer(rows), len(rows), pointer(got))
+    clip = torch.zeros(len(rows), dtype=torch.int64)
+    wanted = clip_posteriors(torch.from_numpy(rows), clip, 1, card.decision.aggregate)[0]
+    assert got.tolist() == wanted.tolist()
+
+
+def test_a_recording_without_patches_has_no_probabilities(decisions):
+    got = np.ones(len(NAMES), np.float32)
+    decisions[0].whole(None, 0, pointer(got))
+    assert not got.any()
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(steps=st.lists(st.integers(-128, 127), min_size=len(NAMES), max_size=len(NAMES)))
+def test_c_has_the_posteriors_of_the_card(decisions, steps):
+    library, card = decisions
+    out, got = np.array(steps, np.int8), np.empty(len(NAMES), np.float32)
+    library.aed_probabilities(pointer(out), pointer(got))
+    logits = 0.0625 * (out.astype(np.float64) + 3) / card.decision.temperature
+    parts = np.exp(logits)
+    np.testing.assert_allclose(got, parts / parts.sum() if card.task == "single_label" else parts / (1 + parts), 1e-5)
+    if card.task == "single_label" and card.decision.unknown_threshold is None:
+        assert in_c(library, got)[0] == out.argmax()
+
+
+def test_probabilities_of_the_net_are_left_alone(tmp_path):
+    sources = class_sources(ruled("unknown", outputs="probabilities"), len(NAMES))
+    library = build_library(tmp_path, {**sources, "aed_net.h": STUB})
+    out, got = np.array([-3, 13, 5, -3], np.int8), np.empty(len(NAMES), np.float32)
+    library.aed_probabilities(pointer(out), pointer(got))
+    assert got.tolist() == [0.0, 1.0, 0.5, 0.0]
+
+
+def test_a_card_that_does_not_fit_the_net_is_refused():
+    with pytest.raises(AedError, match="the net has 5 outputs, its card 4 classes"):
+        class_sources(ruled("single"), 5)
+    card = ModelCard(frontend=nets.FRONTEND, class_names=NAMES, decision=Decision(thresholds=(0.5,) * 4))
+    with pytest.raises(AedError, match="only a multi-label model"):
+        class_sources(card, 4)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("level", ["-O0", "-O2"])
+@pytest.mark.parametrize(
+    "compiler", ["gcc", pytest.param(("arm-none-eabi-gcc", "-mcpu=cortex-m33", "-mfloat-abi=hard"), marks=needs_arm)]
+)
+def test_decisions_compile_without_a_warning(library, tmp_path, rule, level, compiler):
+    for name, text in class_sources(ruled(rule), len(NAMES)).items():
+        (tmp_path / name).write_text(text)
+    flags = [
+        *STRICT,
+        level,
+        "-Wconversion",
+        "-Wdouble-promotion",
+        "-Wmissing-prototypes",
+        "-c",
+        "-o",
+        tmp_path / "it.o",
+    ]
+    command = [compiler] if isinstance(compiler, str) else compiler
+    for source in (tmp_path / "aed_classes.c", library / "examples/main.c"):
+        run(*command, *flags, "-I", tmp_path, "-I", library / "include", source)
 
 
 @pytest.mark.parametrize("broken", [False, True])

@@ -20,7 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aed.dsp.aggregate import clip_posteriors, decide
+from aed.dsp.aggregate import Aggregate, clip_posteriors, decide
+from aed.dsp.decision import UNKNOWN
 from aed.dsp.frontend import AMIN_POWER, DB_RANGE, TINY, FrontendConfig
 from aed.dsp.logmel import to_resolution
 from aed.dsp.patches import grid_starts
@@ -46,12 +47,14 @@ class Firmware:
 
     Args:
         silence_threshold: Sum of a patch's magnitudes that must be exceeded for an answer.
+        unknown_threshold: Posterior that a class must exceed, else the answer is ``unknown``; 0: none.
         input_scale: Real value of one step of the net's int8 input; None: its rounding is left to the net.
         input_zero_point: Integer that stands for 0 at the net's input.
         rtos: The application.
     """
 
     silence_threshold: float
+    unknown_threshold: float = 0.0
     input_scale: float | None = None
     input_zero_point: int | None = None
     rtos: Literal["freertos", "threadx"] = "freertos"
@@ -101,8 +104,8 @@ def differences(config: FrontendConfig, firmware: Firmware) -> tuple[Difference,
         what = "magnitudes of the patch" if config.power == 1 else "power spectra, which count as 0,"
         gate = f"no answer unless the sum of the {what} is over {firmware.silence_threshold:g}"
         found.append(Difference("silence_gate", "every patch gets an answer", gate))
-    aggregation = "an answer a patch, without a mean: compare patch_acc"
-    found.append(Difference("aggregation", "mean of a clip's posteriors", aggregation, measurable=False))
+    aggregation = "an answer a patch, of it alone: compare patch_acc"
+    found.append(Difference("aggregation", "one of all patches of a clip", aggregation, measurable=False))
     microphone = "its gain, noise and response; levels in dBFS"
     found.append(Difference("microphone", "recordings as they are", microphone, measurable=False))
     overrun = "where the net takes longer than a patch lasts, patches are lost"
@@ -304,7 +307,7 @@ class Effect:
     """Accuracy with a front end.
 
     Args:
-        clip_acc: Share of clips whose mean posterior over the answered patches is right; no answer counts as wrong.
+        clip_acc: Share of clips that the answered patches decide rightly together; ``unknown`` and no answer are wrong.
         patch_acc: Share of patches answered rightly: what a device shows.
         answered: Share of patches with an answer.
         answered_acc: Share of these that is right; None where there is none.
@@ -326,8 +329,11 @@ def effect(
     posteriors: Posteriors,
     firmware: Firmware,
     done: Callable[[int], object] = lambda number: None,
+    aggregate: Aggregate = "mean",
 ) -> dict[str, Effect]:
     """Accuracy with the trained front end (``trained``), with each difference alone, and with all (``firmware``).
+
+    The firmware's threshold for ``unknown`` counts in all of them.
 
     Args:
         clips: Recordings and the index of their class.
@@ -335,6 +341,7 @@ def effect(
         posteriors: The net.
         firmware: Its counterpart.
         done: Called after each clip with their number so far.
+        aggregate: How the posteriors of a clip's patches become one.
 
     Raises:
         AedError: There are no clips, or one cannot be read.
@@ -343,7 +350,7 @@ def effect(
         raise AedError("effect of the firmware: need at least one clip")
     names = measurable(config, firmware)
     sets: dict[str, tuple[str, ...]] = {"trained": (), **{name: (name,) for name in names}, "firmware": names}
-    answers = {key: _Answers(posteriors) for key in sets}
+    answers = {key: _Answers(posteriors, firmware.unknown_threshold, aggregate) for key in sets}
     for number, (path, _) in enumerate(clips):
         waves: dict[frozenset[str], Float32] = {}
         spectra: dict[frozenset[str], _Spectra] = {}
@@ -364,8 +371,8 @@ def effect(
 class _Answers:
     """The net's answers with one front end, gathered batch by batch."""
 
-    def __init__(self, posteriors: Posteriors) -> None:
-        self.posteriors = posteriors
+    def __init__(self, posteriors: Posteriors, unknown_threshold: float, aggregate: Aggregate) -> None:
+        self.posteriors, self.unknown_threshold, self.aggregate = posteriors, unknown_threshold, aggregate
         self.waiting: list[Float32] = []
         self.given: list[Float32] = []
         self.answered: list[npt.NDArray[np.bool_]] = []
@@ -384,14 +391,12 @@ class _Answers:
             self.waiting = []
 
     def judge(self, target: Tensor, trained: Tensor | None = None) -> tuple[Tensor, Effect]:
-        """Each clip's decision ``(num_clips,)``, -1 where there is no answer, and the accuracies."""
+        """Each clip's decision ``(num_clips,)``, -1 where it is unknown or there is no answer, and the accuracies."""
         self._ask()
         each, clip = torch.from_numpy(np.concatenate(self.given)), torch.from_numpy(np.concatenate(self.clip))
         answered = torch.from_numpy(np.concatenate(self.answered))
-        mean = clip_posteriors(each[answered], clip[answered], len(target))
-        silent = torch.bincount(clip[answered], minlength=len(target)) == 0
-        decisions = decide(mean).masked_fill(silent, -1)
-        right = (decide(each) == target[clip]) & answered
+        decisions = self._decide(clip_posteriors(each[answered], clip[answered], len(target), self.aggregate))
+        right = (self._decide(each) == target[clip]) & answered
         return decisions, Effect(
             clip_acc=float((decisions == target).double().mean()),
             patch_acc=float(right.double().mean()),
@@ -400,3 +405,8 @@ class _Answers:
             changed_clips=0 if trained is None else int((decisions != trained).sum()),
             patches=len(each),
         )
+
+    def _decide(self, posteriors: Tensor) -> Tensor:
+        """The firmware's answer for each row, ``(rows,)``; a row of NaN, which has none, is unknown too."""
+        exceeds = posteriors.amax(dim=1) > self.unknown_threshold
+        return decide(posteriors).masked_fill(~exceeds, UNKNOWN)

@@ -17,12 +17,13 @@ from aed.export.classifier import open_exact
 from aed.files import whole_folder
 from aed.target import emulator
 from aed.target.boards import Board, load_board
+from aed.target.classes import class_sources, rule
 from aed.target.frontend import state_bytes, table_bytes
 from aed.target.host import device_sources
 from aed.target.lower import Program, lower
 from aed.target.plan import Plan, make_plan
 from aed.target.process import found
-from aed.target.text import c_lines, c_string
+from aed.target.text import c_lines
 
 log = logging.getLogger(__name__)
 
@@ -71,81 +72,13 @@ def library_sources(model: onnx.ModelProto, program: Program, plan: Plan, card: 
     header = (files("aed.target") / "c" / "firmware" / "aed_selftest.h").read_text()
     return {
         **device_sources(program, plan, card.frontend),
-        **_classes(program, card),
+        **class_sources(card, program.tensors[program.output].size),
         "aed_selftest.h": header,
         "aed_selftest.c": _selftest(model, program),
     }
 
 
-def _classes(program: Program, card: ModelCard) -> dict[str, str]:
-    names = card.class_names
-    if len(names) != program.tensors[program.output].size:
-        raise AedError(f"the net has {program.tensors[program.output].size} outputs, its card {len(names)} classes")
-    header = f"""/* Generated: what the net's outputs stand for. */
-#ifndef AED_CLASSES_H
-#define AED_CLASSES_H
-
-#include <stdint.h>
-
-#define AED_CLASSES {len(names)}
-
-#ifdef __cplusplus
-extern "C" {{
-#endif
-
-extern const char *const aed_class_names[AED_CLASSES];
-
-/* Probabilities of an output of aed_net_run; both AED_CLASSES long. */
-void aed_probabilities(const int8_t *out, float *probability);
-
-#ifdef __cplusplus
-}}
-#endif
-
-#endif
-"""
-    if card.outputs == "probabilities":
-        form, includes = "", ""
-    elif card.task == "multi_label":
-        form, includes = _SIGMOID, "\n#include <math.h>\n"
-    else:
-        form, includes = _SOFTMAX, "\n#include <math.h>\n"
-    source = f"""/* Generated: names of the classes, probabilities from int8. */
-#include "aed_classes.h"
-{includes}
-#include "aed_net.h"
-
-const char *const aed_class_names[AED_CLASSES] = {{
-{c_lines(map(c_string, names))}
-}};
-
-void aed_probabilities(const int8_t *out, float *probability) {{
-    for (int i = 0; i < AED_CLASSES; ++i) {{
-        probability[i] = AED_NET_OUTPUT_SCALE * (float)(out[i] - AED_NET_OUTPUT_ZERO);
-    }}
-{form}}}
-"""
-    return {"aed_classes.h": header, "aed_classes.c": source}
-
-
-_SIGMOID = """    for (int i = 0; i < AED_CLASSES; ++i) {
-        probability[i] = 1.0F / (1.0F + expf(-probability[i]));
-    }
-"""
-
-_SOFTMAX = """    float most = probability[0];
-    float sum = 0.0F;
-    for (int i = 1; i < AED_CLASSES; ++i) {
-        most = probability[i] > most ? probability[i] : most;
-    }
-    for (int i = 0; i < AED_CLASSES; ++i) {
-        probability[i] = expf(probability[i] - most);
-        sum += probability[i];
-    }
-    for (int i = 0; i < AED_CLASSES; ++i) {
-        probability[i] /= sum;
-    }
-"""
+_TEMPERATURE = " Logits are divided by a temperature of {:g} first."
 
 
 def selftest_input(size: int) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
@@ -197,6 +130,9 @@ def _facts(program: Program, plan: Plan, card: ModelCard, title: str, sources: d
     return {
         "title": title,
         "classes": ", ".join(card.class_names),
+        "rule": rule(card),
+        "temperature": _TEMPERATURE.format(card.decision.temperature) if card.decision.temperature != 1 else "",
+        "aggregate": card.decision.aggregate,
         "rate": str(frontend.sample_rate),
         "hop_ms": f"{frontend.patch_hop * frontend.hop_length * milliseconds:.0f}",
         "patch_ms": f"{frontend.patch_samples * milliseconds:.0f}",

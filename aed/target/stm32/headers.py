@@ -150,7 +150,7 @@ def _check_decision(class_names: Sequence[str], unknown_threshold: float) -> Non
     if unknown_threshold and GARBAGE in class_names:
         raise AedError(
             f"unknown_threshold={unknown_threshold}: the net has a class {GARBAGE!r} already for what is none of the "
-            "rest; use one of the two"
+            "rest, and would be asked twice; use unknown_threshold=0"
         )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -9,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from aed.errors import AedError
 from aed.export.card import ModelCard, Quantization
-from aed.export.graph import copy_of, input_of, readers, tidy
+from aed.export.graph import constants, copy_of, input_of, producers, readers, tidy
 
 
 def input_steps(card: ModelCard, path: Path) -> Quantization:
@@ -26,7 +27,7 @@ def input_steps(card: ModelCard, path: Path) -> Quantization:
 
 
 def firmware_model(model: onnx.ModelProto, card: ModelCard, path: Path) -> tuple[onnx.ModelProto, ModelCard]:
-    """``model`` with int8 input, float output and a softmax, and its card.
+    """``model`` with int8 input, float output, the card's temperature and a softmax, and its card.
 
     Args:
         model: int8 (QDQ); left as it is.
@@ -37,7 +38,10 @@ def firmware_model(model: onnx.ModelProto, card: ModelCard, path: Path) -> tuple
         AedError: The firmware cannot use it.
     """
     if card.task != "single_label":
-        raise AedError(f"{path}: task {card.task}; ST's firmware names the one most likely class")
+        raise AedError(
+            f"{path}: task {card.task}, but ST's firmware names one class, the most likely; use target=c, a library "
+            "that decides about each class"
+        )
     facts = input_steps(card, path)
     twin = copy_of(model)
     given = input_of(twin)
@@ -60,14 +64,28 @@ def _strip_input(model: onnx.ModelProto, given: onnx.ValueInfoProto, path: Path)
 
 
 def _finish_output(model: onnx.ModelProto, card: ModelCard, facts: Quantization) -> None:
-    """Dequantises an int8 output and turns logits into probabilities, in place."""
+    """Dequantises an int8 output and turns logits into probabilities, in place.
+
+    The temperature needs no operator where it can divide the scale of the output.
+    """
     made = model.graph.output[0]
+    temperature = card.decision.temperature if card.outputs == "logits" else 1.0
+    last = producers(model)[made.name]
     ends: list[tuple[str, list[str]]] = []
+
+    def constant(name: str, value: Any, dtype: type[np.generic]) -> str:
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value, dtype), name))
+        return name
+
     if made.type.tensor_type.elem_type == TensorProto.INT8:
-        model.graph.initializer.append(numpy_helper.from_array(np.array(facts.output_scale, np.float32), "end.scale"))
-        model.graph.initializer.append(numpy_helper.from_array(np.array(facts.output_zero_point, np.int8), "end.zero"))
-        ends.append(("DequantizeLinear", ["end.scale", "end.zero"]))
+        assert facts.output_scale is not None
+        scale = constant("end.scale", facts.output_scale / temperature, np.float32)
+        ends.append(("DequantizeLinear", [scale, constant("end.zero", facts.output_zero_point, np.int8)]))
         made.type.tensor_type.elem_type = TensorProto.FLOAT
+    elif temperature != 1 and last.op_type == "DequantizeLinear":
+        last.input[1] = constant("end.scale", constants(model)[last.input[1]] / temperature, np.float32)
+    elif temperature != 1:
+        ends.append(("Div", [constant("end.temperature", temperature, np.float32)]))
     if card.outputs == "logits":
         ends.append(("Softmax", []))  # its default axis is the last
     for kind, more in ends:

@@ -74,7 +74,7 @@ def deploy_stm32(
     generator: Target,
     *,
     clips: Sequence[tuple[Path, int]] = (),
-    unknown_threshold: float = 0.0,
+    unknown_threshold: float | None = None,
     silence_threshold: int | None = None,
     rtos: Literal["freertos", "threadx"] = "freertos",
     done: Callable[[int], object] = lambda number: None,
@@ -93,7 +93,8 @@ def deploy_stm32(
         generator: Writes the network's C code to ``folder/c``; for ST's tool its legacy C API is what the firmware
             of the U5 calls.
         clips: Test clips and the index of their class, for the effects; (): not measured, the manifest says so.
-        unknown_threshold: Probability that a class has to exceed, else the firmware says ``unknown``; 0: none.
+        unknown_threshold: Probability that a class has to exceed, else the firmware says ``unknown``; 0: none has to;
+            None: the card's.
         silence_threshold: Sum of a patch's magnitudes that must be exceeded for an answer; None: ST's.
         rtos: Which of ST's applications for the U5; they differ in the front end's effect, not in the files.
         done: Called after each clip with their number so far.
@@ -107,18 +108,18 @@ def deploy_stm32(
     card = read_model_card(model, model_file)
     check_frontend(card.frontend)
     classifier = open_classifier(model_file)  # refuses a model whose shapes or classes do not fit its card
+    fitted, fitted_card = firmware_model(model, card, model_file)
     facts = input_steps(card, model_file)
+    threshold = (card.decision.unknown_threshold if unknown_threshold is None else unknown_threshold) or 0.0
     silence = default_silence_threshold(card.frontend) if silence_threshold is None else silence_threshold
     texts = {
-        CONFIG: config_header(
-            card.frontend, card.class_names, unknown_threshold=unknown_threshold, silence_threshold=silence
-        ),
+        CONFIG: config_header(card.frontend, card.class_names, unknown_threshold=threshold, silence_threshold=silence),
         TABLES_H: tables_header(card.frontend, variant),
         TABLES_C: tables_source(card.frontend, variant),
     }
-    fitted, fitted_card = firmware_model(model, card, model_file)
     _check_clips(clips, card)
     firmware = Firmware(
+        unknown_threshold=threshold,
         silence_threshold=silence,
         input_scale=facts.input_scale,
         input_zero_point=facts.input_zero_point,
@@ -133,13 +134,16 @@ def deploy_stm32(
         (staging / HEADERS).mkdir(exist_ok=True)
         for name, text in texts.items():
             (staging / HEADERS / name).write_text(text, encoding="ascii")
-        measured = effect(clips, card.frontend, classifier.posteriors, firmware, done) if clips else None
+        measured = None
+        if clips:
+            aggregate = card.decision.aggregate
+            measured = effect(clips, card.frontend, classifier.posteriors, firmware, done, aggregate)
         return {
             "target": "stm32",
             "firmware": variant,
             "board": board.name,
             "model": _model_facts(model_file, card),
-            "settings": {"unknown_threshold": unknown_threshold} | asdict(firmware),
+            "settings": asdict(firmware),
             "network": report.content(),
             "requirements": _requirements(variant, card.frontend, report),
             **_effects(card.frontend, firmware, variant, measured, len(clips)),

@@ -1,4 +1,4 @@
-/* Names what a microphone hears: 16-bit mono samples in, a line for each patch out. */
+/* Names what a microphone hears: 16-bit mono samples in, a line for each patch out, and one for all of them at the end. */
 #include <stdio.h>
 
 #include "aed_classes.h"
@@ -12,33 +12,50 @@ static size_t microphone(int16_t *block, size_t size) {
     return fread(block, sizeof block[0], size, stdin);
 }
 
-static void hear(const int8_t *patch) {
+/* The classes heard and their probabilities. */
+static void say(const char *of, const float *probability) {
+    bool heard[AED_CLASSES];
+    const int best = aed_decide(probability, heard);
+    (void)printf("%s:%s", of, best == AED_UNKNOWN ? " unknown" : "");
+    for (int i = 0; i < AED_CLASSES; ++i) {
+        if (heard[i]) {
+            (void)printf(" %s %.3f", aed_class_names[i], (double)probability[i]);
+        }
+    }
+    (void)printf("\n");
+}
+
+static void hear(const int8_t *patch, aed_clip *clip) {
     int8_t out[AED_NET_OUTPUT_SIZE];
     float probability[AED_CLASSES];
-    int best = 0;
     aed_net_run(patch, out);
     aed_probabilities(out, probability);
-    for (int i = 1; i < AED_CLASSES; ++i) {
-        best = probability[i] > probability[best] ? i : best;
-    }
-    (void)printf("%s %.3f\n", aed_class_names[best], (double)probability[best]);
+    aed_clip_add(clip, probability);
+    say("patch", probability);
 }
 
 int main(void) {
     static aed_frontend frontend;
+    static aed_clip clip;
     static int8_t patch[AED_FRONTEND_PATCH_BYTES];
     int16_t block[BLOCK];
     size_t count;
     aed_frontend_init(&frontend);
+    aed_clip_reset(&clip);
     while ((count = microphone(block, BLOCK)) > 0U) {
         for (size_t used = 0U; used < count;) {
             int ready;
             used += aed_frontend_feed(&frontend, &block[used], count - used, &ready);
             if (ready != 0) {
                 aed_frontend_patch(&frontend, patch);
-                hear(patch);
+                hear(patch, &clip);
             }
         }
+    }
+    if (clip.patches > 0U) {
+        float probability[AED_CLASSES];
+        aed_clip_probabilities(&clip, probability);
+        say("all", probability);
     }
     return 0;
 }
