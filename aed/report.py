@@ -1,4 +1,4 @@
-"""What a run leaves: metrics as JSON first, then tables and pictures drawn from the same numbers."""
+"""What a run leaves: metrics as JSON and csv, and tables of the same numbers."""
 
 import csv
 import io
@@ -7,15 +7,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
-from aed.dsp.aggregate import decide
+from aed.dsp.decision import UNKNOWN, Task
 from aed.errors import AedError
 from aed.files import write_whole
-from aed.scores import Scores
+from aed.rejection import Rejection
+from aed.scores import HEADLINE, LEVELS, Scores
+
+UNKNOWN_NAME = "unknown"
+"""Of a clip that belongs to none of the classes."""
+
+MANY = 60
+"""Most classes that a table lists."""
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -54,91 +60,81 @@ def write_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]])
     write_whole(path, write)
 
 
+def spoken(rows: Tensor, class_names: Sequence[str]) -> list[str]:
+    """Targets or decisions in words: a class or ``unknown``, or all classes of a row, joined by commas.
+
+    Args:
+        rows: ``(rows,)`` int64, -1 is unknown, or ``(rows, num_classes)`` of 0 and 1 or bool.
+        class_names: In the order of the posteriors.
+    """
+    if rows.ndim == 1:
+        return [UNKNOWN_NAME if row == UNKNOWN else class_names[row] for row in rows.tolist()]
+    return [",".join(name for name, on in zip(class_names, row, strict=True) if on) for row in rows.tolist()]
+
+
 def write_clips(path: Path, names: Sequence[str], scores: Scores, class_names: Sequence[str]) -> None:
-    """Writes one row a clip: file, true and decided class, posterior of each class."""
-    decided = decide(scores.clip_posteriors).tolist()
-    rows = [
-        [name, class_names[truth], class_names[choice], *(f"{value:.6f}" for value in posterior)]
-        for name, truth, choice, posterior in zip(
-            names, scores.clip_target.tolist(), decided, scores.clip_posteriors.tolist(), strict=True
-        )
-    ]
-    write_rows(path, ["filename", "category", "decided", *class_names], rows)
+    """Writes one row a clip: file, true and decided class or classes, posterior of each class.
+
+    Args:
+        path: Of the csv file.
+        names: File name of each clip.
+        scores: Of the clips; its decision decides.
+        class_names: In the order of the posteriors.
+    """
+    truth, decided = (spoken(rows, class_names) for rows in (scores.clip_target, scores.clip_decided))
+    posteriors = ([f"{value:.6f}" for value in row] for row in scores.clip_posteriors.tolist())
+    rows = [[*facts, *row] for *facts, row in zip(names, truth, decided, posteriors, strict=True)]
+    column = "category" if scores.task == "single_label" else "labels"
+    write_rows(path, ["filename", column, "decided", *class_names], rows)
 
 
 def print_scores(
     split: str, metrics: Mapping[str, float], counts: Sequence[int], class_names: Sequence[str], note: str = ""
 ) -> None:
-    """Prints the accuracy of patches and clips, in all and of each class.
+    """Prints the main figures of patches and clips, of each class and in all; of many classes the best and the worst.
 
     Args:
         split: ``test`` or another prefix of the metrics.
-        metrics: As in ``metrics.json``.
+        metrics: As in ``metrics.json``; they tell the task.
         counts: Clips of each class.
         class_names: In the same order.
         note: Printed under the table.
     """
-    table = Table(title=f"{split} accuracy, %", caption=note)
-    for column, justify in (("class", "left"), ("clips", "right"), ("patches", "right"), ("clips ", "right")):
-        table.add_column(column.strip() if column != "clips" else "number", justify=justify)  # type: ignore[arg-type]
-    for name, count in zip(class_names, counts, strict=True):
-        table.add_row(name, str(count), *(_percent(metrics, f"{split}/{level}/{name}") for level in LEVELS))
+    several = f"{split}/{HEADLINE['multi_label']}" in metrics
+    levels: tuple[str, ...]
+    if several:
+        title, levels = f"{split} average precision and F1, %", ("patch_ap", "clip_ap", "clip_f1")
+    else:
+        title, levels = f"{split} accuracy, %", LEVELS["single_label"]
+    table = Table(title=title, caption=note)
+    for column in ("class", "number", "patches", "clips", *(["clips, F1"] if several else [])):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    rows = list(zip(class_names, counts, strict=True))
+    if left_out := max(0, len(rows) - MANY):
+        rows.sort(key=lambda row: -metrics.get(f"{split}/{levels[1]}/{row[0]}", -1.0))  # without a clip: last
+    for place, (name, count) in enumerate(rows):
+        if not left_out or not MANY // 2 <= place < len(rows) - MANY // 2:
+            table.add_row(name, str(count), *(_percent(metrics, f"{split}/{level}/{name}") for level in levels))
+        elif place == MANY // 2:
+            table.add_row(f"... {left_out} more", "")
     table.add_section()
-    table.add_row("all", str(sum(counts)), *(_percent(metrics, f"{split}/{level}") for level in LEVELS))
+    if several:
+        table.add_row("mean", str(sum(counts)), *(_percent(metrics, f"{split}/{k}") for k in _MEANS))
+        table.add_row("lwlrap; F1 of all decisions", "", *(_percent(metrics, f"{split}/{k}") for k in _OVER_ALL))
+    else:
+        table.add_row("all", str(sum(counts)), *(_percent(metrics, f"{split}/{level}") for level in levels))
+        if f"{split}/clip_coverage" in metrics:
+            kept = _percent(metrics, f"{split}/clip_coverage")
+            table.add_row(f"not unknown: {kept} %", "", "", _percent(metrics, f"{split}/clip_selective_acc"))
     Console().print(table)
 
 
-LEVELS = ("patch_acc", "clip_acc")
-"""Metrics of a split, over patches and over clips."""
+_MEANS = ("patch_map", "clip_map", "clip_f1_macro")
+_OVER_ALL = ("patch_lwlrap", "clip_lwlrap", "clip_f1")
 
 
 def _percent(metrics: Mapping[str, float], key: str) -> str:
     return f"{100 * metrics[key]:.2f}" if key in metrics else "-"
-
-
-def plot_confusion(path: Path, confusion: npt.NDArray[np.int64], class_names: Sequence[str], title: str) -> None:
-    """Draws a confusion matrix: counts, coloured by the share of the true class (rows)."""
-    from matplotlib.figure import Figure
-
-    size = max(5.0, 0.55 * len(class_names) + 2)
-    figure = Figure(figsize=(size, size), layout="constrained")
-    axes = figure.subplots()
-    share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(class_names)), class_names, rotation=60, ha="right")
-    axes.set_yticks(range(len(class_names)), class_names)
-    axes.set(xlabel="decided", ylabel="true", title=title)
-    for (row, column), count in np.ndenumerate(confusion):
-        if count:
-            colour = "white" if share[row, column] > 0.5 else "black"
-            axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=9)
-    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=110))
-
-
-def plot_curves(path: Path, metrics_csv: Path) -> None:
-    """Draws loss and accuracy over the epochs from Lightning's ``metrics.csv``; nothing without epochs."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    curves: dict[str, list[tuple[int, float]]] = {}
-    with metrics_csv.open(newline="") as file:
-        for row in csv.DictReader(file):
-            for key, text in row.items():
-                if text and key.startswith(("train/", "val/")) and row.get("epoch"):
-                    curves.setdefault(key, []).append((int(row["epoch"]), float(text)))
-    if not curves:
-        return
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    loss, accuracy = figure.subplots(1, 2)
-    for key, points in sorted(curves.items()):
-        axes = loss if key.endswith("loss") else accuracy
-        axes.plot(*zip(*points, strict=True), marker=".", label=key)
-    for axes, title in ((loss, "cross entropy"), (accuracy, "accuracy")):
-        axes.set(xlabel="epoch", title=title)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.legend()
-    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=110))
 
 
 def print_layers(content: Mapping[str, Any]) -> None:
@@ -160,11 +156,11 @@ def print_layers(content: Mapping[str, Any]) -> None:
     table.add_row("all", "", "", "", f"{cost['weights_bytes'] / 1024:.2f}", f"{cost['macc'] / 1e6:.3f}")
     Console().print(table)
     if len(content["steps"]) > 1:
-        steps = Table(title=f"repair: clips of {content['judging']['split']}, %")
-        for column in ("step", "clips", "gain", "SQNR dB", "kept", "what"):
+        steps = Table(title=f"repair: {content['judging']['metric']} of {content['judging']['split']}, %")
+        for column in ("step", "score", "gain", "SQNR dB", "kept", "what"):
             steps.add_column(column)
         for step in content["steps"]:
-            cells = (f"{100 * step['clip_acc']:.2f}", f"{step['gain']:+.2f}", f"{step['sqnr_db']:.1f}")
+            cells = (f"{100 * step['score']:.2f}", f"{step['gain']:+.2f}", f"{step['sqnr_db']:.1f}")
             steps.add_row(step["name"], *cells, "yes" if step["kept"] else "no", step["detail"])
         Console().print(steps)
 
@@ -175,10 +171,11 @@ def print_comparison(comparisons: Mapping[str, Any], note: str = "") -> None:
     for column in ("split", "level", "float", "int8", "int8 - float", "same decision", "SQNR dB, median"):
         table.add_column(column, justify="left" if column in ("split", "level") else "right")
     for split, facts in comparisons.items():
-        for level, unit in zip(LEVELS, ("patch", "clip"), strict=True):
-            before, after = 100 * facts["float"][level], 100 * facts["int8"][level]
+        for level, given in facts["float"].items():
+            unit, _, measure = level.partition("_")
+            before, after = 100 * given, 100 * facts["int8"][level]
             same, sqnr = 100 * facts[f"{unit}_agreement"], facts["sqnr_db"]["median"]
-            label = "patches" if unit == "patch" else "clips"
+            label = ("patches" if unit == "patch" else "clips") + (", mAP" if measure == "map" else "")
             cells = (f"{before:.2f}", f"{after:.2f}", f"{after - before:+.2f}", f"{same:.2f}")
             table.add_row(split, label, *cells, f"{sqnr:.1f}" if unit == "patch" else "")
     Console().print(table)
@@ -189,38 +186,38 @@ def print_programs(split: str, rows: Sequence[tuple[str, Mapping[str, float]]], 
 
     Args:
         split: For the title.
-        rows: Name of a program and its metrics: those of :data:`LEVELS`, ``clip_agreement`` and ``equal_outputs``
-            with the int8 model in ONNX Runtime.
+        rows: Name of a program and its metrics: those of :data:`aed.scores.LEVELS`, which tell the task,
+            ``clip_agreement`` and ``equal_outputs`` with the int8 model in ONNX Runtime.
         note: Under the table.
     """
+    task: Task = "multi_label" if any(HEADLINE["multi_label"] in metrics for _, metrics in rows) else "single_label"
+    measure = ", mAP" if task == "multi_label" else ""
     table = Table(title=f"{split}: the same clips through every program, %", caption=note)
-    for column in ("", "patches", "clips", "same clips", "same bits"):
+    for column in ("", f"patches{measure}", f"clips{measure}", "same clips", "same bits"):
         table.add_column(column, justify="right" if column else "left")
     for name, metrics in rows:
-        keys = (*LEVELS, "clip_agreement", "equal_outputs")
-        table.add_row(name, *(f"{100 * metrics[key]:.2f}" if key in metrics else "-" for key in keys))
+        keys = (*LEVELS[task], "clip_agreement", "equal_outputs")
+        table.add_row(name, *(_percent(metrics, key) for key in keys))
     Console().print(table)
 
 
-def plot_layers(path: Path, layers: Sequence[Mapping[str, Any]]) -> None:
-    """Draws SQNR, activation range and weight range of each layer."""
-    from matplotlib.figure import Figure
-
-    names, places = [row["name"] for row in layers], np.arange(len(layers))
-    figure = Figure(figsize=(13, 1.5 + 0.32 * len(layers)), layout="constrained")
-    noise, activations, weights = figure.subplots(1, 3, sharey=True)
-    colours = ["tab:blue" if row["precision"] == "int8" else "tab:grey" for row in layers]
-    noise.barh(places, [row["sqnr_db"] or 0.0 for row in layers], color=colours)
-    noise.set(xlabel="dB", title="signal to quantisation noise (grey: float)")
-    for axes, kind in ((activations, "activation"), (weights, "weight")):
-        known = [(place, row) for place, row in enumerate(layers) if row[f"{kind}_min"] is not None]
-        low = np.array([row[f"{kind}_min"] for _, row in known])
-        high = np.array([row[f"{kind}_max"] for _, row in known])
-        axes.barh([place for place, _ in known], high - low, left=low, color="tab:green")
-        axes.set(xlabel="value", title=f"{kind} range")
-    noise.set_yticks(places, names)
-    noise.invert_yaxis()
-    for axes in (noise, activations, weights):
-        axes.use_sticky_edges = False  # room beside the longest bar
-        axes.grid(axis="x", alpha=0.3)
-    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=110))
+def print_rejection(rejection: Rejection) -> None:
+    """Prints what a threshold on the greatest posterior rejects, of known and of unseen sounds."""
+    table = Table(title=f"unknown under a posterior of {rejection.threshold:.3f}")
+    table.add_column("figure")
+    table.add_column("", justify="right")
+    for key, text in (
+        ("clips", "clips of known classes"),
+        ("acc", "decided rightly, none rejected, %"),
+        ("coverage", "not rejected, %"),
+        ("selective_acc", "of these decided rightly, %"),
+        ("aurc", "area under the risk-coverage curve, %"),
+        ("unseen_clips", "clips of unseen sounds"),
+        ("unseen_rejected", "rejected, %"),
+        ("auroc", "known against unseen, area under ROC, %"),
+        ("fpr95", "accepted where 95 % of the known clips are, %"),
+    ):
+        if key in (content := rejection.content()):
+            value = content[key]
+            table.add_row(text, str(value) if key.endswith("clips") else f"{100 * value:.2f}")
+    Console().print(table)
