@@ -15,14 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aed.dsp import PRESETS, FrontendConfig
+from aed.dsp.decision import UNKNOWN, Decision
 from aed.dsp.logmel import LogMel
 from aed.dsp.patches import cut, grid_starts
 from aed.dsp.stream import can_stream, stream_patches
 from aed.dsp.waveform import load_clip, resample
 from aed.errors import AedError
 from aed.export.card import ModelCard
-from aed.export.classifier import OnnxClassifier
-from aed.export.graph import save_model
+from aed.export.classifier import Classifier, OnnxClassifier
+from aed.export.graph import load_model, read_model_card, save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.modules.nets import YAMNet
 from aed.predict import predict, with_files
@@ -152,6 +153,100 @@ def test_wrong_settings_are_named(model, changes, message):
         predictor(model, **changes)
 
 
+class Said(Classifier):
+    """Gives the posteriors it was given, whatever it hears.
+
+    Args:
+        posteriors: ``(patches, num_classes)``; after the last begins the first.
+        card: The rest of its card.
+    """
+
+    def __init__(self, posteriors: list[list[float]], **card: object) -> None:
+        self.rows, self.count, names = np.array(posteriors, np.float32), 0, "abcdefgh"
+        self.card = ModelCard(
+            frontend=SMALL, class_names=tuple(names[: len(posteriors[0])]), outputs="probabilities", **card
+        )
+
+    def outputs(self, patches: np.ndarray) -> np.ndarray:
+        first, self.count = self.count, self.count + len(patches)
+        return self.rows[np.arange(first, self.count) % len(self.rows)]
+
+
+THRESHOLD = st.sampled_from([0.0, 0.25, 0.5, 0.7, 1.0])
+POSTERIORS = st.lists(st.sampled_from([0.1, 0.25, 0.5, 0.7]) | st.floats(0, 1, width=32), min_size=4, max_size=4)
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(posteriors=POSTERIORS, unknown=st.none() | THRESHOLD)
+def test_the_class_named_is_the_decision_of_the_card(posteriors, unknown):
+    said = Said([posteriors], decision=Decision(unknown_threshold=unknown))
+    heard = Predictor(said).decide(0, 1, said.rows[0])
+    index = said.card.decision.decide(torch.from_numpy(said.rows), "single_label").item()
+    assert heard.label == ("unknown" if index == UNKNOWN else "abcd"[index]) and not heard.others
+    assert heard.posterior == said.rows.max()
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(posteriors=POSTERIORS, thresholds=st.lists(THRESHOLD, min_size=4, max_size=4).map(tuple))
+def test_the_classes_named_are_the_decision_of_the_card(posteriors, thresholds):
+    said = Said([posteriors], task="multi_label", decision=Decision(thresholds=thresholds))
+    heard = Predictor(said).decide(0, 1, said.rows[0])
+    decided = said.card.decision.decide(torch.from_numpy(said.rows), "multi_label")[0]
+    assert sorted(name for name, _ in heard.named) == (["abcd"[i] for i in np.flatnonzero(decided)] or ["unknown"])
+    values = [value for _, value in heard.named]
+    assert values == sorted(values, reverse=True)
+    if not decided.any():
+        assert values == [said.rows.max()]
+
+
+def labels(said: Classifier, row: list[float], **changes: object) -> list[str]:
+    heard = Predictor(said, **changes).decide(0, 1, np.array(row, np.float32))
+    return [name for name, _ in heard.named]
+
+
+def test_a_threshold_given_counts_in_place_of_the_cards():
+    sure, unsure = [0.65, 0.3, 0.05], [0.4, 0.35, 0.25]
+    one = Said([sure], decision=Decision(unknown_threshold=0.5))
+    assert (labels(one, sure), labels(one, unsure)) == (["a"], ["unknown"])
+    assert labels(one, unsure, unknown_threshold=0) == ["a"]
+    assert labels(one, sure, unknown_threshold=0.7) == ["unknown"]
+    assert labels(one, unsure, top=2, unknown_threshold=0.3) == ["a", "b"]
+    several = Said([sure], task="multi_label", decision=Decision(thresholds=(0.7, 0.2, 0.05)))
+    assert labels(several, sure) == ["b", "c"]
+    assert labels(several, sure, top=1) == ["b"]
+    assert labels(several, sure, unknown_threshold=0) == ["a", "b", "c"]
+    assert labels(several, sure, unknown_threshold=0.6) == ["a"]
+
+
+def test_without_thresholds_a_model_of_independent_classes_names_the_likeliest_three():
+    said = Said([[0.1, 0.4, 0.2, 0.3, 0.05]], task="multi_label")
+    assert labels(said, [0.1, 0.4, 0.2, 0.3, 0.05]) == ["b", "d", "c"]
+    assert labels(said, [0.1, 0.4, 0.2, 0.3, 0.05], unknown_threshold=0.3) == ["b", "d"]
+
+
+def test_a_recordings_posterior_is_the_mean_or_the_maximum_of_its_patches(tmp_path):
+    sf.write(tmp_path / "a.wav", noise(2), RATE)
+    rows = [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]
+    for how, label in (("mean", "b"), ("max", "a")):
+        recording = Predictor(Said(rows, decision=Decision(aggregate=how))).recording(str(tmp_path / "a.wav"))
+        patches = len(list(recording))
+        expected = getattr(np, how)(np.array(rows, np.float32)[np.arange(patches) % 3], axis=0)
+        np.testing.assert_allclose(recording.posteriors, expected, rtol=1e-6)
+        assert recording.whole.label == label and patches > 3
+
+
+def test_posteriors_have_the_cards_temperature(tmp_path, model):
+    path, hot = tmp_path / "a.wav", tmp_path / "hot.onnx"
+    sf.write(path, noise(1), RATE)
+    graph = load_model(model)
+    save_model(hot, graph, replace(read_model_card(graph, model), decision=Decision(temperature=3.0)))
+    recording = predictor(hot).recording(str(path))
+    assert len(list(recording))
+    logits = predictor(model).classifier.outputs(grid(load_clip(path, SMALL), SMALL)[:, None])
+    expected = torch.from_numpy(logits).div(3).softmax(dim=1).mean(dim=0)
+    np.testing.assert_allclose(recording.posteriors, expected, atol=1e-6)
+
+
 # --- files --------------------------------------------------------------------------------------------------------
 
 
@@ -206,6 +301,25 @@ def test_csv_and_json_hold_the_same_decisions(folder, model, tmp_path):
         assert sum(entry["posteriors"].values()) == pytest.approx(1, abs=1e-5)
 
 
+def test_every_class_heard_is_printed(folder, tmp_path, monkeypatch, capsys):
+    several = Decision(thresholds=(0.4, 0.3, 0.2), aggregate="max")
+    said = Said([[0.1, 0.5, 0.3]], task="multi_label", decision=several)
+    monkeypatch.setattr("aed.predict.open_classifier", lambda *_: said)
+    files = [str(folder / "b.wav")]
+    predict("m.onnx", files, format="csv")
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(row["label"], row["posterior"]) for row in rows] == [("b", "0.500000"), ("c", "0.300000")]
+    predict("m.onnx", files, format="json")
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert (entry["label"], entry["others"]) == ("b", [["c", pytest.approx(0.3)]])
+    assert list(entry["posteriors"]) == ["a", "b", "c"]
+    predict("m.onnx", files)
+    lines = [line for line in capsys.readouterr().out.splitlines() if " b " in line or " c " in line]
+    assert [("0.500" in line, "0.300" in line) for line in lines] == [(True, False), (False, True)]
+    predict("m.onnx", files, format="csv", unknown_threshold=0.6)
+    assert capsys.readouterr().out.splitlines()[1].split(",")[3:] == ["unknown", "0.500000"]
+
+
 def test_a_timeline_has_a_row_a_patch(folder, model, capsys):
     predict(str(model), [str(folder / "b.wav")], format="csv", timeline=True)
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
@@ -214,8 +328,9 @@ def test_a_timeline_has_a_row_a_patch(folder, model, capsys):
     assert len(json.loads(capsys.readouterr().out)[0]["timeline"]) == len(rows)
 
 
-def test_a_table_shows_names_as_they_are(folder, model, capsys):
-    predict(str(model), [str(folder / "deep")])
+def test_a_table_shows_names_as_they_are(folder, model, capsys, monkeypatch):
+    monkeypatch.chdir(folder)  # a short name, which is not broken in two
+    predict(str(model), ["deep"])
     out = capsys.readouterr().out
     assert "[1]" in out and "c.ogg" in out
 

@@ -195,6 +195,23 @@ def test_effect_tells_each_difference_from_all(tmp_path):
     assert found["firmware"].patches == 6
 
 
+@pytest.mark.parametrize(
+    ("aggregate", "threshold", "clip_acc", "right_patches"),
+    [("mean", 0.0, 0.0, 1), ("max", 0.0, 1.0, 1), ("max", 0.85, 1.0, 1), ("max", 0.9, 0.0, 0)],
+)
+def test_effect_decides_by_threshold_and_aggregate(tmp_path, aggregate, threshold, clip_acc, right_patches):
+    """Only the first of a clip's patches is for its class, with 0.9, which does not exceed a threshold of 0.9."""
+    sf.write(tmp_path / "a.wav", sound(4.0), 16000)
+
+    def posteriors(patches: np.ndarray) -> np.ndarray:
+        return np.array([[0.9, 0.1], *[[0.2, 0.8]] * (len(patches) - 1)], np.float32)
+
+    firmware = replace(OPEN, unknown_threshold=threshold)
+    for one in effect([(tmp_path / "a.wav", 0)], YAMNET, posteriors, firmware, aggregate=aggregate).values():
+        assert one.patches >= 3 and one.clip_acc == clip_acc
+        assert one.patch_acc == pytest.approx(right_patches / one.patches)
+
+
 def test_effect_needs_clips():
     with pytest.raises(AedError, match="at least one clip"):
         effect([], YAMNET, lambda patches: patches, OPEN)

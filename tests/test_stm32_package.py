@@ -18,6 +18,7 @@ import soundfile as sf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aed.dsp.decision import Decision
 from aed.dsp.frontend import PRESETS, FrontendConfig
 from aed.dsp.tables import mel_table, window_table
 from aed.errors import AedError
@@ -267,12 +268,51 @@ def test_the_net_takes_int8_and_gives_probabilities(tmp_path, io, softmax):
     assert made_card.outputs == "probabilities"
     patches = nets.patches(6, seed=3).numpy()
     expected = OnnxClassifier(model, card, path).posteriors(patches)
+    np.testing.assert_allclose(outputs(made, card, patches), expected, atol=1e-6)
+
+
+def outputs(model: onnx.ModelProto, card: ModelCard, patches: np.ndarray) -> np.ndarray:
+    """What the firmware's net gives, whose input the firmware quantises."""
     facts = card.quantization
     steps = np.clip(np.rint(patches / np.float32(facts.input_scale)) + facts.input_zero_point, -128, 127)
-    session = open_exact(made)
-    given = session.get_inputs()[0].name
-    got = np.concatenate([session.run(None, {given: step[None].astype(np.int8)})[0] for step in steps])
-    np.testing.assert_allclose(got, expected, atol=1e-6)
+    session = open_exact(model)
+    name = session.get_inputs()[0].name
+    return np.concatenate([session.run(None, {name: step[None].astype(np.int8)})[0] for step in steps])
+
+
+def without_last_conversions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A net whose last layer stays float: its logits are neither quantised nor dequantised."""
+    twin = onnx.ModelProto.FromString(model.SerializeToString())
+    made = {name: node for node in twin.graph.node for name in node.output}
+    last = made[twin.graph.output[0].name]
+    quantised = made[last.input[0]]
+    made[quantised.input[0]].output[0] = twin.graph.output[0].name
+    for node in (last, quantised):
+        twin.graph.node.remove(node)
+    return twin
+
+
+@pytest.mark.parametrize("form", ["float", "int8", "float layer"])
+@pytest.mark.parametrize("temperature", [0.4, 2.5])
+def test_the_net_has_the_temperature_of_the_card(tmp_path, form, temperature):
+    path = int8_model(tmp_path / "m.onnx", form.split()[0], decision=Decision(temperature))
+    model, card = load_model(path), read_model_card(load_model(path), path)
+    model = without_last_conversions(model) if form == "float layer" else model
+    patches = nets.patches(6, seed=3).numpy()
+    plain = np.log(outputs(firmware_model(model, replace(card, decision=Decision()), path)[0], card, patches))
+    parts = np.exp(plain.astype(np.float64) / temperature)
+    made, _ = firmware_model(model, card, path)
+    got = outputs(made, card, patches)
+    np.testing.assert_allclose(got, parts / parts.sum(axis=1, keepdims=True), atol=1e-6)
+    assert np.abs(got - np.exp(plain)).max() > 0.01
+    assert [node.op_type for node in made.graph.node].count("Div") == (form == "float layer")
+
+
+def test_a_softmax_in_the_net_has_its_temperature_already(tmp_path):
+    path = int8_model(tmp_path / "m.onnx", softmax=True)
+    model, card = load_model(path), read_model_card(load_model(path), path)
+    plain, tempered = (firmware_model(model, replace(card, decision=Decision(t)), path)[0] for t in (1.0, 2.0))
+    assert plain == tempered
 
 
 class FakeGenerator:
@@ -336,6 +376,25 @@ def test_a_package_is_whole(tmp_path, model_file, clips, variant):
     assert (rows["log_offset"]["known"] == "guess") == (variant == "n6")
 
 
+def test_the_threshold_is_the_cards_unless_another_is_given(tmp_path, clips):
+    names = ("wolf", "ape", "hen", "pig", "cow")
+    sure = int8_model(tmp_path / "m.onnx", class_names=names, decision=Decision(unknown_threshold=0.75))
+
+    def made(**given: float) -> tuple[str, dict]:
+        package = deploy_stm32(sure, tmp_path / "p", BOARDS["u5"], FakeGenerator(), clips=clips, **given)
+        text = (package.folder / "C_header" / "ai_model_config.h").read_text()
+        return text.split("CTRL_X_CUBE_AI_OOD_THR")[1].split()[0], package.manifest
+
+    for changes, header, number in (({}, "(0.75F)", 0.75), ({"unknown_threshold": 0.0}, "(0.0F)", 0.0)):
+        text, manifest = made(**changes)
+        assert (text, manifest["settings"]["unknown_threshold"]) == (header, number)
+    text, manifest = made(unknown_threshold=0.99)
+    assert text == "(0.99000001F)" and manifest["accuracy"]["trained"]["clip_acc"] == 0
+    twice = int8_model(tmp_path / "o.onnx", decision=Decision(unknown_threshold=0.75))
+    with pytest.raises(AedError, match=r"unknown_threshold=0.75: .*class 'other' already.* use unknown_threshold=0"):
+        deploy_stm32(twice, tmp_path / "o", BOARDS["u5"], FakeGenerator())
+
+
 def test_without_clips_nothing_is_claimed(tmp_path, model_file):
     manifest = deploy_stm32(model_file, tmp_path / "p", BOARDS["u5"], FakeGenerator()).manifest
     assert manifest["accuracy"] == {"how": "not measured: no clips were given", "clips": 0}
@@ -384,7 +443,7 @@ def test_models_that_do_not_fit(tmp_path, model_file):
     with pytest.raises(AedError, match="5 outputs, but 2 class names"):
         deploy_stm32(few, tmp_path / "p", BOARDS["u5"], FakeGenerator())
     many = int8_model(tmp_path / "many.onnx", task="multi_label")
-    with pytest.raises(AedError, match="task multi_label"):
+    with pytest.raises(AedError, match=r"task multi_label, but ST's firmware names one class, .*use target=c"):
         deploy_stm32(many, tmp_path / "p", BOARDS["u5"], FakeGenerator())
     with pytest.raises(AedError, match="class index 5, but the model has 5 classes"):
         deploy_stm32(model_file, tmp_path / "p", BOARDS["u5"], FakeGenerator(), clips=[(Path("x.wav"), 5)])
