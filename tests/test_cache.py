@@ -7,11 +7,13 @@ import json
 import logging
 import multiprocessing as mp
 import os
+import pickle
 import re
 import resource
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -24,8 +26,9 @@ import pytest
 import soundfile as sf
 import torch
 
-from aed.datamodules import cache
+from aed.datamodules import cache, shards
 from aed.datamodules.cache import FeatureCache
+from aed.datamodules.keys import file_key
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.logmel import LogMel
 from aed.dsp.waveform import load_clip
@@ -199,16 +202,26 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "SHARD_CLIPS", 4)
 
 
+def open_shards() -> list[str]:
+    return [path for fd in Path("/proc/self/fd").iterdir() if (path := str(fd.resolve())).endswith(".npy")]
+
+
 @pytest.mark.usefixtures("small_shards", "computed")
-def test_shards_are_memory_mapped_and_cannot_be_written(tmp_path: Path, files: list[Path]) -> None:
+def test_more_shards_than_may_be_open(tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """2 million clips make 8,000 shards; a process may open 1024 files."""
     store = FeatureCache(tmp_path, CONFIG)
     store.ensure(files)
+    monkeypatch.setattr(shards, "MAX_OPEN", 2)
     features = store.open(files)
-    assert len(features.shards) == 5
-    for shard in features.shards:
-        assert isinstance(shard, np.memmap)
-        assert shard.dtype == np.float32
-        assert not shard.flags.writeable
+    assert len(features.files.paths) == 5
+    assert open_shards() == []
+    windows = np.stack([np.random.default_rng(0).permutation(np.repeat(np.arange(20), 3)), np.arange(60) % 9], axis=1)
+    patches = features.gather(windows, 96)
+    assert len(open_shards()) == 2
+    for patch, (clip, start) in zip(patches, windows, strict=True):
+        np.testing.assert_array_equal(patch, expected(files[clip])[:, start : start + 96])
+    del features
+    assert open_shards() == []
 
 
 @pytest.mark.usefixtures("small_shards", "computed")
@@ -245,6 +258,43 @@ def test_open_says_when_features_or_files_have_gone(tmp_path: Path, files: list[
 # ---- bad files --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("small_shards", "computed")
+def test_features_travel_and_are_chosen_from(tmp_path: Path, files: list[Path]) -> None:
+    """A loader's process gets a list of names and four numbers a clip."""
+    store = FeatureCache(tmp_path, CONFIG)
+    store.ensure(files)
+    features = store.open(files)
+    windows = np.array([[3, 0], [19, 5], [4, 1]])
+    patches = features.gather(windows, 96)
+    sent = pickle.dumps(features)
+    assert len(sent) < 1000 + 5 * len(features.files.paths[0]) + 40 * len(files)
+    np.testing.assert_array_equal(pickle.loads(sent).gather(windows, 96), patches)
+    part = features.subset(np.array([4, 19, 3]))
+    assert part.n_frames.tolist() == features.n_frames[[4, 19, 3]].tolist()
+    np.testing.assert_array_equal(part.gather(np.array([[2, 0], [1, 5], [0, 1]]), 96), patches)
+    with ProcessPoolExecutor(2, fork) as pool:  # processes that read through the same open files at once
+        for found in pool.map(features.gather, [windows] * 40, [96] * 40):
+            np.testing.assert_array_equal(found, patches)
+
+
+@pytest.mark.usefixtures("computed")
+def test_windows_past_their_clip_and_files_that_go_are_errors(tmp_path: Path, files: list[Path]) -> None:
+    store = FeatureCache(tmp_path, CONFIG)
+    store.ensure(files[:3])
+    features = store.open(files[:3])
+    last = int(features.n_frames[0]) - 96
+    assert features.gather(np.array([[0, last]]), 96).shape == (1, 64, 96)
+    for frame in (-1, last + 1):
+        with pytest.raises(IndexError):
+            features.gather(np.array([[0, frame]]), 96)
+    cut(next(store.folder.glob("*.npy")))
+    with pytest.raises(AedError, match="damaged while in use"):
+        features.gather(np.array([[2, 0]]), 96)
+    next(store.folder.glob("*.npy")).unlink()
+    with pytest.raises(AedError, match="deleted"):
+        store.index.open([file_key(files[0])]).clip(0)
+
+
 def ogg_cut_in_half(path: Path) -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, 48000)
     sf.write(path, noise, 16000, format="OGG", subtype="VORBIS")
@@ -260,6 +310,12 @@ def wav_of_nan(path: Path) -> None:
     sf.write(path, np.full(20000, np.nan, dtype=np.float32), 16000, subtype="FLOAT")
 
 
+def no_channel(path: Path) -> None:
+    header = bytearray(tone(path, 300).read_bytes())
+    header[22:24] = b"\0\0"  # of the fmt chunk
+    path.write_bytes(header)
+
+
 BAD: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "missing": ("missing.wav", lambda path: None, "no such file"),
     "empty": ("empty.wav", lambda path: path.write_bytes(b""), "empty"),
@@ -268,6 +324,7 @@ BAD: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "cut wav": ("cut.wav", wav_cut_in_half, "truncated"),
     "nan": ("nan.wav", wav_of_nan, "NaN"),
     "no samples": ("none.wav", lambda path: sf.write(path, np.zeros(0), 16000), "no samples"),
+    "no channel": ("channels.wav", no_channel, "not readable"),
     "folder": ("folder.wav", lambda path: path.mkdir(), "folder.wav"),
 }
 
@@ -293,10 +350,10 @@ def test_bad_files_are_reported_and_the_others_computed(
     monkeypatch.setattr(cache, "FEW_CLIPS", 2)
     bad = make_bad(tmp_path)
     store = FeatureCache(tmp_path / "cache", CONFIG, num_workers)
-    mixed = [path for pair in zip(bad, files[:8], strict=True) for path in pair]
+    mixed = [path for pair in zip(bad, files[:9], strict=True) for path in pair]
     check_reasons(store.ensure(mixed), bad)
-    assert len(shard_keys(store)) == 8
-    check_whole(tmp_path / "cache", files[:8])
+    assert len(shard_keys(store)) == 9
+    check_whole(tmp_path / "cache", files[:9])
     before = snapshot(store.folder)
     check_reasons(store.ensure(mixed), bad)  # again: the same report, nothing new on disk
     assert snapshot(store.folder) == before
@@ -330,6 +387,26 @@ def test_bad_files_of_the_same_content_are_all_reported(tmp_path: Path, files: l
     assert set(reasons) == set(bad)
     for path in bad:
         assert path.name in reasons[path]
+
+
+def test_a_hundredth_of_bad_files(tmp_path: Path) -> None:
+    """Each is reported once with its reason, by its own name, and all others are computed."""
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    good = [tone(folder / f"{i:03d}.wav", 100 + i, 0.3) for i in range(600)]
+    bad = make_bad(folder)
+    (twin := folder / "twin.wav").write_bytes((folder / "text.wav").read_bytes())
+    bad[twin] = "not readable"
+    everything = sorted([*good, *bad])
+    store = FeatureCache(tmp_path / "cache", CONFIG, num_workers=2)
+    check_reasons(store.ensure([*everything, *everything]), bad)
+    keys = shard_keys(store)
+    assert sorted(keys) == sorted(file_key(path) for path in good)
+    before = snapshot(store.folder)
+    check_reasons(FeatureCache(tmp_path / "cache", CONFIG, num_workers=2).ensure(everything), bad)
+    assert snapshot(store.folder) == before
+    for path in good[::97]:
+        np.testing.assert_array_equal(store.open([path]).clip(0), expected(path))
 
 
 # ---- several processes, killed processes ------------------------------------------------------------------
@@ -420,14 +497,14 @@ def wait_until(condition: Callable[[], bool], limit_s: float = PATIENCE_S) -> bo
     return True
 
 
-def shards(root: Path) -> set[str]:
+def whole_shards(root: Path) -> set[str]:
     """Whole shards: those with their json."""
-    return {path.stem for path in root.rglob("*.json")}
+    return {path.stem for path in root.rglob("*.json") if path.parent.parent.name == "features"}
 
 
 def clips_in_shards(root: Path, files: list[Path]) -> set[Path]:
     keys = set(shard_keys(FeatureCache(root, CONFIG)))
-    return {path for path in files if cache.file_key(path) in keys}
+    return {path for path in files if file_key(path) in keys}
 
 
 def test_two_processes_at_once_share_the_work(tmp_path: Path, files: list[Path], build: Callable[..., Builder]) -> None:
@@ -457,11 +534,12 @@ def die_in_third_save() -> None:
 
 
 def die_in_fsync(count: int) -> None:
-    """Killed with a file whole but not yet renamed; files come in pairs, npy and json."""
+    """Killed with a file whole but not yet renamed; files of shards come in pairs, npy and json."""
     sync, calls = os.fsync, []
 
     def die(fd: int) -> None:
-        calls.append(1)
+        if Path(f"/proc/self/fd/{fd}").resolve().parent.parent.name == "features":
+            calls.append(1)
         if len(calls) == count:
             os.kill(os.getpid(), signal.SIGKILL)
         sync(fd)
@@ -478,7 +556,7 @@ def test_killed_while_writing(
     root, some = tmp_path / "cache", files[:14]
     builder = build(root, some, 1, prepare=prepare)
     assert builder.wait() == -signal.SIGKILL
-    assert len(shards(root)) == 2
+    assert len(whole_shards(root)) == 2
     assert len(leftovers(FeatureCache(root, CONFIG))) == 1  # else this test proves nothing
     assert clips_in_shards(root, some) == set(some[:8])
     assert FeatureCache(root, CONFIG).ensure(some) == {}
@@ -491,9 +569,28 @@ def test_killed_with_its_workers_at_work(
 ) -> None:
     root = tmp_path / "cache"
     builder = build(root, many, 2)
-    assert wait_until(lambda: len(shards(root)) >= 2)
+    assert wait_until(lambda: len(whole_shards(root)) >= 2)
     os.kill(builder.pid, signal.SIGKILL)
     builder.wait()
+    whole = clips_in_shards(root, many)
+    assert 8 <= len(whole) < len(many)
+    assert len(set(builder.computed()) - whole) <= 2 * 4  # lost: the shard at work of each process
+    before = snapshot(FeatureCache(root, CONFIG).folder)
+    assert FeatureCache(root, CONFIG).ensure(many) == {}
+    assert set(computed) == set(many) - whole
+    assert {name: (FeatureCache(root, CONFIG).folder / name).read_bytes() for name in before} == before
+    check_whole(root, many)
+
+
+def test_worker_that_is_killed_is_an_error_and_what_is_done_is_kept(
+    tmp_path: Path, many: list[Path], build: Callable[..., Builder], computed: list[Path]
+) -> None:
+    """Linux kills what takes the last memory."""
+    root = tmp_path / "cache"
+    builder = build(root, many, 2)
+    assert wait_until(lambda: len(whole_shards(root)) >= 2)
+    next(process for process in builder.survivors() if process.pid != builder.pid).kill()
+    assert builder.wait() == 1
     whole = clips_in_shards(root, many)
     assert 8 <= len(whole) < len(many)
     assert FeatureCache(root, CONFIG).ensure(many) == {}
@@ -507,7 +604,7 @@ def test_workers_do_not_outlive_a_killed_run(
 ) -> None:
     """Each would hold hundreds of megabytes for ever, and with some versions of filelock the lock."""
     builder = build(tmp_path / "cache", many, 2)
-    assert wait_until(lambda: len(shards(tmp_path)) >= 1)
+    assert wait_until(lambda: len(whole_shards(tmp_path)) >= 1)
     assert len(builder.survivors()) >= 2
     os.kill(builder.pid, number)
     assert builder.wait() == -number
@@ -527,7 +624,7 @@ def test_interrupted_run_keeps_what_is_done(
 ) -> None:
     root = tmp_path / "cache"
     builder = build(root, many, num_workers, shard_clips=7)
-    assert wait_until(lambda: len(shards(root)) >= 1 and len(builder.computed()) >= 9)
+    assert wait_until(lambda: len(whole_shards(root)) >= 1 and len(builder.computed()) >= 9)
     (os.killpg if whole_group else os.kill)(builder.pid, signal.SIGINT)
     assert builder.wait() not in (0, None)
     assert builder.survivors() == []
@@ -579,7 +676,7 @@ def test_damaged_shard_is_warned_of_and_computed_anew(
     assert caplog.records == []
     del computed[:]
     suffix, damage = DAMAGE[kind]
-    victim = next(p for p in store.folder.glob("*.json") if cache.file_key(files[0]) in p.read_text())
+    victim = next(p for p in store.folder.glob("*.json") if file_key(files[0]) in p.read_text())
     damage(victim.with_suffix(f".{suffix}"))
     assert store.ensure(some) == {}
     assert computed == some[:4]
@@ -605,6 +702,16 @@ def test_damaged_shard_is_not_warned_of_for_ever(
     assert store.ensure(everything) == {}
     check_whole(tmp_path, everything)
     assert caplog.records == []
+
+
+@pytest.mark.usefixtures("small_shards", "computed")
+def test_array_without_its_json_is_removed(tmp_path: Path, files: list[Path]) -> None:
+    """A run killed between the two leaves 30 MB that nothing would ever use."""
+    store = FeatureCache(tmp_path, CONFIG)
+    store.ensure(files[:8])
+    next(store.folder.glob("*.json")).unlink()
+    store.ensure(files[8:10])
+    assert {path.stem for path in store.folder.glob("*.npy")} == whole_shards(tmp_path)
 
 
 @pytest.mark.usefixtures("small_shards", "computed")
@@ -723,13 +830,14 @@ def limit_files_to_300_kb() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
 
 
+@pytest.mark.parametrize("num_workers", [1, 2])
 def test_real_limit_on_file_size_keeps_earlier_shards(
-    tmp_path: Path, files: list[Path], build: Callable[..., Builder]
+    tmp_path: Path, files: list[Path], build: Callable[..., Builder], num_workers: int
 ) -> None:
     """Two shards of 100 kB, then one of 1 MB: np.save reports it in another way than a full disk."""
     long = [tone(tmp_path / f"long{i}.wav", 200 + 100 * i, 10) for i in range(4)]
     root = tmp_path / "cache"
-    builder = build(root, [*files[:8], *long], 1, prepare=limit_files_to_300_kb)
+    builder = build(root, [*files[:8], *long], num_workers, prepare=limit_files_to_300_kb)
     assert builder.wait() == 1
     assert clips_in_shards(root, [*files, *long]) == set(files[:8])
     check_whole(root, files[:8])

@@ -1,86 +1,110 @@
 """The feature cache: the log-mel of each clip, computed once per (file content, front end).
 
-One folder per front end (``FrontendConfig.feature_key``) holds shards: ``<name>.npy``, all frames of up to 256
-clips one after the other, ``(frames, n_mels)`` float32, and ``<name>.json``, which says where each clip lies.
-A clip's key is the SHA-256 of its file, so a changed, moved or copied file needs no bookkeeping. A shard is
-written under a temporary name and renamed, its json last: what a killed run leaves is either whole or ignored.
+One folder per front end (``FrontendConfig.feature_key``) holds shards (``aed/datamodules/shards.py``). A clip's key is
+the SHA-256 of its file, so a changed, moved or copied file needs no bookkeeping. Each process computes a shard and
+writes it itself: only names travel, and memory does not grow with the data set.
 """
 
 import ctypes
-import hashlib
 import json
 import logging
 import multiprocessing as mp
 import os
 import signal
 import sys
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from filelock import FileLock, Timeout
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from aed.datamodules.keys import Facts, FileKeys, still_has
+from aed.datamodules.shards import Array, Features, ShardIndex, write_shard
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.logmel import LogMel
 from aed.dsp.waveform import AudioError, load_clip
 from aed.errors import AedError
-from aed.files import write_whole
+
+__all__ = ["FeatureCache", "Features"]
 
 log = logging.getLogger(__name__)
 
 SHARD_CLIPS = 256
-"""What a killed run may lose; 2 million clips make 8,000 shards."""
+"""Clips of a shard, at most; 2 million make 8,000 shards."""
+
+SHARDS_PER_WORKER = 128
+"""At least so many in a large set: a killed run loses the one at work, less than 1 %."""
 
 FEW_CLIPS = 16
-"""So many are computed in this process: starting others would take longer."""
-
-Array = npt.NDArray[np.float32]
+"""So many are computed in this process: starting others would take longer. Also the clips of the smallest shard."""
 
 
-def file_key(path: Path) -> str:
-    """SHA-256 of a file's content, hex; read anew only when size or time of change differ.
+class Task(NamedTuple):
+    """A file to compute: the key of its content, and the facts that key is known by."""
 
-    Raises:
-        AudioError: The file cannot be read.
+    key: str
+    path: Path
+    facts: Facts | None
+
+
+class _Worker:
+    """Computes shards; one a process.
+
+    Args:
+        folder: Of the front end.
+        config: The front end.
+        is_stopped: Asked between two clips; what is done by then is kept.
     """
-    try:
-        stat = path.stat()
-        return _digest(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-    except OSError as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-        raise AudioError(f"{path}: {reason}") from error
+
+    def __init__(self, folder: Path, config: FrontendConfig, is_stopped: Callable[[], bool]) -> None:
+        self.folder, self.is_stopped, self.logmel = folder, is_stopped, LogMel(config)
+
+    def shard(self, tasks: Sequence[Task], advance: Callable[[], object] = bool) -> tuple[int, dict[str, str]]:
+        """Computes and writes a shard; returns how many files are dealt with, and the reason for each bad key."""
+        finished: dict[str, Array] = {}
+        bad: dict[str, str] = {}
+        try:
+            for task in tasks:
+                if self.is_stopped():
+                    break
+                result = self.compute(task)
+                if isinstance(result, str):
+                    bad[task.key] = result
+                else:
+                    finished[task.key] = result
+                advance()
+        finally:  # Ctrl-C keeps what is done
+            if finished:
+                write_shard(self.folder, finished)
+        return len(finished) + len(bad), bad
+
+    def compute(self, task: Task) -> Array | str:
+        """The log-mel ``(n_frames, n_mels)`` of a file, or why there is none (without the file's name)."""
+        try:
+            wave = load_clip(task.path, self.logmel.config)
+            frames = np.ascontiguousarray(self.logmel(torch.from_numpy(wave)).numpy().T)
+            return frames if still_has(task.path, task.key, task.facts) else "changed while it was read; start anew"
+        except AudioError as error:
+            return str(error).removeprefix(f"{task.path}: ")
 
 
-@lru_cache(maxsize=1 << 17)
-def _digest(path: Path, size: int, mtime_ns: int, ctime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+_worker: _Worker | None = None
 
 
-def _try_key(path: Path) -> str | AudioError:
-    try:
-        return file_key(path)
-    except AudioError as error:
-        return error
-
-
-_logmel: LogMel | None = None
-
-
-def _start_worker(config: FrontendConfig, is_child: bool = True) -> None:
-    global _logmel
-    if is_child:
-        _die_with_parent()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-        torch.set_num_threads(1)
-    _logmel = LogMel(config)
+def _start_worker(folder: Path, config: FrontendConfig, stop: "mp.synchronize.Event") -> None:
+    global _worker
+    _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    torch.set_num_threads(1)
+    _worker = _Worker(folder, config, stop.is_set)
 
 
 def _die_with_parent() -> None:
@@ -90,46 +114,9 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
-def _compute(path: Path) -> Array | str:
-    """The log-mel ``(n_frames, n_mels)`` of a file, or why there is none (without the file's name)."""
-    assert _logmel is not None
-    try:
-        wave = load_clip(path, _logmel.config)
-    except AudioError as error:
-        return str(error).removeprefix(f"{path}: ")
-    return np.ascontiguousarray(_logmel(torch.from_numpy(wave)).numpy().T)
-
-
-@dataclass(frozen=True)
-class Features:
-    """Memory-mapped log-mel of a list of clips.
-
-    Args:
-        shards: ``(frames, n_mels)`` each.
-        shard: ``(num_clips,)`` shard of each clip.
-        start: ``(num_clips,)`` its first frame there.
-        n_frames: ``(num_clips,)`` its frames.
-    """
-
-    shards: list[Array]
-    shard: npt.NDArray[np.int64]
-    start: npt.NDArray[np.int64]
-    n_frames: npt.NDArray[np.int64]
-
-    def gather(self, windows: npt.NDArray[np.int64], patch_frames: int) -> Array:
-        """Patches ``(len(windows), n_mels, patch_frames)``; ``windows`` ``(N, 2)`` holds clip and first frame."""
-        n_mels = self.shards[0].shape[1]
-        rows = np.empty((len(windows), patch_frames, n_mels), dtype=np.float32)
-        shard, first = self.shard[windows[:, 0]], self.start[windows[:, 0]] + windows[:, 1]
-        for row, (index, frame) in enumerate(zip(shard.tolist(), first.tolist(), strict=True)):
-            rows[row] = self.shards[index][frame : frame + patch_frames]
-        return rows.transpose(0, 2, 1)
-
-    def clip(self, index: int) -> Array:
-        """One clip's log-mel ``(n_mels, n_frames)``."""
-        frames = slice(self.start[index], self.start[index] + self.n_frames[index])
-        frame_rows: Array = self.shards[self.shard[index]][frames]
-        return frame_rows.T
+def _shard_in_worker(tasks: list[Task]) -> tuple[int, dict[str, str]]:
+    assert _worker is not None
+    return _worker.shard(tasks)
 
 
 class FeatureCache:
@@ -144,11 +131,10 @@ class FeatureCache:
     def __init__(self, root: Path, config: FrontendConfig, num_workers: int = 0) -> None:
         self.config = config
         self.folder = root / "features" / config.feature_key[:16]
-        self.num_workers = (
-            num_workers or len(os.sched_getaffinity(0))
-            if sys.platform == "linux"
-            else (num_workers or os.cpu_count() or 1)
-        )
+        self.keys = FileKeys(root / "keys")
+        self.index = ShardIndex(self.folder, config.n_mels)
+        cpus = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        self.num_workers = num_workers or cpus
 
     def ensure(self, files: Sequence[Path]) -> dict[Path, str]:
         """Computes what is missing; returns the reason for each file that has no features.
@@ -157,9 +143,9 @@ class FeatureCache:
             files: Recordings; several may have the same content.
 
         Raises:
-            AedError: The cache cannot be written.
+            AedError: The cache cannot be written, or a process was killed.
         """
-        keys, errors = self._keys(files)
+        keys, errors = self.keys(files)
         bad: dict[str, str] = {}
         if missing := self._missing(keys):
             try:
@@ -177,15 +163,15 @@ class FeatureCache:
                 bad = all_bad
         return errors | {path: f"{path}: {bad[key]}" for path, key in keys.items() if key in bad}
 
-    def _all_bad(self, missing: dict[str, Path]) -> dict[str, str] | None:
+    def _all_bad(self, missing: list[Task]) -> dict[str, str] | None:
         """The reason for each of ``missing``, or None where one is good: then the cache must be written."""
-        _start_worker(self.config, is_child=False)
+        worker = _Worker(self.folder, self.config, lambda: False)
         bad: dict[str, str] = {}
-        for key, path in missing.items():
-            result = _compute(path)
+        for task in missing:
+            result = worker.compute(task)
             if not isinstance(result, str):
                 return None
-            bad[key] = result
+            bad[task.key] = result
         return bad
 
     def open(self, files: Sequence[Path]) -> Features:
@@ -194,50 +180,18 @@ class FeatureCache:
         Raises:
             AedError: One is missing, as when the cache was deleted meanwhile.
         """
-        index = self._index()
-        keys, errors = self._keys(files)
-        lacking = [path for path, key in keys.items() if key not in index]
+        self.index.refresh()
+        keys, errors = self.keys(files)
+        lacking = [path for path, key in keys.items() if key not in self.index]
         if errors or lacking:
             raise AedError(f"{[*errors, *lacking][0]}: changed, or its features deleted, while in use; start anew")
-        where = [index[keys[path]] for path in files]
-        names = sorted({name for name, _, _ in where})
-        return Features(
-            shards=[np.load(self.folder / f"{name}.npy", mmap_mode="r") for name in names],
-            shard=np.array([names.index(name) for name, _, _ in where], dtype=np.int64),
-            start=np.array([start for _, start, _ in where], dtype=np.int64),
-            n_frames=np.array([frames for _, _, frames in where], dtype=np.int64),
-        )
+        return self.index.open([keys[path] for path in files])
 
-    def _keys(self, files: Sequence[Path]) -> tuple[dict[Path, str], dict[Path, str]]:
-        """Key of each readable file, and the reason for each other one."""
-        with ThreadPoolExecutor(4) as pool:  # hashing lets go of the interpreter lock
-            found = list(zip(files, pool.map(_try_key, files), strict=True))
-        keys = {path: key for path, key in found if isinstance(key, str)}
-        return keys, {path: str(error) for path, error in found if not isinstance(error, str)}
-
-    def _index(self, damaged: list[Path] | None = None) -> dict[str, tuple[str, int, int]]:
-        """Key -> (shard, first frame, frames), of whole shards only; ``damaged`` collects the others."""
-        damaged = [] if damaged is None else damaged
-        index: dict[str, tuple[str, int, int]] = {}
-        for path in sorted(self.folder.glob("*.json")):
-            try:
-                facts = json.loads(path.read_text())
-                frames = len(np.load(path.with_suffix(".npy"), mmap_mode="r"))
-                clips = {key: (path.stem, int(start), int(count)) for key, start, count in facts["clips"]}
-                if any(start + count > frames for _, start, count in clips.values()):
-                    raise ValueError(f"{frames} frames are fewer than its clips say")
-            except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-                log.warning("%s: not a whole shard (%s); its clips are computed anew", path, error)
-                if not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
-                    damaged.append(path)  # other trouble, such as too many open files, may pass
-                continue
-            index |= clips
-        return index
-
-    def _missing(self, keys: dict[Path, str]) -> dict[str, Path]:
-        """Key -> a file of that content, for every key without features."""
-        index = self._index()
-        return {key: path for path, key in keys.items() if key not in index}
+    def _missing(self, keys: dict[Path, str]) -> list[Task]:
+        """A file for every key without features."""
+        self.index.refresh()
+        path_of = {key: path for path, key in keys.items() if key not in self.index}
+        return [Task(key, path, self.keys.facts(path)) for key, path in path_of.items()]
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -248,65 +202,79 @@ class FeatureCache:
             log.info("%s: another run is computing features; waiting for it", self.folder)
             lock.acquire()
         try:
-            damaged: list[Path] = []
-            self._index(damaged)
-            for useless in (*self.folder.glob("*.tmp"), *damaged):
-                useless.unlink(missing_ok=True)
+            self.index.clean()
             yield
         finally:
             lock.release()
 
-    def _build(self, missing: dict[str, Path]) -> dict[str, str]:
+    def _build(self, missing: list[Task]) -> dict[str, str]:
         """Computes and writes ``missing`` shard by shard; returns the reason for each bad key."""
         errors: dict[str, str] = {}
         if not missing:
             return errors
         (self.folder / "frontend.txt").write_text(json.dumps(asdict(self.config), indent=1, sort_keys=True))
         log.info("computing features of %d clips with %d processes", len(missing), self.num_workers)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        # small sets: several shards, written while the next clips are computed
-        shard_clips = min(SHARD_CLIPS, max(FEW_CLIPS, len(missing) // 8))
-        with Progress(*columns, transient=True) as progress:
-            task = progress.add_task("log-mel features", total=len(missing))
-            finished: dict[str, Array] = {}
-            results = self._compute_all(list(missing.values()))
-            try:
-                for (key, path), result in zip(missing.items(), results, strict=True):
-                    progress.advance(task)
-                    if isinstance(result, str):
-                        errors[key] = result
-                    elif _try_key(path) == key:
-                        finished[key] = result
-                    else:
-                        errors[key] = "changed while it was read; start anew"
-                    if len(finished) == shard_clips:
-                        self._write_shard(finished)
-                        finished = {}
-            finally:  # Ctrl-C keeps what is done
-                if finished:
-                    self._write_shard(finished)
-                results.close()
+        size = min(SHARD_CLIPS, max(FEW_CLIPS, len(missing) // (SHARDS_PER_WORKER * self.num_workers)))
+        shards = [missing[first : first + size] for first in range(0, len(missing), size)]
+        with _Report(len(missing)) as report:
+            if len(missing) <= FEW_CLIPS or self.num_workers == 1:
+                worker = _Worker(self.folder, self.config, lambda: False)
+                for shard in shards:
+                    errors |= worker.shard(shard, report.advance)[1]
+            else:
+                for done, bad in self._in_processes(shards):
+                    errors |= bad
+                    report.advance(done)
         return errors
 
-    def _compute_all(self, files: list[Path]) -> Generator[Array | str, None, None]:
-        """The result of :func:`_compute` for each file, in order."""
-        if len(files) <= FEW_CLIPS or self.num_workers == 1:
-            _start_worker(self.config, is_child=False)
-            yield from map(_compute, files)
-            return
+    def _in_processes(self, shards: list[list[Task]]) -> Iterator[tuple[int, dict[str, str]]]:
         # forked workers have torch loaded already; each keeps to one thread, as a DataLoader's do
         context = mp.get_context("fork" if sys.platform == "linux" else "spawn")
-        pool = ProcessPoolExecutor(self.num_workers, context, _start_worker, (self.config,))
+        stop = context.Event()
+        pool = ProcessPoolExecutor(self.num_workers, context, _start_worker, (self.folder, self.config, stop))
         try:
-            for first in range(0, len(files), 4 * SHARD_CLIPS):  # bounds what waits in memory
-                yield from pool.map(_compute, files[first : first + 4 * SHARD_CLIPS], chunksize=4)
+            for future in as_completed([pool.submit(_shard_in_worker, shard) for shard in shards]):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise AedError(
+                "a process that computes features was killed, most likely for want of memory; what is done is kept: "
+                "start anew with fewer, data.cache_workers=1"
+            ) from error
         finally:
+            stop.set()  # after Ctrl-C or an error: shards at work are written as far as they are
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _write_shard(self, clips: dict[str, Array]) -> None:
-        name = hashlib.sha256("".join(clips).encode()).hexdigest()[:16]
-        starts = np.cumsum([0] + [len(frames) for frames in clips.values()]).tolist()
-        rows = [[key, start, len(frames)] for (key, frames), start in zip(clips.items(), starts, strict=False)]
-        frames = np.concatenate(list(clips.values()))
-        write_whole(self.folder / f"{name}.npy", lambda file: np.save(file, frames))
-        write_whole(self.folder / f"{name}.json", lambda file: file.write(json.dumps({"clips": rows}).encode()))
+
+class _Report:
+    """A bar with time left and rate; where there is no terminal, a line a minute.
+
+    Args:
+        total: Clips to compute.
+    """
+
+    def __init__(self, total: int) -> None:
+        columns = (TextColumn("log-mel features"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.total, self.done, self.started = total, 0, time.monotonic()
+        self.told = self.started
+        self.bar = Progress(*columns, TextColumn("{task.fields[rate]}"), transient=True)
+        self.task = self.bar.add_task("", total=total, rate="")
+
+    def __enter__(self) -> "_Report":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+        seconds = time.monotonic() - self.started
+        log.info("computed features of %d clips in %.1f s, %.0f clips/s", self.done, seconds, self.done / seconds)
+
+    def advance(self, clips: int = 1) -> None:
+        """Counts ``clips`` as done."""
+        self.done += clips
+        now = time.monotonic()
+        rate = self.done / max(now - self.started, 1e-9)
+        self.bar.update(self.task, advance=clips, rate=f"{rate:.0f} clips/s")
+        if not self.bar.console.is_terminal and now - self.told > 60:
+            self.told = now
+            left = (self.total - self.done) / max(rate, 1e-9)
+            log.info("features: %d of %d clips, %.0f clips/s, %.0f s left", self.done, self.total, rate, left)
