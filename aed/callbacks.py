@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as L
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from aed.dsp.decision import Task
 from aed.errors import AedError
 from aed.scores import LEVELS
 
@@ -41,7 +42,7 @@ class BestCheckpoint(ModelCheckpoint):
         super().setup(trainer, pl_module, stage)
         if stage != "fit":
             return
-        task = "multi_label" if trainer.datamodule.multi_label else "single_label"  # type: ignore[attr-defined]
+        task: Task = trainer.datamodule.task  # type: ignore[attr-defined]
         known = [*(f"val/{level}" for level in reversed(LEVELS[task])), "val/loss"]
         if "val" not in trainer.datamodule.datasets:  # type: ignore[attr-defined]
             self.monitor = None

@@ -15,7 +15,7 @@ import torch
 from hydra.utils import instantiate
 from torch import nn
 
-from aed import decisions, report
+from aed import decisions, pictures, report
 from aed.datamodules.calibration import Calibration
 from aed.datamodules.patches import PatchDataset
 from aed.dsp.frontend import FrontendConfig
@@ -239,7 +239,7 @@ def quantize(run: Run) -> None:
     run.metrics["quantization/float_layers"] = float(len(facts.float_layers))
     content = _facts(model, card, best, search, calibration, config)
     report.write_json(run.folder / REPORT, content)
-    report.plot_layers(run.folder / "plots" / "quantization.png", content["layers"])
+    pictures.plot_layers(run.folder / "plots" / "quantization.png", content["layers"])
     report.print_layers(content)
     log.info("%s: %s", run.folder / INT8, ", ".join(step.name for step in search.steps if step.kept))
 
@@ -306,9 +306,8 @@ def evaluate_exported(run: Run) -> None:
         scored, int8 = (evaluate(model, data, run.data.class_names) for model in models)
         run.metrics |= scored.metrics(split) | int8.metrics(f"{split}_int8")
         if split == "test":
-            for prefix, model, made in zip(("test", "test_int8"), models, (scored, int8), strict=True):
-                rejected = decisions.reject(run, model, made.scores)
-                run.metrics |= {f"{prefix}/{key}": value for key, value in rejected.items()}
+            for prefix, model, made in zip((split, f"{split}_int8"), models, (scored, int8), strict=True):
+                run.metrics |= decisions.reject(run, prefix, model, made.scores)
         comparisons[split] = compare(files[FLOAT][1], scored, int8, names)
         for key in ("patch_agreement", "clip_agreement"):
             run.metrics[f"{split}_int8/{key}"] = comparisons[split][key]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from hydra.utils import instantiate
 from torch import Tensor
 
-from aed import report
+from aed import pictures, report
 from aed.confidence import choose_temperature, claims, clip_targets, expected_calibration_error
 from aed.dsp.aggregate import clip_posteriors
 from aed.dsp.decision import Decision, Task
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 FILE = "decision.json"
 """Of a run: the rule, and how it was chosen."""
+
+FIGURES = ("aurc", "auroc", "fpr95", "unseen_clips", "unseen_rejected")
+"""Of :class:`aed.rejection.Rejection`, as metrics of a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +78,7 @@ def settings(run: Run) -> DecisionConfig:
         )
     chooses = config.temperature or (config.unknown and config.unknown_threshold is None)
     if chooses and not (data.table["split"] == "val").any():
-        raise AedError("decision: temperature and unknown are chosen on validation clips; set data.val_fold or the like")
+        raise AedError("decision: temperature and unknown are chosen on validation clips; set data.val_fold or so")
     return config
 
 
@@ -135,11 +138,14 @@ def read(run: Run, trained: Trained) -> Decision:
     return rule
 
 
-def reject(run: Run, classifier: Classifier, scores: Scores) -> dict[str, float]:
+def reject(run: Run, prefix: str, classifier: Classifier, scores: Scores) -> dict[str, float]:
     """How well a model tells its classes from the sounds of ``data.unseen``; {} where there are none and no rule.
+
+    Leaves a table and a picture.
 
     Args:
         run: Gives the unseen clips.
+        prefix: Of metrics and picture: ``test``, ``test_int8``.
         classifier: The model.
         scores: Of known clips, by the rule of the model's card.
     """
@@ -149,9 +155,12 @@ def reject(run: Run, classifier: Classifier, scores: Scores) -> dict[str, float]
     confidence = None
     if unseen is not None:
         confidence = evaluate(classifier, unseen, classifier.card.class_names).scores.clip_posteriors.amax(dim=1)
-    known = claims(scores.clip_posteriors, scores.clip_target)
-    content = judge_rejection(*known, rule.unknown_threshold or 0.0, confidence).content()
-    return {key: content[key] for key in ("aurc", "auroc", "fpr95", "unseen_clips", "unseen_rejected") if key in content}
+    known, threshold = claims(scores.clip_posteriors.cpu(), scores.clip_target.cpu()), rule.unknown_threshold or 0.0
+    rejection = judge_rejection(*known, threshold, confidence)
+    report.print_rejection(prefix, rejection)
+    pictures.plot_rejection(run.folder / "plots" / f"{prefix}_rejection.png", *known, threshold, prefix, confidence)
+    content = rejection.content()
+    return {f"{prefix}/{key}": content[key] for key in FIGURES if key in content}
 
 
 def _logits(run: Run, split: str) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,7 +13,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from aed import report
+from aed import pictures, report
 from aed.confidence import nats
 from aed.datamodules import PatchDataModule
 from aed.datamodules.clips import FixedSplit
@@ -195,7 +195,7 @@ def compare(card: ModelCard, given: Evaluated, int8: Evaluated, names: Sequence[
 
 
 def write_scores(folder: Path, prefix: str, scores: Scores, names: Sequence[str], class_names: Sequence[str]) -> None:
-    """Writes a row a clip and the confusion matrices of patches and clips.
+    """Writes a row a clip and draws what fits the task.
 
     Args:
         folder: Of the run.
@@ -205,6 +205,4 @@ def write_scores(folder: Path, prefix: str, scores: Scores, names: Sequence[str]
         class_names: In the order of the outputs.
     """
     report.write_clips(folder / f"{prefix}_clips.csv", names, scores, class_names)
-    for level, confusion in (("patches", scores.patch_confusion), ("clips", scores.clip_confusion)):
-        path = folder / "plots" / f"{prefix}_{level.removesuffix('es').removesuffix('s')}_confusion.png"
-        report.plot_confusion(path, confusion.cpu().numpy(), class_names, f"{prefix}: {level}")
+    pictures.plot_scores(folder / "plots", prefix, scores, class_names)

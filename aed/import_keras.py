@@ -215,7 +215,12 @@ def _write_onnx(path: Path, made: Converted, card: ModelCard) -> None:
 def _write_checkpoint(path: Path, made: Converted, card: ModelCard) -> None:
     """What Lightning saves before the first step: all stages read it, and ``ckpt_path=`` trains on from it."""
     model = ClipClassifier(made.net, card.frontend)
-    model.class_names, model.data_facts, model.weights, model.task = card.class_names, card.data, card.weights, card.task
+    model.class_names, model.data_facts, model.weights, model.task = (
+        card.class_names,
+        card.data,
+        card.weights,
+        card.task,
+    )
     saved: dict[str, Any] = {
         "epoch": 0,
         "global_step": 0,

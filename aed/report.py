@@ -201,9 +201,9 @@ def print_programs(split: str, rows: Sequence[tuple[str, Mapping[str, float]]], 
     Console().print(table)
 
 
-def print_rejection(rejection: Rejection) -> None:
+def print_rejection(prefix: str, rejection: Rejection) -> None:
     """Prints what a threshold on the greatest posterior rejects, of known and of unseen sounds."""
-    table = Table(title=f"unknown under a posterior of {rejection.threshold:.3f}")
+    table = Table(title=f"{prefix}: unknown under a posterior of {rejection.threshold:.3f}")
     table.add_column("figure")
     table.add_column("", justify="right")
     for key, text in (

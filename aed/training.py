@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from aed import decisions, report
+from aed import decisions, pictures, report
 from aed.evaluation import write_scores
 from aed.export.classifier import TorchClassifier
 from aed.scores import Scores
@@ -36,7 +36,7 @@ def fit(run: Run) -> None:
     }
     curves = run.folder / "metrics.csv"
     if run.speaks and curves.is_file():
-        report.plot_curves(run.folder / "plots" / "learning_curves.png", curves)
+        pictures.plot_curves(run.folder / "plots" / "learning_curves.png", curves)
 
 
 def test(run: Run) -> None:
@@ -59,8 +59,7 @@ def test(run: Run) -> None:
     if run.speaks:
         model = TorchClassifier(Path(arguments["ckpt_path"]))
         model.card = replace(model.card, decision=rule)
-        rejected = decisions.reject(run, model, decisions.rescore(run, "test", rule))
-        run.metrics |= {f"test/{key}": value for key, value in rejected.items()}
+        run.metrics |= decisions.reject(run, "test", model, decisions.rescore(run, "test", rule))
 
 
 def _write_scores(run: Run, split: str, scores: Scores) -> None:

@@ -14,9 +14,20 @@ import aed
 PACKAGE = Path(aed.__file__).parent
 FRAMEWORKS = {"lightning", "pytorch_lightning", "hydra", "omegaconf"}
 PURE = ("aed.dsp", "aed.modules.nets", "aed.export", "aed.target")
-ENTRY_POINTS = ("train", "cli", "evaluate", "predict", "benchmark", "deploy", "import_keras", "models", "doctor")
+ENTRY_POINTS = (
+    "train",
+    "cli",
+    "evaluate",
+    "predict",
+    "benchmark",
+    "deploy",
+    "import_keras",
+    "models",
+    "doctor",
+    "data",
+)
 RUN = ("pipeline", "training", "conversion", "evaluation", "prediction", "state", "entry", "config", "sweep", "report")
-RUN += ("callbacks", "costs", "delivery", "hearing")
+RUN += ("callbacks", "costs", "decisions", "delivery", "hearing", "inspection", "pictures", "sounds")
 UPPER = tuple(f"aed.{name}" for name in (*ENTRY_POINTS, *RUN))
 FORBIDDEN: dict[str, tuple[str, ...]] = {
     "aed.datamodules": ("aed.modules", "aed.export", "aed.target", *UPPER),

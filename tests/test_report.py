@@ -134,9 +134,9 @@ def test_programs_of_both_tasks(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_table_of_rejection_leaves_out_what_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
     confidence, right = torch.tensor([0.9, 0.8, 0.3]), torch.tensor([True, True, False])
-    report.print_rejection(judge_rejection(confidence, right, 0.5))
+    report.print_rejection("test", judge_rejection(confidence, right, 0.5))
     alone = printed(capsys)
-    report.print_rejection(judge_rejection(confidence, right, 0.5, torch.tensor([0.1, 0.6, 0.2, 0.4])))
+    report.print_rejection("test", judge_rejection(confidence, right, 0.5, torch.tensor([0.1, 0.6, 0.2, 0.4])))
     rows = {row[0]: row[1] for row in printed(capsys)}
     assert rows["not rejected, %"] == "66.67" and rows["of these decided rightly, %"] == "100.00"
     assert rows["rejected, %"] == "75.00" and rows["clips of unseen sounds"] == "4"

@@ -177,7 +177,7 @@ def test_many_rows_are_ranked_in_parts(monkeypatch):
 
 @settings(deadline=None, derandomize=True, max_examples=40)
 @given(tied)
-def test_no_threshold_beats_the_chosen_one_and_none_as_good_is_greater(rows: tuple[Floats, Floats]):
+def test_no_threshold_beats_the_chosen_one_and_it_lies_between_posteriors(rows: tuple[Floats, Floats]):
     posteriors, target = rows
     chosen = choose_thresholds(torch.from_numpy(posteriors), torch.from_numpy(target))
     for column, truth, threshold in zip(posteriors.T, target.T, chosen, strict=True):
@@ -186,7 +186,10 @@ def test_no_threshold_beats_the_chosen_one_and_none_as_good_is_greater(rows: tup
             continue
         by_threshold = {float(t): f1_score(truth, column >= t) for t in np.unique(column)}
         best = max(by_threshold.values())
-        assert threshold == max(t for t, value in by_threshold.items() if value == pytest.approx(best))
+        greatest = max(t for t, value in by_threshold.items() if value == pytest.approx(best))
+        below = max((t for t in by_threshold if t < greatest), default=0.0)
+        assert below <= threshold <= greatest and threshold == pytest.approx((below + greatest) / 2)
+        assert (column >= np.float32(threshold)).tolist() == (column >= np.float32(greatest)).tolist()
         thresholds, f1 = f1_curve(torch.tensor(column), torch.tensor(truth > 0))
         assert dict(zip(thresholds.tolist(), f1.tolist(), strict=True)) == pytest.approx(by_threshold)
 

@@ -92,25 +92,6 @@ def _labels(text: str, separator: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def audio_files(folder: Path) -> list[Path]:
-    """The recordings in a folder and the folders in it, in order; hidden ones left out.
-
-    Raises:
-        AedError: There is no such folder, or nothing in it.
-    """
-    if not folder.is_dir():
-        raise AedError(f"{folder}: no such folder")
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in AUDIO_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-    if not found:
-        raise AedError(f"{folder}: holds no {', '.join(AUDIO_SUFFIXES)} file")
-    return found
-
-
 def _resolve(names: "pd.Series[str]", audio_dir: Path) -> list[Path]:
     """The file of each name; where there is none, the name as given, so that reading it reports it."""
     present = {entry.name for entry in audio_dir.iterdir()}

@@ -17,12 +17,14 @@ from torch.utils.data import DataLoader
 from aed import paths
 from aed.datamodules.cache import FeatureCache
 from aed.datamodules.calibration import Calibration, balanced, halves, thinned
-from aed.datamodules.clips import ClipSource, audio_files
+from aed.datamodules.clips import ClipSource
 from aed.datamodules.events import EventLabels, EventSource, check_frontend
+from aed.datamodules.folder import recordings_below
 from aed.datamodules.patches import ClipLabels, Labeller, PatchDataset, already_batched
 from aed.datamodules.samplers import EvalSampler, TrainSampler
 from aed.datamodules.selection import OTHER, check_names, class_counts, draw_garbage, single_labels, targets, within
 from aed.datamodules.splits import SplitMethod, assign, shared_sources
+from aed.dsp.decision import Task
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import PatchBatch
 from aed.errors import AedError
@@ -54,6 +56,8 @@ class PatchDataModule(L.LightningDataModule):
         test_fraction: ``source``, ``random``: share of clips to test on.
         val_fraction: ``source``, ``random``: share that picks the checkpoint; 0: fixed schedule.
         train_patches: ``grid``: the fixed grid. ``random``: any offset, drawn anew each epoch.
+        patches_per_clip: So many of each clip an epoch; null: as many as the grid has.
+        class_balance: Draw patches so that each class is equally likely, with replacement.
         batch_size: Training patches a batch.
         eval_batch_size: Patches a batch elsewhere.
         num_workers: Loader processes; reading the memory-mapped cache rarely needs any.
@@ -80,6 +84,8 @@ class PatchDataModule(L.LightningDataModule):
         test_fraction: float = 0.2,
         val_fraction: float = 0.0,
         train_patches: Literal["grid", "random"] = "grid",
+        patches_per_clip: int | None = None,
+        class_balance: bool = False,
         batch_size: int = 32,
         eval_batch_size: int = 64,
         num_workers: int = 0,
@@ -92,6 +98,7 @@ class PatchDataModule(L.LightningDataModule):
         _need_choice("split", split, ("folds", "random", "source"))
         _need_choice("train_patches", train_patches, ("grid", "random"))
         for name, value, least in (
+            ("patches_per_clip", 1 if patches_per_clip is None else patches_per_clip, 1),
             ("batch_size", batch_size, 1),
             ("eval_batch_size", eval_batch_size, 1),
             ("num_workers", num_workers, 0),
@@ -102,16 +109,16 @@ class PatchDataModule(L.LightningDataModule):
         if garbage_share is not None and not 0 < garbage_share < math.inf:
             raise AedError(f"data.garbage_share: need a share over 0, or null, got {garbage_share}")
         if garbage_class and not class_names:
-            raise AedError("data.garbage_class=true: name the classes to tell apart; the others become one: class_names=")
+            raise AedError("data.garbage_class=true: give data.class_names; all others become one class")
         if unseen == "unused" and garbage_class:
-            raise AedError("data.unseen=unused: the unused classes are the garbage class, so they are seen; give a folder")
+            raise AedError("data.unseen=unused: the unused classes are the garbage class: they are seen; give a folder")
         self.clips, self.frontend, self.strict, self.seed = clips, frontend, strict, seed
         self.multi_label, self.garbage_class, self.garbage_share = multi_label, garbage_class, garbage_share
         self.unseen, self.min_overlap, self.excerpt_s = unseen, min_overlap, excerpt_s
         self.chosen_names, self.split = class_names, split
         self.folds = {"test_fold": test_fold, "val_fold": val_fold}
         self.fractions = {"test_fraction": test_fraction, "val_fraction": val_fraction}
-        self.train_patches = train_patches
+        self.train_patches, self.patches_per_clip, self.class_balance = train_patches, patches_per_clip, class_balance
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         self.cache = FeatureCache(Path(cache_dir) if cache_dir else paths.cache_dir(), frontend, cache_workers)
         self.skipped: dict[Path, str] = {}
@@ -160,6 +167,11 @@ class PatchDataModule(L.LightningDataModule):
         return self._names
 
     @property
+    def task(self) -> Task:
+        """Whether a clip has one class or any number."""
+        return "multi_label" if self.multi_label else "single_label"
+
+    @property
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
@@ -183,6 +195,7 @@ class PatchDataModule(L.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Downloads and computes what is missing; Lightning calls it in one process only."""
+        self._check_events()
         self.cache.ensure(list(self.table["path"]))
 
     def setup(self, stage: str | None = None) -> None:
@@ -193,6 +206,7 @@ class PatchDataModule(L.LightningDataModule):
         """
         if self.datasets:
             return
+        self._check_events()
         self.skipped = self.cache.ensure(list(self.table["path"]))
         for reason in self.skipped.values():
             log.warning("left out: %s", reason)
@@ -203,8 +217,8 @@ class PatchDataModule(L.LightningDataModule):
             )
         if self.leaking_sources:
             log.warning(
-                "split=%s LEAKS: %d source recordings are on both sides of it (e.g. %s), so its accuracies "
-                "are too high; split=folds and split=source keep them apart",
+                "split=%s LEAKS: %d sources (recordings, uploaders) are on both sides of it (e.g. %s), so its "
+                "accuracies are too high; split=folds and split=source keep them apart",
                 self.split,
                 len(self.leaking_sources),
                 self.leaking_sources[0],
@@ -241,9 +255,12 @@ class PatchDataModule(L.LightningDataModule):
     @cached_property
     def _events(self) -> pd.DataFrame:
         assert isinstance(self.clips, EventSource)
-        events = self.clips.events()
-        check_frontend(self.frontend, events)
-        return events
+        return self.clips.events()
+
+    def _check_events(self) -> None:
+        """Refuses, before features are computed, a front end that moves events."""
+        if isinstance(self.clips, EventSource):
+            check_frontend(self.frontend, self._events)
 
     def rows(self, split: str) -> pd.DataFrame:
         """The rows of :attr:`table` of a split whose files are good, in the order of :attr:`PatchBatch.clip`."""
@@ -273,7 +290,8 @@ class PatchDataModule(L.LightningDataModule):
             if not files:
                 raise AedError("data.unseen=unused: every class is used; leave some out of data.class_names")
         else:
-            files = audio_files(Path(self.unseen))
+            if not (files := recordings_below(Path(self.unseen))):
+                raise AedError(f"data.unseen={self.unseen}: holds no recording")
         bad = self.cache.ensure(files)
         for reason in bad.values():
             log.warning("left out: %s", reason)
@@ -283,7 +301,9 @@ class PatchDataModule(L.LightningDataModule):
 
     def _check_classes(self) -> None:
         counts = {split: self.class_counts(split) for split in SPLITS}
-        named = {split: [n for n, c in zip(self.class_names, own, strict=True) if not c] for split, own in counts.items()}
+        named = {
+            split: [n for n, c in zip(self.class_names, own, strict=True) if not c] for split, own in counts.items()
+        }
         if empty := named["train"]:
             raise AedError(
                 f"{self.clips.name}: no readable training clip of {empty} "
@@ -341,7 +361,7 @@ class PatchDataModule(L.LightningDataModule):
 
     def training_patches(self, data: PatchDataset, epoch: int) -> Iterator[Tensor]:
         """Shuffled batches ``(B, 1, n_mels, patch_frames)`` of ``data``, for training without a Trainer."""
-        sampler = TrainSampler(data, self.seed, self.train_patches == "random")
+        sampler = self._train_sampler(data)
         sampler.set_epoch(epoch)
         return (batch.patches for batch in self._loader(data, sampler, self.batch_size))
 
@@ -360,9 +380,18 @@ class PatchDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[PatchBatch]:
         """Shuffled patches."""
         data = self.datasets["train"]
-        replicas, rank = self._world()
-        sampler = TrainSampler(data, self.seed, self.train_patches == "random", replicas, rank)
-        return self._loader(data, sampler, self.batch_size)
+        return self._loader(data, self._train_sampler(data, *self._world()), self.batch_size)
+
+    def _train_sampler(self, data: PatchDataset, replicas: int = 1, rank: int = 0) -> TrainSampler:
+        return TrainSampler(
+            data,
+            self.seed,
+            self.train_patches == "random",
+            replicas,
+            rank,
+            patches_per_clip=self.patches_per_clip,
+            class_balance=self.class_balance,
+        )
 
     def val_dataloader(self) -> "DataLoader[PatchBatch] | list[Any]":
         """Validation patches in order; [] where there is no validation set."""

@@ -3,6 +3,7 @@
 import difflib
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,14 +60,14 @@ def single_labels(table: pd.DataFrame, source: str) -> pd.DataFrame:
     return table[~several].reset_index(drop=True)
 
 
-def within(labels: "pd.Series[object]", names: Sequence[str]) -> "pd.Series[object]":
+def within(labels: "pd.Series[Any]", names: Sequence[str]) -> "pd.Series[Any]":
     """Each row's labels that are among ``names``; () where there is none."""
     kept = set(names)
     return labels.map(lambda own: tuple(name for name in own if name in kept))
 
 
 def draw_garbage(
-    table: pd.DataFrame, drawn_from: "pd.Series[object]", num_classes: int, share: float, seed: int
+    table: pd.DataFrame, drawn_from: "pd.Series[Any]", num_classes: int, share: float, seed: int
 ) -> pd.DataFrame:
     """``table`` with as many rows of :data:`OTHER` in each split as a class has there on average.
 
@@ -108,7 +109,7 @@ def draw_garbage(
     return table[keep].reset_index(drop=True)
 
 
-def targets(labels: "pd.Series[object]", names: Sequence[str], multi_label: bool) -> npt.NDArray[np.generic]:
+def targets(labels: "pd.Series[Any]", names: Sequence[str], multi_label: bool) -> npt.NDArray[Any]:
     """What a net is to say of each row.
 
     Args:
@@ -129,8 +130,10 @@ def targets(labels: "pd.Series[object]", names: Sequence[str], multi_label: bool
     return made
 
 
-def class_counts(target: npt.NDArray[np.generic], num_classes: int) -> npt.NDArray[np.int64]:
+def class_counts(target: npt.NDArray[Any], num_classes: int) -> npt.NDArray[np.int64]:
     """Clips of each class, ``(num_classes,)``, of what :func:`targets` gives."""
-    if target.ndim == 1:
-        return np.bincount(target.astype(np.int64), minlength=num_classes)
-    return target.astype(np.int64).sum(axis=0)
+    one = target.ndim == 1
+    counts: npt.NDArray[np.int64] = (
+        np.bincount(target, minlength=num_classes) if one else target.astype(np.int64).sum(axis=0)
+    )
+    return counts

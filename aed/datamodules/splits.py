@@ -55,6 +55,10 @@ def assign(
             continue
         if method == "folds":
             chosen = _fold(free, part, fold)
+        elif free.empty:
+            raise AedError(
+                f"data.{part}_fraction={fraction:g}: each clip has its split already; use 0 or give {part} a set"
+            )
         else:
             # a share of all clips, also when the test clips are gone already
             share = fraction * int(table["split"].isna().sum()) / max(1, len(free))

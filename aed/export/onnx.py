@@ -56,7 +56,9 @@ class _Softmax(nn.Module):
         return (logits if self.temperature == 1 else logits / self.temperature).softmax(dim=1)
 
 
-def to_onnx(net: nn.Module, frontend: FrontendConfig, config: ExportConfig, temperature: float = 1.0) -> onnx.ModelProto:
+def to_onnx(
+    net: nn.Module, frontend: FrontendConfig, config: ExportConfig, temperature: float = 1.0
+) -> onnx.ModelProto:
     """The graph of ``net``: patches ``(1, 1, n_mels, patch_frames)`` float32 in, logits or probabilities out.
 
     A BatchNorm that no convolution before it can take in becomes a 1x1 depthwise convolution: int8 with one scale

@@ -92,6 +92,7 @@ class ClipClassifier(L.LightningModule):
         self._plateau_state: dict[str, Any] | None = None
         self._bank: Tensor | None = None
         self._val_bank: dict[int, Tensor] = {}
+        self.class_weight: Tensor | None
 
     def _load_pretrained(self) -> dict[str, str]:
         if not hasattr(self.net, "load_pretrained"):
@@ -112,7 +113,7 @@ class ClipClassifier(L.LightningModule):
         self.class_names, self.data_facts = tuple(data.class_names), data.facts()
         if data.frontend != self.frontend:
             raise AedError("model.frontend and data.frontend differ; both are ${frontend} in the shipped configs")
-        self.task = "multi_label" if data.multi_label else "single_label"
+        self.task = data.task
         self._check_net()
         self.register_buffer("class_weight", self._class_weight(data), persistent=False)
         self.train_acc = MulticlassAccuracy(len(self.class_names), average="micro")
@@ -129,10 +130,12 @@ class ClipClassifier(L.LightningModule):
             return None
         clips = data.datasets["train"].num_clips
         counts = torch.from_numpy(data.class_counts("train")).float()
-        weight = (clips - counts) / counts if self.task == "multi_label" else clips / (len(counts) * counts)
+        weight: Tensor = (clips - counts) / counts if self.task == "multi_label" else clips / (len(counts) * counts)
         return weight.clamp(max=MOST_WEIGHT)
 
-    def _loss(self, logits: Tensor, target: Tensor, label_smoothing: float = 0.0, weight: Tensor | None = None) -> Tensor:
+    def _loss(
+        self, logits: Tensor, target: Tensor, label_smoothing: float = 0.0, weight: Tensor | None = None
+    ) -> Tensor:
         if self.task == "single_label":
             return F.cross_entropy(logits, target, weight, label_smoothing=label_smoothing)
         smooth = target * (1 - label_smoothing) + label_smoothing / 2
