@@ -15,9 +15,11 @@ import numpy as np
 import onnx
 import pytest
 import soundfile as sf
+import tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aed.delivery import test_clips as delivered_clips
 from aed.dsp.decision import Decision
 from aed.dsp.frontend import PRESETS, FrontendConfig
 from aed.dsp.tables import mel_table, window_table
@@ -393,6 +395,18 @@ def test_the_threshold_is_the_cards_unless_another_is_given(tmp_path, clips):
     twice = int8_model(tmp_path / "o.onnx", decision=Decision(unknown_threshold=0.75))
     with pytest.raises(AedError, match=r"unknown_threshold=0.75: .*class 'other' already.* use unknown_threshold=0"):
         deploy_stm32(twice, tmp_path / "o", BOARDS["u5"], FakeGenerator())
+
+
+def test_test_clips_have_one_class_each(tmp_path, monkeypatch):
+    monkeypatch.setenv("AED_CACHE_DIR", str(tmp_path))
+    data = tiny.data()
+    data.setup()
+    clips = delivered_clips(data)
+    assert len(clips) == len(data.rows("test")) > 0
+    for path, target in clips:
+        (row,) = data.table[data.table["path"] == path].to_dict("records")
+        assert row["split"] == "test" and row["labels"] == (data.class_names[target],)
+    assert delivered_clips(tiny.data(multi_label=True)) == []
 
 
 def test_without_clips_nothing_is_claimed(tmp_path, model_file):
