@@ -26,7 +26,8 @@ import pytest
 import soundfile as sf
 import torch
 
-from aed.datamodules import cache, shards
+from aed.datamodules import building
+from aed.datamodules import features as features_module
 from aed.datamodules.cache import FeatureCache
 from aed.datamodules.keys import file_key
 from aed.dsp.frontend import FrontendConfig
@@ -73,8 +74,8 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         seen.append(path)
         return load_clip(path, config)
 
-    monkeypatch.setattr(cache, "load_clip", load)
-    monkeypatch.setattr(cache, "FEW_CLIPS", 1000)
+    monkeypatch.setattr(building, "load_clip", load)
+    monkeypatch.setattr(building, "FEW_CLIPS", 1000)
     return seen
 
 
@@ -118,7 +119,7 @@ def test_features_are_those_of_the_front_end(tmp_path: Path, files: list[Path], 
 
 
 def test_processes_compute_the_same(tmp_path: Path, files: list[Path]) -> None:
-    assert len(files) > cache.FEW_CLIPS
+    assert len(files) > building.FEW_CLIPS
     assert FeatureCache(tmp_path, CONFIG, num_workers=2).ensure(files) == {}
     check_whole(tmp_path, files)
 
@@ -199,7 +200,7 @@ def test_front_end_decides_the_folder_and_patches_do_not(
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "SHARD_CLIPS", 4)
+    monkeypatch.setattr(building, "SHARD_CLIPS", 4)
 
 
 def open_shards() -> list[str]:
@@ -211,7 +212,7 @@ def test_more_shards_than_may_be_open(tmp_path: Path, files: list[Path], monkeyp
     """2 million clips make 8,000 shards; a process may open 1024 files."""
     store = FeatureCache(tmp_path, CONFIG)
     store.ensure(files)
-    monkeypatch.setattr(shards, "MAX_OPEN", 2)
+    monkeypatch.setattr(features_module, "MAX_OPEN", 2)
     features = store.open(files)
     assert len(features.files.paths) == 5
     assert open_shards() == []
@@ -347,7 +348,7 @@ def check_reasons(reasons: dict[Path, str], bad: dict[Path, str]) -> None:
 def test_bad_files_are_reported_and_the_others_computed(
     tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch, num_workers: int
 ) -> None:
-    monkeypatch.setattr(cache, "FEW_CLIPS", 2)
+    monkeypatch.setattr(building, "FEW_CLIPS", 2)
     bad = make_bad(tmp_path)
     store = FeatureCache(tmp_path / "cache", CONFIG, num_workers)
     mixed = [path for pair in zip(bad, files[:9], strict=True) for path in pair]
@@ -438,8 +439,8 @@ class Builder:
         os.setsid()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         torch.set_num_threads(1)  # OpenMP does not survive a fork
-        cache.SHARD_CLIPS = cache.FEW_CLIPS = shard_clips  # fewer than there are files
-        cache.load_clip = self._load  # type: ignore[attr-defined]
+        building.SHARD_CLIPS = building.FEW_CLIPS = shard_clips  # fewer than there are files
+        building.load_clip = self._load  # type: ignore[attr-defined]
         prepare()
         FeatureCache(root, CONFIG, num_workers).ensure(files)
 
@@ -530,7 +531,7 @@ def die_in_third_save() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         save(file, array)
 
-    cache.np.save = half
+    building.np.save = half
 
 
 def die_in_fsync(count: int) -> None:
@@ -727,7 +728,7 @@ def test_shard_that_cannot_be_read_just_now_is_not_deleted(
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
-        patch.setattr(cache.np, "load", fail)
+        patch.setattr(building.np, "load", fail)
         with suppress(AedError):
             store.ensure(files[8:9])
     after = snapshot(store.folder)
@@ -805,7 +806,7 @@ def test_full_disk(tmp_path: Path, files: list[Path], computed: list[Path], monk
         save(file, array)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cache.np, "save", fill_up)
+        patch.setattr(building.np, "save", fill_up)
         with pytest.raises(AedError, match=r"No space left.*AED_CACHE_DIR"):
             FeatureCache(tmp_path, CONFIG).ensure(files)
     assert clips_in_shards(tmp_path, files) == set(files[:8])
@@ -818,9 +819,9 @@ def test_full_disk(tmp_path: Path, files: list[Path], computed: list[Path], monk
 
 def test_full_disk_ends_the_workers(tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """They would compute the rest of the queue for nothing, and the run not end before they do."""
-    monkeypatch.setattr(cache, "SHARD_CLIPS", 4)
+    monkeypatch.setattr(building, "SHARD_CLIPS", 4)
     with monkeypatch.context() as patch:
-        patch.setattr(cache.np, "save", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+        patch.setattr(building.np, "save", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
         with pytest.raises(AedError):
             FeatureCache(tmp_path, CONFIG, num_workers=2).ensure(files)
     assert mp.active_children() == []
