@@ -59,6 +59,8 @@ def check_net(run: Run) -> None:
         AedError: What the net lacks: its form, an operator (node and shapes are named), or a limit that is passed
             (names the layer to blame).
     """
+    if run.config.export.softmax and run.data.multi_label:
+        raise AedError("export.softmax=true: with data.multi_label=true classes are independent of each other; use false")
     budget = on_board(instantiate(run.config.budget, _convert_="all"))
     stages = list(run.config.stages or ())
     if "fit" in stages:
@@ -152,8 +154,6 @@ def export(run: Run) -> None:
         log.warning("frontend: %s; accuracies here will not be those of a device", reason)
     decision = decisions.read(run, trained)
     temperature = decision.temperature
-    if config.softmax and trained.task == "multi_label":
-        raise AedError("export.softmax=true: the model's classes are independent of each other; use false")
     model = to_onnx(trained.net, trained.frontend, config, temperature)
     card = ModelCard(
         frontend=trained.frontend,

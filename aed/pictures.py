@@ -241,7 +241,8 @@ def plot_curves(path: Path, metrics_csv: Path) -> None:
         axes.set(xlabel="epoch", title=title)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
-        axes.legend()
+        if axes.lines:  # several labels without validation clips: the loss alone
+            axes.legend()
     _save(path, figure)
 
 

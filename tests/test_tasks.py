@@ -1,0 +1,239 @@
+"""Whole runs beyond one class a clip: several labels, a garbage class, unseen sounds, annotated recordings."""
+
+import csv
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import fsd50k_tree
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile as sf
+import tiny
+from hydra.errors import InstantiationException
+from PIL import Image
+from sklearn.metrics import average_precision_score
+from test_pipeline import SMALL
+
+from aed import pipeline
+from aed.datamodules import FSD50K, PatchDataModule, Synthetic
+from aed.dsp.decision import Decision
+from aed.errors import AedError
+from aed.evaluate import evaluate
+from aed.export.classifier import open_classifier
+
+
+def run(folder: Path, *overrides: str) -> dict[str, float]:
+    return pipeline.run(tiny.composed(*SMALL, *overrides, folder=folder), folder)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def is_picture(path: Path) -> bool:
+    with Image.open(path) as image:
+        return min(image.size) >= 300 and len(np.unique(np.asarray(image.convert("L")))) > 20
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fsd50k_tree.write_tree(tmp_path_factory.mktemp("fsd50k"), clips=240)
+
+
+@pytest.fixture(scope="module")
+def tagged(tmp_path_factory: pytest.TempPathFactory, tree: Path) -> Path:
+    """A run of all default stages on several labels a clip."""
+    folder = tmp_path_factory.mktemp("tagged")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AED_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+        overrides = [item for item in SMALL if not item.startswith(("data", "experiment"))]
+        config = tiny.composed(
+            "experiment=fsd50k_yamnet",
+            *overrides,
+            f"data.clips.data_dir={tree}",
+            "model.pretrained=false",
+            "model.class_weights=true",
+            "model.aggregate=max",
+            "data.class_balance=true",
+            "trainer.max_epochs=12",
+            "model.net.layers=6",
+            "benchmark.target=emulator",
+            folder=folder,
+        )
+        pipeline.run(config, folder)
+    return folder
+
+
+def test_average_precisions_are_sklearns_and_int8_keeps_them(tagged: Path) -> None:
+    metrics = json.loads((tagged / "metrics.json").read_text())
+    names = open_classifier(tagged / "model.onnx").card.class_names
+    for prefix in ("test", "test_int8"):
+        rows = rows_of(tagged / f"{prefix}_clips.csv")
+        precisions = [
+            average_precision_score(
+                [name in row["labels"].split(",") for row in rows], [float(row[name]) for row in rows]
+            )
+            for name in names
+        ]
+        assert metrics[f"{prefix}/clip_map"] == pytest.approx(np.mean(precisions), abs=1e-4)
+    assert metrics["test/clip_map"] > 0.6, "it has learnt something"
+    assert metrics["test_int8/clip_map"] == pytest.approx(metrics["test/clip_map"], abs=0.01)
+
+
+def test_thresholds_are_chosen_on_validation_and_travel_in_the_card(tagged: Path) -> None:
+    chosen = json.loads((tagged / "decision.json").read_text())
+    rule = Decision.from_dict(chosen["decision"])
+    assert chosen["chosen_on"] == "val" and rule.aggregate == "max" and len(set(rule.thresholds)) > 1
+    for file in ("model.onnx", "model_int8.onnx"):
+        card = open_classifier(tagged / file).card
+        assert card.task == "multi_label" and card.decision == rule
+    rows, names = rows_of(tagged / "test_clips.csv"), card.class_names
+    for row in rows:
+        over = [name for name, least in zip(names, rule.thresholds, strict=True) if float(row[name]) >= least + 1e-6]
+        surely_under = [
+            name for name, least in zip(names, rule.thresholds, strict=True) if float(row[name]) < least - 1e-6
+        ]
+        decided = set(row["decided"].split(",")) - {""}
+        assert set(over) <= decided and not decided & set(surely_under)
+
+
+@pytest.mark.parametrize("name", ["test_clip_ap", "test_int8_clip_f1", "test_clip_reliability", "val_clip_ap"])
+def test_pictures_of_several_labels(tagged: Path, name: str) -> None:
+    assert is_picture(tagged / "plots" / f"{name}.png")
+    assert not (tagged / "plots" / "test_clip_confusion.png").exists()
+
+
+def test_the_card_scores_the_same_clips_again_also_in_c(tagged: Path, tree: Path, tmp_path: Path) -> None:
+    data = partial(PatchDataModule, clips=FSD50K(str(tree), labels="smeared"), cache_workers=1)
+    metrics = json.loads((tagged / "metrics.json").read_text())
+    again = evaluate(str(tagged / "model_int8.onnx"), data, str(tmp_path), on="c")
+    assert again["test_int8/clip_map"] == metrics["test_int8/clip_map"]
+    assert again["test_c/clip_map"] == pytest.approx(metrics["test_int8/clip_map"], abs=0.01)
+    assert again["test_c/equal_outputs"] > 0.9
+    assert {row["labels"] for row in rows_of(tmp_path / "test_c_clips.csv")} == {
+        row["labels"] for row in rows_of(tagged / "test_clips.csv")
+    }
+
+
+def test_a_checkpoint_knows_its_task(tagged: Path) -> None:
+    card = open_classifier(tagged / "checkpoints" / "best.ckpt").card
+    assert card.task == "multi_label" and card.decision == Decision(aggregate="max")
+
+
+# ---- other and unknown ------------------------------------------------------------------------------------
+
+
+def test_a_run_with_a_garbage_class(tmp_path: Path) -> None:
+    metrics = run(tmp_path / "run", "data.class_names=[rain,alarm]", "data.garbage_class=true", "data.val_fold=4")
+    assert "test/clip_acc/other" in metrics and "test_int8/clip_acc/other" in metrics
+    card = open_classifier(tmp_path / "run" / "model_int8.onnx").card
+    assert card.class_names == ("rain", "alarm", "other")
+    rows = rows_of(tmp_path / "run" / "test_clips.csv")
+    assert list(rows[0])[3:] == ["rain", "alarm", "other"] and {row["category"] for row in rows} == set(
+        card.class_names
+    )
+    source = Synthetic(class_names=["alarm", "hum", "rain"], sources_per_class=5, takes_per_source=1)
+    again = evaluate(
+        str(tmp_path / "run" / "model_int8.onnx"),
+        partial(PatchDataModule, clips=source, cache_workers=1),
+        str(tmp_path / "e"),
+    )
+    assert again["test_int8/clip_acc"] == metrics["test_int8/clip_acc"]
+    assert again["data/test_clips"] == len(rows) == 3
+
+
+def test_a_run_that_rejects_what_it_does_not_know(tmp_path: Path) -> None:
+    metrics = run(
+        tmp_path,
+        "data.class_names=[rain,alarm]",
+        "data.unseen=unused",
+        "data.val_fold=4",
+        "decision.unknown=true",
+        "decision.temperature=true",
+    )
+    rule = open_classifier(tmp_path / "model_int8.onnx").card.decision
+    assert rule.unknown_threshold is not None and rule.temperature == metrics["val/temperature"] != 1
+    assert metrics["test/unseen_clips"] == metrics["test_int8/unseen_clips"] == 5
+    assert {"test/auroc", "test/fpr95", "test_int8/auroc", "test/clip_coverage", "val/clip_ece_scaled"} <= set(metrics)
+    for row in rows_of(tmp_path / "test_clips.csv"):
+        sure = max(float(row["rain"]), float(row["alarm"]))
+        if abs(sure - rule.unknown_threshold) > 1e-6:
+            assert (row["decided"] == "unknown") == (sure < rule.unknown_threshold)
+    assert is_picture(tmp_path / "plots" / "test_rejection.png")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["decision.unknown=true"], "validation clips"),
+        (["decision.temperature=true"], "validation clips"),
+        (["decision.unknown_threshold=0.5"], "decision.unknown=true"),
+        (["decision.unknown=true", "decision.keep=0", "data.val_fold=4"], "decision.keep"),
+        (["decision.thresholds=some"], "chosen or half"),
+        (
+            ["decision.unknown=true", "data.garbage_class=true", "data.class_names=[rain,alarm]", "data.val_fold=4"],
+            "use one of them",
+        ),
+        (["decision.unknown=true", "data.multi_label=true", "data.val_fold=4"], "of no class is one already"),
+        (["export.softmax=true", "data.multi_label=true"], "independent of each other"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(tmp_path: Path, overrides: list[str], message: str) -> None:
+    with pytest.raises((AedError, InstantiationException), match=message):  # Hydra wraps those of settings
+        run(tmp_path, *overrides)
+
+
+# ---- annotated recordings ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six recordings of 12 s: hums and beeps of 1.5 s with noise between, and when they are."""
+    folder = tmp_path_factory.mktemp("annotated")
+    generator, rate = np.random.default_rng(0), 16000
+    rows: list[dict[str, Any]] = []
+    for number in range(6):
+        wave = 0.003 * generator.normal(size=12 * rate)
+        for place in range(6):
+            label, pitch = [("beep", 2500), ("hum", 250)][(place + number) % 2]
+            onset = 2 * place + float(generator.uniform(0, 0.4))
+            span = slice(round(onset * rate), round((onset + 1.5) * rate))
+            wave[span] += 0.3 * np.sin(2 * np.pi * pitch * np.arange(span.stop - span.start) / rate)
+            rows.append({"filename": f"{number}.wav", "onset": onset, "offset": onset + 1.5, "label": label})
+        sf.write(folder / f"{number}.wav", wave.astype(np.float32), rate)
+    table = pd.DataFrame(rows)
+    table["fold"] = table["filename"].str[0].astype(int) % 3
+    table.to_csv(folder / "events.csv", index=False)
+    return folder
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_annotated_recordings(annotated: Path, tmp_path: Path, several: bool) -> None:
+    overrides = [item for item in SMALL if not item.startswith("data")]
+    config = tiny.composed(
+        *overrides,
+        "data=segments",
+        f"data.clips.csv={annotated / 'events.csv'}",
+        f"data.clips.audio_dir={annotated}",
+        "frontend.trim=none",
+        "frontend.max_length_s=20",
+        "data.split=folds",
+        "data.test_fold=1",
+        "data.train_patches=random",
+        f"data.multi_label={str(several).lower()}",
+        "trainer.max_epochs=8",
+        "data.batch_size=16",
+        "model.optimizer.lr=0.02",
+        folder=tmp_path,
+    )
+    metrics = pipeline.run(config, tmp_path)
+    key = "clip_map" if several else "clip_acc"
+    assert metrics[f"test/{key}"] > 0.7 and f"test_int8/{key}" in metrics
+    names = [row["filename"] for row in rows_of(tmp_path / "test_clips.csv")]
+    assert len(set(names)) == len(names) and all(name.startswith(("1.wav@", "4.wav@")) for name in names)
+    # two recordings of 12 s: an event each 2 s, or pieces of 10 s
+    assert len(names) == (4 if several else 12)
