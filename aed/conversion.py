@@ -60,7 +60,7 @@ def check_net(run: Run) -> None:
             (names the layer to blame).
     """
     if run.config.export.softmax and run.data.multi_label:
-        raise AedError("export.softmax=true: with data.multi_label=true classes are independent of each other; use false")
+        raise AedError("export.softmax=true: data.multi_label=true makes classes independent of each other; use false")
     budget = on_board(instantiate(run.config.budget, _convert_="all"))
     stages = list(run.config.stages or ())
     if "fit" in stages:
