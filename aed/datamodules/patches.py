@@ -133,7 +133,7 @@ class PatchDataset(Dataset[PatchBatch]):
             windows, target, clip = self.windows[position], self.patch_targets[position], self.clip[position]
         patches = torch.from_numpy(self.features.gather(windows, self.config.patch_frames))
         return PatchBatch(
-            patches=patches.unsqueeze(1).contiguous(),
+            patches=patches.unsqueeze(1),
             target=torch.from_numpy(target),
             clip=torch.from_numpy(clip),
             position=torch.from_numpy(position),

@@ -147,10 +147,10 @@ def kept_aligned(wave: Wave, config: FrontendConfig) -> Mask:
     start = np.arange(0, len(wave), hop)
     stop = np.minimum(start + frame, len(wave))
     loud = _is_loud(_frame_energy(wave, start, frame) / (stop - start), config.trim_top_db)
-    change = np.zeros(len(wave) + 1, dtype=np.int64)
-    np.add.at(change, start[loud], 1)
-    np.add.at(change, stop[loud], -1)
-    return np.asarray(np.cumsum(change[:-1]) > 0)
+    kept = np.zeros(len(wave), dtype=np.bool_)
+    for first, last in zip(start[loud].tolist(), stop[loud].tolist(), strict=True):
+        kept[first:last] = True
+    return kept
 
 
 _KEPT: dict[str, Callable[[Wave, FrontendConfig], Mask]] = {
@@ -172,7 +172,8 @@ def choose(wave: Wave, config: FrontendConfig) -> Positions:
     chosen = np.arange(len(wave))
     if config.lengthen == "before":
         chosen = repeat_to(chosen, min_samples)
-    chosen = chosen[_KEPT[config.trim](wave[chosen], config)]
+    kept = _KEPT[config.trim](wave if len(chosen) == len(wave) else wave[chosen], config)
+    chosen = chosen if kept.all() else chosen[kept]
     if config.trim_last_second and len(chosen) >= config.sample_rate:
         chosen = chosen[: len(chosen) // config.sample_rate * config.sample_rate]
     if len(chosen) == 0:
