@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from aed.dsp.aggregate import Aggregate, clip_posteriors, decide
+from aed.dsp.aggregate import clip_posteriors, decide
 from aed.dsp.decision import task_of, to_posteriors
 
 TEMPERATURES = (0.2, 10.0)
@@ -85,24 +85,18 @@ def expected_calibration_error(posteriors: Tensor, target: Tensor, bins: int = 1
     return float(((sure - true).abs() * count).nansum() / count.sum())
 
 
-def choose_temperature(logits: Tensor, target: Tensor, clip: Tensor | None = None, how: Aggregate = "mean") -> float:
-    """The temperature in :data:`TEMPERATURES` with the least cross entropy, best chosen on validation clips.
+def choose_temperature(logits: Tensor, target: Tensor) -> float:
+    """The temperature in :data:`TEMPERATURES` with the least cross entropy, best chosen on validation patches.
+
+    Patches, not clips: of a few clips, nearly all of them right, the likeliest temperature is the lowest allowed.
 
     Args:
         logits: ``(rows, num_classes)``.
         target: ``(rows,)`` int64, or ``(rows, num_classes)`` of 0 and 1.
-        clip: ``(rows,)`` int64, the clip of each row, of 0..num_clips-1: the posteriors of clips count. None: of rows.
-        how: Rows become clips.
     """
-    truth = target if clip is None else clip_targets(target, clip)
 
     def loss(log_temperature: float) -> float:
-        posteriors = to_posteriors(logits.double(), task_of(target), math.exp(log_temperature))
-        if clip is not None:
-            posteriors = clip_posteriors(posteriors, clip, len(truth), how)
-        if task_of(target) == "single_label":  # maxima do not add up to 1
-            posteriors = posteriors / posteriors.sum(dim=1, keepdim=True)
-        return float(nats(posteriors, truth))
+        return float(nats(to_posteriors(logits.double(), task_of(target), math.exp(log_temperature)), target))
 
     low, high = map(math.log, TEMPERATURES)
     return math.exp(minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-4}).x)

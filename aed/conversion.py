@@ -306,8 +306,9 @@ def evaluate_exported(run: Run) -> None:
         scored, int8 = (evaluate(model, data, run.data.class_names) for model in models)
         run.metrics |= scored.metrics(split) | int8.metrics(f"{split}_int8")
         if split == "test":
-            for prefix, model, made in zip((split, f"{split}_int8"), models, (scored, int8), strict=True):
-                run.metrics |= decisions.reject(run, prefix, model, made.scores)
+            if "test" not in run.config.stages:
+                run.metrics |= decisions.reject(run, split, models[0], scored.scores)
+            run.metrics |= decisions.reject(run, f"{split}_int8", models[1], int8.scores)
         comparisons[split] = compare(files[FLOAT][1], scored, int8, names)
         for key in ("patch_agreement", "clip_agreement"):
             run.metrics[f"{split}_int8/{key}"] = comparisons[split][key]

@@ -85,20 +85,21 @@ def settings(run: Run) -> DecisionConfig:
 def choose(run: Run) -> Decision:
     """The rule for the model that was validated last; leaves ``decision.json`` and metrics of validation clips.
 
-    Metrics: ``val/temperature``, the best one, and ``val/clip_ece_scaled``, the calibration error that it would leave.
+    Metrics: ``val/temperature``, the best one, and the calibration error of clips without it and with it,
+    ``val/clip_ece_plain`` and ``val/clip_ece_scaled``.
     """
     config, model = settings(run), run.model
     rule = replace(model.decision, unknown_threshold=config.unknown_threshold)
     found: dict[str, Any] = {}
     if "val" in run.data.datasets:
         logits, target, clip = _logits(run, "val")
-        temperature = choose_temperature(logits, target, clip, rule.aggregate)
+        temperature = choose_temperature(logits, target)
         scaled = replace(rule, temperature=temperature)
         truth = clip_targets(target, clip)
-        run.metrics |= {
-            "val/temperature": temperature,
-            "val/clip_ece_scaled": expected_calibration_error(_by_clip(scaled, logits, clip, model.task), truth),
-        }
+        run.metrics["val/temperature"] = temperature
+        for key, one in (("plain", rule), ("scaled", scaled)):
+            error = expected_calibration_error(_by_clip(one, logits, clip, model.task), truth)
+            run.metrics[f"val/clip_ece_{key}"] = error
         rule = scaled if config.temperature else rule
         posteriors = _by_clip(rule, logits, clip, model.task)
         if model.task == "multi_label" and config.thresholds == "chosen":

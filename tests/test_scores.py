@@ -234,21 +234,6 @@ def test_a_model_that_is_always_right_gets_no_temperature_of_zero():
     assert choose_temperature(logits, torch.arange(4)) == pytest.approx(TEMPERATURES[0], rel=1e-2)
 
 
-@pytest.mark.parametrize("how", ["mean", "max"])
-@pytest.mark.parametrize("task", ["single_label", "multi_label"])
-def test_the_temperature_of_clips_has_the_least_cross_entropy_of_clips(how, task):
-    posteriors, target, clip = (random_patches if task == "single_label" else labelled_patches)(3, 60)
-    logits = 6 * posteriors.log().clamp(min=-3)
-
-    def loss(temperature: float) -> float:
-        scores = score(Decision(temperature).posteriors(logits, task), target, clip, NAMES, Decision(aggregate=how))
-        rows = scores.clip_posteriors
-        return float(nats(rows / rows.sum(dim=1, keepdim=True) if task == "single_label" else rows, scores.clip_target))
-
-    chosen = choose_temperature(logits, target, clip, how)
-    assert loss(chosen) <= min(map(loss, np.geomspace(*TEMPERATURES, 60))) + 1e-5
-
-
 def naive_ece(confidence: Floats, right: npt.NDArray[np.bool_], bins: int) -> float:
     total = 0.0
     for index in range(bins):
