@@ -25,7 +25,7 @@ _EXPECTED_WARNINGS = (
     "Experiment logs directory .* exists and is not empty",  # Hydra's folder, with its own files
     ".*module\\(s\\) in eval mode at the start of training",  # a frozen backbone
     "Total length of `list` across ranks is zero",  # no validation set
-    ".*does not have many workers",  # reading the memory-mapped cache needs none
+    ".*does not have many workers",  # reading the cache needs none
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # between Lightning and torch
 )
 

@@ -60,7 +60,7 @@ class PatchDataModule(L.LightningDataModule):
         class_balance: Draw patches so that each class is equally likely, with replacement.
         batch_size: Training patches a batch.
         eval_batch_size: Patches a batch elsewhere.
-        num_workers: Loader processes; reading the memory-mapped cache rarely needs any.
+        num_workers: Loader processes; reading the cache rarely needs any.
         cache_workers: Processes that compute features; 0: one per CPU.
         cache_dir: Default ``$AED_CACHE_DIR``, else the user's cache folder.
         strict: Stop at the first bad file instead of reporting and leaving it out.
