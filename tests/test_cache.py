@@ -410,6 +410,29 @@ def test_a_hundredth_of_bad_files(tmp_path: Path) -> None:
         np.testing.assert_array_equal(store.open([path]).clip(0), expected(path))
 
 
+def test_parts_that_were_built_apart_join_by_moving_their_files(tmp_path: Path) -> None:
+    """As many machines build one cache: a folder each, then the npy, then the json, then what is known of files."""
+    files = [tone(tmp_path / f"{i}.wav", 200 + 50 * i) for i in range(7)]
+    whole = FeatureCache(tmp_path / "whole", CONFIG)
+    for rank in range(3):
+        part = FeatureCache(tmp_path / f"part{rank}", CONFIG, num_workers=1)
+        assert part.ensure(files[rank::3]) == {}
+        for source, kind in (
+            (part.folder, "*.npy"),
+            (part.folder, "*.json"),
+            (tmp_path / f"part{rank}/keys", "*.json"),
+        ):
+            place = tmp_path / "whole" / source.relative_to(tmp_path / f"part{rank}")
+            place.mkdir(parents=True, exist_ok=True)
+            for path in source.glob(kind):
+                path.rename(place / path.name)
+    before = snapshot(whole.folder)
+    assert whole.ensure(files) == {} and snapshot(whole.folder) == before
+    features = whole.open(files)
+    for index, path in enumerate(files):
+        np.testing.assert_array_equal(features.clip(index), expected(path))
+
+
 # ---- several processes, killed processes ------------------------------------------------------------------
 
 

@@ -155,6 +155,11 @@ def test_other_kinds_of_file_are_refused(tmp_path, name):
         open_classifier(tmp_path / name)
 
 
+def test_a_keras_model_is_sent_to_its_importer(tmp_path):
+    with pytest.raises(AedError, match=r"aed\.import_keras"):
+        open_classifier(tmp_path / "model.h5")
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not", b"text"])
 def test_a_damaged_checkpoint_is_said(tmp_path, content):
     path = tmp_path / "x.ckpt"

@@ -346,6 +346,8 @@ def open_classifier(
     Raises:
         AedError: It cannot be used.
     """
+    if path.suffix in (".h5", ".keras"):
+        raise AedError(f"{path}: of Keras; first python -m aed.import_keras {path} class_names=[...]")
     if path.suffix not in (".ckpt", ".onnx"):
         raise AedError(f"{path}: need a .ckpt or a .onnx file")
     if path.suffix == ".ckpt":
