@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from aed.dsp.decision import Task
 from aed.errors import AedError
+from aed.files import write_whole
 from aed.scores import LEVELS
 
 log = logging.getLogger(__name__)
@@ -54,8 +55,14 @@ class BestCheckpoint(ModelCheckpoint):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Saves ``last.ckpt`` each epoch; the parent's ``save_last`` does so only when the best one changes."""
         super().on_train_epoch_end(trainer, pl_module)
-        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            trainer.save_checkpoint(Path(str(self.dirpath)) / "last.ckpt", weights_only=False)
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        last, best = Path(str(self.dirpath)) / "last.ckpt", Path(self.best_model_path)
+        if self._last_global_step_saved != trainer.global_step or not best.is_file():
+            trainer.save_checkpoint(last, weights_only=False)
+        elif trainer.is_global_zero:  # the best one was written a moment ago, and is the same
+            content = best.read_bytes()
+            write_whole(last, lambda file: file.write(content))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes up the state of an earlier run, copying its best checkpoint here."""

@@ -39,6 +39,19 @@ def names(table: pd.DataFrame, folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in table["path"]]
 
 
+def test_names_are_as_short_as_they_can_be() -> None:
+    paths = [Path(path) for path in ("/s/a/x/1.wav", "/s/b/x/1.wav", "/s/b/y/1.wav", "/s/b/y/2.wav")]
+    assert list(clips.clip_names(paths).values()) == ["a/x/1.wav", "b/x/1.wav", "y/1.wav", "2.wav"]
+    assert clips.clip_names([]) == {}
+
+
+@given(st.sets(st.lists(st.sampled_from("ab"), min_size=1, max_size=4).map("/".join)))
+def test_no_two_files_have_one_name(places: set[str]) -> None:
+    names = clips.clip_names(Path("/root", place) for place in places)
+    assert len(set(names.values())) == len(names) == len(places)
+    assert all(str(path).endswith(name) for path, name in names.items())
+
+
 # ---- EscCsv -----------------------------------------------------------------------------------------------
 
 

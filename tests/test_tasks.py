@@ -19,6 +19,7 @@ from test_pipeline import SMALL
 
 from aed import pipeline
 from aed.datamodules import FSD50K, PatchDataModule, Synthetic
+from aed.datamodules.folder import Folder
 from aed.dsp.decision import Decision
 from aed.errors import AedError
 from aed.evaluate import evaluate
@@ -237,3 +238,27 @@ def test_annotated_recordings(annotated: Path, tmp_path: Path, several: bool) ->
     assert len(set(names)) == len(names) and all(name.startswith(("1.wav@", "4.wav@")) for name in names)
     # two recordings of 12 s: an event each 2 s, or pieces of 10 s
     assert len(names) == (4 if several else 12)
+
+
+# ---- a folder a class -------------------------------------------------------------------------------------
+
+
+def test_files_of_one_name_in_several_folders_are_told_apart(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for name in ("hiss", "buzz", "click"):
+        (tmp_path / "sounds" / name).mkdir(parents=True)
+        for number in range(6):
+            sf.write(tmp_path / "sounds" / name / f"{number}.wav", 0.1 * generator.normal(size=16000), 16000)
+    overrides = [item for item in SMALL if not item.startswith("data")]
+    config = tiny.composed(
+        *overrides, "data=folder", f"data.clips.root={tmp_path / 'sounds'}", "data.val_fraction=0.2", folder=tmp_path
+    )
+    metrics = pipeline.run(config, tmp_path)
+    clips = open_classifier(tmp_path / "model_int8.onnx").card.data["clips"]
+    assert sorted(sum(clips.values(), [])) == [
+        f"{name}/{number}.wav" for name in ("buzz", "click", "hiss") for number in range(6)
+    ]
+    data = partial(PatchDataModule, clips=Folder(str(tmp_path / "sounds")), cache_workers=1)
+    again = evaluate(str(tmp_path / "model_int8.onnx"), data, str(tmp_path / "again"))
+    assert again["data/test_clips"] == metrics["data/test_clips"] == len(clips["test"])
+    assert again["test_int8/loss"] == metrics["test_int8/loss"]

@@ -8,6 +8,8 @@ import hashlib
 import json
 import shutil
 from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +108,16 @@ def _resolve(names: "pd.Series[str]", audio_dir: Path) -> list[Path]:
     return [resolve(name) for name in names]
 
 
+def clip_names(paths: Iterable[Path]) -> dict[Path, str]:
+    """The name of each file: its own or, where several have that, as many of the folders above as tell them apart."""
+    names = {path: path.name for path in paths}
+    for depth in range(2, 1 + max((len(path.parts) for path in names), default=0)):
+        count = Counter(names.values())
+        same = [path for path, name in names.items() if count[name] > 1]
+        names |= {path: "/".join(path.parts[-depth:]) for path in same}
+    return names
+
+
 class EscCsv(ClipSource):
     """Any data set in ESC format: a csv and a folder of wav, flac, ogg or mp3 files.
 
@@ -159,7 +171,8 @@ class FixedSplit(ClipSource):
 
     Args:
         source: The data set.
-        clips: Split -> file names; clips not named are left out. Null: all clips are one split, ``train``.
+        clips: Split -> names as of :func:`clip_names`; clips not named are left out. Null: all clips are one split,
+            ``train``.
     """
 
     def __init__(self, source: ClipSource, clips: dict[str, list[str]] | None) -> None:
@@ -173,7 +186,8 @@ class FixedSplit(ClipSource):
             table["split"] = "train"
             return table
         splits = {name: split for split, names in self.clips.items() for name in names}
-        known = table["path"].map(lambda path: splits.get(path.name))
+        names = clip_names(table["path"])
+        known = table["path"].map(lambda path: splits.get(names[path], splits.get(path.name)))
         table["split"] = table["split"].where(table["split"].notna(), known)
         if (named := table[table["split"].notna()].reset_index(drop=True)).empty:
             raise AedError(f"{self.name}: none of the clips that the model's card lists is here; use split_by=data")

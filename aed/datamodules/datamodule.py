@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from aed import paths
 from aed.datamodules.cache import FeatureCache
 from aed.datamodules.calibration import Calibration, balanced, halves, thinned
-from aed.datamodules.clips import ClipSource
+from aed.datamodules.clips import ClipSource, clip_names
 from aed.datamodules.events import EventLabels, EventSource, check_frontend
 from aed.datamodules.folder import recordings_below
 from aed.datamodules.patches import ClipLabels, Labeller, PatchDataset, already_batched
@@ -128,6 +128,7 @@ class PatchDataModule(L.LightningDataModule):
     def _raw(self) -> pd.DataFrame:
         """The data set's own table; read, or downloaded, at first use."""
         table = self.clips.table().reset_index(drop=True)
+        self._file_names = clip_names(table["path"])
         if self.multi_label or isinstance(self.clips, EventSource):
             return table
         return single_labels(table, self.clips.name)
@@ -323,8 +324,8 @@ class PatchDataModule(L.LightningDataModule):
         return [f"{names[recording]}@{frame * step:.2f}s" for recording, frame in firsts]
 
     def file_names(self, split: str) -> list[str]:
-        """Names of a split's good files."""
-        return [path.name for path in self.rows(split)["path"]]
+        """Names of a split's good files; with their folders where others have the same."""
+        return [self._file_names[path] for path in self.rows(split)["path"]]
 
     def calibration(self, number: int) -> Calibration:
         """Patches of training clips (or of the calibration set, where there is one) and clips to judge int8 by.
