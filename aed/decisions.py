@@ -14,16 +14,13 @@ from aed.dsp.decision import Decision, Task
 from aed.errors import AedError
 from aed.evaluation import evaluate
 from aed.export.classifier import Classifier
-from aed.modules.checkpoint import Trained
+from aed.modules.checkpoint import DECISION, Trained, chosen_decision, sha256_of
 from aed.multilabel import choose_thresholds
 from aed.rejection import choose_unknown_threshold, judge_rejection
 from aed.scores import Scores, score
 from aed.state import Run
 
 log = logging.getLogger(__name__)
-
-FILE = "decision.json"
-"""Of a run: the rule, and how it was chosen."""
 
 FIGURES = ("aurc", "auroc", "fpr95", "unseen_clips", "unseen_rejected")
 """Of :class:`aed.rejection.Rejection`, as metrics of a run."""
@@ -79,6 +76,9 @@ def settings(run: Run) -> DecisionConfig:
     chooses = config.temperature or (config.unknown and config.unknown_threshold is None)
     if chooses and not (data.table["split"] == "val").any():
         raise AedError("decision: temperature and unknown are chosen on validation clips; set data.val_fold or so")
+    stages = run.config.stages or ()
+    if (config.temperature or config.unknown) and "fit" in stages and "test" not in stages:
+        raise AedError("decision: the stage test chooses temperature and unknown; add it after fit")
     return config
 
 
@@ -109,9 +109,16 @@ def choose(run: Run) -> Decision:
         found = {"chosen_on": "val", "clips": len(truth)}
     elif model.task == "multi_label" and config.thresholds == "chosen":
         log.warning("no validation clips: the threshold of every class is 0.5")
+    rule = _explicit(rule, model.task, run.data.num_classes)
     if run.speaks:
-        report.write_json(run.folder / FILE, found | {"decision": asdict(rule)})
+        found |= {"checkpoint": sha256_of(run.need_checkpoint("test"))}
+        report.write_json(run.folder / DECISION, found | {"decision": asdict(rule)})
     return rule
+
+
+def _explicit(rule: Decision, task: Task, num_classes: int) -> Decision:
+    """The rule with a threshold for each class, if these are independent: prediction then needs no default."""
+    return replace(rule, thresholds=rule.thresholds or (0.5,) * num_classes) if task == "multi_label" else rule
 
 
 def rescore(run: Run, split: str, rule: Decision) -> Scores:
@@ -123,19 +130,23 @@ def rescore(run: Run, split: str, rule: Decision) -> Scores:
 
 
 def read(run: Run, trained: Trained) -> Decision:
-    """The rule of an exported model: chosen by this run's or an earlier run's ``test`` in its folder, else the trained.
+    """The rule of a model to export: chosen for its checkpoint by a ``test``, this run's or that of the checkpoint's.
 
     Raises:
-        AedError: The file is damaged or of another model.
+        AedError: The configuration asks for what that rule does not have.
     """
-    stages = run.config.stages
-    if "fit" in stages and "test" not in stages:
-        return trained.decision  # what is in the folder belongs to an earlier model
-    content = report.read_json(run.folder / FILE)
-    if not content:
-        return trained.decision
-    rule = Decision.from_dict(content["decision"])
+    config, checkpoint = settings(run), run.need_checkpoint("export")
+    found = chosen_decision(checkpoint, run.folder) or trained.decision
+    rule = _explicit(found, trained.task, len(trained.class_names))
     rule.check(trained.task, len(trained.class_names))
+    given = config.unknown_threshold
+    has = {
+        "temperature": not config.temperature or rule.temperature != 1,
+        "unknown": not config.unknown or rule.unknown_threshold is not None,
+        "unknown_threshold": given in (None, rule.unknown_threshold),
+    }
+    if lacking := [f"decision.{key}" for key, there in has.items() if not there]:
+        raise AedError(f"{', '.join(lacking)}: not what was chosen for {checkpoint}; add the stage test before export")
     return rule
 
 

@@ -122,7 +122,11 @@ def test_the_card_scores_the_same_clips_again_also_in_c(tagged: Path, tree: Path
 
 def test_a_checkpoint_knows_its_task(tagged: Path) -> None:
     card = open_classifier(tagged / "checkpoints" / "best.ckpt").card
-    assert card.task == "multi_label" and card.decision == Decision(aggregate="max")
+    chosen = json.loads((tagged / "decision.json").read_text())["decision"]
+    assert card.task == "multi_label" and card.decision == Decision.from_dict(chosen)
+    last = tagged / "checkpoints" / "last.ckpt"
+    same = last.read_bytes() == (tagged / "checkpoints" / "best.ckpt").read_bytes()
+    assert (open_classifier(last).card.decision == card.decision) == same, "the rule is of one checkpoint"
 
 
 # ---- other and unknown ------------------------------------------------------------------------------------
@@ -172,6 +176,7 @@ def test_a_run_that_rejects_what_it_does_not_know(tmp_path: Path) -> None:
     [
         (["decision.unknown=true"], "validation clips"),
         (["decision.temperature=true"], "validation clips"),
+        (["decision.unknown=true", "decision.unknown_threshold=0.9", "operation_mode=chain_tqe"], "add it after fit"),
         (["decision.unknown_threshold=0.5"], "decision.unknown=true"),
         (["decision.unknown=true", "decision.keep=0", "data.val_fold=4"], "decision.keep"),
         (["decision.thresholds=some"], "chosen or half"),
@@ -186,6 +191,26 @@ def test_a_run_that_rejects_what_it_does_not_know(tmp_path: Path) -> None:
 def test_what_does_not_go_together_is_refused(tmp_path: Path, overrides: list[str], message: str) -> None:
     with pytest.raises((AedError, InstantiationException), match=message):  # Hydra wraps those of settings
         run(tmp_path, *overrides)
+
+
+def test_the_rule_goes_with_its_checkpoint(tmp_path: Path) -> None:
+    common = ["data.class_names=[rain,alarm]", "data.val_fold=4"]
+    asked = [*common, "decision.unknown=true", "decision.unknown_threshold=0.9"]
+    run(tmp_path / "run", *asked, "stages=[fit,test]")
+    best = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    assert open_classifier(best).card.decision.unknown_threshold == 0.9
+    run(tmp_path / "elsewhere", *asked, "stages=[export]", f"ckpt_path={best}")
+    assert open_classifier(tmp_path / "elsewhere" / "model.onnx").card.decision.unknown_threshold == 0.9
+    # another model in the same folder does not take it over
+    run(tmp_path / "run", *common, "stages=[fit,export]", "seed=1")
+    assert open_classifier(tmp_path / "run" / "model.onnx").card.decision == Decision()
+    with pytest.raises(AedError, match=r"decision\.unknown, decision\.unknown_threshold: .*add the stage test"):
+        run(tmp_path / "run", *asked, "stages=[export]", "seed=1")
+
+
+def test_without_validation_clips_each_threshold_is_written_down(tmp_path: Path) -> None:
+    run(tmp_path, "data.multi_label=true", "stages=[fit,test,export]")
+    assert open_classifier(tmp_path / "model.onnx").card.decision.thresholds == (0.5, 0.5, 0.5)
 
 
 # ---- annotated recordings ---------------------------------------------------------------------------------

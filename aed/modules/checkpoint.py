@@ -1,7 +1,9 @@
 """What a checkpoint says of its model: enough to use the net without the configuration that trained it."""
 
+import hashlib
 import importlib
 import inspect
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, get_args
@@ -15,6 +17,36 @@ from aed.errors import AedError
 
 CHECKPOINT_VERSION = 1
 """Of the entry ``aed`` that :class:`aed.modules.classifier.ClipClassifier` adds to Lightning's checkpoints."""
+
+DECISION = "decision.json"
+"""Of a run's folder: the decision rule, how it was chosen, and of which checkpoint."""
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def chosen_decision(checkpoint: Path, folder: Path) -> Decision | None:
+    """The rule that the ``test`` of a run chose for a checkpoint; None where the folder has none of it.
+
+    Args:
+        checkpoint: The file.
+        folder: Of the run.
+
+    Raises:
+        AedError: The rule's file is damaged.
+    """
+    path = folder / DECISION
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text())
+        if content["checkpoint"] != sha256_of(checkpoint):
+            return None
+        return Decision.from_dict(content["decision"])
+    except (ValueError, KeyError, TypeError, AedError) as error:
+        raise AedError(f"{path}: damaged ({error!r}); add the stage test, or delete the file") from error
 
 
 def net_facts(net: nn.Module) -> dict[str, Any]:
@@ -74,7 +106,7 @@ class Trained:
         frontend: From recording to patch.
         class_names: In the order of the logits.
         task: One class a clip, or any number.
-        decision: From posteriors of patches to the classes of a clip.
+        decision: From posteriors of patches to the classes of a clip: the one that its run has chosen for it, if any.
         weights: Published weights it started from (file, licence, source), if any.
         data: Data set, split and clips; see ``PatchDataModule.facts``.
     """
@@ -110,6 +142,7 @@ class Trained:
             task, decision, names = facts["task"], Decision.from_dict(facts["decision"]), tuple(facts["class_names"])
             if task not in get_args(Task):
                 raise ValueError(f"task {task!r}")
+            decision = chosen_decision(path, path.absolute().parents[1]) or decision  # <run>/checkpoints/best.ckpt
             decision.check(task, len(names))
             return cls(
                 net=net.eval(),
