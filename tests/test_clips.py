@@ -226,6 +226,14 @@ def test_broken_separate_csv_is_named(tmp_path: Path) -> None:
         source.table()
 
 
+@pytest.mark.parametrize("separator", ["", " "])
+def test_a_separator_is_a_mark(tmp_path: Path, separator: str) -> None:
+    source = make_csv(tmp_path, "filename,category\na.wav,dog\n")
+    source.label_separator = separator
+    with pytest.raises(AedError, match=r"data\.clips\.label_separator: need a mark"):
+        source.table()
+
+
 # ---- ESC-10 -----------------------------------------------------------------------------------------------
 
 TEN = (0, 1, 10, 11, 12, 20, 21, 38, 40, 41)

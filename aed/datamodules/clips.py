@@ -51,6 +51,8 @@ def read_esc_csv(
     Raises:
         AedError: A file, folder or column is missing, or the csv is empty or no csv.
     """
+    if label_separator is not None and not label_separator.strip():
+        raise AedError(f"data.clips.label_separator: need a mark, as \"','\", got {label_separator!r}")
     if not csv.is_file():
         raise AedError(f"{csv}: no such csv")
     if not audio_dir.is_dir():
