@@ -365,3 +365,24 @@ def test_given_train_rows_and_foreign_index_are_kept() -> None:
 def test_shared_sources(make: Callable[[], list[tuple[str, object, str]]], expected: list[str]) -> None:
     table = pd.DataFrame(make(), columns=["category", "src_file", "split"])
     assert shared_sources(table) == expected
+
+
+def several(labels: list[tuple[str, ...]]) -> pd.DataFrame:
+    rows = [(f"{i}.wav", own, pd.NA, f"s{i}", pd.NA) for i, own in enumerate(labels)]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"split": object})
+
+
+@pytest.mark.parametrize("method", ["random", "source"])
+def test_clips_of_several_labels_are_split_by_class_though_no_two_have_the_same(method: str) -> None:
+    table = several([tuple(f"c{bit}" for bit in range(6) if (number + 1) >> bit & 1) for number in range(60)])
+    found = split(table, method=method)
+    pairs = table.assign(split=found).explode("labels")
+    shares = (pairs["split"] == "test").groupby(pairs["labels"]).mean()
+    assert len(shares) == 6 and shares.between(0.1, 0.35).all()
+
+
+@pytest.mark.parametrize("method", ["random", "source"])
+def test_clips_without_a_label_are_on_both_sides(method: str) -> None:
+    table = several([("a",), ("b",), ()] * 20)
+    found = split(table, method=method)
+    assert found[table["labels"].map(len) == 0].value_counts()["test"] == pytest.approx(4, abs=1)

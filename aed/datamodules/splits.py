@@ -85,6 +85,8 @@ def _random(table: pd.DataFrame, part: str, share: float, seed: int) -> "pd.Inde
     from sklearn.model_selection import train_test_split  # 2.6 s, and only this split needs it
 
     _check_share(part, share)
+    if (table["labels"].map(len) != 1).any():  # most combinations of labels are rare: each class for itself
+        return _balanced(table["labels"], table.index.to_series(), share, seed)
     strata = table["labels"].map(",".join)
     counts = strata.value_counts()
     if rare := sorted(counts.index[counts < 2]):
@@ -109,11 +111,16 @@ def _by_source(table: pd.DataFrame, part: str, share: float, seed: int) -> "pd.I
             "data.split=source: the csv has no source recording for every clip; add a column 'src_file', "
             "or use data.split=folds or data.split=random"
         )
-    pairs = table[["src_file", "labels"]].explode("labels")
+    return _balanced(table["labels"], table["src_file"], share, seed)
+
+
+def _balanced(labels: "pd.Series[Any]", source: "pd.Series[Any]", share: float, seed: int) -> "pd.Index[Any]":
+    """Rows of whole recordings: near to a share of each class, and of the rows without one."""
+    pairs = pd.DataFrame({"src_file": source, "labels": labels}).explode("labels")
     sources = pairs.groupby("labels")["src_file"].nunique()
     if few := sorted(sources.index[sources < 2]):
-        raise AedError(f"data.split=source: {few} come from one recording each; a split needs two per class")
-    crosstab = pd.crosstab(pairs["src_file"], pairs["labels"])
+        raise AedError(f"data.split: {few} come from one recording each; a split needs two per class")
+    crosstab = pd.crosstab(pairs["src_file"], pairs["labels"].fillna(""))
     counts = crosstab.to_numpy()
     wanted = share * counts.sum(axis=0)
     taken = np.zeros_like(wanted)
@@ -133,14 +140,14 @@ def _by_source(table: pd.DataFrame, part: str, share: float, seed: int) -> "pd.I
         chosen.append(row)
         taken, left = taken + counts[row], left - (counts[row] > 0)
 
-    for row in np.random.default_rng([seed, len(table)]).permutation(len(counts)).tolist():
+    for row in np.random.default_rng([seed, len(labels)]).permutation(len(counts)).tolist():
         if cost(row) < 0 and may_go(row):
             choose(row)
     for category in range(counts.shape[1]):  # a class whose recordings are all larger than the share
         free = [row for row in np.flatnonzero(counts[:, category]).tolist() if may_go(row)]
         if free and taken[category] == 0:
             choose(min(free, key=cost))
-    picked: pd.Index[Any] = table.index[table["src_file"].isin(crosstab.index[chosen])]
+    picked: pd.Index[Any] = labels.index[source.isin(crosstab.index[chosen])]
     return picked
 
 
