@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from aed.datamodules import PatchDataModule, Synthetic
 from aed.datamodules.clips import COLUMNS, ClipSource, EscCsv
-from aed.datamodules.selection import OTHER, class_counts, draw_garbage, targets, within
+from aed.datamodules.selection import OTHER, class_counts, draw_garbage, one_row_a_clip, targets, within
 from aed.errors import AedError
 
 PROPERTY = settings(max_examples=150, deadline=None)
@@ -183,3 +183,34 @@ def test_several_labels_in_one_cell(tmp_path: Path) -> None:
     (tmp_path / "set.csv").write_text('filename,category\na.wav,","\n')
     with pytest.raises(AedError, match="line 2"):
         EscCsv(str(tmp_path / "set.csv"), str(tmp_path), label_separator=",").table()
+
+
+# ---- a file in several rows -------------------------------------------------------------------------------
+
+
+def listed(*rows: tuple[str, tuple[str, ...], Any]) -> pd.DataFrame:
+    values = [(Path(path), labels, 1, pd.NA, split) for path, labels, split in rows]
+    return pd.DataFrame(values, columns=list(COLUMNS)).astype({"split": object, "labels": object})
+
+
+def test_rows_of_one_file_are_one_clip_with_all_their_labels() -> None:
+    table = listed(("a", ("x",), pd.NA), ("b", ("y",), pd.NA), ("a", ("y", "x"), pd.NA), ("a", ("z",), "calibration"))
+    merged = one_row_a_clip(table, "mine")
+    assert list(zip(merged["path"].map(str), merged["labels"], strict=True)) == [
+        ("a", ("x", "y")), ("b", ("y",)), ("a", ("z",)),
+    ]  # fmt: skip
+    assert one_row_a_clip(merged, "mine") is merged
+
+
+def test_rows_of_one_file_in_two_folds_are_refused() -> None:
+    table = listed(("a", ("x",), pd.NA), ("a", ("x",), pd.NA)).assign(fold=[1, 2])
+    with pytest.raises(AedError, match="mine: rows of a disagree in the column 'fold'"):
+        one_row_a_clip(table, "mine")
+
+
+def test_a_file_in_train_and_test_is_a_leak(tmp_path: Path) -> None:
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "all.csv").write_text("filename,category\na.wav,x\nb.wav,y\nc.wav,y\n")
+    (tmp_path / "test.csv").write_text("filename,category\na.wav,x\n")
+    source = EscCsv(str(tmp_path / "all.csv"), str(tmp_path / "audio"), test_csv=str(tmp_path / "test.csv"))
+    assert PatchDataModule(source, tiny.FRONTEND, test_fold=None).leaking_sources == [str(tmp_path / "audio" / "a.wav")]

@@ -22,7 +22,16 @@ from aed.datamodules.events import EventLabels, EventSource, check_frontend
 from aed.datamodules.folder import recordings_below
 from aed.datamodules.patches import ClipLabels, Labeller, PatchDataset, already_batched
 from aed.datamodules.samplers import EvalSampler, TrainSampler
-from aed.datamodules.selection import OTHER, check_names, class_counts, draw_garbage, single_labels, targets, within
+from aed.datamodules.selection import (
+    OTHER,
+    check_names,
+    class_counts,
+    draw_garbage,
+    one_row_a_clip,
+    single_labels,
+    targets,
+    within,
+)
 from aed.datamodules.splits import SplitMethod, assign, shared_sources
 from aed.dsp.decision import Task
 from aed.dsp.frontend import FrontendConfig
@@ -127,7 +136,7 @@ class PatchDataModule(L.LightningDataModule):
     @cached_property
     def _raw(self) -> pd.DataFrame:
         """The data set's own table; read, or downloaded, at first use."""
-        table = self.clips.table().reset_index(drop=True)
+        table = one_row_a_clip(self.clips.table().reset_index(drop=True), self.clips.name)
         self._file_names = clip_names(table["path"])
         if self.multi_label or isinstance(self.clips, EventSource):
             return table
@@ -145,7 +154,7 @@ class PatchDataModule(L.LightningDataModule):
             raise AedError(f"data.garbage_class=true: the data set has a class {OTHER!r} of its own; rename one")
         final = kept.where(inside, pd.Series([(OTHER,)] * len(table), index=table.index, dtype=object))
         drawn_from, chosen = table["labels"], inside | self.garbage_class
-        if self.split == "random":
+        if self.split == "random" and not self.multi_label:
             # before the choice of classes, as ST's zoo does: the split then has the very same clips
             strata = table["labels"].map(",".join)
             split_on = chosen | (table.groupby(strata)["path"].transform("size") >= 2)
@@ -179,8 +188,9 @@ class PatchDataModule(L.LightningDataModule):
 
     @cached_property
     def leaking_sources(self) -> list[str]:
-        """Source recordings in more than one of train, val and test."""
-        return shared_sources(self.table)
+        """Source recordings, or files, in more than one of train, val and test."""
+        files = self.table.assign(src_file=self.table["path"].map(str))
+        return shared_sources(self.table) or shared_sources(files)
 
     def note(self, weights: Mapping[str, str] | None = None) -> str:
         """What a table of accuracies has to say: of recordings on both sides; empty where there are none.

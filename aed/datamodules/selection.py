@@ -41,6 +41,31 @@ def check_names(chosen: Sequence[str] | None, available: Sequence[str], source: 
     return names
 
 
+def one_row_a_clip(table: pd.DataFrame, source: str) -> pd.DataFrame:
+    """The table with the rows of one file in one split as a single one, which has all their labels.
+
+    Args:
+        table: A clip table. A file may be in ``calibration`` and in another split.
+        source: The data set's name, for messages.
+
+    Raises:
+        AedError: Such rows have different folds or source recordings.
+    """
+    again = table.duplicated(["path", "split"])
+    if not again.any():
+        return table
+    log.warning("%s: %d rows name a clip that stood before; its labels are those of all its rows", source, again.sum())
+    rows = table.groupby(["path", "split"], sort=False, dropna=False)
+    for column in ("fold", "src_file"):
+        if (kinds := rows[column].nunique(dropna=False) > 1).any():
+            path = kinds.index[kinds][0][0]
+            raise AedError(f"{source}: rows of {path} disagree in the column {column!r}; give it one value")
+    labels = [tuple(dict.fromkeys(name for names in own for name in names)) for _, own in rows["labels"]]
+    return (
+        table[~again].assign(labels=pd.Series(labels, index=table.index[~again], dtype=object)).reset_index(drop=True)
+    )
+
+
 def single_labels(table: pd.DataFrame, source: str) -> pd.DataFrame:
     """The rows with one label; the others are counted in a warning.
 
