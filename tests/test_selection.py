@@ -214,3 +214,40 @@ def test_a_file_in_train_and_test_is_a_leak(tmp_path: Path) -> None:
     (tmp_path / "test.csv").write_text("filename,category\na.wav,x\n")
     source = EscCsv(str(tmp_path / "all.csv"), str(tmp_path / "audio"), test_csv=str(tmp_path / "test.csv"))
     assert PatchDataModule(source, tiny.FRONTEND, test_fold=None).leaking_sources == [str(tmp_path / "audio" / "a.wav")]
+
+
+# ---- several labels that say nothing ----------------------------------------------------------------------
+
+
+class Noises(ClipSource):
+    """Noises with the labels and folds given."""
+
+    name = "noises"
+
+    def __init__(self, folder: Path, rows: list[tuple[tuple[str, ...], int]]) -> None:
+        self.folder, self.rows = folder, rows
+
+    def table(self) -> pd.DataFrame:
+        generator, values = np.random.default_rng(0), []
+        for number, (labels, fold) in enumerate(self.rows):
+            sf.write(path := self.folder / f"{number}.wav", 0.1 * generator.normal(size=16000), 16000)
+            values.append((path, labels, fold, pd.NA, pd.NA))
+        return pd.DataFrame(values, columns=list(COLUMNS)).astype({"split": object, "labels": object})
+
+
+def test_a_class_of_every_clip_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = Noises(tmp_path, [(("a", "b"), 1), (("b",), 1), (("a",), 2)])
+    PatchDataModule(source, tiny.FRONTEND, multi_label=True, test_fold=2, cache_workers=1).setup()
+    assert "every training patch is of ['b']" in caplog.text and "garbage_class" in caplog.text
+
+
+def test_a_split_without_any_label_cannot_be_scored(tmp_path: Path) -> None:
+    source = Noises(tmp_path, [(("a",), 1), (("b",), 1), ((), 2)])
+    data = PatchDataModule(source, tiny.FRONTEND, multi_label=True, test_fold=2, cache_workers=1)
+    with pytest.raises(AedError, match="no test clip is of any class"):
+        data.setup()
+
+
+def test_unseen_sounds_are_for_one_class_a_clip() -> None:
+    with pytest.raises(AedError, match=r"data\.unseen: .*multi_label"):
+        tiny.data(multi_label=True, unseen="unused")

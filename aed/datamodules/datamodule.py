@@ -119,6 +119,8 @@ class PatchDataModule(L.LightningDataModule):
             raise AedError(f"data.garbage_share: need a share over 0, or null, got {garbage_share}")
         if garbage_class and not class_names:
             raise AedError("data.garbage_class=true: give data.class_names; all others become one class")
+        if unseen is not None and multi_label:
+            raise AedError("data.unseen: judges the greatest of posteriors that add up to 1, not data.multi_label=true")
         if unseen == "unused" and garbage_class:
             raise AedError("data.unseen=unused: the unused classes are the garbage class: they are seen; give a folder")
         self.clips, self.frontend, self.strict, self.seed = clips, frontend, strict, seed
@@ -320,7 +322,18 @@ class PatchDataModule(L.LightningDataModule):
                 f"{self.clips.name}: no readable training clip of {empty} "
                 f"({len(self.skipped)} files were left out; the log names them)"
             )
+        if self.multi_label:
+            always = np.flatnonzero(self.datasets["train"].patch_targets.all(axis=0)).tolist()
+            if names := [self.class_names[index] for index in always]:
+                log.warning(
+                    "%s: every training patch is of %s: there is nothing to tell them from, and their scores mean "
+                    "nothing; add other classes or data.garbage_class=true",
+                    self.clips.name,
+                    names,
+                )
         for split in ("val", "test"):
+            if split in self.datasets and not counts[split].any():
+                raise AedError(f"{self.clips.name}: no {split} clip is of any class: nothing can be scored on it")
             if counts[split].any() and named[split]:
                 log.warning("%s: no %s clip of %s", self.clips.name, split, named[split])
 
