@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from aed import pictures, report
-from aed.confidence import choose_temperature, claims, clip_targets, expected_calibration_error
+from aed.confidence import TEMPERATURES, choose_temperature, claims, clip_targets, expected_calibration_error
 from aed.dsp.aggregate import clip_posteriors
 from aed.dsp.decision import Decision, Task
 from aed.errors import AedError
@@ -97,6 +97,11 @@ def choose(run: Run) -> Decision:
         scaled = replace(rule, temperature=temperature)
         truth = clip_targets(target, clip)
         run.metrics["val/temperature"] = temperature
+        if config.temperature and not 1.01 * TEMPERATURES[0] < temperature < 0.99 * TEMPERATURES[1]:
+            log.warning(
+                "temperature %.3g is at the end of the range that is searched: too few clips, or not trained",
+                temperature,
+            )
         for key, one in (("plain", rule), ("scaled", scaled)):
             error = expected_calibration_error(_by_clip(one, logits, clip, model.task), truth)
             run.metrics[f"val/clip_ece_{key}"] = error

@@ -166,7 +166,8 @@ class PatchDataModule(L.LightningDataModule):
         table["split"] = assign(table, method=self.split, **self.folds, **self.fractions, seed=self.seed)  # type: ignore[arg-type]
         table["labels"] = final[split_on].reset_index(drop=True)
         table = table[chosen[split_on].to_numpy()]
-        if self.garbage_class and self.garbage_share is not None:
+        # of recordings with events all count: which of them is other depends on the patch
+        if self.garbage_class and self.garbage_share is not None and not isinstance(self.clips, EventSource):
             drawn_from = drawn_from[split_on].reset_index(drop=True)
             table = draw_garbage(table, drawn_from, len(names), self.garbage_share, self.seed)
         self._names = (*names, OTHER) if self.garbage_class else tuple(names)

@@ -131,7 +131,7 @@ class ClipClassifier(L.LightningModule):
         clips = data.datasets["train"].num_clips
         counts = torch.from_numpy(data.class_counts("train")).float()
         weight: Tensor = (clips - counts) / counts if self.task == "multi_label" else clips / (len(counts) * counts)
-        return weight.clamp(max=MOST_WEIGHT)
+        return weight.clamp(1 / MOST_WEIGHT, MOST_WEIGHT)
 
     def _loss(
         self, logits: Tensor, target: Tensor, label_smoothing: float = 0.0, weight: Tensor | None = None
