@@ -5,7 +5,16 @@ import torch
 
 from aed.dsp import PRESETS
 from aed.errors import AedError
-from aed.modules.augment import AugmentConfig, PatchAugment, gaussian_noise, mask, random_gain
+from aed.modules.augment import (
+    AugmentConfig,
+    PatchAugment,
+    gaussian_noise,
+    mask,
+    mel_shift,
+    mixup,
+    random_filter,
+    random_gain,
+)
 
 YAMNET, RESNET = PRESETS["yamnet_64x96"], PRESETS["miniresnet_64x50"]
 
@@ -65,6 +74,51 @@ def test_masked_cells_hold_silence():
     assert set(patches.unique().tolist()) == {1.0, torch.tensor(YAMNET.silence).item()}
 
 
+def test_a_mel_shift_moves_whole_patches_evenly_and_repeats_the_edge():
+    band = torch.arange(10.0)[:, None].expand(3000, 1, 10, 4)  # each band holds its number
+    shifted = mel_shift(band, 2)
+    assert (shifted == shifted[..., :1]).all(), "all frames alike"
+    steps = 5 - shifted[:, 0, 5, 0]
+    for step in range(-2, 3):
+        chosen = shifted[steps == step][:, 0, :, 0]
+        assert len(chosen) == pytest.approx(600, abs=100)
+        assert (chosen == (torch.arange(10.0) - step).clamp(0, 9)).all()
+
+
+def test_a_random_filter_is_piecewise_linear_over_bands_and_constant_in_time():
+    change = random_filter(torch.zeros(4000, 1, 64, 3), 2.0, floor=-100)
+    assert (change == change[..., :1]).all()
+    assert change[:, 0, [0, 21, 42, 63], 0].std(dim=0).tolist() == pytest.approx([2.0] * 4, rel=0.05)
+    bends = change[:, 0, :, 0].diff(dim=1).diff(dim=1).abs().amax(dim=0)
+    assert set((bends > 1e-3).nonzero().flatten().tolist()) == {20, 41}, "only at the points within"
+    assert random_filter(torch.full((50, 1, 8, 3), -9.0), 5.0, floor=-9.2).min() == pytest.approx(-9.2)
+
+
+def test_masks_can_hold_the_mean_of_their_patch():
+    config = AugmentConfig(freq_masks=1, freq_mask_width=8, mask_value="mean")
+    patches = torch.randn(32, 1, 64, 96) + torch.arange(32.0)[:, None, None, None]
+    masked = PatchAugment(config, YAMNET).train()(patches)
+    changed = masked != patches
+    assert changed.any()
+    assert torch.equal(masked[changed], patches.mean(dim=(1, 2, 3), keepdim=True).expand_as(patches)[changed])
+
+
+def test_mixup_mixes_patches_and_targets_by_the_same_shares():
+    number = torch.arange(64.0)  # one patch holds its number everywhere, its target is a row of the unit matrix
+    patches, target = mixup(number[:, None, None, None].expand(64, 1, 4, 5), torch.eye(64), 0.4)
+    assert torch.allclose(target.sum(dim=1), torch.ones(64))
+    assert torch.allclose(patches, (target @ number)[:, None, None, None].expand_as(patches), atol=1e-4)
+    assert (target.diagonal() >= 0.5).all(), "a patch is mostly itself"
+    assert (target > 0).sum(dim=1).max() == 2
+
+
+def test_the_shares_of_mixup_follow_the_folded_beta_distribution():
+    _, target = mixup(torch.zeros(4000, 1, 1, 1), torch.eye(4000), 1.0)
+    own = target.diagonal()
+    assert own[own < 1].mean() == pytest.approx(0.75, abs=0.01)  # Beta(1, 1) is uniform, folded to 0.5..1
+    assert own[own < 1].std() == pytest.approx(0.5 / math.sqrt(12), abs=0.01)
+
+
 def test_nothing_happens_in_evaluation_or_by_default():
     patches = torch.randn(4, 1, 64, 96)
     assert torch.equal(PatchAugment(AugmentConfig(noise_std=1), YAMNET).eval()(patches), patches)
@@ -73,7 +127,13 @@ def test_nothing_happens_in_evaluation_or_by_default():
 
 @pytest.mark.parametrize(
     ("arguments", "name"),
-    [({"noise_std": -1}, "noise_std"), ({"min_gain": 0}, "min_gain"), ({"min_gain": 2, "max_gain": 1}, "max_gain")],
+    [
+        ({"noise_std": -1}, "noise_std"),
+        ({"min_gain": 0}, "min_gain"),
+        ({"min_gain": 2, "max_gain": 1}, "max_gain"),
+        ({"mixup": -0.1}, "mixup"),
+        ({"mask_value": "zero"}, "mask_value"),
+    ],
 )
 def test_impossible_values_are_named(arguments, name):
     with pytest.raises(AedError, match=name):

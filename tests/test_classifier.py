@@ -60,6 +60,22 @@ def test_fine_tuning_changes_backbone_and_statistics(tmp_path):
     assert not torch.equal(after["backbone.1.running_mean"], before["backbone.1.running_mean"])
 
 
+def test_mixup_trains_towards_mixed_targets(tmp_path, monkeypatch):
+    seen = []
+
+    def spy(patches, target, alpha):
+        seen.append((target, alpha))
+        return patches, torch.full_like(target, 1 / 3)
+
+    monkeypatch.setattr(module, "mixup", spy)
+    _, trainer = fit(tmp_path, 30, augment=AugmentConfig(mixup=0.4), optimizer=momentum)
+    target, alpha = seen[0]
+    assert alpha == 0.4
+    assert torch.equal(target.sum(dim=1), torch.ones(len(target)))
+    # even targets leave nothing to tell: the loss falls to the entropy of three classes
+    assert trainer.callback_metrics["train/loss"].item() == pytest.approx(math.log(3), abs=0.02)
+
+
 def test_kept_embeddings_train_the_same_head_as_computing_them_anew(tmp_path, monkeypatch):
     torch.manual_seed(1)
     kept, _ = fit(tmp_path / "a", 3, net=Published(3, dropout=0.3), pretrained=True)

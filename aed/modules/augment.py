@@ -1,12 +1,17 @@
 """Augmentation of log-mel patches, in training, on the device."""
 
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
+
+FILTER_POINTS = 4
+"""Of :func:`random_filter`."""
 
 
 def gaussian_noise(patches: Tensor, std: float) -> Tensor:
@@ -30,7 +35,36 @@ def random_gain(patches: Tensor, low: float, high: float, floor: float) -> Tenso
     return (patches + step).clamp(min=floor)
 
 
-def mask(patches: Tensor, axis: int, count: int, max_width: int, fill: float) -> Tensor:
+def mel_shift(patches: Tensor, most: int) -> Tensor:
+    """``patches`` moved up or down by a whole number of mel bands, as if of another pitch; the edge band is repeated.
+
+    Args:
+        patches: ``(B, 1, n_mels, patch_frames)``.
+        most: Bands of the greatest shift; each of -most..most is as likely.
+    """
+    n_mels = patches.shape[2]
+    shift = torch.randint(-most, most + 1, (len(patches), 1), device=patches.device)
+    band = (torch.arange(n_mels, device=patches.device) - shift).clamp(0, n_mels - 1)
+    return patches.gather(2, band[:, None, :, None].expand_as(patches))
+
+
+def random_filter(patches: Tensor, std: float, floor: float) -> Tensor:
+    """``patches`` as if heard through another microphone and room: a smooth gain over the mel bands is added.
+
+    It is normal at :data:`FILTER_POINTS` evenly spaced bands and linear between them.
+    Source: H. Nam et al., "FilterAugment", arXiv:2110.03282, its linear type.
+
+    Args:
+        patches: ``(B, 1, n_mels, patch_frames)``.
+        std: Deviation at the points, feature units.
+        floor: Value of silence.
+    """
+    points = std * torch.randn(len(patches), 1, FILTER_POINTS, device=patches.device)
+    gain = F.interpolate(points, size=patches.shape[2], mode="linear", align_corners=True)
+    return (patches + gain[..., None]).clamp(min=floor)
+
+
+def mask(patches: Tensor, axis: int, count: int, max_width: int, fill: float | Tensor) -> Tensor:
     """``patches`` with ``count`` bands filled along ``axis``, drawn for each patch alone.
 
     A width is drawn evenly from 0..max_width and is the exact number of rows filled; bands may overlap.
@@ -41,7 +75,7 @@ def mask(patches: Tensor, axis: int, count: int, max_width: int, fill: float) ->
         axis: 2 masks mel bands, 3 frames.
         count: Masks a patch.
         max_width: Rows of the widest.
-        fill: Value written.
+        fill: Value written, or one a patch ``(B, 1, 1, 1)``.
     """
     size, batch = patches.shape[axis], len(patches)
     width = torch.randint(0, max_width + 1, (batch, count, 1), device=patches.device)
@@ -49,7 +83,25 @@ def mask(patches: Tensor, axis: int, count: int, max_width: int, fill: float) ->
     start = (torch.rand(batch, count, 1, device=patches.device) * (size - width + 1)).floor().long()
     row = torch.arange(size, device=patches.device)
     hidden = ((row >= start) & (row < start + width)).any(dim=1)
-    return patches.masked_fill(hidden[:, None, :, None] if axis == 2 else hidden[:, None, None, :], fill)
+    return torch.where(hidden[:, None, :, None] if axis == 2 else hidden[:, None, None, :], fill, patches)
+
+
+def mixup(patches: Tensor, target: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    """Each patch and its target averaged with those of another patch of the batch.
+
+    A patch keeps at least half of itself, so its own class stays the likeliest.
+    Source: H. Zhang et al., "mixup: Beyond Empirical Risk Minimization", arXiv:1710.09412; a share for each patch.
+
+    Args:
+        patches: ``(B, 1, n_mels, patch_frames)``.
+        target: ``(B, num_classes)`` float32, probabilities.
+        alpha: Of the Beta(alpha, alpha) distribution of shares; small: most patches are hardly mixed.
+    """
+    share = torch.distributions.Beta(alpha, alpha).sample((len(patches), 1)).to(patches.device)
+    share = torch.maximum(share, 1 - share)
+    partner = torch.randperm(len(patches), device=patches.device)
+    part = share[:, :, None, None]
+    return part * patches + (1 - part) * patches[partner], share * target + (1 - share) * target[partner]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +112,15 @@ class AugmentConfig:
         noise_std: Deviation of additive noise, feature units; 0.1 is usual for log-mel.
         min_gain: Least factor on the waveform; ST's zoo: 0.8.
         max_gain: Greatest factor; ST's zoo: 1.2.
+        mel_shift: Mel bands of the greatest shift in pitch.
+        filter_std: Deviation of a random frequency response, feature units.
         freq_masks: Masks over mel bands a patch.
         freq_mask_width: Bands of the widest.
         time_masks: Masks over frames a patch.
         time_mask_width: Frames of the widest.
+        mask_value: What masks write: the value of ``silence``, or each patch's ``mean``, which leaves the statistics
+            that a pretrained net expects as they are.
+        mixup: Parameter of the Beta distribution that patches and targets are mixed by, 0: none; 0.4 is usual.
 
     Raises:
         AedError: A value is out of range.
@@ -72,14 +129,20 @@ class AugmentConfig:
     noise_std: float = 0.0
     min_gain: float = 1.0
     max_gain: float = 1.0
+    mel_shift: int = 0
+    filter_std: float = 0.0
     freq_masks: int = 0
     freq_mask_width: int = 0
     time_masks: int = 0
     time_mask_width: int = 0
+    mask_value: Literal["silence", "mean"] = "silence"
+    mixup: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.mask_value not in ("silence", "mean"):
+            raise AedError(f"model.augment.mask_value: need silence or mean, got {self.mask_value!r}")
         for name, value in asdict(self).items():
-            if value < 0:
+            if name != "mask_value" and value < 0:
                 raise AedError(f"model.augment.{name}: must not be negative, got {value}")
         if not 0 < self.min_gain <= self.max_gain:
             raise AedError(f"model.augment: need 0 < min_gain <= max_gain, got {self.min_gain} and {self.max_gain}")
@@ -91,7 +154,7 @@ class AugmentConfig:
 
 
 class PatchAugment(nn.Module):
-    """Noise, gain and SpecAugment on a batch of patches, in training only.
+    """All but :func:`mixup`, which needs targets, on a batch of patches, in training only.
 
     Args:
         config: What to do.
@@ -118,8 +181,13 @@ class PatchAugment(nn.Module):
             patches = gaussian_noise(patches, config.noise_std)
         if self.gain != (0.0, 0.0):
             patches = random_gain(patches, *self.gain, floor=self.silence)
+        if config.mel_shift:
+            patches = mel_shift(patches, config.mel_shift)
+        if config.filter_std:
+            patches = random_filter(patches, config.filter_std, self.silence)
+        fill = self.silence if config.mask_value == "silence" else patches.mean(dim=(1, 2, 3), keepdim=True)
         if config.freq_masks:
-            patches = mask(patches, 2, config.freq_masks, config.freq_mask_width, self.silence)
+            patches = mask(patches, 2, config.freq_masks, config.freq_mask_width, fill)
         if config.time_masks:
-            patches = mask(patches, 3, config.time_masks, config.time_mask_width, self.silence)
+            patches = mask(patches, 3, config.time_masks, config.time_mask_width, fill)
         return patches

@@ -16,7 +16,7 @@ from aed.dsp.decision import Decision, Task, to_posteriors
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import PatchBatch
 from aed.errors import AedError
-from aed.modules.augment import AugmentConfig, PatchAugment
+from aed.modules.augment import AugmentConfig, PatchAugment, mixup
 from aed.modules.checkpoint import CHECKPOINT_VERSION, check_facts, net_facts
 from aed.scores import HEADLINE, LEVELS, PatchPosteriors, Scores, score
 
@@ -174,8 +174,13 @@ class ClipClassifier(L.LightningModule):
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
+        target = batch.target
+        if alpha := self.augment.config.mixup:
+            shares = target if target.ndim == 2 else F.one_hot(target, len(self.class_names)).float()
+            patches, target = mixup(batch.patches, shares, alpha)
+            batch = batch._replace(patches=patches)
         logits = self._train_logits(batch)
-        loss = self._loss(logits, batch.target, self.label_smoothing, self.class_weight)
+        loss = self._loss(logits, target, self.label_smoothing, self.class_weight)
         self._log("train", loss, len(batch.target))
         if self.task == "single_label":
             self.train_acc(logits, batch.target)
