@@ -1,7 +1,7 @@
 """The feature cache: the log-mel of each clip, computed once per (file content, front end).
 
 One folder per front end (``FrontendConfig.feature_key``) holds shards (``aed/datamodules/shards.py``). A clip's key is
-the SHA-256 of its file, so a changed, moved or copied file needs no bookkeeping.
+a digest of its file, so a changed, moved or copied file needs no bookkeeping.
 """
 
 import json
