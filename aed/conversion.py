@@ -307,8 +307,8 @@ def evaluate_exported(run: Run) -> None:
         run.metrics |= scored.metrics(split) | int8.metrics(f"{split}_int8")
         if split == "test":
             if "test" not in run.config.stages:
-                run.metrics |= decisions.reject(run, split, models[0], scored.scores)
-            run.metrics |= decisions.reject(run, f"{split}_int8", models[1], int8.scores)
+                run.metrics |= decisions.reject(run, split, lambda: models[0], scored.scores)
+            run.metrics |= decisions.reject(run, f"{split}_int8", lambda: models[1], int8.scores)
         comparisons[split] = compare(files[FLOAT][1], scored, int8, names)
         for key in ("patch_agreement", "clip_agreement"):
             run.metrics[f"{split}_int8/{key}"] = comparisons[split][key]

@@ -1,6 +1,7 @@
 """The decision rule of a run: what validation clips say about temperature, thresholds and unknown sounds."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -14,7 +15,8 @@ from aed.dsp.decision import Decision, Task
 from aed.errors import AedError
 from aed.evaluation import evaluate
 from aed.export.classifier import Classifier
-from aed.modules.checkpoint import DECISION, Trained, chosen_decision, sha256_of
+from aed.files import sha256_of
+from aed.modules.checkpoint import DECISION, Trained, chosen_decision
 from aed.multilabel import choose_thresholds
 from aed.rejection import choose_unknown_threshold, judge_rejection
 from aed.scores import Scores, score
@@ -123,7 +125,7 @@ def choose(run: Run) -> Decision:
 
 def _explicit(rule: Decision, task: Task, num_classes: int) -> Decision:
     """The rule with a threshold for each class, if these are independent: prediction then needs no default."""
-    return replace(rule, thresholds=rule.thresholds or (0.5,) * num_classes) if task == "multi_label" else rule
+    return replace(rule, thresholds=rule.thresholds_of(num_classes)) if task == "multi_label" else rule
 
 
 def rescore(run: Run, split: str, rule: Decision) -> Scores:
@@ -155,7 +157,7 @@ def read(run: Run, trained: Trained) -> Decision:
     return rule
 
 
-def reject(run: Run, prefix: str, classifier: Classifier, scores: Scores) -> dict[str, float]:
+def reject(run: Run, prefix: str, open_model: Callable[[], Classifier], scores: Scores) -> dict[str, float]:
     """How well a model tells its classes from the sounds of ``data.unseen``; {} where there are none and no rule.
 
     Leaves a table and a picture.
@@ -163,7 +165,7 @@ def reject(run: Run, prefix: str, classifier: Classifier, scores: Scores) -> dic
     Args:
         run: Gives the unseen clips.
         prefix: Of metrics and picture: ``test``, ``test_int8``.
-        classifier: The model.
+        open_model: Gives the model, where there are unseen clips.
         scores: Of known clips, by the rule of the model's card.
     """
     rule, unseen = scores.decision, run.data.unseen_data
@@ -171,6 +173,7 @@ def reject(run: Run, prefix: str, classifier: Classifier, scores: Scores) -> dic
         return {}
     confidence = None
     if unseen is not None:
+        classifier = open_model()
         confidence = evaluate(classifier, unseen, classifier.card.class_names).scores.clip_posteriors.amax(dim=1)
     known, threshold = claims(scores.clip_posteriors.cpu(), scores.clip_target.cpu()), rule.unknown_threshold or 0.0
     rejection = judge_rejection(*known, threshold, confidence)

@@ -53,7 +53,7 @@ class Evaluated:
 
 
 def evaluate(classifier: Classifier, data: PatchDataset, class_names: Sequence[str]) -> Evaluated:
-    """Scores of ``classifier`` on all patches of ``data``; a clip's posterior is the mean over its patches.
+    """Scores of ``classifier`` on all patches of ``data``, by the decision rule of its card.
 
     Args:
         classifier: Any model.

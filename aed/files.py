@@ -1,5 +1,6 @@
 """Writing files so that a killed run or a full disk leaves the old file or the whole new one."""
 
+import hashlib
 import os
 import shutil
 import uuid
@@ -38,6 +39,12 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         raise WriteError(f"{path}: cannot be written ({error}); what was there before is untouched") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_place(folder: Path, mark: str) -> None:

@@ -1,7 +1,6 @@
 """python -m aed.import_keras <file.h5> class_names=[...]: a model trained with ST's zoo as checkpoint and ONNX."""
 
 import csv
-import hashlib
 import logging
 import sys
 from collections.abc import Mapping
@@ -27,7 +26,7 @@ from aed.export.card import ModelCard, read_card
 from aed.export.classifier import OnnxClassifier
 from aed.export.graph import graph_sha256, load_model, save_model
 from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
-from aed.files import write_whole
+from aed.files import sha256_of, write_whole
 from aed.modules.checkpoint import Trained, net_facts
 from aed.modules.classifier import ClipClassifier
 from aed.modules.keras import Converted, KerasModel, convert
@@ -116,7 +115,7 @@ def _check_names(file: Path, names: tuple[str, ...], num_classes: int) -> None:
 def _card(file: Path, model: KerasModel, made: Converted, used: FrontendConfig, names: tuple[str, ...]) -> ModelCard:
     weights = {
         "file": file.name,
-        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "sha256": sha256_of(file),
         "source": f"trained with Keras {model.keras}, imported",
     }
     # a name of its own, so that no split of a data set is taken for the one it was trained on

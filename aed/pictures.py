@@ -49,7 +49,7 @@ def plot_scores(folder: Path, prefix: str, scores: Scores, class_names: Sequence
         mark = "clip_ap/"
         precisions = {k.removeprefix(mark): v for k, v in scores.metrics.items() if k.startswith(mark)}
         plot_classes(folder / f"{prefix}_clip_ap.png", precisions, f"{prefix}: average precision of clips")
-        thresholds = scores.decision.thresholds
+        thresholds = scores.decision.thresholds_of(len(class_names))
         plot_f1(folder / f"{prefix}_clip_f1.png", posteriors, target, class_names, thresholds, f"{prefix}: F1 of clips")
     plot_reliability(folder / f"{prefix}_clip_reliability.png", posteriors, target, f"{prefix}: clips")
 
@@ -116,7 +116,7 @@ def plot_f1(
         posteriors: ``(clips, num_classes)``.
         target: ``(clips, num_classes)`` of 0 and 1.
         class_names: In the order of the posteriors.
-        thresholds: One a class; none: 0.5 for all.
+        thresholds: One a class.
         title: Of the picture.
     """
     figure = _figure(8, 5)
@@ -128,7 +128,7 @@ def plot_f1(
         steps = np.append(descending.flip(0).double().numpy(), np.inf)  # over the greatest posterior nothing is a yes
         heights = np.append(f1.flip(0).numpy(), 0.0)
         lines.append(heights[np.searchsorted(steps, grid)])
-        dot = thresholds[place] if thresholds else 0.5
+        dot = thresholds[place]
         style = {"label": class_names[place]} if few else {"color": "tab:grey", "alpha": 0.25}
         (line,) = axes.plot(grid, lines[-1], linewidth=1.5 if few else 0.6, **style)
         height = heights[np.searchsorted(steps, np.float32(dot))]

@@ -4,10 +4,12 @@ import logging
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aed import decisions, pictures, report
+from aed.dsp.decision import Decision
 from aed.evaluation import write_scores
 from aed.export.classifier import TorchClassifier
 from aed.scores import Scores
@@ -54,12 +56,18 @@ def test(run: Run) -> None:
         (run.trainer.validate if split == "val" else run.trainer.test)(**arguments)
         run.metrics[f"{split}/loss"] = float(run.trainer.callback_metrics[f"{split}/loss"])
     rule = decisions.choose(run)
+    scores = {split: decisions.rescore(run, split, rule) for split in splits}
     for split in splits:
-        _write_scores(run, split, decisions.rescore(run, split, rule))
+        _write_scores(run, split, scores[split])
     if run.speaks:
-        model = TorchClassifier(Path(arguments["ckpt_path"]))
-        model.card = replace(model.card, decision=rule)
-        run.metrics |= decisions.reject(run, "test", model, decisions.rescore(run, "test", rule))
+        run.metrics |= decisions.reject(run, "test", partial(_tested, run, rule), scores["test"])
+
+
+def _tested(run: Run, rule: Decision) -> TorchClassifier:
+    """The tested checkpoint, with the rule that was chosen for it."""
+    model = TorchClassifier(run.need_checkpoint("test"))
+    model.card = replace(model.card, decision=rule)
+    return model
 
 
 def _write_scores(run: Run, split: str, scores: Scores) -> None:

@@ -260,7 +260,7 @@ def test_open_says_when_features_or_files_have_gone(tmp_path: Path, files: list[
 
 
 @pytest.mark.usefixtures("small_shards", "computed")
-def test_features_travel_and_are_chosen_from(tmp_path: Path, files: list[Path]) -> None:
+def test_features_travel(tmp_path: Path, files: list[Path]) -> None:
     """A loader's process gets a list of names and four numbers a clip."""
     store = FeatureCache(tmp_path, CONFIG)
     store.ensure(files)
@@ -270,9 +270,6 @@ def test_features_travel_and_are_chosen_from(tmp_path: Path, files: list[Path]) 
     sent = pickle.dumps(features)
     assert len(sent) < 1000 + 5 * len(features.files.paths[0]) + 40 * len(files)
     np.testing.assert_array_equal(pickle.loads(sent).gather(windows, 96), patches)
-    part = features.subset(np.array([4, 19, 3]))
-    assert part.n_frames.tolist() == features.n_frames[[4, 19, 3]].tolist()
-    np.testing.assert_array_equal(part.gather(np.array([[2, 0], [1, 5], [0, 1]]), 96), patches)
     with ProcessPoolExecutor(2, fork) as pool:  # processes that read through the same open files at once
         for found in pool.map(features.gather, [windows] * 40, [96] * 40):
             np.testing.assert_array_equal(found, patches)
@@ -655,10 +652,7 @@ def test_interrupted_run_keeps_what_is_done(
     assert re.findall(r"Process \w+-\d+:\d+:", capfd.readouterr().err) == []  # no traceback of a worker
     whole = clips_in_shards(root, many)
     assert 8 <= len(whole) < len(many)
-    if num_workers == 1:
-        assert len(whole) >= len(builder.computed()) - 1  # also of a shard that was not full
-    else:
-        assert len(whole) % 7
+    assert len(whole) >= len(builder.computed()) - num_workers  # also of shards that were not full
     assert leftovers(FeatureCache(root, CONFIG)) == []
     assert FeatureCache(root, CONFIG).ensure(many) == {}
     assert set(computed) == set(many) - whole

@@ -22,8 +22,6 @@ from aed.datamodules.shards import ShardIndex
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
 
-__all__ = ["FeatureCache", "Features"]
-
 log = logging.getLogger(__name__)
 
 

@@ -110,12 +110,32 @@ def _resolve(names: "pd.Series[str]", audio_dir: Path) -> list[Path]:
     return [resolve(name) for name in names]
 
 
+def check_agreement(rows: pd.DataFrame, keys: list[str], columns: Iterable[str], source: str) -> None:
+    """Refuses rows that agree in ``keys``, ``path`` among them, and not in one of ``columns``.
+
+    Args:
+        rows: With all these columns; NA equals NA.
+        keys: Columns that say which rows belong together.
+        columns: Of one value for such rows.
+        source: Data set or file, for the message.
+
+    Raises:
+        AedError: Names a file and the column.
+    """
+    together = rows.groupby(keys, sort=False, dropna=False)
+    for column in columns:
+        if (differ := together[column].transform("nunique", dropna=False) > 1).any():
+            path = rows["path"][differ].iloc[0]
+            raise AedError(f"{source}: rows of {path} disagree in the column {column!r}; give it one value")
+
+
 def clip_names(paths: Iterable[Path]) -> dict[Path, str]:
     """The name of each file: its own or, where several have that, as many of the folders above as tell them apart."""
     names = {path: path.name for path in paths}
     for depth in range(2, 1 + max((len(path.parts) for path in names), default=0)):
         count = Counter(names.values())
-        same = [path for path, name in names.items() if count[name] > 1]
+        if not (same := [path for path, name in names.items() if count[name] > 1]):
+            break
         names |= {path: "/".join(path.parts[-depth:]) for path in same}
     return names
 

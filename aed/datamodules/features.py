@@ -107,7 +107,3 @@ class Features:
         frames = np.empty((int(self.n_frames[index]), self.n_mels), dtype=np.float32)
         self.files.read(int(self.shard[index]), int(self.offset[index]), frames)
         return frames.T
-
-    def subset(self, clips: npt.NDArray[np.int64]) -> "Features":
-        """The features of some clips ``(N,)``, in the order given."""
-        return Features(self.files, self.shard[clips], self.offset[clips], self.n_frames[clips], self.n_mels)

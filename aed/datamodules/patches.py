@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from aed.datamodules.cache import Features
 from aed.datamodules.events import PatchLabels
+from aed.datamodules.features import Features
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import PatchBatch, grid_starts
 
@@ -141,10 +141,17 @@ class PatchDataset(Dataset[PatchBatch]):
 
     def _before(self, windows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Positions of the last patches of the grid that begin no later."""
-        stride = int(self.features.n_frames.max()) + 1
-        order = np.argsort(grid := self.windows[:, 0] * stride + self.windows[:, 1])
-        found = np.searchsorted(grid[order], windows[:, 0] * stride + windows[:, 1], side="right")
+        stride, grid, order = self._in_time
+        found = np.searchsorted(grid, windows[:, 0] * stride + windows[:, 1], side="right")
         return order[np.maximum(found - 1, 0)]
+
+    @cached_property
+    def _in_time(self) -> tuple[int, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The grid as ``recording * stride + frame``: the stride, the sorted values, their positions."""
+        stride = int(self.features.n_frames.max()) + 1
+        grid = self.windows[:, 0] * stride + self.windows[:, 1]
+        order = np.argsort(grid)
+        return stride, grid[order], order
 
 
 def _grid(features: Features, config: FrontendConfig) -> npt.NDArray[np.int64]:

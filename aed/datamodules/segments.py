@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aed.datamodules.clips import COLUMNS
+from aed.datamodules.clips import COLUMNS, check_agreement
 from aed.datamodules.events import EVENT_COLUMNS, EventSource
 from aed.datamodules.folder import SPLIT_NAMES
 from aed.errors import AedError
@@ -45,11 +45,7 @@ class Segments(EventSource):
         """
         by_path = self._rows.groupby("path", sort=False)
         found = by_path[["fold", "src_file", "split"]].first().reset_index()
-        for column in ("fold", "src_file", "split"):
-            kinds = by_path[column].nunique(dropna=False)
-            if (kinds > 1).any():
-                path = kinds.index[kinds > 1][0]
-                raise AedError(f"{self.csv}: rows of {path} disagree in the column {column!r}; give it one value")
+        check_agreement(self._rows, ["path"], ("fold", "src_file", "split"), str(self.csv))
         occurring = {path: tuple(sorted(set(labels) - {""})) for path, labels in by_path["label"]}
         found["labels"] = found["path"].map(occurring)
         own = found["path"].map(str)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from aed.datamodules.clips import check_agreement
 from aed.errors import AedError
 
 log = logging.getLogger(__name__)
@@ -56,10 +57,7 @@ def one_row_a_clip(table: pd.DataFrame, source: str) -> pd.DataFrame:
         return table
     log.warning("%s: %d rows name a clip that stood before; its labels are those of all its rows", source, again.sum())
     rows = table.groupby(["path", "split"], sort=False, dropna=False)
-    for column in ("fold", "src_file"):
-        if (kinds := rows[column].nunique(dropna=False) > 1).any():
-            path = kinds.index[kinds][0][0]
-            raise AedError(f"{source}: rows of {path} disagree in the column {column!r}; give it one value")
+    check_agreement(table, ["path", "split"], ("fold", "src_file"), source)
     labels = [tuple(dict.fromkeys(name for names in own for name in names)) for _, own in rows["labels"]]
     return (
         table[~again].assign(labels=pd.Series(labels, index=table.index[~again], dtype=object)).reset_index(drop=True)

@@ -90,6 +90,10 @@ class Decision:
         if len(self.thresholds) not in (0, num_classes):
             raise AedError(f"decision.thresholds: need {num_classes}, one a class, got {len(self.thresholds)}")
 
+    def thresholds_of(self, num_classes: int) -> tuple[float, ...]:
+        """The threshold of each class of a multi-label model."""
+        return self.thresholds or (0.5,) * num_classes
+
     def posteriors(self, logits: Tensor, task: Task) -> Tensor:
         """Posteriors ``(rows, num_classes)`` of logits of that shape, at :attr:`temperature`."""
         return to_posteriors(logits, task, self.temperature)
@@ -115,7 +119,7 @@ class Decision:
         """
         self.check(task, posteriors.shape[1])
         if task == "multi_label":
-            return posteriors >= posteriors.new_tensor(self.thresholds or [0.5] * posteriors.shape[1])
+            return posteriors >= posteriors.new_tensor(self.thresholds_of(posteriors.shape[1]))
         return decide(posteriors).masked_fill(~self.known(posteriors), UNKNOWN)
 
 

@@ -1,6 +1,5 @@
 """What a checkpoint says of its model: enough to use the net without the configuration that trained it."""
 
-import hashlib
 import importlib
 import inspect
 import json
@@ -14,17 +13,13 @@ from torch import nn
 from aed.dsp.decision import Decision, Task
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
+from aed.files import sha256_of
 
 CHECKPOINT_VERSION = 1
 """Of the entry ``aed`` that :class:`aed.modules.classifier.ClipClassifier` adds to Lightning's checkpoints."""
 
 DECISION = "decision.json"
 """Of a run's folder: the decision rule, how it was chosen, and of which checkpoint."""
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hex."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def chosen_decision(checkpoint: Path, folder: Path) -> Decision | None:

@@ -148,9 +148,8 @@ def _one(card: ModelCard) -> str:
 
 def _several(card: ModelCard) -> str:
     """``aed_decide`` of a multi-label model."""
-    thresholds = card.decision.thresholds or (0.5,) * len(card.class_names)
     return f"""static const float thresholds[AED_CLASSES] = {{
-{c_lines(map(c_float, thresholds))}
+{c_lines(map(c_float, card.decision.thresholds_of(len(card.class_names))))}
 }};
 
 int aed_decide(const float *probability, bool *heard) {{

@@ -1,6 +1,5 @@
 """The deployment package: what ST's 'getting started' audio firmware needs to run a model of ours, in one folder."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ from aed.errors import AedError
 from aed.export.card import ModelCard
 from aed.export.classifier import open_classifier
 from aed.export.graph import load_model, read_model_card, save_model
-from aed.files import check_place, whole_folder
+from aed.files import check_place, sha256_of, whole_folder
 from aed.target.boards import Board, board_names, load_board
 from aed.target.report import Report, Target
 from aed.target.stm32.headers import (
@@ -166,7 +165,7 @@ def _check_clips(clips: Sequence[tuple[Path, int]], card: ModelCard) -> None:
 def _model_facts(model_file: Path, card: ModelCard) -> dict[str, Any]:
     return {
         "file": model_file.name,
-        "sha256": _sha256(model_file),
+        "sha256": sha256_of(model_file),
         "firmware_file": MODEL,
         "class_names": list(card.class_names),
         "class_order": CLASS_ORDER,
@@ -211,10 +210,6 @@ def _effects(
     return {"differences": rows, "accuracy": {"how": how, "clips": num_clips, **ends}}
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def _hashes(folder: Path) -> dict[str, str]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): _sha256(path) for path in paths}
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in paths}
