@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from aed import pictures, report
-from aed.confidence import TEMPERATURES, choose_temperature, claims, clip_targets, expected_calibration_error
+from aed.confidence import TEMPERATURES, choose_temperature, claims, clip_targets, expected_calibration_error, nats
 from aed.dsp.aggregate import clip_posteriors
 from aed.dsp.decision import Decision, Task
 from aed.errors import AedError
@@ -134,6 +134,12 @@ def rescore(run: Run, split: str, rule: Decision) -> Scores:
         return run.model.scores[split]
     logits, target, clip = _logits(run, split)
     return score(rule.posteriors(logits, run.model.task).float(), target, clip, run.data.class_names, rule)
+
+
+def loss(run: Run, split: str, rule: Decision) -> float:
+    """Mean cross entropy of the patches of the split that was validated or tested last, at a rule's temperature."""
+    logits, target, _ = _logits(run, split)
+    return float(nats(rule.posteriors(logits, run.model.task), target))
 
 
 def read(run: Run, trained: Trained) -> Decision:

@@ -54,10 +54,10 @@ def test(run: Run) -> None:
     splits = ["val", "test"] if "val" in run.data.datasets else ["test"]
     for split in splits:
         (run.trainer.validate if split == "val" else run.trainer.test)(**arguments)
-        run.metrics[f"{split}/loss"] = float(run.trainer.callback_metrics[f"{split}/loss"])
     rule = decisions.choose(run)
     scores = {split: decisions.rescore(run, split, rule) for split in splits}
     for split in splits:
+        run.metrics[f"{split}/loss"] = decisions.loss(run, split, rule)
         _write_scores(run, split, scores[split])
     if run.speaks:
         run.metrics |= decisions.reject(run, "test", partial(_tested, run, rule), scores["test"])

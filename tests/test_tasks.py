@@ -196,9 +196,15 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path, overrides: list[st
 def test_the_rule_goes_with_its_checkpoint(tmp_path: Path) -> None:
     common = ["data.class_names=[rain,alarm]", "data.val_fold=4"]
     asked = [*common, "decision.unknown=true", "decision.unknown_threshold=0.9"]
-    run(tmp_path / "run", *asked, "stages=[fit,test]")
+    tested = run(tmp_path / "run", *asked, "decision.temperature=true", "stages=[fit,test]")
     best = tmp_path / "run" / "checkpoints" / "best.ckpt"
     assert open_classifier(best).card.decision.unknown_threshold == 0.9
+    source = Synthetic(class_names=["alarm", "hum", "rain"], sources_per_class=5, takes_per_source=1)
+    data = partial(PatchDataModule, clips=source, cache_workers=1, val_fold=4)
+    again = evaluate(str(best), data, str(tmp_path / "e"))
+    assert {key: again[key] for key in ("test/loss", "test/patch_acc")} == pytest.approx(
+        {key: tested[key] for key in ("test/loss", "test/patch_acc")}, rel=1e-5
+    )
     run(tmp_path / "elsewhere", *asked, "stages=[export]", f"ckpt_path={best}")
     assert open_classifier(tmp_path / "elsewhere" / "model.onnx").card.decision.unknown_threshold == 0.9
     # another model in the same folder does not take it over
