@@ -22,7 +22,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf, SCMode
 
 from aed.dsp import PRESETS, FrontendConfig
-from aed.errors import AedError
+from aed.errors import AedError, place
 
 CONFIG_DIR = Path(__file__).resolve().parents[1] / "configs"
 """Absolute: a relative path fails for an installed console script."""
@@ -157,10 +157,10 @@ def register() -> None:
     # open to any key: the arguments of a user's class
     user = {"_target_": MISSING, "num_classes": MISSING}
     store("model/net", "user", OmegaConf.create(user, flags={"struct": False}))
-    for target in _public(torch.optim, torch.optim.Optimizer):
+    for target in set(_public(torch.optim, torch.optim.Optimizer)) - {torch.optim.SparseAdam}:  # no dense gradients
         store("model/optimizer", target.__name__, schema(target, partial=True, skip=("params",)))
     for module in (torch.optim.lr_scheduler, schedules):
-        for target in _public(module, torch.optim.lr_scheduler.LRScheduler):
+        for target in set(_public(module, torch.optim.lr_scheduler.LRScheduler)) - {schedules.EpochSchedule}:
             node = schema(target, partial=True, skip=("optimizer", "last_epoch"))
             store("model/scheduler", target.__name__, node)
 
@@ -185,6 +185,10 @@ def check_net_class(node: DictConfig) -> None:
         raise AedError(
             f"model.net._target_: {target} cannot be imported: {error}; its module lies in the working directory or in "
             "a folder of PYTHONPATH"
+        ) from error
+    except Exception as error:  # whatever a user's module raises
+        raise AedError(
+            f"model.net._target_: {target} cannot be imported: {type(error).__name__}: {error}{place(error)}"
         ) from error
     if not (inspect.isclass(found) and issubclass(found, nn.Module)):
         raise AedError(f"model.net._target_: need a class of nn.Module, got {target}; wrap it in one (docs/own_net.md)")

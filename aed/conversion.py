@@ -2,7 +2,6 @@
 
 import copy
 import logging
-import traceback
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -19,7 +18,7 @@ from aed import decisions, pictures, report
 from aed.datamodules.calibration import Calibration
 from aed.datamodules.patches import PatchDataset
 from aed.dsp.frontend import FrontendConfig
-from aed.errors import AedError
+from aed.errors import AedError, place
 from aed.evaluation import compare, evaluate, write_scores
 from aed.export import fidelity, qat
 from aed.export.card import ModelCard
@@ -29,7 +28,7 @@ from aed.export.graph import graph_sha256, load_model, read_model_card, save_mod
 from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
 from aed.export.quantize import QuantizeConfig, float_layers, quantization_facts
 from aed.export.repair import Candidate, Search
-from aed.modules.checkpoint import Trained, net_facts
+from aed.modules.checkpoint import Trained, build_net, net_facts
 from aed.scores import HEADLINE
 from aed.state import Run
 from aed.target.footprint import on_board, planned_footprint
@@ -80,30 +79,37 @@ def check_net(run: Run) -> None:
 
 
 def _check_form(net: nn.Module, frontend: FrontendConfig, num_classes: int) -> None:
-    """Tries the net, as it will be rebuilt from a checkpoint, on two patches.
+    """Rebuilds the net as from a checkpoint, and tries it on two patches, in training and in evaluation.
 
     Raises:
         AedError: It does not keep its arguments, does not take patches, or gives other logits than are needed.
     """
-    net_facts(net)
     name, patches = type(net).__name__, torch.zeros(2, 1, frontend.n_mels, frontend.patch_frames)
-    try:
-        with torch.no_grad():
-            logits = copy.deepcopy(net).cpu().eval()(patches)
-    except Exception as error:  # whatever a user's code raises
-        raise AedError(
-            f"{name} does not take patches of shape {tuple(patches.shape)}: {type(error).__name__}: {error}"
-            f"{_place(error)}"
-        ) from error
-    shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-    if shape != (2, num_classes):
-        raise AedError(f"{name} gives {shape} for two patches; {num_classes} classes need logits (2, {num_classes})")
+    facts, trial = net_facts(net), copy.deepcopy(net).cpu()
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        if _shapes(build_net(facts)) != _shapes(net):
+            raise AedError(
+                f"{name}: built anew with {facts['arguments']} it has other parameters; keep the arguments as "
+                "attributes just as they are given, for checkpoints rebuild the net from them"
+            )
+        for training in (True, False):
+            way = "in training" if training else "in evaluation"
+            try:
+                logits = trial.train(training)(patches)
+            except Exception as error:  # whatever a user's code raises
+                raise AedError(
+                    f"{name} does not take patches of shape {tuple(patches.shape)} {way}: {type(error).__name__}: "
+                    f"{error}{place(error)}"
+                ) from error
+            shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+            if shape != (2, num_classes):
+                raise AedError(
+                    f"{name} gives {shape} for two patches {way}; {num_classes} classes need logits (2, {num_classes})"
+                )
 
 
-def _place(error: Exception) -> str:
-    """The last line of the traceback that is not in an installed package."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
-    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+def _shapes(net: nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in net.state_dict().items()}
 
 
 def _check_c(model: onnx.ModelProto, run: Run) -> None:

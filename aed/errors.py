@@ -1,5 +1,7 @@
 """The one exception a user sees without a traceback."""
 
+import traceback
+
 
 class AedError(Exception):
     """Something the user can put right: what was expected, what came, what to do.
@@ -13,3 +15,9 @@ def find_aed_error(error: BaseException | None) -> AedError | None:
     while error is not None and not isinstance(error, AedError):
         error = error.__cause__ or error.__context__
     return error
+
+
+def place(error: BaseException) -> str:
+    """File and line where a user's code raised ``error``: the last of the traceback that is in no installed package."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""

@@ -17,6 +17,7 @@ from aed import pictures, report
 from aed.confidence import nats
 from aed.datamodules import PatchDataModule
 from aed.datamodules.clips import FixedSplit
+from aed.datamodules.events import EventSource, FixedEvents
 from aed.datamodules.patches import PatchDataset
 from aed.dsp.waveform import load_clip
 from aed.export.card import ModelCard
@@ -156,10 +157,11 @@ def model_data(
     module = data(**settings)
     # all that is left after the choice of clips belongs to the garbage class
     fixed = settings | {"split": "folds", "test_fold": None, "val_fold": None, "garbage_share": None}
+    with_splits = FixedEvents if isinstance(module.clips, EventSource) else FixedSplit
     if split == "all":
-        return data(clips=FixedSplit(module.clips, None), **fixed)
+        return data(clips=with_splits(module.clips, None), **fixed)
     if split_by == "card" and card.data.get("name") == module.clips.name:
-        return data(clips=FixedSplit(module.clips, card.data["clips"]), **fixed)
+        return data(clips=with_splits(module.clips, card.data["clips"]), **fixed)
     if split_by == "card":
         log.info("the model was not trained on %s: split as data.* says", module.clips.name)
     return module

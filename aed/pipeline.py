@@ -6,16 +6,19 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as L
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning.pytorch.callbacks import EarlyStopping
 from omegaconf import DictConfig, OmegaConf
 
 from aed import conversion, costs, decisions, delivery, hearing, report, training
 from aed.config import check_net_class
 from aed.datamodules import PatchDataModule
-from aed.errors import AedError
+from aed.errors import AedError, find_aed_error, place
 from aed.modules.classifier import ClipClassifier
 from aed.state import Run
 
@@ -36,26 +39,67 @@ def build(config: DictConfig, folder: Path) -> Run:
     Raises:
         AedError: Something in it cannot be used.
     """
+    if not 0 <= config.seed < 2**32:
+        raise AedError(f"seed: need 0 to {2**32 - 1}, got {config.seed}")
     if config.threads:
         torch.set_num_threads(config.threads)
     L.seed_everything(config.seed, workers=True, verbose=False)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     for expected in _EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", expected)
-    data: PatchDataModule = instantiate(config.data, _convert_="all")
+    data: PatchDataModule = _made(config.data)
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         data.prepare_data()  # before anything is made that a bad data set would leave behind
     check_net_class(config.model.net)
-    model: ClipClassifier = instantiate(config.model, net={"num_classes": data.num_classes}, _convert_="all")
-    loggers = [instantiate(node, _convert_="all") for node in config.logger.values() if node]
-    callbacks = [instantiate(node, _convert_="all") for node in config.callbacks.values() if node]
-    trainer: L.Trainer = instantiate(config.trainer, logger=loggers, callbacks=callbacks, _convert_="all")
+    _check_num_classes(config.model.net, data.num_classes)
+    model: ClipClassifier = _made(config.model, net={"num_classes": data.num_classes})
+    loggers = [_made(node) for node in config.logger.values() if node]
+    callbacks = [_made(node) for node in config.callbacks.values() if node]
+    if "fit" in config.stages and not (data.table["split"] == "val").any():
+        _check_monitors(config, callbacks)
+    trainer: L.Trainer = _made(config.trainer, logger=loggers, callbacks=callbacks)
     for logger in loggers:
         logger.log_hyperparams(OmegaConf.to_container(config, resolve=True, throw_on_missing=False))
     run = Run(config, folder, data, model, trainer)
     decisions.settings(run)
     conversion.check_net(run)
     return run
+
+
+def _made(node: DictConfig, **arguments: Any) -> Any:
+    """What a node of the configuration describes.
+
+    Raises:
+        AedError: Its class does not take the values, or fails for whatever reason.
+    """
+    try:
+        return instantiate(node, **arguments, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        if find_aed_error(error) or not isinstance(cause, Exception):
+            raise
+        raise AedError(f"{str(error).splitlines()[0]} {type(cause).__name__}: {cause}{place(cause)}") from error
+
+
+def _check_num_classes(net: DictConfig, num_classes: int) -> None:
+    if "num_classes" in net and net.num_classes != num_classes:
+        raise AedError(
+            f"model.net.num_classes={net.num_classes}: the data has {num_classes} classes; leave it out, or choose "
+            "data.class_names"
+        )
+
+
+def _check_monitors(config: DictConfig, callbacks: Sequence[L.Callback]) -> None:
+    """Refuses, before an epoch is spent, to watch a validation set that there is not."""
+    watching = {type(own).__name__: own.monitor for own in callbacks if isinstance(own, EarlyStopping)}
+    scheduler = config.model.scheduler
+    if scheduler and str(scheduler.get("_target_")).endswith("ReduceLROnPlateau"):
+        watching["ReduceLROnPlateau"] = config.model.monitor
+    for name, monitor in watching.items():
+        if str(monitor).startswith("val/"):
+            raise AedError(
+                f"{name} watches {monitor}, but there is no validation set; set data.val_fold=4, or leave it out"
+            )
 
 
 STAGES: dict[str, Callable[[Run], None]] = {

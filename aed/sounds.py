@@ -63,6 +63,8 @@ def listen(path: Path) -> Sound:
             return Sound(error="the file is truncated; copy it anew")
         with sf.SoundFile(path) as file:
             return _measure(file)
+    except UnicodeEncodeError:
+        return Sound(error="the name is not UTF-8; rename the file")
     except (sf.LibsndfileError, RuntimeError, TypeError, OSError) as error:
         return Sound(error=f"not readable as wav, flac, ogg or mp3 ({error})".replace(repr(str(path)), "it"))
 

@@ -1,3 +1,7 @@
+from collections.abc import Callable
+from itertools import zip_longest
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,8 +9,11 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aed.datamodules.calibration import halves, thinned
+from aed.datamodules import EscCsv, Synthetic
+from aed.datamodules.calibration import balanced, halves, thinned
+from aed.datamodules.clips import read_esc_csv
 from aed.datamodules.datamodule import PatchDataModule
+from aed.datamodules.patches import PatchDataset
 from aed.errors import AedError
 
 
@@ -43,14 +50,15 @@ def test_patches_are_even_over_classes_and_of_training_clips_only(number):
     targets = dict(zip(data.clip_names("train"), data.datasets["train"].targets, strict=True))
     assert set(calibration.clips) <= set(targets)
     assert not set(calibration.clips) & set(data.clip_names("test"))
-    known = {patch.tobytes(): int(clip) for patch, clip in zip(*everything(data, "train"), strict=True)}
+    dataset = data.datasets["train"]
+    every = dataset.__getitems__(list(range(len(dataset)))).patches.numpy()
+    known = {patch.tobytes(): int(clip) for patch, clip in zip(every, dataset.windows[:, 0], strict=True)}
     counts = np.bincount([data.datasets["train"].targets[known[patch.tobytes()]] for patch in calibration.patches])
     assert (counts == number // 3).all()
 
 
-def everything(data: PatchDataModule, split: str) -> tuple[np.ndarray, np.ndarray]:
-    dataset = data.datasets[split]
-    return dataset.__getitems__(list(range(len(dataset)))).patches.numpy(), dataset.windows[:, 0]
+def everything(dataset: PatchDataset) -> set[bytes]:
+    return {patch.tobytes() for patch in dataset.__getitems__(list(range(len(dataset)))).patches.numpy()}
 
 
 def test_more_patches_than_there_are_are_all():
@@ -63,11 +71,7 @@ def test_without_validation_half_of_the_training_clips_judge():
     data = ready()
     calibration = data.calibration(10**6)
     assert calibration.judging_split == "train"
-    judged = {
-        patch.tobytes()
-        for patch in calibration.judging.__getitems__(list(range(len(calibration.judging)))).patches.numpy()
-    }
-    assert not judged & {patch.tobytes() for patch in calibration.patches}
+    assert not everything(calibration.judging) & {patch.tobytes() for patch in calibration.patches}
     assert calibration.judging.num_clips + len(calibration.clips) == data.datasets["train"].num_clips
 
 
@@ -86,9 +90,6 @@ def test_the_same_seed_chooses_the_same_and_another_others():
 
 
 def test_a_calibration_set_of_its_own_counts(tmp_path):
-    from aed.datamodules import EscCsv, Synthetic
-    from aed.datamodules.clips import read_esc_csv
-
     source = Synthetic(class_names=["alarm", "hum", "rain"], sources_per_class=5, takes_per_source=1)
     table = source.table()
     folder = table["path"][0].parent
@@ -113,14 +114,61 @@ def test_a_calibration_set_of_its_own_counts(tmp_path):
     data.setup()
     calibration = data.calibration(100)
     assert set(calibration.clips) == set(rows.loc[rows["fold"] == 1, "filename"])
-    assert calibration.judging.num_clips == data.datasets["train"].num_clips
+    assert calibration.judging.num_clips == 3 and data.datasets["train"].num_clips == 9
+
+
+def apart(folder: Path, chosen: Callable[[pd.DataFrame], "pd.Series[bool]"]) -> PatchDataModule:
+    """Clips of which some are a calibration set, too; fold 1 is tested on."""
+    source = Synthetic(class_names=["alarm", "hum", "rain"], sources_per_class=5, takes_per_source=1)
+    table = source.table()
+    columns = {"filename": table["path"].map(lambda path: path.name), "category": table["labels"].str[0]}
+    rows = pd.DataFrame({**columns, "fold": table["fold"]})
+    rows.to_csv(folder / "all.csv", index=False)
+    rows[chosen(rows)].to_csv(folder / "calibration.csv", index=False)
+    clips = EscCsv(
+        str(folder / "all.csv"), str(table["path"][0].parent), calibration_csv=str(folder / "calibration.csv")
+    )
+    data = PatchDataModule(clips, tiny.FRONTEND, cache_workers=1, test_fold=1)
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+@pytest.mark.parametrize("folds", [[1, 2], [2, 3], [1, 2, 3, 4, 5]])
+def test_no_clip_is_calibrated_on_that_is_tested_on_or_judges(tmp_path, caplog, folds):
+    data = apart(tmp_path, lambda rows: rows["fold"].isin(folds))
+    calibration = data.calibration(10**6)
+    used, tested = set(calibration.clips), set(data.clip_names("test"))
+    assert used and not used & tested
+    assert ("3 of" in caplog.text and "tested recordings" in caplog.text) == (1 in folds)
+    judging = everything(calibration.judging)
+    assert judging and not judging & {patch.tobytes() for patch in calibration.patches}
+    assert not judging & everything(calibration.training)
+
+
+def test_a_calibration_set_of_tested_clips_alone_is_refused(tmp_path):
+    data = apart(tmp_path, lambda rows: rows["fold"] == 1)
+    with pytest.raises(AedError, match="all its clips are of tested recordings"):
+        data.calibration(9)
+
+
+def test_balanced_draws_what_a_search_of_all_patches_would():
+    """The clips of each class shuffled, then the patches of each: in turn one of each clip, and one of each class."""
+    data = ready().datasets["train"]
+    clips = np.arange(0, data.num_clips, 2)
+    for number in (2, 7, 40):
+        generator, queues = np.random.default_rng(5), []
+        for target in np.unique(data.targets[clips]):
+            own = generator.permutation(clips[data.targets[clips] == target])[:number]
+            patches = [generator.permutation(np.flatnonzero(data.clip == clip)).tolist() for clip in own]
+            queues.append([patch for turn in zip_longest(*patches) for patch in turn if patch is not None])
+        drawn = [patch for turn in zip_longest(*queues) for patch in turn if patch is not None]
+        assert balanced(data, clips, number, 5).tolist() == sorted(drawn[:number])
 
 
 def test_fine_tuning_does_not_see_the_clips_that_judge():
     data = ready()
     calibration = data.calibration(9)
     seen = {patch.numpy().tobytes() for batch in data.training_patches(calibration.training, 0) for patch in batch}
-    judging = calibration.judging
-    judged = {patch.tobytes() for patch in judging.__getitems__(list(range(len(judging)))).patches.numpy()}
-    assert seen and not seen & judged
+    assert seen and not seen & everything(calibration.judging)
     assert ready(val_fold=4).calibration(9).training.num_clips == 9

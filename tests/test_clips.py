@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aed.datamodules import clips
-from aed.datamodules.clips import COLUMNS, ESC10, EscCsv, Synthetic
+from aed.datamodules.clips import ESC10, EscCsv, Synthetic
+from aed.datamodules.lists import COLUMNS
 from aed.errors import AedError
 
 HEADER = "filename,fold,target,category,esc10,src_file,take"
@@ -135,18 +136,26 @@ def test_comma_at_the_end_of_each_row_is_no_new_column(tmp_path: Path) -> None:
     assert list(table["labels"]) == [("dog",), ("cat",)]
 
 
+def test_spaces_tabs_and_an_index_column_are_no_part_of_names(tmp_path: Path) -> None:
+    table = make_csv(tmp_path, "\t filename \tcategory\tfold\n0\ta.wav\t dog\t1\n1\t b.wav\tdog \t 2\n").table()
+    assert names(table, tmp_path) == ["audio/a.wav", "audio/b.wav"]
+    assert list(table["labels"]) == [("dog",), ("dog",)] and list(table["fold"]) == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("filename,label\na.wav,dog\n", "category.*label"),
         ("fname,category\na.wav,dog\n", "filename.*fname"),
-        ("filename;category\na.wav;dog\n", "filename;category"),
         ("filename,category\n", "no rows"),
         ("", "not readable as csv"),
         ("\n\n", "not readable as csv"),
         ("filename,category\na.wav,dog\nb.wav,\n", "line 3"),
         ("filename,category\n,dog\nb.wav,cat\n", "line 2"),
-        ("filename,category\na.wav,dog\nb.wav,cat,more,and,more\n", "not readable as csv"),
+        ("filename,category\na.wav,dog\nb.wav,cat,more,and,more\n", "line 3 has 5 cells"),
+        ("filename,category\na.wav,rain,wind\nb.wav,dog,bark\n", "line 2 has 3 cells.*double quotes"),
+        ("filename,category,category\na.wav,rain,wind\n", "two columns are called 'category'"),
+        ("filename,category,fold\na.wav,rain,first\n", "fold 'first' is no number"),
         ("filename,category\na.wav,h\xf6r\n".encode("latin-1"), "not readable as csv"),
         ("filename,category\na.wav,dog\n".encode("utf-16"), "set.csv"),
         (b"RIFF\x24\x00\x00\x00WAVEfmt \x10\x00\x00\x00" + bytes(range(256)) * 20, "set.csv"),

@@ -14,6 +14,7 @@ from typing import Any
 import fake_stedgeai
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 import tiny
 import torch
@@ -23,7 +24,8 @@ from test_pipeline import SMALL, run
 
 from aed import config, conversion
 from aed.datamodules import PatchDataModule, Synthetic
-from aed.datamodules.clips import FixedSplit
+from aed.datamodules.clips import ClipSource, FixedSplit
+from aed.datamodules.lists import COLUMNS
 from aed.errors import AedError
 from aed.evaluate import evaluate
 from aed.export.card import read_card
@@ -319,6 +321,36 @@ def test_a_fixed_split_keeps_what_the_source_fixes():
     table = FixedSplit(source, {"test": names[:2], "train": names[2:5]}).table()
     assert table["split"].tolist() == ["test"] * 2 + ["train"] * 3
     assert FixedSplit(source, None).table()["split"].tolist() == ["train"] * len(names)
+
+
+class Files(ClipSource):
+    """Clips by their names, without any file."""
+
+    name = "files"
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def table(self):
+        rows = [(Path("/sounds") / name, ("x",), pd.NA, pd.NA, pd.NA) for name in self.names]
+        return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"split": object})
+
+
+def test_names_on_a_card_find_their_files_though_others_came_or_went(caplog):
+    """A card has as many folders of a name as told files apart when it was written."""
+    card = {"test": ["cat/1.wav", "dog/1.wav"], "train": ["dog/2.wav", "3.wav"]}
+
+    def found(*names):
+        table = FixedSplit(Files(*names), card).table()
+        return dict(zip((str(path.relative_to("/sounds")) for path in table["path"]), table["split"], strict=True))
+
+    every = {"cat/1.wav": "test", "dog/1.wav": "test", "dog/2.wav": "train", "dog/3.wav": "train"}
+    assert found(*every) == every and not caplog.text
+    assert found(*every, "new/1.wav", "new/2.wav") == every, "files the card does not list"
+    assert found("dog/1.wav", "dog/2.wav", "dog/3.wav") == {name: every[name] for name in list(every)[1:]}
+    assert "1 of 2 test clips that the model's card lists are not here (e.g. cat/1.wav)" in caplog.text
+    with pytest.raises(AedError, match=r"lists 3.wav, which may be /sounds/dog/3.wav or /sounds/new/3.wav"):
+        found(*every, "new/3.wav")
 
 
 def test_every_shipped_quantization_is_read():

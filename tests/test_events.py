@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aed.datamodules.clips import COLUMNS
 from aed.datamodules.events import EVENT_COLUMNS, EventLabels, PatchLabels, check_frontend, merge
+from aed.datamodules.lists import COLUMNS
 from aed.datamodules.segments import Segments
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import grid_starts
@@ -213,13 +213,25 @@ def test_a_subset_keeps_clips_whole_and_numbers_them_anew() -> None:
     clip_target = rng.integers(0, 3, 6)
     clip = np.sort(rng.integers(0, 6, 40))
     parts = PatchLabels.of_clips(np.stack([clip, rng.integers(0, 99, 40)], axis=1), clip_target)
-    np.testing.assert_array_equal(parts.target, clip_target[clip])
+    np.testing.assert_array_equal(parts.target_at(slice(None)), clip_target[clip])
     chosen = np.array([4, 1, 5])
     part = parts.subset(chosen)
     for new, old in enumerate(chosen):
         np.testing.assert_array_equal(part.windows[part.clip == new], parts.windows[parts.clip == old])
     np.testing.assert_array_equal(part.clip_target, clip_target[chosen])
-    np.testing.assert_array_equal(part.target, part.clip_target[part.clip])
+    np.testing.assert_array_equal(part.target_at(np.arange(len(part.clip))), part.clip_target[part.clip])
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_patches_are_counted_alike_whether_or_not_each_has_its_own_label(several: bool) -> None:
+    rng = np.random.default_rng(1)
+    clip = rng.integers(0, 20, 200)
+    clip_target = (rng.random((20, 5)) > 0.6).astype(np.float32) if several else rng.integers(0, 5, 20)
+    shared = PatchLabels.of_clips(np.stack([clip, clip], axis=1), clip_target)
+    own = replace(shared, target=clip_target[clip])
+    counts = clip_target[clip].sum(axis=0) if several else np.bincount(clip_target[clip], minlength=5)
+    for labels in (shared, own):
+        np.testing.assert_array_equal(labels.patches_of_classes(5), counts)
 
 
 @pytest.mark.parametrize("settings_", [{"min_overlap": 0.0}, {"min_overlap": 1.1}, {"excerpt_s": 0.0}])
@@ -299,7 +311,7 @@ def test_rows_that_cannot_be_right_are_counted_and_left_out(tmp_path: Path, capl
             "filename,onset,offset,label,split\na.wav,0,1,dog,test\na.wav,1,2,dog,train\n",
             "disagree in the column 'split'",
         ),
-        ("filename,onset,offset,label\na.wav,0,1,dog\na,b,c,d,e,f\n", "not readable as csv or tsv"),
+        ("filename,onset,offset,label\na.wav,0,1,dog\na,b,c,d,e,f\n", "line 3 has 6 cells, the list 4 columns"),
     ],
 )
 def test_a_list_that_cannot_serve_says_why(tmp_path: Path, text: str, message: str) -> None:

@@ -10,9 +10,10 @@ import pytest
 import tiny
 from hydra.utils import instantiate
 
-from aed.datamodules.clips import COLUMNS, ClipSource
+from aed.datamodules.clips import ClipSource
 from aed.datamodules.dcase import Dcase
-from aed.datamodules.folder import SPLIT_NAMES, Folder
+from aed.datamodules.folder import Folder
+from aed.datamodules.lists import COLUMNS, SPLIT_NAMES
 from aed.datamodules.segments import Segments
 from aed.errors import AedError
 

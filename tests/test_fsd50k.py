@@ -13,8 +13,8 @@ import pytest
 import soundfile as sf
 
 from aed.datamodules import fsd50k
-from aed.datamodules.clips import COLUMNS
 from aed.datamodules.fsd50k import FSD50K
+from aed.datamodules.lists import COLUMNS
 from aed.datamodules.splits import assign, shared_sources
 from aed.errors import AedError
 

@@ -18,8 +18,9 @@ from hypothesis.extra import numpy as hnp
 
 from aed import data, sounds
 from aed.datamodules import PatchDataModule
-from aed.datamodules.clips import COLUMNS, ClipSource
+from aed.datamodules.clips import ClipSource
 from aed.datamodules.events import EVENT_COLUMNS
+from aed.datamodules.lists import COLUMNS
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
 from aed.inspection import Report, examine

@@ -12,6 +12,8 @@ import pytest
 
 from aed.datamodules import keys
 from aed.datamodules.keys import FileKeys, file_key
+from aed.dsp.waveform import AudioError, read_audio
+from aed.sounds import listen
 
 
 @pytest.fixture
@@ -185,3 +187,20 @@ def test_still_has_reads_only_where_the_facts_do_not_tell(files: list[Path], rea
     overwrite(files[0])
     assert not keys.still_has(files[0], key, facts)
     assert not keys.still_has(files[0], key, None)
+
+
+def test_a_name_that_is_not_utf8_is_an_error_of_its_file_that_can_be_printed(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/0\xff.wav"))
+    path.write_bytes(b"x")
+    found, errors = FileKeys(tmp_path / "keys")([path])
+    with pytest.raises(AudioError) as caught:
+        read_audio(path, 1.0)
+    for reason in (errors[path], str(caught.value)):
+        assert "not UTF-8; rename" in reason and reason.encode()
+    assert not found and "not UTF-8; rename" in listen(path).error
+
+
+def test_a_name_with_a_null_is_an_error_of_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "a\0.wav"
+    found, errors = FileKeys(tmp_path / "keys")([path])
+    assert not found and "null" in errors[path]

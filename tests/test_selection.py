@@ -1,5 +1,6 @@
 """Which clips stand for which classes: chosen names, several labels, the garbage class, unseen sounds."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aed.datamodules import PatchDataModule, Synthetic
-from aed.datamodules.clips import COLUMNS, ClipSource, EscCsv
+from aed.datamodules.clips import ClipSource, EscCsv
+from aed.datamodules.lists import COLUMNS
 from aed.datamodules.selection import OTHER, class_counts, draw_garbage, one_row_a_clip, targets, within
 from aed.errors import AedError
 
@@ -216,6 +218,30 @@ def test_a_file_in_train_and_test_is_a_leak(tmp_path: Path) -> None:
     assert PatchDataModule(source, tiny.FRONTEND, test_fold=None).leaking_sources == [str(tmp_path / "audio" / "a.wav")]
 
 
+def test_copies_in_train_and_test_are_a_leak(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = Noises(tmp_path, [(("a",), 1), (("b",), 1), (("a",), 2), (("b",), 2)])
+    data = PatchDataModule(source, tiny.FRONTEND, test_fold=2, cache_workers=1)
+    data.setup()
+    assert data.leaking_sources == [] and "LEAKS" not in caplog.text
+    source.copies = {3: 1}
+    data = PatchDataModule(source, tiny.FRONTEND, test_fold=2, cache_workers=1)
+    data.setup()
+    assert data.leaking_sources == [str(tmp_path / "1.wav")]
+    assert "LEAKS: 1 sources" in caplog.text and "LEAKS: 1" in data.note()
+
+
+def test_clips_without_a_label_are_left_out_of_one_class_a_clip(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = Noises(tmp_path, [(("a",), 1), (("b",), 1), ((), 1), (("a",), 2), (("b",), 2), (("a", "b"), 2)])
+    data = PatchDataModule(source, tiny.FRONTEND, test_fold=2, cache_workers=1)
+    data.setup()
+    assert [data.datasets[split].num_clips for split in ("train", "test")] == [2, 2]
+    assert "1 of 6 clips have no label" in caplog.text and "1 of 6 clips have several labels" in caplog.text
+    with pytest.raises(AedError, match="no clip has a single label"):
+        _ = PatchDataModule(Noises(tmp_path, [((), 1), ((), 2)]), tiny.FRONTEND).table
+
+
 # ---- several labels that say nothing ----------------------------------------------------------------------
 
 
@@ -226,11 +252,14 @@ class Noises(ClipSource):
 
     def __init__(self, folder: Path, rows: list[tuple[tuple[str, ...], int]]) -> None:
         self.folder, self.rows = folder, rows
+        self.copies: dict[int, int] = {}
 
     def table(self) -> pd.DataFrame:
         generator, values = np.random.default_rng(0), []
         for number, (labels, fold) in enumerate(self.rows):
             sf.write(path := self.folder / f"{number}.wav", 0.1 * generator.normal(size=16000), 16000)
+            if number in self.copies:
+                shutil.copy(self.folder / f"{self.copies[number]}.wav", path)
             values.append((path, labels, fold, pd.NA, pd.NA))
         return pd.DataFrame(values, columns=list(COLUMNS)).astype({"split": object, "labels": object})
 

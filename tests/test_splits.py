@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
-from aed.datamodules.clips import COLUMNS, ESC10
+from aed.datamodules.clips import ESC10
+from aed.datamodules.lists import COLUMNS
 from aed.datamodules.splits import assign, shared_sources
 from aed.errors import AedError
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ from test_pipeline import SMALL
 from aed import pipeline
 from aed.datamodules import FSD50K, PatchDataModule, Synthetic
 from aed.datamodules.folder import Folder
+from aed.datamodules.segments import Segments
 from aed.dsp.decision import Decision
 from aed.errors import AedError
 from aed.evaluate import evaluate
 from aed.export.classifier import open_classifier
+from aed.modules.classifier import ClipClassifier
 
 
 def run(folder: Path, *overrides: str) -> dict[str, float]:
@@ -269,6 +272,32 @@ def test_annotated_recordings(annotated: Path, tmp_path: Path, several: bool) ->
     assert len(set(names)) == len(names) and all(name.startswith(("1.wav@", "4.wav@")) for name in names)
     # two recordings of 12 s: an event each 2 s, or pieces of 10 s
     assert len(names) == (4 if several else 12)
+    data = partial(
+        PatchDataModule, clips=Segments(str(annotated / "events.csv"), str(annotated)), cache_workers=1, seed=0
+    )
+    again = evaluate(str(tmp_path / "model_int8.onnx"), data, str(tmp_path / "again"))
+    assert again["data/test_clips"] == len(names)
+    assert {key: again[key] for key in again if key.startswith("test_int8")} == pytest.approx(
+        {key: value for key, value in metrics.items() if key in again and key.startswith("test_int8")}
+    )
+    with pytest.raises(AedError, match="parts of recordings"):
+        evaluate(str(tmp_path / "model_int8.onnx"), data, str(tmp_path / "again"), on="c")
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_weights_of_classes_count_patches_of_annotated_recordings(annotated: Path, several: bool) -> None:
+    clips = Segments(str(annotated / "events.csv"), str(annotated))
+    frontend = replace(tiny.FRONTEND, trim="none", max_length_s=20)
+    data = PatchDataModule(clips, frontend, multi_label=several, test_fold=1, cache_workers=1)
+    data.setup()
+    target = data.datasets["train"].patch_targets
+    model = ClipClassifier(tiny.TinyNet(2), frontend, class_weights=True)
+    model.task = data.task
+    found = model._class_weight(data).numpy()
+    counts = target.sum(axis=0) if several else np.bincount(target)
+    expected = (len(target) - counts) / counts if several else len(target) / (2 * counts)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert not several or (found > 1).all(), "each class is on in less than half of the patches"
 
 
 # ---- a folder a class -------------------------------------------------------------------------------------

@@ -47,10 +47,12 @@ def balanced(data: PatchDataset, clips: Index, number: int, seed: int) -> Index:
         AedError: There is no patch.
     """
     generator = np.random.default_rng(seed)
+    by_clip = np.argsort(data.clip, kind="stable")
+    firsts = np.searchsorted(data.clip[by_clip], np.arange(data.num_clips + 1))
     queues: list[list[int]] = []
     for of_class in _classes(data.targets[clips]):
-        own = generator.permutation(clips[of_class])
-        patches = [generator.permutation(np.flatnonzero(data.clip == clip)) for clip in own]
+        own = generator.permutation(clips[of_class])[:number]
+        patches = [generator.permutation(by_clip[firsts[clip] : firsts[clip + 1]]) for clip in own]
         # first one patch of each clip, then a second of each, ...
         rounds = range(max(len(part) for part in patches))
         queues.append([int(part[turn]) for turn in rounds for part in patches if turn < len(part)])

@@ -6,6 +6,7 @@ row a clip and the columns of :data:`COLUMNS`.
 
 import hashlib
 import json
+import logging
 import shutil
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -18,12 +19,13 @@ from filelock import FileLock
 
 from aed import paths
 from aed.datamodules import synthesis
+from aed.datamodules.lists import COLUMNS as COLUMNS
+from aed.datamodules.lists import known_columns, need_columns, read_rows
 from aed.download import fetch, unpack_zip
 from aed.dsp.waveform import AUDIO_SUFFIXES
 from aed.errors import AedError
 
-COLUMNS = ("path", "labels", "fold", "src_file", "split")
-"""Of a clip table: file, tuple of class names, published fold or NA, source recording or NA, split if fixed or NA."""
+log = logging.getLogger(__name__)
 
 
 class ClipSource(ABC):
@@ -49,7 +51,7 @@ def read_esc_csv(
         label_separator: Between the class names of one clip; default: a clip has one.
 
     Raises:
-        AedError: A file, folder or column is missing, or the csv is empty or no csv.
+        AedError: A file, folder or column is missing, or the csv is empty or no csv, or a fold is no number.
     """
     if label_separator is not None and not label_separator.strip():
         raise AedError(f"data.clips.label_separator: need a mark, as \"','\", got {label_separator!r}")
@@ -57,39 +59,28 @@ def read_esc_csv(
         raise AedError(f"{csv}: no such csv")
     if not audio_dir.is_dir():
         raise AedError(f"{audio_dir}: no such audio folder (for {csv})")
-    try:
-        rows = pd.read_csv(
-            csv,
-            dtype={"filename": str, "category": str, "src_file": str},
-            keep_default_na=False,  # a class may be called None
-            na_values=[""],
-            index_col=False,  # a comma at the end of each row is no new column
-        )
-    except (ValueError, UnicodeDecodeError) as error:
-        raise AedError(f"{csv}: not readable as csv ({error})") from error
-    if missing := [name for name in ("filename", "category") if name not in rows]:
-        raise AedError(f"{csv}: no column {missing}; it has {list(rows.columns)}, ESC format needs both")
-    if rows.empty:
-        raise AedError(f"{csv}: no rows")
-    labels = [() if pd.isna(text) else _labels(text, label_separator) for text in rows["category"]]
-    incomplete = rows.index[rows["filename"].isna().to_numpy() | np.array([not names for names in labels])]
+    rows = read_rows(csv)
+    need_columns(rows, ("filename", "category"), csv)
+    labels = [_labels(text, label_separator) for text in rows["category"]]
+    incomplete = rows.index[(rows["filename"] == "").to_numpy() | np.array([not names for names in labels])]
     if len(incomplete):
         raise AedError(f"{csv}: line {incomplete[0] + 2} lacks a filename or a category")
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
-            "path": pd.Series(_resolve(rows["filename"], audio_dir), dtype=object),
-            "labels": pd.Series(labels, dtype=object),
-            "fold": pd.to_numeric(rows["fold"], errors="coerce") if "fold" in rows else pd.NA,
-            "src_file": rows.get("src_file", pd.NA),
-            "split": pd.Series(split or pd.NA, index=rows.index, dtype=object),
+            "path": pd.Series(_resolve(rows["filename"], audio_dir), rows.index, dtype=object),
+            "labels": pd.Series(labels, rows.index, dtype=object),
+            "fold": rows.get("fold", ""),
+            "src_file": rows.get("src_file", ""),
+            "split": split or "",
         }
     )
+    return known_columns(table, csv)
 
 
 def _labels(text: str, separator: str | None) -> tuple[str, ...]:
     """The class names of one cell, each once, in order; lists written by Python (``['a', 'b']``) are understood."""
     if separator is None:
-        return (text,)
+        return (text,) if text else ()
     if text.startswith("[") and text.endswith("]"):
         text = text[1:-1]
     names = [name.strip().strip("'\"") for name in text.split(separator)]
@@ -193,8 +184,8 @@ class FixedSplit(ClipSource):
 
     Args:
         source: The data set.
-        clips: Split -> names as of :func:`clip_names`; clips not named are left out. Null: all clips are one split,
-            ``train``.
+        clips: Split -> names as of :func:`clip_names`, of which further folders tell files apart that have come
+            since; clips not named are left out. Null: all clips are one split, ``train``.
     """
 
     def __init__(self, source: ClipSource, clips: dict[str, list[str]] | None) -> None:
@@ -202,15 +193,39 @@ class FixedSplit(ClipSource):
         self.name, self.origin = source.name, source.origin
 
     def table(self) -> pd.DataFrame:
-        """The rows of the source that are named."""
+        """The rows of the source that are named; what is not there any more is counted in a warning.
+
+        Raises:
+            AedError: No named clip is there, or a name stands for several files.
+        """
         table = self.source.table().copy()
         if self.clips is None:
             table["split"] = "train"
             return table
         splits = {name: split for split, names in self.clips.items() for name in names}
-        names = clip_names(table["path"])
-        known = table["path"].map(lambda path: splits.get(names[path], splits.get(path.name)))
-        table["split"] = table["split"].where(table["split"].notna(), known)
+        depths = sorted({name.count("/") + 1 for name in splits}, reverse=True)
+        found: dict[str, Path] = {}
+        split_of: dict[Path, str] = {}
+        for path in dict.fromkeys(table["path"]):
+            ends = ("/".join(path.parts[-depth:]) for depth in depths)
+            if name := next((end for end in ends if end in splits), None):
+                if other := found.get(name):
+                    raise AedError(
+                        f"{self.name}: the model's card lists {name}, which may be {other} or {path}; move the one "
+                        "that is not meant, or use split_by=data"
+                    )
+                found[name], split_of[path] = path, splits[name]
+        for split, names in self.clips.items():
+            if gone := [name for name in names if name not in found]:
+                log.warning(
+                    "%s: %d of %d %s clips that the model's card lists are not here (e.g. %s)",
+                    self.name,
+                    len(gone),
+                    len(names),
+                    split,
+                    gone[0],
+                )
+        table["split"] = table["split"].where(table["split"].notna(), table["path"].map(split_of))
         if (named := table[table["split"].notna()].reset_index(drop=True)).empty:
             raise AedError(f"{self.name}: none of the clips that the model's card lists is here; use split_by=data")
         return named

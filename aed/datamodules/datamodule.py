@@ -191,9 +191,13 @@ class PatchDataModule(L.LightningDataModule):
 
     @cached_property
     def leaking_sources(self) -> list[str]:
-        """Source recordings, or files, in more than one of train, val and test."""
-        files = self.table.assign(src_file=self.table["path"].map(str))
-        return shared_sources(self.table) or shared_sources(files)
+        """Source recordings, or files of one content, in more than one of train, val and test."""
+        if known := shared_sources(self.table):
+            return known
+        keys, _ = self.cache.keys(list(self.table["path"]))
+        first = {key: str(path) for path, key in reversed(keys.items())}
+        content = self.table.assign(src_file=self.table["path"].map(lambda path: keys.get(path, str(path))))
+        return sorted(first.get(key, key) for key in shared_sources(content))
 
     def note(self, weights: Mapping[str, str] | None = None) -> str:
         """What a table of accuracies has to say: of recordings on both sides; empty where there are none.
@@ -231,8 +235,9 @@ class PatchDataModule(L.LightningDataModule):
             )
         if self.leaking_sources:
             log.warning(
-                "split=%s LEAKS: %d sources (recordings, uploaders) are on both sides of it (e.g. %s), so its "
-                "accuracies are too high; split=folds and split=source keep them apart",
+                "split=%s LEAKS: %d sources (recordings, uploaders, or files of the same content) are on both sides of "
+                "it (e.g. %s), so its accuracies are too high; split=folds and split=source keep known sources apart, "
+                "python -m aed.data inspect names files that are copies",
                 self.split,
                 len(self.leaking_sources),
                 self.leaking_sources[0],
@@ -284,6 +289,13 @@ class PatchDataModule(L.LightningDataModule):
         """What a net is to say of some rows; see :func:`aed.datamodules.selection.targets`."""
         return targets(rows["labels"], self.class_names, self.multi_label)
 
+    def drawn_counts(self) -> tuple[int, npt.NDArray[np.int64]]:
+        """Training patches of an epoch, and those of each class ``(num_classes,)``, but for a common factor."""
+        train = self.datasets["train"]
+        if self.patches_per_clip is None or isinstance(self.clips, EventSource):
+            return len(train), train.labels.patches_of_classes(self.num_classes)
+        return train.num_clips, self.class_counts("train")
+
     def class_counts(self, split: str) -> npt.NDArray[np.int64]:
         """Good clips of each class in a split, ``(num_classes,)``."""
         data = self.datasets.get(split)
@@ -324,8 +336,9 @@ class PatchDataModule(L.LightningDataModule):
                 f"({len(self.skipped)} files were left out; the log names them)"
             )
         if self.multi_label:
-            always = np.flatnonzero(self.datasets["train"].patch_targets.all(axis=0)).tolist()
-            if names := [self.class_names[index] for index in always]:
+            train = self.datasets["train"]
+            always = train.labels.patches_of_classes(self.num_classes) == len(train)
+            if names := [self.class_names[index] for index in np.flatnonzero(always)]:
                 log.warning(
                     "%s: every training patch is of %s: there is nothing to tell them from, and their scores mean "
                     "nothing; add other classes or data.garbage_class=true",
@@ -355,25 +368,30 @@ class PatchDataModule(L.LightningDataModule):
         """Patches of training clips (or of the calibration set, where there is one) and clips to judge int8 by.
 
         Judged is on validation clips; where there are none, on half of the training clips, and the other half is
-        calibrated on.
+        calibrated on. Of a calibration set, clips of tested recordings are left out.
 
         Args:
             number: Of calibration patches.
+
+        Raises:
+            AedError: No clip of the calibration set is left.
         """
         own = "calibration" if (self.table["split"] == "calibration").any() else "train"
         if own not in self.datasets:
             raise AedError("data.clips.calibration_csv: none of its clips can be read; the log names them")
         data, train = self.datasets[own], self.datasets["train"]
-        given, judges = np.arange(data.num_clips), np.arange(train.num_clips)
-        training = train
+        given, training = np.arange(data.num_clips), train
+        if own == "calibration":
+            given = self._not_tested(data)
         if "val" in self.datasets:
             judging, judges = self.datasets["val"], np.arange(self.datasets["val"].num_clips)
         else:
-            judging = train
+            judging, (half, judges) = train, halves(train.targets)
+            training, judges = train.subset(half), judges if len(judges) else half
             if own == "train":
-                given, judges = halves(train.targets)
-                training = train.subset(given)
-                judges = judges if len(judges) else given
+                given = half
+            else:
+                given, judges = self._apart(given, judges)
         positions = balanced(data, given, number, self.seed)
         names = self.clip_names(own)
         return Calibration(
@@ -383,6 +401,28 @@ class PatchDataModule(L.LightningDataModule):
             training=training,
             judging_split="val" if "val" in self.datasets else "train",
         )
+
+    def _not_tested(self, data: PatchDataset) -> npt.NDArray[np.int64]:
+        """The clips of a calibration set that are of no tested recording."""
+        rows, tested = self.rows("calibration"), self.rows("test")
+        again = rows["path"].isin(tested["path"]) | rows["src_file"].isin(tested["src_file"].dropna())
+        if again.any():
+            log.warning("%d of %d calibration clips are of tested recordings: left out", again.sum(), len(rows))
+        if again.all():
+            raise AedError("data.clips.calibration_csv: all its clips are of tested recordings; give others, or none")
+        return np.flatnonzero(~again.to_numpy()[data.labels.first_windows()[:, 0]])
+
+    def _apart(
+        self, given: npt.NDArray[np.int64], judges: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Clips of the calibration set and training clips that judge, without the files that are among both."""
+        calibrating, judging = (
+            self.rows(split)["path"].to_numpy()[self.datasets[split].labels.first_windows()[clips, 0]]
+            for split, clips in (("calibration", given), ("train", judges))
+        )
+        if len(others := judges[~np.isin(judging, calibrating)]):
+            return given, others
+        return given[~np.isin(calibrating, judging)], judges  # all would judge what they fixed
 
     def training_patches(self, data: PatchDataset, epoch: int) -> Iterator[Tensor]:
         """Shuffled batches ``(B, 1, n_mels, patch_frames)`` of ``data``, for training without a Trainer."""

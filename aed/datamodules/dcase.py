@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from aed.datamodules.clips import ClipSource
-from aed.datamodules.segments import known_columns, need_columns, read_rows
+from aed.datamodules.lists import known_columns, need_columns, read_rows
 from aed.errors import AedError
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Dcase(ClipSource):
         Raises:
             AedError: The list is missing or no such list, a clip stands in it twice, or the folds are not disjoint.
         """
-        rows = _with_head(self.meta)
+        rows = read_rows(self.meta, SCENE_COLUMNS)
         if "onset" in rows or "event_onset" in rows:
             raise AedError(f"{self.meta}: has onsets; take data=segments data.clips.csv={self.meta}")
         labels = "event_labels" if "event_labels" in rows else "scene_label"
@@ -104,19 +104,8 @@ class Dcase(ClipSource):
         folds: dict[int, dict[str, set[str]]] = {}
         for file in sorted((self.meta.parent / "evaluation_setup").glob("*")):
             if match := re.fullmatch(r"fold(\d+)_(train|evaluate|test)\.(csv|txt)", file.name):
-                folds.setdefault(int(match[1]), {})[match[2]] = set(_with_head(file)["filename"])
+                folds.setdefault(int(match[1]), {})[match[2]] = set(read_rows(file, SCENE_COLUMNS)["filename"])
         yield from sorted(folds.items())
-
-
-def _with_head(file: Path) -> pd.DataFrame:
-    """The rows of a list, whose columns are those of :data:`SCENE_COLUMNS` where its first line does not name them."""
-    rows = read_rows(file)
-    if "filename" in rows:
-        return rows
-    if len(rows.columns) > len(SCENE_COLUMNS):
-        raise AedError(f"{file}: no column 'filename'; its first line needs to name its columns")
-    first = pd.DataFrame([list(rows.columns)], columns=rows.columns, index=[-1])
-    return pd.concat([first, rows]).set_axis(list(SCENE_COLUMNS[: len(rows.columns)]), axis=1)
 
 
 def _names(text: str) -> tuple[str, ...]:

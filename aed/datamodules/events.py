@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from aed.datamodules.clips import ClipSource
+from aed.datamodules.clips import ClipSource, FixedSplit
+from aed.datamodules.selection import class_counts
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
 
@@ -36,6 +37,16 @@ class EventSource(ClipSource):
     @abstractmethod
     def events(self) -> pd.DataFrame:
         """One row an event, columns :data:`EVENT_COLUMNS`."""
+
+
+class FixedEvents(FixedSplit, EventSource):
+    """Recordings with events whose splits are known by name."""
+
+    source: EventSource
+
+    def events(self) -> pd.DataFrame:
+        """Those of the source."""
+        return self.source.events()
 
 
 def check_frontend(frontend: FrontendConfig, events: pd.DataFrame) -> None:
@@ -71,21 +82,33 @@ class PatchLabels:
 
     Args:
         windows: ``(P, 2)`` int64, recording and first frame of each patch.
-        target: Labels of the patches.
+        target: Labels of the patches; None: each has its clip's, which for hundreds of classes would be gigabytes.
         clip: ``(P,)`` int64, number of each patch's clip, from 0.
         clip_target: ``(num_clips,)`` or ``(num_clips, num_classes)``, labels of the clips.
     """
 
     windows: Index
-    target: Labels
+    target: Labels | None
     clip: Index
     clip_target: Labels
 
     @classmethod
     def of_clips(cls, windows: Index, clip_target: Labels) -> Self:
         """The patches of recordings that are one clip each, with one label for all of it."""
-        clip = windows[:, 0]
-        return cls(windows, clip_target[clip], clip, clip_target)
+        return cls(windows, None, windows[:, 0], clip_target)
+
+    def target_at(self, positions: Index | slice) -> Labels:
+        """Labels of some patches, by their positions."""
+        return self.clip_target[self.clip[positions]] if self.target is None else self.target[positions]
+
+    def patches_of_classes(self, num_classes: int) -> Index:
+        """How many patches are of each class, ``(num_classes,)``."""
+        if self.target is not None:
+            return class_counts(self.target, num_classes)
+        patches = np.bincount(self.clip, minlength=len(self.clip_target))
+        if self.clip_target.ndim == 2:
+            return np.array([patches[own > 0].sum() for own in self.clip_target.T], np.int64)
+        return np.bincount(self.clip_target, patches, num_classes).astype(np.int64)
 
     def subset(self, clips: Index) -> Self:
         """The patches of some clips, which are numbered anew in the order given."""
@@ -93,10 +116,8 @@ class PatchLabels:
         number[clips] = np.arange(len(clips))
         kept = np.flatnonzero(number[self.clip] >= 0)
         kept = kept[np.argsort(number[self.clip[kept]], kind="stable")]
-        clip = number[self.clip[kept]]
-        return replace(
-            self, windows=self.windows[kept], target=self.target[kept], clip=clip, clip_target=self.clip_target[clips]
-        )
+        clip, target = number[self.clip[kept]], None if self.target is None else self.target[kept]
+        return replace(self, windows=self.windows[kept], target=target, clip=clip, clip_target=self.clip_target[clips])
 
     def first_windows(self) -> Index:
         """Recording and first frame of each clip's first patch, ``(num_clips, 2)``: they tell clips apart by name."""

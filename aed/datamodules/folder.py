@@ -10,26 +10,12 @@ from typing import Any, NoReturn
 
 import pandas as pd
 
-from aed.datamodules.clips import COLUMNS, ClipSource
+from aed.datamodules.clips import ClipSource
+from aed.datamodules.lists import COLUMNS, SPLIT_NAMES
 from aed.dsp.waveform import AUDIO_SUFFIXES
 from aed.errors import AedError
 
 log = logging.getLogger(__name__)
-
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-    "eval": "test",
-    "evaluation": "test",
-    "calibration": "calibration",
-}
-"""How people call a split, and its name here."""
 
 
 class Folder(ClipSource):

@@ -8,7 +8,8 @@ from typing import Literal
 import pandas as pd
 
 from aed import paths
-from aed.datamodules.clips import COLUMNS, ClipSource
+from aed.datamodules.clips import ClipSource
+from aed.datamodules.lists import COLUMNS, need_columns, read_rows
 from aed.datamodules.ontology import Ontology
 from aed.download import fetch
 from aed.errors import AedError
@@ -86,15 +87,16 @@ class FSD50K(ClipSource):
     def _class_names(self) -> dict[str, str]:
         """Mid -> name of the vocabulary's classes."""
         path = self._truth("vocabulary.csv")
-        rows = _read_csv(path, header=None)
-        if rows.shape[1] != 3 or (rows == "").any(axis=None) or not (rows[1].is_unique and rows[2].is_unique):
+        rows = read_rows(path, ("number", "name", "mid"))
+        need_columns(rows, ("name", "mid"), path)
+        if (rows == "").any(axis=None) or not (rows["name"].is_unique and rows["mid"].is_unique):
             raise AedError(f"{path}: need rows of number, name and mid without a header, each name and mid once")
-        return dict(zip(rows[2], rows[1], strict=True))
+        return dict(zip(rows["mid"], rows["name"], strict=True))
 
     def _part(self, part: str, names: dict[str, str]) -> pd.DataFrame:
         """The usable rows of dev.csv or eval.csv: ``path``, ``mids`` (a tuple), ``src_file`` and ``split``."""
         path = self._truth(f"{part}.csv")
-        rows = _read_csv(path, header=0)
+        rows = read_rows(path)
         if missing := [name for name in PARTS[part] if name not in rows]:
             raise AedError(f"{path}: no column {missing}; it has {list(rows.columns)}. {self._advice()}")
         cells = {text: _mids(text) for text in rows["mids"].unique()}
@@ -184,11 +186,3 @@ class FSD50K(ClipSource):
 
 def _mids(text: str) -> tuple[str, ...]:
     return tuple(mid for part in text.split(",") if (mid := part.strip()))
-
-
-def _read_csv(path: Path, header: int | None) -> pd.DataFrame:
-    """All cells as text, an empty one as ''."""
-    try:
-        return pd.read_csv(path, header=header, dtype=str, keep_default_na=False, index_col=False)
-    except (ValueError, OSError) as error:  # pandas' own errors and bad UTF-8 are ValueErrors
-        raise AedError(f"{path}: not readable as csv ({error})") from error

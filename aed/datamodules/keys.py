@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from aed.dsp.waveform import AudioError
+from aed.dsp.waveform import AudioError, bad_name
 from aed.files import write_whole
 
 log = logging.getLogger(__name__)
@@ -49,8 +49,9 @@ def file_facts(path: Path) -> Facts:
         AudioError: There is no such file, or it cannot be asked.
     """
     try:
+        os.fspath(path).encode()  # no library reads, and no report holds, a name that is not UTF-8
         stat = path.stat()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
     return Facts(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
 
@@ -64,11 +65,13 @@ def file_key(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=32)).hexdigest()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: OSError) -> AudioError:
+def _unreadable(path: Path, error: OSError | ValueError) -> AudioError:
+    if isinstance(error, UnicodeEncodeError):
+        return AudioError(bad_name(path))
     return AudioError(f"{path}: {'no such file' if isinstance(error, FileNotFoundError) else error}")
 
 

@@ -78,7 +78,7 @@ class PatchDataset(Dataset[PatchBatch]):
     @property
     def patch_targets(self) -> npt.NDArray[Any]:
         """``(P,)`` or ``(P, num_classes)``, the target of each patch."""
-        return self.labels.target
+        return self.labels.target_at(slice(None))
 
     @property
     def targets(self) -> npt.NDArray[Any]:
@@ -127,10 +127,10 @@ class PatchDataset(Dataset[PatchBatch]):
             windows, target = position, self.labeller.of(position)
             if target.ndim == 1 and (lost := np.flatnonzero(target < 0)).size:
                 near = self._before(windows[lost])
-                windows[lost], target[lost] = self.windows[near], self.patch_targets[near]
+                windows[lost], target[lost] = self.windows[near], self.labels.target_at(near)
             position = clip = np.full(len(windows), -1)
         else:
-            windows, target, clip = self.windows[position], self.patch_targets[position], self.clip[position]
+            windows, target, clip = self.windows[position], self.labels.target_at(position), self.clip[position]
         patches = torch.from_numpy(self.features.gather(windows, self.config.patch_frames))
         return PatchBatch(
             patches=patches.unsqueeze(1),

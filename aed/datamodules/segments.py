@@ -3,14 +3,13 @@
 import logging
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from aed.datamodules.clips import COLUMNS, check_agreement
+from aed.datamodules.clips import check_agreement
 from aed.datamodules.events import EVENT_COLUMNS, EventSource
-from aed.datamodules.folder import SPLIT_NAMES
+from aed.datamodules.lists import known_columns, need_columns, read_rows
 from aed.errors import AedError
 
 log = logging.getLogger(__name__)
@@ -88,58 +87,3 @@ class Segments(EventSource):
             log.warning("%s: nothing is left of %d recordings (e.g. %s)", self.csv, len(lost), min(lost))
         rows["path"] = [self.audio_dir / name for name in rows["filename"]]
         return rows[~bad].reset_index(drop=True)
-
-
-def read_rows(file: Path) -> pd.DataFrame:
-    """The rows of a list as text, without the blank ones; "" where a cell is empty.
-
-    Columns are separated by the first of tab, semicolon and comma that its first line has.
-
-    Raises:
-        AedError: There is no such file, or it is no list, or empty.
-    """
-    if not file.is_file():
-        raise AedError(f"{file}: no such list")
-    try:
-        with file.open(encoding="utf-8-sig") as opened:
-            head = opened.readline()
-        separator = next((mark for mark in "\t;" if mark in head), ",")
-        rows = pd.read_csv(
-            file, sep=separator, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig",
-            skip_blank_lines=False,  # the index tells lines
-        )  # fmt: skip
-    except (ValueError, UnicodeDecodeError) as error:
-        raise AedError(f"{file}: not readable as csv or tsv ({error})") from error
-    rows = rows.fillna("").rename(columns=lambda name: str(name).strip())
-    rows = rows.apply(lambda column: column.str.strip())
-    filled: pd.DataFrame = rows[(rows != "").any(axis=1)]
-    if filled.empty:
-        raise AedError(f"{file}: no rows")
-    return filled
-
-
-def need_columns(rows: pd.DataFrame, needed: tuple[str, ...], file: Path) -> None:
-    """Raises AedError unless the list has these columns."""
-    if missing := [name for name in needed if name not in rows]:
-        raise AedError(
-            f"{file}: no column {missing}; it has {list(rows.columns)}, need {list(needed)} in the first line"
-        )
-
-
-def known_columns(table: pd.DataFrame, file: Path) -> pd.DataFrame:
-    """A clip table of the right types from one whose ``fold`` and ``split`` are text, "" or NA where unknown.
-
-    Raises:
-        AedError: A fold is no number, or a split is called as no split is.
-    """
-    table = table.copy()
-    for column in ("fold", "src_file", "split"):
-        table[column] = table[column].astype(object).where(table[column].notna() & (table[column] != ""), pd.NA)
-    named = table["split"].map(lambda split: split if split is pd.NA else SPLIT_NAMES.get(str(split).lower()))
-    if (unknown := named.isna() & table["split"].notna()).any():
-        raise AedError(f"{file}: split {table.loc[unknown, 'split'].iloc[0]!r}; need one of {sorted(SPLIT_NAMES)}")
-    fold = pd.to_numeric(table["fold"], errors="coerce")
-    if (wrong := fold.isna() & table["fold"].notna()).any():
-        raise AedError(f"{file}: fold {table.loc[wrong, 'fold'].iloc[0]!r} is no number")
-    made: dict[str, Any] = {"fold": fold, "split": named}
-    return table.assign(**made)[list(COLUMNS)].reset_index(drop=True)

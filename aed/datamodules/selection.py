@@ -70,17 +70,19 @@ def single_labels(table: pd.DataFrame, source: str) -> pd.DataFrame:
     Raises:
         AedError: None is left.
     """
-    several = table["labels"].map(len) > 1
-    if several.all():
-        raise AedError(f"{source}: every clip has several labels; data.multi_label=true keeps them")
-    if several.any():
-        log.warning(
-            "%s: %d of %d clips have several labels and are left out; data.multi_label=true keeps them",
-            source,
-            several.sum(),
-            len(table),
-        )
-    return table[~several].reset_index(drop=True)
+    count = table["labels"].map(len)
+    for name, wrong in (("several labels", count > 1), ("no label", count == 0)):
+        if wrong.any():
+            log.warning(
+                "%s: %d of %d clips have %s and are left out; data.multi_label=true keeps them",
+                source,
+                wrong.sum(),
+                len(table),
+                name,
+            )
+    if not (count == 1).any():
+        raise AedError(f"{source}: no clip has a single label; data.multi_label=true keeps them")
+    return table[count == 1].reset_index(drop=True)
 
 
 def within(labels: "pd.Series[Any]", names: Sequence[str]) -> "pd.Series[Any]":
@@ -157,6 +159,6 @@ def class_counts(target: npt.NDArray[Any], num_classes: int) -> npt.NDArray[np.i
     """Clips of each class, ``(num_classes,)``, of what :func:`targets` gives."""
     one = target.ndim == 1
     counts: npt.NDArray[np.int64] = (
-        np.bincount(target, minlength=num_classes) if one else target.astype(np.int64).sum(axis=0)
+        np.bincount(target, minlength=num_classes) if one else np.count_nonzero(target, axis=0)
     )
     return counts

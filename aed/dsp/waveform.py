@@ -43,6 +43,8 @@ def read_audio(path: Path, max_length_s: float) -> tuple[Wave, int]:
             rate, promised = file.samplerate, file.frames
             wanted = min(promised, int(max_length_s * rate))
             samples = file.read(wanted, dtype="float32", always_2d=True)
+    except UnicodeEncodeError as error:
+        raise AudioError(bad_name(path)) from error
     except (sf.LibsndfileError, RuntimeError, TypeError) as error:
         # soundfile raises TypeError for headerless formats such as .raw, which cannot be read without facts
         raise AudioError(f"{path}: not readable as wav, flac, ogg or mp3 ({error})") from error
@@ -53,6 +55,11 @@ def read_audio(path: Path, max_length_s: float) -> tuple[Wave, int]:
     if not np.isfinite(samples).all():
         raise AudioError(f"{path}: the file holds NaN or infinite samples")
     return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1), rate
+
+
+def bad_name(path: Path) -> str:
+    """What is wrong with a file whose name is not UTF-8, as archives made on Windows hold them; itself it is."""
+    return f"{str(path)!a}: the name is not UTF-8; rename the file"
 
 
 def is_cut_off(path: Path) -> bool:

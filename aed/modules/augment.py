@@ -144,6 +144,10 @@ class AugmentConfig:
         for name, value in asdict(self).items():
             if name != "mask_value" and value < 0:
                 raise AedError(f"model.augment.{name}: must not be negative, got {value}")
+        for masks in ("freq_mask", "time_mask"):
+            count, width = getattr(self, f"{masks}s"), getattr(self, f"{masks}_width")
+            if (count == 0) != (width == 0):
+                raise AedError(f"model.augment: {masks}s={count} with {masks}_width={width} masks nothing; give both")
         if not 0 < self.min_gain <= self.max_gain:
             raise AedError(f"model.augment: need 0 < min_gain <= max_gain, got {self.min_gain} and {self.max_gain}")
 

@@ -48,7 +48,7 @@ def net_facts(net: nn.Module) -> dict[str, Any]:
     """Class and constructor arguments of ``net``, the latter read from its attributes of the same names.
 
     Raises:
-        AedError: The net does not keep one of them.
+        AedError: The net does not keep one of them, or as something else than numbers, texts, lists and dicts.
     """
     cls = type(net)
     names = list(inspect.signature(cls).parameters)
@@ -58,7 +58,20 @@ def net_facts(net: nn.Module) -> dict[str, Any]:
             "checkpoints rebuild the net from them"
         )
     arguments = {name: getattr(net, name) for name in names}
+    if odd := [name for name, value in arguments.items() if not _is_plain(value)]:
+        raise AedError(
+            f"{cls.__name__}: self.{odd[0]} is a {type(arguments[odd[0]]).__name__}, and checkpoints rebuild the net "
+            "from numbers, texts and lists; keep the argument under its name, what is made of it under another"
+        )
     return {"class": f"{cls.__module__}.{cls.__qualname__}", "arguments": arguments}
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(own) for key, own in value.items())
+    return value is None or type(value) in (bool, int, float, str)
 
 
 def build_net(facts: dict[str, Any]) -> nn.Module:

@@ -1,5 +1,8 @@
 """ClipClassifier: trains a net on patches, judges it by clips."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -9,6 +12,7 @@ import torch.nn.functional as F
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -18,7 +22,11 @@ from aed.dsp.patches import PatchBatch
 from aed.errors import AedError
 from aed.modules.augment import AugmentConfig, PatchAugment, mixup
 from aed.modules.checkpoint import CHECKPOINT_VERSION, check_facts, net_facts
+from aed.modules.pretrained import Weights
+from aed.modules.schedules import EpochSchedule
 from aed.scores import HEADLINE, LEVELS, PatchPosteriors, Scores, score
+
+log = logging.getLogger(__name__)
 
 BANK_BYTES = 256 * 2**20
 """Most memory the embeddings of a frozen backbone may take; over it they are computed anew each epoch."""
@@ -73,6 +81,10 @@ class ClipClassifier(L.LightningModule):
             raise AedError(f"model.scheduler_interval: need epoch or step, got {scheduler_interval!r}")
         if not 0 <= label_smoothing < 1:
             raise AedError(f"model.label_smoothing: need [0, 1), got {label_smoothing}")
+        if any(isinstance(parameter, UninitializedParameter) for parameter in net.parameters()):
+            raise AedError(
+                f"{type(net).__name__}: has lazy layers, whose sizes are not known yet; give them their sizes"
+            )
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.frontend, self.optimizer, self.scheduler = frontend, optimizer, scheduler
         self.scheduler_interval, self.monitor = scheduler_interval, monitor
@@ -90,6 +102,7 @@ class ClipClassifier(L.LightningModule):
         self.scores: dict[str, Scores] = {}
         self._plateau: ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] | None = None
+        self._is_split = False
         self._bank: Tensor | None = None
         self._val_bank: dict[int, Tensor] = {}
         self.class_weight: Tensor | None
@@ -98,6 +111,10 @@ class ClipClassifier(L.LightningModule):
         if not hasattr(self.net, "load_pretrained"):
             raise AedError(f"model.pretrained: {type(self.net).__name__} has no published weights; use false")
         weights = self.net.load_pretrained()
+        if not isinstance(weights, Weights):
+            raise AedError(
+                f"{type(self.net).__name__}.load_pretrained: need Weights (aed.modules.pretrained), got {weights!r}"
+            )
         weights.check_frontend(self.frontend)
         return asdict(weights)
 
@@ -115,6 +132,7 @@ class ClipClassifier(L.LightningModule):
             raise AedError("model.frontend and data.frontend differ; both are ${frontend} in the shipped configs")
         self.task = data.task
         self._check_net()
+        self._is_split = self._check_split()
         self.register_buffer("class_weight", self._class_weight(data), persistent=False)
         self.train_acc = MulticlassAccuracy(len(self.class_names), average="micro")
         self.collected = nn.ModuleDict({split: PatchPosteriors() for split in ("val", "test")})
@@ -128,9 +146,9 @@ class ClipClassifier(L.LightningModule):
         """Weight of each class ``(num_classes,)``, or of its positives."""
         if not self.class_weights or "train" not in data.datasets:
             return None
-        clips = data.datasets["train"].num_clips
-        counts = torch.from_numpy(data.class_counts("train")).float()
-        weight: Tensor = (clips - counts) / counts if self.task == "multi_label" else clips / (len(counts) * counts)
+        patches, drawn = data.drawn_counts()
+        counts = torch.from_numpy(drawn).float()
+        weight: Tensor = (patches - counts) / counts if self.task == "multi_label" else patches / (len(counts) * counts)
         return weight.clamp(1 / MOST_WEIGHT, MOST_WEIGHT)
 
     def _loss(
@@ -155,6 +173,23 @@ class ClipClassifier(L.LightningModule):
                 f"{len(self.class_names)} classes need (1, {len(self.class_names)})"
             )
 
+    @torch.no_grad()
+    def _check_split(self) -> bool:
+        """Whether embeddings can be kept: the backbone is frozen and ``forward`` is ``head(backbone(patches))``."""
+        if not self.frozen:
+            return False
+        generator = torch.Generator().manual_seed(0)
+        patches = torch.randn(2, 1, self.frontend.n_mels, self.frontend.patch_frames, generator=generator)
+        patches, is_training = patches.to(self.device), self.training
+        self.eval()
+        try:
+            logits = self._part("head")(self._part("backbone")(patches))
+            return torch.allclose(logits, self.forward(patches), rtol=1e-4, atol=1e-5)
+        except RuntimeError:  # shapes that forward mends in between
+            return False
+        finally:
+            self.train(is_training)
+
     def train(self, mode: bool = True) -> "ClipClassifier":
         """Training mode, but a frozen backbone stays in inference mode."""
         super().train(mode)
@@ -169,7 +204,8 @@ class ClipClassifier(L.LightningModule):
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         """Loss of a batch; its randomness depends on (seed, step, process) alone."""
-        seed = (self.seed * 1_000_003 + self.global_step) * 1_009 + self.global_rank
+        step = self.trainer.fit_loop.epoch_loop.total_batch_idx  # global_step stays while gradients accumulate
+        seed = (self.seed * 1_000_003 + step) * 1_009 + self.global_rank
         # not torch.manual_seed: each call of it stores a stack trace where CUDA is not initialised
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
@@ -188,7 +224,7 @@ class ClipClassifier(L.LightningModule):
         return loss
 
     def _train_logits(self, batch: PatchBatch) -> Tensor:
-        if not self.frozen or self.augment.config.active or int(batch.position[0]) < 0:
+        if not self._is_split or self.augment.config.active or int(batch.position[0]) < 0:
             return self.forward(self.augment(batch.patches))
         if self._bank is None:
             self._bank = self._embed(self.trainer.train_dataloader.dataset)  # type: ignore[union-attr]
@@ -204,7 +240,7 @@ class ClipClassifier(L.LightningModule):
         parts: list[Tensor] = []
         for first in range(0, len(dataset), step):
             patches = dataset.__getitems__(range(first, min(first + step, len(dataset)))).patches
-            parts.append(backbone(patches.to(self.device)).flatten(1))
+            parts.append(backbone(patches.to(self.device)))
             if parts[0][0].nbytes * len(dataset) > BANK_BYTES:
                 return torch.empty(0)
         return torch.cat(parts)
@@ -214,7 +250,7 @@ class ClipClassifier(L.LightningModule):
         self._score("val", self._val_logits(batch, batch_idx), batch)
 
     def _val_logits(self, batch: PatchBatch, batch_idx: int) -> Tensor:
-        if not self.frozen or self.trainer.state.fn != "fit":
+        if not self._is_split or self.trainer.state.fn != "fit":
             return self.forward(batch.patches)
         if batch_idx not in self._val_bank:  # batches come in the same order each epoch
             self._val_bank[batch_idx] = self._part("backbone")(batch.patches)
@@ -259,10 +295,17 @@ class ClipClassifier(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer of the trainable parameters, with its schedule."""
-        optimizer = self.optimizer([p for p in self.parameters() if p.requires_grad])
+        with _named("model.optimizer"):
+            optimizer = self.optimizer([p for p in self.parameters() if p.requires_grad])
         if self.scheduler is None:
             return optimizer
-        scheduler = self.scheduler(optimizer)
+        with _named("model.scheduler"):
+            scheduler = self.scheduler(optimizer)
+        name = type(scheduler).__name__
+        if isinstance(scheduler, EpochSchedule) and self.scheduler_interval == "step":
+            raise AedError(f"model.scheduler_interval=step: {name} counts epochs; use epoch, or a scheduler of torch's")
+        if self.trainer.max_epochs == 1 and not any(group["lr"] for group in optimizer.param_groups):
+            log.warning("%s: the rate of the only epoch is 0, nothing is learnt; train for more epochs", name)
         if isinstance(scheduler, ReduceLROnPlateau):
             if self._plateau_state:
                 scheduler.load_state_dict(self._plateau_state)
@@ -274,7 +317,16 @@ class ClipClassifier(L.LightningModule):
         }
 
     def on_train_epoch_end(self) -> None:
-        """Steps ``ReduceLROnPlateau`` here: Lightning does so after saving, and a resumed run would miss a step."""
+        """Steps ``ReduceLROnPlateau`` here: Lightning does so after saving, and a resumed run would miss a step.
+
+        Raises:
+            AedError: The training diverged.
+        """
+        if not all(parameter.isfinite().all() for parameter in self.parameters()):
+            raise AedError(
+                f"the training diverged in epoch {self.current_epoch + 1}: weights are infinite or NaN; lower "
+                "model.optimizer.lr, or set trainer.gradient_clip_val=1"
+            )
         if self._plateau is None:
             return
         metrics = self.trainer.callback_metrics
@@ -312,3 +364,12 @@ class ClipClassifier(L.LightningModule):
                     f"the checkpoint's {part} differs: it has {facts[part]}, this run {mine['aed'][part]}; "
                     "resume with the configuration it was trained with"
                 )
+
+
+@contextmanager
+def _named(key: str) -> Iterator[None]:
+    """Says of which key torch does not take the values."""
+    try:
+        yield
+    except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
+        raise AedError(f"{key}: {type(error).__name__}: {error}") from error

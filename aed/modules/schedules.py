@@ -129,7 +129,7 @@ def _between(start: float, end: float, height: float) -> float:
     return start if height == 1 else end + (start - end) * height
 
 
-class _EpochSchedule(LRScheduler):
+class EpochSchedule(LRScheduler):
     """Base of the schedules: ``curve(last_epoch, **arguments)`` in every parameter group.
 
     Args:
@@ -185,7 +185,7 @@ def _checked(owner: str, name: str, value: Any) -> Any:
     return int(value) if whole else float(value)
 
 
-class LRLinearDecay(_EpochSchedule):
+class LRLinearDecay(EpochSchedule):
     """Holds ``initial_lr``, then falls on a straight line to ``end_lr`` and stays there.
 
     Quirk: with ``hold_steps=0`` epoch 0 is already one step down the line.
@@ -223,7 +223,7 @@ class LRLinearDecay(_EpochSchedule):
         super().__init__(optimizer, arguments, last_epoch)
 
 
-class LRExponentialDecay(_EpochSchedule):
+class LRExponentialDecay(EpochSchedule):
     """Holds ``initial_lr``, then falls by the factor ``exp(-decay_rate)`` an epoch.
 
     Quirk: with ``hold_steps=0`` epoch 0 is already one factor down.
@@ -261,7 +261,7 @@ class LRExponentialDecay(_EpochSchedule):
         super().__init__(optimizer, arguments, last_epoch)
 
 
-class LRStepDecay(_EpochSchedule):
+class LRStepDecay(EpochSchedule):
     """Multiplies the learning rate by ``decay_rate`` every ``step_size`` epochs.
 
     Quirk: the first step is one epoch short, ``step_size - 1`` epochs.
@@ -299,7 +299,7 @@ class LRStepDecay(_EpochSchedule):
         super().__init__(optimizer, arguments, last_epoch)
 
 
-class LRCosineDecay(_EpochSchedule):
+class LRCosineDecay(EpochSchedule):
     """Holds ``initial_lr``, then falls on half a cosine to ``end_lr`` and stays there.
 
     Quirk: the first epoch after the hold is one step down; with ``hold_steps=0`` that is epoch 0.
@@ -337,7 +337,7 @@ class LRCosineDecay(_EpochSchedule):
         super().__init__(optimizer, arguments, last_epoch)
 
 
-class LRWarmupCosineDecay(_EpochSchedule):
+class LRWarmupCosineDecay(EpochSchedule):
     """Rises from ``initial_lr`` to ``max_lr``, holds it, then falls on half a cosine to ``end_lr``.
 
     Quirk: the rise ends in a jump of two steps, so ``max_lr`` is reached at epoch ``warmup_steps - 1`` and
@@ -382,7 +382,7 @@ class LRWarmupCosineDecay(_EpochSchedule):
         super().__init__(optimizer, arguments, last_epoch)
 
 
-class LRCosineDecayRestarts(_EpochSchedule):
+class LRCosineDecayRestarts(EpochSchedule):
     """Falls on half a cosine to ``end_lr`` again and again, each time longer and from another height.
 
     Quirk: a cycle's last epoch is one step above ``end_lr``, which itself is never reached.
@@ -423,7 +423,7 @@ class LRCosineDecayRestarts(_EpochSchedule):
         super().__init__(optimizer, arguments, last_epoch)
 
 
-class LRPolynomialDecay(_EpochSchedule):
+class LRPolynomialDecay(EpochSchedule):
     """Holds ``initial_lr``, then falls to ``end_lr`` as ``(1 - p)**power`` and stays there.
 
     Quirk: with ``hold_steps=0`` epoch 0 is already one step down.
@@ -464,7 +464,7 @@ class LRPolynomialDecay(_EpochSchedule):
         super().__init__(optimizer, arguments, last_epoch)
 
 
-class LRPolynomialDecayRestarts(_EpochSchedule):
+class LRPolynomialDecayRestarts(EpochSchedule):
     """Holds ``initial_lr``, then falls to ``end_lr`` again and again, each time from less high.
 
     Quirk: after ``n`` falls the next one starts at ``p = n / (n + 1)`` of the way, not at ``initial_lr``.
@@ -505,7 +505,7 @@ class LRPolynomialDecayRestarts(_EpochSchedule):
         super().__init__(optimizer, arguments, last_epoch)
 
 
-class LRPiecewiseConstantDecay(_EpochSchedule):
+class LRPiecewiseConstantDecay(EpochSchedule):
     """Takes ``values[0]`` before epoch ``boundaries[0]``, ``values[1]`` before ``boundaries[1]`` and so on.
 
     Quirk: a boundary is the first epoch of the next value (in Keras it is the last of the one before).
