@@ -75,9 +75,9 @@ def _made(node: DictConfig, **arguments: Any) -> Any:
     try:
         return instantiate(node, **arguments, _convert_="all")
     except InstantiationException as error:
-        cause = error.__cause__
-        if find_aed_error(error) or not isinstance(cause, Exception):
-            raise
+        if known := find_aed_error(error):
+            raise known from error
+        cause = error.__cause__ or error
         raise AedError(f"{str(error).splitlines()[0]} {type(cause).__name__}: {cause}{place(cause)}") from error
 
 

@@ -133,6 +133,8 @@ def test_nothing_happens_in_evaluation_or_by_default():
         ({"min_gain": 2, "max_gain": 1}, "max_gain"),
         ({"mixup": -0.1}, "mixup"),
         ({"mask_value": "zero"}, "mask_value"),
+        ({"freq_masks": 3}, "freq_mask_width=0 masks nothing"),
+        ({"time_mask_width": 8}, "time_masks=0 with time_mask_width=8"),
     ],
 )
 def test_impossible_values_are_named(arguments, name):

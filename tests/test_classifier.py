@@ -1,5 +1,6 @@
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,72 @@ def test_kept_embeddings_train_the_same_head_as_computing_them_anew(tmp_path, mo
     anew, _ = fit(tmp_path / "b", 3, net=Published(3, dropout=0.3), pretrained=True)
     for name, value in weights(kept).items():
         assert torch.allclose(value, weights(anew)[name], atol=1e-6), name
+
+
+class Between(Published):
+    """Its forward does something between backbone and head."""
+
+    def forward(self, patches):
+        return self.head(10 * torch.nn.functional.normalize(self.backbone(patches)))
+
+
+class Image(Published):
+    """Its backbone ends in an image, its head pools that."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.backbone, self.head = self.backbone[:3], torch.nn.Sequential(*self.backbone[3:], *self.head)
+
+
+@pytest.mark.parametrize(("net", "kept"), [(Between, False), (Image, True)])
+def test_a_frozen_net_is_trained_as_its_forward_is(tmp_path, monkeypatch, net, kept):
+    """Embeddings are kept only where forward is head(backbone(patches)); the head is the same as without."""
+    bank = []
+    monkeypatch.setattr(module.ClipClassifier, "on_fit_end", lambda model: bank.append(model._bank))
+    heads = []
+    for size in (module.BANK_BYTES, 0):
+        monkeypatch.setattr(module, "BANK_BYTES", size)
+        torch.manual_seed(1)
+        model, _ = fit(tmp_path / str(size), 3, data={"val_fold": 4}, net=net(3), pretrained=True)
+        heads.append(weights(model))
+    for name, value in heads[0].items():
+        torch.testing.assert_close(value, heads[1][name], atol=1e-6, rtol=1e-5)
+    assert (bank[0] is not None and len(bank[0]) > 0) == kept
+
+
+def test_batches_of_one_step_have_random_numbers_of_their_own(tmp_path):
+    drawn = []
+    model = tiny.classifier(augment=AugmentConfig(noise_std=0.1))
+    model.augment.register_forward_pre_hook(lambda *_: drawn.append(torch.default_generator.initial_seed()))
+    tiny.trainer(tmp_path, 1, accumulate_grad_batches=3).fit(model, datamodule=tiny.data(batch_size=4))
+    assert len(set(drawn)) == len(drawn) > 3
+
+
+def test_a_training_that_diverges_ends(tmp_path):
+    with pytest.raises(AedError, match=r"diverged in epoch 1: .*lower model\.optimizer\.lr"):
+        fit(tmp_path, optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1e38))
+
+
+def test_a_rate_that_is_0_throughout_is_told(tmp_path, caplog):
+    fit(tmp_path, 1, scheduler=partial(schedules.LRCosineDecay, initial_lr=1, hold_steps=0, decay_steps=1, end_lr=0))
+    assert "LRCosineDecay: the rate of the only epoch is 0" in caplog.text
+
+
+def test_a_schedule_of_epochs_does_not_count_steps(tmp_path):
+    with pytest.raises(AedError, match=r"scheduler_interval=step: LRCosineDecay counts epochs"):
+        fit(tmp_path, scheduler=cosine, scheduler_interval="step")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer": lambda parameters: torch.optim.Adam(parameters, lr=-1)}, "model.optimizer: ValueError: .*-1"),
+        ({"scheduler": lambda own: torch.optim.lr_scheduler.OneCycleLR(own, 0.1)}, "model.scheduler: ValueError"),
+    ],
+)
+def test_values_that_torch_does_not_take_are_named(tmp_path, changes, message):
+    with pytest.raises(AedError, match=message):
+        fit(tmp_path, **changes)
 
 
 def stochastic():

@@ -201,6 +201,14 @@ class Own(nn.Module):
             self.head = nn.Linear(6, num_classes + 1)
         if kind == "forgetful":
             del self.kind
+        if kind == "layer":
+            self.kind = nn.Dropout(0.1)
+        if kind.startswith("grow"):
+            self.kind, self.more = kind + "n", nn.Linear(1, len(kind))
+        if kind == "lazy":
+            self.head = nn.LazyLinear(num_classes)
+        if kind == "unborn":
+            raise ValueError("no such kind")
 
     def forward(self, patches: Tensor) -> Tensor:
         kind = getattr(self, "kind", "")
@@ -213,7 +221,7 @@ class Own(nn.Module):
             return self.head(x.mean(dim=(0, 2, 3)))[None]
         if kind == "unexportable":
             x = torch.fft.fft2(x).real
-        if kind == "pair":
+        if kind == "pair" or (kind == "pair_in_training" and self.training):
             return x, x  # type: ignore[return-value]
         return self.head(x.mean(dim=(2, 3)))
 
@@ -229,11 +237,16 @@ def build(folder: Path, kind: str, *overrides: str, stages: str = "fit,test,expo
     [
         (
             "broken",
-            r"Own does not take patches of shape \(2, 1, 16, 32\): KeyError: 'no such thing' .*own_nets.py, line",
+            r"Own does not take patches of shape \(2, 1, 16, 32\) in training: KeyError: 'no such thing' .*py, line",
         ),
-        ("wide", r"Own gives \(2, 4\) for two patches; 3 classes need logits \(2, 3\)"),
+        ("wide", r"Own gives \(2, 4\) for two patches in training; 3 classes need logits \(2, 3\)"),
         ("one_patch", r"Own gives \(1, 3\) for two patches"),
         ("pair", "Own gives tuple for two patches"),
+        ("pair_in_training", "Own gives tuple for two patches in training"),
+        ("layer", "Own: self.kind is a Dropout.*keep the argument under its name"),
+        ("grow", "Own: built anew with .*'grown'.* it has other parameters"),
+        ("lazy", "Own: has lazy layers; give them their sizes"),
+        ("unborn", r"call to target 'test_own_nets.Own'.* ValueError: no such kind \(.*own_nets.py, line"),
         ("forgetful", r"keep the constructor arguments \['kind'\] as attributes"),
         ("unexportable", "Own cannot be exported: .*fft"),
     ],
@@ -358,6 +371,14 @@ def test_a_right_class_passes():
         config.check_net_class(tiny.composed("experiment=demo", *user, *changes).model.net)
     for name in config.experiments():
         config.check_net_class(tiny.composed(f"experiment={name}").model.net)
+
+
+def test_a_module_that_fails_is_our_error(tmp_path, monkeypatch):
+    (tmp_path / "crooked_pkg.py").write_text("def (")
+    monkeypatch.syspath_prepend(tmp_path)
+    node = tiny.composed("experiment=demo", "model/net=user", "model.net._target_=crooked_pkg.Net").model.net
+    with pytest.raises(AedError, match=r"crooked_pkg.Net cannot be imported: SyntaxError"):
+        config.check_net_class(node)
 
 
 def test_anothers_keys_point_to_the_open_group():

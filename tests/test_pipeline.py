@@ -112,6 +112,24 @@ def test_wrong_requests_say_what_to_do(tmp_path, override, message):
     assert pytest.importorskip("re").search(message, str(error)), str(error)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["seed=-1"], "seed: need 0 to"),
+        (["model.net.dropout=1.5"], "YAMNet.* ValueError: dropout"),
+        (["model.net.num_classes=7"], "model.net.num_classes=7: the data has 3 classes"),
+        (["callbacks=early_stopping"], "EarlyStopping watches val/loss, but there is no validation set"),
+        (
+            ["model/scheduler=ReduceLROnPlateau", "model.monitor=val/loss"],
+            "ReduceLROnPlateau watches val/loss, but there is no validation set",
+        ),
+    ],
+)
+def test_what_cannot_work_is_said_before_training(tmp_path, overrides, message):
+    with pytest.raises(AedError, match=message):
+        pipeline.build(tiny.composed(*SMALL, "stages=[fit]", *overrides, folder=tmp_path), tmp_path)
+
+
 def test_operation_modes_are_stages_that_go_on_from_an_earlier_run(finished, tmp_path):
     """ST's names; a run's own checkpoint is found in its folder."""
     for name, stages in pipeline.MODES.items():

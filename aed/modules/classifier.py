@@ -82,9 +82,7 @@ class ClipClassifier(L.LightningModule):
         if not 0 <= label_smoothing < 1:
             raise AedError(f"model.label_smoothing: need [0, 1), got {label_smoothing}")
         if any(isinstance(parameter, UninitializedParameter) for parameter in net.parameters()):
-            raise AedError(
-                f"{type(net).__name__}: has lazy layers, whose sizes are not known yet; give them their sizes"
-            )
+            raise AedError(f"{type(net).__name__}: has lazy layers; give them their sizes")
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.frontend, self.optimizer, self.scheduler = frontend, optimizer, scheduler
         self.scheduler_interval, self.monitor = scheduler_interval, monitor
