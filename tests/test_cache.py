@@ -207,6 +207,17 @@ def open_shards() -> list[str]:
     return [path for fd in Path("/proc/self/fd").iterdir() if (path := str(fd.resolve())).endswith(".npy")]
 
 
+def test_long_recordings_make_more_shards_not_larger_ones(
+    tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "SHARD_BYTES", 60_000)  # a tone has 28 kB or so
+    cache = FeatureCache(tmp_path, CONFIG, num_workers=1)
+    assert not cache.ensure(files)
+    sizes = [len(np.load(path)) * 256 for path in cache.folder.glob("*.npy")]
+    assert len(sizes) >= 6 and max(sizes) < 60_000 + 40_000
+    check_whole(tmp_path, files)
+
+
 @pytest.mark.usefixtures("small_shards", "computed")
 def test_more_shards_than_may_be_open(tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """2 million clips make 8,000 shards; a process may open 1024 files."""

@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 SHARD_CLIPS = 256
 """Clips of a shard, at most; 2 million make 8,000 shards."""
 
+SHARD_BYTES = 1 << 28
+"""Of a shard, about, whatever its clips are: a process holds one, and 16 recordings of an hour would be 1.5 GB."""
+
 SHARDS_PER_WORKER = 128
 """At least so many in a large set: a killed run loses the one at work, less than 1 %."""
 
@@ -60,9 +63,13 @@ class Worker:
         self.folder, self.is_stopped, self.logmel = folder, is_stopped, LogMel(config)
 
     def shard(self, tasks: Sequence[Task], advance: Callable[[], object] = bool) -> tuple[int, dict[str, str]]:
-        """Computes and writes a shard; returns how many files are dealt with, and the reason for each bad key."""
+        """Computes and writes a shard; returns how many files are dealt with, and the reason for each bad key.
+
+        Clips of more than :data:`SHARD_BYTES` make several.
+        """
         finished: dict[str, Array] = {}
         bad: dict[str, str] = {}
+        done = size = 0
         try:
             for task in tasks:
                 if self.is_stopped():
@@ -72,11 +79,15 @@ class Worker:
                     bad[task.key] = result
                 else:
                     finished[task.key] = result
+                    size += result.nbytes
+                if size >= SHARD_BYTES:
+                    write_shard(self.folder, finished)
+                    done, size, finished = done + len(finished), 0, {}
                 advance()
         finally:  # Ctrl-C keeps what is done
             if finished:
                 write_shard(self.folder, finished)
-        return len(finished) + len(bad), bad
+        return done + len(finished) + len(bad), bad
 
     def compute(self, task: Task) -> Array | str:
         """The log-mel ``(n_frames, n_mels)`` of a file, or why there is none (without the file's name)."""
