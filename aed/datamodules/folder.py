@@ -109,7 +109,8 @@ class Folder(ClipSource):
 def recordings_below(folder: Path) -> list[Path]:
     """Recordings below ``folder`` in the order of their paths, none of them hidden.
 
-    Links are followed; a folder reached twice, as by a link to one above, counts once.
+    Links are followed; a folder reached twice, as by a link to one above, counts once. A path that is not UTF-8, which
+    no report could hold, is given escaped: there is no such file then.
 
     Raises:
         AedError: A folder cannot be read.
@@ -129,7 +130,17 @@ def recordings_below(folder: Path) -> list[Path]:
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             yield from (path for path in (Path(place, name) for name in names) if _is_audio(path))
 
-    return sorted(walk())
+    found = sorted(walk())
+    escaped = [_escaped(path) for path in found]
+    if odd := [path for path, given in zip(escaped, found, strict=True) if path != given]:
+        log.warning(
+            "%s: the names of %d files are not UTF-8 (first: %s); rename them", _escaped(folder), len(odd), odd[0]
+        )
+    return escaped
+
+
+def _escaped(path: Path) -> Path:
+    return Path(str(path).encode("utf-8", "backslashreplace").decode())
 
 
 def _is_audio(path: Path) -> bool:
