@@ -250,9 +250,11 @@ class ClipClassifier(L.LightningModule):
     def _val_logits(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         if not self._is_split or self.trainer.state.fn != "fit":
             return self.forward(batch.patches)
-        if batch_idx not in self._val_bank:  # batches come in the same order each epoch
-            self._val_bank[batch_idx] = self._part("backbone")(batch.patches)
-        logits: Tensor = self._part("head")(self._val_bank[batch_idx])
+        known = self._val_bank.get(batch_idx)  # batches come in the same order each epoch
+        embedding: Tensor = self._part("backbone")(batch.patches) if known is None else known
+        if known is None and sum(own.nbytes for own in self._val_bank.values()) < BANK_BYTES:
+            self._val_bank[batch_idx] = embedding
+        logits: Tensor = self._part("head")(embedding)
         return logits
 
     def test_step(self, batch: PatchBatch, batch_idx: int) -> None:
