@@ -157,10 +157,12 @@ def register() -> None:
     # open to any key: the arguments of a user's class
     user = {"_target_": MISSING, "num_classes": MISSING}
     store("model/net", "user", OmegaConf.create(user, flags={"struct": False}))
-    for target in set(_public(torch.optim, torch.optim.Optimizer)) - {torch.optim.SparseAdam}:  # no dense gradients
-        store("model/optimizer", target.__name__, schema(target, partial=True, skip=("params",)))
-    for module in (torch.optim.lr_scheduler, schedules):
-        for target in set(_public(module, torch.optim.lr_scheduler.LRScheduler)) - {schedules.EpochSchedule}:
+    for target in _public(torch.optim, torch.optim.Optimizer):
+        if target is not torch.optim.SparseAdam:  # takes no dense gradients
+            store("model/optimizer", target.__name__, schema(target, partial=True, skip=("params",)))
+    lr_scheduler = torch.optim.lr_scheduler
+    for module, base in ((lr_scheduler, lr_scheduler.LRScheduler), (schedules, schedules.EpochSchedule)):
+        for target in _public(module, base):
             node = schema(target, partial=True, skip=("optimizer", "last_epoch"))
             store("model/scheduler", target.__name__, node)
 

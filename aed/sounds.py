@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
-from aed.dsp.waveform import is_cut_off
+from aed.dsp.waveform import NOT_UTF8, is_cut_off
 
 BLOCK_FRAMES = 1 << 17
 """Frames decoded at a time: an hour needs no more memory than a second."""
@@ -64,7 +64,7 @@ def listen(path: Path) -> Sound:
         with sf.SoundFile(path) as file:
             return _measure(file)
     except UnicodeEncodeError:
-        return Sound(error="the name is not UTF-8; rename the file")
+        return Sound(error=NOT_UTF8)
     except (sf.LibsndfileError, RuntimeError, TypeError, OSError) as error:
         return Sound(error=f"not readable as wav, flac, ogg or mp3 ({error})".replace(repr(str(path)), "it"))
 

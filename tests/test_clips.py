@@ -136,6 +136,12 @@ def test_comma_at_the_end_of_each_row_is_no_new_column(tmp_path: Path) -> None:
     assert list(table["labels"]) == [("dog",), ("cat",)]
 
 
+def test_semicolons_separate_as_commas_do(tmp_path: Path) -> None:
+    table = make_csv(tmp_path, "filename;category\na,1.wav;dog\nb.wav;cat\n").table()
+    assert names(table, tmp_path) == ["audio/a,1.wav", "audio/b.wav"]
+    assert list(table["labels"]) == [("dog",), ("cat",)]
+
+
 def test_spaces_tabs_and_an_index_column_are_no_part_of_names(tmp_path: Path) -> None:
     table = make_csv(tmp_path, "\t filename \tcategory\tfold\n0\ta.wav\t dog\t1\n1\t b.wav\tdog \t 2\n").table()
     assert names(table, tmp_path) == ["audio/a.wav", "audio/b.wav"]

@@ -237,7 +237,8 @@ def build(folder: Path, kind: str, *overrides: str, stages: str = "fit,test,expo
     [
         (
             "broken",
-            r"Own does not take patches of shape \(2, 1, 16, 32\) in training: KeyError: 'no such thing' .*py, line",
+            r"Own does not take patches of shape \(2, 1, 16, 32\) in training: "
+            r"KeyError: 'no such thing' .*own_nets.py, line",
         ),
         ("wide", r"Own gives \(2, 4\) for two patches in training; 3 classes need logits \(2, 3\)"),
         ("one_patch", r"Own gives \(1, 3\) for two patches"),

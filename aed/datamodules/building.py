@@ -82,12 +82,13 @@ class Worker:
                     size += result.nbytes
                 if size >= SHARD_BYTES:
                     write_shard(self.folder, finished)
-                    done, size, finished = done + len(finished), 0, {}
+                    finished, size = {}, 0
+                done += 1
                 advance()
         finally:  # Ctrl-C keeps what is done
             if finished:
                 write_shard(self.folder, finished)
-        return done + len(finished) + len(bad), bad
+        return done, bad
 
     def compute(self, task: Task) -> Array | str:
         """The log-mel ``(n_frames, n_mels)`` of a file, or why there is none (without the file's name)."""

@@ -1,7 +1,7 @@
 """Clip tables: what a data set says of its recordings.
 
 A clip source has a ``name`` and a ``table()``; a new data set is one class with these two. The table has one
-row a clip and the columns of :data:`COLUMNS`.
+row a clip and the columns of :data:`aed.datamodules.lists.COLUMNS`.
 """
 
 import hashlib
@@ -19,7 +19,6 @@ from filelock import FileLock
 
 from aed import paths
 from aed.datamodules import synthesis
-from aed.datamodules.lists import COLUMNS as COLUMNS
 from aed.datamodules.lists import known_columns, need_columns, read_rows
 from aed.download import fetch, unpack_zip
 from aed.dsp.waveform import AUDIO_SUFFIXES
@@ -36,7 +35,7 @@ class ClipSource(ABC):
 
     @abstractmethod
     def table(self) -> pd.DataFrame:
-        """One row a clip, columns :data:`COLUMNS`; raises AedError where there is none to be had."""
+        """One row a clip, columns of :mod:`aed.datamodules.lists`; raises AedError where there is none to be had."""
 
 
 def read_esc_csv(

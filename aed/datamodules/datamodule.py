@@ -380,9 +380,7 @@ class PatchDataModule(L.LightningDataModule):
         if own not in self.datasets:
             raise AedError("data.clips.calibration_csv: none of its clips can be read; the log names them")
         data, train = self.datasets[own], self.datasets["train"]
-        given, training = np.arange(data.num_clips), train
-        if own == "calibration":
-            given = self._not_tested(data)
+        given, training = self._not_tested() if own == "calibration" else np.arange(train.num_clips), train
         if "val" in self.datasets:
             judging, judges = self.datasets["val"], np.arange(self.datasets["val"].num_clips)
         else:
@@ -402,27 +400,29 @@ class PatchDataModule(L.LightningDataModule):
             judging_split="val" if "val" in self.datasets else "train",
         )
 
-    def _not_tested(self, data: PatchDataset) -> npt.NDArray[np.int64]:
-        """The clips of a calibration set that are of no tested recording."""
-        rows, tested = self.rows("calibration"), self.rows("test")
+    def _of_clips(self, split: str) -> pd.DataFrame:
+        """The row of each clip of a split, in the order of their numbers."""
+        return self.rows(split).iloc[self.datasets[split].labels.first_windows()[:, 0]]
+
+    def _not_tested(self) -> npt.NDArray[np.int64]:
+        """The clips of the calibration set that are of no tested recording."""
+        rows, tested = self._of_clips("calibration"), self.rows("test")
         again = rows["path"].isin(tested["path"]) | rows["src_file"].isin(tested["src_file"].dropna())
         if again.any():
             log.warning("%d of %d calibration clips are of tested recordings: left out", again.sum(), len(rows))
         if again.all():
             raise AedError("data.clips.calibration_csv: all its clips are of tested recordings; give others, or none")
-        return np.flatnonzero(~again.to_numpy()[data.labels.first_windows()[:, 0]])
+        return np.flatnonzero(~again.to_numpy())
 
     def _apart(
         self, given: npt.NDArray[np.int64], judges: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Clips of the calibration set and training clips that judge, without the files that are among both."""
-        calibrating, judging = (
-            self.rows(split)["path"].to_numpy()[self.datasets[split].labels.first_windows()[clips, 0]]
-            for split, clips in (("calibration", given), ("train", judges))
-        )
-        if len(others := judges[~np.isin(judging, calibrating)]):
+        calibrating = self._of_clips("calibration")["path"].iloc[given]
+        judging = self._of_clips("train")["path"].iloc[judges]
+        if len(others := judges[~judging.isin(calibrating).to_numpy()]):
             return given, others
-        return given[~np.isin(calibrating, judging)], judges  # all would judge what they fixed
+        return given[~calibrating.isin(judging).to_numpy()], judges  # all would judge what they fixed
 
     def training_patches(self, data: PatchDataset, epoch: int) -> Iterator[Tensor]:
         """Shuffled batches ``(B, 1, n_mels, patch_frames)`` of ``data``, for training without a Trainer."""

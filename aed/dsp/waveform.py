@@ -15,6 +15,9 @@ Wave = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
+NOT_UTF8 = "the name is not UTF-8; rename the file"
+"""Why a file cannot be used."""
+
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus")
 
 
@@ -58,8 +61,8 @@ def read_audio(path: Path, max_length_s: float) -> tuple[Wave, int]:
 
 
 def bad_name(path: Path) -> str:
-    """What is wrong with a file whose name is not UTF-8, as archives made on Windows hold them; itself it is."""
-    return f"{str(path)!a}: the name is not UTF-8; rename the file"
+    """Says of a file, escaped so that it can be printed, that its name is not UTF-8; archives of Windows hold such."""
+    return f"{str(path)!a}: {NOT_UTF8}"
 
 
 def is_cut_off(path: Path) -> bool:
