@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from aed import config
 from aed.costs import BenchmarkConfig, measure
-from aed.entry import as_typed, clear_errors
+from aed.entry import as_typed, clear_errors, resolved, run_task
 
 log = logging.getLogger("aed.benchmark")
 
@@ -29,16 +29,15 @@ def benchmark(model_file: str, folder: str, config: BenchmarkConfig) -> None:
 @hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="benchmark")
 def _task(cfg: DictConfig) -> None:
     with clear_errors(log):
-        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        assert isinstance(plain, dict)
-        benchmark(**config.split_settings(plain, BenchmarkConfig))  # type: ignore[arg-type]
+        plain = resolved(cfg)
+        benchmark(**config.split_settings(plain, BenchmarkConfig))
 
 
 def main() -> None:
     """Entry point."""
     sys.argv[1:] = as_typed(sys.argv[1:])
     config.store("schema", "benchmark", config.command(benchmark, BenchmarkConfig))
-    _task()
+    run_task(_task, log)
 
 
 if __name__ == "__main__":

@@ -36,9 +36,12 @@ def _field_type(annotation: Any) -> Any:
         return annotation
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
+        arguments = tuple(item for item in arguments if getattr(item, "__name__", "") != "Tensor")  # no YAML has one
         kept = [_field_type(argument) for argument in arguments if argument is not type(None)]
         optional = len(kept) < len(arguments)
-        return kept[0] | None if len(kept) == 1 and kept[0] is not Any and optional else Any
+        if len(kept) > 1 or kept[0] is Any:
+            return Any
+        return kept[0] | None if optional else kept[0]
     if origin is typing.Literal and all(isinstance(value, str) for value in arguments):
         return str
     if origin is list and arguments and arguments[0] in _LEAVES:
@@ -47,7 +50,9 @@ def _field_type(annotation: Any) -> Any:
 
 
 def schema(target: Callable[..., Any], *, partial: bool = False, skip: tuple[str, ...] = ()) -> type:
-    """A structured config of ``target``'s signature.
+    """A structured config of ``target``'s signature; its ``choices`` are the strings that a ``Literal`` allows.
+
+    OmegaConf checks no Literal: :func:`aed.advice.check` does.
 
     Args:
         target: A class or function.
@@ -61,10 +66,13 @@ def schema(target: Callable[..., Any], *, partial: bool = False, skip: tuple[str
     fields: list[Any] = [("_target_", str, f"{target.__module__}.{target.__qualname__}")]
     if partial:
         fields.append(("_partial_", bool, True))
+    choices: dict[str, tuple[str, ...]] = {}
     for name, parameter in inspect.signature(target).parameters.items():
         if name in skip or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         default, kind = parameter.default, _field_type(hints.get(name, Any))
+        if allowed := _choices(hints.get(name, Any)):
+            choices[name] = allowed
         if dataclasses.is_dataclass(default) and not isinstance(default, type):
             nested = schema(type(default))
             fields.append((name, nested, dataclasses.field(default_factory=nested)))
@@ -77,7 +85,18 @@ def schema(target: Callable[..., Any], *, partial: bool = False, skip: tuple[str
             fields.append((name, Any, dataclasses.field(default_factory=functools.partial(copy.copy, plain))))
         else:
             fields.append((name, Any, MISSING))  # an object: composed in YAML
-    return dataclasses.make_dataclass(target.__name__, fields)
+    return dataclasses.make_dataclass(target.__name__, fields, namespace={"choices": choices})
+
+
+def _choices(annotation: Any) -> tuple[str, ...]:
+    """The strings that a ``Literal``, or one that may be None, allows; () where it is none."""
+    if typing.get_origin(annotation) is typing.Literal:
+        allowed = typing.get_args(annotation)
+        return allowed if all(isinstance(value, str) for value in allowed) else ()
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        members = [item for item in typing.get_args(annotation) if item is not type(None)]
+        return _choices(members[0]) if len(members) == 1 else ()
+    return ()
 
 
 def command(function: Callable[..., Any], settings: type | None = None) -> type:
@@ -89,7 +108,9 @@ def command(function: Callable[..., Any], settings: type | None = None) -> type:
     """
     parts = [schema(function, skip=("config",) if settings else ()), *([schema(settings)] if settings else [])]
     fields = [(field.name, field.type, field) for part in parts for field in dataclasses.fields(part)]
-    return dataclasses.make_dataclass(function.__name__, [item for item in fields if item[0] != "_target_"])
+    choices = {key: allowed for part in parts for key, allowed in part.choices.items()}  # type: ignore[attr-defined]
+    named = [item for item in fields if item[0] != "_target_"]
+    return dataclasses.make_dataclass(function.__name__, named, namespace={"choices": choices})
 
 
 def split_settings(values: dict[str, Any], settings: type) -> dict[str, Any]:
@@ -139,8 +160,10 @@ def register() -> None:
     from aed.hearing import PredictConfig
     from aed.modules import nets, schedules
     from aed.modules.classifier import ClipClassifier
+    from aed.state import RunConfig
 
     register_data()
+    store("schema", "RunConfig", RunConfig)
     _store_schemas(Trainer, ClipClassifier, *(getattr(nets, name) for name in nets.__all__))
     _store_schemas(callbacks.EarlyStopping, callbacks.LearningRateMonitor, callbacks.RichProgressBar)
     _store_schemas(

@@ -10,7 +10,7 @@ from typing import Any
 
 import hydra
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -20,7 +20,7 @@ from aed import config
 from aed.datamodules import PatchDataModule
 from aed.datamodules.events import EventSource
 from aed.dsp.frontend import FrontendConfig
-from aed.entry import clear_errors
+from aed.entry import clear_errors, resolved, run_task
 from aed.errors import AedError
 from aed.inspection import MOST_NAMED, Finding, Report, examine
 from aed.report import write_json
@@ -138,8 +138,7 @@ def _printable(text: str) -> str:
 @hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="inspect")
 def _task(cfg: DictConfig) -> None:
     with clear_errors(log):
-        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        assert isinstance(plain, dict)
+        plain = resolved(cfg)
         data = instantiate(plain.pop("data") | {"_partial_": True}, _convert_="all")
         inspect(data=data, **instantiate(plain, _convert_="all"))
 
@@ -152,7 +151,7 @@ def main() -> None:
     del sys.argv[1]
     config.register_data()
     config.store("schema", "inspect", config.command(inspect))
-    _task()
+    run_task(_task, log)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import hydra
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from aed import config
 from aed.datamodules import PatchDataModule
 from aed.delivery import DeployConfig, deliver, test_clips
-from aed.entry import as_typed, clear_errors
+from aed.entry import as_typed, clear_errors, resolved, run_task
 from aed.evaluation import model_data
 from aed.export.graph import load_model, read_model_card
 
@@ -51,12 +51,11 @@ def _task(cfg: DictConfig) -> None:
     with clear_errors(log):
         with open_dict(cfg):
             cfg.frontend = None  # data asks for one; the model's own counts
-        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        assert isinstance(plain, dict)
+        plain = resolved(cfg)
         given = plain.pop("data")
         plain.pop("frontend")
         data = instantiate(given | {"_partial_": True}, _convert_="all") if given else None
-        deploy(data=data, **config.split_settings(plain, DeployConfig))  # type: ignore[arg-type]
+        deploy(data=data, **config.split_settings(plain, DeployConfig))
 
 
 def main() -> None:
@@ -64,7 +63,7 @@ def main() -> None:
     sys.argv[1:] = as_typed(sys.argv[1:])
     config.register_data()
     config.store("schema", "deploy", config.command(deploy, DeployConfig))
-    _task()
+    run_task(_task, log)
 
 
 if __name__ == "__main__":

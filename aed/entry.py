@@ -5,11 +5,14 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from omegaconf import MissingMandatoryValue
+from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 
+from aed import advice
+from aed.config import CONFIG_DIR
 from aed.errors import find_aed_error
 
 
@@ -81,3 +84,43 @@ def clear_errors(log: logging.Logger, stopped: str = "stopped") -> Iterator[None
             raise
         log.error("%s", known)
         sys.exit(1)
+
+
+_FULL = "HYDRA_FULL_ERROR"
+"""Variable with which Hydra lets its errors through instead of printing them in its own way."""
+
+
+def run_task(task: Callable[[], object], log: logging.Logger) -> None:
+    """Runs a Hydra task: what is wrong with the command line ends the process as what is wrong later does.
+
+    Args:
+        task: A function that ``hydra.main`` decorates.
+        log: Of the entry point.
+    """
+    if os.environ.get(_FULL):  # the user wants to see them whole
+        task()
+        return
+    with clear_errors(log):
+        advice.check_words(sys.argv[1:], CONFIG_DIR)
+        os.environ[_FULL] = "1"
+        try:
+            task()
+        except Exception as error:
+            if known := advice.explain(error, CONFIG_DIR):
+                raise known from error
+            raise
+        finally:
+            del os.environ[_FULL]
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """A composed configuration as plain types, checked.
+
+    Raises:
+        AedError: A value is no choice, or nothing reads a key.
+        MissingMandatoryValue: A value is missing.
+    """
+    advice.check(config, CONFIG_DIR)
+    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}

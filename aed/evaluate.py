@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from aed import config, evaluation, report
 from aed.datamodules import PatchDataModule
@@ -21,7 +21,7 @@ from aed.datamodules.events import EventSource
 from aed.datamodules.patches import PatchDataset
 from aed.datamodules.selection import class_counts
 from aed.dsp.frontend import FrontendConfig
-from aed.entry import as_typed, clear_errors
+from aed.entry import as_typed, clear_errors, resolved, run_task
 from aed.errors import AedError
 from aed.export.card import ModelCard
 from aed.export.classifier import Classifier, open_classifier
@@ -229,8 +229,7 @@ def _task(cfg: DictConfig) -> None:
         typed = [item for item in HydraConfig.get().overrides.task if item.startswith(SPLIT_KEYS)]
         if typed and cfg.split_by == "card":
             raise AedError(f"{typed[0]}: the model's own split counts; add split_by=data for another one")
-        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        assert isinstance(plain, dict)
+        plain = resolved(cfg)
         # made once the model has told its front end and classes
         data = instantiate(plain.pop("data") | {"_partial_": True}, _convert_="all")
         evaluate(data=data, **instantiate(plain, _convert_="all"))
@@ -241,7 +240,7 @@ def main() -> None:
     sys.argv[1:] = as_typed(sys.argv[1:])
     config.register_data()
     config.store("schema", "evaluate", config.command(evaluate))
-    _task()
+    run_task(_task, log)
 
 
 if __name__ == "__main__":

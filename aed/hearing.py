@@ -38,12 +38,21 @@ class PredictConfig:
     strict: bool = False
 
 
+def check(config: PredictConfig) -> list[str]:
+    """The recordings that are asked for, by name.
+
+    Raises:
+        AedError: There are none.
+    """
+    if not config.files:
+        raise AedError("stages: predict needs recordings; give predict.files=[...]")
+    return find_files(config.files)
+
+
 def predict(run: Run) -> None:
     """The stage: leaves ``predictions.csv``, by the last model in the run's folder: int8, float or checkpoint."""
     config: PredictConfig = instantiate(run.config.predict, _convert_="all")
-    if not config.files:
-        raise AedError("stages: predict needs recordings; give predict.files=[...]")
-    names = find_files(config.files)
+    names = check(config)
     made = [run.folder / name for name in (INT8, FLOAT) if (run.folder / name).is_file()]
     model: Path = made[0] if made else run.need_checkpoint("predict")
     text = io.StringIO()

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from aed import config
 from aed.conversion import LIBRARIES
 from aed.dsp.frontend import PRESETS, FrontendConfig
-from aed.entry import as_typed, clear_errors
+from aed.entry import as_typed, clear_errors, resolved, run_task
 from aed.errors import AedError
 from aed.export.card import ModelCard, read_card
 from aed.export.classifier import OnnxClassifier
@@ -248,7 +248,7 @@ _CONFIG = {
 @hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="import_keras")
 def _task(cfg: DictConfig) -> None:
     with clear_errors(log):
-        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        plain = resolved(cfg)
         import_keras(**instantiate(plain, _convert_="all"))
 
 
@@ -258,7 +258,7 @@ def main() -> None:
     config.register_frontends()
     config.store("schema", "import_keras", config.command(import_keras))
     ConfigStore.instance().store(name="import_keras", node=OmegaConf.create(_CONFIG))
-    _task()
+    run_task(_task, log)
 
 
 if __name__ == "__main__":

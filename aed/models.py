@@ -11,14 +11,14 @@ from typing import Any, Literal
 
 import hydra
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
 from aed import config
 from aed.dsp import PRESETS
-from aed.entry import clear_errors
+from aed.entry import clear_errors, resolved, run_task
 from aed.errors import AedError
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.modules.nets import DSCNN, BCResNet, MiniResNet, YAMNet
@@ -247,14 +247,14 @@ def _print(made: list[Row]) -> None:
 @hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="models")
 def _task(cfg: DictConfig) -> None:
     with clear_errors(log):
-        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        show(**plain)  # type: ignore[arg-type]
+        plain = resolved(cfg)
+        show(**plain)
 
 
 def main() -> None:
     """Entry point."""
     config.store("schema", "models", config.command(show))
-    _task()
+    run_task(_task, log)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,10 +17,12 @@ from lightning.pytorch.callbacks import EarlyStopping
 from omegaconf import DictConfig, OmegaConf
 
 from aed import conversion, costs, decisions, delivery, hearing, report, training
-from aed.config import check_net_class
+from aed.advice import check
+from aed.config import CONFIG_DIR, check_net_class
 from aed.datamodules import PatchDataModule
 from aed.errors import AedError, find_aed_error, place
 from aed.modules.classifier import ClipClassifier
+from aed.scores import LEVELS
 from aed.state import Run
 
 log = logging.getLogger(__name__)
@@ -39,25 +42,28 @@ def build(config: DictConfig, folder: Path) -> Run:
     Raises:
         AedError: Something in it cannot be used.
     """
-    if not 0 <= config.seed < 2**32:
-        raise AedError(f"seed: need 0 to {2**32 - 1}, got {config.seed}")
-    if config.threads:
+    for key, low, high in (("seed", 0, 2**32 - 1), ("threads", 1, os.cpu_count() or 1)):
+        if config[key] is not None and not low <= config[key] <= high:
+            raise AedError(f"{key}: need {low} to {high}, got {config[key]}")
+    if config.threads is not None:
         torch.set_num_threads(config.threads)
     L.seed_everything(config.seed, workers=True, verbose=False)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     for expected in _EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", expected)
-    data: PatchDataModule = _made(config.data)
-    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
-        data.prepare_data()  # before anything is made that a bad data set would leave behind
+    data: PatchDataModule = _made("data", config.data)
     check_net_class(config.model.net)
     _check_num_classes(config.model.net, data.num_classes)
-    model: ClipClassifier = _made(config.model, net={"num_classes": data.num_classes})
-    loggers = [_made(node) for node in config.logger.values() if node]
-    callbacks = [_made(node) for node in config.callbacks.values() if node]
-    if "fit" in config.stages and not (data.table["split"] == "val").any():
-        _check_monitors(config, callbacks)
-    trainer: L.Trainer = _made(config.trainer, logger=loggers, callbacks=callbacks)
+    model: ClipClassifier = _made("model", config.model, net={"num_classes": data.num_classes})
+    callbacks = [_made(f"callbacks.{key}", node) for key, node in config.callbacks.items() if node]
+    if "fit" in config.stages:
+        _check_monitors(config, callbacks, data)
+        model.try_schedule(config.trainer.max_epochs)
+    _check_devices(config.trainer)
+    trainer: L.Trainer = _made("trainer", config.trainer, logger=False, callbacks=callbacks)
+    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        data.prepare_data()  # after all that takes no time, before anything that a bad data set would leave behind
+    trainer.loggers = loggers = [_made(f"logger.{key}", node) for key, node in config.logger.items() if node]
     for logger in loggers:
         logger.log_hyperparams(OmegaConf.to_container(config, resolve=True, throw_on_missing=False))
     run = Run(config, folder, data, model, trainer)
@@ -66,8 +72,13 @@ def build(config: DictConfig, folder: Path) -> Run:
     return run
 
 
-def _made(node: DictConfig, **arguments: Any) -> Any:
+def _made(key: str, node: DictConfig, **arguments: Any) -> Any:
     """What a node of the configuration describes.
+
+    Args:
+        key: Of the node.
+        node: Names a class.
+        arguments: Of its own.
 
     Raises:
         AedError: Its class does not take the values, or fails for whatever reason.
@@ -78,7 +89,8 @@ def _made(node: DictConfig, **arguments: Any) -> Any:
         if known := find_aed_error(error):
             raise known from error
         cause = error.__cause__ or error
-        raise AedError(f"{str(error).splitlines()[0]} {type(cause).__name__}: {cause}{place(cause)}") from error
+        inner = re.search(r"full_key: (\S+)", str(error))  # of the part that failed
+        raise AedError(f"{inner[1] if inner else key}: {type(cause).__name__}: {cause}{place(cause)}") from error
 
 
 def _check_num_classes(net: DictConfig, num_classes: int) -> None:
@@ -89,17 +101,42 @@ def _check_num_classes(net: DictConfig, num_classes: int) -> None:
         )
 
 
-def _check_monitors(config: DictConfig, callbacks: Sequence[L.Callback]) -> None:
-    """Refuses, before an epoch is spent, to watch a validation set that there is not."""
-    watching = {type(own).__name__: own.monitor for own in callbacks if isinstance(own, EarlyStopping)}
+def _check_monitors(config: DictConfig, callbacks: Sequence[L.Callback], data: PatchDataModule) -> None:
+    """Refuses, before an epoch is spent, to watch a metric that there will not be.
+
+    Raises:
+        AedError: Names the key and the metrics there are.
+    """
+    watching = {}
+    for key, own in zip((key for key, node in config.callbacks.items() if node), callbacks, strict=True):
+        if isinstance(own, EarlyStopping):
+            watching[f"callbacks.{key}.monitor"] = own.monitor
     scheduler = config.model.scheduler
     if scheduler and str(scheduler.get("_target_")).endswith("ReduceLROnPlateau"):
-        watching["ReduceLROnPlateau"] = config.model.monitor
-    for name, monitor in watching.items():
-        if str(monitor).startswith("val/"):
+        watching["model.monitor"] = config.model.monitor
+    has_val = (data.table["split"] == "val").any()
+    known = ["train/loss", *(["train/patch_acc"] if data.task == "single_label" else [])]
+    known += [f"val/{name}" for name in ("loss", *LEVELS[data.task])] if has_val else []
+    for key, monitor in watching.items():
+        if str(monitor).startswith("val/") and not has_val:
             raise AedError(
-                f"{name} watches {monitor}, but there is no validation set; set data.val_fold=4, or leave it out"
+                f"{key}: {monitor} needs a validation set, there is none; set data.val_fold=4, or watch none"
             )
+        if monitor not in known:
+            raise AedError(f"{key}: need one of {', '.join(known)}; got {monitor!r}")
+
+
+def _check_devices(trainer: DictConfig) -> None:
+    """Refuses more processes on a CPU than it has cores: each is a copy of the whole run.
+
+    Raises:
+        AedError: There are too many.
+    """
+    devices, cores = trainer.devices, os.cpu_count() or 1
+    if trainer.accelerator == "cpu" or not torch.cuda.is_available():
+        count = int(devices) if str(devices).lstrip("-").isdigit() else 1
+        if count > cores:
+            raise AedError(f"trainer.devices={devices}: processes on a CPU of {cores} cores; use at most {cores}")
 
 
 STAGES: dict[str, Callable[[Run], None]] = {
@@ -155,6 +192,8 @@ def choose_stages(stages: Sequence[str] | None, operation_mode: str | None) -> l
             raise AedError(f"operation_mode={operation_mode} is a list of stages; give it or stages, not both")
         return list(MODES[operation_mode])
     chosen = list(DEFAULT if stages is None else stages)
+    if not chosen:
+        raise AedError(f"stages: need at least one of {list(STAGES)}, got none")
     if unknown := [name for name in chosen if name not in STAGES]:
         raise AedError(f"stages: need a list of {list(STAGES)}, got {unknown}")
     return chosen
@@ -166,13 +205,11 @@ def run(config: DictConfig, folder: Path) -> dict[str, float]:
     Raises:
         AedError: A stage is unknown, or fails for a reason the user can remove.
     """
+    check(config, CONFIG_DIR)
     config.stages = choose_stages(config.stages, config.operation_mode)
     if config.ckpt_path and not Path(config.ckpt_path).is_file():
         raise AedError(f"ckpt_path: {config.ckpt_path}: no such file")
-    if "benchmark" in config.stages:  # what is misspelt is said before hours of training
-        costs.choose(instantiate(config.benchmark, _convert_="all"))
-    if "deploy" in config.stages:
-        delivery.check(instantiate(config.deploy, _convert_="all"))
+    _check_stages(config)
     state = build(config, folder)
     if "fit" not in config.stages:  # later stages on an earlier run's folder
         state.metrics |= report.read_json(folder / "metrics.json")
@@ -187,6 +224,22 @@ def run(config: DictConfig, folder: Path) -> dict[str, float]:
             report.write_json(folder / "metrics.json", _facts(state) | state.metrics)
     log.info("outputs in %s", folder)
     return state.metrics
+
+
+def _check_stages(config: DictConfig) -> None:
+    """Reads the settings of every stage: what is wrong in them is said before hours of training.
+
+    Raises:
+        AedError: Names the key.
+    """
+    names = ("export", "quantization", "budget", "decision", "benchmark", "deploy", "predict")
+    made = {name: _made(name, config[name]) for name in names}
+    if "benchmark" in config.stages:
+        costs.choose(made["benchmark"])
+    if "deploy" in config.stages:
+        delivery.check(made["deploy"])
+    if "predict" in config.stages:
+        hearing.check(made["predict"])
 
 
 def _facts(state: Run) -> dict[str, float]:

@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 import hydra
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from aed import config
+from aed.advice import VALUED
 from aed.dsp.frontend import FrontendConfig
-from aed.entry import as_typed, clear_errors, quoted
+from aed.entry import as_typed, clear_errors, quoted, resolved, run_task
 from aed.errors import AedError
 from aed.export.classifier import Classifier, open_classifier
 from aed.files import write_whole
@@ -81,13 +82,11 @@ def _open(model_file: str, frontend: FrontendConfig | None, class_names: list[st
 @hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="predict")
 def _task(cfg: DictConfig) -> None:
     with clear_errors(log):
-        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        plain = resolved(cfg)
         predict(**instantiate(plain, _convert_="all"))
 
 
 _OVERRIDE = re.compile(r"[+~]{0,2}[\w./@-]+=|\+\+?[\w.]+$")
-_VALUED = {"--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"}
-"""Hydra's options that take a value."""
 
 
 def with_files(arguments: list[str]) -> list[str]:
@@ -101,7 +100,7 @@ def with_files(arguments: list[str]) -> list[str]:
     for item in arguments:
         is_file = not valued and (item == "-" or not (item.startswith("-") or _OVERRIDE.match(item)))
         (files if is_file or (not valued and Path(item).exists()) else others).append(item)
-        valued = item in _VALUED
+        valued = item in VALUED
     return [*others, f"files=[{','.join(map(quoted, files))}]"] if files else arguments
 
 
@@ -110,7 +109,7 @@ def main() -> None:
     sys.argv[1:] = with_files(as_typed(sys.argv[1:]))
     config.register_frontends()
     config.store("schema", "predict", config.command(predict))
-    _task()
+    run_task(_task, log)
 
 
 if __name__ == "__main__":

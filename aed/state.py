@@ -2,13 +2,63 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as L
-from omegaconf import DictConfig
+from omegaconf import MISSING, DictConfig
 
 from aed.datamodules import PatchDataModule
 from aed.errors import AedError
 from aed.modules.classifier import ClipClassifier
+
+
+@dataclass(kw_only=True)
+class RunConfig:
+    """What a run is composed of.
+
+    Args:
+        seed: Of weights, splits, order, dropout and augmentation.
+        stages: In order; null: fit, test, export, quantize, evaluate. Further: predict, benchmark, deploy.
+        operation_mode: Instead of stages: a name of ST's zoo, ``chain_tqe``, ...
+        ckpt_path: fit: resumes from it. Without fit: it is tested or exported; null: the folder's ``best.ckpt``.
+        threads: CPU threads of torch, 1 when folds run in parallel; null: one a core.
+        optimized_metric: What a search sees; null: ``test/clip_acc``, multi-label ``test/clip_map``.
+        output_dir: Folder of the run.
+        frontend: From recording to patch.
+        data: The DataModule.
+        model: The LightningModule.
+        trainer: Lightning's Trainer.
+        callbacks: Of the Trainer, by names of your choice.
+        logger: Of the Trainer, by names of your choice.
+        quantization: Of the stage quantize.
+        decision: How decisions are made.
+        export: Of the stage export.
+        budget: What the net may cost.
+        benchmark: Of the stage benchmark.
+        deploy: Of the stage deploy.
+        predict: Of the stage predict.
+    """
+
+    seed: int = 0
+    stages: list[str] | None = None
+    operation_mode: str | None = None
+    ckpt_path: str | None = None
+    threads: int | None = None
+    optimized_metric: str | None = None
+    output_dir: str = MISSING
+    frontend: Any = MISSING
+    data: Any = MISSING
+    model: Any = MISSING
+    trainer: Any = MISSING
+    callbacks: Any = MISSING
+    logger: Any = MISSING
+    quantization: Any = MISSING
+    decision: Any = MISSING
+    export: Any = MISSING
+    budget: Any = MISSING
+    benchmark: Any = MISSING
+    deploy: Any = MISSING
+    predict: Any = MISSING
 
 
 @dataclass

@@ -10,7 +10,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from aed import config, pipeline
-from aed.entry import clear_errors
+from aed.entry import clear_errors, run_task
 from aed.scores import HEADLINE
 
 log = logging.getLogger("aed.train")
@@ -33,7 +33,7 @@ def _task(cfg: DictConfig) -> float | None:
 def main() -> None:
     """Entry point."""
     config.register()
-    _task()
+    run_task(_task, log)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def paths_of(folder: Path, fold_is_in: Callable[[Any], Any]) -> list[Path]:
 
 
 def batches(loader: Any, epoch: int = 0) -> list[PatchBatch]:
-    loader.sampler.set_epoch(epoch)
+    loader.batch_sampler.sampler.set_epoch(epoch)
     return list(loader)
 
 
@@ -240,7 +240,7 @@ def test_first_batch_mixes_clips_and_classes(make: Callable[..., Any]) -> None:
 @pytest.mark.parametrize("patches", ["grid", "random"])
 def test_order_is_a_function_of_seed_and_epoch(make: Callable[..., Any], patches: str) -> None:
     def order(seed: int, epoch: int) -> list[Any]:
-        sampler = make(seed=seed, train_patches=patches).train_dataloader().sampler
+        sampler = make(seed=seed, train_patches=patches).train_dataloader().batch_sampler.sampler
         sampler.set_epoch(epoch)
         return list(sampler)
 
@@ -259,9 +259,9 @@ def test_random_offsets(make: Callable[..., Any], base: Path) -> None:
     frames = [logmel(path).shape[1] for path in paths]
     seen = []
     for epoch in range(20):
-        loader.sampler.set_epoch(epoch)
-        windows = list(loader.sampler)
-        assert len(windows) == len(expected) == len(loader.sampler)
+        loader.batch_sampler.sampler.set_epoch(epoch)
+        windows = list(loader.batch_sampler.sampler)
+        assert len(windows) == len(expected) == len(loader.batch_sampler.sampler)
         assert sorted(clip for clip, _ in windows) == sorted(clip for clip, _ in expected)
         seen += windows
     for clip, start in seen:
@@ -347,13 +347,15 @@ def test_evaluation_on_several_ranks_is_everything_once(make: Callable[..., Any]
     found = [position for loader in loaders for position in joined(list(loader)).position.tolist()]
     assert sorted(found) == list(range(len(loaders[0].dataset)))
     for loader in loaders:
-        assert len(loader.sampler) == len(list(loader.sampler))
+        assert len(loader.batch_sampler.sampler) == len(list(loader.batch_sampler.sampler))
         assert len(loader) == len(list(loader))
 
 
 @pytest.mark.parametrize("patches", ["grid", "random"])
 def test_training_on_two_ranks_is_shared_out(make: Callable[..., Any], patches: str) -> None:
-    samplers = [on_rank(make(train_patches=patches), rank).train_dataloader().sampler for rank in range(2)]
+    samplers = [
+        on_rank(make(train_patches=patches), rank).train_dataloader().batch_sampler.sampler for rank in range(2)
+    ]
     for sampler in samplers:
         sampler.set_epoch(2)
     parts = [list(sampler) for sampler in samplers]

@@ -116,12 +116,16 @@ def test_wrong_requests_say_what_to_do(tmp_path, override, message):
     ("overrides", "message"),
     [
         (["seed=-1"], "seed: need 0 to"),
-        (["model.net.dropout=1.5"], "YAMNet.* ValueError: dropout"),
+        (["threads=-2"], "threads: need 1 to"),
+        (["callbacks=early_stopping", "data.val_fold=2", "callbacks.early_stopping.monitor=val/acc"], "got 'val/acc'"),
+        (["model/scheduler=StepLR", "model.scheduler.step_size=0"], r"model\.scheduler: ZeroDivisionError.*StepLR"),
+        (["trainer.devices=99", "trainer.accelerator=cpu"], r"trainer\.devices=99: processes on a CPU of"),
+        (["model.net.dropout=1.5"], r"model\.net: ValueError: dropout"),
         (["model.net.num_classes=7"], "model.net.num_classes=7: the data has 3 classes"),
-        (["callbacks=early_stopping"], "EarlyStopping watches val/loss, but there is no validation set"),
+        (["callbacks=early_stopping"], r"callbacks\.early_stopping\.monitor: val/loss needs a validation set"),
         (
             ["model/scheduler=ReduceLROnPlateau", "model.monitor=val/loss"],
-            "ReduceLROnPlateau watches val/loss, but there is no validation set",
+            r"model\.monitor: val/loss needs a validation set",
         ),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aed.datamodules import samplers
-from aed.datamodules.samplers import EvalSampler, TrainSampler, rarity
+from aed.datamodules.samplers import EvalSampler, TrainBatches, TrainSampler, rarity
 from aed.errors import AedError
 
 PATCH_FRAMES = 10
@@ -208,3 +208,13 @@ def test_evaluation_is_every_patch_once(frames: list[int], world: int) -> None:
     assert [len(loader) for loader in loaders] == [len(part) for part in parts]
     assert sorted(position for part in parts for position in part) == list(range(len(data)))
     assert all(part == sorted(part) for part in parts)
+
+
+@given(st.integers(1, 40), st.integers(1, 9))
+def test_no_batch_of_one_is_trained_on_but_where_all_are(draws, batch_size):
+    batches = TrainBatches(range(draws), batch_size, drop_last=False)
+    found = list(batches)
+    assert len(found) == len(batches)
+    assert [draw for batch in found for draw in batch] == list(range(draws))
+    if draws > 1 and batch_size > 1:
+        assert min(map(len, found)) > 1 and max(map(len, found)) <= batch_size + 1

@@ -21,7 +21,7 @@ from aed.datamodules.clips import ClipSource, clip_names
 from aed.datamodules.events import EventLabels, EventSource, check_frontend
 from aed.datamodules.folder import recordings_below
 from aed.datamodules.patches import ClipLabels, Labeller, PatchDataset, already_batched
-from aed.datamodules.samplers import EvalSampler, TrainSampler
+from aed.datamodules.samplers import EvalSampler, TrainBatches, TrainSampler
 from aed.datamodules.selection import (
     OTHER,
     check_names,
@@ -104,6 +104,8 @@ class PatchDataModule(L.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if not hasattr(clips, "table"):
+            raise AedError(f"data.clips: need a data set with name and table(), got {clips!r}; choose one: data=folder")
         _need_choice("split", split, ("folds", "random", "source"))
         _need_choice("train_patches", train_patches, ("grid", "random"))
         for name, value, least in (
@@ -428,7 +430,7 @@ class PatchDataModule(L.LightningDataModule):
         """Shuffled batches ``(B, 1, n_mels, patch_frames)`` of ``data``, for training without a Trainer."""
         sampler = self._train_sampler(data)
         sampler.set_epoch(epoch)
-        return (batch.patches for batch in self._loader(data, sampler, self.batch_size))
+        return (batch.patches for batch in self._loader(data, sampler=sampler, batch_size=self.batch_size))
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint or a report says of the data, as plain types."""
@@ -445,7 +447,8 @@ class PatchDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[PatchBatch]:
         """Shuffled patches."""
         data = self.datasets["train"]
-        return self._loader(data, self._train_sampler(data, *self._world()), self.batch_size)
+        sampler: Any = self._train_sampler(data, *self._world())
+        return self._loader(data, batch_sampler=TrainBatches(sampler, self.batch_size, drop_last=False))
 
     def _train_sampler(self, data: PatchDataset, replicas: int = 1, rank: int = 0) -> TrainSampler:
         return TrainSampler(
@@ -474,16 +477,15 @@ class PatchDataModule(L.LightningDataModule):
 
     def _eval_loader(self, split: str) -> DataLoader[PatchBatch]:
         data = self.datasets[split]
-        return self._loader(data, EvalSampler(data, *self._world()), self.eval_batch_size)
+        return self._loader(data, sampler=EvalSampler(data, *self._world()), batch_size=self.eval_batch_size)
 
     def _world(self) -> tuple[int, int]:
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
-    def _loader(self, data: PatchDataset, sampler: Any, batch_size: int) -> DataLoader[PatchBatch]:
+    def _loader(self, data: PatchDataset, **batches: Any) -> DataLoader[PatchBatch]:
         return DataLoader(
             data,
-            batch_size=batch_size,
-            sampler=sampler,
+            **batches,
             num_workers=self.num_workers,
             collate_fn=already_batched,
             persistent_workers=self.num_workers > 0,

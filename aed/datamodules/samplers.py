@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.utils.data import BatchSampler
 from torch.utils.data.distributed import DistributedSampler
 
 from aed.datamodules.patches import PatchDataset
@@ -113,6 +114,32 @@ class TrainSampler(DistributedSampler[PatchBatch]):
     def __len__(self) -> int:
         """Patches of this process."""
         return self.num_samples
+
+
+class TrainBatches(BatchSampler):
+    """Batches of a sampler's draws; a last batch of one patch is joined to the batch before it.
+
+    BatchNorm over vectors cannot train on a single one, and over images it would train on the statistics of one.
+    """
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        """Lists of draws."""
+        before: list[Any] = []
+        for batch in super().__iter__():
+            if len(batch) == 1 and len(before) > 1:
+                before += batch
+                continue
+            if before:
+                yield before
+            before = batch
+        if before:
+            yield before
+
+    def __len__(self) -> int:
+        """Batches of this process."""
+        draws = len(self.sampler)  # type: ignore[arg-type]
+        joined = draws > self.batch_size > 1 and draws % self.batch_size == 1
+        return super().__len__() - joined
 
 
 def rarity(targets: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

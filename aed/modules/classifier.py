@@ -1,7 +1,9 @@
 """ClipClassifier: trains a net on patches, judges it by clips."""
 
 import logging
-from collections.abc import Iterator
+import math
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Literal
@@ -33,6 +35,9 @@ BANK_BYTES = 256 * 2**20
 
 MOST_WEIGHT = 100.0
 """Of a class."""
+
+MOST_TRIED = 5
+"""Steps of a schedule that are tried before training."""
 
 
 class ClipClassifier(L.LightningModule):
@@ -295,11 +300,11 @@ class ClipClassifier(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer of the trainable parameters, with its schedule."""
-        with _named("model.optimizer"):
+        with _named("model.optimizer", self.optimizer):
             optimizer = self.optimizer([p for p in self.parameters() if p.requires_grad])
         if self.scheduler is None:
             return optimizer
-        with _named("model.scheduler"):
+        with _named("model.scheduler", self.scheduler):
             scheduler = self.scheduler(optimizer)
         name = type(scheduler).__name__
         if isinstance(scheduler, EpochSchedule) and self.scheduler_interval == "step":
@@ -315,6 +320,28 @@ class ClipClassifier(L.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": self.scheduler_interval},
         }
+
+    def try_schedule(self, epochs: int | None) -> None:
+        """Tries optimizer and schedule on a single weight, so that values they fail at are found before training.
+
+        Args:
+            epochs: Steps of the schedule; a few at the most are taken.
+
+        Raises:
+            AedError: Names the key.
+        """
+        with _named("model.optimizer", self.optimizer):
+            optimizer = self.optimizer([nn.Parameter(torch.zeros(2, 2))])
+        if self.scheduler is None:
+            return
+        with _named("model.scheduler", self.scheduler), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a schedule that steps without an optimizer that did
+            scheduler = self.scheduler(optimizer)
+            for _ in range(max(0, min(epochs or 1, MOST_TRIED))):
+                scheduler.step(0) if isinstance(scheduler, ReduceLROnPlateau) else scheduler.step()
+        rates = [float(group["lr"]) for group in optimizer.param_groups]
+        if not all(math.isfinite(rate) for rate in rates):
+            raise AedError(f"model.scheduler: the rate becomes {rates[0]}; need a finite one")
 
     def on_train_epoch_end(self) -> None:
         """Steps ``ReduceLROnPlateau`` here: Lightning does so after saving, and a resumed run would miss a step.
@@ -367,9 +394,11 @@ class ClipClassifier(L.LightningModule):
 
 
 @contextmanager
-def _named(key: str) -> Iterator[None]:
+def _named(key: str, maker: Callable[..., Any]) -> Iterator[None]:
     """Says of which key torch does not take the values."""
     try:
         yield
-    except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
-        raise AedError(f"{key}: {type(error).__name__}: {error}") from error
+    except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
+        made, values = getattr(maker, "func", maker), getattr(maker, "keywords", {})
+        shown = ", ".join(f"{name}={value}" for name, value in values.items())
+        raise AedError(f"{key}: {type(error).__name__}: {error}; {made.__name__}({shown}) cannot work") from error

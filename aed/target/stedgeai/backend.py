@@ -136,7 +136,7 @@ class StEdgeAi:
         if self.descriptor is None and board.core in ON_BOARD_ONLY:
             raise AedError(
                 f"board={board.name}: ST's tool runs no {board.core} code on a PC; connect the board, load ST's "
-                "validation program and give its port (descriptor=serial:921600), or use analyze"
+                "validation program and give its port, serial=serial:921600; on=c needs none"
             )
         if len(patches) < 1:
             raise AedError("validate: need at least one patch, got none")

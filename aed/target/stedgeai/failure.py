@@ -11,11 +11,12 @@ _CODE = re.compile(r"^\s{0,8}(E\d{3}\(\w{1,40}\): ?.{0,400}|INTERNAL ERROR: ?.{0
 ADVICE: tuple[tuple[str, str], ...] = (
     (
         r"Validation on host is not supported",
-        "this core runs on the board only: connect it and give its port (descriptor=serial:921600), or use analyze",
+        "this core runs on the board only: connect it and give its port, serial=serial:921600; memory alone is told "
+        "without a board by python -m aed.benchmark model=model_int8.onnx target=stedgeai",
     ),
     (
         r"--(?:address|copy-weights-at)\b.{0,80}not supported",
-        "leave these options out, or choose the old C API (c_api=legacy)",
+        "this project gives no such option: a wrapper of the tool, or its own configuration, adds it; remove it there",
     ),
     (
         r"Neural ?Art compiler|wstring_convert",
@@ -29,7 +30,7 @@ ADVICE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"No SERIAL COM port|unsupported \".{0,80}\" descriptor|No such file or directory: '/dev/",
-        "no board at this port: connect the board's ST-LINK or give its port, descriptor=serial:COM3:921600",
+        "no board at this port: connect the board's ST-LINK or give its port, serial=serial:COM3:921600",
     ),
     (
         r"Unable to bind|Invalid firmware|[Nn]o weights are available",
@@ -55,12 +56,12 @@ ADVICE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"unrecognized argument|invalid choice|unknown option|expected one argument|required: ",
-        "the tool does not know an option: its version is other than it says, or options of yours (extra) are not its",
+        "the tool does not know an option: its version is other than it says; tool=<folder> names another one",
     ),
     (r"[Nn]o space left|Errno 28|disk full", "the disk is full; the tool works in the system's temporary folder"),
     (
         r"did not end within",
-        "it hung, waited for an answer, or needs longer: then raise the time limit (timeout_s)",
+        "it hung, waited for an answer, or needs longer: then raise the time limit: timeout_s=7200",
     ),
 )
 """What the tool prints, as far as others have published it -> what to do; the first that fits counts."""

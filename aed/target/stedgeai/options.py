@@ -160,6 +160,6 @@ def port(descriptor: str, board: Board) -> str:
     """
     found = re.fullmatch(r"serial(:(?!\d+$)[^\s:]+)?(:\d{1,8})?", descriptor)
     if found is None:
-        raise AedError(f"descriptor: need serial[:port][:baud], e.g. serial:COM3:921600, got {descriptor!r}")
+        raise AedError(f"serial: need serial[:port][:baud], e.g. serial:COM3:921600, got {descriptor!r}")
     name, baud = found.groups()
     return f"serial{name or ''}{baud or (f':{BAUD_N6}' if board.neural_art else '')}"
