@@ -77,13 +77,18 @@ def check(config: DictConfig, config_dir: Path) -> None:
         path = group.replace("/", ".")
         value = OmegaConf.select(config, path, throw_on_missing=False)
         if isinstance(value, (str, int, float)):
-            raise AedError(f"{path}={value}: this is a group of choices; did you mean {group}={value}?")
+            near = nearest(str(value), _options(group, config_dir))
+            raise AedError(
+                f"{path}={value}: this is a group of choices; did you mean {group}={near[0] if near else value}?"
+            )
     for path, node in _nodes(config, ""):
         kind = OmegaConf.get_type(node)
         if kind is dict or kind is None:
             continue
         fields = list(getattr(kind, "__dataclass_fields__", {}))
         for key in map(str, node):
+            if node.get("_partial_") and OmegaConf.is_missing(node, key):
+                raise AedError(f"{path}{key}: give a value, {path}{key}=...")
             if key not in fields:
                 raise AedError(f"{path}{key}: nothing reads this key{_instead(path, key, fields)}")
         for key, allowed in getattr(kind, "choices", {}).items():
@@ -112,6 +117,7 @@ def check_words(arguments: Sequence[str], config_dir: Path) -> None:
 
 
 VALUED = {"--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"}
+VALUED |= {"--info", "-i", "--experimental-rerun"}
 """Hydra's options that take a value."""
 
 
@@ -209,6 +215,15 @@ def _groups(config_dir: Path) -> list[str]:
     folders = [path.relative_to(config_dir).as_posix() for path in config_dir.rglob("*") if path.is_dir()]
     hidden = ("schema", "hydra", "boards", "_")
     return sorted(name for name in {*folders, *_stored(ConfigStore.instance().repo, "")} if not name.startswith(hidden))
+
+
+def _options(group: str, config_dir: Path) -> list[str]:
+    """What a group may be set to."""
+    node: Any = ConfigStore.instance().repo
+    for name in group.split("/"):
+        node = node.get(name, {})
+    stored = [name.removesuffix(".yaml") for name, item in node.items() if not isinstance(item, dict)]
+    return sorted({*stored, *(path.stem for path in (config_dir / group).glob("*.yaml"))})
 
 
 def _stored(tree: dict[str, Any], path: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import hydra
 from hydra.utils import instantiate
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from aed import config
 from aed.datamodules import PatchDataModule
@@ -49,9 +49,7 @@ def deploy(
 @hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="deploy")
 def _task(cfg: DictConfig) -> None:
     with clear_errors(log):
-        with open_dict(cfg):
-            cfg.frontend = None  # data asks for one; the model's own counts
-        plain = resolved(cfg)
+        plain = resolved(cfg, frontend=None)  # data asks for one; the model's own counts
         given = plain.pop("data")
         plain.pop("frontend")
         data = instantiate(given | {"_partial_": True}, _convert_="all") if given else None

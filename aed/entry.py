@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
+from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict
 
 from aed import advice
 from aed.config import CONFIG_DIR
@@ -113,14 +113,20 @@ def run_task(task: Callable[[], object], log: logging.Logger) -> None:
             del os.environ[_FULL]
 
 
-def resolved(config: DictConfig) -> dict[str, Any]:
+def resolved(config: DictConfig, **replaced: Any) -> dict[str, Any]:
     """A composed configuration as plain types, checked.
+
+    Args:
+        config: As Hydra composed it.
+        replaced: Values of keys of the first level that count instead.
 
     Raises:
         AedError: A value is no choice, or nothing reads a key.
         MissingMandatoryValue: A value is missing.
     """
     advice.check(config, CONFIG_DIR)
+    with open_dict(config):
+        config.update(replaced)
     plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}

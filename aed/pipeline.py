@@ -51,6 +51,7 @@ def build(config: DictConfig, folder: Path) -> Run:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     for expected in _EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", expected)
+    _check_trainer(config.trainer)
     data: PatchDataModule = _made("data", config.data)
     check_net_class(config.model.net)
     _check_num_classes(config.model.net, data.num_classes)
@@ -59,7 +60,6 @@ def build(config: DictConfig, folder: Path) -> Run:
     if "fit" in config.stages:
         _check_monitors(config, callbacks, data)
         model.try_schedule(config.trainer.max_epochs)
-    _check_devices(config.trainer)
     trainer: L.Trainer = _made("trainer", config.trainer, logger=False, callbacks=callbacks)
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         data.prepare_data()  # after all that takes no time, before anything that a bad data set would leave behind
@@ -126,16 +126,20 @@ def _check_monitors(config: DictConfig, callbacks: Sequence[L.Callback], data: P
             raise AedError(f"{key}: need one of {', '.join(known)}; got {monitor!r}")
 
 
-def _check_devices(trainer: DictConfig) -> None:
-    """Refuses more processes on a CPU than it has cores: each is a copy of the whole run.
+def _check_trainer(trainer: DictConfig) -> None:
+    """Refuses numbers that Lightning takes and fails at later, or that start more processes than there are cores.
 
     Raises:
-        AedError: There are too many.
+        AedError: Names the key.
     """
+    if trainer.max_epochs == 0:
+        raise AedError("trainer.max_epochs: need at least 1, or -1 for no end, got 0; leave fit out of stages to test")
+    if trainer.accumulate_grad_batches < 1:
+        raise AedError(f"trainer.accumulate_grad_batches: need at least 1, got {trainer.accumulate_grad_batches}")
     devices, cores = trainer.devices, os.cpu_count() or 1
     if trainer.accelerator == "cpu" or not torch.cuda.is_available():
         count = int(devices) if str(devices).lstrip("-").isdigit() else 1
-        if count > cores:
+        if count > cores:  # each is a copy of the whole run
             raise AedError(f"trainer.devices={devices}: processes on a CPU of {cores} cores; use at most {cores}")
 
 
