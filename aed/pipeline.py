@@ -13,12 +13,14 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import EarlyStopping
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from aed import conversion, costs, decisions, delivery, hearing, report, training
+from aed.callbacks import WholeCheckpoints
 from aed.config import check_net_class
 from aed.datamodules import PatchDataModule
 from aed.errors import AedError, find_aed_error, place
+from aed.modules.checkpoint import read_checkpoint
 from aed.modules.classifier import ClipClassifier
 from aed.state import Run
 
@@ -57,7 +59,11 @@ def build(config: DictConfig, folder: Path) -> Run:
     callbacks = [_made(node) for node in config.callbacks.values() if node]
     if "fit" in config.stages and not (data.table["split"] == "val").any():
         _check_monitors(config, callbacks)
-    trainer: L.Trainer = _made(config.trainer, logger=loggers, callbacks=callbacks)
+    given = config.trainer.plugins or []
+    plugins = [_made(node) for node in (given if isinstance(given, ListConfig | list) else [given])]
+    trainer: L.Trainer = _made(
+        config.trainer, logger=loggers, callbacks=callbacks, plugins=[*plugins, WholeCheckpoints()]
+    )
     for logger in loggers:
         logger.log_hyperparams(OmegaConf.to_container(config, resolve=True, throw_on_missing=False))
     run = Run(config, folder, data, model, trainer)
@@ -66,7 +72,7 @@ def build(config: DictConfig, folder: Path) -> Run:
     return run
 
 
-def _made(node: DictConfig, **arguments: Any) -> Any:
+def _made(node: Any, **arguments: Any) -> Any:
     """What a node of the configuration describes.
 
     Raises:
@@ -167,8 +173,10 @@ def run(config: DictConfig, folder: Path) -> dict[str, float]:
         AedError: A stage is unknown, or fails for a reason the user can remove.
     """
     config.stages = choose_stages(config.stages, config.operation_mode)
-    if config.ckpt_path and not Path(config.ckpt_path).is_file():
-        raise AedError(f"ckpt_path: {config.ckpt_path}: no such file")
+    if config.ckpt_path:
+        if not Path(config.ckpt_path).is_file():
+            raise AedError(f"ckpt_path: {config.ckpt_path}: no such file")
+        read_checkpoint(Path(config.ckpt_path))  # before features are computed
     if "benchmark" in config.stages:  # what is misspelt is said before hours of training
         costs.choose(instantiate(config.benchmark, _convert_="all"))
     if "deploy" in config.stages:
