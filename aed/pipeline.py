@@ -12,8 +12,9 @@ import lightning.pytorch as L
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import EarlyStopping
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from aed import conversion, costs, decisions, delivery, hearing, report, training
 from aed.callbacks import WholeCheckpoints
@@ -59,11 +60,9 @@ def build(config: DictConfig, folder: Path) -> Run:
     callbacks = [_made(node) for node in config.callbacks.values() if node]
     if "fit" in config.stages and not (data.table["split"] == "val").any():
         _check_monitors(config, callbacks)
-    given = config.trainer.plugins or []
-    plugins = [_made(node) for node in (given if isinstance(given, ListConfig | list) else [given])]
-    trainer: L.Trainer = _made(
-        config.trainer, logger=loggers, callbacks=callbacks, plugins=[*plugins, WholeCheckpoints()]
-    )
+    trainer: L.Trainer = _made(config.trainer, logger=loggers, callbacks=callbacks)
+    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # not one of trainer.plugins
+        trainer.strategy.checkpoint_io = WholeCheckpoints()
     for logger in loggers:
         logger.log_hyperparams(OmegaConf.to_container(config, resolve=True, throw_on_missing=False))
     run = Run(config, folder, data, model, trainer)
@@ -72,7 +71,7 @@ def build(config: DictConfig, folder: Path) -> Run:
     return run
 
 
-def _made(node: Any, **arguments: Any) -> Any:
+def _made(node: DictConfig, **arguments: Any) -> Any:
     """What a node of the configuration describes.
 
     Raises:
