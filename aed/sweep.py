@@ -9,10 +9,10 @@ from typing import Any
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 from rich.table import Table
 
 from aed import report
+from aed.console import PlainConsole
 from aed.dsp.decision import Task
 from aed.scores import HEADLINE, LEVELS
 
@@ -25,7 +25,7 @@ def collect(folder: Path) -> list[tuple[str, list[str], dict[str, float]]]:
     for path in folder.glob("*/metrics.json"):
         overrides = path.parent / ".hydra" / "overrides.yaml"
         chosen = [str(item) for item in OmegaConf.load(overrides)] if overrides.is_file() else []
-        jobs.append((path.parent.name, chosen, json.loads(path.read_text())))
+        jobs.append((path.parent.name, chosen, json.loads(path.read_text(encoding="utf-8"))))
     return sorted(jobs, key=lambda job: (len(job[0]), job[0]))
 
 
@@ -57,16 +57,16 @@ def show(folder: Path, summary: dict[str, dict[str, Any]]) -> None:
     for column in ("job", "overrides", "patches", "clips", "clips, int8"):
         jobs.add_column(column)
     for name, chosen, metrics in found:
-        cells = (f"{100 * metrics[key]:.2f}" if key in metrics else "-" for key in headline)
+        cells = (report.readable(key, metrics[key]) if key in metrics else "-" for key in headline)
         jobs.add_row(name, " ".join(chosen), *cells)
     table = Table(title="over jobs")
     for column in ("metric", "mean", "sd", "jobs"):
         table.add_column(column, justify="left" if column == "metric" else "right")
     for key, entry in summary.items():
         if key.startswith("test"):
-            scale = 1 if key.endswith(("loss", "sqnr_db")) else 100
-            table.add_row(key, f"{scale * entry['mean']:.2f}", f"{scale * entry['sd']:.2f}", str(len(entry["values"])))
-    Console().print(jobs, table)
+            mean, deviation = (report.readable(key, entry[part]) for part in ("mean", "sd"))
+            table.add_row(key, mean, deviation, str(len(entry["values"])))
+    PlainConsole().print(jobs, table)
 
 
 class Summary(Callback):
