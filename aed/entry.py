@@ -91,6 +91,6 @@ def in_words(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno in _SAID:
         return f"{error.filename or 'output'}: {_SAID[error.errno]}"
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, sqlite3.OperationalError):
+    while cause is not None and not isinstance(cause, sqlite3.Error):
         cause = cause.__cause__ or cause.__context__
     return f"MLflow's database: {cause}; logger=csv does without it" if cause else None

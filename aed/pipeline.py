@@ -21,6 +21,7 @@ from aed.callbacks import WholeCheckpoints
 from aed.config import check_net_class
 from aed.datamodules import PatchDataModule
 from aed.errors import AedError, find_aed_error, place
+from aed.loggers import creating
 from aed.modules.checkpoint import read_checkpoint
 from aed.modules.classifier import ClipClassifier
 from aed.state import Run
@@ -56,7 +57,7 @@ def build(config: DictConfig, folder: Path) -> Run:
     check_net_class(config.model.net)
     _check_num_classes(config.model.net, data.num_classes)
     model: ClipClassifier = _made(config.model, net={"num_classes": data.num_classes})
-    loggers = [_made(node) for node in config.logger.values() if node]
+    loggers = [_opened(node) for node in config.logger.values() if node]
     callbacks = [_made(node) for node in config.callbacks.values() if node]
     if "fit" in config.stages and not (data.table["split"] == "val").any():
         _check_monitors(config, callbacks)
@@ -69,6 +70,13 @@ def build(config: DictConfig, folder: Path) -> Run:
     decisions.settings(run)
     conversion.check_net(run)
     return run
+
+
+def _opened(node: DictConfig) -> Any:
+    with creating(node):
+        logger = _made(node)
+        _ = logger.experiment  # the database is made here
+    return logger
 
 
 def _made(node: DictConfig, **arguments: Any) -> Any:
