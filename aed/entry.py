@@ -1,6 +1,7 @@
 """What all Hydra entry points share: errors a user can put right end in one line and exit code 1."""
 
 import errno
+import io
 import logging
 import os
 import re
@@ -65,6 +66,8 @@ def clear_errors(log: logging.Logger, stopped: str = "stopped") -> Iterator[None
         log: Of the entry point.
         stopped: What Ctrl-C leaves.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the output's encoding lacks, as on Windows in a pipe
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         yield
     except KeyboardInterrupt:

@@ -166,7 +166,7 @@ def _through_c(
     place = load_board(board) if board else None
     graph = load_model(model)
     found: dict[str, evaluation.Evaluated] = {}
-    with tempfile.TemporaryDirectory() as build:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as build:
         devices: dict[str, evaluation.Device] = {f"{split}_c": HostDevice(Path(build, "host"), graph, card.frontend)}
         if place:
             devices[f"{split}_emulator"] = EmulatedDevice(Path(build, "board"), graph, card.frontend, place)

@@ -143,6 +143,12 @@ def _remove_dead(path: Path, found: re.Match[str]) -> None:
             path.unlink(missing_ok=True)
 
 
+def remove(path: Path) -> None:
+    """Removes a file where that is possible: not in a read-only folder, nor, on Windows, while it is open."""
+    with suppress(OSError):
+        path.unlink()
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, hex."""
     with path.open("rb") as file:

@@ -153,7 +153,7 @@ def rows() -> list[Row]:
 def _measured(recipes: set[str]) -> dict[str, dict[str, Any]]:
     if not MEASURED.is_file():
         raise AedError(f"{MEASURED} is missing: install from a checkout with pip install -e .")
-    content: dict[str, dict[str, Any]] = json.loads(MEASURED.read_text())
+    content: dict[str, dict[str, Any]] = json.loads(MEASURED.read_text(encoding="utf-8"))
     if unknown := sorted(set(content) - recipes):
         raise AedError(f"{MEASURED}: no net has the recipes {unknown}")
     return content

@@ -38,7 +38,7 @@ def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise AedError(f"{path}: damaged ({error}); delete it") from error
     if not isinstance(content, dict):
