@@ -1,6 +1,5 @@
 """What all Hydra entry points share: errors a user can put right end in one line and exit code 1."""
 
-import errno
 import io
 import logging
 import os
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 
 from omegaconf import MissingMandatoryValue
 
-from aed.errors import find_aed_error
+from aed.errors import KNOWN, find_aed_error
 
 
 def quoted(value: str) -> str:
@@ -40,22 +39,6 @@ def as_typed(arguments: list[str]) -> list[str]:
         key, equals, value = item.partition("=")
         made.append(f"{_PLAIN[key]}={quoted(value)}" if equals and key in _PLAIN else item)
     return made
-
-
-_SAID = {
-    errno.ENOSPC: "no space left",
-    errno.EDQUOT: "no space left in your quota",
-    errno.EACCES: "no right to it",
-    errno.EPERM: "no right to it",
-    errno.EROFS: "cannot be written, its disk is read-only",
-    errno.ENOTDIR: "a file lies where a folder is needed",
-    errno.EEXIST: "a file lies where a folder is needed",
-    errno.EISDIR: "a folder lies where a file is needed",
-    errno.ENAMETOOLONG: "its name is too long",
-    errno.EMFILE: "too many open files; raise the limit, ulimit -n 4096",
-    errno.EIO: "its disk fails",
-}
-"""Errors of the system that a user can put right."""
 
 
 @contextmanager
@@ -91,8 +74,8 @@ def in_words(error: BaseException) -> str | None:
     if isinstance(error, MissingMandatoryValue):
         key = str(error.full_key or "").replace("model_file", "model")
         return f"{key}: give a value, {key}=..."
-    if isinstance(error, OSError) and error.errno in _SAID:
-        return f"{error.filename or 'output'}: {_SAID[error.errno]}"
+    if isinstance(error, OSError) and error.errno in KNOWN:
+        return f"{error.filename or 'output'}: {KNOWN[error.errno]}"
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, sqlite3.Error):
         cause = cause.__cause__ or cause.__context__

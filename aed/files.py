@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from aed.errors import AedError
+from aed.errors import AedError, reason
 
 try:
     import fcntl
@@ -84,7 +84,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def _refused(path: Path, error: OSError) -> WriteError:
-    return WriteError(f"{path}: cannot be written ({error.strerror or error}); what was there before is untouched")
+    return WriteError(f"{path}: cannot be written ({reason(error)}); what was there before is untouched")
 
 
 def _open_locked(path: Path) -> tuple[Path, IO[bytes]]:

@@ -16,7 +16,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from aed.entry import clear_errors, quoted
-from aed.errors import AedError
+from aed.errors import AedError, reason
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def _take(config: DictConfig, key: str) -> Path:
     except OSError as error:
         if isinstance(error, AedError):
             raise
-        raise AedError(f"{key}: {asked} cannot be written ({error.strerror or error}); give another folder") from error
+        raise AedError(f"{key}: {asked} cannot be written ({reason(error)}); give another folder") from error
     if folder != asked:
         _set(config, key, str(folder))
         others = [item for item in config.hydra.overrides.hydra if not item.startswith(f"{key}=")]

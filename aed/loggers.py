@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from omegaconf import DictConfig
 
+from aed.errors import reason
 from aed.files import WriteError
 from aed.report import write_rows
 
@@ -45,7 +46,7 @@ class _Writer(ExperimentWriter):
         try:
             super().save()
         except OSError as error:
-            raise WriteError(f"{self.metrics_file_path}: cannot be written ({error.strerror or error})") from error
+            raise WriteError(f"{self.metrics_file_path}: cannot be written ({reason(error)})") from error
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         path = Path(self.metrics_file_path)

@@ -6,7 +6,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
@@ -14,16 +14,20 @@ from rich.table import Table
 from aed import report
 from aed.console import PlainConsole
 from aed.dsp.decision import Task
+from aed.entry import clear_errors, in_words
 from aed.scores import HEADLINE, LEVELS
 
 log = logging.getLogger(__name__)
 
 
 def collect(folder: Path) -> list[tuple[str, list[str], dict[str, float]]]:
-    """Name, overrides and metrics of each finished job in a multirun's folder, in job order."""
-    jobs = []
+    """Name, overrides and metrics of each finished job of the last multirun in a folder, in job order."""
+    jobs, begun = [], folder / "multirun.yaml"
     for path in folder.glob("*/metrics.json"):
         overrides = path.parent / ".hydra" / "overrides.yaml"
+        if begun.is_file() and path.stat().st_mtime < begun.stat().st_mtime:
+            log.warning("%s: of an earlier multirun here, and not counted", path)
+            continue
         chosen = [str(item) for item in OmegaConf.load(overrides)] if overrides.is_file() else []
         jobs.append((path.parent.name, chosen, json.loads(path.read_text(encoding="utf-8"))))
     return sorted(jobs, key=lambda job: (len(job[0]), job[0]))
@@ -73,11 +77,18 @@ class Summary(Callback):
     """Hydra callback: keeps the summary up to date after each job and prints it at the end."""
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        """Rewrites the summary, so that a sweep that stops early leaves one too."""
-        if config.hydra.mode is not None and config.hydra.mode.name == "MULTIRUN":
+        """Rewrites the summary, so that a sweep that stops early leaves one too; says what ended a job."""
+        if config.hydra.mode is None or config.hydra.mode.name != "MULTIRUN":
+            return
+        if job_return.status == JobStatus.FAILED and (words := in_words(job_return._return_value)):
+            log.error("job %s: %s", config.hydra.job.num, words)
+            # Hydra raises this once the other jobs have run: as an exit it has no traceback
+            job_return.return_value = SystemExit(1)
+        with clear_errors(log):
             summarise(Path(config.hydra.sweep.dir))
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Writes and prints the final summary."""
         folder = Path(config.hydra.sweep.dir)
-        show(folder, summarise(folder))
+        with clear_errors(log):
+            show(folder, summarise(folder))

@@ -1,6 +1,7 @@
 """Checkpoints that are cut, foreign, or name a class: what a run says of them, and what it never imports."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from lightning.pytorch.plugins import MixedPrecision
 from aed import pipeline
 from aed.callbacks import BestCheckpoint, WholeCheckpoints
 from aed.dsp.decision import Decision
+from aed.entry import in_words
 from aed.errors import AedError
 from aed.export.classifier import open_classifier
 from aed.files import sha256_of
@@ -192,3 +194,19 @@ def test_a_run_resumed_elsewhere_brings_its_best_along_whole(whole: Path, tmp_pa
     trainer: L.Trainer = tiny.trainer(tmp_path, 1, [saver], plugins=[WholeCheckpoints()])
     trainer.fit(tiny.classifier(DSCNN(3)), datamodule=tiny.data(), ckpt_path=whole)
     assert (tmp_path / "checkpoints" / "best.ckpt").read_bytes() == whole.read_bytes()
+
+
+def test_a_full_disk_ends_a_run_in_words_that_name_it(small_disk: Path) -> None:
+    """Whatever is written last: each step of a run finds less room."""
+    folder = small_disk / "run"
+    folder.mkdir()
+    for room in (200_000, 120_000, 40_000, 6_000):
+        free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+        (small_disk / f"filler{room}").write_bytes(bytes(max(0, free - room)))
+        with pytest.raises((AedError, OSError)) as caught:
+            run(folder, "stages=[fit,test,export,quantize]", "quantization.n_calibration=12")
+        words = in_words(caught.value)
+        assert words and ("no space left" in words) and str(small_disk) in words, caught.value
+        (small_disk / f"filler{room}").unlink()
+        for path in folder.rglob("*.ckpt"):
+            assert torch.load(path, weights_only=True)["aed"]
