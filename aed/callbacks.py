@@ -1,19 +1,57 @@
-"""Callbacks of our own."""
+"""Callbacks of our own, and how their checkpoints are written and read."""
 
 import logging
-import shutil
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from aed.dsp.decision import Task
 from aed.errors import AedError
 from aed.files import write_whole
+from aed.modules.checkpoint import read_checkpoint, write_checkpoint
 from aed.scores import LEVELS
 
 log = logging.getLogger(__name__)
+
+
+_OF_LIGHTNING = ("pytorch-lightning_version", "optimizer_states", "lr_schedulers")
+"""Entries of a checkpoint that a trainer needs besides the model's."""
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are whole or not there, whatever ends the run.
+
+    Lightning's own are made in ``TMPDIR`` and moved: a copy, which can be cut off, where that is another disk.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Writes a checkpoint; elsewhere than on a file system of this machine as Lightning does.
+
+        Raises:
+            WriteError: It cannot be written.
+        """
+        if "://" in str(path) or storage_options is not None:
+            super().save_checkpoint(checkpoint, path, storage_options)
+        else:
+            write_checkpoint(Path(path), checkpoint)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """The content of a checkpoint of this project; none of another's code is run, whatever ``weights_only``.
+
+        Raises:
+            AedError: The file is missing, damaged, or no checkpoint of this project.
+        """
+        if "://" in str(path):
+            return super().load_checkpoint(path, map_location, weights_only)
+        checkpoint = read_checkpoint(Path(path))
+        if lacking := [key for key in _OF_LIGHTNING if key not in checkpoint]:
+            raise AedError(f"{path}: damaged checkpoint (it has no {lacking[0]})")
+        return checkpoint
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -69,8 +107,8 @@ class BestCheckpoint(ModelCheckpoint):
         old, new = state_dict.get("dirpath"), str(self.dirpath)
         best = Path(state_dict.get("best_model_path") or "")
         if old and old != new and best.is_file():
-            Path(new).mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(best, Path(new) / best.name)
+            content = best.read_bytes()
+            write_whole(Path(new) / best.name, lambda file: file.write(content))
 
             def moved(value: Any) -> Any:
                 if isinstance(value, str):

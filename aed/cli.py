@@ -5,6 +5,7 @@ import logging
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
+from aed.callbacks import WholeCheckpoints
 from aed.datamodules import PatchDataModule
 from aed.entry import clear_errors
 from aed.modules import nets  # noqa: F401 - so that --model.net YAMNet finds its class
@@ -34,7 +35,11 @@ def run(arguments: ArgsType = None) -> AedCLI:
         model_class=ClipClassifier,
         datamodule_class=PatchDataModule,
         trainer_class=Trainer,
-        trainer_defaults={"use_distributed_sampler": False, "num_sanity_val_steps": 0},
+        trainer_defaults={
+            "use_distributed_sampler": False,
+            "num_sanity_val_steps": 0,
+            "plugins": WholeCheckpoints(),
+        },
         subclass_mode_model=True,
         subclass_mode_data=True,
         auto_configure_optimizers=False,

@@ -158,6 +158,7 @@ def register() -> None:
     from aed.export.onnx import ExportConfig
     from aed.export.quantize import QuantizeConfig
     from aed.hearing import PredictConfig
+    from aed.loggers import MetricsCsv
     from aed.modules import nets, schedules
     from aed.modules.classifier import ClipClassifier
     from aed.state import RunConfig
@@ -176,7 +177,7 @@ def register() -> None:
         DeployConfig,
         PredictConfig,
     )
-    _store_schemas(loggers.CSVLogger, loggers.TensorBoardLogger, loggers.MLFlowLogger)
+    _store_schemas(MetricsCsv, loggers.TensorBoardLogger, loggers.MLFlowLogger)
     # open to any key: the arguments of a user's class
     user = {"_target_": MISSING, "num_classes": MISSING}
     store("model/net", "user", OmegaConf.create(user, flags={"struct": False}))

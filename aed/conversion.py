@@ -87,7 +87,7 @@ def _check_form(net: nn.Module, frontend: FrontendConfig, num_classes: int) -> N
     name, patches = type(net).__name__, torch.zeros(2, 1, frontend.n_mels, frontend.patch_frames)
     facts, trial = net_facts(net), copy.deepcopy(net).cpu()
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        if _shapes(build_net(facts)) != _shapes(net):
+        if _shapes(build_net(facts, facts["class"])) != _shapes(net):
             raise AedError(
                 f"{name}: built anew with {facts['arguments']} it has other parameters; keep the arguments as "
                 "attributes just as they are given, for checkpoints rebuild the net from them"
@@ -152,7 +152,7 @@ def export(run: Run) -> None:
         AedError: The checkpoint does not fit the configuration, or the graph does not give what torch does.
     """
     config: ExportConfig = instantiate(run.config.export, _convert_="all")
-    trained = Trained.load(run.need_checkpoint("export"))
+    trained = Trained.load(run.need_checkpoint("export"), run.net_class)
     _check_fits(run, "the checkpoint", trained)
     if "test" not in run.config.stages:  # scores in this folder are those of an earlier model
         run.metrics = {key: value for key, value in run.metrics.items() if not key.startswith(_SCORED)}

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from hydra.utils import instantiate
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from aed import report
+from aed.console import PlainConsole
 from aed.conversion import INT8
 from aed.errors import AedError
 from aed.files import WriteError
@@ -161,10 +161,10 @@ def _print(model: str, reports: Sequence[Report]) -> None:
         ]
         sources = sorted({figure.source for figure in shown if figure is not None})
         table.add_row(name, made.target, made.board, *cells, "/".join(sources))
-    console = Console()
+    console = PlainConsole()
     console.print(table)
     for line in _notes(reports):
-        console.print(line, highlight=False)
+        console.print(line)
 
 
 def _parts(made: Report) -> list[tuple[str, Cost]]:

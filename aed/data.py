@@ -11,12 +11,12 @@ from typing import Any
 import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from aed import config
+from aed.console import PlainConsole, printable
 from aed.datamodules import PatchDataModule
 from aed.datamodules.events import EventSource
 from aed.dsp.frontend import FrontendConfig
@@ -64,7 +64,7 @@ def inspect(
         found.append(Finding("no_split", True, f"it cannot be used as it is configured: {error}", [module.clips.name]))
     paths = list(dict.fromkeys(table["path"]))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True, console=Console(stderr=True)) as progress:
+    with Progress(*columns, transient=True, console=PlainConsole(stderr=True)) as progress:
         task = progress.add_task("recordings", total=len(paths))
         sounds = listen_to_all(paths, num_workers or os.cpu_count() or 1, lambda: progress.advance(task))
     events = module.clips.events() if isinstance(module.clips, EventSource) else None
@@ -91,29 +91,29 @@ def _write(path: Path, name: str, made: Report) -> None:
 
 def _print(name: str, made: Report) -> None:
     # a file or pipe has no width of its own
-    console = Console(width=None if Console().is_terminal else 160, highlight=False)
+    console = PlainConsole(width=None if PlainConsole().is_terminal else 160)
     console.print(_health(name, made.facts))
     console.print(_classes(made.facts))
     if not made.findings:
         console.print("Nothing wrong was found.")
     for finding in made.findings:
         mark, style = ("SPOILS", "bold red") if finding.matters else ("note", "yellow")
-        console.print(f"[{style}]{mark}[/] {escape(finding.text)}")
+        console.print(Text.assemble((mark, style), " ", printable(finding.text)))
         for item in finding.names[:MOST_NAMED]:
-            console.print(f"    {escape(_printable(item))}", soft_wrap=True)
+            console.print(f"    {printable(item)}", soft_wrap=True)
         if len(finding.names) > MOST_NAMED:
             console.print(f"    and {len(finding.names) - MOST_NAMED} more")
 
 
 def _health(name: str, facts: dict[str, Any]) -> Table:
-    table = Table(title=f"{escape(name)}: recordings", show_header=False)
+    table = Table(title=f"{name}: recordings", show_header=False)
     table.add_row("clips", str(facts["clips"]))
     table.add_row("length of all", f"{facts['hours']:.2f} h")
     rows = (("clips with 0, 1, ... labels", "labels_per_clip"), ("sample rate, Hz", "sample_rates_hz"))
     for title, key in (*rows, ("channels", "channels"), ("format", "encodings")):
         table.add_row(title, ", ".join(f"{value}: {count}" for value, count in facts[key].items()))
     for title, key in (("duration, s", "duration_s"), ("peak, dBFS", "peak_dbfs")):
-        table.add_row(title, ", ".join(f"{escape(name)} {value:.2f}" for name, value in facts[key].items()))
+        table.add_row(title, ", ".join(f"{name} {value:.2f}" for name, value in facts[key].items()))
     table.add_row("digital zeros at the ends", f"{facts['padding']:.1%} of all samples")
     return table
 
@@ -124,15 +124,10 @@ def _classes(facts: dict[str, Any]) -> Table:
     for column in ("class", *splits, "all"):
         table.add_column(column, justify="left" if column == "class" else "right")
     for name, counts in facts["classes"].items():
-        table.add_row(escape(_printable(name)), *(str(counts[column]) for column in (*splits, "all")))
+        table.add_row(printable(name), *(str(counts[column]) for column in (*splits, "all")))
     table.add_section()
     table.add_row("clips", *(str(count) for count in facts["splits"].values()), str(facts["usable"]))
     return table
-
-
-def _printable(text: str) -> str:
-    """The text with what a terminal cannot show, or would obey, as escapes."""
-    return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text)
 
 
 @hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="inspect")

@@ -19,7 +19,6 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
-from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
@@ -30,6 +29,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from aed.console import PlainConsole
 from aed.errors import AedError
 
 CHUNK_BYTES = 1 << 16
@@ -232,7 +232,7 @@ def _check_space(folder: Path, needed_bytes: int) -> None:
 @contextmanager
 def _bar(name: str, total_bytes: int | None) -> Iterator[Callable[[int], None]]:
     """Context with a progress bar on the terminal; the function it gives moves the bar by so many bytes."""
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

@@ -1,9 +1,10 @@
 """What all Hydra entry points share: errors a user can put right end in one line and exit code 1."""
 
-import errno
+import io
 import logging
 import os
 import re
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict
 
 from aed import advice
 from aed.config import CONFIG_DIR
-from aed.errors import find_aed_error
+from aed.errors import KNOWN, find_aed_error
 
 
 def quoted(value: str) -> str:
@@ -43,24 +44,16 @@ def as_typed(arguments: list[str]) -> list[str]:
     return made
 
 
-_SAID = {
-    errno.ENOSPC: "no space left",
-    errno.EACCES: "no right to it",
-    errno.EPERM: "no right to it",
-    errno.EROFS: "cannot be written, its disk is read-only",
-    errno.ENOTDIR: "a file lies where a folder is needed",
-}
-"""Errors of the system that a user can put right."""
-
-
 @contextmanager
 def clear_errors(log: logging.Logger, stopped: str = "stopped") -> Iterator[None]:
-    """Ends the process: with the message alone for an AedError, with 130 and ``stopped`` for Ctrl-C.
+    """Ends the process: with the message alone for an error of :func:`in_words`, with 130 and ``stopped`` for Ctrl-C.
 
     Args:
         log: Of the entry point.
         stopped: What Ctrl-C leaves.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the output's encoding lacks, as on Windows in a pipe
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         yield
     except KeyboardInterrupt:
@@ -69,21 +62,27 @@ def clear_errors(log: logging.Logger, stopped: str = "stopped") -> Iterator[None
     except BrokenPipeError:  # the reader of a pipe has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except OSError as error:
-        if error.errno not in _SAID:
-            raise
-        log.error("%s: %s", error.filename or "output", _SAID[error.errno])
-        sys.exit(1)
-    except MissingMandatoryValue as error:
-        key = str(error.full_key or "").replace("model_file", "model")
-        log.error("%s: give a value, %s=...", key, key)
-        sys.exit(1)
     except Exception as error:
-        known = find_aed_error(error)
-        if known is None:
+        words = in_words(error)
+        if words is None:
             raise
-        log.error("%s", known)
+        log.error("%s", words)
         sys.exit(1)
+
+
+def in_words(error: BaseException) -> str | None:
+    """What a user is told of an error he can put right; None for others, whose traceback tells more."""
+    if known := find_aed_error(error):  # first: a WriteError is an OSError too
+        return str(known)
+    if isinstance(error, MissingMandatoryValue):
+        key = str(error.full_key or "").replace("model_file", "model")
+        return f"{key}: give a value, {key}=..."
+    if isinstance(error, OSError) and error.errno in KNOWN:
+        return f"{error.filename or 'output'}: {KNOWN[error.errno]}"
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, sqlite3.Error):
+        cause = cause.__cause__ or cause.__context__
+    return f"MLflow's database: {cause}; logger=csv does without it" if cause else None
 
 
 _FULL = "HYDRA_FULL_ERROR"

@@ -1,5 +1,6 @@
 """The one exception a user sees without a traceback."""
 
+import errno
 import traceback
 
 
@@ -21,3 +22,24 @@ def place(error: BaseException) -> str:
     """File and line where a user's code raised ``error``: the last of the traceback that is in no installed package."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
     return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+
+
+KNOWN = {
+    errno.ENOSPC: "no space left",
+    errno.EDQUOT: "no space left in your quota",
+    errno.EACCES: "no right to it",
+    errno.EPERM: "no right to it",
+    errno.EROFS: "its disk is read-only",
+    errno.ENOTDIR: "a file lies where a folder is needed",
+    errno.EEXIST: "a file lies where a folder is needed",
+    errno.EISDIR: "a folder lies where a file is needed",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.EMFILE: "too many open files; raise the limit, ulimit -n 4096",
+    errno.EIO: "its disk fails",
+}
+"""Errors of the system that a user can put right."""
+
+
+def reason(error: OSError) -> str:
+    """Why the system refuses, in words."""
+    return KNOWN.get(error.errno or 0) or error.strerror or str(error)

@@ -51,6 +51,7 @@ def evaluate(
     max_clips: int | None = None,
     frontend: FrontendConfig | None = None,
     class_names: list[str] | None = None,
+    net_class: str | None = None,
     threads: int = 0,
     seed: int = 0,
 ) -> dict[str, float]:
@@ -73,6 +74,7 @@ def evaluate(
         max_clips: Only so many clips of the split, evenly spread: an emulated or real board is slow.
         frontend: For an ``.onnx`` without a model card.
         class_names: For an ``.onnx`` without a model card; default: the data's, in alphabetical order.
+        net_class: For a ``.ckpt`` of a net of yours: its class, ``my_pkg.MyNet``.
         threads: CPU threads of ONNX Runtime; 0: as many as torch.
         seed: Of a random split.
 
@@ -83,7 +85,9 @@ def evaluate(
     for name, value, allowed in choices:
         if value not in allowed:
             raise AedError(f"{name}: need one of {allowed}, got {value!r}")
-    classifier = open_classifier(Path(model_file), frontend, tuple(class_names) if class_names else None, threads)
+    classifier = open_classifier(
+        Path(model_file), frontend, tuple(class_names) if class_names else None, threads, net_class
+    )
     if on != "runtime":
         _check_device(classifier, on, board)
     card = classifier.card
@@ -162,7 +166,7 @@ def _through_c(
     place = load_board(board) if board else None
     graph = load_model(model)
     found: dict[str, evaluation.Evaluated] = {}
-    with tempfile.TemporaryDirectory() as build:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as build:
         devices: dict[str, evaluation.Device] = {f"{split}_c": HostDevice(Path(build, "host"), graph, card.frontend)}
         if place:
             devices[f"{split}_emulator"] = EmulatedDevice(Path(build, "board"), graph, card.frontend, place)

@@ -1,19 +1,54 @@
-"""Writing files so that a killed run or a full disk leaves the old file or the whole new one."""
+"""Writing files so that a killed run or a full disk leaves the old file or the whole new one.
+
+A file is written beside its place under a temporary name and renamed. Its writer holds a lock of the system on it,
+which ends with the writer however it ends: what a killed writer left is told from what a living one is at, and removed
+by the next that writes there.
+"""
 
 import hashlib
 import os
+import platform
+import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from aed.errors import AedError
+from aed.errors import AedError, reason
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+LEFT_S = 86_400.0
+"""Seconds after which a temporary file is a dead writer's where no lock can tell, as on another machine."""
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?:(?P<machine>[0-9a-f]{8})-)?[0-9a-f]{32}\.(?P<end>tmp|old)")
+
+_looked_through: set[Path] = set()
 
 
 class WriteError(AedError, OSError):
     """A file cannot be written: disk full, no right to; what was there before is untouched."""
+
+
+def _machine() -> str:
+    """Of this boot of this machine, 8 hex digits: processes of the same see each other's locks, in containers too."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    except OSError:
+        boot = f"{platform.node()} {uuid.getnode()}"
+    return hashlib.sha256(boot.encode()).hexdigest()[:8]
+
+
+def _temporary(path: Path, end: str = "tmp") -> Path:
+    # what stands for a folder has to tell its name; a file's in full could be too long for the file system
+    name = path.name if end == "old" else path.name[:40]
+    return path.with_name(f".{name}.{_machine()}-{uuid.uuid4().hex}.{end}")
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -22,23 +57,96 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Raises:
         WriteError: It cannot be written.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():  # a device or pipe: nothing to keep whole
-        with path.open("wb") as file:
-            write(file)
-        return
-    path = path.resolve()  # through a link to the file itself
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # a device or pipe: nothing to keep whole
+            with path.open("wb") as file:
+                write(file)
+            return
+        path = Path(os.path.realpath(path))  # through a link to the file itself
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        _clean(path.parent)
+        temporary, opened = _open_locked(path)
+        try:
+            with opened as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+                if fcntl:  # within the lock
+                    temporary.replace(path)
+            if not fcntl:  # Windows renames no open file
+                temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except BrokenPipeError:  # the reader of a pipe has had enough
+        raise
     except OSError as error:
-        raise WriteError(f"{path}: cannot be written ({error}); what was there before is untouched") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise _refused(path, error) from error
+
+
+def _refused(path: Path, error: OSError) -> WriteError:
+    return WriteError(f"{path}: cannot be written ({reason(error)}); what was there before is untouched")
+
+
+def _open_locked(path: Path) -> tuple[Path, IO[bytes]]:
+    """A new temporary file beside ``path``, locked."""
+    while True:
+        temporary = _temporary(path)
+        file = temporary.open("xb")
+        _lock(file.fileno())
+        if temporary.exists():
+            return temporary, file
+        file.close()  # taken for a dead writer's before it was locked
+
+
+def _lock(descriptor: int) -> None:
+    if fcntl:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _clean(folder: Path) -> None:
+    """Removes what dead writers left in ``folder``; once a process, for a folder may hold many files."""
+    if folder in _looked_through:
+        return
+    _looked_through.add(folder)
+    with suppress(OSError):
+        for name in os.listdir(folder):  # noqa: PTH208 - names alone
+            if found := _TEMPORARY.fullmatch(name):
+                with suppress(OSError):
+                    _remove_dead(folder / name, found)
+
+
+def _remove_dead(path: Path, found: re.Match[str]) -> None:
+    if path.is_symlink():
+        return
+    with ExitStack() as stack:
+        free = None
+        if fcntl:
+            descriptor = os.open(path, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                free = True
+            except BlockingIOError:
+                return
+            except OSError:
+                pass
+        here = bool(free) and found["machine"] == _machine()
+        if not here and time.time() - path.stat().st_mtime < LEFT_S:
+            return
+        place = path.with_name(found["name"])
+        if found["end"] == "old" and not place.exists():  # killed between taking the old away and putting the new there
+            path.rename(place)
+        elif path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Removes a file where that is possible: not in a read-only folder, nor, on Windows, while it is open."""
+    with suppress(OSError):
+        path.unlink()
 
 
 def sha256_of(path: Path) -> str:
@@ -69,20 +177,33 @@ def whole_folder(folder: Path, mark: str) -> Iterator[Path]:
         AedError: ``folder`` holds something else.
         WriteError: It cannot be written.
     """
-    check_place(folder, mark)
     folder = folder.resolve()
-    token = uuid.uuid4().hex
-    made, old = (folder.with_name(f".{folder.name}.{token}.{end}") for end in ("tmp", "old"))
-    try:
-        made.mkdir(parents=True)
-        yield made
-        if folder.exists():
-            folder.rename(old)
-        made.rename(folder)
-    except OSError as error:
-        raise WriteError(f"{folder}: cannot be written ({error}); what was there before is untouched") from error
-    finally:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        for path in (made, old):
-            shutil.rmtree(path, ignore_errors=True)
+    with ExitStack() as locks:
+        made, old = _temporary(folder), _temporary(folder, "old")
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            _clean(folder.parent)
+            check_place(folder, mark)
+            made.mkdir()
+            _lock_folder(made, locks)
+            yield made
+            if folder.exists():
+                _lock_folder(folder, locks)
+                folder.rename(old)
+            made.rename(folder)
+        except AedError:
+            raise
+        except OSError as error:
+            raise _refused(folder, error) from error
+        finally:
+            if old.exists() and not folder.exists():
+                old.rename(folder)
+            for path in (made, old):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _lock_folder(folder: Path, locks: ExitStack) -> None:
+    if fcntl:
+        descriptor = os.open(folder, os.O_RDONLY)
+        locks.callback(os.close, descriptor)
+        _lock(descriptor)

@@ -57,7 +57,12 @@ def predict(run: Run) -> None:
     model: Path = made[0] if made else run.need_checkpoint("predict")
     text = io.StringIO()
     writer = WRITERS["csv"](text, config.timeline)
-    bad = hear(Predictor(open_classifier(model), config.unknown_threshold), names, writer, config.strict)
+    bad = hear(
+        Predictor(open_classifier(model, net_class=run.net_class), config.unknown_threshold),
+        names,
+        writer,
+        config.strict,
+    )
     writer.close()
     if bad == len(names):
         raise AedError("predict.files: no recording could be used")

@@ -11,7 +11,6 @@ from typing import Any
 
 import hydra
 import numpy as np
-import torch
 import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.utils import instantiate
@@ -26,8 +25,8 @@ from aed.export.card import ModelCard, read_card
 from aed.export.classifier import OnnxClassifier
 from aed.export.graph import graph_sha256, load_model, save_model
 from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
-from aed.files import sha256_of, write_whole
-from aed.modules.checkpoint import Trained, net_facts
+from aed.files import sha256_of
+from aed.modules.checkpoint import Trained, net_facts, write_checkpoint
 from aed.modules.classifier import ClipClassifier
 from aed.modules.keras import Converted, KerasModel, convert
 from aed.predict import with_files
@@ -230,7 +229,7 @@ def _write_checkpoint(path: Path, made: Converted, card: ModelCard) -> None:
         "lr_schedulers": [],
     }
     model.on_save_checkpoint(saved)
-    write_whole(path, lambda file: torch.save(saved, file))
+    write_checkpoint(path, saved)
 
 
 _CONFIG = {

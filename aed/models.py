@@ -12,11 +12,11 @@ from typing import Any, Literal
 import hydra
 import torch
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 from torch import nn
 
 from aed import config
+from aed.console import PlainConsole
 from aed.dsp import PRESETS
 from aed.entry import clear_errors, resolved, run_task
 from aed.errors import AedError
@@ -153,7 +153,7 @@ def rows() -> list[Row]:
 def _measured(recipes: set[str]) -> dict[str, dict[str, Any]]:
     if not MEASURED.is_file():
         raise AedError(f"{MEASURED} is missing: install from a checkout with pip install -e .")
-    content: dict[str, dict[str, Any]] = json.loads(MEASURED.read_text())
+    content: dict[str, dict[str, Any]] = json.loads(MEASURED.read_text(encoding="utf-8"))
     if unknown := sorted(set(content) - recipes):
         raise AedError(f"{MEASURED}: no net has the recipes {unknown}")
     return content
@@ -234,14 +234,14 @@ def _print(made: list[Row]) -> None:
             row.recipe or "-",
         )
     # a file or pipe has no width of its own, and at the usual 80 columns every cell would break
-    console = Console(width=None if Console().is_terminal else 230)
+    console = PlainConsole(width=None if PlainConsole().is_terminal else 230)
     console.print(table)
     for line in (
         "RAM: the arena of the C code, without input and output; *: no C code does this net, most bytes alive at once",
         "float, int8: clips of ESC-10, mean over five folds; format=json has the commands",
         "streams: whether a device, which never sees the whole clip, can compute the front end",
     ):
-        console.print(line, highlight=False)
+        console.print(line)
 
 
 @hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="models")

@@ -224,7 +224,7 @@ def plot_curves(path: Path, metrics_csv: Path) -> None:
         metrics_csv: Lightning's.
     """
     curves: dict[str, list[tuple[int, float]]] = {}
-    with metrics_csv.open(newline="") as file:
+    with metrics_csv.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             for key, text in row.items():
                 if text and key.startswith(("train/", "val/")) and row.get("epoch"):

@@ -13,14 +13,18 @@ import lightning.pytorch as L
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import EarlyStopping
 from omegaconf import DictConfig, OmegaConf
 
 from aed import conversion, costs, decisions, delivery, hearing, report, training
 from aed.advice import check
+from aed.callbacks import WholeCheckpoints
 from aed.config import CONFIG_DIR, check_net_class
 from aed.datamodules import PatchDataModule
 from aed.errors import AedError, find_aed_error, place
+from aed.loggers import creating
+from aed.modules.checkpoint import read_checkpoint
 from aed.modules.classifier import ClipClassifier
 from aed.scores import LEVELS
 from aed.state import Run
@@ -61,15 +65,24 @@ def build(config: DictConfig, folder: Path) -> Run:
         _check_monitors(config, callbacks, data)
         model.try_schedule(config.trainer.max_epochs)
     trainer: L.Trainer = _made("trainer", config.trainer, logger=False, callbacks=callbacks)
+    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # not one of trainer.plugins
+        trainer.strategy.checkpoint_io = WholeCheckpoints()
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         data.prepare_data()  # after all that takes no time, before anything that a bad data set would leave behind
-    trainer.loggers = loggers = [_made(f"logger.{key}", node) for key, node in config.logger.items() if node]
+    trainer.loggers = loggers = [_opened(f"logger.{key}", node) for key, node in config.logger.items() if node]
     for logger in loggers:
         logger.log_hyperparams(OmegaConf.to_container(config, resolve=True, throw_on_missing=False))
     run = Run(config, folder, data, model, trainer)
     decisions.settings(run)
     conversion.check_net(run)
     return run
+
+
+def _opened(key: str, node: DictConfig) -> Any:
+    with creating(node):
+        logger = _made(key, node)
+        _ = logger.experiment  # the database is made here
+    return logger
 
 
 def _made(key: str, node: DictConfig, **arguments: Any) -> Any:
@@ -211,8 +224,10 @@ def run(config: DictConfig, folder: Path) -> dict[str, float]:
     """
     check(config, CONFIG_DIR)
     config.stages = choose_stages(config.stages, config.operation_mode)
-    if config.ckpt_path and not Path(config.ckpt_path).is_file():
-        raise AedError(f"ckpt_path: {config.ckpt_path}: no such file")
+    if config.ckpt_path:
+        if not Path(config.ckpt_path).is_file():
+            raise AedError(f"ckpt_path: {config.ckpt_path}: no such file")
+        read_checkpoint(Path(config.ckpt_path))  # before features are computed
     _check_stages(config)
     state = build(config, folder)
     if "fit" not in config.stages:  # later stages on an earlier run's folder

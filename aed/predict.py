@@ -36,6 +36,7 @@ def predict(
     output: str | None = None,
     strict: bool = False,
     threads: int = 0,
+    net_class: str | None = None,
 ) -> None:
     """Prints, or writes, what a model hears in recordings.
 
@@ -53,6 +54,7 @@ def predict(
         output: File to write instead of printing.
         strict: Stop at the first recording that cannot be used, instead of reporting it and going on.
         threads: CPU threads of ONNX Runtime; 0: as many as torch.
+        net_class: For a ``.ckpt`` of a net of yours: its class, ``my_pkg.MyNet``.
 
     Raises:
         AedError: The model or, with ``strict``, a recording cannot be used; or none can.
@@ -60,7 +62,7 @@ def predict(
     if format not in WRITERS:
         raise AedError(f"format: need one of {sorted(WRITERS)}, got {format!r}")
     names = find_files(files)
-    predictor = Predictor(_open(model_file, frontend, class_names, threads), unknown_threshold, mode, top)
+    predictor = Predictor(_open(model_file, frontend, class_names, threads, net_class), unknown_threshold, mode, top)
     text = io.StringIO()
     writer: Any = WRITERS[format](sys.stdout if output is None else text, timeline)
     bad = hear(predictor, names, writer, strict)
@@ -71,9 +73,16 @@ def predict(
         raise AedError("no recording could be used")
 
 
-def _open(model_file: str, frontend: FrontendConfig | None, class_names: list[str] | None, threads: int) -> Classifier:
+def _open(
+    model_file: str,
+    frontend: FrontendConfig | None,
+    class_names: list[str] | None,
+    threads: int,
+    net_class: str | None,
+) -> Classifier:
     if model_file != AudioSetClassifier.NAME:
-        return open_classifier(Path(model_file), frontend, tuple(class_names) if class_names else None, threads)
+        names = tuple(class_names) if class_names else None
+        return open_classifier(Path(model_file), frontend, names, threads, net_class)
     if frontend is not None or class_names is not None:
         raise AedError(f"{model_file}: its own front end and class names count; leave frontend= and class_names= out")
     return AudioSetClassifier()

@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 import torch
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from aed.console import PlainConsole
 from aed.dsp.frontend import PRESETS
 from aed.dsp.logmel import LogMel
 from aed.dsp.stream import TimedPatches, clip_patches, stream_patches
@@ -363,13 +362,13 @@ class _Table(_Rows):
 
     def row(self, name: str, heard: Heard) -> None:
         times = (f"{heard.start_s:.2f}", f"{heard.end_s:.2f}")
-        first = (escape(name), *times)
+        first = (name, *times)
         for label, posterior in heard.named:
-            self.table.add_row(*first, escape(label), f"{posterior:.3f}")
+            self.table.add_row(*first, label, f"{posterior:.3f}")
             first = ("", "", "")
 
     def close(self) -> None:
-        Console(file=self.out).print(self.table)
+        PlainConsole(self.out).print(self.table)
 
 
 class _Json:

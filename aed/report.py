@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from aed.console import PlainConsole
 from aed.dsp.decision import UNKNOWN, Task
 from aed.errors import AedError
 from aed.files import write_whole
@@ -38,7 +38,7 @@ def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise AedError(f"{path}: damaged ({error}); delete it") from error
     if not isinstance(content, dict):
@@ -126,15 +126,27 @@ def print_scores(
         if f"{split}/clip_coverage" in metrics:
             kept = _percent(metrics, f"{split}/clip_coverage")
             table.add_row(f"not unknown: {kept} %", "", "", _percent(metrics, f"{split}/clip_selective_acc"))
-    Console().print(table)
+    PlainConsole().print(table)
 
 
+def readable(key: str, value: float) -> str:
+    """A metric for people: shares in %, numbers and quantities as they are.
+
+    Args:
+        key: ``<split>/<figure>`` or ``<split>/<figure>/<class>``.
+        value: Of ``metrics.json``.
+    """
+    figure = [*key.split("/", 2), ""][1]
+    return f"{value if figure.endswith(_NO_SHARE) else 100 * value:.2f}"
+
+
+_NO_SHARE = ("loss", "sqnr_db", "clips", "sources", "temperature", "threshold", "epochs", "seconds", "layers")
 _MEANS = ("patch_map", "clip_map", "clip_f1_macro")
 _OVER_ALL = ("patch_lwlrap", "clip_lwlrap", "clip_f1")
 
 
 def _percent(metrics: Mapping[str, float], key: str) -> str:
-    return f"{100 * metrics[key]:.2f}" if key in metrics else "-"
+    return readable(key, metrics[key]) if key in metrics else "-"
 
 
 def print_layers(content: Mapping[str, Any]) -> None:
@@ -154,7 +166,7 @@ def print_layers(content: Mapping[str, Any]) -> None:
     cost = content["footprint"]
     table.add_section()
     table.add_row("all", "", "", "", f"{cost['weights_bytes'] / 1024:.2f}", f"{cost['macc'] / 1e6:.3f}")
-    Console().print(table)
+    PlainConsole().print(table)
     if len(content["steps"]) > 1:
         steps = Table(title=f"repair: {content['judging']['metric']} of {content['judging']['split']}, %")
         for column in ("step", "score", "gain", "SQNR dB", "kept", "what"):
@@ -162,7 +174,7 @@ def print_layers(content: Mapping[str, Any]) -> None:
         for step in content["steps"]:
             cells = (f"{100 * step['score']:.2f}", f"{step['gain']:+.2f}", f"{step['sqnr_db']:.1f}")
             steps.add_row(step["name"], *cells, "yes" if step["kept"] else "no", step["detail"])
-        Console().print(steps)
+        PlainConsole().print(steps)
 
 
 def print_comparison(comparisons: Mapping[str, Any], note: str = "") -> None:
@@ -178,7 +190,7 @@ def print_comparison(comparisons: Mapping[str, Any], note: str = "") -> None:
             label = ("patches" if unit == "patch" else "clips") + (", mAP" if measure == "map" else "")
             cells = (f"{before:.2f}", f"{after:.2f}", f"{after - before:+.2f}", f"{same:.2f}")
             table.add_row(split, label, *cells, f"{sqnr:.1f}" if unit == "patch" else "")
-    Console().print(table)
+    PlainConsole().print(table)
 
 
 def print_programs(split: str, rows: Sequence[tuple[str, Mapping[str, float]]], note: str = "") -> None:
@@ -198,7 +210,7 @@ def print_programs(split: str, rows: Sequence[tuple[str, Mapping[str, float]]], 
     for name, metrics in rows:
         keys = (*LEVELS[task], "clip_agreement", "equal_outputs")
         table.add_row(name, *(_percent(metrics, key) for key in keys))
-    Console().print(table)
+    PlainConsole().print(table)
 
 
 def print_rejection(prefix: str, rejection: Rejection) -> None:
@@ -220,4 +232,4 @@ def print_rejection(prefix: str, rejection: Rejection) -> None:
         if key in (content := rejection.content()):
             value = content[key]
             table.add_row(text, str(value) if key.endswith("clips") else f"{100 * value:.2f}")
-    Console().print(table)
+    PlainConsole().print(table)

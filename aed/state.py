@@ -84,6 +84,11 @@ class Run:
     metrics: dict[str, float] = field(default_factory=dict)
 
     @property
+    def net_class(self) -> str:
+        """The class of net that the run's configuration names."""
+        return str(self.config.model.net.get("_target_"))
+
+    @property
     def speaks(self) -> bool:
         """Whether this process writes files and tables: the first of several."""
         return self.trainer.is_global_zero

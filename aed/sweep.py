@@ -6,26 +6,30 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 from rich.table import Table
 
 from aed import report
+from aed.console import PlainConsole
 from aed.dsp.decision import Task
+from aed.entry import clear_errors, in_words
 from aed.scores import HEADLINE, LEVELS
 
 log = logging.getLogger(__name__)
 
 
 def collect(folder: Path) -> list[tuple[str, list[str], dict[str, float]]]:
-    """Name, overrides and metrics of each finished job in a multirun's folder, in job order."""
-    jobs = []
+    """Name, overrides and metrics of each finished job of the last multirun in a folder, in job order."""
+    jobs, begun = [], folder / "multirun.yaml"
     for path in folder.glob("*/metrics.json"):
         overrides = path.parent / ".hydra" / "overrides.yaml"
+        if begun.is_file() and path.stat().st_mtime < begun.stat().st_mtime:
+            log.warning("%s: of an earlier multirun here, and not counted", path)
+            continue
         chosen = [str(item) for item in OmegaConf.load(overrides)] if overrides.is_file() else []
-        jobs.append((path.parent.name, chosen, json.loads(path.read_text())))
+        jobs.append((path.parent.name, chosen, json.loads(path.read_text(encoding="utf-8"))))
     return sorted(jobs, key=lambda job: (len(job[0]), job[0]))
 
 
@@ -57,27 +61,34 @@ def show(folder: Path, summary: dict[str, dict[str, Any]]) -> None:
     for column in ("job", "overrides", "patches", "clips", "clips, int8"):
         jobs.add_column(column)
     for name, chosen, metrics in found:
-        cells = (f"{100 * metrics[key]:.2f}" if key in metrics else "-" for key in headline)
+        cells = (report.readable(key, metrics[key]) if key in metrics else "-" for key in headline)
         jobs.add_row(name, " ".join(chosen), *cells)
     table = Table(title="over jobs")
     for column in ("metric", "mean", "sd", "jobs"):
         table.add_column(column, justify="left" if column == "metric" else "right")
     for key, entry in summary.items():
         if key.startswith("test"):
-            scale = 1 if key.endswith(("loss", "sqnr_db")) else 100
-            table.add_row(key, f"{scale * entry['mean']:.2f}", f"{scale * entry['sd']:.2f}", str(len(entry["values"])))
-    Console().print(jobs, table)
+            mean, deviation = (report.readable(key, entry[part]) for part in ("mean", "sd"))
+            table.add_row(key, mean, deviation, str(len(entry["values"])))
+    PlainConsole().print(jobs, table)
 
 
 class Summary(Callback):
     """Hydra callback: keeps the summary up to date after each job and prints it at the end."""
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        """Rewrites the summary, so that a sweep that stops early leaves one too."""
-        if config.hydra.mode is not None and config.hydra.mode.name == "MULTIRUN":
+        """Rewrites the summary, so that a sweep that stops early leaves one too; says what ended a job."""
+        if config.hydra.mode is None or config.hydra.mode.name != "MULTIRUN":
+            return
+        if job_return.status == JobStatus.FAILED and (words := in_words(job_return._return_value)):
+            log.error("job %s: %s", config.hydra.job.num, words)
+            # Hydra raises this once the other jobs have run: as an exit it has no traceback
+            job_return.return_value = SystemExit(1)
+        with clear_errors(log):
             summarise(Path(config.hydra.sweep.dir))
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Writes and prints the final summary."""
         folder = Path(config.hydra.sweep.dir)
-        show(folder, summarise(folder))
+        with clear_errors(log):
+            show(folder, summarise(folder))

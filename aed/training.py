@@ -65,7 +65,7 @@ def test(run: Run) -> None:
 
 def _tested(run: Run, rule: Decision) -> TorchClassifier:
     """The tested checkpoint, with the rule that was chosen for it."""
-    model = TorchClassifier(run.need_checkpoint("test"))
+    model = TorchClassifier(run.need_checkpoint("test"), run.net_class)
     model.card = replace(model.card, decision=rule)
     return model
 

@@ -36,7 +36,7 @@ def with_librosa(files: list[Path]) -> None:
 
 def with_cache(files: list[Path]) -> None:
     """A cold cache, written to disk."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         assert not FeatureCache(Path(folder), PRESETS["yamnet_64x96"]).ensure(files)
 
 

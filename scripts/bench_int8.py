@@ -58,14 +58,16 @@ def bench_onnx(path: Path, patches: np.ndarray) -> list[tuple[int, float, int, f
 def bench_litert(python: Path, model: Path, patches: np.ndarray) -> dict[str, list[float]]:
     """Rates of ``float`` and ``int8`` at batch 1 for 1 and 2 threads, measured by the other Python."""
     net = GraphNet(load_model(model)).eval()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         torch.export.save(torch.export.export(net, (torch.from_numpy(patches[:1]),)), Path(folder) / "net.pt2")
         np.save(Path(folder) / "patches.npy", patches)
         script = Path(__file__).with_name("bench_litert.py")
-        done = subprocess.run([python, script, folder, str(ROUNDS)], capture_output=True, text=True, timeout=600)
+        done = subprocess.run(
+            [python, script, folder, str(ROUNDS)], capture_output=True, text=True, encoding="utf-8", timeout=600
+        )
         if done.returncode:
             raise SystemExit(f"{python} {script}: {done.stderr.strip().splitlines()[-1]}")
-        return dict(json.loads((Path(folder) / "rates.json").read_text()))
+        return dict(json.loads((Path(folder) / "rates.json").read_text(encoding="utf-8")))
 
 
 def main() -> None:

@@ -53,4 +53,4 @@ if __name__ == "__main__":
     given_patches = np.load(here / "patches.npy")
     convert(here, given_patches)
     result = {kind: rates(here / f"{kind}.tflite", given_patches, count) for kind in ("float", "int8")}
-    (here / "rates.json").write_text(json.dumps(result))
+    (here / "rates.json").write_text(json.dumps(result), encoding="utf-8")

@@ -66,7 +66,7 @@ def clips_done(folder: Path, seen: dict[Path, int] | None = None) -> int:
     seen = {} if seen is None else seen
     for path in store(folder, 1).folder.glob("*.json"):
         if path not in seen:
-            seen[path] = len(json.loads(path.read_text())["clips"])
+            seen[path] = len(json.loads(path.read_text(encoding="utf-8"))["clips"])
     return sum(seen.values())
 
 
@@ -103,7 +103,7 @@ def build(folder: Path, workers: int, stop_at: int | None = None) -> tuple[float
         time.sleep(1)
     if process.wait() not in (0, -signal.SIGKILL):
         raise SystemExit("the build failed")
-    return time.time() - float(begun(folder).read_text()), peak
+    return time.time() - float(begun(folder).read_text(encoding="utf-8")), peak
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -205,7 +205,7 @@ def main() -> None:
     if given.build_only:
         logging.basicConfig(level=logging.INFO, format="    %(asctime)s %(message)s")
         files = files_of(given.folder)
-        begun(given.folder).write_text(str(time.time()))
+        begun(given.folder).write_text(str(time.time()), encoding="utf-8")
         assert not store(given.folder, given.workers).ensure(files)
         return
     if given.load_only:

@@ -1,6 +1,8 @@
 """Shared fixtures: where real data lie, and a cache of the tests' own."""
 
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,9 +10,9 @@ import pytest
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 SLOW = (
-    "cache classifier cloud commands config conversion costs datamodule emulator export_int8 firmware import_keras "
-    "inspection miniresnet models own_nets pipeline predict stedgeai stm32_package target_frontend target_net "
-    "target_oracle tasks yamnet"
+    "cache checkpoints classifier cloud commands config conversion costs datamodule emulator export_int8 files "
+    "firmware folders import_keras inspection loggers miniresnet models own_nets pipeline portable predict stedgeai "
+    "stm32_package target_frontend target_net target_oracle tasks yamnet"
 )
 """Files whose tests compile, emulate, train or start processes; ``-m "not slow"`` leaves them out."""
 
@@ -59,3 +61,19 @@ def esc10() -> Path:
 def pretrained() -> Path:
     """Published backbones."""
     return _shared("pretrained")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 KiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
+    try:
+        done = subprocess.run(mount, capture_output=True, check=False)
+    except OSError:
+        pytest.skip("no mount here")
+    if done.returncode:
+        pytest.skip("no right to mount a small disk here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)

@@ -211,7 +211,7 @@ def test_a_checkpoint_holds_plain_types_and_rebuilds_its_net(tmp_path):
     facts = torch.load(trainer.checkpoint_callback.best_model_path, weights_only=True)
     json.dumps(facts["aed"])
     assert facts["aed"]["class_names"] == ["alarm", "hum", "rain"]
-    net = build_net(facts["aed"]["net"])
+    net = build_net(facts["aed"]["net"], "tiny.TinyNet")
     net.load_state_dict({k.removeprefix("net."): v for k, v in facts["state_dict"].items() if k.startswith("net.")})
     patches = torch.randn(2, 1, 16, 32)
     assert torch.allclose(net.eval()(patches), model.eval()(patches), atol=1e-6)
@@ -221,6 +221,8 @@ def test_a_checkpoint_holds_plain_types_and_rebuilds_its_net(tmp_path):
 def test_a_checkpoint_cannot_call_what_is_no_net(name):
     with pytest.raises(AedError, match=name):
         build_net({"class": name, "arguments": {}})
+    with pytest.raises(AedError, match=name):
+        build_net({"class": name, "arguments": {}}, asked=name)
 
 
 def test_a_checkpoint_of_other_classes_or_another_front_end_is_refused(tmp_path):

@@ -52,7 +52,7 @@ def test_a_checkpoint_is_a_classifier_too(tmp_path):
     trainer = tiny.trainer(tmp_path, 1)
     trainer.fit(model, data)
     trainer.save_checkpoint(tmp_path / "x.ckpt")
-    classifier = open_classifier(tmp_path / "x.ckpt")
+    classifier = open_classifier(tmp_path / "x.ckpt", net_class="tiny.TinyNet")
     assert classifier.card.class_names == ("alarm", "hum", "rain")
     assert classifier.card.data["clips"]["train"] == data.clip_names("train")
     with torch.no_grad():

@@ -6,6 +6,7 @@ Only names travel between processes, and memory does not grow with the data set.
 import ctypes
 import logging
 import multiprocessing as mp
+import os
 import signal
 import sys
 import time
@@ -40,6 +41,10 @@ SHARDS_PER_WORKER = 128
 
 FEW_CLIPS = 16
 """So many are computed in this process: starting others would take longer. Also the clips of the smallest shard."""
+
+
+MOST_PROCESSES = 61
+"""Of a pool on Windows."""
 
 
 class Task(NamedTuple):
@@ -114,7 +119,7 @@ def _start_worker(folder: Path, config: FrontendConfig, stop: "mp.synchronize.Ev
 
 def _die_with_parent() -> None:
     """Has Linux end this worker when the run is killed: it would wait for work for ever."""
-    if sys.platform == "linux":
+    if sys.platform == "linux" and hasattr(signal, "SIGKILL"):
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
@@ -163,9 +168,10 @@ def _in_processes(
     folder: Path, config: FrontendConfig, shards: Sequence[Sequence[Task]], num_workers: int
 ) -> Iterator[tuple[int, dict[str, str]]]:
     # forked workers have torch loaded already; each keeps to one thread, as a DataLoader's do
-    context = mp.get_context("fork" if sys.platform == "linux" else "spawn")
+    context = mp.get_context("fork" if sys.platform == "linux" and hasattr(os, "fork") else "spawn")
     stop = context.Event()
-    pool = ProcessPoolExecutor(num_workers, context, _start_worker, (folder, config, stop))
+    most = MOST_PROCESSES if sys.platform == "win32" else num_workers
+    pool = ProcessPoolExecutor(min(num_workers, most), context, _start_worker, (folder, config, stop))
     try:
         for future in as_completed([pool.submit(_shard_in_worker, shard) for shard in shards]):
             yield future.result()

@@ -7,7 +7,6 @@ a digest of its file, so a changed, moved or copied file needs no bookkeeping.
 import json
 import logging
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,6 +20,7 @@ from aed.datamodules.keys import FileKeys
 from aed.datamodules.shards import ShardIndex
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
+from aed.files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class FeatureCache:
         self.folder = root / "features" / config.feature_key[:16]
         self.keys = FileKeys(root / "keys")
         self.index = ShardIndex(self.folder, config.n_mels)
-        cpus = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.num_workers = num_workers or cpus
 
     def ensure(self, files: Sequence[Path]) -> dict[Path, str]:
@@ -60,7 +60,7 @@ class FeatureCache:
                     # another run may have built them while this one waited for the lock
                     if missing := self._missing(keys):
                         facts = json.dumps(asdict(self.config), indent=1, sort_keys=True)
-                        (self.folder / "frontend.txt").write_text(facts)
+                        write_whole(self.folder / "frontend.txt", lambda file: file.write(facts.encode()))
                         bad = build(self.folder, self.config, missing, self.num_workers)
             except OSError as error:
                 all_bad = self._all_bad(missing) if self.folder.is_dir() else None

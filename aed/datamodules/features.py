@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -14,6 +15,20 @@ MAX_OPEN = 256
 """Shards open at a time; many systems allow a process 1024 files, and 2 million clips make 8,000 shards."""
 
 Array = npt.NDArray[np.float32]
+
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # Windows: bytes as they are
+_seeking = threading.Lock()
+
+
+def _read_at(descriptor: int, array: Array, offset: int) -> int:
+    """Fills ``array`` from an open file; the number of bytes read."""
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, [array], offset)  # type: ignore[list-item]
+    with _seeking:  # Windows has no read by position; threads share that of a descriptor
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        content = os.read(descriptor, array.nbytes)
+    array.reshape(-1).view(np.uint8)[: len(content)] = np.frombuffer(content, np.uint8)
+    return len(content)
 
 
 class ShardFiles:
@@ -34,7 +49,7 @@ class ShardFiles:
             AedError: They are not there any more.
         """
         try:
-            if os.preadv(self._descriptor(number), [array], offset) == array.nbytes:  # type: ignore[list-item]
+            if _read_at(self._descriptor(number), array, offset) == array.nbytes:
                 return
             reason = "it is shorter than it was"
         except OSError as error:
@@ -49,7 +64,7 @@ class ShardFiles:
         else:
             if len(self._open) >= MAX_OPEN:
                 os.close(self._open.popitem(last=False)[1])
-            self._open[number] = os.open(self.paths[number], os.O_RDONLY | os.O_CLOEXEC)
+            self._open[number] = os.open(self.paths[number], _READ)
         return self._open[number]
 
     def __getstate__(self) -> list[str]:

@@ -12,14 +12,13 @@ import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from aed.dsp.waveform import AudioError, bad_name
-from aed.files import write_whole
+from aed.files import remove, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +144,7 @@ class FileKeys:
             except (OSError, ValueError, TypeError, AttributeError) as error:
                 log.warning("%s: not readable (%s); its files are read anew", path, error)
                 if not isinstance(error, OSError):
-                    _remove(path)
+                    remove(path)
         return self._known
 
     def _save(self, new: dict[str, tuple[Facts, str]]) -> None:
@@ -157,11 +156,6 @@ class FileKeys:
             write_whole(self.folder / name, lambda file: file.write(json.dumps(rows).encode()))
         except OSError as error:  # a read-only or full cache: the next run reads the files again
             log.debug("%s", error)
-
-
-def _remove(path: Path) -> None:
-    with suppress(OSError):  # a read-only cache
-        path.unlink()
 
 
 def _try_keys(paths: Sequence[Path]) -> list[tuple[str, Facts | None] | AudioError]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aed.datamodules.features import Array, Features, ShardFiles
-from aed.files import write_whole
+from aed.files import remove, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -87,15 +87,15 @@ class ShardIndex:
     def clean(self) -> None:
         """Removes what killed runs and broken disks have left; for the holder of the folder's lock."""
         for damaged in self.refresh():
-            damaged.unlink(missing_ok=True)
+            remove(damaged)
         for temporary in self.folder.glob("*.tmp"):
-            temporary.unlink(missing_ok=True)
+            remove(temporary)
         for orphan in self.folder.glob("*.npy"):
             if not orphan.with_suffix(".json").exists():
-                orphan.unlink(missing_ok=True)
+                remove(orphan)
 
     def _look_into(self, path: Path) -> dict[str, Place]:
-        clips = json.loads(path.read_text())["clips"]
+        clips = json.loads(path.read_text(encoding="utf-8"))["clips"]
         frames = np.load(path.with_suffix(".npy"), mmap_mode="r")
         if frames.ndim != 2 or frames.shape[1] != self.n_mels or frames.dtype != np.float32:
             raise ValueError(f"{frames.dtype} of shape {frames.shape} is not of this front end")

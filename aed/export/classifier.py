@@ -154,6 +154,7 @@ class TorchClassifier(Classifier):
 
     Args:
         path: The ``.ckpt``.
+        net_class: Class of its net that the user names, where that is one of his.
 
     Raises:
         AedError: It is none.
@@ -161,8 +162,8 @@ class TorchClassifier(Classifier):
 
     kind = "float"
 
-    def __init__(self, path: Path) -> None:
-        trained = Trained.load(path)
+    def __init__(self, path: Path, net_class: str | None = None) -> None:
+        trained = Trained.load(path, net_class)
         self.path, self.net = path, trained.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.card = ModelCard(
             frontend=trained.frontend,
@@ -334,6 +335,7 @@ def open_classifier(
     frontend: FrontendConfig | None = None,
     class_names: tuple[str, ...] | None = None,
     threads: int = 0,
+    net_class: str | None = None,
 ) -> Classifier:
     """The model of a file, by its suffix.
 
@@ -342,6 +344,7 @@ def open_classifier(
         frontend: For a model without a card.
         class_names: For a model without a card.
         threads: CPU threads of ONNX Runtime; 0: as many as torch.
+        net_class: For a ``.ckpt`` whose net is of a class of the user's: that class.
 
     Raises:
         AedError: It cannot be used.
@@ -351,7 +354,7 @@ def open_classifier(
     if path.suffix not in (".ckpt", ".onnx"):
         raise AedError(f"{path}: need a .ckpt or a .onnx file")
     if path.suffix == ".ckpt":
-        opened: Classifier = TorchClassifier(path)
+        opened: Classifier = TorchClassifier(path, net_class)
     else:
         model = load_model(path)
         card = read_card(model, str(path))

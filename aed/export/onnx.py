@@ -108,7 +108,7 @@ def to_onnx(
 
 def _fold(model: bytes) -> onnx.ModelProto:
     """The model after ONNX Runtime's basic optimisation: constants, BatchNorm and padding folded into layers."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         target = Path(folder) / "folded.onnx"
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC

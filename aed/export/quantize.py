@@ -137,7 +137,7 @@ def quantize(
             name: [{"quant_type": QuantType.QInt8, "scale": np.array(scale), "zero_point": np.array(zero, np.int8)}]
             for name, (scale, zero) in ranges.items()
         }
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, _quiet():
         target = Path(folder) / "int8.onnx"
         try:
             quantize_static(

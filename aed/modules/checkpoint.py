@@ -2,7 +2,9 @@
 
 import importlib
 import inspect
+import io
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, get_args
@@ -12,8 +14,10 @@ from torch import nn
 
 from aed.dsp.decision import Decision, Task
 from aed.dsp.frontend import FrontendConfig
-from aed.errors import AedError
-from aed.files import sha256_of
+from aed.errors import AedError, place
+from aed.files import sha256_of, write_whole
+
+log = logging.getLogger(__name__)
 
 CHECKPOINT_VERSION = 1
 """Of the entry ``aed`` that :class:`aed.modules.classifier.ClipClassifier` adds to Lightning's checkpoints."""
@@ -22,12 +26,13 @@ DECISION = "decision.json"
 """Of a run's folder: the decision rule, how it was chosen, and of which checkpoint."""
 
 
-def chosen_decision(checkpoint: Path, folder: Path) -> Decision | None:
+def chosen_decision(checkpoint: Path, folder: Path, *, is_run: bool = True) -> Decision | None:
     """The rule that the ``test`` of a run chose for a checkpoint; None where the folder has none of it.
 
     Args:
         checkpoint: The file.
         folder: Of the run.
+        is_run: Whether that is certain; else a file of the same name may be anyone's, and is left alone.
 
     Raises:
         AedError: The rule's file is damaged.
@@ -36,12 +41,22 @@ def chosen_decision(checkpoint: Path, folder: Path) -> Decision | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         if content["checkpoint"] != sha256_of(checkpoint):
             return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if not is_run:
+            log.warning("%s is no decision rule of this project: that in %s counts", path, checkpoint)
+            return None
+        raise _damaged_rule(path, error) from error
+    try:
         return Decision.from_dict(content["decision"])
     except (ValueError, KeyError, TypeError, AedError) as error:
-        raise AedError(f"{path}: damaged ({error!r}); add the stage test, or delete the file") from error
+        raise _damaged_rule(path, error) from error
+
+
+def _damaged_rule(path: Path, error: Exception) -> AedError:
+    return AedError(f"{path}: damaged ({error!r}); add the stage test, or delete the file")
 
 
 def net_facts(net: nn.Module) -> dict[str, Any]:
@@ -74,21 +89,78 @@ def _is_plain(value: object) -> bool:
     return value is None or type(value) in (bool, int, float, str)
 
 
-def build_net(facts: dict[str, Any]) -> nn.Module:
+def build_net(facts: dict[str, Any], asked: str | None = None) -> nn.Module:
     """The net that :func:`net_facts` describes, without its weights.
 
+    Importing a module runs it, so a file's word is not enough: a class is the project's own or the user's.
+
+    Args:
+        facts: Of a file.
+        asked: Class that the user names.
+
     Raises:
-        AedError: Its class is not to be imported.
+        AedError: Its class is neither, or cannot be imported.
     """
-    module, _, name = facts["class"].rpartition(".")
-    try:
-        cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise AedError(f"the checkpoint's net {facts['class']} cannot be imported: {error}") from error
-    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
-        raise AedError(f"the checkpoint's net {facts['class']} is no nn.Module; do not trust this file")
+    name = str(facts["class"])
+    is_own = name.startswith("aed.modules.")
+    if not is_own and asked is None:
+        raise AedError(
+            f"its net is {name}, which is none of this project's; to have it imported, name it: net_class={name}"
+        )
+    cls = _imported(name if is_own or asked is None else asked)
+    if (found := f"{cls.__module__}.{cls.__qualname__}") != name:
+        raise AedError(
+            f"its net is {name}, and this command has {found}; name the former: net_class={name}, in a training "
+            f"model/net=user model.net._target_={name}"
+        )
     net: nn.Module = cls(**facts["arguments"])
     return net
+
+
+def _imported(name: str) -> type[nn.Module]:
+    module, _, leaf = name.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module), leaf)
+    except Exception as error:  # whatever a user's module raises
+        raise AedError(f"its net {name} cannot be imported: {type(error).__name__}: {error}{place(error)}") from error
+    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+        raise AedError(f"its net {name} is no nn.Module; do not trust this file")
+    return cls
+
+
+def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Writes a checkpoint, whole or not at all.
+
+    Raises:
+        WriteError: It cannot be written.
+    """
+    buffer = io.BytesIO()  # not straight to the file: torch gives a full disk another name
+    torch.save(content, buffer)
+    write_whole(path, lambda file: file.write(buffer.getbuffer()))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint of this project; no code of its own is run.
+
+    Raises:
+        AedError: The file is missing, damaged, or no checkpoint of this project.
+    """
+    if not path.is_file():
+        raise AedError(f"{path}: no such checkpoint")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        # torch reads a cut file past its end: an error without the file's name
+        raise AedError(
+            f"{path}: {error.strerror if error.filename else 'not a whole checkpoint, it is cut'}"
+        ) from error
+    except Exception as error:  # the unpickler raises whatever a damaged file leads it to
+        raise AedError(f"{path}: not a whole checkpoint; it is cut, or not one of this project") from error
+    checkpoint = checkpoint if isinstance(checkpoint, dict) else {}
+    check_facts(checkpoint, str(path))
+    if lacking := [key for key in ("state_dict", "epoch", "global_step") if key not in checkpoint]:
+        raise AedError(f"{path}: damaged checkpoint (it has no {lacking[0]})")
+    return checkpoint
 
 
 def check_facts(checkpoint: dict[str, Any], name: str) -> dict[str, Any]:
@@ -128,29 +200,28 @@ class Trained:
     data: dict[str, Any]
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path, net_class: str | None = None) -> Self:
         """The trained net of a checkpoint file.
 
+        Args:
+            path: The file.
+            net_class: Class of its net that the user names, where that is one of his.
+
         Raises:
-            AedError: The file is missing, damaged, or no checkpoint of this project.
+            AedError: The file is missing, damaged, no checkpoint of this project, or of another class.
         """
-        if not path.is_file():
-            raise AedError(f"{path}: no such checkpoint")
-        try:
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # the unpickler raises whatever a damaged file leads it to
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise AedError(f"{path}: not a whole checkpoint ({reason})") from error
-        facts = check_facts(checkpoint if isinstance(checkpoint, dict) else {}, str(path))
+        checkpoint = read_checkpoint(path)
+        facts, parents = checkpoint["aed"], path.absolute().parents
         prefix = "net."
         try:
-            net = build_net(facts["net"])
+            net = build_net(facts["net"], net_class)
             state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
             net.load_state_dict(state)
             task, decision, names = facts["task"], Decision.from_dict(facts["decision"]), tuple(facts["class_names"])
             if task not in get_args(Task):
                 raise ValueError(f"task {task!r}")
-            decision = chosen_decision(path, path.absolute().parents[1]) or decision  # <run>/checkpoints/best.ckpt
+            run = parents[min(1, len(parents) - 1)]  # <run>/checkpoints/best.ckpt
+            decision = chosen_decision(path, run, is_run=False) or decision
             decision.check(task, len(names))
             return cls(
                 net=net.eval(),
@@ -161,6 +232,8 @@ class Trained:
                 weights=facts["weights"],
                 data=dict(facts["data"]),
             )
+        except AedError as error:
+            raise AedError(error if str(path) in str(error) else f"{path}: {error}") from error
         except RuntimeError as error:
             raise AedError(f"{path}: its weights do not fit {facts['net']['class']}: {error}") from error
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -381,16 +381,22 @@ class ClipClassifier(L.LightningModule):
         Raises:
             AedError: What differs.
         """
-        facts = check_facts(checkpoint, "the checkpoint")
+        name = getattr(self._trainer, "ckpt_path", None) or "the checkpoint"
+        facts = check_facts(checkpoint, name)
         self._plateau_state = facts["plateau"]
         mine: dict[str, Any] = {}
         self.on_save_checkpoint(mine)
         for part in ("net", "frontend", "class_names", "task"):
             if facts[part] != mine["aed"][part]:
                 raise AedError(
-                    f"the checkpoint's {part} differs: it has {facts[part]}, this run {mine['aed'][part]}; "
+                    f"{name}: its {part} differs: it has {facts[part]}, this run {mine['aed'][part]}; "
                     "resume with the configuration it was trained with"
                 )
+        mine, theirs = (
+            {key: value.shape for key, value in of.items()} for of in (self.state_dict(), checkpoint["state_dict"])
+        )
+        if wrong := sorted(key for key in {*mine, *theirs} if mine.get(key) != theirs.get(key)):
+            raise AedError(f"{name}: damaged checkpoint: {wrong[0]} is not what {type(self.net).__name__} has")
 
 
 @contextmanager

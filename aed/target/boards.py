@@ -92,7 +92,7 @@ def load_board(name: str) -> Board:
     if Path(name).name != name or not path.is_file():
         raise AedError(f"board: need one of {board_names()}, got {name!r}; a board of yours is one file in {BOARD_DIR}")
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise AedError(f"{path}: no YAML: {error}") from error
     board: Board = _typed(Board, {"name": name, **(content if isinstance(content, dict) else {})}, str(path))

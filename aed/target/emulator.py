@@ -168,7 +168,7 @@ def _run(
     main: str, sources: Mapping[str, str], given: bytes, board: Board, library: CmsisDsp | None = None
 ) -> tuple[bytes, tuple[int, int]]:
     """What the program writes, and its flash and RAM beyond the harness."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         elf = build(folder / "program", {**sources, **harness_sources(main)}, board, library=library)
         bare = build(folder / "bare", harness_sources("run_nothing.c"), board)
@@ -220,7 +220,7 @@ def _profile(
     """Shares of the C functions, sampled by an interrupt."""
     hertz = _machine(board).systick_hz
     ticks = max(2, round(instructions / PROFILE_SAMPLES * hertz / 1e9))
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         parts = {**sources, **harness_sources(main, "sampler.c", "sampler.h")}
         # functions called once stay functions, else the whole front end would be one name
@@ -260,7 +260,7 @@ class EmulatedDevice:
 
     def outputs(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
         """The net's output of each patch of a clip ``(T,)`` at the front end's rate: ``(patches, num_classes)``."""
-        with tempfile.TemporaryDirectory(dir=self.folder) as name:
+        with tempfile.TemporaryDirectory(dir=self.folder, ignore_cleanup_errors=True) as name:
             given = np.ascontiguousarray(samples, dtype="<i2").tobytes()
             raw = emulate(self.elf, Path(name), given, self.board, count=False)
         steps = np.frombuffer(raw, np.int8).reshape(-1, self.made.size)
@@ -271,7 +271,7 @@ def harness_sources(*main: str) -> dict[str, str]:
     """File name -> content of start-up, semihosting, probes and the files of ``main``."""
     folder = files("aed.target") / "c" / "emulator"
     names = ("start.c", "semihost.c", "semihost.h", "probe.c", "probe.h", *main)
-    return {name: (folder / name).read_text() for name in names}
+    return {name: (folder / name).read_text(encoding="utf-8") for name in names}
 
 
 def build(
@@ -286,7 +286,7 @@ def build(
     units = write_sources(folder, sources)
     if library is not None:
         units, options = [*units, *library.units], (*options, *library.options)
-    script = (files("aed.target") / "c" / "emulator" / "link.ld").read_text()
+    script = (files("aed.target") / "c" / "emulator" / "link.ld").read_text(encoding="utf-8")
     for key, value in (
         ("AED_FLASH_SIZE", machine.flash[1]),
         ("AED_FLASH", machine.flash[0]),
@@ -295,7 +295,7 @@ def build(
         ("AED_STACK_SIZE", STACK_BYTES),
     ):
         script = script.replace(key, f"0x{value:x}")
-    (folder / "link.ld").write_text(script)
+    (folder / "link.ld").write_text(script, encoding="utf-8")
     core = [f"-mcpu={board.core}", f"-mfpu={machine.fpu}", *options]
     link: list[str | Path] = [
         "-nostartfiles",

@@ -57,19 +57,23 @@ def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title:
         for name, text in sources.items():
             target = place / ("include" if name.endswith(".h") else "src") / name
             target.parent.mkdir(exist_ok=True)
-            target.write_text(text)
+            target.write_text(text, encoding="utf-8")
         (place / "examples").mkdir()
-        (place / "examples" / "main.c").write_text((parts / "main.c").read_text())
-        (place / "CMakeLists.txt").write_text((parts / "CMakeLists.txt").read_text())
-        (place / "LICENSE").write_text((parts / "LICENSE").read_text())
-        template = Template((parts / "README.md").read_text())
-        (place / "README.md").write_text(template.substitute(_facts(program, plan, card, title, sources)))
-        (place / MARK).write_text(json.dumps(json.loads(card.to_json()), indent=1, sort_keys=True) + "\n")
+        (place / "examples" / "main.c").write_bytes((parts / "main.c").read_bytes())
+        (place / "CMakeLists.txt").write_bytes((parts / "CMakeLists.txt").read_bytes())
+        (place / "LICENSE").write_bytes((parts / "LICENSE").read_bytes())
+        template = Template((parts / "README.md").read_text(encoding="utf-8"))
+        (place / "README.md").write_text(
+            template.substitute(_facts(program, plan, card, title, sources)), encoding="utf-8"
+        )
+        (place / MARK).write_text(
+            json.dumps(json.loads(card.to_json()), indent=1, sort_keys=True) + "\n", encoding="utf-8"
+        )
 
 
 def library_sources(model: onnx.ModelProto, program: Program, plan: Plan, card: ModelCard) -> dict[str, str]:
     """File name -> content of all C files of the library; the same bytes on every run."""
-    header = (files("aed.target") / "c" / "firmware" / "aed_selftest.h").read_text()
+    header = (files("aed.target") / "c" / "firmware" / "aed_selftest.h").read_text(encoding="utf-8")
     return {
         **device_sources(program, plan, card.frontend),
         **class_sources(card, program.tensors[program.output].size),
@@ -162,7 +166,7 @@ def _built(sources: dict[str, str]) -> str:
         return "Sizes of the code: not known, arm-none-eabi-gcc was not there when this was generated."
     used = {name: text for name, text in sources.items() if not name.startswith(("aed_selftest", "aed_classes"))}
     rows, version = [], emulator.versions(("gcc",))["gcc"]
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         for board in map(_roomy, BUILT_FOR):
             try:
                 elf, bare = (

@@ -30,7 +30,7 @@ _NAME = "aed_frontend_tables"
 def frontend_kernel() -> dict[str, str]:
     """File name -> content of the C code that is the same for every front end."""
     folder = files("aed.target") / "c"
-    return {name: (folder / name).read_text() for name in ("aed_frontend.h", "aed_frontend.c")}
+    return {name: (folder / name).read_text(encoding="utf-8") for name in ("aed_frontend.h", "aed_frontend.c")}
 
 
 def frontend_sources(config: FrontendConfig, input_scale: float, input_zero_point: int) -> dict[str, str]:

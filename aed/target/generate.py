@@ -16,7 +16,7 @@ KERNELS = ("aed_kernels.h", "aed_kernels.c")
 
 def kernel_sources() -> dict[str, str]:
     """File name -> content of the kernels."""
-    return {name: (files("aed.target") / "c" / name).read_text() for name in KERNELS}
+    return {name: (files("aed.target") / "c" / name).read_text(encoding="utf-8") for name in KERNELS}
 
 
 def net_sources(program: Program, plan: Plan) -> dict[str, str]:

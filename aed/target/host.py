@@ -28,7 +28,7 @@ def write_sources(folder: Path, sources: Mapping[str, str]) -> list[Path]:
     """Writes the files and returns those to compile."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in sources.items():
-        (folder / name).write_text(text)
+        (folder / name).write_text(text, encoding="utf-8")
     return [folder / name for name in sources if name.endswith(".c")]
 
 
@@ -82,7 +82,7 @@ class HostDevice:
         self.made = program.tensors[program.output]
         sources = device_sources(program, make_plan(program), frontend)
         glue = files("aed.target") / "c" / "host" / "run_clip.c"
-        self.run_c = build_library(folder, sources | {glue.name: glue.read_text()}).aed_run_clip
+        self.run_c = build_library(folder, sources | {glue.name: glue.read_text(encoding="utf-8")}).aed_run_clip
         self.frontend = frontend
 
     def outputs(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:

@@ -108,7 +108,7 @@ def save_tokens(path: Path, tokens: Tokens) -> None:
     content = json.dumps({"access_token": tokens.access, "refresh_token": tokens.refresh})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(content)
         temporary.replace(path)
     except OSError as error:

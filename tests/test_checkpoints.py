@@ -1,0 +1,212 @@
+"""Checkpoints that are cut, foreign, or name a class: what a run says of them, and what it never imports."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+import tiny
+import torch
+from lightning.pytorch.plugins import MixedPrecision
+
+from aed import pipeline
+from aed.callbacks import BestCheckpoint, WholeCheckpoints
+from aed.dsp.decision import Decision
+from aed.entry import in_words
+from aed.errors import AedError
+from aed.export.classifier import open_classifier
+from aed.files import sha256_of
+from aed.modules.checkpoint import Trained
+from aed.modules.nets import DSCNN
+
+RUN = [
+    "experiment=demo",
+    *tiny.DATA,
+    "logger=csv",
+    "callbacks.progress=null",
+    "trainer.max_epochs=2",
+    "trainer.enable_progress_bar=false",
+    "trainer.accelerator=cpu",
+    "frontend.n_mels=16",
+    "frontend.patch_frames=32",
+    "frontend.overlap=0.0",
+    "model/net=dscnn",
+    "model.pretrained=false",
+]
+
+
+def run(folder: Path, *overrides: str) -> dict[str, float]:
+    return pipeline.run(tiny.composed(*RUN, *overrides, folder=folder), folder)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of one epoch, by the trainer that a run builds, but for its loggers."""
+    folder = tmp_path_factory.mktemp("whole")
+    saver = BestCheckpoint(str(folder / "checkpoints"))
+    trainer = tiny.trainer(folder, 1, [saver], plugins=[WholeCheckpoints()])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AED_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+        trainer.fit(tiny.classifier(DSCNN(3)), datamodule=tiny.data())
+    return folder / "checkpoints" / "best.ckpt"
+
+
+def _without(*keys: str) -> Callable[[dict[str, Any]], object]:
+    return lambda content: [content.pop(key) for key in keys]
+
+
+def _weights(content: dict[str, Any]) -> None:
+    name = next(iter(content["state_dict"]))
+    content["state_dict"][name] = torch.zeros(2, 2)
+
+
+SPOILT = {
+    "cut": (None, "not a whole checkpoint"),
+    "empty": (b"", "not a whole checkpoint"),
+    "foreign": (b"hello", "not a whole checkpoint"),
+    "list": ([1, 2], "not written by this project"),
+    "other": ({"state_dict": {}}, "not written by this project"),
+    "bare": (_without("epoch", "global_step", "loops", "optimizer_states"), "damaged checkpoint"),
+    "weights": (_weights, "damaged checkpoint|its weights do not fit"),
+}
+
+
+def spoilt(kind: str, whole: Path, path: Path) -> str:
+    """Writes a spoilt file; returns what is to be said of it."""
+    content, words = SPOILT[kind]
+    if content is None:
+        path.write_bytes(whole.read_bytes()[:20_000])
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    elif callable(content):
+        changed = torch.load(whole, weights_only=True)
+        content(changed)
+        torch.save(changed, path)
+    else:
+        torch.save(content, path)
+    return words
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_every_stage_names_a_spoilt_file(whole: Path, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"{kind}.ckpt"
+    words = spoilt(kind, whole, path)
+    for stage in ("fit", "test", "export"):
+        with pytest.raises(AedError, match=rf"{kind}\.ckpt: ({words})|{kind}\.ckpt was ({words})"):
+            run(tmp_path / stage, f"stages=[{stage}]", f"ckpt_path={path}")
+    with pytest.raises(AedError, match=rf"{kind}\.ckpt: ({words})|{kind}\.ckpt was ({words})"):
+        open_classifier(path)
+
+
+@pytest.mark.parametrize("key", ["pytorch-lightning_version", "optimizer_states", "lr_schedulers", "loops"])
+def test_what_training_alone_needs_is_missed_by_training(whole: Path, tmp_path: Path, key: str) -> None:
+    """``loops`` may be missing: an imported model has none, and trains on from its weights."""
+    content = torch.load(whole, weights_only=True)
+    del content[key]
+    torch.save(content, tmp_path / "a.ckpt")
+    open_classifier(tmp_path / "a.ckpt")
+    saver = BestCheckpoint(str(tmp_path / "checkpoints"))
+    trainer = tiny.trainer(tmp_path, 2, [saver], plugins=[WholeCheckpoints()])
+    fit = lambda: trainer.fit(tiny.classifier(DSCNN(3)), datamodule=tiny.data(), ckpt_path=tmp_path / "a.ckpt")  # noqa: E731
+    if key == "loops":
+        fit()
+        return
+    with pytest.raises(AedError, match=rf"a\.ckpt: damaged checkpoint \(it has no {key}"):
+        fit()
+
+
+def test_a_class_is_imported_if_the_user_names_it_and_not_before(whole: Path, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "own_net_pkg.py").write_text(
+        "from aed.modules.nets import DSCNN\n\nclass Own(DSCNN):\n    pass\n\n\nclass Other(DSCNN):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    content = torch.load(whole, weights_only=True)
+    content["aed"]["net"]["class"] = "own_net_pkg.Own"
+    torch.save(content, tmp_path / "own.ckpt")
+    for open_it in (Trained.load, open_classifier):
+        with pytest.raises(AedError, match=r"own\.ckpt: its net is own_net_pkg\.Own.* net_class=own_net_pkg\.Own"):
+            open_it(tmp_path / "own.ckpt")
+    with pytest.raises(AedError, match=r"own\.ckpt: its net is own_net_pkg\.Own, and this command has aed\..*DSCNN"):
+        run(tmp_path / "run", "stages=[export]", f"ckpt_path={tmp_path / 'own.ckpt'}")
+    assert "own_net_pkg" not in sys.modules
+    assert type(Trained.load(tmp_path / "own.ckpt", "own_net_pkg.Own").net).__name__ == "Own"
+    with pytest.raises(AedError, match=r"this command has own_net_pkg\.Other"):
+        Trained.load(tmp_path / "own.ckpt", "own_net_pkg.Other")
+
+
+def test_a_class_exported_elsewhere_may_be_asked_for_by_that_name(whole: Path, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "front_pkg.py").write_text("from back_pkg import Own\n")
+    (tmp_path / "back_pkg.py").write_text("from aed.modules.nets import DSCNN\n\nclass Own(DSCNN):\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    content = torch.load(whole, weights_only=True)
+    content["aed"]["net"]["class"] = "back_pkg.Own"
+    torch.save(content, tmp_path / "own.ckpt")
+    assert type(Trained.load(tmp_path / "own.ckpt", "front_pkg.Own").net).__name__ == "Own"
+
+
+@pytest.mark.parametrize("text", ["not JSON", "[1]", "{}", '{"checkpoint": "of another"}', "\xff"])
+def test_a_foreign_file_of_the_rules_name_is_no_damage(whole: Path, tmp_path: Path, text: str) -> None:
+    place = tmp_path / "models" / "best.ckpt"
+    place.parent.mkdir()
+    place.write_bytes(whole.read_bytes())
+    (tmp_path / "decision.json").write_bytes(text.encode("latin-1"))
+    assert open_classifier(place).card.decision == Decision()
+
+
+def test_a_damaged_rule_of_this_very_checkpoint_is_said(whole: Path, tmp_path: Path) -> None:
+    place = tmp_path / "checkpoints" / "best.ckpt"
+    place.parent.mkdir()
+    place.write_bytes(whole.read_bytes())
+    rule = {"checkpoint": sha256_of(place), "decision": {"aggregate": "sum"}}
+    (tmp_path / "decision.json").write_text(json.dumps(rule))
+    with pytest.raises(AedError, match=r"decision\.json: damaged"):
+        open_classifier(place)
+
+
+def test_a_checkpoint_may_lie_at_the_root(whole: Path, tmp_path: Path) -> None:
+    place = Path("/") / f"{tmp_path.name}.ckpt"
+    try:
+        place.write_bytes(whole.read_bytes())
+    except OSError:
+        pytest.skip("no right to write to /")
+    try:
+        assert open_classifier(place).card.class_names == ("alarm", "hum", "rain")
+    finally:
+        place.unlink()
+
+
+def test_plugins_of_the_users_stay(tmp_path: Path) -> None:
+    plugin = "{_target_: lightning.pytorch.plugins.MixedPrecision, precision: bf16-mixed, device: cpu}"
+    for given in (plugin, f"[{plugin}]"):
+        made = pipeline.build(
+            tiny.composed(*RUN, "stages=[fit]", f"trainer.plugins={given}", folder=tmp_path), tmp_path
+        )
+        assert isinstance(made.trainer.precision_plugin, MixedPrecision)
+        assert isinstance(made.trainer.strategy.checkpoint_io, WholeCheckpoints)
+
+
+def test_a_run_resumed_elsewhere_brings_its_best_along_whole(whole: Path, tmp_path: Path) -> None:
+    saver = BestCheckpoint(str(tmp_path / "checkpoints"))
+    trainer: L.Trainer = tiny.trainer(tmp_path, 1, [saver], plugins=[WholeCheckpoints()])
+    trainer.fit(tiny.classifier(DSCNN(3)), datamodule=tiny.data(), ckpt_path=whole)
+    assert (tmp_path / "checkpoints" / "best.ckpt").read_bytes() == whole.read_bytes()
+
+
+def test_a_full_disk_ends_a_run_in_words_that_name_it(small_disk: Path) -> None:
+    """Whatever is written last: each step of a run finds less room."""
+    folder = small_disk / "run"
+    folder.mkdir()
+    for room in (200_000, 120_000, 40_000, 6_000):
+        free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+        (small_disk / f"filler{room}").write_bytes(bytes(max(0, free - room)))
+        with pytest.raises((AedError, OSError)) as caught:
+            run(folder, "stages=[fit,test,export,quantize]", "quantization.n_calibration=12")
+        words = in_words(caught.value)
+        assert words and ("no space left" in words) and str(small_disk) in words, caught.value
+        (small_disk / f"filler{room}").unlink()
+        for path in folder.rglob("*.ckpt"):
+            assert torch.load(path, weights_only=True)["aed"]

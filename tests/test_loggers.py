@@ -1,0 +1,78 @@
+"""What a run logs: rows that stay whole, and one database of MLflow's for runs that begin at once."""
+
+import csv
+import multiprocessing as mp
+import os
+import sqlite3
+import warnings
+from contextlib import closing
+from pathlib import Path
+
+import mlflow  # noqa: F401 - before processes are forked
+import pytest
+import tiny
+from filelock import FileLock
+from omegaconf import DictConfig
+
+from aed import loggers, pipeline
+from aed.files import WriteError
+
+FORK = mp.get_context("fork")
+
+
+def node(experiment: str) -> DictConfig:
+    return tiny.composed(f"experiment={experiment}", "logger=mlflow", "logger.mlflow.experiment_name=x").logger.mlflow
+
+
+def begin_one(asked: DictConfig, together) -> None:
+    warnings.simplefilter("ignore")
+    if together:
+        together.wait(60)
+    logger = pipeline._opened(asked)
+    logger.log_hyperparams({"a": 1})
+
+
+def begin(asked: DictConfig, number: int) -> list[int | None]:
+    together = FORK.Barrier(number) if number > 1 else None
+    processes = [FORK.Process(target=begin_one, args=(asked, together)) for _ in range(number)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+        process.kill()
+    return [process.exitcode for process in processes]
+
+
+def test_first_runs_that_begin_at_once_share_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = node("demo")
+    assert begin(asked, 3) == [0] * 3
+    with FileLock(tmp_path / ".mlruns.db.lock"):  # where all is there nobody waits for it
+        assert begin(asked, 1) == [0]
+    with closing(sqlite3.connect("mlruns.db")) as database:
+        assert database.execute("SELECT count(*) FROM experiments WHERE name = 'x'").fetchone() == (1,)
+        assert database.execute("SELECT count(*) FROM runs").fetchone() == (4,)
+
+
+def test_metrics_stay_whole_where_a_column_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = loggers.MetricsCsv(str(tmp_path))
+    for step, row in enumerate(({"a": 1.0}, {"a": 2.0, "b": 3.0}, {"c": 4.0})):
+        logger.log_metrics(row, step)
+        logger.save()
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [{key: value for key, value in row.items() if value} for row in rows] == [
+        {"a": "1.0", "step": "0"},
+        {"a": "2.0", "b": "3.0", "step": "1"},
+        {"c": "4.0", "step": "2"},
+    ]
+    before = (tmp_path / "metrics.csv").read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    logger.log_metrics({"d": 5.0}, 3)
+    with pytest.raises(WriteError, match=r"metrics\.csv: cannot be written"):
+        logger.save()
+    assert (tmp_path / "metrics.csv").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
