@@ -22,6 +22,7 @@ from aed.target.frontend import state_bytes, table_bytes
 from aed.target.host import device_sources
 from aed.target.lower import Program, lower
 from aed.target.plan import Plan, make_plan
+from aed.target.prefix import DEFAULT, renamed
 from aed.target.process import found
 from aed.target.text import c_lines
 
@@ -37,7 +38,7 @@ ROOM = 1 << 28
 """Bytes of each memory while sizes are asked for."""
 
 
-def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title: str) -> None:
+def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title: str, prefix: str = DEFAULT) -> None:
     """Writes the library; the folder is whole or, where something fails, as it was before.
 
     Args:
@@ -45,6 +46,7 @@ def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title:
         card: Its card; the front end has to be streamable.
         folder: New, or one that this function wrote earlier.
         title: For the README.
+        prefix: Of every name that another file of a firmware can see; checked.
 
     Raises:
         AedError: The model or its front end has no C form, or the folder holds something else.
@@ -55,15 +57,16 @@ def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title:
     parts = files("aed.target") / "c" / "firmware"
     with whole_folder(folder, MARK) as place:
         for name, text in sources.items():
-            target = place / ("include" if name.endswith(".h") else "src") / name
+            target = place / ("include" if name.endswith(".h") else "src") / renamed(name, prefix)
             target.parent.mkdir(exist_ok=True)
-            target.write_text(text)
+            target.write_text(renamed(text, prefix))
         (place / "examples").mkdir()
-        (place / "examples" / "main.c").write_text((parts / "main.c").read_text())
-        (place / "CMakeLists.txt").write_text((parts / "CMakeLists.txt").read_text())
+        for name in ("examples/main.c", "CMakeLists.txt", "README.md"):
+            text = renamed((parts / Path(name).name).read_text(), prefix)
+            if name == "README.md":
+                text = Template(text).substitute(_facts(program, plan, card, title, sources), prefix=prefix)
+            (place / name).write_text(text)
         (place / "LICENSE").write_text((parts / "LICENSE").read_text())
-        template = Template((parts / "README.md").read_text())
-        (place / "README.md").write_text(template.substitute(_facts(program, plan, card, title, sources)))
         (place / MARK).write_text(json.dumps(json.loads(card.to_json()), indent=1, sort_keys=True) + "\n")
 
 
