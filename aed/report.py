@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
@@ -100,6 +101,9 @@ def print_scores(
         class_names: In the same order.
         note: Printed under the table.
     """
+    if f"{split}/clip_threshold" in metrics:
+        _print_detector(split, metrics, class_names[0], counts[0], note)
+        return
     several = f"{split}/{HEADLINE['multi_label']}" in metrics
     levels: tuple[str, ...]
     if several:
@@ -126,6 +130,17 @@ def print_scores(
         if f"{split}/clip_coverage" in metrics:
             kept = _percent(metrics, f"{split}/clip_coverage")
             table.add_row(f"not unknown: {kept} %", "", "", _percent(metrics, f"{split}/clip_selective_acc"))
+    Console().print(table)
+
+
+def _print_detector(split: str, metrics: Mapping[str, float], name: str, count: int, note: str) -> None:
+    """Prints the figures of the only class."""
+    table = Table(title=f"{split}: {escape(name)}, which is in {count} clips, %", caption=note)
+    for column in ("", "average precision", "precision", "recall", "F1", "threshold"):
+        table.add_column(column, justify="right" if column else "left")
+    for level, text in (("patch", "patches"), ("clip", "clips")):
+        keys = (f"{split}/{level}_{key}" for key in ("map", "precision", "recall", "f1", "threshold"))
+        table.add_row(text, *(_percent(metrics, key) for key in keys))
     Console().print(table)
 
 

@@ -132,7 +132,8 @@ class ClipClassifier(L.LightningModule):
         self._check_net()
         self._is_split = self._check_split()
         self.register_buffer("class_weight", self._class_weight(data), persistent=False)
-        self.train_acc = MulticlassAccuracy(len(self.class_names), average="micro")
+        if self.task == "single_label":
+            self.train_acc = MulticlassAccuracy(len(self.class_names), average="micro")
         self.collected = nn.ModuleDict({split: PatchPosteriors() for split in ("val", "test")})
 
     @property
