@@ -29,6 +29,7 @@ from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
 from aed.export.quantize import QuantizeConfig, float_layers, quantization_facts
 from aed.export.repair import Candidate, Search
 from aed.modules.checkpoint import Trained, build_net, net_facts
+from aed.modules.outputs import trial_patches
 from aed.scores import HEADLINE
 from aed.state import Run
 from aed.target.footprint import on_board, planned_footprint
@@ -81,10 +82,12 @@ def check_net(run: Run) -> None:
 def _check_form(net: nn.Module, frontend: FrontendConfig, num_classes: int) -> None:
     """Rebuilds the net as from a checkpoint, and tries it on two patches, in training and in evaluation.
 
+    Whether what it gives are logits, :class:`aed.modules.classifier.ClipClassifier` looks at.
+
     Raises:
         AedError: It does not keep its arguments, does not take patches, or gives other logits than are needed.
     """
-    name, patches = type(net).__name__, torch.zeros(2, 1, frontend.n_mels, frontend.patch_frames)
+    name, patches = type(net).__name__, trial_patches(2, frontend.n_mels, frontend.patch_frames, frontend.silence)
     facts, trial = net_facts(net), copy.deepcopy(net).cpu()
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         if _shapes(build_net(facts)) != _shapes(net):
@@ -106,6 +109,8 @@ def _check_form(net: nn.Module, frontend: FrontendConfig, num_classes: int) -> N
                 raise AedError(
                     f"{name} gives {shape} for two patches {way}; {num_classes} classes need logits (2, {num_classes})"
                 )
+            if not logits.isfinite().all():
+                raise AedError(f"{name} gives NaN or infinity for two patches between silence and loud {way}")
 
 
 def _shapes(net: nn.Module) -> dict[str, torch.Size]:

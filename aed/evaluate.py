@@ -20,6 +20,7 @@ from aed.datamodules import PatchDataModule
 from aed.datamodules.events import EventSource
 from aed.datamodules.patches import PatchDataset
 from aed.datamodules.selection import class_counts
+from aed.dsp.decision import Task
 from aed.dsp.frontend import FrontendConfig
 from aed.entry import as_typed, clear_errors
 from aed.errors import AedError
@@ -51,6 +52,7 @@ def evaluate(
     max_clips: int | None = None,
     frontend: FrontendConfig | None = None,
     class_names: list[str] | None = None,
+    outputs: Literal["logits", "probabilities"] | None = None,
     threads: int = 0,
     seed: int = 0,
 ) -> dict[str, float]:
@@ -73,17 +75,26 @@ def evaluate(
         max_clips: Only so many clips of the split, evenly spread: an emulated or real board is slow.
         frontend: For an ``.onnx`` without a model card.
         class_names: For an ``.onnx`` without a model card; default: the data's, in alphabetical order.
+        outputs: What an ``.onnx`` without a model card gives; default: probabilities where it ends in a softmax or
+            sigmoid or where all outputs for trial patches are in [0, 1], which the log tells, else logits.
         threads: CPU threads of ONNX Runtime; 0: as many as torch.
         seed: Of a random split.
 
     Raises:
         AedError: The model or the data cannot be used.
     """
-    choices = (("split", split, SPLITS), ("split_by", split_by, ("card", "data")), ("on", on, PROGRAMS))
+    choices: tuple[tuple[str, str | None, tuple[str | None, ...]], ...] = (
+        ("split", split, SPLITS),
+        ("split_by", split_by, ("card", "data")),
+        ("on", on, PROGRAMS),
+        ("outputs", outputs, (None, "logits", "probabilities")),
+    )
     for name, value, allowed in choices:
         if value not in allowed:
             raise AedError(f"{name}: need one of {allowed}, got {value!r}")
-    classifier = open_classifier(Path(model_file), frontend, tuple(class_names) if class_names else None, threads)
+    names_given = tuple(class_names) if class_names else None
+    task: Task | None = "multi_label" if getattr(data, "keywords", {}).get("multi_label") else None
+    classifier = open_classifier(Path(model_file), frontend, names_given, threads, outputs, task)
     if on != "runtime":
         _check_device(classifier, on, board)
     card = classifier.card
@@ -112,8 +123,8 @@ def evaluate(
         clips = list(rows["path"]), module.targets(rows)
         found |= _through_c(Path(model_file), card, split, clips, module.class_names, board if on != "c" else None)
     if on == "board":
-        outputs = _through_st(Path(model_file), dataset, load_board(board), Path(folder), serial, tool)
-        made = evaluation.judge(card, outputs, dataset.patch_targets, dataset.clip, module.class_names)
+        steps = _through_st(Path(model_file), dataset, load_board(board), Path(folder), serial, tool)
+        made = evaluation.judge(card, steps, dataset.patch_targets, dataset.clip, module.class_names)
         found[f"{split}_board"] = made
     metrics = {f"data/{split}_clips": float(dataset.num_clips)}
     counts = class_counts(dataset.targets, module.num_classes).tolist()
