@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -34,6 +34,7 @@ from aed.scores import HEADLINE
 from aed.state import Run
 from aed.target.footprint import on_board, planned_footprint
 from aed.target.lower import sketch
+from aed.typed import differing, override
 
 log = logging.getLogger(__name__)
 
@@ -197,9 +198,13 @@ def _check_fits(run: Run, what: str, model: Trained | ModelCard) -> None:
         AedError: What differs.
     """
     if model.frontend != run.data.frontend:
-        raise AedError(f"frontend: {what} was trained with another one; give the same: {model.frontend}")
+        needed = differing(asdict(model.frontend), asdict(run.data.frontend), "frontend.")
+        raise AedError(f"frontend: {what} was trained with another one; add {' '.join(needed)}")
     if model.class_names != run.data.class_names:
-        raise AedError(f"{what} has the classes {model.class_names}, the data {run.data.class_names}")
+        raise AedError(
+            f"data.class_names: {what} has the classes {list(model.class_names)}, the data "
+            f"{list(run.data.class_names)}; choose data that has them"
+        )
     facts = run.data.facts()
     if model.data.get("name") != facts["name"]:
         return
@@ -207,8 +212,16 @@ def _check_fits(run: Run, what: str, model: Trained | ModelCard) -> None:
     for here, there in ((theirs, ours), (ours, theirs)):
         held_out = {clip for split in _SCORED for clip in there.get(split, ())}
         if held_out.intersection(here.get("train", ())):
-            settings = {key: value for key, value in model.data.items() if key not in ("name", "clips")}
-            raise AedError(f"data: {what} was trained on another split of {facts['name']}; give the same: {settings}")
+            known = [key for key in model.data if key not in ("name", "clips", "leaking_sources", "skipped_clips")]
+            needed = [
+                override("seed" if key == "seed" else f"data.{key}", model.data[key])
+                for key in known
+                if facts.get(key) != model.data[key]
+            ]
+            raise AedError(
+                f"data: {what} was trained on another split of {facts['name']}; "
+                f"{'add ' + ' '.join(needed) if needed else 'its clips were others then'}"
+            )
 
 
 def _spread(data: PatchDataset, number: int) -> Any:

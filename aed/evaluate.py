@@ -4,6 +4,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -97,7 +98,7 @@ def evaluate(
     classifier = open_classifier(Path(model_file), frontend, names_given, threads, outputs, task)
     if on != "runtime":
         _check_device(classifier, on, board)
-    card = classifier.card
+    card = _heard(classifier.card) if on in ("c", "emulator") else classifier.card
     foreign = not card.data and class_names is None and classifier.path.suffix == ".onnx"
     module = evaluation.model_data(
         partial(data, seed=seed), card, split, split_by, None if foreign else list(card.class_names)
@@ -143,6 +144,17 @@ def evaluate(
         report.print_programs(split, _rows(trained, split, found, metrics), note)
     log.info("outputs in %s", folder)
     return metrics
+
+
+def _heard(card: ModelCard) -> ModelCard:
+    """The card with features of the samples that C hears: both programs are then given the same."""
+    if card.frontend.sample_bits is not None:
+        return card
+    log.info(
+        "the model's features are of float samples, the C hears 16 bits: so do its scores in ONNX Runtime here "
+        "(frontend.sample_bits=16)"
+    )
+    return replace(card, frontend=replace(card.frontend, sample_bits=16))
 
 
 def _check_device(classifier: Classifier, on: str, board: str) -> None:

@@ -21,6 +21,7 @@ from aed.datamodules import PatchDataModule
 from aed.errors import AedError, find_aed_error, place
 from aed.modules.classifier import ClipClassifier
 from aed.state import Run
+from aed.takeover import take_over
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +174,10 @@ def run(config: DictConfig, folder: Path) -> dict[str, float]:
         costs.choose(instantiate(config.benchmark, _convert_="all"))
     if "deploy" in config.stages:
         delivery.check(instantiate(config.deploy, _convert_="all"))
+    model = take_over(config, folder)
     state = build(config, folder)
+    if model is not None:
+        state.model.weights = model.weights
     if "fit" not in config.stages:  # later stages on an earlier run's folder
         state.metrics |= report.read_json(folder / "metrics.json")
     for name in config.stages:

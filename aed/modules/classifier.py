@@ -26,6 +26,7 @@ from aed.modules.outputs import check_outputs, trial_patches
 from aed.modules.pretrained import Weights
 from aed.modules.schedules import EpochSchedule
 from aed.scores import HEADLINE, LEVELS, PatchPosteriors, Scores, score
+from aed.typed import differing, override
 
 log = logging.getLogger(__name__)
 
@@ -368,12 +369,23 @@ class ClipClassifier(L.LightningModule):
         self._plateau_state = facts["plateau"]
         mine: dict[str, Any] = {}
         self.on_save_checkpoint(mine)
-        for part in ("net", "frontend", "class_names", "task"):
-            if facts[part] != mine["aed"][part]:
-                raise AedError(
-                    f"the checkpoint's {part} differs: it has {facts[part]}, this run {mine['aed'][part]}; "
-                    "resume with the configuration it was trained with"
-                )
+        parts = ("net", "frontend", "class_names", "task")
+        if wrong := [part for part in parts if facts[part] != mine["aed"][part]]:
+            needed = [item for part in wrong for item in _overrides(part, facts[part], mine["aed"][part])]
+            raise AedError(f"the checkpoint has another {', '.join(wrong)}; to go on from it, add {' '.join(needed)}")
+
+
+def _overrides(part: str, theirs: Any, ours: Any) -> list[str]:
+    """What to type for a part of a checkpoint's facts."""
+    if part == "frontend":
+        return differing(theirs, ours, "frontend.")
+    if part == "net":
+        cls = [override("model.net._target_", theirs["class"])] if theirs["class"] != ours["class"] else []
+        rest = {key: value for key, value in theirs["arguments"].items() if key != "num_classes"}
+        return [*cls, *differing(rest, ours["arguments"], "model.net.")]
+    if part == "class_names":
+        return [override("data.class_names", list(theirs))]
+    return [override("data.multi_label", theirs == "multi_label")]
 
 
 @contextmanager
