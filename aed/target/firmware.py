@@ -3,7 +3,6 @@
 import json
 import logging
 import tempfile
-from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -16,7 +15,7 @@ from aed.export.card import ModelCard
 from aed.export.classifier import open_exact
 from aed.files import whole_folder
 from aed.target import emulator
-from aed.target.boards import Board, load_board
+from aed.target.boards import load_board
 from aed.target.classes import class_sources, rule
 from aed.target.frontend import state_bytes, table_bytes
 from aed.target.host import device_sources
@@ -33,9 +32,6 @@ MARK = "aed_firmware.json"
 
 BUILT_FOR = ("mps2-an386", "mps2-an505", "mps3-an547")
 """Boards whose cores the README gives the size of the code for."""
-
-ROOM = 1 << 28
-"""Bytes of each memory while sizes are asked for."""
 
 
 def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title: str, prefix: str = DEFAULT) -> None:
@@ -151,14 +147,6 @@ def _facts(program: Program, plan: Plan, card: ModelCard, title: str, sources: d
     }
 
 
-def _roomy(name: str) -> Board:
-    """The board with memories that every net fits in: its sizes are asked for, not whether it runs."""
-    board = load_board(name)
-    assert board.machine is not None
-    (flash, _), (ram, _) = board.machine.flash, board.machine.ram
-    return replace(board, machine=replace(board.machine, flash=(flash, ROOM), ram=(ram, ROOM)))
-
-
 def _built(sources: dict[str, str]) -> str:
     """Sizes of the whole, linked for some cores, where the compiler is here."""
     if not found("arm-none-eabi-gcc"):
@@ -166,7 +154,7 @@ def _built(sources: dict[str, str]) -> str:
     used = {name: text for name, text in sources.items() if not name.startswith(("aed_selftest", "aed_classes"))}
     rows, version = [], emulator.versions(("gcc",))["gcc"]
     with tempfile.TemporaryDirectory() as name:
-        for board in map(_roomy, BUILT_FOR):
+        for board in map(emulator.roomy, map(load_board, BUILT_FOR)):
             try:
                 elf, bare = (
                     emulator.build(Path(name, board.name, main), {**parts, **emulator.harness_sources(main)}, board)
