@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +29,8 @@ from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
 from aed.export.quantize import QuantizeConfig, float_layers, quantization_facts
 from aed.export.repair import Candidate, Search
 from aed.modules.checkpoint import Trained, build_net, net_facts
+from aed.modules.outputs import trial_patches
+from aed.override import differing, override
 from aed.scores import HEADLINE
 from aed.state import Run
 from aed.target.footprint import on_board, planned_footprint
@@ -81,10 +83,12 @@ def check_net(run: Run) -> None:
 def _check_form(net: nn.Module, frontend: FrontendConfig, num_classes: int) -> None:
     """Rebuilds the net as from a checkpoint, and tries it on two patches, in training and in evaluation.
 
+    Whether what it gives are logits, :class:`aed.modules.classifier.ClipClassifier` looks at.
+
     Raises:
         AedError: It does not keep its arguments, does not take patches, or gives other logits than are needed.
     """
-    name, patches = type(net).__name__, torch.zeros(2, 1, frontend.n_mels, frontend.patch_frames)
+    name, patches = type(net).__name__, trial_patches(2, frontend.n_mels, frontend.patch_frames, frontend.silence)
     facts, trial = net_facts(net), copy.deepcopy(net).cpu()
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         if _shapes(build_net(facts, facts["class"])) != _shapes(net):
@@ -106,6 +110,8 @@ def _check_form(net: nn.Module, frontend: FrontendConfig, num_classes: int) -> N
                 raise AedError(
                     f"{name} gives {shape} for two patches {way}; {num_classes} classes need logits (2, {num_classes})"
                 )
+            if not logits.isfinite().all():
+                raise AedError(f"{name} gives NaN or infinity for two patches between silence and loud {way}")
 
 
 def _shapes(net: nn.Module) -> dict[str, torch.Size]:
@@ -192,9 +198,13 @@ def _check_fits(run: Run, what: str, model: Trained | ModelCard) -> None:
         AedError: What differs.
     """
     if model.frontend != run.data.frontend:
-        raise AedError(f"frontend: {what} was trained with another one; give the same: {model.frontend}")
+        needed = differing(asdict(model.frontend), asdict(run.data.frontend), "frontend.")
+        raise AedError(f"frontend: {what} was trained with another one; add {' '.join(needed)}")
     if model.class_names != run.data.class_names:
-        raise AedError(f"{what} has the classes {model.class_names}, the data {run.data.class_names}")
+        raise AedError(
+            f"data.class_names: {what} has the classes {list(model.class_names)}, the data "
+            f"{list(run.data.class_names)}; choose data that has them"
+        )
     facts = run.data.facts()
     if model.data.get("name") != facts["name"]:
         return
@@ -202,8 +212,16 @@ def _check_fits(run: Run, what: str, model: Trained | ModelCard) -> None:
     for here, there in ((theirs, ours), (ours, theirs)):
         held_out = {clip for split in _SCORED for clip in there.get(split, ())}
         if held_out.intersection(here.get("train", ())):
-            settings = {key: value for key, value in model.data.items() if key not in ("name", "clips")}
-            raise AedError(f"data: {what} was trained on another split of {facts['name']}; give the same: {settings}")
+            known = [key for key in model.data if key not in ("name", "clips", "leaking_sources", "skipped_clips")]
+            needed = [
+                override("seed" if key == "seed" else f"data.{key}", model.data[key])
+                for key in known
+                if facts.get(key) != model.data[key]
+            ]
+            raise AedError(
+                f"data: {what} was trained on another split of {facts['name']}; "
+                f"{'add ' + ' '.join(needed) if needed else 'its clips were others then'}"
+            )
 
 
 def _spread(data: PatchDataset, number: int) -> Any:

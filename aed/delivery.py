@@ -17,6 +17,7 @@ from aed.export.graph import load_model, read_model_card
 from aed.state import Run
 from aed.target.boards import load_board
 from aed.target.firmware import write_firmware
+from aed.target.prefix import DEFAULT, check_prefix
 from aed.target.stedgeai import StEdgeAi
 from aed.target.stedgeai.options import Choices
 from aed.target.stm32 import Tools, build_and_flash, deploy_stm32, variant_of
@@ -33,6 +34,8 @@ class DeployConfig:
 
     Args:
         target: ``c``: a library of C for any project. ``stm32``: a package for ST's audio firmware.
+        prefix: c: of all names that other files see: ``doorbell`` makes ``doorbell_net_run`` and ``DOORBELL_CLASSES``,
+            so that libraries of several models can be in one firmware.
         board: stm32: with such a firmware.
         action: stm32: ``package`` alone, or also ``build`` the firmware and ``flash`` it to the board.
         project: stm32, build and flash: folder of ST's firmware.
@@ -51,6 +54,7 @@ class DeployConfig:
     """
 
     target: Literal["c", "stm32"] = "c"
+    prefix: str = DEFAULT
     board: str = "b-u585i-iot02a"
     action: Literal["package", "build", "flash"] = "package"
     project: str | None = None
@@ -76,6 +80,9 @@ def check(config: DeployConfig) -> None:
     for name, value, allowed in (("target", config.target, TARGETS), ("action", config.action, ACTIONS)):
         if value not in allowed:
             raise AedError(f"{name}: need one of {allowed}, got {value!r}")
+    check_prefix(config.prefix)
+    if config.target == "stm32" and config.prefix != DEFAULT:
+        raise AedError("prefix: only of target=c; ST's firmware has the names of its own tools")
     if config.target == "stm32":
         variant_of(load_board(config.board))
         if config.action != "package" and config.project is None:
@@ -112,7 +119,7 @@ def deliver(model: Path, folder: Path, config: DeployConfig, clips: Sequence[tup
     check(config)
     if config.target == "c":
         graph = load_model(model)
-        write_firmware(graph, read_model_card(graph, model), folder, model.stem)
+        write_firmware(graph, read_model_card(graph, model), folder, model.stem, config.prefix)
         log.info("%s: add src/ and include/ to your project; README.md says how", folder)
         return
     _package(model, folder, config, clips)

@@ -4,6 +4,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from aed.datamodules import PatchDataModule
 from aed.datamodules.events import EventSource
 from aed.datamodules.patches import PatchDataset
 from aed.datamodules.selection import class_counts
+from aed.dsp.decision import Task
 from aed.dsp.frontend import FrontendConfig
 from aed.entry import as_typed, clear_errors, resolved, run_task
 from aed.errors import AedError
@@ -52,6 +54,7 @@ def evaluate(
     frontend: FrontendConfig | None = None,
     class_names: list[str] | None = None,
     net_class: str | None = None,
+    outputs: Literal["logits", "probabilities"] | None = None,
     threads: int = 0,
     seed: int = 0,
 ) -> dict[str, float]:
@@ -75,22 +78,31 @@ def evaluate(
         frontend: For an ``.onnx`` without a model card.
         class_names: For an ``.onnx`` without a model card; default: the data's, in alphabetical order.
         net_class: For a ``.ckpt`` of a net of yours: its class, ``my_pkg.MyNet``.
+        outputs: What an ``.onnx`` without a model card gives; default: probabilities where it ends in a softmax or
+            sigmoid or where all outputs for trial patches are in [0, 1], which the log tells, else logits.
         threads: CPU threads of ONNX Runtime; 0: as many as torch.
         seed: Of a random split.
 
     Raises:
         AedError: The model or the data cannot be used.
     """
-    choices = (("split", split, SPLITS), ("split_by", split_by, ("card", "data")), ("on", on, PROGRAMS))
+    choices: tuple[tuple[str, str | None, tuple[str | None, ...]], ...] = (
+        ("split", split, SPLITS),
+        ("split_by", split_by, ("card", "data")),
+        ("on", on, PROGRAMS),
+        ("outputs", outputs, (None, "logits", "probabilities")),
+    )
     for name, value, allowed in choices:
         if value not in allowed:
             raise AedError(f"{name}: need one of {allowed}, got {value!r}")
+    names_given = tuple(class_names) if class_names else None
+    task: Task | None = "multi_label" if getattr(data, "keywords", {}).get("multi_label") else None
     classifier = open_classifier(
-        Path(model_file), frontend, tuple(class_names) if class_names else None, threads, net_class
+        Path(model_file), frontend, names_given, threads, outputs=outputs, task=task, net_class=net_class
     )
     if on != "runtime":
         _check_device(classifier, on, board)
-    card = classifier.card
+    card = _heard(classifier.card) if on in ("c", "emulator") else classifier.card
     foreign = not card.data and class_names is None and classifier.path.suffix == ".onnx"
     module = evaluation.model_data(
         partial(data, seed=seed), card, split, split_by, None if foreign else list(card.class_names)
@@ -116,8 +128,8 @@ def evaluate(
         clips = list(rows["path"]), module.targets(rows)
         found |= _through_c(Path(model_file), card, split, clips, module.class_names, board if on != "c" else None)
     if on == "board":
-        outputs = _through_st(Path(model_file), dataset, load_board(board), Path(folder), serial, tool)
-        made = evaluation.judge(card, outputs, dataset.patch_targets, dataset.clip, module.class_names)
+        steps = _through_st(Path(model_file), dataset, load_board(board), Path(folder), serial, tool)
+        made = evaluation.judge(card, steps, dataset.patch_targets, dataset.clip, module.class_names)
         found[f"{split}_board"] = made
     metrics = {f"data/{split}_clips": float(dataset.num_clips)}
     counts = class_counts(dataset.targets, module.num_classes).tolist()
@@ -136,6 +148,17 @@ def evaluate(
         report.print_programs(split, _rows(trained, split, found, metrics), note)
     log.info("outputs in %s", folder)
     return metrics
+
+
+def _heard(card: ModelCard) -> ModelCard:
+    """The card with features of the samples that C hears: both programs are then given the same."""
+    if card.frontend.sample_bits is not None:
+        return card
+    log.info(
+        "the model's features are of float samples, the C hears 16 bits: so do its scores in ONNX Runtime here "
+        "(frontend.sample_bits=16)"
+    )
+    return replace(card, frontend=replace(card.frontend, sample_bits=16))
 
 
 def _check_device(classifier: Classifier, on: str, board: str) -> None:

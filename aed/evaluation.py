@@ -20,6 +20,7 @@ from aed.datamodules.clips import FixedSplit
 from aed.datamodules.events import EventSource, FixedEvents
 from aed.datamodules.patches import PatchDataset
 from aed.dsp.waveform import load_clip
+from aed.errors import AedError
 from aed.export.card import ModelCard
 from aed.export.classifier import Classifier, to_posteriors
 from aed.export.fidelity import sqnr_db
@@ -141,7 +142,7 @@ def _share_equal(one: Tensor, other: Tensor) -> float:
 def model_data(
     data: Callable[..., PatchDataModule], card: ModelCard, split: str, split_by: str, class_names: list[str] | None
 ) -> PatchDataModule:
-    """The DataModule with the model's front end and classes, split as asked.
+    """The DataModule with the model's front end and classes, split as asked; its table is read.
 
     Args:
         data: Makes it.
@@ -149,7 +150,24 @@ def model_data(
         split: ``all``: not split at all.
         split_by: ``card``: as the card lists, where the model was trained on this data set; ``data``: as ``data`` says.
         class_names: In the order of the outputs; None: the data's.
+
+    Raises:
+        AedError: The data has not the model's classes.
     """
+    module = _split_as_asked(data, card, split, split_by, class_names)
+    try:
+        _ = module.class_names
+    except AedError as error:
+        trained_on = card.data.get("name")
+        if not str(error).startswith("data.class_names") or trained_on in (None, module.clips.name):
+            raise
+        raise AedError(f"{error}; the model was trained on {trained_on}: {_advice(trained_on)}") from error
+    return module
+
+
+def _split_as_asked(
+    data: Callable[..., PatchDataModule], card: ModelCard, split: str, split_by: str, class_names: list[str] | None
+) -> PatchDataModule:
     settings: dict[str, Any] = {"frontend": card.frontend, "multi_label": card.task == "multi_label"}
     if class_names:
         garbage = bool(card.data.get("garbage_class"))
@@ -165,6 +183,13 @@ def model_data(
     if split_by == "card":
         log.info("the model was not trained on %s: split as data.* says", module.clips.name)
     return module
+
+
+def _advice(name: str) -> str:
+    """What to type for a data set of this name."""
+    if name in ("esc10", "fsd50k", "synthetic"):
+        return f"add data={name}"
+    return "give that data as in training, or other data with these classes, say data=folder data.clips.root=sounds"
 
 
 def compare(card: ModelCard, given: Evaluated, int8: Evaluated, names: Sequence[str]) -> dict[str, Any]:

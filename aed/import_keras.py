@@ -29,6 +29,7 @@ from aed.files import sha256_of
 from aed.modules.checkpoint import Trained, net_facts, write_checkpoint
 from aed.modules.classifier import ClipClassifier
 from aed.modules.keras import Converted, KerasModel, convert
+from aed.override import override
 from aed.predict import with_files
 
 log = logging.getLogger("aed.import_keras")
@@ -97,7 +98,19 @@ def _import(
         _write_onnx(exported, made, card)
     _write_checkpoint(checkpoint, made, card)
     log.info("wrote %s; classes in the order %s", " and ".join(map(str, written)), ", ".join(names))
+    log.info("int8, calibrated and scored on your sounds, a folder a class: %s", _to_int8(made.preset, checkpoint))
     return written
+
+
+_EXPERIMENTS = {"yamnet_64x96": "esc10_yamnet", "miniresnet_64x50": "esc10_miniresnet"}
+"""What lends a run its settings; net, front end and classes are the checkpoint's."""
+
+
+def _to_int8(preset: str, checkpoint: Path) -> str:
+    """The command that makes int8 of it."""
+    data = "data=folder data.clips.root=sounds"
+    stages, path = override("stages", ["export", "quantize", "evaluate"]), override("ckpt_path", str(checkpoint))
+    return f"python -m aed.train experiment={_EXPERIMENTS[preset]} {data} {stages} {path}"
 
 
 def _check_names(file: Path, names: tuple[str, ...], num_classes: int) -> None:

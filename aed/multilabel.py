@@ -17,7 +17,9 @@ def multi_label_metrics(
 ) -> dict[str, float]:
     """``map``, ``ap/<class>``, ``lwlrap``, ``f1`` (micro), ``f1_macro``, ``f1/<class>`` and ``ece``, fractions.
 
-    A class without a positive has no figures, and no part in ``map`` and ``f1_macro``.
+    A class without a positive has no figures, and no part in ``map`` and ``f1_macro``. A detector of one class has
+    ``precision``, ``recall`` and ``threshold`` instead of ``f1_macro``, which is ``f1`` then, and of ``lwlrap``: among
+    one class, any is ranked first.
 
     Args:
         posteriors: ``(rows, num_classes)``.
@@ -31,11 +33,17 @@ def multi_label_metrics(
     held = truth.any(dim=0)
     metrics = {
         "map": float(precisions[held].mean()),
-        "lwlrap": lwlrap(posteriors, target),
         "f1": float(2 * both.sum() / either.sum().clamp(min=1)),
-        "f1_macro": float(f1[held].mean()),
         "ece": expected_calibration_error(posteriors, target),
     }
+    if len(class_names) == 1:
+        metrics |= {
+            "precision": float(both.sum() / decided.sum().clamp(min=1)),
+            "recall": float(both.sum() / truth.sum().clamp(min=1)),
+            "threshold": decision.thresholds_of(1)[0],
+        }
+    else:
+        metrics |= {"lwlrap": lwlrap(posteriors, target), "f1_macro": float(f1[held].mean())}
     for name, precision, score, there in zip(class_names, precisions.tolist(), f1.tolist(), held.tolist(), strict=True):
         if there:
             metrics |= {f"ap/{name}": precision, f"f1/{name}": score}

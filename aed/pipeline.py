@@ -28,6 +28,7 @@ from aed.modules.checkpoint import read_checkpoint
 from aed.modules.classifier import ClipClassifier
 from aed.scores import LEVELS
 from aed.state import Run
+from aed.takeover import take_over
 
 log = logging.getLogger(__name__)
 
@@ -229,7 +230,10 @@ def run(config: DictConfig, folder: Path) -> dict[str, float]:
             raise AedError(f"ckpt_path: {config.ckpt_path}: no such file")
         read_checkpoint(Path(config.ckpt_path))  # before features are computed
     _check_stages(config)
+    model = take_over(config, folder)
     state = build(config, folder)
+    if model is not None:
+        state.model.weights = model.weights
     if "fit" not in config.stages:  # later stages on an earlier run's folder
         state.metrics |= report.read_json(folder / "metrics.json")
     for name in config.stages:

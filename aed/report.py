@@ -100,6 +100,9 @@ def print_scores(
         class_names: In the same order.
         note: Printed under the table.
     """
+    if f"{split}/clip_threshold" in metrics:
+        _print_detector(split, metrics, class_names[0], counts[0], note)
+        return
     several = f"{split}/{HEADLINE['multi_label']}" in metrics
     levels: tuple[str, ...]
     if several:
@@ -141,6 +144,19 @@ def readable(key: str, value: float) -> str:
 
 
 _NO_SHARE = ("loss", "sqnr_db", "clips", "sources", "temperature", "threshold", "epochs", "seconds", "layers")
+
+
+def _print_detector(split: str, metrics: Mapping[str, float], name: str, count: int, note: str) -> None:
+    """Prints the figures of the only class."""
+    table = Table(title=f"{split}: {name}, which is in {count} clips, %", caption=note)
+    for column in ("", "average precision", "precision", "recall", "F1", "threshold"):
+        table.add_column(column, justify="right" if column else "left")
+    for level, text in (("patch", "patches"), ("clip", "clips")):
+        keys = (f"{split}/{level}_{key}" for key in ("map", "precision", "recall", "f1", "threshold"))
+        table.add_row(text, *(_percent(metrics, key) for key in keys))
+    PlainConsole().print(table)
+
+
 _MEANS = ("patch_map", "clip_map", "clip_f1_macro")
 _OVER_ALL = ("patch_lwlrap", "clip_lwlrap", "clip_f1")
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nets
@@ -93,6 +94,28 @@ def test_generate_leaves_the_sources_and_validate_holds_real_patches(arm, model,
     assert analysed.net.value("instructions") is None and analysed.net.value("weights_bytes") > 0
     checked = Emulator().validate(model, board, tmp_path, nets.patches(3).numpy())
     assert checked.details == {"inputs": 3, "differing_outputs": 0}
+
+
+@pytest.mark.parametrize(
+    ("flash", "ram", "message"),
+    [
+        (4, 4096, r"does not fit: it needs \d+ KiB of flash, there are 4$"),
+        (4096, 17, r"does not fit: it needs \d+ KiB of RAM, there are 17$"),
+        (4, 17, r"does not fit: it needs \d+ KiB of flash, there are 4 and \d+ KiB of RAM, there are 17$"),
+    ],
+)
+def test_a_program_that_does_not_fit_is_told_in_kib(arm, model, tmp_path, flash, ram, message):
+    board = load_board("mps2-an505")
+    memories = {"flash": (board.machine.flash[0], flash << 10), "ram": (board.machine.ram[0], ram << 10)}
+    board = replace(board, name="small", machine=replace(board.machine, **memories))
+    with pytest.raises(AedError, match=message) as caught:
+        Emulator(inputs=1).benchmark(model, board, tmp_path)
+    assert "\n" not in str(caught.value) and "arm-none-eabi" not in str(caught.value)
+
+
+def test_a_program_that_does_not_compile_is_told_as_it_was(arm, tmp_path):
+    with pytest.raises(AedError, match="arm-none-eabi-gcc failed"):
+        emulator.build(tmp_path, {"a.c": "int nonsense(\n"}, load_board("mps2-an505"))
 
 
 def test_an_output_that_differs_is_an_error(arm, model, monkeypatch):

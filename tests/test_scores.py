@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import log_softmax
-from sklearn.metrics import accuracy_score, average_precision_score, confusion_matrix, f1_score, log_loss, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    precision_score,
+    recall_score,
+)
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
 from aed.confidence import TEMPERATURES, choose_temperature, expected_calibration_error, nats, reliability
@@ -127,6 +135,22 @@ def test_multi_label_metrics_are_sklearns():
         expected |= {f"f1/{name}": value for name, value in zip("abc", each, strict=True)}
         found = {key.removeprefix(f"{level}_"): value for key, value in metrics.items() if key.startswith(f"{level}_")}
         assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_detector_of_one_class_has_precision_and_recall_and_no_ranking_of_classes():
+    posteriors, target, clip = labelled_patches()
+    posteriors, target = posteriors[:, :1], target[:, :1]
+    metrics = score(posteriors, target, clip, ["glass"], Decision(thresholds=(0.3,), aggregate="max")).metrics
+    decided = posteriors[:, 0].numpy() >= np.float32(0.3)
+    expected = {
+        "map": average_precision_score(target[:, 0], posteriors[:, 0]),
+        "precision": precision_score(target[:, 0], decided),
+        "recall": recall_score(target[:, 0], decided),
+        "f1": f1_score(target[:, 0], decided),
+        "threshold": 0.3,
+    }
+    assert {key: metrics[f"patch_{key}"] for key in expected} == pytest.approx(expected, abs=1e-6)
+    assert not {"patch_lwlrap", "clip_lwlrap", "clip_f1_macro"} & set(metrics)
 
 
 def test_each_task_has_its_main_metric():

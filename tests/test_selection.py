@@ -166,9 +166,15 @@ def test_multi_label_batches() -> None:
     assert bool((batch.target[:, 1] >= batch.target[:, 0]).all()) and bool(batch.target.any(dim=1).all())
 
 
-def test_one_class_is_enough_and_others_are_left_out() -> None:
+def test_one_class_is_enough_and_is_told_from_all_others() -> None:
     data = mixed(multi_label=True, class_names=["hum"])
-    assert data.class_counts("train").tolist() == [8] and data.datasets["train"].num_clips == 8
+    assert data.class_counts("train").tolist() == [8] and data.datasets["train"].num_clips == 12
+    assert data.datasets["train"].targets.shape == (12, 1)
+
+
+def test_clips_of_none_of_several_classes_are_left_out() -> None:
+    data = mixed(multi_label=True, class_names=["hum", "alarm"])
+    assert data.class_counts("train").tolist() == [8, 4] and data.datasets["train"].num_clips == 8
 
 
 def test_without_multi_label_such_clips_are_left_out_and_counted(caplog: pytest.LogCaptureFixture) -> None:

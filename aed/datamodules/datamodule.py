@@ -49,7 +49,8 @@ class PatchDataModule(L.LightningDataModule):
     Args:
         clips: The data set: one of :mod:`aed.datamodules`, or a class of yours with ``name`` and ``table()``.
         frontend: From recording to patch.
-        class_names: Classes to keep, in the order of the logits; default: all, in alphabetical order.
+        class_names: Classes to keep, in the order of the logits; default: all, in alphabetical order. Clips of others
+            are left out; of a single one, with ``multi_label``, they are what it is told from.
         multi_label: Any number of classes a clip. Without it, clips with several labels are left out.
         garbage_class: One more class, ``other``, the last: clips of classes that are not in ``class_names``.
         garbage_share: Its size in each split, as a share of the mean class there; null: all such clips.
@@ -154,6 +155,8 @@ class PatchDataModule(L.LightningDataModule):
         names = check_names(self.chosen_names, available, self.clips.name, self.multi_label)
         kept = within(table["labels"], names)
         inside = (kept.map(len) > 0) | (table["labels"].map(len) == 0)  # nothing in it: a counter-example
+        if self.multi_label and len(names) == 1 and not self.garbage_class:
+            inside |= True  # one sound against all others
         if self.garbage_class and OTHER in names:
             raise AedError(f"data.garbage_class=true: the data set has a class {OTHER!r} of its own; rename one")
         final = kept.where(inside, pd.Series([(OTHER,)] * len(table), index=table.index, dtype=object))
@@ -340,6 +343,11 @@ class PatchDataModule(L.LightningDataModule):
         if self.multi_label:
             train = self.datasets["train"]
             always = train.labels.patches_of_classes(self.num_classes) == len(train)
+            if always.all():
+                raise AedError(
+                    f"{self.clips.name}: every training patch is of {list(self.class_names)}: there is nothing to tell "
+                    "them from; add recordings without them (docs/data.md, A detector of one sound)"
+                )
             if names := [self.class_names[index] for index in np.flatnonzero(always)]:
                 log.warning(
                     "%s: every training patch is of %s: there is nothing to tell them from, and their scores mean "

@@ -38,7 +38,8 @@ def check_names(chosen: Sequence[str] | None, available: Sequence[str], source: 
     if len(set(names)) != len(names):
         raise AedError(f"data.class_names: a name stands twice in {names}")
     if len(names) < (1 if multi_label else 2):
-        raise AedError(f"data.class_names: need at least {'one class' if multi_label else 'two classes'}, got {names}")
+        need = "one class" if multi_label else "two classes, or data.multi_label=true for a detector of one"
+        raise AedError(f"data.class_names: need at least {need}, got {names}")
     return names
 
 

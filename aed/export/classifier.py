@@ -1,10 +1,12 @@
 """One face for every kind of model: a checkpoint, an ONNX file, float or int8, ours or a user's."""
 
 import functools
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +15,17 @@ import onnxruntime as ort
 import torch
 from onnx import helper, numpy_helper
 
+from aed.dsp.decision import Task
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
 from aed.export.card import ModelCard, read_card
 from aed.export.graph import QDQ, constants, copy_of, input_of, load_model, strip_ends
 from aed.modules.checkpoint import Trained
+from aed.modules.outputs import forms, trial_patches
 
+log = logging.getLogger(__name__)
+
+Outputs = Literal["logits", "probabilities"]
 Array = npt.NDArray[np.float32]
 
 BATCH = 32
@@ -142,10 +149,19 @@ class Classifier(ABC):
 
 
 def to_posteriors(card: ModelCard, outputs: Array) -> Array:
-    """Posteriors ``(B, num_classes)`` of a model's outputs, same shape."""
-    if card.outputs == "probabilities":
-        return outputs
-    posteriors: Array = card.decision.posteriors(torch.from_numpy(outputs), card.task).numpy()
+    """Posteriors ``(B, num_classes)`` of a model's outputs, same shape.
+
+    Raises:
+        AedError: Some are NaN.
+    """
+    posteriors: Array = outputs
+    if card.outputs == "logits":
+        posteriors = card.decision.posteriors(torch.from_numpy(outputs), card.task).numpy()
+    if wrong := int(np.isnan(posteriors).any(axis=1).sum()):
+        raise AedError(
+            f"the model gives NaN, or infinite logits, for {wrong} of {len(posteriors)} patches: its weights are too "
+            "large for what it computes; train or export it anew"
+        )
     return posteriors
 
 
@@ -272,36 +288,71 @@ def _num_classes(model: onnx.ModelProto, path: Path) -> int:
     return int(shapes[0][1])
 
 
-def foreign_card(
-    model: onnx.ModelProto, path: Path, frontend: FrontendConfig | None, class_names: tuple[str, ...] | None
-) -> ModelCard:
-    """The card of a model that has none.
+def open_foreign(
+    model: onnx.ModelProto,
+    path: Path,
+    frontend: FrontendConfig | None,
+    class_names: tuple[str, ...] | None,
+    threads: int = 0,
+    outputs: Outputs | None = None,
+    task: Task | None = None,
+) -> OnnxClassifier:
+    """A model that has no card.
 
     Args:
         model: A user's.
         path: Where it is from, for messages.
         frontend: How patches are made.
         class_names: In the order of the outputs; default: ``class_0``, ...
+        threads: CPU threads of ONNX Runtime; 0: as many as torch.
+        outputs: What it gives; None: probabilities, where it ends in a softmax or sigmoid, or where its outputs for
+            trial patches are all in [0, 1].
+        task: Of the data; None: one class a clip, but of a model with one output whether it is heard.
 
     Raises:
-        AedError: There is no front end.
+        AedError: There is no front end, or it cannot be used.
     """
     if frontend is None:
         raise AedError(f"{path}: no model card inside; say how patches are made, e.g. frontend=yamnet_64x96")
-    return ModelCard(
+    names = class_names or tuple(f"class_{number}" for number in range(_num_classes(model, path)))
+    card = ModelCard(
         frontend=frontend,
-        class_names=class_names or tuple(f"class_{number}" for number in range(_num_classes(model, path))),
-        outputs="probabilities" if _ends_in_probabilities(model) else "logits",
+        class_names=names,
+        outputs=outputs or "logits",
+        task=task or ("multi_label" if len(names) == 1 else "single_label"),
     )
+    opened = OnnxClassifier(model, card, path, threads)
+    if outputs is None:
+        last = _last_operator(model)
+        tried = torch.from_numpy(opened.outputs(_trial(frontend)))
+        if last in ("Softmax", "Sigmoid", "HardSigmoid"):
+            reason: str | None = f"it ends in {last}"
+        else:
+            reason = "those of trial patches are all in [0, 1]" if "sigmoid" in forms(tried) else None
+        if reason:
+            opened.card = replace(card, outputs="probabilities")
+        log.info(
+            "%s: no model card; its outputs are taken for %s%s",
+            path,
+            opened.card.outputs,
+            f": {reason}" if reason else ", for they are not all in [0, 1]",
+        )
+    return opened
 
 
-def _ends_in_probabilities(model: onnx.ModelProto) -> bool:
-    """Whether the last operator, conversions aside, is a softmax or sigmoid."""
+def _trial(frontend: FrontendConfig) -> Array:
+    patches: Array = trial_patches(BATCH, frontend.n_mels, frontend.patch_frames, frontend.silence).numpy()
+    return patches
+
+
+def _last_operator(model: onnx.ModelProto) -> str:
+    """The last operator, those aside that only convert or move what it gives; "": there is none."""
     made = {name: node for node in model.graph.node for name in node.output}
     node = made.get(model.graph.output[0].name)
-    while node is not None and node.op_type in ("DequantizeLinear", "QuantizeLinear", "Identity", "Cast"):
+    moving = ("DequantizeLinear", "QuantizeLinear", "Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
+    while node is not None and node.op_type in moving:
         node = made.get(node.input[0])
-    return node is not None and node.op_type in ("Softmax", "Sigmoid")
+    return node.op_type if node is not None else ""
 
 
 def _open_batch(model: onnx.ModelProto, path: Path, threads: int) -> tuple[Any, int | None]:
@@ -336,6 +387,8 @@ def open_classifier(
     class_names: tuple[str, ...] | None = None,
     threads: int = 0,
     net_class: str | None = None,
+    outputs: Outputs | None = None,
+    task: Task | None = None,
 ) -> Classifier:
     """The model of a file, by its suffix.
 
@@ -345,6 +398,8 @@ def open_classifier(
         class_names: For a model without a card.
         threads: CPU threads of ONNX Runtime; 0: as many as torch.
         net_class: For a ``.ckpt`` whose net is of a class of the user's: that class.
+        outputs: For a model without a card, as is ``task``; see :func:`open_foreign`.
+        task: See there.
 
     Raises:
         AedError: It cannot be used.
@@ -359,10 +414,12 @@ def open_classifier(
         model = load_model(path)
         card = read_card(model, str(path))
         if card is None:
-            return OnnxClassifier(model, foreign_card(model, path, frontend, class_names), path, threads)
+            return open_foreign(model, path, frontend, class_names, threads, outputs, task)
         opened = OnnxClassifier(model, card, path, threads)
     if frontend not in (None, opened.card.frontend):
         raise AedError(f"{path}: the model's own front end counts; leave frontend= out")
     if class_names not in (None, opened.card.class_names):
         raise AedError(f"{path}: the model's own class names count: {list(opened.card.class_names)}")
+    if outputs not in (None, opened.card.outputs):
+        raise AedError(f"{path}: its card says that it gives {opened.card.outputs}; leave outputs= out")
     return opened

@@ -5,6 +5,7 @@ import inspect
 import io
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, get_args
@@ -177,6 +178,21 @@ def check_facts(checkpoint: dict[str, Any], name: str) -> dict[str, Any]:
     return facts
 
 
+def check_finite(state: Mapping[str, Any], name: str) -> None:
+    """Refuses weights that are no numbers; ``name`` is the checkpoint's, for messages.
+
+    Raises:
+        AedError: Names the first.
+    """
+    for key, value in state.items():
+        if isinstance(value, torch.Tensor) and value.is_floating_point() and not value.isfinite().all():
+            wrong = int((~value.isfinite()).sum())
+            raise AedError(
+                f"{name}: {wrong} of the {value.numel()} values of {key} are NaN or infinite: the training diverged; "
+                "train anew with a lower model.optimizer.lr"
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trained:
     """A trained net and what it needs.
@@ -216,6 +232,7 @@ class Trained:
         try:
             net = build_net(facts["net"], net_class)
             state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+            check_finite(state, str(path))
             net.load_state_dict(state)
             task, decision, names = facts["task"], Decision.from_dict(facts["decision"]), tuple(facts["class_names"])
             if task not in get_args(Task):

@@ -23,9 +23,11 @@ from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import PatchBatch
 from aed.errors import AedError
 from aed.modules.augment import AugmentConfig, PatchAugment, mixup
-from aed.modules.checkpoint import CHECKPOINT_VERSION, check_facts, net_facts
+from aed.modules.checkpoint import CHECKPOINT_VERSION, check_facts, check_finite, net_facts
+from aed.modules.outputs import check_outputs, trial_patches
 from aed.modules.pretrained import Weights
 from aed.modules.schedules import EpochSchedule
+from aed.override import differing, override
 from aed.scores import HEADLINE, LEVELS, PatchPosteriors, Scores, score
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,8 @@ class ClipClassifier(L.LightningModule):
         class_weights: Rare classes count more: inversely to their clips or, where classes are independent, a positive
             counts as many times as there are negatives to one, at most :data:`MOST_WEIGHT`.
         aggregate: A clip's posterior: ``mean`` or ``max`` over its patches.
+        outputs_are_logits: Take what the net gives for logits even where it is bound to be probabilities; without,
+            such a net is refused before it is trained.
         seed: Of dropout and augmentation; each step starts from (seed, step), so that a resumed run repeats it.
     """
 
@@ -79,6 +83,7 @@ class ClipClassifier(L.LightningModule):
         label_smoothing: float = 0.0,
         class_weights: bool = False,
         aggregate: Literal["mean", "max"] = "mean",
+        outputs_are_logits: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -93,7 +98,7 @@ class ClipClassifier(L.LightningModule):
         self.scheduler_interval, self.monitor = scheduler_interval, monitor
         self.augment = PatchAugment(augment, frontend)
         self.label_smoothing, self.class_weights, self.seed = label_smoothing, class_weights, seed
-        self.decision = Decision(aggregate=aggregate)
+        self.decision, self.outputs_are_logits = Decision(aggregate=aggregate), outputs_are_logits
         self.task: Task = "single_label"
         self.collected_posteriors: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
         self.weights: dict[str, str] | None = self._load_pretrained() if pretrained else None
@@ -134,10 +139,11 @@ class ClipClassifier(L.LightningModule):
         if data.frontend != self.frontend:
             raise AedError("model.frontend and data.frontend differ; both are ${frontend} in the shipped configs")
         self.task = data.task
-        self._check_net()
+        self._check_net(stage)
         self._is_split = self._check_split()
         self.register_buffer("class_weight", self._class_weight(data), persistent=False)
-        self.train_acc = MulticlassAccuracy(len(self.class_names), average="micro")
+        if self.task == "single_label":
+            self.train_acc = MulticlassAccuracy(len(self.class_names), average="micro")
         self.collected = nn.ModuleDict({split: PatchPosteriors() for split in ("val", "test")})
 
     @property
@@ -162,19 +168,23 @@ class ClipClassifier(L.LightningModule):
         smooth = target * (1 - label_smoothing) + label_smoothing / 2
         return F.binary_cross_entropy_with_logits(logits, smooth, pos_weight=weight)
 
-    def _check_net(self) -> None:
-        shape = (1, 1, self.frontend.n_mels, self.frontend.patch_frames)
+    def _check_net(self, stage: str) -> None:
+        frontend = self.frontend
+        patches = trial_patches(2, frontend.n_mels, frontend.patch_frames, frontend.silence)
+        shape, num_classes = tuple(patches.shape), len(self.class_names)
         try:
             with torch.no_grad():
-                logits = self.eval()(torch.zeros(shape, device=self.device))
+                logits = self.eval()(patches.to(self.device))
         except RuntimeError as error:
             raise AedError(f"{type(self.net).__name__} does not take patches of shape {shape}: {error}") from error
         self.train()  # Lightning leaves modes as it finds them, and switches for evaluation itself
-        if logits.shape != (1, len(self.class_names)):
+        if logits.shape != (2, num_classes):
             raise AedError(
-                f"{type(self.net).__name__} gives logits of shape {tuple(logits.shape)} for one patch; "
-                f"{len(self.class_names)} classes need (1, {len(self.class_names)})"
+                f"{type(self.net).__name__} gives logits of shape {tuple(logits.shape)} for two patches; "
+                f"{num_classes} classes need (2, {num_classes})"
             )
+        if stage == "fit" and not self.outputs_are_logits:
+            check_outputs(self.net, patches, self.task)
 
     @torch.no_grad()
     def _check_split(self) -> bool:
@@ -383,20 +393,32 @@ class ClipClassifier(L.LightningModule):
         """
         name = getattr(self._trainer, "ckpt_path", None) or "the checkpoint"
         facts = check_facts(checkpoint, name)
+        check_finite(checkpoint["state_dict"], name)
         self._plateau_state = facts["plateau"]
         mine: dict[str, Any] = {}
         self.on_save_checkpoint(mine)
-        for part in ("net", "frontend", "class_names", "task"):
-            if facts[part] != mine["aed"][part]:
-                raise AedError(
-                    f"{name}: its {part} differs: it has {facts[part]}, this run {mine['aed'][part]}; "
-                    "resume with the configuration it was trained with"
-                )
+        parts = ("net", "frontend", "class_names", "task")
+        if wrong := [part for part in parts if facts[part] != mine["aed"][part]]:
+            needed = [item for part in wrong for item in _overrides(part, facts[part], mine["aed"][part])]
+            raise AedError(f"{name}: has another {', '.join(wrong)}; to go on from it, add {' '.join(needed)}")
         mine, theirs = (
             {key: value.shape for key, value in of.items()} for of in (self.state_dict(), checkpoint["state_dict"])
         )
         if wrong := sorted(key for key in {*mine, *theirs} if mine.get(key) != theirs.get(key)):
             raise AedError(f"{name}: damaged checkpoint: {wrong[0]} is not what {type(self.net).__name__} has")
+
+
+def _overrides(part: str, theirs: Any, ours: Any) -> list[str]:
+    """What to type for a part of a checkpoint's facts."""
+    if part == "frontend":
+        return differing(theirs, ours, "frontend.")
+    if part == "net":
+        cls = [override("model.net._target_", theirs["class"])] if theirs["class"] != ours["class"] else []
+        rest = {key: value for key, value in theirs["arguments"].items() if key != "num_classes"}
+        return [*cls, *differing(rest, ours["arguments"], "model.net.")]
+    if part == "class_names":
+        return [override("data.class_names", list(theirs))]
+    return [override("data.multi_label", theirs == "multi_label")]
 
 
 @contextmanager

@@ -8,8 +8,8 @@ https://www.qemu.org/docs/master/system/arm/mps2.html
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -31,6 +31,10 @@ from aed.target.process import finish, run_tool
 Int8 = npt.NDArray[np.int8]
 
 STACK_BYTES = 16384
+
+ROOM = 1 << 28
+"""Bytes of each memory while sizes are asked for."""
+
 WRAP = 1 << 24
 """Ticks after which SysTick begins anew."""
 
@@ -281,11 +285,46 @@ def build(
     options: tuple[str, ...] = (),
     library: CmsisDsp | None = None,
 ) -> Path:
-    """The linked program of ``sources`` and ``library``, compiled with further ``options``."""
-    machine = _machine(board)
+    """The linked program of ``sources`` and ``library``, compiled with further ``options``.
+
+    Raises:
+        AedError: A tool is missing or fails, or the program does not fit into the board's memories.
+    """
     units = write_sources(folder, sources)
     if library is not None:
         units, options = [*units, *library.units], (*options, *library.options)
+    try:
+        return _link(folder, units, board, options)
+    except AedError:
+        try:
+            sizes = section_sizes(_link(folder, units, roomy(board), options))
+        except AedError:
+            sizes = (0, 0)
+        if reasons := _too_large(board, *sizes):
+            raise AedError(f"{board.name}: the program does not fit: it needs {' and '.join(reasons)}") from None
+        raise
+
+
+def roomy(board: Board) -> Board:
+    """The board with memories that every net fits in: for its sizes, not to be run."""
+    machine = _machine(board)
+    (flash, _), (ram, _) = machine.flash, machine.ram
+    return replace(board, machine=replace(machine, flash=(flash, ROOM), ram=(ram, ROOM)))
+
+
+def _too_large(board: Board, flash_bytes: int, ram_bytes: int) -> list[str]:
+    """What a program needs more of than the board has, in words."""
+    machine = _machine(board)
+    needs = (("flash", flash_bytes, machine.flash[1]), ("RAM", ram_bytes + STACK_BYTES, machine.ram[1]))
+    return [
+        f"{needed / 1024:.0f} KiB of {kind}, there are {there / 1024:.0f}"
+        for kind, needed, there in needs
+        if needed > there
+    ]
+
+
+def _link(folder: Path, units: Sequence[Path], board: Board, options: Sequence[str]) -> Path:
+    machine = _machine(board)
     script = (files("aed.target") / "c" / "emulator" / "link.ld").read_text(encoding="utf-8")
     for key, value in (
         ("AED_FLASH_SIZE", machine.flash[1]),
@@ -297,16 +336,10 @@ def build(
         script = script.replace(key, f"0x{value:x}")
     (folder / "link.ld").write_text(script, encoding="utf-8")
     core = [f"-mcpu={board.core}", f"-mfpu={machine.fpu}", *options]
-    link: list[str | Path] = [
-        "-nostartfiles",
-        "-Wl,--gc-sections",
-        "-T",
-        folder / "link.ld",
-        "-o",
-        folder / "program.elf",
-    ]
+    elf = folder / "program.elf"
+    link: list[str | Path] = ["-nostartfiles", "-Wl,--gc-sections", "-T", folder / "link.ld", "-o", elf]
     run_tool(["arm-none-eabi-gcc", *FLAGS, *core, *link, *units, "-lm", "-lc", "-lgcc"], TIMEOUT_S)
-    return folder / "program.elf"
+    return elf
 
 
 def section_sizes(elf: Path) -> tuple[int, int]:

@@ -3,7 +3,6 @@
 import json
 import logging
 import tempfile
-from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -16,12 +15,13 @@ from aed.export.card import ModelCard
 from aed.export.classifier import open_exact
 from aed.files import whole_folder
 from aed.target import emulator
-from aed.target.boards import Board, load_board
+from aed.target.boards import load_board
 from aed.target.classes import class_sources, rule
 from aed.target.frontend import state_bytes, table_bytes
 from aed.target.host import device_sources
 from aed.target.lower import Program, lower
 from aed.target.plan import Plan, make_plan
+from aed.target.prefix import DEFAULT, renamed
 from aed.target.process import found
 from aed.target.text import c_lines
 
@@ -33,11 +33,8 @@ MARK = "aed_firmware.json"
 BUILT_FOR = ("mps2-an386", "mps2-an505", "mps3-an547")
 """Boards whose cores the README gives the size of the code for."""
 
-ROOM = 1 << 28
-"""Bytes of each memory while sizes are asked for."""
 
-
-def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title: str) -> None:
+def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title: str, prefix: str = DEFAULT) -> None:
     """Writes the library; the folder is whole or, where something fails, as it was before.
 
     Args:
@@ -45,6 +42,7 @@ def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title:
         card: Its card; the front end has to be streamable.
         folder: New, or one that this function wrote earlier.
         title: For the README.
+        prefix: Of every name that another file of a firmware can see; checked.
 
     Raises:
         AedError: The model or its front end has no C form, or the folder holds something else.
@@ -55,17 +53,16 @@ def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title:
     parts = files("aed.target") / "c" / "firmware"
     with whole_folder(folder, MARK) as place:
         for name, text in sources.items():
-            target = place / ("include" if name.endswith(".h") else "src") / name
+            target = place / ("include" if name.endswith(".h") else "src") / renamed(name, prefix)
             target.parent.mkdir(exist_ok=True)
-            target.write_text(text, encoding="utf-8")
+            target.write_text(renamed(text, prefix), encoding="utf-8")
         (place / "examples").mkdir()
-        (place / "examples" / "main.c").write_bytes((parts / "main.c").read_bytes())
-        (place / "CMakeLists.txt").write_bytes((parts / "CMakeLists.txt").read_bytes())
+        for name in ("examples/main.c", "CMakeLists.txt", "README.md"):
+            text = renamed((parts / Path(name).name).read_text(encoding="utf-8"), prefix)
+            if name == "README.md":
+                text = Template(text).substitute(_facts(program, plan, card, title, sources), prefix=prefix)
+            (place / name).write_text(text, encoding="utf-8")
         (place / "LICENSE").write_bytes((parts / "LICENSE").read_bytes())
-        template = Template((parts / "README.md").read_text(encoding="utf-8"))
-        (place / "README.md").write_text(
-            template.substitute(_facts(program, plan, card, title, sources)), encoding="utf-8"
-        )
         (place / MARK).write_text(
             json.dumps(json.loads(card.to_json()), indent=1, sort_keys=True) + "\n", encoding="utf-8"
         )
@@ -152,14 +149,6 @@ def _facts(program: Program, plan: Plan, card: ModelCard, title: str, sources: d
     }
 
 
-def _roomy(name: str) -> Board:
-    """The board with memories that every net fits in: its sizes are asked for, not whether it runs."""
-    board = load_board(name)
-    assert board.machine is not None
-    (flash, _), (ram, _) = board.machine.flash, board.machine.ram
-    return replace(board, machine=replace(board.machine, flash=(flash, ROOM), ram=(ram, ROOM)))
-
-
 def _built(sources: dict[str, str]) -> str:
     """Sizes of the whole, linked for some cores, where the compiler is here."""
     if not found("arm-none-eabi-gcc"):
@@ -167,7 +156,7 @@ def _built(sources: dict[str, str]) -> str:
     used = {name: text for name, text in sources.items() if not name.startswith(("aed_selftest", "aed_classes"))}
     rows, version = [], emulator.versions(("gcc",))["gcc"]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        for board in map(_roomy, BUILT_FOR):
+        for board in map(emulator.roomy, map(load_board, BUILT_FOR)):
             try:
                 elf, bare = (
                     emulator.build(Path(name, board.name, main), {**parts, **emulator.harness_sources(main)}, board)

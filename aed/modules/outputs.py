@@ -1,0 +1,114 @@
+"""What a net gives: logits, or probabilities that only look like them.
+
+A softmax over probabilities flattens them: of ten classes none can exceed 0.23, and every threshold rejects everything.
+"""
+
+import copy
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from aed.dsp.decision import Task
+from aed.errors import AedError
+
+Form = Literal["softmax", "sigmoid", "log"]
+
+TRIALS = 24
+"""Weights that are drawn. A net whose last layer is linear gives a number outside of [0, 1] in two of three."""
+
+TOLERANCE = 1e-3
+"""Of a row's sum; a foreign graph may compute in float16."""
+
+
+def trial_patches(number: int, n_mels: int, patch_frames: int, silence: float) -> Tensor:
+    """Patches ``(number, 1, n_mels, patch_frames)`` between silence and loud, some quiet, the same each time.
+
+    Args:
+        number: Of patches.
+        n_mels: Of the front end.
+        patch_frames: Of the front end.
+        silence: Its value of digital silence.
+    """
+    generator = torch.Generator().manual_seed(0)
+    patches = torch.rand(number, 1, n_mels, patch_frames, generator=generator)
+    loudest = silence + (3.0 - silence) * torch.linspace(0.2, 1.0, number).view(-1, 1, 1, 1)
+    return silence + patches * (loudest - silence)
+
+
+def forms(outputs: Tensor) -> set[Form]:
+    """What these outputs ``(rows, num_classes)`` may be made by; {}: none of these functions."""
+    found: set[Form] = set()
+    is_share = bool(((outputs >= -TOLERANCE) & (outputs <= 1 + TOLERANCE)).all())
+    if is_share:
+        found.add("sigmoid")
+    if is_share and bool((outputs.sum(dim=1) - 1).abs().max() < TOLERANCE):
+        found.add("softmax")
+    if bool((outputs <= TOLERANCE).all()):
+        found.add("log")
+    return found
+
+
+@torch.no_grad()
+def form_of(net: nn.Module, patches: Tensor) -> Form | None:
+    """The function that a net ends in, whatever it is written as; None: its outputs are not bound to any.
+
+    The outputs of an untrained net may lie in [0, 1] by chance. So its weights are drawn anew, again and again: what
+    is always true is the last function's doing.
+
+    Args:
+        net: In training or in evaluation; left as it is.
+        patches: ``(B, 1, n_mels, patch_frames)``.
+    """
+    trial, generator = copy.deepcopy(net).cpu(), torch.Generator().manual_seed(0)
+    possible: set[Form] = {"softmax", "sigmoid", "log"}
+    seen = False
+    with torch.random.fork_rng(devices=[]):
+        for number in range(TRIALS):
+            for weight in trial.parameters():
+                width = 3.0 if number % 2 else 1.0
+                inputs = weight[0].numel() if weight.ndim > 1 else 1
+                weight.copy_(torch.randn(weight.shape, generator=generator) * width / inputs**0.5)
+            outputs = trial(patches)
+            if bool(outputs.isfinite().all()):  # else the draw was too wild for this net
+                possible, seen = possible & forms(outputs), True
+            if not possible:
+                return None
+    # a softmax is within [0, 1], too
+    return next((form for form in ("softmax", "sigmoid", "log") if form in possible), None) if seen else None
+
+
+_REASONS: dict[Form, str] = {
+    "softmax": "its outputs lie in [0, 1] and each row sums to 1, as those of a softmax",
+    "sigmoid": "its outputs lie in [0, 1], as those of a sigmoid",
+    "log": "none of its outputs is over 0, as of logarithms of probabilities",
+}
+
+
+def check_outputs(net: nn.Module, patches: Tensor, task: Task) -> None:
+    """Refuses, before it is trained, a net that does not give logits.
+
+    Logarithms of probabilities pass where a clip has one class: the softmax of a log_softmax is the softmax. The
+    sigmoid of one never exceeds 0.5.
+
+    Args:
+        net: Untrained or not; left as it is.
+        patches: Trial patches; at least two, for layers that need a batch in training.
+        task: Of the data.
+
+    Raises:
+        AedError: Says what its outputs are, and what to do.
+    """
+    for training in (True, False):
+        trial = copy.deepcopy(net).train(training)
+        form = form_of(trial, patches)
+        if form is None or (form == "log" and task == "single_label"):
+            continue
+        own = "softmax" if task == "single_label" else "sigmoid"
+        after = " (export.softmax=true puts one into the .onnx)" if task == "single_label" else ""
+        raise AedError(
+            f"{type(net).__name__} gives no logits in {'training' if training else 'evaluation'}: whatever its "
+            f"weights, {_REASONS[form]}. Loss and decisions would apply a {own} to them once more; leave the last one "
+            f"out of the net{after}, or, if they are to be taken for logits as they are, type "
+            "model.outputs_are_logits=true"
+        )

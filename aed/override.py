@@ -1,0 +1,47 @@
+"""Settings as one types them: what an error tells to add can be pasted into the command line."""
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from aed.entry import quoted
+
+_NOTHING = object()
+
+
+def override(key: str, value: Any) -> str:
+    """``key=value`` as a shell and Hydra read it back: ``frontend.sample_bits=null``.
+
+    Args:
+        key: With dots.
+        value: A number, text, truth value or None, or a list or dict of them.
+    """
+    text = f"{key}={_hydra(value)}"
+    in_double = "'" in text and not re.search(r'["$`!\\]', text)
+    return f'"{text}"' if in_double else shlex.quote(text)
+
+
+def _hydra(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_hydra(own)}" for key, own in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_hydra, value)) + "]"
+    if not isinstance(value, str):
+        return repr(value)
+    is_plain = re.fullmatch(r"[A-Za-z_/.][\w./-]*", value, re.ASCII)
+    reserved = value.lower() in ("null", "true", "false", "nan", "inf", "yes", "no", "on", "off")
+    return value if is_plain and not reserved else quoted(value)
+
+
+def differing(theirs: Mapping[str, Any], ours: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Overrides that give ``ours`` the values of ``theirs``, of the keys in which they differ.
+
+    Args:
+        theirs: Wanted.
+        ours: There is.
+        prefix: Of the keys.
+    """
+    return [override(f"{prefix}{key}", value) for key, value in theirs.items() if ours.get(key, _NOTHING) != value]
