@@ -24,9 +24,9 @@ from aed.export import fidelity, qat
 from aed.export.card import ModelCard
 from aed.export.classifier import OnnxClassifier
 from aed.export.footprint import Budget
-from aed.export.graph import graph_sha256, load_model, read_model_card, save_model, strip_ends
+from aed.export.graph import float_layers, graph_sha256, load_model, read_model_card, save_model, strip_ends
 from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
-from aed.export.quantize import QuantizeConfig, float_layers, quantization_facts
+from aed.export.quantize import QuantizeConfig, quantization_facts
 from aed.export.repair import Candidate, Search
 from aed.modules.checkpoint import Trained, build_net, net_facts
 from aed.scores import HEADLINE

@@ -13,13 +13,12 @@ from onnx import numpy_helper
 from aed.errors import AedError
 from aed.export import fidelity, qat, repair
 from aed.export.footprint import footprint
-from aed.export.graph import constants, copy_of, strip_ends
+from aed.export.graph import constants, copy_of, float_layers, strip_ends
 from aed.export.interpreter import GraphNet
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import (
     QuantizeConfig,
     activation_ranges,
-    float_layers,
     quantization_facts,
     quantize,
 )

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,11 +11,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import onnx
+from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 from aed.errors import AedError
-from aed.export.card import Quantization
-from aed.export.graph import QDQ, constants, copy_of, input_of, layers, producers, readers, tidy
+from aed.export.card import Quantization, not_for_c
+from aed.export.graph import QDQ, constants, copy_of, float_layers, input_of, producers, readers, tidy, within_range
 
 Patches = npt.NDArray[np.float32]
 Range = tuple[np.float32, int]
@@ -129,7 +130,11 @@ def quantize(
         raise AedError(f"quantization.exclude_nodes: the graph has no {unknown}; it has {names}")
     excluded = {*config.exclude_nodes, *float_layers}
     excluded |= {node.name for node in model.graph.node if node.op_type in config.exclude_ops}
-    options: dict[str, Any] = {"ActivationSymmetric": False, "WeightSymmetric": True}
+    options: dict[str, Any] = {
+        "ActivationSymmetric": False,
+        "WeightSymmetric": True,
+        "ForceQuantizeNoInputCheck": True,  # else a pool or Flatten that comes first leaves the input float
+    }
     if config.calibration == "percentile":
         options["CalibPercentile"] = config.percentile
     if ranges:
@@ -141,7 +146,7 @@ def quantize(
         target = Path(folder) / "int8.onnx"
         try:
             quantize_static(
-                copy_of(model),  # it empties what it is given
+                _for_quantiser(model, excluded),
                 target,
                 _Reader(input_of(model).name, patches[:1] if ranges else patches),
                 quant_format=QuantFormat.QDQ,
@@ -154,10 +159,34 @@ def quantize(
             )
         except (ValueError, RuntimeError, IndexError) as error:
             raise AedError(f"quantization: ONNX Runtime cannot quantise this graph: {error}") from error
-        made = tidy(onnx.load(str(target)))
+        made = onnx.load(str(target))
+    del made.graph.output[1:]
+    made = tidy(made)
     if not any(node.op_type == "QuantizeLinear" for node in made.graph.node):
         raise AedError("quantization: nothing is left to quantise; exclude fewer layers")
     return made
+
+
+def _for_quantiser(model: onnx.ModelProto, excluded: Collection[str]) -> onnx.ModelProto:
+    """A copy of ``model`` for ONNX Runtime's quantiser to change, with outputs more that make it keep activations.
+
+    It drops every Clip and Relu after a layer, as if the layer's int8 range did their work, and loses those for which
+    it does not. An activation is not dropped where what it reads is an output of the graph. One that reads the graph's
+    input stays in float, unless something before it in the list makes the input int8, as an ArgMax does.
+    """
+    copy, arrays, made, given = copy_of(model), constants(model), producers(model), input_of(model)
+    activations = [node for node in model.graph.node if node.op_type in ("Clip", "Relu") and node.name not in excluded]
+    kept = {node.input[0] for node in activations if not within_range(node, made.get(node.input[0]), arrays)}
+    more = sorted(kept - {given.name, *(value.name for value in model.graph.output)})
+    copy.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in more)
+    if any(node.input[0] == given.name for node in activations):
+        copy.graph.node.insert(0, helper.make_node("ArgMax", [given.name], [_FIRST], _FIRST))
+        copy.graph.output.append(helper.make_tensor_value_info(_FIRST, onnx.TensorProto.INT64, None))
+    return copy
+
+
+_FIRST = "aed.first"
+"""Node and output that only the quantiser sees."""
 
 
 @contextmanager
@@ -188,25 +217,11 @@ def activation_ranges(int8: onnx.ModelProto) -> dict[str, Range]:
     }
 
 
-def float_layers(int8: onnx.ModelProto) -> tuple[str, ...]:
-    """Names of the layers of a QDQ graph that read or write float: left out by choice or by ONNX Runtime."""
-    made, read = producers(int8), readers(int8)
-    arrays = constants(int8)
-
-    def is_int8(node: onnx.NodeProto) -> bool:
-        inputs = [name for name in node.input if name and name not in arrays]
-        before = all(name in made and made[name].op_type == "DequantizeLinear" for name in inputs)
-        after = [reader for name in node.output for reader in read.get(name, [])]
-        return before and bool(after) and all(reader.op_type == "QuantizeLinear" for reader in after)
-
-    return tuple(node.name for node in layers(int8) if not is_int8(node))
-
-
 def quantization_facts(
     int8: onnx.ModelProto, config: QuantizeConfig, calibration_clips: tuple[str, ...]
 ) -> Quantization:
     """What the card says of a QDQ graph with float input and output."""
-    arrays = constants(int8)
+    arrays, left = constants(int8), float_layers(int8)
     first = readers(int8)[input_of(int8).name][0]
     last = producers(int8)[int8.graph.output[0].name]
     if first.op_type not in QDQ or last.op_type not in QDQ:
@@ -223,5 +238,6 @@ def quantization_facts(
         input_zero_point=ends[0][1],
         output_scale=ends[1][0],
         output_zero_point=ends[1][1],
-        float_layers=float_layers(int8),
+        float_layers=left,
+        note=not_for_c(left) if left else "",
     )

@@ -17,9 +17,9 @@ import torch
 
 from aed.errors import AedError
 from aed.export.fidelity import outputs, sqnr_db
-from aed.export.graph import attributes, constants, copy_of, layers, readers, replace_constants
+from aed.export.graph import attributes, constants, copy_of, float_layers, layers, readers, replace_constants
 from aed.export.interpreter import GraphNet
-from aed.export.quantize import Patches, QuantizeConfig, activation_ranges, float_layers, quantize
+from aed.export.quantize import Patches, QuantizeConfig, activation_ranges, quantize
 
 log = logging.getLogger(__name__)
 
