@@ -9,8 +9,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 SLOW = (
     "cache classifier cloud commands config conversion costs datamodule emulator export_int8 firmware import_keras "
-    "inspection miniresnet models own_nets pipeline predict stedgeai stm32_package target_frontend target_net "
-    "target_oracle tasks yamnet"
+    "inspection miniresnet models own_nets pipeline predict recipes sketch stedgeai stm32_package target_frontend "
+    "target_net target_oracle tasks yamnet"
 )
 """Files whose tests compile, emulate, train or start processes; ``-m "not slow"`` leaves them out."""
 

@@ -171,22 +171,6 @@ def test_there_are_no_other_nets(make, message):
         make()
 
 
-MINIRESNETS = [name for name in config.experiments() if "_miniresnet" in name]
-
-
-@pytest.mark.parametrize("name", ["esc10_dscnn", "esc10_bcresnet", *MINIRESNETS])
-def test_a_recipe_runs_to_its_int8_model(tmp_path, name, monkeypatch):
-    overrides = [
-        f"experiment={name}", "data=synthetic", *tiny.DATA[1:], "data.train_patches=random", "logger=csv",
-        "callbacks.progress=null", "trainer.max_epochs=1", "trainer.enable_progress_bar=false", "frontend.n_mels=16",
-        "frontend.patch_frames=32", "trainer.accelerator=cpu", "quantization.n_calibration=12",
-        "model.pretrained=false",
-    ]  # fmt: skip
-    metrics = pipeline.run(tiny.composed(*overrides, folder=tmp_path), tmp_path)
-    assert {"test/clip_acc", "test_int8/clip_acc"} <= set(metrics)
-    assert (tmp_path / "model_int8.onnx").is_file()
-
-
 # --- checked before training --------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ Patches = npt.NDArray[np.float32]
 Range = tuple[np.float32, int]
 """Scale and zero point of a tensor."""
 
-_REPAIRS = ("equalise", "bias", "float")
+_REPAIRS = ("equalise", "bias")
 
 _METHODS = {
     "minmax": CalibrationMethod.MinMax,
@@ -41,13 +41,15 @@ class QuantizeConfig:
         calibration: What fixes activation ranges: ``minmax``, ``entropy`` or ``percentile``.
         percentile: Share of values inside the range, %, for ``percentile``.
         n_calibration: Patches, the same number of each class.
-        exclude_nodes: Layers (by name) left in float.
-        exclude_ops: Operators left in float.
-        io: ``int8``: input and output are int8, scale and zero point in the card.
-        max_drop: Points of clip accuracy, on clips neither tested nor calibrated on, that int8 may lose before it is
-            repaired.
-        repair: What may be tried, in this order: ``equalise`` channels across layers, correct ``bias``, leave single
-            layers in ``float``.
+        exclude_nodes: Layers (by name) left in float: not for C.
+        exclude_ops: Operators left in float: not for C.
+        io: ``int8``: input and output are int8, scale and zero point in the card; no layer may be float.
+        max_drop: Points of clip accuracy (multi-label: mean average precision), on clips neither tested nor calibrated
+            on, that int8 may lose before it is repaired; held against the lower end of the loss's 90 % interval.
+        repair: What may be tried, in this order: ``equalise`` channels across layers, correct ``bias``. Both leave all
+            in int8.
+        float_layers: ``allowed``: where that is not enough, single layers are left in float, which ONNX Runtime runs
+            and C code cannot. ``refused``: none but those of exclude_nodes and exclude_ops.
         qat_epochs: Passes over the training patches.
         qat_lr: Largest relative change of a weight a step (Adam).
     """
@@ -61,7 +63,8 @@ class QuantizeConfig:
     exclude_ops: tuple[str, ...] = ()
     io: Literal["float", "int8"] = "float"
     max_drop: float = 0.5
-    repair: tuple[str, ...] = ("equalise", "bias", "float")
+    repair: tuple[str, ...] = ("equalise", "bias")
+    float_layers: Literal["refused", "allowed"] = "refused"
     qat_epochs: int = 3
     qat_lr: float = 1e-4
 
@@ -71,7 +74,12 @@ class QuantizeConfig:
             if isinstance(given, str) or not all(isinstance(item, str) for item in given):
                 raise AedError(f"quantization.{name}: need a list of names, got {given!r}")
             object.__setattr__(self, name, tuple(given))
-        choices = {"method": ("ptq", "qat"), "calibration": tuple(_METHODS), "io": ("float", "int8")}
+        choices = {
+            "method": ("ptq", "qat"),
+            "calibration": tuple(_METHODS),
+            "io": ("float", "int8"),
+            "float_layers": ("refused", "allowed"),
+        }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise AedError(f"quantization.{name}: need one of {allowed}, got {getattr(self, name)!r}")
@@ -79,12 +87,23 @@ class QuantizeConfig:
             ("percentile", 50 < self.percentile <= 100, "over 50, up to 100"),
             ("n_calibration", self.n_calibration >= 1, "at least 1"),
             ("max_drop", self.max_drop >= 0, "at least 0"),
-            ("repair", set(self.repair) <= set(_REPAIRS), f"some of {_REPAIRS}"),
+            (
+                "repair",
+                set(self.repair) <= set(_REPAIRS),
+                f"some of {_REPAIRS} (float layers: quantization.float_layers)",
+            ),
             ("qat_epochs", self.qat_epochs >= 1, "at least 1"),
             ("qat_lr", self.qat_lr > 0, "over 0"),
         ):
             if not ok:
                 raise AedError(f"quantization.{name}: need {what}, got {getattr(self, name)!r}")
+
+    @property
+    def may_leave_float(self) -> tuple[str, ...]:
+        """Settings, as they are typed, that can end in float layers."""
+        excluded = {name: getattr(self, name) for name in ("exclude_nodes", "exclude_ops")}
+        typed = [f"quantization.{name}=[{','.join(names)}]" for name, names in excluded.items() if names]
+        return (*typed, *(["quantization.float_layers=allowed"] if self.float_layers == "allowed" else []))
 
     def facts(self) -> dict[str, Any]:
         """The settings as plain types."""
@@ -125,9 +144,7 @@ def quantize(
         raise AedError("quantization: no calibration patches; give at least one training clip a class")
     if not np.isfinite(patches).all():
         raise AedError("quantization: a calibration patch holds NaN or infinite values")
-    names = [node.name for node in model.graph.node]
-    if unknown := [name for name in config.exclude_nodes if name not in names]:
-        raise AedError(f"quantization.exclude_nodes: the graph has no {unknown}; it has {names}")
+    check_names(model, config)
     excluded = {*config.exclude_nodes, *float_layers}
     excluded |= {node.name for node in model.graph.node if node.op_type in config.exclude_ops}
     options: dict[str, Any] = {
@@ -165,6 +182,17 @@ def quantize(
     if not any(node.op_type == "QuantizeLinear" for node in made.graph.node):
         raise AedError("quantization: nothing is left to quantise; exclude fewer layers")
     return made
+
+
+def check_names(model: onnx.ModelProto, config: QuantizeConfig) -> None:
+    """Refuses names of layers that a graph does not have.
+
+    Raises:
+        AedError: Those, and the names there are.
+    """
+    names = [node.name for node in model.graph.node]
+    if unknown := [name for name in config.exclude_nodes if name not in names]:
+        raise AedError(f"quantization.exclude_nodes: the graph has no {unknown}; it has {names}")
 
 
 def _for_quantiser(model: onnx.ModelProto, excluded: Collection[str]) -> onnx.ModelProto:
