@@ -5,6 +5,7 @@ import logging
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import nets
@@ -97,9 +98,10 @@ def test_a_trained_net_is_as_good_in_int8(cls, arguments):
     ],
     ids=lambda config: f"{config.n_mels}x{config.patch_frames}",
 )
-def test_c_of_the_ds_cnn_gives_the_bits_of_onnx_runtime(tmp_path, frontend):
+@pytest.mark.parametrize("net", [partial(DSCNN, channels=18, n_blocks=2), BCResNet], ids=["ds_cnn", "bc_resnet"])
+def test_c_gives_the_bits_of_onnx_runtime(tmp_path, net, frontend):
     test_target_net.need("gcc", "gcc")
-    model = to_onnx(made(DSCNN, channels=18, n_blocks=2), frontend, ExportConfig())
+    model = to_onnx(made(net), frontend, ExportConfig())
     draw = np.random.default_rng(0)
     calibration = draw.uniform(-9, 3, (16, 1, frontend.n_mels, frontend.patch_frames)).astype(np.float32)
     test_target_net.check(tmp_path, quantize(model, calibration, QuantizeConfig()), 12)
