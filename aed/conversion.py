@@ -21,13 +21,15 @@ from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError, place
 from aed.evaluation import compare, evaluate, write_scores
 from aed.export import fidelity, qat
-from aed.export.card import ModelCard
+from aed.export.card import ModelCard, not_for_c
 from aed.export.classifier import OnnxClassifier
+from aed.export.evidence import Verdict
 from aed.export.footprint import Budget
-from aed.export.graph import graph_sha256, load_model, read_model_card, save_model, strip_ends
+from aed.export.graph import float_layers, graph_sha256, load_model, read_model_card, save_model, strip_ends
 from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
-from aed.export.quantize import QuantizeConfig, float_layers, quantization_facts
-from aed.export.repair import Candidate, Search
+from aed.export.quantize import QuantizeConfig, check_names, quantization_facts
+from aed.export.quantize import quantize as to_int8
+from aed.export.search import Candidate, Search
 from aed.modules.checkpoint import Trained, build_net, net_facts
 from aed.modules.outputs import trial_patches
 from aed.override import differing, override
@@ -64,6 +66,10 @@ def check_net(run: Run) -> None:
         raise AedError("export.softmax=true: data.multi_label=true makes classes independent of each other; use false")
     budget = on_board(instantiate(run.config.budget, _convert_="all"))
     stages = list(run.config.stages or ())
+    int8: QuantizeConfig = instantiate(run.config.quantization, _convert_="all")
+    if "quantize" in stages:
+        _check_settings(int8, run)
+    _check_frontend(run)
     if "fit" in stages:
         _check_form(run.model.net, run.model.frontend, run.data.num_classes)
     elif budget == Budget():
@@ -76,7 +82,9 @@ def check_net(run: Run) -> None:
         log.warning("%s; training goes on, for no stage exports it", error)
         return
     if "fit" in stages:
-        _check_c(model, run)
+        if "quantize" in stages:
+            check_names(model, int8)
+        _check_c(model, int8, run)
     budget.check(planned_footprint(model))
 
 
@@ -118,8 +126,54 @@ def _shapes(net: nn.Module) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in net.state_dict().items()}
 
 
-def _check_c(model: onnx.ModelProto, run: Run) -> None:
-    """Warns of a graph that C code cannot do; refuses it where a stage needs that C.
+def _check_settings(int8: QuantizeConfig, run: Run) -> None:
+    """Refuses settings that can end in float layers where the run needs int8 throughout.
+
+    Raises:
+        AedError: Those settings, and what needs it.
+    """
+    needing = [f"stages: {stage}" for stage in _stages_in_c(run)]
+    needing += ["quantization.io=int8"] if int8.io == "int8" else []
+    if needing and int8.may_leave_float:
+        raise AedError(
+            f"{' and '.join(int8.may_leave_float)} can leave layers in float, which are not for C; leave it out, for "
+            f"{' and '.join(needing)} needs all layers in int8"
+        )
+
+
+def _check_frontend(run: Run) -> None:
+    """Warns before training of a front end that no device can compute; refuses it where the run ends in C for one.
+
+    Raises:
+        AedError: What a device does not have.
+    """
+    reasons = "; ".join(run.model.frontend.not_streamable)
+    if reasons and "deploy" in _stages_in_c(run):
+        raise AedError(
+            f"stages: deploy would need C of the front end: {reasons}; take another one, frontend=yamnet_64x96, or "
+            "leave the stage out"
+        )
+    if reasons and "fit" in run.config.stages and run.speaks:
+        log.warning(
+            "frontend: %s; accuracies here will not be those of a device, and aed.deploy target=c will not take the "
+            "model",
+            reasons,
+        )
+
+
+def _stages_in_c(run: Run) -> list[str]:
+    """Stages of the run that need C code of the net."""
+    config = run.config
+    wanted = (("benchmark", config.benchmark.target, "emulator"), ("deploy", config.deploy.target, "c"))
+    return [
+        stage
+        for stage, targets, target in wanted
+        if stage in config.stages and target in [name.strip() for name in targets.split(",")]
+    ]
+
+
+def _check_c(model: onnx.ModelProto, int8: QuantizeConfig, run: Run) -> None:
+    """Warns of a graph that C code cannot do; refuses it where a stage needs that C, or int8 ends that it cannot have.
 
     Raises:
         AedError: Node, operator and shapes.
@@ -129,20 +183,16 @@ def _check_c(model: onnx.ModelProto, run: Run) -> None:
         return
     except Exception as error:  # others than AedError: a graph that the lowering never met
         reason = str(error) if isinstance(error, AedError) else f"{type(error).__name__}: {error}"
-    net, config = type(run.model.net).__name__, run.config
-    needing = [
-        stage
-        for stage, targets, target in (
-            ("benchmark", config.benchmark.target, "emulator"),
-            ("deploy", config.deploy.target, "c"),
-        )
-        if stage in config.stages and target in [name.strip() for name in targets.split(",")]
-    ]
-    if needing:
+    net = type(run.model.net).__name__
+    if needing := _stages_in_c(run):
         raise AedError(
             f"stages: {' and '.join(needing)} would need C code, which cannot do {net}: {reason}; change the net, "
             "leave the stage out, or take ST's tools: benchmark.target=stedgeai, deploy.target=stm32"
         )
+    if int8.io == "int8" and "quantize" in run.config.stages:
+        frontend = run.model.frontend
+        noise = np.random.default_rng(0).standard_normal((1, 1, frontend.n_mels, frontend.patch_frames))
+        quantization_facts(to_int8(model, noise.astype(np.float32), int8), int8, ())
     if run.speaks:
         log.warning(
             "the C code cannot do %s: %s; for ONNX Runtime, and perhaps for ST's tools, it is none the worse",
@@ -162,8 +212,9 @@ def export(run: Run) -> None:
     _check_fits(run, "the checkpoint", trained)
     if "test" not in run.config.stages:  # scores in this folder are those of an earlier model
         run.metrics = {key: value for key, value in run.metrics.items() if not key.startswith(_SCORED)}
-    for reason in trained.frontend.not_streamable:
-        log.warning("frontend: %s; accuracies here will not be those of a device", reason)
+    if "fit" not in run.config.stages:  # else said before training
+        for reason in trained.frontend.not_streamable:
+            log.warning("frontend: %s; accuracies here will not be those of a device", reason)
     decision = decisions.read(run, trained)
     temperature = decision.temperature
     model = to_onnx(trained.net, trained.frontend, config, temperature)
@@ -257,6 +308,7 @@ def quantize(run: Run) -> None:
         agreement = qat.agreement(student, int8, _spread(calibration.judging, REPORTED_PATCHES))
         detail = f"{config.qat_epochs} epochs; torch and ONNX Runtime agree on {100 * agreement:.2f} % of patches"
         best = search.offer("qat", tuned, int8, detail, best.reference)
+    search.conclude()
     facts = quantization_facts(best.int8, config, calibration.clips)
     made = strip_ends(best.int8) if config.io == "int8" else best.int8
     save_model(run.folder / INT8, made, replace(card, quantization=facts))
@@ -266,6 +318,8 @@ def quantize(run: Run) -> None:
     pictures.plot_layers(run.folder / "plots" / "quantization.png", content["layers"])
     report.print_layers(content)
     log.info("%s: %s", run.folder / INT8, ", ".join(step.name for step in search.steps if step.kept))
+    if facts.note:
+        log.warning("%s %s", run.folder / INT8, facts.note)
 
 
 def _exported(run: Run, file: str, stage: str) -> tuple[onnx.ModelProto, ModelCard]:
@@ -276,10 +330,11 @@ def _exported(run: Run, file: str, stage: str) -> tuple[onnx.ModelProto, ModelCa
     return model, card
 
 
-def _judge(graph: onnx.ModelProto, card: ModelCard, calibration: Calibration) -> float:
-    """The headline metric of the judging clips."""
+def _judge(graph: onnx.ModelProto, card: ModelCard, calibration: Calibration) -> Verdict:
+    """The headline metric of the judging clips, and what was said of each."""
     classifier = OnnxClassifier(graph, card, Path("candidate"))
-    return evaluate(classifier, calibration.judging, card.class_names).scores.metrics[HEADLINE[card.task]]
+    scores = evaluate(classifier, calibration.judging, card.class_names).scores
+    return Verdict(scores.metrics[HEADLINE[card.task]], scores.clip_posteriors, scores.clip_target)
 
 
 def _facts(
@@ -291,7 +346,7 @@ def _facts(
     config: QuantizeConfig,
 ) -> dict[str, Any]:
     """Content of ``quantization.json``."""
-    cost = planned_footprint(model)
+    cost, left = planned_footprint(model), float_layers(best.int8)
     rows = fidelity.layer_errors(best.reference, best.int8, _spread(calibration.judging, REPORTED_PATCHES), cost)
     return {
         "scheme": config.facts(),
@@ -300,11 +355,15 @@ def _facts(
             "split": calibration.judging_split,
             "clips": calibration.judging.num_clips,
             "metric": HEADLINE[card.task],
-            "float": search.float_score,
+            "float": search.in_float.score,
             "int8": best.score,
+            "loss": search.loss.facts(),
+            "max_drop": config.max_drop,
+            "outcome": search.outcome,
         },
         "steps": [step.facts() for step in search.steps],
-        "float_layers": list(float_layers(best.int8)),
+        "float_layers": list(left),
+        "note": not_for_c(left) if left else "",
         "footprint": {
             "macc": cost.macc,
             "weights_bytes": cost.weights_bytes,

@@ -185,10 +185,11 @@ def print_layers(content: Mapping[str, Any]) -> None:
     PlainConsole().print(table)
     if len(content["steps"]) > 1:
         steps = Table(title=f"repair: {content['judging']['metric']} of {content['judging']['split']}, %")
-        for column in ("step", "score", "gain", "SQNR dB", "kept", "what"):
+        for column in ("step", "score", "gain", "90 % interval", "SQNR dB", "kept", "what"):
             steps.add_column(column)
         for step in content["steps"]:
-            cells = (f"{100 * step['score']:.2f}", f"{step['gain']:+.2f}", f"{step['sqnr_db']:.1f}")
+            interval = f"{step['low']:+.2f} .. {step['high']:+.2f}"
+            cells = (f"{100 * step['score']:.2f}", f"{step['gain']:+.2f}", interval, f"{step['sqnr_db']:.1f}")
             steps.add_row(step["name"], *cells, "yes" if step["kept"] else "no", step["detail"])
         PlainConsole().print(steps)
 

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -22,14 +23,17 @@ from hydra.utils import instantiate
 from PIL import Image
 from test_pipeline import SMALL, run
 
-from aed import config, conversion
+from aed import config, conversion, pipeline
+from aed.costs import BenchmarkConfig, measure
 from aed.datamodules import PatchDataModule, Synthetic
 from aed.datamodules.clips import ClipSource, FixedSplit
 from aed.datamodules.lists import COLUMNS
+from aed.delivery import DeployConfig, deliver
 from aed.errors import AedError
 from aed.evaluate import evaluate
 from aed.export.card import read_card
 from aed.export.classifier import open_classifier
+from aed.export.evidence import Verdict
 from aed.export.graph import graph_sha256, load_model, save_model
 
 
@@ -134,6 +138,11 @@ def test_late_stages_go_on_in_an_earlier_runs_folder(finished, tmp_path):
         (["stages=[evaluate]"], "evaluate needs model_int8.onnx; add quantize"),
         (["quantization.calibration=mean"], "quantization.calibration"),
         (["quantization.exclude_nodes=[nowhere]"], "nowhere"),
+        (
+            ["quantization.io=int8", "quantization.float_layers=allowed"],
+            "float_layers=allowed can leave layers in float",
+        ),
+        (["quantization.io=int8", "quantization.exclude_ops=[Gemm]"], "exclude_ops=[Gemm] can leave layers in float"),
         (["budget.flash_kib=1"], "budget.flash_kib"),
         (["budget.ram_kib=1"], "budget.ram_kib"),
         (["budget.macc=1000"], "budget.macc"),
@@ -146,7 +155,7 @@ def test_what_cannot_be_done_is_said(tmp_path, overrides, message):
 
     error = find_aed_error(caught.value)
     assert error is not None and message in str(error)
-    if "budget" in message:
+    if not message.startswith(("export", "quantize", "evaluate")):
         assert not (tmp_path / "checkpoints").exists(), "refused before training"
 
 
@@ -404,6 +413,74 @@ def test_scores_of_an_earlier_model_do_not_stay(earlier):
     assert not any(key.startswith(("test_int8", "val_int8")) for key in (*card.metrics, *metrics_of(earlier)))
     run(earlier, "stages=[export]", "data.val_fold=4", f"ckpt_path={best}")
     assert not any(key.startswith(("test", "val")) for key in metrics_of(earlier))
+
+
+@pytest.mark.parametrize(
+    ("stage", "needing"),
+    [
+        (["benchmark", "benchmark.target=emulator"], "stages: benchmark"),
+        (["deploy", "deploy.target=c"], "stages: deploy"),
+    ],
+)
+def test_float_layers_are_refused_where_a_stage_needs_c(tmp_path, stage, needing):
+    """Before anything is trained; where nothing needs C they are the user's own affair."""
+    stages, *target = stage
+    for setting in ("float_layers=allowed", "exclude_nodes=[head.1]", "exclude_ops=[Gemm]"):
+        for first in ("fit,test,export,", ""):
+            overrides = [f"stages=[{first}quantize,{stages}]", f"quantization.{setting}", *target]
+            with pytest.raises(AedError, match=rf"{re.escape(setting)} can leave layers in float.*{needing}"):
+                run(tmp_path, *overrides)
+    pipeline.build(tiny.composed(*SMALL, "stages=[fit,quantize]", f"quantization.{setting}", folder=tmp_path), tmp_path)
+
+
+def test_int8_ends_that_cannot_be_are_refused_before_training(tmp_path):
+    """ONNX Runtime's quantiser does not know Tanh."""
+    user = ["model/net=user", "model.net._target_=test_conversion.EndsInTanh", "quantization.io=int8"]
+    with pytest.raises(AedError, match=r"quantization\.io=int8: the first or the last layer is left in float"):
+        run(tmp_path, *user)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+class EndsInTanh(tiny.TinyNet):
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        return super().forward(patches).tanh()
+
+
+def test_float_layers_are_told_in_log_card_and_report(earlier, caplog):
+    run(earlier, "stages=[quantize,evaluate]", "data.val_fold=4", "quantization.exclude_nodes=[backbone.2.conv]")
+    said = "has float layers: not for C: backbone.2.conv"
+    card = read_card(load_model(earlier / "model_int8.onnx"), "x")
+    assert card and card.quantization and card.quantization.note.startswith(said)
+    assert (
+        report_of(earlier)["note"] == card.quantization.note and "backbone.2.conv" in report_of(earlier)["float_layers"]
+    )
+    assert any(said in record.getMessage() and record.levelname == "WARNING" for record in caplog.records)
+    for verb in (
+        lambda: deliver(earlier / "model_int8.onnx", earlier / "library", DeployConfig(target="c")),
+        lambda: measure(earlier / "model_int8.onnx", earlier, BenchmarkConfig(target="emulator")),
+    ):
+        with pytest.raises(AedError, match=rf"{said}.*quantization\.float_layers=refused"):
+            verb()
+
+
+def test_a_loss_that_stays_is_told_loudly(earlier, caplog, monkeypatch):
+    """No float layer is taken for it, and the best stays."""
+    scores = iter([0.9, 0.7, 0.7, 0.6])  # float, static, equalised, corrected
+
+    def judge(*arguments: object) -> Verdict:
+        score = next(scores)
+        hits = torch.arange(100) < round(100 * score)
+        return Verdict(score, torch.stack([hits, ~hits], dim=1).float(), torch.zeros(100).long())
+
+    monkeypatch.setattr(conversion, "_judge", judge)
+    run(earlier, "stages=[quantize]", "data.val_fold=4")
+    report = report_of(earlier)
+    judging = report["judging"]
+    assert (judging["float"], judging["int8"], judging["max_drop"]) == (0.9, 0.7, 0.5)
+    assert judging["outcome"] == "beyond" and judging["loss"]["low"] > 10 and judging["loss"]["points"] == 20
+    assert [step["kept"] for step in report["steps"]] == [True, False, False]
+    assert report["float_layers"] == [] and report["note"] == ""
+    assert "INT8 IS WORSE: it loses 20.00 points" in caplog.text
 
 
 def test_fine_tuning_needs_logits(earlier):

@@ -1,6 +1,7 @@
 """Quantisation, its error report, repair and fine-tuning, on nets that are hard on int8."""
 
 from dataclasses import replace
+from typing import Any
 
 import nets
 import numpy as np
@@ -12,17 +13,18 @@ from onnx import numpy_helper
 
 from aed.errors import AedError
 from aed.export import fidelity, qat, repair
+from aed.export.evidence import Verdict, difference
 from aed.export.footprint import footprint
-from aed.export.graph import constants, copy_of, strip_ends
+from aed.export.graph import constants, copy_of, float_layers, strip_ends
 from aed.export.interpreter import GraphNet
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import (
     QuantizeConfig,
     activation_ranges,
-    float_layers,
     quantization_facts,
     quantize,
 )
+from aed.export.search import Judge, Search
 
 CALIBRATION = nets.patches(24, seed=1).numpy()
 PATCHES = nets.patches(32, seed=2).numpy()
@@ -141,6 +143,7 @@ def test_given_ranges_are_kept_whatever_the_patches():
     [
         ({"exclude_nodes": ("side",)}, ("side",)),
         ({"exclude_ops": ("Gemm",)}, ("head",)),
+        ({"exclude_nodes": ("deep",)}, ("deep",)),
         ({"exclude_ops": ("Conv",)}, None),
     ],
 )
@@ -151,7 +154,9 @@ def test_excluded_layers_stay_float(changes, left):
     assert set(left) <= set(float_layers(int8))
     held = {key for key in constants(int8) if key.endswith(".weight")}
     assert {f"{name}.weight" for name in left} <= held
-    assert quantization_facts(int8, QuantizeConfig(**changes), ()).float_layers == float_layers(int8)
+    facts = quantization_facts(int8, QuantizeConfig(**changes), ())
+    assert facts.float_layers == float_layers(int8)
+    assert facts.note == f"has float layers: not for C: {', '.join(facts.float_layers)}"
 
 
 @pytest.mark.parametrize("name", nets.NAMES)
@@ -183,6 +188,8 @@ def test_int8_ends_need_quantised_ends():
         ({"max_drop": -1.0}, r"quantization\.max_drop"),
         ({"repair": ("pray",)}, r"quantization\.repair"),
         ({"repair": "bias"}, r"quantization\.repair"),
+        ({"repair": ("float",)}, r"quantization\.repair.*quantization\.float_layers"),
+        ({"float_layers": "yes"}, r"quantization\.float_layers: need one of \('refused', 'allowed'\)"),
         ({"exclude_nodes": (1,)}, r"quantization\.exclude_nodes"),
         ({"qat_epochs": 0}, r"quantization\.qat_epochs"),
         ({"qat_lr": 0.0}, r"quantization\.qat_lr"),
@@ -307,43 +314,113 @@ def test_bias_correction_takes_the_mean_error_away(name):
     assert activation_ranges(corrected) == activation_ranges(int8)
 
 
-def judged(*drops: float) -> repair.Judge:
-    """A judge that says 0.9 of the first model and then what is wanted, the last for ever."""
-    answers = [0.9, *(0.9 - drop / 100 for drop in drops)]
-    return lambda model: answers.pop(0) if len(answers) > 1 else answers[0]
+CLIPS = 200
+
+
+def verdict(points: float) -> Verdict:
+    """Of a model that gets so many points of the clips wrong: the first ones."""
+    wrong = round(CLIPS * points / 100)
+    hits = torch.arange(CLIPS) >= wrong
+    return Verdict(float(hits.float().mean()), torch.stack([hits, ~hits], dim=1).float(), torch.zeros(CLIPS).long())
+
+
+def judged(*drops: float) -> Judge:
+    """A judge that says 90 % of the first model, and of the next what is lost to that; the last for ever."""
+    answers = [10.0, *(10 + drop for drop in drops)]
+    return lambda model: verdict(answers.pop(0) if len(answers) > 1 else answers[0])
+
+
+def searched(*drops: float, **changes: Any) -> Search:
+    return Search(FLOAT["uneven"], CALIBRATION, QuantizeConfig(**changes), judged(*drops))
 
 
 @pytest.mark.parametrize(
-    ("drops", "tried", "kept"),
+    ("drops", "tried", "kept", "outcome"),
     [
-        ((0.5,), ["static"], ["static"]),
-        ((0.6, 0.4), ["static", "equalise"], ["static", "equalise"]),
-        ((2, 3, 0.5), ["static", "equalise", "bias"], ["static", "bias"]),
-        ((2, 1, 1.5, 0), ["static", "equalise", "bias", "float"], ["static", "equalise", "float"]),
+        ((0,), ["static"], ["static"], "within"),
+        ((0.5,), ["static"], ["static"], "within"),
+        ((1.0,), ["static"], ["static"], "not evident"),  # two clips
+        ((3, 0.5), ["static", "equalise"], ["static", "equalise"], "within"),
+        ((3, 3, 3), ["static", "equalise", "bias"], ["static"], "beyond"),
+        ((3, 2, 2), ["static", "equalise", "bias"], ["static"], "beyond"),  # gains of two clips
+        ((6, 4, 1), ["static", "equalise", "bias"], ["static", "equalise", "bias"], "not evident"),
+        ((3, 5, 0.5), ["static", "equalise", "bias"], ["static", "bias"], "within"),
     ],
 )
-def test_repair_goes_on_until_the_drop_is_small_enough(drops, tried, kept):
-    search = repair.Search(FLOAT["uneven"], CALIBRATION, QuantizeConfig(), judged(*drops))
+def test_only_what_is_evident_counts(drops, tried, kept, outcome):
+    search = searched(*drops)
     best = search.run()
     assert [step.name for step in search.steps] == tried
     assert [step.name for step in search.steps if step.kept] == kept
-    assert best.score == max(step.score for step in search.steps)
-    assert search.steps[0].gain == pytest.approx(-drops[0])
+    assert best.score == max(step.score for step in search.steps if step.kept)
+    assert search.outcome == outcome
+    assert search.steps[0].gain == pytest.approx(-drops[0], abs=1e-3)
+    assert all(step.low > 0 for step in search.steps[1:] if step.kept)
+    assert float_layers(best.int8) == ()
 
 
-def test_layers_are_left_in_float_one_by_one_and_not_all(caplog):
-    config = QuantizeConfig(repair=("float",), max_drop=0.0)
-    accuracies = iter([0.9, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
-    search = repair.Search(FLOAT["uneven"], CALIBRATION, config, lambda model: next(accuracies))
+def test_a_better_sqnr_alone_keeps_nothing():
+    """Equalisation gains many dB on this net."""
+    search = searched(5, 5)
+    search.run()
+    static, equalise = search.steps[:2]
+    assert equalise.sqnr_db > static.sqnr_db + 6 and not equalise.kept
+
+
+def test_max_drop_is_held_against_the_interval():
+    evident = difference(verdict(13), verdict(10))
+    assert 0.5 < evident.low < 1.6 < evident.points
+    for limit, tried in ((evident.low - 0.01, 3), (evident.low + 0.01, 1)):
+        search = searched(3, max_drop=limit)
+        search.run()
+        assert len(search.steps) == tried
+
+
+def test_layers_are_left_in_float_only_if_allowed_and_not_all(caplog):
+    refused = searched(20)
+    assert float_layers(refused.run().int8) == ()
+    refused.conclude()
+    assert "INT8 IS WORSE: it loses 20.00 points (90 % interval" in caplog.text
+    assert "on 200 judging clips, beyond quantization.max_drop=0.5, after repair by equalise, bias" in caplog.text
+    assert "quantization.float_layers=allowed" in caplog.text and "quantization=qat" in caplog.text
+    search = searched(20, 16, 12, float_layers="allowed", repair=())
     best = search.run()
     assert [step.name for step in search.steps] == ["static", "float", "float"]  # half of four layers
-    assert len(float_layers(best.int8)) >= 2
+    assert [step.detail.count(",") for step in search.steps[1:]] == [0, 1]
     assert search.steps[-1].sqnr_db > search.steps[0].sqnr_db
-    assert "quantization=qat" in caplog.text
+    assert set(search.steps[-1].detail.removeprefix("in float: ").split(", ")) <= set(float_layers(best.int8))
+
+
+def test_two_layers_are_left_in_float_where_one_gains_too_little():
+    search = searched(20, 20, 10, float_layers="allowed", repair=())
+    search.run()
+    assert [step.kept for step in search.steps] == [True, False, True]
+
+
+def test_allowed_layers_stay_in_int8_where_nothing_is_gained():
+    search = searched(20, float_layers="allowed")
+    assert float_layers(search.run().int8) == ()
+    assert [step.name for step in search.steps] == ["static", "equalise", "bias", "float", "float"]
+
+
+@pytest.mark.parametrize(("drop", "kept"), [(2, True), (1, True), (2.5, False)])
+def test_what_was_asked_for_is_taken_unless_it_is_worse(drop, kept):
+    search = searched(2, drop, repair=())
+    best = search.run()
+    assert (search.offer("qat", best.float_model, best.int8, "", best.reference) is not best) == kept
+
+
+def test_a_loss_that_chance_explains_is_told_quietly(caplog):
+    search = searched(1)
+    search.run()
+    with caplog.at_level("INFO"):
+        search.conclude()
+    (record,) = caplog.records
+    assert record.levelname == "INFO" and "int8 loses 1.00 points" in record.getMessage()
 
 
 def test_what_may_not_be_tried_is_not():
-    search = repair.Search(FLOAT["uneven"], CALIBRATION, QuantizeConfig(repair=()), judged(9))
+    search = searched(9, repair=())
     search.run()
     assert [step.name for step in search.steps] == ["static"]
 
@@ -433,15 +510,15 @@ def test_a_repair_that_cannot_run_leaves_the_others(monkeypatch, caplog):
     def fail(*arguments):
         raise AedError("operator HardSigmoid cannot be run by torch")
 
-    monkeypatch.setattr(repair, "equalise", fail)
-    search = repair.Search(FLOAT["uneven"], CALIBRATION, QuantizeConfig(repair=("equalise", "bias")), judged(5, 4))
+    monkeypatch.setattr("aed.export.search.equalise", fail)
+    search = searched(5, 4)
     search.run()
     assert [step.name for step in search.steps] == ["static", "bias"]
     assert "repair by equalise is left out" in caplog.text
 
 
 def test_layers_are_compared_with_the_graph_they_stand_for():
-    search = repair.Search(FLOAT["uneven"], CALIBRATION, QuantizeConfig(repair=("equalise",)), judged(5, 0))
+    search = searched(5, 0, repair=("equalise",))
     best = search.run()
     assert [step.name for step in search.steps if step.kept] == ["static", "equalise"]
     rows = fidelity.layer_errors(best.reference, best.int8, PATCHES, footprint(FLOAT["uneven"]))

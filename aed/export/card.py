@@ -1,6 +1,7 @@
 """The model card: all facts about a model that its graph does not hold, inside the ONNX file itself."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self, get_args
 
@@ -13,8 +14,13 @@ from aed.errors import AedError
 CARD_KEY = "aed_card"
 """Key in the model's ``metadata_props``."""
 
-CARD_VERSION = 1
+CARD_VERSION = 2
 """Of the schema below; a reader refuses newer ones."""
+
+
+def not_for_c(float_layers: Sequence[str]) -> str:
+    """What is said of a model with layers in float, in logs, cards and errors."""
+    return f"has float layers: not for C: {', '.join(float_layers)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +35,8 @@ class Quantization:
         input_zero_point: Integer that stands for 0 at the input.
         output_scale: As above, of the output.
         output_zero_point: As above.
-        float_layers: Names of layers left in float.
+        float_layers: Names of layers left in float; C code has none of them.
+        note: Says so; empty: all is int8.
     """
 
     scheme: dict[str, Any]
@@ -40,6 +47,7 @@ class Quantization:
     output_scale: float | None
     output_zero_point: int | None
     float_layers: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

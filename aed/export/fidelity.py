@@ -9,8 +9,8 @@ import onnx
 
 from aed.export.classifier import open_session
 from aed.export.footprint import Footprint
-from aed.export.graph import constants, copy_of, input_of, layers, producers, readers
-from aed.export.quantize import Patches, float_layers
+from aed.export.graph import constants, copy_of, float_layers, input_of, layers, producers, readers
+from aed.export.quantize import Patches
 
 Array = npt.NDArray[np.float32]
 

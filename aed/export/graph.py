@@ -148,6 +148,45 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     return {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
 
 
+def float_layers(int8: onnx.ModelProto) -> tuple[str, ...]:
+    """Names of the layers of a QDQ graph that read or write float: left out by choice or by ONNX Runtime."""
+    made, read = producers(int8), readers(int8)
+    arrays = constants(int8)
+
+    def is_int8(node: onnx.NodeProto) -> bool:
+        given = [name for name in node.input if name and name not in arrays]
+        held = [arrays[name] for name in node.input if name in arrays and node.op_type not in ("Clip", "Pad")]
+        before = all(name in made and made[name].op_type == "DequantizeLinear" for name in given)
+        after = [reader for name in node.output for reader in read.get(name, [])]
+        real_weights = any(array.dtype.kind == "f" for array in held)
+        return before and not real_weights and bool(after) and all(reader.op_type == QDQ[0] for reader in after)
+
+    return tuple(node.name for node in layers(int8) if not is_int8(node))
+
+
+def within_range(node: onnx.NodeProto, before: onnx.NodeProto | None, arrays: dict[str, Array]) -> bool:
+    """Whether ``node``, a Clip or Relu, is nothing but the int8 range of what the node before it gives.
+
+    A range always has 0 in it, so both bounds have to. What only moves integers about has the range of its input.
+
+    Args:
+        node: Operator of opset 11 or later.
+        before: What makes its input; None: nothing does, it is the graph's.
+        arrays: The graph's constants.
+    """
+    if before is None or before.op_type in ("Flatten", "Reshape"):
+        return False
+    given = [name for name in node.input[1:] if name]
+    if node.op_type == "Relu" or not given:
+        return True
+    low, high = (node.input[1], node.input[2] if len(node.input) > 2 else "")
+    return (
+        all(name in arrays for name in given)
+        and (not low or float(arrays[low]) <= 0)
+        and (not high or float(arrays[high]) >= 0)
+    )
+
+
 def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
     """``model`` without foreign opset domains, unused constants and dates; changed in place, and checked."""
     used = {node.domain for node in model.graph.node} | {""}

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from aed.dsp.decision import Task
 from aed.errors import AedError
 from aed.export.fidelity import outputs
-from aed.export.graph import constants, copy_of, producers, replace_constants
+from aed.export.graph import constants, copy_of, float_layers, producers, replace_constants
 from aed.export.interpreter import GraphNet, round_through
-from aed.export.quantize import Patches, QuantizeConfig, activation_ranges, float_layers, quantize
+from aed.export.quantize import Patches, QuantizeConfig, activation_ranges, quantize
 
 log = logging.getLogger(__name__)
 

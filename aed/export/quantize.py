@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,17 +11,18 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import onnx
+from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 from aed.errors import AedError
-from aed.export.card import Quantization
-from aed.export.graph import QDQ, constants, copy_of, input_of, layers, producers, readers, tidy
+from aed.export.card import Quantization, not_for_c
+from aed.export.graph import QDQ, constants, copy_of, float_layers, input_of, producers, readers, tidy, within_range
 
 Patches = npt.NDArray[np.float32]
 Range = tuple[np.float32, int]
 """Scale and zero point of a tensor."""
 
-_REPAIRS = ("equalise", "bias", "float")
+_REPAIRS = ("equalise", "bias")
 
 _METHODS = {
     "minmax": CalibrationMethod.MinMax,
@@ -40,13 +41,15 @@ class QuantizeConfig:
         calibration: What fixes activation ranges: ``minmax``, ``entropy`` or ``percentile``.
         percentile: Share of values inside the range, %, for ``percentile``.
         n_calibration: Patches, the same number of each class.
-        exclude_nodes: Layers (by name) left in float.
-        exclude_ops: Operators left in float.
-        io: ``int8``: input and output are int8, scale and zero point in the card.
-        max_drop: Points of clip accuracy, on clips neither tested nor calibrated on, that int8 may lose before it is
-            repaired.
-        repair: What may be tried, in this order: ``equalise`` channels across layers, correct ``bias``, leave single
-            layers in ``float``.
+        exclude_nodes: Layers (by name) left in float: not for C.
+        exclude_ops: Operators left in float: not for C.
+        io: ``int8``: input and output are int8, scale and zero point in the card; no layer may be float.
+        max_drop: Points of clip accuracy (multi-label: mean average precision), on clips neither tested nor calibrated
+            on, that int8 may lose before it is repaired; held against the lower end of the loss's 90 % interval.
+        repair: What may be tried, in this order: ``equalise`` channels across layers, correct ``bias``. Both leave all
+            in int8.
+        float_layers: ``allowed``: where that is not enough, single layers are left in float, which ONNX Runtime runs
+            and C code cannot. ``refused``: none but those of exclude_nodes and exclude_ops.
         qat_epochs: Passes over the training patches.
         qat_lr: Largest relative change of a weight a step (Adam).
     """
@@ -60,7 +63,8 @@ class QuantizeConfig:
     exclude_ops: tuple[str, ...] = ()
     io: Literal["float", "int8"] = "float"
     max_drop: float = 0.5
-    repair: tuple[str, ...] = ("equalise", "bias", "float")
+    repair: tuple[str, ...] = ("equalise", "bias")
+    float_layers: Literal["refused", "allowed"] = "refused"
     qat_epochs: int = 3
     qat_lr: float = 1e-4
 
@@ -70,7 +74,12 @@ class QuantizeConfig:
             if isinstance(given, str) or not all(isinstance(item, str) for item in given):
                 raise AedError(f"quantization.{name}: need a list of names, got {given!r}")
             object.__setattr__(self, name, tuple(given))
-        choices = {"method": ("ptq", "qat"), "calibration": tuple(_METHODS), "io": ("float", "int8")}
+        choices = {
+            "method": ("ptq", "qat"),
+            "calibration": tuple(_METHODS),
+            "io": ("float", "int8"),
+            "float_layers": ("refused", "allowed"),
+        }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise AedError(f"quantization.{name}: need one of {allowed}, got {getattr(self, name)!r}")
@@ -78,12 +87,23 @@ class QuantizeConfig:
             ("percentile", 50 < self.percentile <= 100, "over 50, up to 100"),
             ("n_calibration", self.n_calibration >= 1, "at least 1"),
             ("max_drop", self.max_drop >= 0, "at least 0"),
-            ("repair", set(self.repair) <= set(_REPAIRS), f"some of {_REPAIRS}"),
+            (
+                "repair",
+                set(self.repair) <= set(_REPAIRS),
+                f"some of {_REPAIRS} (float layers: quantization.float_layers)",
+            ),
             ("qat_epochs", self.qat_epochs >= 1, "at least 1"),
             ("qat_lr", self.qat_lr > 0, "over 0"),
         ):
             if not ok:
                 raise AedError(f"quantization.{name}: need {what}, got {getattr(self, name)!r}")
+
+    @property
+    def may_leave_float(self) -> tuple[str, ...]:
+        """Settings, as they are typed, that can end in float layers."""
+        excluded = {name: getattr(self, name) for name in ("exclude_nodes", "exclude_ops")}
+        typed = [f"quantization.{name}=[{','.join(names)}]" for name, names in excluded.items() if names]
+        return (*typed, *(["quantization.float_layers=allowed"] if self.float_layers == "allowed" else []))
 
     def facts(self) -> dict[str, Any]:
         """The settings as plain types."""
@@ -124,12 +144,14 @@ def quantize(
         raise AedError("quantization: no calibration patches; give at least one training clip a class")
     if not np.isfinite(patches).all():
         raise AedError("quantization: a calibration patch holds NaN or infinite values")
-    names = [node.name for node in model.graph.node]
-    if unknown := [name for name in config.exclude_nodes if name not in names]:
-        raise AedError(f"quantization.exclude_nodes: the graph has no {unknown}; it has {names}")
+    check_names(model, config)
     excluded = {*config.exclude_nodes, *float_layers}
     excluded |= {node.name for node in model.graph.node if node.op_type in config.exclude_ops}
-    options: dict[str, Any] = {"ActivationSymmetric": False, "WeightSymmetric": True}
+    options: dict[str, Any] = {
+        "ActivationSymmetric": False,
+        "WeightSymmetric": True,
+        "ForceQuantizeNoInputCheck": True,  # else a pool or Flatten that comes first leaves the input float
+    }
     if config.calibration == "percentile":
         options["CalibPercentile"] = config.percentile
     if ranges:
@@ -141,7 +163,7 @@ def quantize(
         target = Path(folder) / "int8.onnx"
         try:
             quantize_static(
-                copy_of(model),  # it empties what it is given
+                _for_quantiser(model, excluded),
                 target,
                 _Reader(input_of(model).name, patches[:1] if ranges else patches),
                 quant_format=QuantFormat.QDQ,
@@ -154,10 +176,45 @@ def quantize(
             )
         except (ValueError, RuntimeError, IndexError) as error:
             raise AedError(f"quantization: ONNX Runtime cannot quantise this graph: {error}") from error
-        made = tidy(onnx.load(str(target)))
+        made = onnx.load(str(target))
+    del made.graph.output[1:]
+    made = tidy(made)
     if not any(node.op_type == "QuantizeLinear" for node in made.graph.node):
         raise AedError("quantization: nothing is left to quantise; exclude fewer layers")
     return made
+
+
+def check_names(model: onnx.ModelProto, config: QuantizeConfig) -> None:
+    """Refuses names of layers that a graph does not have.
+
+    Raises:
+        AedError: Those, and the names there are.
+    """
+    names = [node.name for node in model.graph.node]
+    if unknown := [name for name in config.exclude_nodes if name not in names]:
+        raise AedError(f"quantization.exclude_nodes: the graph has no {unknown}; it has {names}")
+
+
+def _for_quantiser(model: onnx.ModelProto, excluded: Collection[str]) -> onnx.ModelProto:
+    """A copy of ``model`` for ONNX Runtime's quantiser to change, with outputs more that make it keep activations.
+
+    It drops every Clip and Relu after a layer, as if the layer's int8 range did their work, and loses those for which
+    it does not. An activation is not dropped where what it reads is an output of the graph. One that reads the graph's
+    input stays in float, unless something before it in the list makes the input int8, as an ArgMax does.
+    """
+    copy, arrays, made, given = copy_of(model), constants(model), producers(model), input_of(model)
+    activations = [node for node in model.graph.node if node.op_type in ("Clip", "Relu") and node.name not in excluded]
+    kept = {node.input[0] for node in activations if not within_range(node, made.get(node.input[0]), arrays)}
+    more = sorted(kept - {given.name, *(value.name for value in model.graph.output)})
+    copy.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in more)
+    if any(node.input[0] == given.name for node in activations):
+        copy.graph.node.insert(0, helper.make_node("ArgMax", [given.name], [_FIRST], _FIRST))
+        copy.graph.output.append(helper.make_tensor_value_info(_FIRST, onnx.TensorProto.INT64, None))
+    return copy
+
+
+_FIRST = "aed.first"
+"""Node and output that only the quantiser sees."""
 
 
 @contextmanager
@@ -188,25 +245,11 @@ def activation_ranges(int8: onnx.ModelProto) -> dict[str, Range]:
     }
 
 
-def float_layers(int8: onnx.ModelProto) -> tuple[str, ...]:
-    """Names of the layers of a QDQ graph that read or write float: left out by choice or by ONNX Runtime."""
-    made, read = producers(int8), readers(int8)
-    arrays = constants(int8)
-
-    def is_int8(node: onnx.NodeProto) -> bool:
-        inputs = [name for name in node.input if name and name not in arrays]
-        before = all(name in made and made[name].op_type == "DequantizeLinear" for name in inputs)
-        after = [reader for name in node.output for reader in read.get(name, [])]
-        return before and bool(after) and all(reader.op_type == "QuantizeLinear" for reader in after)
-
-    return tuple(node.name for node in layers(int8) if not is_int8(node))
-
-
 def quantization_facts(
     int8: onnx.ModelProto, config: QuantizeConfig, calibration_clips: tuple[str, ...]
 ) -> Quantization:
     """What the card says of a QDQ graph with float input and output."""
-    arrays = constants(int8)
+    arrays, left = constants(int8), float_layers(int8)
     first = readers(int8)[input_of(int8).name][0]
     last = producers(int8)[int8.graph.output[0].name]
     if first.op_type not in QDQ or last.op_type not in QDQ:
@@ -223,5 +266,6 @@ def quantization_facts(
         input_zero_point=ends[0][1],
         output_scale=ends[1][0],
         output_zero_point=ends[1][1],
-        float_layers=float_layers(int8),
+        float_layers=left,
+        note=not_for_c(left) if left else "",
     )

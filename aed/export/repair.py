@@ -1,13 +1,11 @@
-"""What can be done when int8 loses accuracy: equalise channels across layers, correct biases, leave layers in float.
+"""What can be done when int8 loses accuracy: equalise channels across layers, correct biases.
 
 Equalisation: M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction",
 arXiv:1906.04721. With one weight scale a channel, a channel's activations take the place of its weights
 (G. Xiao et al., "SmoothQuant", arXiv:2211.10438). Bias correction is the empirical one of the former paper.
 """
 
-import logging
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,16 +13,9 @@ import numpy.typing as npt
 import onnx
 import torch
 
-from aed.errors import AedError
-from aed.export.fidelity import outputs, sqnr_db
-from aed.export.graph import attributes, constants, copy_of, layers, readers, replace_constants
+from aed.export.graph import attributes, constants, copy_of, float_layers, readers, replace_constants
 from aed.export.interpreter import GraphNet
-from aed.export.quantize import Patches, QuantizeConfig, activation_ranges, float_layers, quantize
-
-log = logging.getLogger(__name__)
-
-Judge = Callable[[onnx.ModelProto], float]
-"""Clip accuracy of a model, a fraction, on clips that were neither tested nor calibrated on."""
+from aed.export.quantize import Patches, QuantizeConfig, activation_ranges, quantize
 
 _CHANNELWISE = {"Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}
 """Operators f with f(s x) = s f(x) for a scale s > 0 of each channel."""
@@ -36,145 +27,6 @@ BIAS_PATCHES = 64
 
 MOST_SCALE = 64.0
 """Of equalisation: a channel is not scaled by more, either way."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One way to int8 and what it gained.
-
-    Args:
-        name: ``static``, ``equalise``, ``bias``, ``float`` or ``qat``.
-        score: On the judging clips: accuracy, or mean average precision; a fraction.
-        sqnr_db: At the logits, median over calibration patches.
-        gain: Points of that over the best before.
-        kept: Whether it became the best.
-        detail: What was done.
-    """
-
-    name: str
-    score: float
-    sqnr_db: float
-    gain: float
-    kept: bool
-    detail: str
-
-    def facts(self) -> dict[str, Any]:
-        """As plain types."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A float graph, possibly changed, and its int8 form; ``reference`` is the float graph its layers stand for."""
-
-    reference: onnx.ModelProto
-    float_model: onnx.ModelProto
-    int8: onnx.ModelProto
-    score: float
-    sqnr_db: float
-
-    @property
-    def rank(self) -> tuple[float, float]:
-        """Better is larger: accuracy first, then fidelity."""
-        return self.score, self.sqnr_db
-
-
-class Search:
-    """Tries ways to int8 one after the other and keeps the best.
-
-    Args:
-        model: The float graph.
-        patches: Calibration patches.
-        config: Scheme.
-        judge: Tells how good a model is on the judging clips, a fraction.
-    """
-
-    def __init__(self, model: onnx.ModelProto, patches: Patches, config: QuantizeConfig, judge: Judge) -> None:
-        self.model, self.patches, self.config, self.judge = model, patches, config, judge
-        self.float_score = judge(model)
-        self.expected = outputs(model, patches)
-        self.steps: list[Step] = []
-        self.best: Candidate | None = None
-
-    def run(self) -> Candidate:
-        """The best candidate; repairs only as long as ``max_drop`` is exceeded."""
-        static = quantize(self.model, self.patches, self.config)
-        self._try("static", self.model, static, "as calibrated", self.model)
-        ways = {"equalise": self._equalise, "bias": self._correct, "float": self._leave_in_float}
-        for name in self.config.repair:
-            if self._drop() <= self.config.max_drop:
-                break
-            try:
-                ways[name]()
-            except AedError as error:
-                log.warning("repair by %s is left out: %s", name, error)
-        if self._drop() > self.config.max_drop:
-            log.warning(
-                "int8 loses %.2f points of clip accuracy on the judging clips, more than quantization.max_drop=%s, "
-                "also after repair by %s; try quantization=qat",
-                self._drop(),
-                self.config.max_drop,
-                self.config.repair or "nothing",
-            )
-        assert self.best is not None
-        return self.best
-
-    def offer(
-        self, name: str, float_model: onnx.ModelProto, int8: onnx.ModelProto, detail: str, reference: onnx.ModelProto
-    ) -> Candidate:
-        """Judges one more way; returns the best so far."""
-        self._try(name, float_model, int8, detail, reference)
-        assert self.best is not None
-        return self.best
-
-    def _drop(self) -> float:
-        assert self.best is not None
-        # rounded: a fraction of clips carries float error, and 0.5 points are to be 0.5 points
-        return round(100 * (self.float_score - self.best.score), 6)
-
-    def _sqnr(self, int8: onnx.ModelProto) -> float:
-        return float(np.median(sqnr_db(self.expected, outputs(int8, self.patches) - self.expected)))
-
-    def _try(
-        self, name: str, float_model: onnx.ModelProto, int8: onnx.ModelProto, detail: str, reference: onnx.ModelProto
-    ) -> bool:
-        sqnr = self._sqnr(int8)
-        candidate = Candidate(reference, float_model, int8, self.judge(int8), sqnr)
-        gain = candidate.score - self.best.score if self.best else candidate.score - self.float_score
-        kept = self.best is None or candidate.rank > self.best.rank
-        self.steps.append(Step(name, candidate.score, sqnr, round(100 * gain, 6), kept, detail))
-        if kept:
-            self.best = candidate
-        return kept
-
-    def _equalise(self) -> None:
-        assert self.best is not None
-        equal, pairs = equalise(self.best.float_model, self.patches, self.config.per_channel)
-        if pairs:
-            self._try("equalise", equal, quantize(equal, self.patches, self.config), f"{pairs} pairs of layers", equal)
-
-    def _correct(self) -> None:
-        assert self.best is not None
-        corrected, int8, most = correct_biases(self.best.float_model, self.best.int8, self.patches, self.config)
-        self._try("bias", corrected, int8, f"largest correction {most:.3g}", self.best.reference)
-
-    def _leave_in_float(self) -> None:
-        """Greedily leaves that layer in float which gains most, up to half of the layers with weights."""
-        assert self.best is not None
-        names = [node.name for node in layers(self.best.float_model) if node.op_type in ("Conv", "Gemm", "MatMul")]
-        chosen: tuple[str, ...] = ()
-        while self._drop() > self.config.max_drop and len(chosen) < max(1, len(names) // 2):
-            start, ranges = self.best.float_model, activation_ranges(self.best.int8)
-            trials = {
-                name: quantize(start, self.patches, self.config, ranges=ranges, float_layers=(*chosen, name))
-                for name in names
-                if name not in chosen
-            }
-            medians = {name: self._sqnr(int8) for name, int8 in trials.items()}
-            best = max(medians, key=medians.__getitem__)
-            chosen = (*chosen, best)
-            if not self._try("float", start, trials[best], f"in float: {', '.join(chosen)}", self.best.reference):
-                break
 
 
 def equalise(model: onnx.ModelProto, patches: Patches, per_channel: bool) -> tuple[onnx.ModelProto, int]:

@@ -223,6 +223,12 @@ class _Source:
         zeros = f"{given.zero}, {other.zero}, {made.zero}"
         return [f"aed_multiply({source}, {second}, {target}, {made.size}, {other.size}, {factor}, {zeros});"]
 
+    def lookup(self, number: int, layer: Layer, given: Tensor, made: Tensor, source: str, target: str) -> list[str]:
+        assert layer.weight is not None
+        return [
+            f"aed_lookup({source}, {target}, {made.size}, {self._array('int8_t', f'table{number}', layer.weight)});"
+        ]
+
     def softmax(self, number: int, layer: Layer, given: Tensor, made: Tensor, source: str, target: str) -> list[str]:
         assert layer.factor is not None
         table = self._array("float", f"exponential{number}", layer.factor)
@@ -256,6 +262,7 @@ _WRITERS = {
     "pad": _Source.pad,
     "add": _Source.add,
     "multiply": _Source.multiply,
+    "lookup": _Source.lookup,
     "softmax": _Source.softmax,
     "concat": _Source.concat,
 }

@@ -12,12 +12,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+from onnx import helper, numpy_helper
 
 from aed.errors import AedError
-from aed.export.graph import QDQ, attributes, constants, input_of, producers, readers
+from aed.export.card import not_for_c
+from aed.export.classifier import open_exact
+from aed.export.graph import QDQ, attributes, constants, float_layers, input_of, producers, readers, within_range
 
 LARGEST = 32767
 """Height, width or channels: the kernels hold them in 16 bits."""
+
+AS_INT8 = (
+    "quantise anew, stages=[quantize,evaluate] in the run's folder, with quantization.float_layers=refused and without "
+    "quantization.exclude_nodes and quantization.exclude_ops"
+)
+"""What makes a model for C of one with float layers."""
 
 Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
@@ -58,11 +67,12 @@ class Layer:
     Args:
         name: Of the ONNX node.
         kind: ``conv``, ``depthwise``, ``dense``, ``max_pool``, ``average_pool``, ``global_average_pool``, ``mean``,
-            ``pad``, ``add``, ``multiply``, ``concat``, ``softmax``.
+            ``pad``, ``add``, ``multiply``, ``concat``, ``softmax``, ``lookup``.
         inputs: Tensor names.
         output: Tensor name.
         weight: ``conv`` ``(out, kh, kw, in)``, ``depthwise`` ``(kh, kw, out)``, ``dense`` ``(out, in)``; ``add`` and
-            ``multiply`` of a constant ``(channels,)`` or ``(1,)``: its steps, the second input.
+            ``multiply`` of a constant ``(channels,)`` or ``(1,)``: its steps, the second input; ``lookup`` ``(256,)``:
+            what becomes of -128, -127, ... 127.
         bias: ``(out,)``, the input's zero point folded in.
         factor: ``(out,)``: steps of the output in one unit of the sum; ``softmax`` ``(256,)``: exponentials by
             distance to the largest input, in steps.
@@ -86,7 +96,7 @@ class Layer:
 
     def macc(self, program: "Program") -> int:
         """Multiply-accumulates of one patch."""
-        if self.weight is None:
+        if self.weight is None or self.kind == "lookup":
             return 0
         height, width, _ = program.tensors[self.output].shape
         return int(height * width * self.weight.size)
@@ -127,7 +137,17 @@ def lower(model: onnx.ModelProto) -> Program:
     """
     if not any(node.op_type in QDQ for node in model.graph.node):
         raise AedError("the model is float, C needs int8: give model_int8.onnx, which the stage quantize makes")
-    return _Lowering(model).run()
+    lowering = _Lowering(model)
+    try:
+        return lowering.run()
+    except AedError as error:
+        made, left = {node.name: node for node in model.graph.node}, float_layers(model)
+        for node in (made[name] for name in left):
+            if node.op_type not in _HANDLERS:
+                raise lowering._refuse(node, f"the C code has no {node.op_type}") from error
+        if left:
+            raise AedError(f"{not_for_c(left)}; {AS_INT8} ({error})") from error
+        raise
 
 
 def sketch(model: onnx.ModelProto) -> Program:
@@ -471,13 +491,45 @@ class _Lowering:
     def _both(self, node: onnx.NodeProto, kind: str) -> None:
         one, other, made = self._given(node, 0), self._given(node, 1), self._result(node)
         orders = [self.order.get(tensor.name) for tensor in (one, other)]
-        if not one.shape == other.shape == made.shape:
-            raise self._refuse(node, "only of equal shapes")
+        if one.shape != made.shape or not _repeats(other.shape, one.shape):
+            raise self._refuse(node, "only of equal shapes, or of an image and then one row or pixel of all channels")
         if orders[0] is not None and orders[1] is not None and np.array_equal(orders[0], orders[1]):
             self.order[made.name] = orders[0]
         elif orders != [None, None]:
             raise self._refuse(node, "only of vectors that are flattened alike")
         self.program.layers.append(Layer(name=node.name, kind=kind, inputs=(one.name, other.name), output=made.name))
+
+    def lookup(self, node: onnx.NodeProto) -> None:
+        """What makes one value of one value: a table of all 256, as ONNX Runtime itself gives them."""
+        given, made = self._given(node), self._result(node)
+        if given.name in self.order:
+            self.order[made.name] = self.order[given.name]
+        layer = Layer(
+            name=node.name, kind="lookup", inputs=(given.name,), output=made.name, weight=self._table(node, given, made)
+        )
+        self.program.layers.append(layer)
+
+    def _table(self, node: onnx.NodeProto, given: Tensor, made: Tensor) -> Int8:
+        """Outputs ``(256,)`` of ``node`` for each step of its input."""
+        if any(name and name not in self.arrays for name in node.input[1:]):
+            raise self._refuse(node, "its bounds are no constants")
+        values = [np.array(value) for value in (given.scale, np.int8(given.zero), made.scale, np.int8(made.zero))]
+        names = ("given_scale", "given_zero", "made_scale", "made_zero")
+        held = dict(zip(names, values, strict=True)) | {name: self.arrays[name] for name in node.input[1:] if name}
+        alone = onnx.NodeProto()
+        alone.CopyFrom(node)
+        alone.input[0], alone.output[0] = "real", "result"
+        nodes = [
+            helper.make_node("DequantizeLinear", ["steps", *names[:2]], ["real"]),
+            alone,
+            helper.make_node("QuantizeLinear", ["result", *names[2:]], ["table"]),
+        ]
+        ends = [helper.make_tensor_value_info(name, onnx.TensorProto.INT8, [256]) for name in ("steps", "table")]
+        arrays = [numpy_helper.from_array(array, name) for name, array in held.items()]
+        graph = helper.make_graph(nodes, "table", ends[:1], ends[1:], arrays)
+        model = helper.make_model(graph, opset_imports=self.model.opset_import, ir_version=self.model.ir_version)
+        table: Int8 = open_exact(model).run(None, {"steps": np.arange(-128, 128, dtype=np.int8)})[0]
+        return table
 
     def softmax(self, node: onnx.NodeProto) -> None:
         given, made = self._given(node), self._result(node)
@@ -552,10 +604,17 @@ class _Sketch(_Lowering):
         made = node.output[0]
         following = self.read.get(made, [])
         while len(following) == 1 and following[0].op_type in ("Relu", "Clip"):
+            if not within_range(following[0], self.made[made], self.arrays):
+                break
             made = following[0].output[0]
             self.absorbed.add(made)
             following = self.read.get(made, [])
         return self._tensor(made, None, self.shapes[made])
+
+    def _table(self, node: onnx.NodeProto, given: Tensor, made: Tensor) -> Int8:
+        if any(name and name not in self.arrays for name in node.input[1:]):
+            raise self._refuse(node, "its bounds are no constants")
+        return np.zeros(256, np.int8)
 
     def _constant(self, node: onnx.NodeProto, number: int) -> npt.NDArray[Any] | None:
         if node.input[number] not in self.arrays:
@@ -583,6 +642,11 @@ def _exponentials(scale: float, number: int) -> Float32:
     return np.array([math.exp((shift - step) * scale) for step in range(256)], np.float32)
 
 
+def _repeats(part: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+    """Whether ``part``, again and again, has the shape ``whole``: all of it, a row, a pixel or one value."""
+    return any(part == (1,) * axis + whole[axis:] for axis in range(len(whole) + 1))
+
+
 def _pair(values: Any) -> tuple[int, int]:
     return int(values[0]), int(values[1])
 
@@ -598,6 +662,9 @@ _HANDLERS: dict[str, Callable[[_Lowering, onnx.NodeProto], None]] = {
     "Pad": _Lowering.pad,
     "Add": _Lowering.elementwise,
     "Mul": _Lowering.elementwise,
+    "Clip": _Lowering.lookup,
+    "Relu": _Lowering.lookup,
+    "Sigmoid": _Lowering.lookup,
     "Softmax": _Lowering.softmax,
     "Concat": _Lowering.concat,
     "Flatten": _Lowering.reshape,

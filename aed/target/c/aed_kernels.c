@@ -587,6 +587,12 @@ void aed_multiply(
     }
 }
 
+void aed_lookup(const int8_t *in, int8_t *out, int32_t size, const int8_t *table) {
+    for (int32_t i = 0; i < size; ++i) {
+        out[i] = table[in[i] + 128];
+    }
+}
+
 /* As ONNX Runtime's QLinearSoftmax. */
 void aed_softmax(const int8_t *in, int8_t *out, int32_t size, const float *table, float steps, int8_t out_zero) {
     int8_t most = in[0];

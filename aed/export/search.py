@@ -1,0 +1,194 @@
+"""Ways to int8, tried one after the other: as calibrated, equalised, biases corrected and, if allowed, float layers.
+
+The judging clips are few, so neither question is put to a point. Int8 is repaired if its loss is evident: the interval
+of the drop lies beyond ``max_drop``. A repair is kept if its gain is: the interval of the gain lies over 0. What chance
+alone may do changes nothing.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+
+from aed.errors import AedError
+from aed.export.evidence import Difference, Verdict, difference
+from aed.export.fidelity import outputs, sqnr_db
+from aed.export.graph import layers
+from aed.export.quantize import Patches, QuantizeConfig, activation_ranges, quantize
+from aed.export.repair import correct_biases, equalise
+
+log = logging.getLogger(__name__)
+
+Judge = Callable[[onnx.ModelProto], Verdict]
+"""What a model says of clips that were neither tested nor calibrated on."""
+
+Outcome = Literal["within", "not evident", "beyond"]
+"""The loss and ``max_drop``: measured within; beyond it by no more than chance may do; beyond it."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One way to int8 and what it gained.
+
+    Args:
+        name: ``static``, ``equalise``, ``bias``, ``float`` or ``qat``.
+        score: On the judging clips: accuracy, or mean average precision; a fraction.
+        sqnr_db: At the logits, median over calibration patches.
+        gain: Points of that over the best before; of the first step over the float model.
+        low: Lower end of the 90 % interval of the gain.
+        high: Its upper end.
+        kept: Whether it became the best.
+        detail: What was done.
+    """
+
+    name: str
+    score: float
+    sqnr_db: float
+    gain: float
+    low: float
+    high: float
+    kept: bool
+    detail: str
+
+    def facts(self) -> dict[str, Any]:
+        """As plain types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A float graph, possibly changed, and its int8 form; ``reference`` is the float graph its layers stand for."""
+
+    reference: onnx.ModelProto
+    float_model: onnx.ModelProto
+    int8: onnx.ModelProto
+    verdict: Verdict
+
+    @property
+    def score(self) -> float:
+        """A fraction."""
+        return self.verdict.score
+
+
+class Search:
+    """Tries ways to int8 one after the other and keeps what is evidently better.
+
+    Args:
+        model: The float graph.
+        patches: Calibration patches.
+        config: Scheme.
+        judge: Judges a model on the judging clips.
+    """
+
+    def __init__(self, model: onnx.ModelProto, patches: Patches, config: QuantizeConfig, judge: Judge) -> None:
+        self.model, self.patches, self.config, self.judge = model, patches, config, judge
+        self.in_float = judge(model)
+        self.expected = outputs(model, patches)
+        self.steps: list[Step] = []
+        self._best: Candidate | None = None
+        self.loss = Difference(0, 0, 0)
+        """By how much float is better than the best so far."""
+
+    @property
+    def best(self) -> Candidate:
+        """The best so far."""
+        assert self._best is not None
+        return self._best
+
+    @property
+    def outcome(self) -> Outcome:
+        """Whether the loss is more than ``max_drop``."""
+        if self.loss.low > self.config.max_drop:
+            return "beyond"
+        return "not evident" if self.loss.points > self.config.max_drop else "within"
+
+    def run(self) -> Candidate:
+        """The best candidate; repairs only as long as int8 is evidently worse than ``max_drop``."""
+        static = quantize(self.model, self.patches, self.config)
+        self._try("static", self.model, static, "as calibrated", self.model)
+        ways = {"equalise": self._equalise, "bias": self._correct, "float": self._leave_in_float}
+        allowed = ("float",) if self.config.float_layers == "allowed" else ()
+        for name in (*self.config.repair, *allowed):
+            if self.outcome != "beyond":
+                break
+            try:
+                ways[name]()
+            except AedError as error:
+                log.warning("repair by %s is left out: %s", name, error)
+        return self.best
+
+    def offer(
+        self, name: str, float_model: onnx.ModelProto, int8: onnx.ModelProto, detail: str, reference: onnx.ModelProto
+    ) -> Candidate:
+        """Judges a way that was asked for; returns the best, which it is unless it measures worse than that before."""
+        self._try(name, float_model, int8, detail, reference, asked_for=True)
+        return self.best
+
+    def conclude(self) -> None:
+        """Says what int8 loses where that is more than ``max_drop``."""
+        clips, limit = len(self.in_float.target), f"quantization.max_drop={self.config.max_drop}"
+        if self.outcome == "not evident":
+            log.info(
+                "int8 loses %s on %d judging clips: chance may do that, and %s calls for no repair",
+                *(self.loss, clips, limit),
+            )
+        elif self.outcome == "beyond":
+            tried = [step.name for step in self.steps[1:]]
+            advice = [] if self.config.method == "qat" else ["quantization=qat"]
+            if self.config.float_layers == "refused":
+                advice.append("quantization.float_layers=allowed, which is not for C")
+            log.warning(
+                "INT8 IS WORSE: it loses %s on %d judging clips, beyond %s, after repair by %s; %s",
+                *(self.loss, clips, limit, ", ".join(dict.fromkeys(tried)) or "nothing"),
+                f"try {' or '.join(advice)}" if advice else "try a larger quantization.n_calibration",
+            )
+
+    def _sqnr(self, int8: onnx.ModelProto) -> float:
+        return float(np.median(sqnr_db(self.expected, outputs(int8, self.patches) - self.expected)))
+
+    def _try(
+        self,
+        name: str,
+        float_model: onnx.ModelProto,
+        int8: onnx.ModelProto,
+        detail: str,
+        reference: onnx.ModelProto,
+        asked_for: bool = False,
+    ) -> None:
+        candidate = Candidate(reference, float_model, int8, self.judge(int8))
+        gain = difference(self._best.verdict if self._best else self.in_float, candidate.verdict)
+        kept = self._best is None or (gain.points >= 0 if asked_for else gain.low > 0)
+        self.steps.append(Step(name, candidate.score, self._sqnr(int8), gain.points, gain.low, gain.high, kept, detail))
+        if kept:
+            self._best, self.loss = candidate, difference(candidate.verdict, self.in_float)
+
+    def _equalise(self) -> None:
+        equal, pairs = equalise(self.best.float_model, self.patches, self.config.per_channel)
+        if pairs:
+            self._try("equalise", equal, quantize(equal, self.patches, self.config), f"{pairs} pairs of layers", equal)
+
+    def _correct(self) -> None:
+        corrected, int8, most = correct_biases(self.best.float_model, self.best.int8, self.patches, self.config)
+        self._try("bias", corrected, int8, f"largest correction {most:.3g}", self.best.reference)
+
+    def _leave_in_float(self) -> None:
+        """Leaves one layer more in float at a time, by what each alone gains in dB, up to half of those with weights.
+
+        One alone may gain too little to be kept where two do not.
+        """
+        best, ranges = self.best, activation_ranges(self.best.int8)
+
+        def made(names: tuple[str, ...]) -> onnx.ModelProto:
+            return quantize(best.float_model, self.patches, self.config, ranges=ranges, float_layers=names)
+
+        names = [node.name for node in layers(best.float_model) if node.op_type in ("Conv", "Gemm", "MatMul")]
+        sqnr = {name: self._sqnr(made((name,))) for name in names}
+        order = sorted(names, key=lambda name: -sqnr[name])
+        for number in range(1, 1 + max(1, len(names) // 2)):
+            if self.outcome != "beyond":
+                break
+            chosen = tuple(order[:number])
+            self._try("float", best.float_model, made(chosen), f"in float: {', '.join(chosen)}", best.reference)

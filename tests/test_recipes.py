@@ -1,0 +1,67 @@
+"""Every shipped experiment, on little data, to the library of C for a board."""
+
+from pathlib import Path
+
+import fsd50k_tree
+import pytest
+import tiny
+from omegaconf import DictConfig
+
+from aed import config, pipeline
+from aed.delivery import DeployConfig, deliver
+from aed.errors import AedError
+from aed.export.graph import float_layers, load_model, read_model_card
+from aed.target.lower import lower
+
+SHORT = [
+    "logger=csv",
+    "callbacks.progress=null",
+    "trainer.max_epochs=1",
+    "trainer.enable_progress_bar=false",
+    "trainer.accelerator=cpu",
+    "frontend.n_mels=16",
+    "frontend.patch_frames=32",
+    "quantization.n_calibration=12",
+    "model.pretrained=false",
+]
+
+
+EXPERIMENTS = config.experiments()
+
+
+def composed(name: str, folder: Path, *overrides: str) -> DictConfig:
+    if "1024" in name:
+        overrides = (*overrides, "frontend.n_mels=48", "frontend.patch_frames=64")  # it has no padding
+    if name.startswith("fsd50k"):
+        data = [f"data.clips.data_dir={fsd50k_tree.write_tree(folder / 'fsd50k', clips=40)}"]
+    else:
+        data = tiny.DATA
+    return tiny.composed(f"experiment={name}", *SHORT, *data, *overrides, folder=folder)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("val_fold", [None, 4])
+def test_a_recipe_ends_in_c(tmp_path, caplog, name, val_fold):
+    caplog.set_level("INFO")
+    if name.startswith("fsd50k") and val_fold:
+        pytest.skip("it has a validation set of its own, always")
+    validation = [] if name.startswith("fsd50k") else [f"data.val_fold={val_fold or 'null'}"]
+    settings = composed(name, tmp_path, *validation)
+    metrics = pipeline.run(settings, tmp_path)
+    headline = "clip_map" if name.startswith("fsd50k") else "clip_acc"
+    assert {f"test/{headline}", f"test_int8/{headline}"} <= set(metrics)
+    path = tmp_path / "model_int8.onnx"
+    model = load_model(path)
+    card = read_model_card(model, path)
+    assert card.quantization and card.quantization.float_layers == float_layers(model) == ()
+    assert lower(model).layers and card.quantization.note == ""
+    if card.frontend.streamable:
+        deliver(path, tmp_path / "library", DeployConfig(target="c"))
+        assert (tmp_path / "library" / "src" / "aed_net.c").stat().st_size > 1000
+        return
+    messages = [record.getMessage() for record in caplog.records]
+    said = next(number for number, text in enumerate(messages) if "aed.deploy target=c will not take the model" in text)
+    assert said < next(number for number, text in enumerate(messages) if text.startswith("fit took"))
+    settings.stages = ["fit", "export", "quantize", "deploy"]
+    with pytest.raises(AedError, match="stages: deploy would need C of the front end: center=true"):
+        pipeline.build(settings, tmp_path)
