@@ -18,7 +18,8 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from aed.dsp.waveform import AudioError, bad_name
+from aed.dsp.audio_file import bad_name
+from aed.errors import AudioError
 from aed.files import write_whole
 
 log = logging.getLogger(__name__)
