@@ -197,8 +197,9 @@ class AudioFile:
             raise self._error(self._unreadable(error)) from error
         if self._sound.format not in _FORMATS:
             raise self._error(f"a {self._sound.format} file may end anywhere; convert it: {conversion(self.path)}")
-        is_known = self._sound.frames < _KNOWN_FRAMES and not (part and part.endless)
-        self._left = self._sound.frames if is_known else None
+        # whoever writes to a pipe does not know how long it will be, whatever the header says
+        is_unknown = source == 0 or self._sound.frames >= _KNOWN_FRAMES or (part is not None and part.endless)
+        self._left = None if is_unknown else self._sound.frames
         return self._sound
 
     def _read(self, frames: int) -> Samples:
@@ -233,7 +234,8 @@ class AudioFile:
         if (sound.samplerate, sound.channels) != (self.rate, self.channels):
             raise self._error(
                 f"it joins recordings of {self.rate} Hz, {self.channels} channels and {sound.samplerate} Hz, "
-                f"{sound.channels} channels; make it one: {conversion(self.path, '_joined')}"
+                f"{sound.channels} channels; make it one: "
+                + conversion(self.path, f"-ar {self.rate} -ac {self.channels}")
             )
 
     def _error(self, reason: str) -> AudioError:
@@ -253,12 +255,12 @@ def _reason(error: Exception) -> str:
     return text.removeprefix("Error : ").rstrip(". ")
 
 
-def conversion(path: Path, suffix: str = "") -> str:
-    """The command that makes a wav of a recording, to be typed in a shell."""
-    made = path.with_name(f"{path.stem}{suffix}.wav")
-    if made == path:
-        made = path.with_name(f"{path.stem}_pcm.wav")
-    return f"ffmpeg -i {shlex.quote(str(path))} {shlex.quote(str(made))}"
+def conversion(path: Path, options: str = "") -> str:
+    """The command that makes a wav of a recording, to be typed in a shell; it writes over nothing."""
+    made = path.with_suffix(".wav")
+    if made.exists():
+        made = path.with_name(f"{path.stem}_{path.suffix.strip('.').lower()}.wav")
+    return " ".join(filter(None, ("ffmpeg -i", shlex.quote(str(path)), options, shlex.quote(str(made)))))
 
 
 def bad_name(path: Path) -> str:
