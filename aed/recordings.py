@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from aed.dsp.audio_file import AUDIO_SUFFIXES, FOREIGN_SUFFIXES
+from aed.dsp.formats import AUDIO_SUFFIXES, FOREIGN_SUFFIXES
 from aed.errors import AedError
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,8 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aed.dsp.audio_file import AUDIO_SUFFIXES, FOREIGN_SUFFIXES, SUFFIXES_OF, AudioFile
+from aed.dsp.audio_file import AudioFile
+from aed.dsp.formats import AUDIO_SUFFIXES, FOREIGN_SUFFIXES, SUFFIXES_OF
 from aed.dsp.waveform import Wave, read_audio
 from aed.errors import AudioError
 from aed.sounds import listen

@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from aed.dsp.audio_file import bad_name
+from aed.dsp.formats import bad_name
 from aed.errors import AudioError
 from aed.files import write_whole
 

@@ -1,68 +1,55 @@
 """Recordings as every verb reads them: one reader, block by block, that gives all of a file or says why not."""
 
 import os
-import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
+from aed.dsp import pipes
 from aed.dsp.containers import parts_of
+from aed.dsp.formats import FOREIGN_SUFFIXES, FORMATS, bad_name, conversion
 from aed.dsp.parts import TRUNCATED, Part, PartFile
 from aed.errors import AudioError
 
 Samples = npt.NDArray[np.float32]
 
-_KNOWN_FRAMES = 1 << 62
-"""libsndfile gives a larger number where a header says that the length is unknown."""
+_IN_FILE = 1 << 62
+"""So many samples, or more, libsndfile finds in a file whose header says that the length is unknown."""
+
+_IN_PIPE = 1 << 25
+"""The same in a pipe: who writes wav there says 2 or 4 GB, which may be 64 bytes a sample, and means to its end."""
 
 STDIN = "-"
 """Name of standard input."""
 
-NOT_UTF8 = "the name is not UTF-8; rename the file"
-"""Why a file cannot be used."""
-
-SUFFIXES_OF = {
-    "WAV": (".wav", ".wave", ".bwf"),
-    "FLAC": (".flac",),
-    "OGG": (".ogg", ".opus", ".oga"),
-    "MP3": (".mp3", ".mp2", ".mpga"),
-    "AIFF": (".aif", ".aiff", ".aifc"),
-    "W64": (".w64",),
-    "RF64": (".rf64",),
-    "CAF": (".caf",),
-    "AU": (".au", ".snd"),
-    "NIST": (".sph", ".nist"),
-}
-"""Formats of libsndfile that are read, and the suffixes that mean them.
-
-Not headerless ones, nor those of samplers and of the nineties: of one that is cut off nothing would tell.
-"""
-
-_FORMATS = frozenset(SUFFIXES_OF) | {"WAVEX"}
-
-AUDIO_SUFFIXES = tuple(suffix for name, own in SUFFIXES_OF.items() if name in sf.available_formats() for suffix in own)
-"""Of files that are taken for recordings."""
-
-FOREIGN_SUFFIXES = frozenset(
-    (
-        ".3ga", ".3gp", ".8svx", ".aac", ".ac3", ".adts", ".alac", ".amr", ".ape", ".asf", ".avi",
-        ".avr", ".awb", ".dff", ".dsf", ".dts", ".eac3", ".gsm", ".ircam", ".m4a", ".m4b", ".m4r",
-        ".mka", ".mkv", ".mov", ".mp4", ".mpc", ".paf", ".pvf", ".qcp", ".ra", ".rm", ".shn",
-        ".spx", ".tak", ".tta", ".voc", ".webm", ".weba", ".wma", ".wv",
-    )
-)  # fmt: skip
-"""Of sounds that ffmpeg reads, and libsndfile does not, or not without a look at where they end."""
-
 _BYTES = 1 << 16
 """Read at once of a file's structure."""
 
+_PIPED = ("WAV", "WAVEX", "OGG", "AU")
+"""Formats of which libsndfile reads all through a pipe."""
+
+_FROM_PIPE = "make it a file, or wav on the way: ... | ffmpeg -v error -i - -f wav - | python -m aed.predict ... -"
+"""What to do."""
+
 _BLOCK = 1 << 17
 """Samples read at once where nobody knows how many there are."""
+
+
+class _Source(NamedTuple):
+    """What soundfile opens.
+
+    Args:
+        file: A path, a descriptor, which it closes, or a file.
+        most: Numbers of samples under this one can be believed.
+    """
+
+    file: Any
+    most: int
 
 
 class _Forward(sf.SoundFile):  # type: ignore[misc]
@@ -100,9 +87,10 @@ class AudioFile:
         self._raw: BinaryIO | None = None
         self._sound: sf.SoundFile | None = None
         self._left: int | None = None
+        self._sources: Iterator[_Source] = self._pipes() if str(path) == STDIN else self._parts()
         try:
-            self._parts = list(self._examine()) if str(path) != STDIN else []
-            sound = self._open()
+            if not (sound := self._open()):
+                raise self._error("nothing comes in")
         except BaseException:
             self.close()
             raise
@@ -117,6 +105,7 @@ class AudioFile:
 
     def close(self) -> None:
         """Closes the file."""
+        self._sources = iter(())  # it refers to this object
         if self._sound is not None:
             self._sound.close()
         if self._raw is not None:
@@ -132,8 +121,7 @@ class AudioFile:
                 whose rate or channels differ.
         """
         samples = self._read(frames)
-        while len(samples) < frames and self._parts:
-            self._follow()
+        while len(samples) < frames and self._follow():
             samples = np.concatenate([samples, self._read(frames - len(samples))])
         if not np.isfinite(samples).all():
             raise self._error("the file holds NaN or infinite samples")
@@ -159,17 +147,15 @@ class AudioFile:
             except (sf.LibsndfileError, RuntimeError) as error:
                 raise self._error(TRUNCATED) from error
 
-    def _examine(self) -> tuple[Part, ...]:
-        """How the file has to be read; () if libsndfile may open it by its name."""
+    def _parts(self) -> Iterator[_Source]:
+        """The file, or parts of it."""
         try:
             os.fspath(self.path).encode()
             facts = self.path.stat()
             if not stat.S_ISREG(facts.st_mode):
                 raise AudioError("no such file")
-            if facts.st_size == 0:
-                raise AudioError("the file is empty")
             self._raw = self.path.open("rb", buffering=_BYTES)
-            parts = parts_of(self._raw, facts.st_size)
+            parts = _examined(self._raw, facts.st_size)
         except UnicodeEncodeError as error:
             raise AudioError(bad_name(self.path)) from error
         except AudioError as error:
@@ -180,27 +166,45 @@ class AudioFile:
             raise self._error(f"cannot be read ({error.strerror})") from error
         if not parts:
             self._raw.close()
-        return parts
+            yield _Source(self.path, _IN_FILE)
+        yield from (_Source(PartFile(self._raw, part), 0 if part.endless else _IN_FILE) for part in parts)
 
-    def _open(self) -> sf.SoundFile:
-        """The next part, or all of the file."""
-        part = self._parts.pop(0) if self._parts else None
-        source: Any = self.path
-        if str(self.path) == STDIN:
-            source = 0
-        elif part is not None and self._raw is not None:
-            source = PartFile(self._raw, part)
+    def _pipes(self) -> Iterator[_Source]:
+        """Standard input: a file after all, or streams; who writes those does not know how long they will be."""
+        facts = os.fstat(0)
+        if not stat.S_ISREG(facts.st_mode):
+            yield from (_Source(descriptor, _IN_PIPE) for descriptor in pipes.streams(0))
+            return
+        self._raw = os.fdopen(os.dup(0), "rb", buffering=_BYTES)
         try:
-            self._sound = _Forward(source, closefd=False)
+            parts = _examined(self._raw, facts.st_size)
+        except AudioError as error:
+            raise self._error(str(error)) from error
+        if not parts:
+            os.lseek(0, 0, os.SEEK_SET)
+            yield _Source(os.dup(0), _IN_FILE)
+        yield from (_Source(PartFile(self._raw, part), 0 if part.endless else _IN_FILE) for part in parts)
+
+    def _open(self) -> sf.SoundFile | None:
+        """The next source, or None."""
+        if (source := next(self._sources, None)) is None:
+            return None
+        try:
+            self._sound = _Forward(source.file)
         except (sf.LibsndfileError, RuntimeError, TypeError) as error:
             # soundfile raises TypeError for headerless formats such as .raw, which cannot be read without facts
             raise self._error(self._unreadable(error)) from error
-        if self._sound.format not in _FORMATS:
-            raise self._error(f"a {self._sound.format} file may end anywhere; convert it: {conversion(self.path)}")
-        # whoever writes to a pipe does not know how long it will be, whatever the header says
-        is_unknown = source == 0 or self._sound.frames >= _KNOWN_FRAMES or (part is not None and part.endless)
-        self._left = None if is_unknown else self._sound.frames
+        self._check_format(self._sound.format, source)
+        frames = self._sound.frames
+        self._left = frames if frames < source.most else None
         return self._sound
+
+    def _check_format(self, name: str, source: _Source) -> None:
+        """Raises AudioError where all of the format cannot be read."""
+        if name not in FORMATS:
+            raise self._error(f"a {name} file may end anywhere; convert it: {conversion(self.path)}")
+        if source.most == _IN_PIPE and name not in _PIPED:
+            raise self._error(f"{name} cannot be read from a pipe; {_FROM_PIPE}")
 
     def _read(self, frames: int) -> Samples:
         """As :meth:`read`, of one part."""
@@ -226,24 +230,27 @@ class AudioFile:
         self.got_s += len(samples) / self._sound.samplerate
         return samples
 
-    def _follow(self) -> None:
-        """Goes on to the next part."""
-        if self._sound is not None:
-            self._sound.close()
-        sound = self._open()
+    def _follow(self) -> bool:
+        """Goes on to the next source; False if there is none."""
+        before = self._sound
+        if not (sound := self._open()):
+            return False
+        if before is not None:
+            before.close()
         if (sound.samplerate, sound.channels) != (self.rate, self.channels):
             raise self._error(
                 f"it joins recordings of {self.rate} Hz, {self.channels} channels and {sound.samplerate} Hz, "
                 f"{sound.channels} channels; make it one: "
                 + conversion(self.path, f"-ar {self.rate} -ac {self.channels}")
             )
+        return True
 
     def _error(self, reason: str) -> AudioError:
         return AudioError(f"{self.path}: {reason}")
 
     def _unreadable(self, error: Exception) -> str:
         if str(self.path) == STDIN:
-            return f"not readable as wav or ogg (flac and mp3 cannot be read from a pipe) ({_reason(error)})"
+            return f"not readable as audio from a pipe ({_reason(error)}); {_FROM_PIPE}"
         if self.path.suffix.lower() in FOREIGN_SUFFIXES:
             return f"{self.path.suffix.lower()} cannot be read; convert it: {conversion(self.path)}"
         return f"not readable as audio ({_reason(error)}); if players play it, convert it: {conversion(self.path)}"
@@ -255,14 +262,7 @@ def _reason(error: Exception) -> str:
     return text.removeprefix("Error : ").rstrip(". ")
 
 
-def conversion(path: Path, options: str = "") -> str:
-    """The command that makes a wav of a recording, to be typed in a shell; it writes over nothing."""
-    made = path.with_suffix(".wav")
-    if made.exists():
-        made = path.with_name(f"{path.stem}_{path.suffix.strip('.').lower()}.wav")
-    return " ".join(filter(None, ("ffmpeg -i", shlex.quote(str(path)), options, shlex.quote(str(made)))))
-
-
-def bad_name(path: Path) -> str:
-    """Says of a file, escaped so that it can be printed, that its name is not UTF-8; archives of Windows hold such."""
-    return f"{str(path)!a}: {NOT_UTF8}"
+def _examined(file: BinaryIO, size: int) -> tuple[Part, ...]:
+    if size == 0:
+        raise AudioError("the file is empty")
+    return parts_of(file, size)
