@@ -116,8 +116,7 @@ def _runs(file: BinaryIO, first: int | None, end: int) -> Iterator[_Run]:
     """
     while first is not None:
         run = _run(file, first, end)
-        # encoders differ in whether the frame that counts is counted too
-        if run.stop > end or (run.counted is not None and run.frames < run.counted - 1):
+        if run.stop > end or (run.counted is not None and run.frames < run.counted):
             raise AudioError(TRUNCATED)
         yield run
         first = _find(file, _after_id3(file, run.stop), end)
