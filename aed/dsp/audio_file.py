@@ -55,8 +55,8 @@ class _Source(NamedTuple):
 class _Forward(sf.SoundFile):  # type: ignore[misc]
     """A sound file that is read from its start to its end.
 
-    soundfile seeks after every read of a file it believes it can seek in: of MP3 that changes the samples at the
-    seams, and it fails where the length is unknown.
+    soundfile seeks after every read of a file it believes it can seek in: of MP3 that changes last bits, it takes
+    time, and it fails where the length is unknown.
     """
 
     def seekable(self) -> bool:
