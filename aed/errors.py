@@ -11,6 +11,10 @@ class AedError(Exception):
     """
 
 
+class AudioError(AedError):
+    """One recording that cannot be used; the message names it and the reason."""
+
+
 def find_aed_error(error: BaseException | None) -> AedError | None:
     """The AedError behind ``error``, or None: Hydra, Lightning and jsonargparse wrap what they call."""
     while error is not None and not isinstance(error, AedError):

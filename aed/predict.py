@@ -42,7 +42,7 @@ def predict(
 
     Args:
         model_file: ``.ckpt`` or ``.onnx``; ``yamnet_audioset``: Google's YAMNet, which knows 521 classes of AudioSet.
-        files: Recordings, folders (recursive), globs; ``-``: a wav or ogg on standard input.
+        files: Recordings, folders (recursive), globs; ``-``: wav, ogg or au on standard input.
         frontend: For an ``.onnx`` without a model card.
         class_names: For an ``.onnx`` without a model card.
         format: ``table``, ``csv`` or ``json``.

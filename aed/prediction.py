@@ -7,28 +7,29 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import soundfile as sf
 import torch
 from rich.table import Table
 
 from aed.console import PlainConsole
+from aed.dsp.audio_file import STDIN, AudioFile
 from aed.dsp.frontend import PRESETS
 from aed.dsp.logmel import LogMel
 from aed.dsp.stream import TimedPatches, clip_patches, stream_patches
-from aed.dsp.waveform import AUDIO_SUFFIXES, AudioError, Wave, is_cut_off, locate_clip
-from aed.errors import AedError
+from aed.dsp.waveform import Wave, cut_clip, mono
+from aed.errors import AedError, AudioError
 from aed.export.card import ModelCard
 from aed.export.classifier import Classifier, TorchClassifier
 from aed.modules.nets import YAMNet
+from aed.recordings import recordings_below
 
 log = logging.getLogger(__name__)
 
-STDIN = "-"
 UNKNOWN = "unknown"
 BLOCK_S = 10.0
 """Seconds of a long recording read at once."""
@@ -134,32 +135,17 @@ class Predictor:
         Raises:
             AudioError: It cannot be read or is too short for a patch.
         """
-        path = Path(name)
-        if name == STDIN:
-            yield from self._stream(STDIN)
-        elif self.mode == "stream" or (self.mode == "auto" and self._is_long(path)):
-            if is_cut_off(path):
-                raise AudioError(f"{name}: the file is truncated; copy it anew")
-            yield from self._stream(name)
-        else:
-            yield clip_patches(*locate_clip(path, self.config), self.logmel)
-
-    def _is_long(self, path: Path) -> bool:
-        try:
-            info = sf.info(path)
-        except (sf.LibsndfileError, RuntimeError, TypeError):
-            return False  # reading it as a clip says what is wrong
-        return bool(info.frames > self.config.max_length_s * info.samplerate)
-
-    def _stream(self, name: str) -> Iterator[TimedPatches]:
-        source: Any = 0 if name == STDIN else name
-        try:
-            with sf.SoundFile(source, closefd=False) as file:
-                blocks = _blocks(file, name)
-                yield from stream_patches(blocks, file.samplerate, self.logmel)
-        except (sf.LibsndfileError, RuntimeError, TypeError) as error:
-            kinds = "wav or ogg (flac and mp3 cannot be read from a pipe)" if name == STDIN else "wav, flac, ogg or mp3"
-            raise AudioError(f"{name}: not readable as {kinds} ({error})") from error
+        with AudioFile(Path(name)) as file:
+            start: list[Wave] = []
+            if self.mode != "stream" and name != STDIN:
+                length = int(self.config.max_length_s * file.rate)
+                start.append(mono(file.read(length + (self.mode == "auto"))))
+                if len(start[0]) <= length:
+                    file.check_end()
+                    yield clip_patches(*cut_clip(start[0], file.rate, self.config, name), self.logmel)
+                    return
+            blocks = _live_blocks(file) if name == STDIN else map(mono, file.blocks(int(BLOCK_S * file.rate)))
+            yield from stream_patches(chain(start, blocks), file.rate, self.logmel)
 
     def decide(self, start_s: float, end_s: float, posterior: npt.NDArray[np.float32]) -> Heard:
         """The decision of one posterior ``(num_classes,)``; ties go to the lowest index."""
@@ -178,19 +164,17 @@ def _thresholds(card: ModelCard, given: float | None) -> npt.NDArray[np.float32]
     return np.full(len(card.class_names), one or 0, np.float32)
 
 
-def _blocks(file: Any, name: str) -> Iterator[Wave]:
+def _live_blocks(file: AudioFile) -> Iterator[Wave]:
     """Mono samples: in small blocks where they come slowly, as from a microphone, else in ever larger ones."""
-    seconds = BLOCK_S if name != STDIN else LIVE_BLOCK_S
+    seconds = LIVE_BLOCK_S
     while True:
         asked = time.monotonic()
-        samples = file.read(int(seconds * file.samplerate), dtype="float32", always_2d=True)
+        samples = file.read(int(seconds * file.rate))
         if not len(samples):
             return
-        if not np.isfinite(samples).all():
-            raise AudioError(f"{name}: the file holds NaN or infinite samples")
         came_at_once = time.monotonic() - asked < 0.1 * seconds
         seconds = min(2 * seconds, BLOCK_S) if came_at_once else LIVE_BLOCK_S
-        yield samples.mean(axis=1)
+        yield mono(samples)
 
 
 class Recording:
@@ -254,10 +238,10 @@ def find_files(names: Sequence[str]) -> list[str]:
         if name == STDIN or path.is_file():
             found.append(name if name == STDIN else str(path))
         elif path.is_dir():
-            inside = sorted(str(item) for item in path.rglob("*") if item.suffix.lower() in AUDIO_SUFFIXES)
+            inside = recordings_below(path)
             if not inside:
-                raise AedError(f"files: {name} holds no {', '.join(AUDIO_SUFFIXES)} file")
-            found += inside
+                raise AedError(f"files: {name} holds no recording (wav, flac, ogg, mp3, aif ...)")
+            found += map(str, inside)
         else:
             # pathlib's glob takes no absolute pattern
             matches = sorted(item for item in glob.glob(str(path), recursive=True) if Path(item).is_file())  # noqa: PTH207

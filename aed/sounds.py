@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import soundfile as sf
 
-from aed.dsp.waveform import NOT_UTF8, is_cut_off
+from aed.dsp.audio_file import AudioFile
+from aed.dsp.waveform import mono
+from aed.errors import AudioError
 
 BLOCK_FRAMES = 1 << 17
 """Frames decoded at a time: an hour needs no more memory than a second."""
@@ -55,32 +56,22 @@ class Sound:
 def listen(path: Path) -> Sound:
     """What a file holds; decodes all of it, block by block."""
     try:
-        if not path.is_file():
-            return Sound(error="no such file")
-        if path.stat().st_size == 0:
-            return Sound(error="the file is empty")
-        if is_cut_off(path):
-            return Sound(error="the file is truncated; copy it anew")
-        with sf.SoundFile(path) as file:
+        with AudioFile(path) as file:
             return _measure(file)
-    except UnicodeEncodeError:
-        return Sound(error=NOT_UTF8)
-    except (sf.LibsndfileError, RuntimeError, TypeError, OSError) as error:
-        return Sound(error=f"not readable as wav, flac, ogg or mp3 ({error})".replace(repr(str(path)), "it"))
+    except AudioError as error:
+        return Sound(error=str(error).removeprefix(f"{path}: ").removeprefix(f"{str(path)!a}: "))
 
 
-def _measure(file: sf.SoundFile) -> Sound:
+def _measure(file: AudioFile) -> Sound:
     """Statistics of an open file."""
     limit = 1 - 2.0 ** (1 - _BITS[file.subtype]) if file.subtype in _BITS else 1.0
     digest, peak, total = hashlib.blake2b(digest_size=16), 0.0, np.zeros(file.channels)
     frames, at_limit, runs, first, last = 0, 0, 0, -1, -1
     before = np.zeros((CLIPPED_RUN, file.channels), dtype=np.int8)
-    for block in file.blocks(BLOCK_FRAMES, dtype="float32", always_2d=True):
-        if not np.isfinite(block).all():
-            return Sound(error="the file holds NaN or infinite samples")
+    for block in file.blocks(BLOCK_FRAMES):
         low, high = float(block.min()), float(block.max())
         peak, total = max(peak, -low, high), total + block.sum(axis=0, dtype=np.float64)
-        digest.update((block[:, 0] if file.channels == 1 else block.mean(axis=1)).tobytes())
+        digest.update(mono(block).tobytes())
         if max(-low, high) >= limit:
             sign = (block >= limit).astype(np.int8) - (block <= -limit)
             at_limit += int(np.count_nonzero(sign))
@@ -94,14 +85,12 @@ def _measure(file: sf.SoundFile) -> Sound:
         frames += len(block)
     if frames == 0:
         return Sound(error="the file holds no samples")
-    if frames < file.frames < 1 << 62:
-        return Sound(error=f"the file is truncated after {frames / file.samplerate:.2f} s; copy it anew")
     offset = total / frames
     return Sound(
-        rate_hz=file.samplerate,
+        rate_hz=file.rate,
         channels=file.channels,
         encoding=f"{file.format} {file.subtype}",
-        duration_s=frames / file.samplerate,
+        duration_s=frames / file.rate,
         peak=peak,
         offset=float(offset[np.abs(offset).argmax()]),
         full_scale=at_limit / (frames * file.channels),

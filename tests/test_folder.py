@@ -231,3 +231,24 @@ def test_names_that_are_not_utf8_are_told_and_counted(tmp_path: Path, caplog: py
     data.setup()
     assert "names of 1 files are not UTF-8" in caplog.text and r"\udce9t" in caplog.text
     assert data.facts()["skipped_clips"] == 1 and len(data.table) == 7
+
+
+def test_sounds_of_every_kind_are_used_and_those_that_cannot_be_read_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kinds = {"wav": "WAV", "aif": "AIFF", "AIFF": "AIFF", "w64": "W64", "caf": "CAF", "au": "AU", "rf64": "RF64"}
+    for name in ("dog", "cat"):
+        (tmp_path / name / "folder.wav").mkdir(parents=True)
+        for number, (suffix, kind) in enumerate(kinds.items()):
+            wave = np.random.default_rng(number).normal(size=16000) / 9
+            sf.write(tmp_path / name / f"{number}.{suffix}", wave, 16000, format=kind)
+        (tmp_path / name / "a.m4a").write_bytes(b"ftypM4A " + name.encode())
+        (tmp_path / name / "._0.wav").write_bytes(b"of a drive of a Mac")
+    arguments = {"split": "random", "test_fraction": 0.4, "cache_workers": 1}
+    data = PatchDataModule(Folder(str(tmp_path)), tiny.FRONTEND, **arguments)
+    data.setup()
+    assert len(data.table) == 2 * (len(kinds) + 1) and data.facts()["skipped_clips"] == 2
+    assert sum(split.num_clips for split in data.datasets.values()) == 2 * len(kinds)
+    assert f"left out: {tmp_path}/dog/a.m4a: .m4a cannot be read; convert it: ffmpeg -i {tmp_path}/dog" in caplog.text
+    with pytest.raises(AedError, match=r"2 of 16 files are bad and data\.strict=true"):
+        PatchDataModule(Folder(str(tmp_path)), tiny.FRONTEND, strict=True, **arguments).setup()

@@ -87,8 +87,8 @@ def test_the_digest_is_of_the_sound_not_of_the_file(tmp_path: Path) -> None:
     [
         ("a.wav", None, "no such file"),
         ("a.wav", b"", "the file is empty"),
-        ("a.wav", b"no sound at all", "not readable as wav, flac, ogg or mp3"),
-        ("a.raw", b"headerless", "not readable as wav, flac, ogg or mp3"),
+        ("a.wav", b"no sound at all", "not readable as audio"),
+        ("a.raw", b"headerless", "not readable as audio"),
         ("a.wav", "cut", "truncated"),
         ("a.flac", "cut", "not readable|truncated"),
         ("a.ogg", "cut", "truncated"),
@@ -106,7 +106,7 @@ def test_files_that_cannot_be_used_have_a_reason(tmp_path: Path, name: str, cont
     elif content is not None:
         sf.write(path, np.full(9, np.nan) if content == "nan" else np.zeros(0), 8000, subtype="FLOAT")
     error = listen(path).error
-    assert any(part in error for part in message.split("|")) and str(path) not in error
+    assert any(part in error for part in message.split("|")) and not error.startswith(str(path))
 
 
 # ---- a data set -------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ import pytest
 
 from aed.datamodules import keys
 from aed.datamodules.keys import FileKeys, file_key
-from aed.dsp.waveform import AudioError, read_audio
+from aed.dsp.waveform import read_audio
+from aed.errors import AudioError
 from aed.sounds import listen
 
 

@@ -25,8 +25,8 @@ from aed.datamodules.keys import Facts, still_has
 from aed.datamodules.shards import write_shard
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.logmel import LogMel
-from aed.dsp.waveform import AudioError, load_clip
-from aed.errors import AedError
+from aed.dsp.waveform import load_clip
+from aed.errors import AedError, AudioError
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from aed import paths
 from aed.datamodules import synthesis
 from aed.datamodules.lists import known_columns, need_columns, read_rows
 from aed.download import fetch, unpack_zip
-from aed.dsp.waveform import AUDIO_SUFFIXES
+from aed.dsp.formats import AUDIO_SUFFIXES
 from aed.errors import AedError
 
 log = logging.getLogger(__name__)

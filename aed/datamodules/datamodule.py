@@ -19,7 +19,6 @@ from aed.datamodules.cache import FeatureCache
 from aed.datamodules.calibration import Calibration, balanced, halves, thinned
 from aed.datamodules.clips import ClipSource, clip_names
 from aed.datamodules.events import EventLabels, EventSource, check_frontend
-from aed.datamodules.folder import recordings_below
 from aed.datamodules.patches import ClipLabels, Labeller, PatchDataset, already_batched
 from aed.datamodules.samplers import EvalSampler, TrainBatches, TrainSampler
 from aed.datamodules.selection import (
@@ -37,6 +36,7 @@ from aed.dsp.decision import Task
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import PatchBatch
 from aed.errors import AedError
+from aed.recordings import recordings_below
 
 log = logging.getLogger(__name__)
 

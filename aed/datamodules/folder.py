@@ -1,19 +1,17 @@
 """Recordings in folders: the name of the folder is the class."""
 
 import logging
-import os
 import re
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pandas as pd
 
 from aed.datamodules.clips import ClipSource
 from aed.datamodules.lists import COLUMNS, SPLIT_NAMES
-from aed.dsp.waveform import AUDIO_SUFFIXES
 from aed.errors import AedError
+from aed.recordings import is_recording, recordings_below
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +19,9 @@ log = logging.getLogger(__name__)
 class Folder(ClipSource):
     """A folder of recordings: ``<class>/**``, or ``{train,val,test}/<class>/**`` where the splits are fixed.
 
-    Read are wav, flac, ogg, opus and mp3 files at any depth under a class. Links are followed, each folder once a
-    class; hidden files and folders are left out. If all folders under ``root`` are called like splits (``train``,
+    Read are wav, flac, ogg, opus, mp3, aif, w64, caf, au and more at any depth under a class; m4a and others that
+    cannot be read are left out, each with the command that converts it. Links are followed, each folder once a class;
+    hidden files and folders are left out. If all folders under ``root`` are called like splits (``train``,
     ``training``, ``val``, ``valid``, ``validation``, ``dev``, ``test``, ``testing``, ``eval``, ``evaluation``,
     ``calibration``), they are splits.
 
@@ -52,7 +51,7 @@ class Folder(ClipSource):
         empty: list[str] = []
         unmatched: list[str] = []
         for split, base in self._bases():
-            loose = [path for path in base.iterdir() if path.is_file() and _is_audio(path)]
+            loose = [path for path in base.iterdir() if is_recording(path.name) and path.is_file()]
             if loose:
                 log.warning("%s: %d recordings lie in no class folder and are left out", base, len(loose))
             for folder in _folders(base):
@@ -78,7 +77,7 @@ class Folder(ClipSource):
         classes = sorted({labels[0] for _, labels, *_ in rows})
         if len(classes) < 2:
             raise AedError(
-                f"{self.root}: need recordings ({', '.join(AUDIO_SUFFIXES)}) in at least two class folders, "
+                f"{self.root}: need recordings (wav, flac, ogg, mp3, aif ...) in at least two class folders, "
                 f"<class>/ or train/<class>/, found the classes {classes}"
             )
         return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"split": object, "labels": object})
@@ -104,47 +103,6 @@ class Folder(ClipSource):
         if not re.fullmatch("[0-9]+", fold):
             raise AedError(f"data.clips.fold_pattern: need a number, found {fold!r} in {key!r}")
         return int(fold)
-
-
-def recordings_below(folder: Path) -> list[Path]:
-    """Recordings below ``folder`` in the order of their paths, none of them hidden.
-
-    Links are followed; a folder reached twice, as by a link to one above, counts once. A path that is not UTF-8, which
-    no report could hold, is given escaped: there is no such file then.
-
-    Raises:
-        AedError: A folder cannot be read.
-    """
-
-    def refuse(error: OSError) -> NoReturn:
-        raise AedError(f"{error.filename}: cannot be read ({error.strerror})") from error
-
-    def walk() -> Iterator[Path]:
-        seen: set[Path] = set()
-        for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-            real = Path(place).resolve()
-            if real in seen:
-                folders.clear()
-                continue
-            seen.add(real)
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            yield from (path for path in (Path(place, name) for name in names) if _is_audio(path))
-
-    found = sorted(walk())
-    escaped = [_escaped(path) for path in found]
-    if odd := [path for path, given in zip(escaped, found, strict=True) if path != given]:
-        log.warning(
-            "%s: the names of %d files are not UTF-8 (first: %s); rename them", _escaped(folder), len(odd), odd[0]
-        )
-    return escaped
-
-
-def _escaped(path: Path) -> Path:
-    return Path(str(path).encode("utf-8", "backslashreplace").decode())
-
-
-def _is_audio(path: Path) -> bool:
-    return path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -17,7 +17,8 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from aed.dsp.waveform import AudioError, bad_name
+from aed.dsp.formats import bad_name
+from aed.errors import AudioError
 from aed.files import remove, write_whole
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,11 @@ from typing import Any, Literal, Self
 from aed.dsp.tables import mel_table, window_table
 from aed.errors import AedError
 
-FEATURES_VERSION = 1
-"""Part of every cache key: raise it when code changes a log-mel value without a change of a parameter."""
+FEATURES_VERSION = 2
+"""Part of every cache key: raise it when code changes a log-mel value without a change of a parameter.
+
+2: recordings that were read in part, in silence, are read whole or refused (chained Ogg, cut W64, MP3 of no length).
+"""
 
 AMIN_POWER = 1e-10
 """Smallest power before a dB logarithm (librosa's ``power_to_db``); its root serves magnitudes."""

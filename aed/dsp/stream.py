@@ -124,7 +124,7 @@ def clip_patches(wave: Wave, positions: npt.NDArray[np.int64], logmel: LogMel) -
 
     Args:
         wave: The clip ``(T,)``.
-        positions: ``(T,)`` where each sample lies in its recording; see :func:`aed.dsp.waveform.locate_clip`.
+        positions: ``(T,)`` where each sample lies in its recording; see :func:`aed.dsp.waveform.cut_clip`.
         logmel: Of the front end.
     """
     config = logmel.config

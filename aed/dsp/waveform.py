@@ -5,24 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import soundfile as sf
 import soxr
 
+from aed.dsp.audio_file import AudioFile
 from aed.dsp.frontend import FrontendConfig
-from aed.errors import AedError
+from aed.errors import AudioError
 
 Wave = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
-
-NOT_UTF8 = "the name is not UTF-8; rename the file"
-"""Why a file cannot be used."""
-
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus")
-
-
-class AudioError(AedError):
-    """One file that cannot be used; the message names it and the reason."""
 
 
 def read_audio(path: Path, max_length_s: float) -> tuple[Wave, int]:
@@ -31,76 +22,23 @@ def read_audio(path: Path, max_length_s: float) -> tuple[Wave, int]:
     Channels are averaged; integer formats are scaled by their full range (8 bit too).
 
     Args:
-        path: wav, flac, ogg (Vorbis, Opus) or mp3.
+        path: Anything :class:`aed.dsp.audio_file.AudioFile` reads.
         max_length_s: Seconds read from the start.
 
     Raises:
-        AudioError: The file is missing, empty, no audio, truncated or holds NaN or infinite samples.
+        AudioError: As :class:`aed.dsp.audio_file.AudioFile` and its reading, or there are no samples.
     """
-    if not path.is_file():
-        raise AudioError(f"{path}: no such file")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path}: the file is empty")
-    try:
-        with sf.SoundFile(path) as file:
-            rate, promised = file.samplerate, file.frames
-            wanted = min(promised, int(max_length_s * rate))
-            samples = file.read(wanted, dtype="float32", always_2d=True)
-    except UnicodeEncodeError as error:
-        raise AudioError(bad_name(path)) from error
-    except (sf.LibsndfileError, RuntimeError, TypeError) as error:
-        # soundfile raises TypeError for headerless formats such as .raw, which cannot be read without facts
-        raise AudioError(f"{path}: not readable as wav, flac, ogg or mp3 ({error})") from error
-    if len(samples) < wanted or is_cut_off(path):
-        raise AudioError(f"{path}: the file is truncated after {len(samples) / rate:.2f} s; copy it anew")
-    if len(samples) == 0:
-        raise AudioError(f"{path}: the file holds no samples")
-    if not np.isfinite(samples).all():
-        raise AudioError(f"{path}: the file holds NaN or infinite samples")
-    return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1), rate
+    with AudioFile(path) as file:
+        samples = file.read(int(max_length_s * file.rate))
+        file.check_end()
+        if len(samples) == 0:
+            raise AudioError(f"{path}: the file holds no samples")
+        return mono(samples), file.rate
 
 
-def bad_name(path: Path) -> str:
-    """Says of a file, escaped so that it can be printed, that its name is not UTF-8; archives of Windows hold such."""
-    return f"{str(path)!a}: {NOT_UTF8}"
-
-
-def is_cut_off(path: Path) -> bool:
-    """Whether a wav or ogg file ends before its own structure says it does (libsndfile reads on silently)."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(12)
-        if head[:4] == b"OggS":
-            file.seek(max(0, size - 65536 - 282))  # an ogg page holds at most 65,307 bytes
-            tail = file.read()
-            page = tail.rfind(b"OggS")
-            return page < 0 or _ogg_page_is_open(tail[page:])
-        if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
-            return _wav_data_is_short(path, size)
-    return False
-
-
-def _ogg_page_is_open(page: bytes) -> bool:
-    """Whether the last Ogg page lacks the end-of-stream flag or bytes its segment table promises (RFC 3533)."""
-    if len(page) < 27 or len(page) < 27 + page[26]:
-        return True
-    segments = page[26]
-    return not page[5] & 0x04 or len(page) < 27 + segments + sum(page[27 : 27 + segments])
-
-
-def _wav_data_is_short(path: Path, size: int) -> bool:
-    """Whether the ``data`` chunk of a RIFF file promises more bytes than the file has."""
-    with path.open("rb") as file:
-        position = 12
-        while position + 8 <= size:
-            file.seek(position)
-            header = file.read(8)
-            length = int.from_bytes(header[4:], "little")
-            if header[:4] == b"data":
-                # writers that stream leave 0xFFFFFFFF, or near it, and mean "to the end"
-                return 0 < length < 0x7FFFF000 and position + 8 + length > size
-            position += 8 + length + length % 2
-    return False
+def mono(samples: npt.NDArray[np.float32]) -> Wave:
+    """The mean over the channels ``(T,)`` of ``(T, channels)``."""
+    return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
 
 
 def resample(wave: Wave, rate: int, target_rate: int) -> Wave:
@@ -212,20 +150,31 @@ def load_clip(path: Path, config: FrontendConfig) -> Wave:
     Raises:
         AudioError: As :func:`read_audio`, or what is left is shorter than a patch.
     """
-    return locate_clip(path, config)[0]
+    return cut_clip(*read_audio(path, config.max_length_s), config, path)[0]
 
 
-def locate_clip(path: Path, config: FrontendConfig) -> tuple[Wave, Positions]:
-    """The clip of :func:`load_clip`, and where each of its samples lies in the file, counted at ``sample_rate``."""
-    samples, rate = read_audio(path, config.max_length_s)
-    wave = resample(samples, rate, config.sample_rate)
+def cut_clip(wave: Wave, rate: int, config: FrontendConfig, name: str | Path) -> tuple[Wave, Positions]:
+    """The clip of the start of a recording, and where in that start each of its samples lies, at ``sample_rate``.
+
+    Args:
+        wave: ``(T,)``, not more than ``max_length_s``.
+        rate: Hz.
+        config: The front end.
+        name: Of the recording, for messages.
+
+    Raises:
+        AudioError: There are no samples, or what is left is shorter than a patch.
+    """
+    if len(wave) == 0:
+        raise AudioError(f"{name}: the file holds no samples")
+    wave = resample(wave, rate, config.sample_rate)
     try:
         positions = choose(wave, config)
     except AudioError as error:
-        raise AudioError(f"{path}: {error}") from error
+        raise AudioError(f"{name}: {error}") from error
     if len(positions) < config.min_clip_samples:
         raise AudioError(
-            f"{path}: {len(positions) / config.sample_rate:.2f} s are left after trimming, a patch needs "
+            f"{name}: {len(positions) / config.sample_rate:.2f} s are left after trimming, a patch needs "
             f"{config.min_clip_samples / config.sample_rate:.2f} s; use lengthen=after"
         )
     return wave[positions], positions
