@@ -16,6 +16,7 @@ from torch import nn
 
 from aed import decisions, pictures, report
 from aed.datamodules.calibration import Calibration
+from aed.datamodules.lists import class_name
 from aed.datamodules.patches import PatchDataset
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError, place
@@ -193,7 +194,7 @@ def _check_fits(run: Run, what: str, model: Trained | ModelCard) -> None:
     """
     if model.frontend != run.data.frontend:
         raise AedError(f"frontend: {what} was trained with another one; give the same: {model.frontend}")
-    if model.class_names != run.data.class_names:
+    if tuple(map(class_name, model.class_names)) != run.data.class_names:
         raise AedError(f"{what} has the classes {model.class_names}, the data {run.data.class_names}")
     facts = run.data.facts()
     if model.data.get("name") != facts["name"]:
