@@ -9,7 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from aed import config
 from aed.costs import BenchmarkConfig, measure
-from aed.entry import as_typed, clear_errors
+from aed.entry import clear_errors
+from aed.typed import as_typed
 
 log = logging.getLogger("aed.benchmark")
 
@@ -36,8 +37,9 @@ def _task(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Entry point."""
-    sys.argv[1:] = as_typed(sys.argv[1:])
     config.store("schema", "benchmark", config.command(benchmark, BenchmarkConfig))
+    with clear_errors(log):
+        sys.argv[1:] = as_typed(sys.argv[1:], "benchmark")
     _task()
 
 

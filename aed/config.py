@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import importlib
 import inspect
+import os
 import sys
 import types
 import typing
@@ -31,17 +32,20 @@ _LEAVES = (bool, int, float, str)
 
 
 def _field_type(annotation: Any) -> Any:
-    """The annotation as far as OmegaConf can check it, else ``Any``."""
+    """The annotation as far as OmegaConf can check it, else ``Any``; a path is text."""
     if annotation in _LEAVES:
         return annotation
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if Path in (annotation, origin) or os.PathLike in (annotation, origin):
+        return str
     if origin in (typing.Union, types.UnionType):
-        kept = [_field_type(argument) for argument in arguments if argument is not type(None)]
-        optional = len(kept) < len(arguments)
+        kept = list(dict.fromkeys(_field_type(argument) for argument in arguments if argument is not type(None)))
+        optional = type(None) in arguments
         return kept[0] | None if len(kept) == 1 and kept[0] is not Any and optional else Any
     if origin is typing.Literal and all(isinstance(value, str) for value in arguments):
         return str
-    if origin is list and arguments and arguments[0] in _LEAVES:
+    is_sequence = origin is list or (origin is tuple and arguments[1:] == (Ellipsis,))
+    if is_sequence and arguments and arguments[0] in _LEAVES:
         return list[arguments[0]]  # type: ignore[valid-type]
     return Any
 
@@ -74,7 +78,8 @@ def schema(target: Callable[..., Any], *, partial: bool = False, skip: tuple[str
             fields.append((name, kind, default))
         elif isinstance(default, (list, tuple, dict)):
             plain = list(default) if isinstance(default, tuple) else default
-            fields.append((name, Any, dataclasses.field(default_factory=functools.partial(copy.copy, plain))))
+            of_list = Any if isinstance(default, dict) else kind
+            fields.append((name, of_list, dataclasses.field(default_factory=functools.partial(copy.copy, plain))))
         else:
             fields.append((name, Any, MISSING))  # an object: composed in YAML
     return dataclasses.make_dataclass(target.__name__, fields)
@@ -97,6 +102,19 @@ def split_settings(values: dict[str, Any], settings: type) -> dict[str, Any]:
     names = [field.name for field in dataclasses.fields(settings)]
     inner = settings(**{name: values[name] for name in names})
     return {name: value for name, value in values.items() if name not in names} | {"config": inner}
+
+
+@dataclasses.dataclass
+class Settings:
+    """The keys of ``train.yaml`` that belong to no group."""
+
+    seed: int = 0
+    stages: list[str] | None = None
+    operation_mode: str | None = None
+    ckpt_path: str | None = None
+    threads: int | None = None
+    optimized_metric: str | None = None
+    output_dir: str = MISSING
 
 
 def store(group: str, name: str, node: Any) -> None:
@@ -141,6 +159,8 @@ def register() -> None:
     from aed.modules.classifier import ClipClassifier
 
     register_data()
+    settings = OmegaConf.structured(Settings)  # as a mapping, to which groups add theirs
+    store("schema", "Settings", OmegaConf.create({str(key): settings._get_node(key) for key in settings}))
     _store_schemas(Trainer, ClipClassifier, *(getattr(nets, name) for name in nets.__all__))
     _store_schemas(callbacks.EarlyStopping, callbacks.LearningRateMonitor, callbacks.RichProgressBar)
     _store_schemas(

@@ -25,6 +25,7 @@ from aed.errors import AedError
 from aed.inspection import MOST_NAMED, Finding, Report, examine
 from aed.report import write_json
 from aed.sounds import listen_to_all
+from aed.typed import as_typed
 
 log = logging.getLogger("aed.data")
 
@@ -154,6 +155,8 @@ def main() -> None:
     del sys.argv[1]
     config.register_data()
     config.store("schema", "inspect", config.command(inspect))
+    with clear_errors(log):
+        sys.argv[1:] = as_typed(sys.argv[1:], "inspect")
     _task()
 
 

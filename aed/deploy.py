@@ -13,9 +13,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from aed import config
 from aed.datamodules import PatchDataModule
 from aed.delivery import DeployConfig, deliver, test_clips
-from aed.entry import as_typed, clear_errors
+from aed.entry import clear_errors
 from aed.evaluation import model_data
 from aed.export.graph import load_model, read_model_card
+from aed.typed import as_typed
 
 log = logging.getLogger("aed.deploy")
 
@@ -61,9 +62,10 @@ def _task(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Entry point."""
-    sys.argv[1:] = as_typed(sys.argv[1:])
     config.register_data()
     config.store("schema", "deploy", config.command(deploy, DeployConfig))
+    with clear_errors(log):
+        sys.argv[1:] = as_typed(sys.argv[1:], "deploy")
     _task()
 
 

@@ -3,7 +3,6 @@
 import errno
 import logging
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,34 +10,6 @@ from contextlib import contextmanager
 from omegaconf import MissingMandatoryValue
 
 from aed.errors import find_aed_error
-
-
-def quoted(value: str) -> str:
-    """``value`` as Hydra's command line reads it unchanged, whatever characters it has.
-
-    OmegaConf takes ``${`` for a reference, and backslashes before it for escapes; between quotes Hydra does so with
-    backslashes before a quote.
-    """
-    escaped = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
-    escaped = re.sub(r"(\\*)'", r"\1\1\\'", escaped)
-    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
-
-
-_PLAIN = {"model": "model_file", "target": "target", "folder": "folder"}
-"""Keys whose value is taken as it is typed, and their names in the configuration."""
-
-
-def as_typed(arguments: list[str]) -> list[str]:
-    """Command-line arguments with the values of :data:`_PLAIN` quoted, for Hydra would take them for something else.
-
-    ``model=`` is a group of configs to it, so it becomes ``model_file=``; a comma makes a sweep.
-    """
-    made = []
-    for item in arguments:
-        key, equals, value = item.partition("=")
-        made.append(f"{_PLAIN[key]}={quoted(value)}" if equals and key in _PLAIN else item)
-    return made
-
 
 _SAID = {
     errno.ENOSPC: "no space left",

@@ -21,7 +21,7 @@ from aed.datamodules.events import EventSource
 from aed.datamodules.patches import PatchDataset
 from aed.datamodules.selection import class_counts
 from aed.dsp.frontend import FrontendConfig
-from aed.entry import as_typed, clear_errors
+from aed.entry import clear_errors
 from aed.errors import AedError
 from aed.export.card import ModelCard
 from aed.export.classifier import Classifier, open_classifier
@@ -31,6 +31,7 @@ from aed.target.boards import Board, emulated, load_board, need_backend
 from aed.target.emulator import EmulatedDevice
 from aed.target.host import HostDevice
 from aed.target.stedgeai import StEdgeAi
+from aed.typed import as_typed
 
 log = logging.getLogger("aed.evaluate")
 
@@ -238,9 +239,10 @@ def _task(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Entry point."""
-    sys.argv[1:] = as_typed(sys.argv[1:])
     config.register_data()
     config.store("schema", "evaluate", config.command(evaluate))
+    with clear_errors(log):
+        sys.argv[1:] = as_typed(sys.argv[1:], "evaluate")
     _task()
 
 

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from aed import config
 from aed.conversion import LIBRARIES
 from aed.dsp.frontend import PRESETS, FrontendConfig
-from aed.entry import as_typed, clear_errors
+from aed.entry import clear_errors
 from aed.errors import AedError
 from aed.export.card import ModelCard, read_card
 from aed.export.classifier import OnnxClassifier
@@ -31,6 +31,7 @@ from aed.modules.checkpoint import Trained, net_facts
 from aed.modules.classifier import ClipClassifier
 from aed.modules.keras import Converted, KerasModel, convert
 from aed.predict import with_files
+from aed.typed import as_typed
 
 log = logging.getLogger("aed.import_keras")
 
@@ -254,10 +255,11 @@ def _task(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Entry point."""
-    sys.argv[1:] = with_files(as_typed(sys.argv[1:]))
     config.register_frontends()
     config.store("schema", "import_keras", config.command(import_keras))
     ConfigStore.instance().store(name="import_keras", node=OmegaConf.create(_CONFIG))
+    with clear_errors(log):
+        sys.argv[1:] = as_typed(with_files(sys.argv[1:]), "import_keras")
     _task()
 
 

@@ -13,11 +13,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from aed import config
 from aed.dsp.frontend import FrontendConfig
-from aed.entry import as_typed, clear_errors, quoted
+from aed.entry import clear_errors
 from aed.errors import AedError
 from aed.export.classifier import Classifier, open_classifier
 from aed.files import write_whole
 from aed.prediction import WRITERS, AudioSetClassifier, Predictor, find_files, hear
+from aed.typed import VALUED, as_typed, quoted
 
 log = logging.getLogger("aed.predict")
 
@@ -86,8 +87,6 @@ def _task(cfg: DictConfig) -> None:
 
 
 _OVERRIDE = re.compile(r"[+~]{0,2}[\w./@-]+=|\+\+?[\w.]+$")
-_VALUED = {"--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"}
-"""Hydra's options that take a value."""
 
 
 def with_files(arguments: list[str]) -> list[str]:
@@ -101,15 +100,16 @@ def with_files(arguments: list[str]) -> list[str]:
     for item in arguments:
         is_file = not valued and (item == "-" or not (item.startswith("-") or _OVERRIDE.match(item)))
         (files if is_file or (not valued and Path(item).exists()) else others).append(item)
-        valued = item in _VALUED
+        valued = item in VALUED
     return [*others, f"files=[{','.join(map(quoted, files))}]"] if files else arguments
 
 
 def main() -> None:
     """Entry point."""
-    sys.argv[1:] = with_files(as_typed(sys.argv[1:]))
     config.register_frontends()
     config.store("schema", "predict", config.command(predict))
+    with clear_errors(log):
+        sys.argv[1:] = as_typed(with_files(sys.argv[1:]), "predict")
     _task()
 
 

@@ -1,6 +1,7 @@
 """python -m aed.train experiment=<name> [key=value ...]: trains, tests and makes int8; -m sweeps."""
 
 import logging
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from omegaconf import DictConfig
 from aed import config, pipeline
 from aed.entry import clear_errors
 from aed.scores import HEADLINE
+from aed.typed import as_typed
 
 log = logging.getLogger("aed.train")
 
@@ -33,6 +35,8 @@ def _task(cfg: DictConfig) -> float | None:
 def main() -> None:
     """Entry point."""
     config.register()
+    with clear_errors(log):
+        sys.argv[1:] = as_typed(sys.argv[1:], "train")
     _task()
 
 
