@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def explain(error: BaseException, config_dir: Path) -> AedError | None:
     if isinstance(cause, InterpolationKeyError):
         return AedError(f"a value refers to a key that is not there: {_first_line(cause)}; quote ${{ as \\${{")
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)):
-        return AedError(_no_key(cause, _groups(config_dir)))
+        return AedError(_no_key(cause, str(error), _groups(config_dir)))
     if isinstance(cause, OmegaConfBaseException):
         return AedError(_wrong_value(cause))
     if isinstance(error, CompactHydraException):
@@ -122,13 +123,13 @@ VALUED |= {"--info", "-i", "--experimental-rerun"}
 
 
 def _bare(word: str, config_dir: Path) -> str:
-    experiments = [path.stem for path in sorted((config_dir / "experiment").glob("*.yaml"))]
-    if word in experiments or nearest(word, experiments):
-        meant = word if word in experiments else nearest(word, experiments)[0]
-        return f"{word}: need key=value; did you mean experiment={meant}?"
+    groups = {group: _options(group, config_dir) for group in _groups(config_dir)}
+    named = [f"{group}={word}" for group, names in groups.items() if word in names]
+    experiments = nearest(word, groups["experiment"])
+    meant = [*named, *(f"experiment={name}" for name in experiments[:1])]
     if Path(word).suffix.lower() in (".onnx", ".ckpt"):
-        return f"{word}: need key=value; did you mean model={word}?"
-    return f"{word}: need key=value, as in seed=1"
+        meant = [f"model={word}"]
+    return f"{word}: need key=value" + (f"; did you mean {meant[0]}?" if meant else ", as in seed=1")
 
 
 def _nodes(config: DictConfig, path: str) -> Iterator[tuple[str, DictConfig]]:
@@ -142,21 +143,39 @@ def _nodes(config: DictConfig, path: str) -> Iterator[tuple[str, DictConfig]]:
             yield from _nodes(value, f"{path}{key}.")
 
 
-def _no_key(error: OmegaConfBaseException, groups: list[str]) -> str:
-    """A key that is in no signature."""
-    full = str(error.full_key)
+def _no_key(error: OmegaConfBaseException, text: str, groups: list[str]) -> str:
+    """A key that is in no signature: those beside it are named, or one of that name that lies elsewhere."""
+    full, found = str(error.full_key), re.search(r"use \+\S+?=(.*)", text, re.DOTALL)
     path, _, key = full.rpartition(".")
     node = error.parent_node
     known = [str(name) for name in node] if isinstance(node, DictConfig) and not node._is_none() else []
     if "/" in full or not path:
         known += [group for group in groups if group.partition("/")[0] in known and "/" in group]
-    return f"{full}: there is no such key{_instead(f'{path}.' if path else '', key, known)}"
+    elsewhere = []
+    if isinstance(node, DictConfig) and not nearest(key, known):
+        elsewhere = [name for name in _leaves(node._get_root(), "") if name.rpartition(".")[2] == key]
+    if elsewhere:
+        path, known, key = "", elsewhere[:2], elsewhere[0]
+    return f"{full}: there is no such key{_instead(f'{path}.' if path else '', key, known, value)}"
 
 
-def _instead(path: str, key: str, known: Sequence[str]) -> str:
+def _leaves(node: Any, prefix: str) -> Iterator[str]:
+    """The dotted keys of all that is no mapping, but for Hydra's own."""
+    for name in map(str, node):
+        child = node._get_node(name)
+        if isinstance(child, DictConfig) and not (child._is_none() or child._is_interpolation()):
+            if prefix or name != "hydra":
+                yield from _leaves(child, f"{prefix}{name}.")
+        elif not name.startswith("_"):
+            yield f"{prefix}{name}"
+
+
+def _instead(path: str, key: str, known: Sequence[str], value: str | None = None) -> str:
+    """What may be meant, ready to be typed where the value is known."""
     typed = ["model" if name == "model_file" else name for name in dict.fromkeys(known) if not name.startswith("_")]
     if near := nearest(key, typed):
-        return f"; did you mean {' or '.join(path + name for name in near)}?"
+        end = "" if value is None else f"={value}"
+        return f"; did you mean {' or '.join(shlex.quote(path + name + end) for name in near)}?"
     listed = ", ".join(sorted(typed)[:MOST_LISTED])
     return f"; there are {listed}" if listed else ""
 

@@ -1,7 +1,6 @@
 """python -m aed.benchmark model=<int8.onnx> [target=emulator,...] board=<name>: what a model costs there."""
 
 import logging
-import sys
 from pathlib import Path
 
 import hydra
@@ -9,7 +8,7 @@ from omegaconf import DictConfig
 
 from aed import config
 from aed.costs import BenchmarkConfig, measure
-from aed.entry import as_typed, clear_errors, resolved, run_task
+from aed.entry import clear_errors, resolved, run_task
 
 log = logging.getLogger("aed.benchmark")
 
@@ -35,9 +34,8 @@ def _task(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Entry point."""
-    sys.argv[1:] = as_typed(sys.argv[1:])
     config.store("schema", "benchmark", config.command(benchmark, BenchmarkConfig))
-    run_task(_task, log)
+    run_task(_task, log, "benchmark")
 
 
 if __name__ == "__main__":

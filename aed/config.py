@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import importlib
 import inspect
+import os
 import sys
 import types
 import typing
@@ -31,20 +32,22 @@ _LEAVES = (bool, int, float, str)
 
 
 def _field_type(annotation: Any) -> Any:
-    """The annotation as far as OmegaConf can check it, else ``Any``."""
+    """The annotation as far as OmegaConf can check it, else ``Any``; a path is text."""
     if annotation in _LEAVES:
         return annotation
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if Path in (annotation, origin) or os.PathLike in (annotation, origin):
+        return str
     if origin in (typing.Union, types.UnionType):
         arguments = tuple(item for item in arguments if getattr(item, "__name__", "") != "Tensor")  # no YAML has one
-        kept = [_field_type(argument) for argument in arguments if argument is not type(None)]
-        optional = len(kept) < len(arguments)
+        kept = list(dict.fromkeys(_field_type(argument) for argument in arguments if argument is not type(None)))
         if len(kept) > 1 or kept[0] is Any:
             return Any
-        return kept[0] | None if optional else kept[0]
+        return kept[0] | None if type(None) in arguments else kept[0]
     if origin is typing.Literal and all(isinstance(value, str) for value in arguments):
         return str
-    if origin is list and arguments and arguments[0] in _LEAVES:
+    is_sequence = origin is list or (origin is tuple and arguments[1:] == (Ellipsis,))
+    if is_sequence and arguments and arguments[0] in _LEAVES:
         return list[arguments[0]]  # type: ignore[valid-type]
     return Any
 
@@ -82,7 +85,8 @@ def schema(target: Callable[..., Any], *, partial: bool = False, skip: tuple[str
             fields.append((name, kind, default))
         elif isinstance(default, (list, tuple, dict)):
             plain = list(default) if isinstance(default, tuple) else default
-            fields.append((name, Any, dataclasses.field(default_factory=functools.partial(copy.copy, plain))))
+            of_list = Any if isinstance(default, dict) else kind
+            fields.append((name, of_list, dataclasses.field(default_factory=functools.partial(copy.copy, plain))))
         else:
             fields.append((name, Any, MISSING))  # an object: composed in YAML
     return dataclasses.make_dataclass(target.__name__, fields, namespace={"choices": choices})

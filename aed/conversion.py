@@ -16,6 +16,7 @@ from torch import nn
 
 from aed import decisions, pictures, report
 from aed.datamodules.calibration import Calibration
+from aed.datamodules.lists import class_name
 from aed.datamodules.patches import PatchDataset
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError, place
@@ -251,7 +252,7 @@ def _check_fits(run: Run, what: str, model: Trained | ModelCard) -> None:
     if model.frontend != run.data.frontend:
         needed = differing(asdict(model.frontend), asdict(run.data.frontend), "frontend.")
         raise AedError(f"frontend: {what} was trained with another one; add {' '.join(needed)}")
-    if model.class_names != run.data.class_names:
+    if tuple(map(class_name, model.class_names)) != run.data.class_names:
         raise AedError(
             f"data.class_names: {what} has the classes {list(model.class_names)}, the data "
             f"{list(run.data.class_names)}; choose data that has them"

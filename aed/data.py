@@ -60,15 +60,17 @@ def inspect(
     try:
         table = module.table
     except AedError as error:  # its recordings can be looked at all the same, if there are any
-        table = module.clips.table()
+        table = module.recordings
         found.append(Finding("no_split", True, f"it cannot be used as it is configured: {error}", [module.clips.name]))
     paths = list(dict.fromkeys(table["path"]))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True, console=PlainConsole(stderr=True)) as progress:
         task = progress.add_task("recordings", total=len(paths))
         sounds = listen_to_all(paths, num_workers or os.cpu_count() or 1, lambda: progress.advance(task))
-    events = module.clips.events() if isinstance(module.clips, EventSource) else None
-    made = examine(table, sounds, frontend, events)
+    events, doubts = None, {}
+    if isinstance(module.clips, EventSource):
+        events, doubts = module.events, module.clips.doubts()
+    made = examine(table, sounds, frontend, events, doubts)
     made = Report(made.facts, [*found, *made.findings], made.clips)
     _write(Path(report), module.clips.name, made)
     _print(module.clips.name, made)
@@ -146,7 +148,7 @@ def main() -> None:
     del sys.argv[1]
     config.register_data()
     config.store("schema", "inspect", config.command(inspect))
-    run_task(_task, log)
+    run_task(_task, log, "inspect")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """python -m aed.deploy model=<int8.onnx> target=c|stm32 [folder=<new folder>]: what goes into a firmware project."""
 
 import logging
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from omegaconf import DictConfig
 from aed import config
 from aed.datamodules import PatchDataModule
 from aed.delivery import DeployConfig, deliver, test_clips
-from aed.entry import as_typed, clear_errors, resolved, run_task
+from aed.entry import clear_errors, resolved, run_task
 from aed.evaluation import model_data
 from aed.export.graph import load_model, read_model_card
 
@@ -58,10 +57,9 @@ def _task(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Entry point."""
-    sys.argv[1:] = as_typed(sys.argv[1:])
     config.register_data()
     config.store("schema", "deploy", config.command(deploy, DeployConfig))
-    run_task(_task, log)
+    run_task(_task, log, "deploy")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import io
 import logging
 import os
-import re
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -15,33 +14,7 @@ from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict
 from aed import advice
 from aed.config import CONFIG_DIR
 from aed.errors import KNOWN, find_aed_error
-
-
-def quoted(value: str) -> str:
-    """``value`` as Hydra's command line reads it unchanged, whatever characters it has.
-
-    OmegaConf takes ``${`` for a reference, and backslashes before it for escapes; between quotes Hydra does so with
-    backslashes before a quote.
-    """
-    escaped = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
-    escaped = re.sub(r"(\\*)'", r"\1\1\\'", escaped)
-    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
-
-
-_PLAIN = {"model": "model_file", "target": "target", "folder": "folder"}
-"""Keys whose value is taken as it is typed, and their names in the configuration."""
-
-
-def as_typed(arguments: list[str]) -> list[str]:
-    """Command-line arguments with the values of :data:`_PLAIN` quoted, for Hydra would take them for something else.
-
-    ``model=`` is a group of configs to it, so it becomes ``model_file=``; a comma makes a sweep.
-    """
-    made = []
-    for item in arguments:
-        key, equals, value = item.partition("=")
-        made.append(f"{_PLAIN[key]}={quoted(value)}" if equals and key in _PLAIN else item)
-    return made
+from aed.typed import as_typed
 
 
 @contextmanager
@@ -89,18 +62,21 @@ _FULL = "HYDRA_FULL_ERROR"
 """Variable with which Hydra lets its errors through instead of printing them in its own way."""
 
 
-def run_task(task: Callable[[], object], log: logging.Logger) -> None:
+def run_task(task: Callable[[], object], log: logging.Logger, config_name: str) -> None:
     """Runs a Hydra task: what is wrong with the command line ends the process as what is wrong later does.
 
     Args:
         task: A function that ``hydra.main`` decorates.
         log: Of the entry point.
+        config_name: The primary configuration.
     """
     if os.environ.get(_FULL):  # the user wants to see them whole
+        sys.argv[1:] = as_typed(sys.argv[1:], config_name)
         task()
         return
     with clear_errors(log):
         advice.check_words(sys.argv[1:], CONFIG_DIR)
+        sys.argv[1:] = as_typed(sys.argv[1:], config_name)
         os.environ[_FULL] = "1"
         try:
             task()

@@ -1,7 +1,6 @@
 """python -m aed.evaluate model=<file> [key=value ...]: scores any model on any split of a data set."""
 
 import logging
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +22,7 @@ from aed.datamodules.patches import PatchDataset
 from aed.datamodules.selection import class_counts
 from aed.dsp.decision import Task
 from aed.dsp.frontend import FrontendConfig
-from aed.entry import as_typed, clear_errors, resolved, run_task
+from aed.entry import clear_errors, resolved, run_task
 from aed.errors import AedError
 from aed.export.card import ModelCard
 from aed.export.classifier import Classifier, open_classifier
@@ -264,10 +263,9 @@ def _task(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Entry point."""
-    sys.argv[1:] = as_typed(sys.argv[1:])
     config.register_data()
     config.store("schema", "evaluate", config.command(evaluate))
-    run_task(_task, log)
+    run_task(_task, log, "evaluate")
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from filelock import FileLock, Timeout
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from aed.entry import clear_errors, quoted
+from aed.entry import clear_errors
 from aed.errors import AedError, reason
+from aed.override import quoted
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from aed import config
 from aed.conversion import LIBRARIES
 from aed.dsp.frontend import PRESETS, FrontendConfig
-from aed.entry import as_typed, clear_errors, resolved, run_task
+from aed.entry import clear_errors, resolved, run_task
 from aed.errors import AedError
 from aed.export.card import ModelCard, read_card
 from aed.export.classifier import OnnxClassifier
@@ -266,11 +266,11 @@ def _task(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Entry point."""
-    sys.argv[1:] = with_files(as_typed(sys.argv[1:]))
     config.register_frontends()
     config.store("schema", "import_keras", config.command(import_keras))
     ConfigStore.instance().store(name="import_keras", node=OmegaConf.create(_CONFIG))
-    run_task(_task, log)
+    sys.argv[1:] = with_files(sys.argv[1:])
+    run_task(_task, log, "import_keras")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The health of a data set: what its recordings are like, and what would spoil a training or its scores."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from aed.datamodules.events import EVENT_COLUMNS
+from aed.datamodules.selection import alike
 from aed.datamodules.splits import shared_sources
+from aed.datamodules.trust import untrusted
 from aed.dsp.frontend import FrontendConfig
 from aed.sounds import CLIPPED_RUN, Sound
 
@@ -24,9 +27,6 @@ MAX_PADDING = 0.5
 
 MAX_IMBALANCE = 10.0
 """Clips of the largest class over those of the smallest above which it is told."""
-
-LATE_S = 0.1
-"""Annotations are not more exact than this: an event may end so much after its recording, s."""
 
 MOST_NAMED = 5
 """Files that a finding names as examples; the JSON file has all."""
@@ -76,6 +76,7 @@ def examine(
     sounds: dict[Path, Sound],
     frontend: FrontendConfig,
     events: pd.DataFrame | None = None,
+    doubts: Mapping[Path, str] | None = None,
 ) -> Report:
     """What a data set is like.
 
@@ -84,11 +85,15 @@ def examine(
         sounds: Of each of its files.
         frontend: Tells what is too short or too long.
         events: Of annotated recordings, as :meth:`aed.datamodules.events.EventSource.events` gives them.
+        doubts: As :meth:`aed.datamodules.events.EventSource.doubts` gives them.
     """
     of_file = pd.DataFrame([asdict(sounds[path]) for path in table["path"]], index=table.index)
     clips = pd.concat([table[["path", "labels", "split", "src_file"]], of_file], axis=1)
     good = clips[clips["error"] == ""]
-    found = [*_findings(clips, good, frontend), *(_about_events(events, sounds) if events is not None else ())]
+    found = [
+        *_findings(clips, good, frontend),
+        *(_about_events(events, doubts or {}, sounds) if events is not None else ()),
+    ]
     findings = [finding for finding in found if finding.names]
     facts = {
         "clips": len(clips),
@@ -199,21 +204,26 @@ def _about_classes(clips: pd.DataFrame, good: pd.DataFrame) -> Iterator[Finding]
     lacking = [f"{name} in {split}" for name, own in counts.items() for split, count in own.items() if not count]
     yield Finding("empty_class", True, "classes without a clip that can be used", [*lost, *lacking])
     sizes = sorted((own["all"], name) for name, own in counts.items())
+    same = [" and ".join(map(repr, own)) for own in alike({name for labels in clips["labels"] for name in labels})]
+    yield Finding("alike", True, f"{len(same)} times class names that may mean the same", same)
     if sizes and sizes[-1][0] > MAX_IMBALANCE * sizes[0][0]:
         (few, rare), (many, common) = sizes[0], sizes[-1]
         text = f"the largest class ({common}) has {many} clips, the smallest ({rare}) {few}"
         yield Finding("imbalance", False, text, [rare, common])
 
 
-def _about_events(events: pd.DataFrame, sounds: dict[Path, Sound]) -> Iterator[Finding]:
-    """Events that are not, or not whole, in their recording; those of unreadable ones say nothing."""
-    ends = events["path"].map({path: sound.duration_s for path, sound in sounds.items() if not sound.error})
-    late = events[events["offset_s"] > ends + LATE_S]
-    names = [
+def _about_events(events: pd.DataFrame, doubts: Mapping[Path, str], sounds: dict[Path, Sound]) -> Iterator[Finding]:
+    """Recordings whose annotation cannot be right; of those that cannot be read, the length is unknown."""
+    length_s = {path: sound.duration_s for path, sound in sounds.items() if not sound.error}
+    wrong = untrusted(events, length_s) | dict(doubts)
+    text = f"{len(wrong)} recordings have annotations that cannot be right: left out of training and scores"
+    yield Finding("annotation", True, text, list(wrong.values()))
+    again = events[events.duplicated()]
+    twice = [
         f"{path}: {label} {onset:g} to {offset:g} s"
-        for path, label, onset, offset in late[["path", "label", "onset_s", "offset_s"]].itertuples(index=False)
+        for path, onset, offset, label in again[list(EVENT_COLUMNS)].itertuples(index=False)
     ]
-    yield Finding("late_event", False, f"{len(late)} of {len(events)} events last longer than their recording", names)
+    yield Finding("event_twice", False, f"{len(again)} of {len(events)} events stand in the list before", twice)
 
 
 def _names(clips: pd.DataFrame) -> list[str]:

@@ -254,7 +254,7 @@ def _task(cfg: DictConfig) -> None:
 def main() -> None:
     """Entry point."""
     config.store("schema", "models", config.command(show))
-    run_task(_task, log)
+    run_task(_task, log, "models")
 
 
 if __name__ == "__main__":

@@ -5,9 +5,22 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from aed.entry import quoted
-
 _NOTHING = object()
+
+
+def quoted(value: str, has_references: bool = False) -> str:
+    """``value`` as Hydra's command line reads it unchanged, whatever characters it has.
+
+    OmegaConf takes ``${`` for a reference, and backslashes before it for escapes; between quotes Hydra does so with
+    backslashes before a quote.
+
+    Args:
+        value: Any text.
+        has_references: Whether ``${`` is one, and is to stay one.
+    """
+    escaped = value if has_references else re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", escaped)
+    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
 
 
 def override(key: str, value: Any) -> str:

@@ -14,10 +14,11 @@ from omegaconf import DictConfig
 from aed import config
 from aed.advice import VALUED
 from aed.dsp.frontend import FrontendConfig
-from aed.entry import as_typed, clear_errors, quoted, resolved, run_task
+from aed.entry import clear_errors, resolved, run_task
 from aed.errors import AedError
 from aed.export.classifier import Classifier, open_classifier
 from aed.files import write_whole
+from aed.override import quoted
 from aed.prediction import WRITERS, AudioSetClassifier, Predictor, find_files, hear
 
 log = logging.getLogger("aed.predict")
@@ -115,10 +116,10 @@ def with_files(arguments: list[str]) -> list[str]:
 
 def main() -> None:
     """Entry point."""
-    sys.argv[1:] = with_files(as_typed(sys.argv[1:]))
     config.register_frontends()
     config.store("schema", "predict", config.command(predict))
-    run_task(_task, log)
+    sys.argv[1:] = with_files(sys.argv[1:])
+    run_task(_task, log, "predict")
 
 
 if __name__ == "__main__":

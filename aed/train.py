@@ -33,7 +33,7 @@ def _task(cfg: DictConfig) -> float | None:
 def main() -> None:
     """Entry point."""
     config.register()
-    run_task(_task, log)
+    run_task(_task, log, "train")
 
 
 if __name__ == "__main__":

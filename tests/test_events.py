@@ -1,6 +1,5 @@
 """Events to labels: against arithmetic in fractions, one window and one event at a time."""
 
-import logging
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -286,17 +285,55 @@ def test_lists_of_dcase_and_of_spreadsheets(tmp_path: Path, mark: str, head: str
     assert source.events()["label"].tolist() == ["Dog bark"] and source.name == "list"
 
 
-def test_rows_that_cannot_be_right_are_counted_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    bad = ["1,1,dog", "2,1,dog", "-1,1,dog", "nan,1,dog", "0,inf,dog", "one,2,dog", "0,1,", ",1,dog", "0,,dog", ",,dog"]
-    text = "filename,onset,offset,label\na.wav,0,1,dog\n" + "".join(f"a.wav,{row}\n" for row in bad) + ",0,1,dog\n"
-    with caplog.at_level(logging.WARNING):
-        source = segments(tmp_path, text + "lost.wav,3,2,cat\n")
-        assert len(source.events()) == len(source.table()) == 1
-    assert "3 rows left out: the offset is not after the onset (first: line 3)" in caplog.text
-    assert "1 rows left out: the onset is negative (first: line 5)" in caplog.text
-    assert "6 rows left out: onset or offset is no number" in caplog.text
-    assert "1 rows left out: no label" in caplog.text and "1 rows left out: no file name" in caplog.text
-    assert "nothing is left of 1 recordings (e.g. lost.wav)" in caplog.text
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("1,1,dog", "the offset is not after the onset (1 to 1)"),
+        ("2,1,dog", "the offset is not after the onset (2 to 1)"),
+        ("-1,1,dog", "the onset is negative (-1 to 1)"),
+        ("nan,1,dog", "the onset 'nan' is no number"),
+        ("0,inf,dog", "the offset 'inf' is no number"),
+        ("one,2,dog", "the onset 'one' is no number"),
+        ("0:01,2,dog", "the onset '0:01' is no number, write seconds"),
+        ('"1,500","2,500",dog', "the onset '1,500' is no number, write 1.5 for one and a half"),
+        ("0,1,", "no label (0 to 1)"),
+        (",1,dog", "no onset"),
+        ("0,,dog", "no offset"),
+        (",,dog", "no onset"),
+    ],
+)
+def test_a_recording_of_which_a_row_cannot_be_right_is_doubted(tmp_path: Path, row: str, reason: str) -> None:
+    source = segments(tmp_path, f"filename,onset,offset,label\na.wav,0,1,dog\nb.wav,0,1,cat\na.wav,{row}\n")
+    assert [path.name for path in source.table()["path"]] == ["a.wav", "b.wav"]
+    assert source.events()["label"].tolist() == ["dog", "cat"]
+    bad = tmp_path / "audio" / "a.wav"
+    assert source.doubts() == {bad: f"{bad}: {tmp_path / 'list.csv'}, line 4: {reason}"}
+
+
+def test_rows_without_a_file_name_are_doubts_of_the_list(tmp_path: Path) -> None:
+    source = segments(tmp_path, "filename,onset,offset,label\na.wav,0,1,dog\n,0,1,dog\n,1,2,dog\n")
+    assert len(source.table()) == 1 and list(source.doubts()) == [tmp_path / "list.csv"]
+    assert "line 3: no file name (0 to 1) (2 such rows)" in source.doubts()[tmp_path / "list.csv"]
+
+
+@pytest.mark.parametrize(
+    ("mark", "cells", "seconds"),
+    [
+        (";", "1,500;12,250", (1.5, 12.25)),
+        ("\t", "0,5\t1,125", (0.5, 1.125)),
+        (",", '"1,500","12,25"', (1.5, 12.25)),
+        (",", '"0,500","1,500"', (0.5, 1.5)),
+        (";", "1.5;2,5", (1.5, 2.5)),
+        (",", "-0.01,2", (-0.01, 2)),
+    ],
+)
+def test_decimal_commas_are_read_where_they_can_be_nothing_else(
+    tmp_path: Path, mark: str, cells: str, seconds: tuple[float, float]
+) -> None:
+    head = mark.join(("filename", "onset", "offset", "label"))
+    source = segments(tmp_path, f"{head}\na.wav{mark}{cells}{mark}dog\n")
+    assert source.events()[["onset_s", "offset_s"]].to_numpy().tolist() == [list(seconds)]
+    assert source.doubts() == {}
 
 
 @pytest.mark.parametrize(

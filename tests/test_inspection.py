@@ -223,7 +223,31 @@ def test_events_after_the_end() -> None:
         columns=list(EVENT_COLUMNS),
     )
     report = examine(table, {path: replace(GOOD, digest=path.name) for path in table["path"]}, FRONTEND, events)
-    assert [finding.names for finding in report.findings] == [["a: dog 4 to 5.2 s"]]
+    assert [finding.names for finding in report.spoiling] == [
+        ["a: 1 events end after it, which is 5.00 s long (dog 4 to 5.2 s)"]
+    ]
+
+
+def test_events_in_the_list_twice_are_a_note() -> None:
+    table = make(*WELL).clips.assign(fold=pd.NA)
+    events = pd.DataFrame([(Path("a"), 0, 1, "dog")] * 3 + [(Path("a"), 0, 1, "cat")], columns=list(EVENT_COLUMNS))
+    report = examine(table, {path: replace(GOOD, digest=path.name) for path in table["path"]}, FRONTEND, events)
+    assert [(finding.matters, finding.names) for finding in report.findings] == [(False, ["a: dog 0 to 1 s"] * 2)]
+
+
+def test_what_could_not_be_understood_spoils() -> None:
+    table = make(*WELL).clips.assign(fold=pd.NA)
+    sounds = {path: replace(GOOD, digest=path.name) for path in table["path"]}
+    none = pd.DataFrame([], columns=list(EVENT_COLUMNS))
+    report = examine(table, sounds, FRONTEND, none, {Path("a"): "a: list.csv, line 2: no offset"})
+    assert [finding.names for finding in report.spoiling] == [["a: list.csv, line 2: no offset"]]
+
+
+def test_class_names_that_differ_in_case_or_spaces_are_told() -> None:
+    names = ("Dog", "dog", "dog bark", "dog_bark", "cat", "cats")
+    rows = [(f"{name}{split}", name, split) for name in names for split in ("train", "test")]
+    (found,) = make(*rows).spoiling
+    assert found.names == ["'Dog' and 'dog'", "'dog bark' and 'dog_bark'"]
 
 
 # ---- the command ------------------------------------------------------------------------------------------

@@ -461,7 +461,7 @@ def test_any_name_survives_the_command_line(name):
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import OmegaConf
 
-    from aed.entry import quoted
+    from aed.override import quoted
 
     value = OverridesParser.create().parse_overrides([f"files=[{quoted(name)}]"])[0].value()
     assert OmegaConf.to_container(OmegaConf.create({"files": value}), resolve=True) == {"files": [name]}

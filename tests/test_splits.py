@@ -175,10 +175,17 @@ def test_random_split_needs_two_clips_of_each_class() -> None:
         split(table, method="random")
 
 
-def test_random_split_into_fewer_clips_than_classes_says_so() -> None:
-    table = make_table((name, 1, "s") for name in "abcdefgh" for _ in range(2))
-    with pytest.raises(AedError, match="test_fraction"):
-        split(table, method="random", test_fraction=0.1)
+@pytest.mark.parametrize(("clips", "fractions"), [(2, (0.1, 0.0)), (3, (0.2, 0.0)), (3, (0.1, 0.1))])
+def test_few_clips_a_class_are_split_as_well_as_they_can_be(
+    clips: int, fractions: tuple[float, float], caplog: pytest.LogCaptureFixture
+) -> None:
+    table = make_table((name, 1, "s") for name in "abcdefgh" for _ in range(clips))
+    parts = split(table, method="random", test_fraction=fractions[0], val_fraction=fractions[1])
+    wanted = {"train", "test"} | ({"val"} if fractions[1] else set())
+    for category in "abcdefgh":
+        assert set(parts[table["labels"] == (category,)]) == wanted
+    if len(table) * fractions[0] < 8:
+        assert "less than one of each of 8 classes" in caplog.text
 
 
 # ---- source -----------------------------------------------------------------------------------------------
@@ -277,12 +284,25 @@ def test_source_split_of_esc10(esc10: object) -> None:
         assert set(table["labels"][parts == "test"]) == set(table["labels"])
 
 
-@pytest.mark.parametrize("holes", [slice(None), slice(3, 4)])
-def test_source_split_without_src_file_is_an_error_with_a_way_out(holes: slice) -> None:
-    table = balanced()
-    table.loc[table.index[holes], "src_file"] = pd.NA
-    with pytest.raises(AedError, match="split=folds"):
+def test_source_split_without_src_file_is_an_error_with_a_way_out() -> None:
+    table = balanced().assign(src_file=pd.NA)
+    with pytest.raises(AedError, match=r"src_file.*source_pattern.*split=folds"):
         split(table, method="source")
+
+
+def test_too_few_clips_for_three_parts_say_what_is_needed() -> None:
+    table = make_table((name, 1, "s") for name in "abcdefgh" for _ in range(3))
+    with pytest.raises(AedError, match=r"val and train need a clip of each class each, .* or use data.val_fraction=0"):
+        split(table, method="random", test_fraction=0.4, val_fraction=0.4)
+
+
+def test_a_clip_without_a_source_is_one_of_its_own_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    table = make_table((name, pd.NA, f"{name}{number // 3}") for name in "ab" for number in range(30))
+    table.loc[table.index[[0, 1, 40]], "src_file"] = pd.NA
+    parts = split(table, method="source")
+    check_complete(table, parts)
+    assert "3 of 60 clips have no known recording" in caplog.text
+    assert shared_sources(table.assign(split=parts)) == []
 
 
 def test_source_split_needs_two_recordings_of_each_class() -> None:

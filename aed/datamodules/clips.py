@@ -20,6 +20,7 @@ from filelock import FileLock
 from aed import paths
 from aed.datamodules import synthesis
 from aed.datamodules.lists import known_columns, need_columns, read_rows
+from aed.datamodules.patterns import with_pattern
 from aed.download import fetch, unpack_zip
 from aed.dsp.formats import AUDIO_SUFFIXES
 from aed.errors import AedError
@@ -39,7 +40,12 @@ class ClipSource(ABC):
 
 
 def read_esc_csv(
-    csv: Path, audio_dir: Path, split: str | None = None, label_separator: str | None = None
+    csv: Path,
+    audio_dir: Path,
+    split: str | None = None,
+    label_separator: str | None = None,
+    columns: list[str] | None = None,
+    source_pattern: str | None = None,
 ) -> pd.DataFrame:
     """The clip table of a csv in ESC format.
 
@@ -48,6 +54,8 @@ def read_esc_csv(
         audio_dir: Folder the file names are relative to; names may lack their extension.
         split: Fixes the split of all rows.
         label_separator: Between the class names of one clip; default: a clip has one.
+        columns: Names of the csv's columns, where it has none or others.
+        source_pattern: Finds the recording in a file name that has no ``src_file``.
 
     Raises:
         AedError: A file, folder or column is missing, or the csv is empty or no csv, or a fold is no number.
@@ -58,7 +66,7 @@ def read_esc_csv(
         raise AedError(f"{csv}: no such csv")
     if not audio_dir.is_dir():
         raise AedError(f"{audio_dir}: no such audio folder (for {csv})")
-    rows = read_rows(csv)
+    rows = read_rows(csv, columns=columns)
     need_columns(rows, ("filename", "category"), csv)
     labels = [_labels(text, label_separator) for text in rows["category"]]
     incomplete = rows.index[(rows["filename"] == "").to_numpy() | np.array([not names for names in labels])]
@@ -69,7 +77,7 @@ def read_esc_csv(
             "path": pd.Series(_resolve(rows["filename"], audio_dir), rows.index, dtype=object),
             "labels": pd.Series(labels, rows.index, dtype=object),
             "fold": rows.get("fold", ""),
-            "src_file": rows.get("src_file", ""),
+            "src_file": with_pattern(rows, source_pattern),
             "split": split or "",
         }
     )
@@ -143,6 +151,9 @@ class EscCsv(ClipSource):
         calibration_csv: Clips that fix the int8 activation ranges; default: training clips.
         calibration_audio_dir: Its folder; default ``audio_dir``.
         label_separator: Between the class names of one clip in ``category``, e.g. ``,``; default: one name a clip.
+        columns: Names of the columns of each csv that has none, or others: ``[filename,_,category]``; ``_``: not read.
+        source_pattern: Regular expression that is searched for in the file name of a row without ``src_file``: its
+            group, or the one named ``src``, is the recording the clip was cut from.
     """
 
     def __init__(
@@ -156,8 +167,11 @@ class EscCsv(ClipSource):
         calibration_csv: str | None = None,
         calibration_audio_dir: str | None = None,
         label_separator: str | None = None,
+        columns: list[str] | None = None,
+        source_pattern: str | None = None,
     ) -> None:
-        self.csv, self.audio_dir = Path(csv), Path(audio_dir)
+        self.csv, self.audio_dir, self.columns = Path(csv), Path(audio_dir), columns
+        self.source_pattern = source_pattern
         self.name, self.label_separator = self.csv.stem, label_separator
         self.separate = {
             "val": (val_csv, val_audio_dir),
@@ -170,11 +184,12 @@ class EscCsv(ClipSource):
 
     def table(self) -> pd.DataFrame:
         """One row a clip; see :func:`read_esc_csv`."""
-        parts = [read_esc_csv(self.csv, self.audio_dir, label_separator=self.label_separator)]
+        how = {"label_separator": self.label_separator, "columns": self.columns, "source_pattern": self.source_pattern}
+        parts = [read_esc_csv(self.csv, self.audio_dir, **how)]  # type: ignore[arg-type]
         for split, (csv, folder) in self.separate.items():
             if csv:
                 audio_dir = Path(folder) if folder else self.audio_dir
-                parts.append(read_esc_csv(Path(csv), audio_dir, split, self.label_separator))
+                parts.append(read_esc_csv(Path(csv), audio_dir, split, **how))  # type: ignore[arg-type]
         return pd.concat(parts, ignore_index=True)
 
 

@@ -19,12 +19,15 @@ from aed.datamodules.cache import FeatureCache
 from aed.datamodules.calibration import Calibration, balanced, halves, thinned
 from aed.datamodules.clips import ClipSource, clip_names
 from aed.datamodules.events import EventLabels, EventSource, check_frontend
+from aed.datamodules.lists import class_name
 from aed.datamodules.patches import ClipLabels, Labeller, PatchDataset, already_batched
 from aed.datamodules.samplers import EvalSampler, TrainBatches, TrainSampler
 from aed.datamodules.selection import (
     OTHER,
+    alike,
     check_names,
     class_counts,
+    composed,
     draw_garbage,
     one_row_a_clip,
     single_labels,
@@ -32,6 +35,7 @@ from aed.datamodules.selection import (
     within,
 )
 from aed.datamodules.splits import SplitMethod, assign, shared_sources
+from aed.datamodules.trust import lengths, untrusted
 from aed.dsp.decision import Task
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import PatchBatch
@@ -139,9 +143,14 @@ class PatchDataModule(L.LightningDataModule):
         self.datasets: dict[str, PatchDataset] = {}
 
     @cached_property
+    def recordings(self) -> pd.DataFrame:
+        """The data set's own table, its class names in composed Unicode; read, or downloaded, at first use."""
+        return composed(self.clips.table())
+
+    @cached_property
     def _raw(self) -> pd.DataFrame:
-        """The data set's own table; read, or downloaded, at first use."""
-        table = one_row_a_clip(self.clips.table().reset_index(drop=True), self.clips.name)
+        """The rows that can be used: one a clip, of a single label unless ``multi_label``."""
+        table = one_row_a_clip(self.recordings.reset_index(drop=True), self.clips.name)
         self._file_names = clip_names(table["path"])
         if self.multi_label or isinstance(self.clips, EventSource):
             return table
@@ -153,6 +162,8 @@ class PatchDataModule(L.LightningDataModule):
         table = self._raw.copy()
         available = sorted({name for own in table["labels"] for name in own})
         names = check_names(self.chosen_names, available, self.clips.name, self.multi_label)
+        if same := alike(names):
+            log.warning("%s: class names that may mean the same: %s", self.clips.name, _spoken(same))
         kept = within(table["labels"], names)
         inside = (kept.map(len) > 0) | (table["labels"].map(len) == 0)  # nothing in it: a counter-example
         if self.multi_label and len(names) == 1 and not self.garbage_class:
@@ -231,6 +242,7 @@ class PatchDataModule(L.LightningDataModule):
             return
         self._check_events()
         self.skipped = self.cache.ensure(list(self.table["path"]))
+        self.skipped |= self._untrusted()
         for reason in self.skipped.values():
             log.warning("left out: %s", reason)
         if self.skipped and self.strict:
@@ -265,9 +277,9 @@ class PatchDataModule(L.LightningDataModule):
         names = self.class_names
         classes = {name: index for index, name in enumerate(names)}
         if self.garbage_class:  # whatever has no class of its own
-            classes = {name: classes.get(name, len(names) - 1) for name in set(self._events["label"])} | classes
+            classes = {name: classes.get(name, len(names) - 1) for name in set(self.events["label"])} | classes
         return EventLabels.from_table(
-            self._events,
+            self.events,
             list(rows["path"]),
             classes,
             self.frontend,
@@ -277,14 +289,26 @@ class PatchDataModule(L.LightningDataModule):
         )
 
     @cached_property
-    def _events(self) -> pd.DataFrame:
+    def events(self) -> pd.DataFrame:
+        """The events of annotated recordings, their class names as in :attr:`recordings`."""
         assert isinstance(self.clips, EventSource)
-        return self.clips.events()
+        events = self.clips.events()
+        return events.assign(label=events["label"].map(class_name))
+
+    def _untrusted(self) -> dict[Path, str]:
+        """Recordings whose annotation cannot be right: what happens in them is not known."""
+        if not isinstance(self.clips, EventSource):
+            return {}
+        readable = [path for path in self.table["path"].unique() if path not in self.skipped]
+        length_s = dict(lengths(readable, self.cache.open(readable).n_frames.tolist(), self.frontend))
+        found = untrusted(self.events[self.events["path"].isin(readable)], length_s) | self.clips.doubts()
+        listed = {*self.table["path"], *found.keys() - set(self.recordings["path"])}
+        return {path: reason for path, reason in found.items() if path in listed and path not in self.skipped}
 
     def _check_events(self) -> None:
         """Refuses, before features are computed, a front end that moves events."""
         if isinstance(self.clips, EventSource):
-            check_frontend(self.frontend, self._events)
+            check_frontend(self.frontend, self.events)
 
     def rows(self, split: str) -> pd.DataFrame:
         """The rows of :attr:`table` of a split whose files are good, in the order of :attr:`PatchBatch.clip`."""
@@ -338,7 +362,8 @@ class PatchDataModule(L.LightningDataModule):
         if empty := named["train"]:
             raise AedError(
                 f"{self.clips.name}: no readable training clip of {empty} "
-                f"({len(self.skipped)} files were left out; the log names them)"
+                f"({len(self.skipped)} files were left out"
+                + (f", as {next(iter(self.skipped.values()))})" if self.skipped else ")")
             )
         if self.multi_label:
             train = self.datasets["train"]
@@ -498,6 +523,10 @@ class PatchDataModule(L.LightningDataModule):
             collate_fn=already_batched,
             persistent_workers=self.num_workers > 0,
         )
+
+
+def _spoken(groups: list[list[str]]) -> str:
+    return "; ".join(" and ".join(map(repr, own)) for own in groups)
 
 
 def _need_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -31,10 +31,11 @@ class Dcase(ClipSource):
     Args:
         meta: The list, separated by tabs, semicolons or commas; optional columns ``fold``, ``src_file``, ``split``.
         audio_dir: Folder the file names are relative to; default: the list's.
+        columns: Names of the list's columns, where it has none or others; ``_``: not read.
     """
 
-    def __init__(self, meta: str, audio_dir: str | None = None) -> None:
-        self.meta = Path(meta)
+    def __init__(self, meta: str, audio_dir: str | None = None, columns: list[str] | None = None) -> None:
+        self.meta, self.columns = Path(meta), columns
         self.audio_dir = Path(audio_dir) if audio_dir else self.meta.parent
         self.name = self.meta.parent.name if self.meta.stem == "meta" and self.meta.parent.name else self.meta.stem
 
@@ -44,7 +45,7 @@ class Dcase(ClipSource):
         Raises:
             AedError: The list is missing or no such list, a clip stands in it twice, or the folds are not disjoint.
         """
-        rows = read_rows(self.meta, SCENE_COLUMNS)
+        rows = read_rows(self.meta, SCENE_COLUMNS, self.columns)
         if "onset" in rows or "event_onset" in rows:
             raise AedError(f"{self.meta}: has onsets; take data=segments data.clips.csv={self.meta}")
         labels = "event_labels" if "event_labels" in rows else "scene_label"

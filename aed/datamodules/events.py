@@ -12,6 +12,7 @@ import pandas as pd
 
 from aed.datamodules.clips import ClipSource, FixedSplit
 from aed.datamodules.selection import class_counts
+from aed.datamodules.trust import header_length
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
 
@@ -38,6 +39,10 @@ class EventSource(ClipSource):
     def events(self) -> pd.DataFrame:
         """One row an event, columns :data:`EVENT_COLUMNS`."""
 
+    def doubts(self) -> dict[Path, str]:
+        """What of the annotation could not be understood: why a recording's is not to be trusted, by its path."""
+        return {}
+
 
 class FixedEvents(FixedSplit, EventSource):
     """Recordings with events whose splits are known by name."""
@@ -47,6 +52,10 @@ class FixedEvents(FixedSplit, EventSource):
     def events(self) -> pd.DataFrame:
         """Those of the source."""
         return self.source.events()
+
+    def doubts(self) -> dict[Path, str]:
+        """Those of the source."""
+        return self.source.doubts()
 
 
 def check_frontend(frontend: FrontendConfig, events: pd.DataFrame) -> None:
@@ -60,7 +69,7 @@ def check_frontend(frontend: FrontendConfig, events: pd.DataFrame) -> None:
         events: As :meth:`EventSource.events` gives them.
 
     Raises:
-        AedError: Silence is removed, or an event begins after ``max_length_s``.
+        AedError: Silence is removed, or an event begins after ``max_length_s`` in a recording that is so long.
     """
     if frontend.trim != "none":
         raise AedError(
@@ -68,11 +77,13 @@ def check_frontend(frontend: FrontendConfig, events: pd.DataFrame) -> None:
             "events are elsewhere; frontend.trim=none"
         )
     late = events["onset_s"] >= frontend.max_length_s
+    length_s = {path: header_length(path) for path in events["path"][late].unique()}
+    late &= events["onset_s"] < events["path"].map(length_s)  # others are no fault of the front end
     if late.any():
         raise AedError(
             f"frontend.max_length_s: {late.sum()} of {len(events)} events begin after {frontend.max_length_s:g} s, "
             "where reading stops; set it to the length of the longest recording, at least "
-            f"{np.ceil(events['offset_s'].max()):.0f}"
+            f"{np.ceil(events['offset_s'][late].max()):.0f}"
         )
 
 

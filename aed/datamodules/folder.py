@@ -2,14 +2,14 @@
 
 import logging
 import re
-import unicodedata
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from aed.datamodules.clips import ClipSource
-from aed.datamodules.lists import COLUMNS, SPLIT_NAMES
+from aed.datamodules.lists import COLUMNS, SPLIT_NAMES, class_name
+from aed.datamodules.patterns import compiled, found_by
 from aed.errors import AedError
 from aed.recordings import is_recording, recordings_below
 
@@ -36,8 +36,8 @@ class Folder(ClipSource):
     def __init__(self, root: str, source_pattern: str | None = None, fold_pattern: str | None = None) -> None:
         self.root = Path(root)
         self.name = self.root.resolve().name or "folder"
-        self.source_pattern = _pattern("source_pattern", source_pattern, "src")
-        self.fold_pattern = _pattern("fold_pattern", fold_pattern, "fold")
+        self.source_pattern = compiled("source_pattern", source_pattern, "src")
+        self.fold_pattern = compiled("fold_pattern", fold_pattern, "fold")
 
     def table(self) -> pd.DataFrame:
         """One row a recording, in the order of the paths.
@@ -60,7 +60,7 @@ class Folder(ClipSource):
                     empty.append(folder.relative_to(self.root).as_posix())
                 for path in files:
                     key = path.relative_to(base).as_posix()
-                    source, fold = _found(self.source_pattern, key), _found(self.fold_pattern, key)
+                    source, fold = found_by(self.source_pattern, key), found_by(self.fold_pattern, key)
                     if (self.source_pattern and source is pd.NA) or (self.fold_pattern and fold is pd.NA):
                         unmatched.append(key)
                     rows.append((path, (_class_name(folder),), self._number(fold, key), source, split))
@@ -116,39 +116,7 @@ def _class_name(folder: Path) -> str:
     Raises:
         AedError: It has characters that no report or source file can hold.
     """
-    name = unicodedata.normalize("NFC", folder.name)
-    if not name.isprintable():
+    name = class_name(folder.name)
+    if not name or not name.isprintable():
         raise AedError(f"{str(folder)!r}: a class name needs printable characters; rename the folder")
     return name
-
-
-Pattern = tuple[re.Pattern[str], str | int]
-"""A compiled expression, and the name or number of the group that counts."""
-
-
-def _pattern(key: str, text: str | None, group: str) -> Pattern | None:
-    """The compiled expression with one group, or one called ``group``.
-
-    Raises:
-        AedError: It is none.
-    """
-    if text is None:
-        return None
-    try:
-        pattern = re.compile(text)
-    except re.error as error:
-        raise AedError(f"data.clips.{key}: {text!r} is no regular expression ({error})") from error
-    if group in pattern.groupindex:
-        return pattern, group
-    if pattern.groups != 1:
-        raise AedError(
-            f"data.clips.{key}: need one group, (...), or one named (?P<{group}>...); "
-            f"{text!r} has {pattern.groups} groups"
-        )
-    return pattern, 1
-
-
-def _found(pattern: Pattern | None, key: str) -> Any:
-    """What the pattern's group finds, or NA."""
-    match = pattern[0].search(key) if pattern else None
-    return (match[pattern[1]] or pd.NA) if pattern and match else pd.NA

@@ -2,7 +2,9 @@
 
 import difflib
 import logging
-from collections.abc import Sequence
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +12,28 @@ import numpy.typing as npt
 import pandas as pd
 
 from aed.datamodules.clips import check_agreement
+from aed.datamodules.lists import class_name
 from aed.errors import AedError
 
 log = logging.getLogger(__name__)
 
 OTHER = "other"
 """The garbage class: what is none of the chosen ones. Its logit is the last."""
+
+
+def composed(table: pd.DataFrame) -> pd.DataFrame:
+    """A clip table whose class names are those of :func:`aed.datamodules.lists.class_name`."""
+    known = {name: class_name(name) for own in table["labels"] for name in own}
+    labels = table["labels"].map(lambda own: tuple(dict.fromkeys(known[name] for name in own)))
+    return table.assign(labels=labels.astype(object))
+
+
+def alike(names: Iterable[str]) -> list[list[str]]:
+    """Class names that differ in case, spaces, quotes, ``-`` or ``_`` alone, and so may be meant as one; sorted."""
+    groups: dict[str, set[str]] = {}
+    for name in names:
+        groups.setdefault(re.sub(r"[\s_\-'\"]+", "", unicodedata.normalize("NFKC", name).casefold()), set()).add(name)
+    return sorted(sorted(own) for own in groups.values() if len(own) > 1)
 
 
 def check_names(chosen: Sequence[str] | None, available: Sequence[str], source: str, multi_label: bool) -> list[str]:
@@ -30,7 +48,7 @@ def check_names(chosen: Sequence[str] | None, available: Sequence[str], source: 
     Raises:
         AedError: A name is unknown or stands twice, or there are too few.
     """
-    names = list(chosen or available)
+    names = [class_name(name) for name in chosen] if chosen else list(available)
     if unknown := [name for name in names if name not in available]:
         near = {name: difflib.get_close_matches(name, available, 1) for name in unknown}
         hint = "".join(f"; did you mean {found[0]!r}?" for found in near.values() if found)

@@ -1,11 +1,15 @@
 """Who is in train, val and test: pure functions from a clip table to a split of each row."""
 
+import logging
+import math
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from aed.errors import AedError
+
+log = logging.getLogger(__name__)
 
 SplitMethod = Literal["folds", "random", "source"]
 
@@ -91,27 +95,43 @@ def _random(table: pd.DataFrame, part: str, share: float, seed: int) -> "pd.Inde
     counts = strata.value_counts()
     if rare := sorted(counts.index[counts < 2]):
         raise AedError(
-            f"data.split=random: a stratified split needs two clips of each class, {rare} have one; "
-            "add clips or leave these out of data.class_names"
+            f"data.split=random: {part} and train need a clip of each class each, {rare} have one; add clips, leave "
+            f"these out of data.class_names, or use data.{part}_fraction=0"
         )
-    try:
-        _, chosen = train_test_split(
-            table.index.to_numpy(), test_size=share, random_state=seed, stratify=strata.to_numpy()
+    wanted = math.ceil(share * len(table))
+    if not len(counts) <= wanted <= len(table) - len(counts):  # which scikit-learn refuses
+        log.warning(
+            "data.%s_fraction: a share of %.3g of %d clips is less than one of each of %d classes for %s or train; "
+            "each class gives it at least one, and keeps one",
+            part,
+            share,
+            len(table),
+            len(counts),
+            part,
         )
-    except ValueError as error:
-        raise AedError(f"data.{part}_fraction: {len(table)} clips cannot be split so ({error})") from error
+        return _balanced(table["labels"], table.index.to_series(), share, seed)
+    _, chosen = train_test_split(table.index.to_numpy(), test_size=share, random_state=seed, stratify=strata.to_numpy())
     picked: pd.Index[Any] = pd.Index(chosen)
     return picked
 
 
 def _by_source(table: pd.DataFrame, part: str, share: float, seed: int) -> "pd.Index[Any]":
     _check_share(part, share)
-    if table["src_file"].isna().any():
+    unknown = table["src_file"].isna()
+    if unknown.all():
         raise AedError(
-            "data.split=source: the csv has no source recording for every clip; add a column 'src_file', "
-            "or use data.split=folds or data.split=random"
+            "data.split=source: no clip's recording is known; add a column 'src_file' to the list or, where file names "
+            "tell it, give data.clips.source_pattern; or use data.split=folds or data.split=random"
         )
-    return _balanced(table["labels"], table["src_file"], share, seed)
+    if unknown.any():
+        log.warning(
+            "data.split=source: %d of %d clips have no known recording (e.g. %s): each is one of its own",
+            unknown.sum(),
+            len(table),
+            table["path"][unknown].iloc[0] if "path" in table else table.index[unknown][0],
+        )
+    own = pd.Series([f"clip {number}" for number in range(len(table))], table.index, dtype=object)
+    return _balanced(table["labels"], table["src_file"].where(~unknown, own), share, seed)
 
 
 def _balanced(labels: "pd.Series[Any]", source: "pd.Series[Any]", share: float, seed: int) -> "pd.Index[Any]":

@@ -1,0 +1,224 @@
+"""What is typed arrives: through Hydra's own parser, composition and sweeper."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from omegaconf import DictConfig, OmegaConf, StringNode
+
+from aed import benchmark, config, data, deploy, evaluate, import_keras, predict
+from aed.advice import check_words, explain
+from aed.costs import BenchmarkConfig
+from aed.delivery import DeployConfig
+from aed.errors import find_aed_error
+from aed.override import quoted
+from aed.typed import as_typed
+
+config.register()
+for name, function, own in (
+    ("benchmark", benchmark.benchmark, BenchmarkConfig),
+    ("deploy", deploy.deploy, DeployConfig),
+    ("evaluate", evaluate.evaluate, None),
+    ("predict", predict.predict, None),
+    ("import_keras", import_keras.import_keras, None),
+    ("inspect", data.inspect, None),
+):
+    config.store("schema", name, config.command(function, own))
+ConfigStore.instance().store(name="import_keras", node=OmegaConf.create(import_keras._CONFIG))
+
+CHOICES = {
+    "train": ["experiment=demo", "data=folder"],
+    "evaluate": ["data=segments"],
+    "predict": ["frontend=yamnet_64x96"],
+    "inspect": ["data=esc_csv"],
+    "deploy": ["data=dcase"],
+    "benchmark": [],
+    "import_keras": [],
+}
+PHASES = (Phase.explicit, Phase.generate)  # to shrink dozens of texts at once takes minutes
+HYDRAS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.job.name")
+
+
+def composed(verb: str, overrides: list[str]) -> DictConfig:
+    with initialize_config_dir(version_base="1.3", config_dir=str(config.CONFIG_DIR)):
+        return compose(verb, overrides=overrides, return_hydra_config=True)
+
+
+def text_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    for name in node:
+        child = node._get_node(name)
+        if isinstance(child, StringNode) and name != "_target_":
+            yield f"{prefix}{name}"
+        elif isinstance(child, DictConfig) and name != "hydra" and not (child._is_none() or child._is_interpolation()):
+            yield from text_keys(child, f"{prefix}{name}.")
+
+
+KEYS = {verb: [*text_keys(composed(verb, choices)), *HYDRAS] for verb, choices in CHOICES.items()}
+
+MARKS = "()[]{},=:;'\"\\$%&|<>*?!#@^~+-_ ./\täöß犬ai0123e\N{COMBINING DIAERESIS}"
+NASTY = (
+    "snd (2)", "res (1).csv", "a,b", "a=b", "it's", '"', "\\", "C:\\data\\snd (2)\\", "a\\'b", "$HOME", "a$", ",",
+    "1e3", "1_000", "007", "0x10", "true", "False", "nan", "inf", "[a,b]", "{a: 1}", "range(1,3)", "glob(*)", "${",
+    "choice(a,b)", "int(3)", " a ", "a  b", "/([^/-]+)-(?:\\d,)?", "'a' b", "a'b'", "\\${x}", "a\nb", "str(${x)",
+    "$x{y}", "+1", "-", "=", "~",
+)  # fmt: skip
+WORDS = st.sampled_from(NASTY) | st.text(MARKS, min_size=1, max_size=10) | st.text(min_size=1, max_size=6)
+
+
+def is_text(value: str) -> bool:
+    """Whether a value means nothing but itself: no null, no reference, not in Hydra's quotes."""
+    is_in_quotes = len(value.strip()) > 1 and value.strip()[0] == value.strip()[-1] and value.strip()[0] in "'\""
+    is_reference = re.search(r"\$\{.*\}", value, re.DOTALL)
+    return not (is_in_quotes or is_reference or value.strip().lower() in ("null", "???"))
+
+
+TEXT = WORDS.filter(is_text)
+
+
+@pytest.mark.parametrize("verb", sorted(CHOICES))
+@settings(max_examples=8, deadline=None, phases=PHASES)
+@given(source=st.data())
+def test_text_of_every_key_of_every_verb_arrives_as_it_is_typed(verb: str, source: st.DataObject) -> None:
+    typed = {key: source.draw(TEXT) for key in source.draw(st.sets(st.sampled_from(KEYS[verb]), max_size=9))}
+    arguments = [f"{'model' if key == 'model_file' else key}={value}" for key, value in typed.items()]
+    made = composed(verb, as_typed([*CHOICES[verb], *arguments], verb))
+    arrived = {key: OmegaConf.select(made, key) for key in typed}
+    assert arrived == typed
+
+
+def test_the_keys_of_paths_are_texts() -> None:
+    paths = {
+        "train": {"ckpt_path", "output_dir", "data.clips.root", "data.cache_dir", "data.unseen"},
+        "evaluate": {"model_file", "folder", "data.clips.csv", "data.clips.audio_dir", "data.cache_dir"},
+        "predict": {"model_file", "output"},
+        "inspect": {"report", "data.clips.csv", "data.clips.val_csv", "data.clips.label_separator"},
+        "deploy": {"model_file", "folder", "project", "data.clips.meta"},
+        "benchmark": {"model_file", "folder"},
+        "import_keras": {"folder", "st_config"},
+    }
+    for verb, own in paths.items():
+        assert own <= set(KEYS[verb]), verb
+
+
+@settings(max_examples=25, deadline=None, phases=PHASES)
+@given(st.lists(TEXT, max_size=4))
+def test_texts_in_hydras_quotes_and_lists_arrive(names: list[str]) -> None:
+    given_ = f"[{','.join(map(quoted, names))}]"
+    (made,) = as_typed([f"files={given_}"], "predict")
+    assert list(composed("predict", [made, "model_file=x"]).files) == names
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        ("[dog,rain]", ["dog", "rain"]),
+        ("[dog (big),it's, hum [50 Hz],a=b]", ["dog (big)", "it's", "hum [50 Hz]", "a=b"]),
+        ("[1e3,true,007,größe]", ["1e3", "true", "007", "größe"]),
+        ("['a,b',\"c d\"]", ["a,b", "c d"]),
+        ("['it\\'s',x]", ["it's", "x"]),
+        ("[]", []),
+        ("null", None),
+        ("dog", ["dog"]),
+        ("dog (big)", ["dog (big)"]),
+    ],
+)
+def test_lists_of_text(value: str, names: list[str] | None) -> None:
+    (_, made) = as_typed(["experiment=demo", f"data.class_names={value}"], "train")
+    assert composed("train", ["experiment=demo", made]).data.class_names == names
+
+
+@pytest.mark.parametrize(
+    ("typed", "key", "expected"),
+    [
+        ("ckpt_path=null", "ckpt_path", None),
+        ("'data.cache_dir=\"a b\"'", "data.cache_dir", "a b"),
+        ("data.cache_dir='a,b'", "data.cache_dir", "a,b"),
+        ("\"data.cache_dir='a, b'\"", "data.cache_dir", "a, b"),
+        ("'data.cache_dir=${output_dir}/x (1)'", "data.cache_dir", "out (2)/x (1)"),
+        ("'data.cache_dir=${oc.env:AED_TYPED,\"none (1)\"}'", "data.cache_dir", "none (1)"),
+        ("seed=7", "seed", 7),
+        ("data.test_fold=null", "data.test_fold", None),
+        ("stages=[fit,test]", "stages", ["fit", "test"]),
+        ("'frontend.log_offset=1e-3'", "frontend.log_offset", 0.001),
+        ("decision.unknown=true", "decision.unknown", True),
+    ],
+)
+def test_what_means_something_keeps_its_meaning(typed: str, key: str, expected: Any) -> None:
+    made = as_typed(["experiment=demo", "output_dir=out (2)", *shlex.split(typed)], "train")
+    assert OmegaConf.select(composed("train", made), key) == expected
+
+
+def jobs(*arguments: str) -> list[list[str]]:
+    """The overrides of the jobs of a sweep."""
+    made = [item for item in as_typed(["-m", *arguments], "train") if item != "-m"]
+    split = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(made), None)
+    return [job for batch in split for job in batch]
+
+
+def test_sweeps_stay_sweeps() -> None:
+    assert jobs("experiment=demo", "data.test_fold=1,2") == [
+        ["experiment=demo", "data.test_fold=1"], ["experiment=demo", "data.test_fold=2"],
+    ]  # fmt: skip
+    assert len(jobs("experiment=demo", "seed=range(1,4)", "data.split=random,source")) == 6
+    assert len(jobs("experiment=demo", "data.class_names=[rain,hum],[rain,alarm]")) == 2
+    roots = [composed("train", job).data.clips.root
+             for job in jobs("experiment=demo", "data=folder", "data.clips.root=snd (1),it's,'a,b'")]  # fmt: skip
+    assert roots == ["snd (1)", "it's", "a,b"]
+
+
+@settings(max_examples=20, deadline=None, phases=PHASES)
+@given(TEXT.filter(lambda value: "," not in value and not re.search(r"(range|glob|choice|interval)\(", value)))
+def test_text_arrives_in_each_job_of_a_sweep(value: str) -> None:
+    both = jobs("experiment=demo", f"data.cache_dir={value}", "seed=1,2")
+    assert len(both) == 2 and composed("train", both[1]).data.cache_dir == value
+
+
+def test_what_exists_is_meant_as_it_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for odd in ("a,b", "${x}", "'q'", "[l]"):
+        (tmp_path / odd).touch()
+        (made,) = (job for job in jobs("experiment=demo", f"data.cache_dir={odd}"))
+        assert composed("train", made).data._get_node("cache_dir") == odd
+
+
+@pytest.mark.parametrize(
+    ("typed", "advice"),
+    [
+        ("data.batchsize=3", "data.batch_size=3"),
+        ("batch_size=8", "data.batch_size=8"),
+        ("lr=0.1", "model.optimizer.lr=0.1"),
+        ("data.clips.rot=snd (2)", "data.clips.root=snd (2)"),
+        ("sed=1", "seed=1"),
+        ("callbacks.checkpoint.monitr=x", "callbacks.checkpoint.monitor=x"),
+        ("demo", "experiment=demo"),
+        ("esc_csv", "data=esc_csv"),
+    ],
+)
+def test_a_key_that_does_not_exist_names_the_nearest_which_can_be_typed(typed: str, advice: str) -> None:
+    start = ["experiment=demo", "data=folder"]
+    with pytest.raises(Exception) as caught:  # as run_task does it
+        check_words([typed], config.CONFIG_DIR)
+        composed("train", as_typed([*start, typed], "train"))
+    said = find_aed_error(caught.value) or explain(caught.value, config.CONFIG_DIR)
+    (offered,) = shlex.split(str(said).partition("did you mean ")[2].removesuffix("?"))[:1]
+    assert str(said).startswith(typed.partition("=")[0]) and offered == advice
+    assert as_typed([*start, offered], "train")
+
+
+def test_options_added_keys_and_unknown_configurations_are_left_alone() -> None:
+    for arguments in (
+        ["--cfg", "job", "experiment=demo", "+new.key=1", "++seed=3", "~logger"],
+        ["-cp", "elsewhere", "-cn", "config.yaml", "hydra.run.dir=x"],
+        ["experiment=nothing", "seed=1"],
+        ["experiment=demo", "model/net=user", "model.net._target_=mine.Net", "model.net.any=1"],
+    ):
+        assert as_typed(arguments, "train") == arguments
