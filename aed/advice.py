@@ -156,6 +156,8 @@ def _no_key(error: OmegaConfBaseException, text: str, groups: list[str]) -> str:
         elsewhere = [name for name in _leaves(node._get_root(), "") if name.rpartition(".")[2] == key]
     if elsewhere:
         path, known, key = "", elsewhere[:2], elsewhere[0]
+    # Hydra's quotes, which stand around what it cannot read, need not be typed
+    value = found and re.sub(r"^'([^'\\]*)'$", r"\1", found[1])
     return f"{full}: there is no such key{_instead(f'{path}.' if path else '', key, known, value)}"
 
 

@@ -59,6 +59,9 @@ def inspect(
     found: list[Finding] = []
     try:
         table = module.table
+        if guess := module.likely_sources:
+            examples = [f"{left} and {right}" for left, right in guess.examples]
+            found.append(Finding("likely_source", guess.is_sure, module.source_advice(guess), examples))
     except AedError as error:  # its recordings can be looked at all the same, if there are any
         table = module.recordings
         found.append(Finding("no_split", True, f"it cannot be used as it is configured: {error}", [module.clips.name]))
@@ -71,7 +74,8 @@ def inspect(
     if isinstance(module.clips, EventSource):
         events, doubts = module.events, module.clips.doubts()
     made = examine(table, sounds, frontend, events, doubts)
-    made = Report(made.facts, [*found, *made.findings], made.clips)
+    findings = sorted([*found, *made.findings], key=lambda finding: not finding.matters)
+    made = Report(made.facts, findings, made.clips)
     _write(Path(report), module.clips.name, made)
     _print(module.clips.name, made)
     log.info("all of it in %s", report)
@@ -100,7 +104,8 @@ def _print(name: str, made: Report) -> None:
         console.print("Nothing wrong was found.")
     for finding in made.findings:
         mark, style = ("SPOILS", "bold red") if finding.matters else ("note", "yellow")
-        console.print(Text.assemble((mark, style), " ", printable(finding.text)))
+        said = Text.assemble((mark, style), " ", printable(finding.text))
+        console.print(said, soft_wrap=True)  # commands in it stay whole
         for item in finding.names[:MOST_NAMED]:
             console.print(f"    {printable(item)}", soft_wrap=True)
         if len(finding.names) > MOST_NAMED:

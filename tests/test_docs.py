@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from aed import config
+from aed.errors import AedError
+from aed.typed import as_typed
+
 DOCS = sorted(Path(__file__).parents[1].glob("docs/*.md"))
+
+SETS = ("synthetic", "esc_csv", "folder", "segments", "dcase", "fsd50k")
 
 
 def settings(text: str) -> list[list[str]]:
@@ -15,10 +21,30 @@ def settings(text: str) -> list[list[str]]:
     return [shlex.split(code) for code in re.findall(r"`([^`\n]*\bdata[.=][^`\n]*)`", text)]
 
 
+def typed(arguments: list[str]) -> list[str]:
+    """The arguments as Hydra is given them, with the first data set that has their keys."""
+    config.register()
+    is_chosen = any(item.startswith(("data=", "experiment=")) for item in arguments)
+    names = SETS if any(item.startswith("data.clips.") for item in arguments) else SETS[:1]
+    chosen = [[]] if is_chosen else [[f"data={name}"] for name in names]
+    first = [] if any(item.startswith("experiment=") for item in arguments) else ["experiment=demo"]
+    for number, data in enumerate(chosen, 1):
+        try:
+            return as_typed([*first, *data, *arguments], "train")
+        except AedError:
+            if number == len(chosen):
+                raise
+    raise AssertionError
+
+
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
 def test_settings_can_be_typed_as_they_are_printed(path: Path) -> None:
-    for words in settings(path.read_text()):
-        arguments = [word for word in words if re.fullmatch(r"[a-z_./]+=.*", word) and "<" not in word]
+    for words in settings(path.read_text(encoding="utf-8")):
+        arguments = [word for word in words if re.fullmatch(r"(data|frontend|experiment|model)[./\w]*=.*", word)]
+        options = [word for word in words if word == "-m"]
+        arguments = [
+            word for word in typed([*options, *(word for word in arguments if "<" not in word)]) if word != "-m"
+        ]
         for override in OverridesParser.create().parse_overrides(arguments):
             assert not override.is_sweep_override() or "-m" in words, override.input_line
 

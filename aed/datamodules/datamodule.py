@@ -2,6 +2,7 @@
 
 import logging
 import math
+import shlex
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +35,7 @@ from aed.datamodules.selection import (
     targets,
     within,
 )
+from aed.datamodules.sources import Guess, likely
 from aed.datamodules.splits import SplitMethod, assign, shared_sources
 from aed.datamodules.trust import lengths, untrusted
 from aed.dsp.decision import Task
@@ -215,6 +217,23 @@ class PatchDataModule(L.LightningDataModule):
         content = self.table.assign(src_file=self.table["path"].map(lambda path: keys.get(path, str(path))))
         return sorted(first.get(key, key) for key in shared_sources(content))
 
+    @cached_property
+    def likely_sources(self) -> Guess | None:
+        """Clips on both sides of the split that may be of one recording, where the data set does not tell."""
+        return likely(self.table)
+
+    def source_advice(self, guess: Guess) -> str:
+        """What names that look alike mean, and what to type."""
+        advice = "a column src_file in the list and data.split=source keep them on one side"
+        if hasattr(getattr(self.clips, "source", self.clips), "source_pattern"):
+            typed = shlex.quote(f"data.clips.source_pattern={guess.pattern}")
+            advice = f"{typed} data.split=source keeps them on one side"
+        left, right = guess.examples[0]
+        return (
+            f"{guess.pairs} pairs of clips on both sides of the split look like pieces of one recording, of "
+            f"{guess.recordings} recordings (e.g. {left} and {right}); if they are, scores are too high: {advice}"
+        )
+
     def note(self, weights: Mapping[str, str] | None = None) -> str:
         """What a table of accuracies has to say: of recordings on both sides; empty where there are none.
 
@@ -223,6 +242,8 @@ class PatchDataModule(L.LightningDataModule):
         """
         leaks, origin = len(self.leaking_sources), (weights or {}).get("origin")
         lines = [f"LEAKS: {leaks} recordings are on both sides of split={self.split}"] if leaks else []
+        if not leaks and (guess := self.likely_sources):
+            lines.append(f"MAY LEAK: {guess.pairs} pairs of clips on both sides look like pieces of one recording.")
         if origin and origin == self.clips.origin:
             lines.append(f"The backbone was trained on recordings from {origin}, as these are: they may overlap.")
         return "\n".join(lines)
@@ -259,6 +280,8 @@ class PatchDataModule(L.LightningDataModule):
                 len(self.leaking_sources),
                 self.leaking_sources[0],
             )
+        elif guess := self.likely_sources:
+            log.warning("%s: %s", self.clips.name, self.source_advice(guess))
         self.good = self.table[~self.table["path"].isin(list(self.skipped))]
         for split in SPLITS:
             rows = self.rows(split)

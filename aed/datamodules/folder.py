@@ -60,7 +60,7 @@ class Folder(ClipSource):
                     empty.append(folder.relative_to(self.root).as_posix())
                 for path in files:
                     key = path.relative_to(base).as_posix()
-                    source, fold = found_by(self.source_pattern, key), found_by(self.fold_pattern, key)
+                    source, fold = self.source_of(key), found_by(self.fold_pattern, key)
                     if (self.source_pattern and source is pd.NA) or (self.fold_pattern and fold is pd.NA):
                         unmatched.append(key)
                     rows.append((path, (_class_name(folder),), self._number(fold, key), source, split))
@@ -96,6 +96,10 @@ class Folder(ClipSource):
                 f"{[folder.name for folder in others]} like classes; keep one kind in it, or rename them"
             )
         return [(pd.NA, self.root)] if others or not splits else list(splits)
+
+    def source_of(self, key: str) -> Any:
+        """The recording that a path under the root tells of, or NA."""
+        return found_by(self.source_pattern, key)
 
     def _number(self, fold: Any, key: str) -> Any:
         if fold is pd.NA:
