@@ -226,6 +226,12 @@ def test_tags_around_mp3_are_no_sound(tmp_path: Path, mode: str) -> None:
             np.testing.assert_array_equal(whole(path), expected)
 
 
+def test_flac_after_a_tag_of_mp3_is_flac(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    path.write_bytes(id3(2000) + LOSSLESS["flac"]())
+    np.testing.assert_array_equal(whole(path), PCM)
+
+
 def test_joined_mp3_is_read_to_its_end(tmp_path: Path) -> None:
     """As ``cat`` joins them: libsndfile ends with the first."""
     first, second = mp3(sweep(1.0))[0], mp3(sweep(0.5)[::-1], "VARIABLE")[0]
