@@ -1,6 +1,7 @@
 """MPEG audio (ISO 11172-3, 13818-3): a bare sequence of frames, which only Xing's or LAME's frame in front counts."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
 from aed.dsp.parts import TRUNCATED, Part
@@ -53,6 +54,7 @@ class _Run(NamedTuple):
     counted: int | None
 
 
+@lru_cache(1 << 12)  # a file has few different ones
 def _frame(head: bytes) -> _Frame | None:
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
