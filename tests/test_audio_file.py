@@ -226,6 +226,21 @@ def test_tags_around_mp3_are_no_sound(tmp_path: Path, mode: str) -> None:
             np.testing.assert_array_equal(whole(path), expected)
 
 
+def test_mp3_whose_count_was_never_written_is_read_whole(tmp_path: Path) -> None:
+    """The first frame is kept free for the count, and stays so where the encoder cannot go back."""
+    counted, bare = mp3(sweep(1.0))
+    tag = next(counted.index(name) for name in (b"Xing", b"Info") if name in counted[:60])
+    (tmp_path / "a.mp3").write_bytes(edited(counted, tag + 8, bytes(8)))
+    (tmp_path / "b.mp3").write_bytes(bare)
+    np.testing.assert_array_equal(whole(tmp_path / "a.mp3"), whole(tmp_path / "b.mp3"))
+
+
+def test_flac_after_a_tag_of_mp3_is_flac(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    path.write_bytes(id3(2000) + LOSSLESS["flac"]())
+    np.testing.assert_array_equal(whole(path), PCM)
+
+
 def test_joined_mp3_is_read_to_its_end(tmp_path: Path) -> None:
     """As ``cat`` joins them: libsndfile ends with the first."""
     first, second = mp3(sweep(1.0))[0], mp3(sweep(0.5)[::-1], "VARIABLE")[0]

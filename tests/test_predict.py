@@ -437,7 +437,7 @@ def test_the_command_hears_a_pipe_and_keeps_messages_apart(folder, model, tmp_pa
 def test_the_command_says_in_one_line_what_is_wrong(folder, model, tmp_path):
     flac = (folder / "a.flac").read_bytes()
     for arguments, stdin, message in (
-        ((f"model={model}", "-"), flac, b"from a pipe"),
+        ((f"model={model}", "-"), flac, b"send wav: "),
         ((f"model={model}", "-"), b"", b"nothing comes in"),
         (("b.wav",), b"", b"model: give a value"),
         ((f"model={tmp_path / 'none.onnx'}", str(folder)), b"", b"no such model"),

@@ -33,9 +33,6 @@ _BYTES = 1 << 16
 _PIPED = ("WAV", "WAVEX", "OGG", "AU")
 """Formats of which libsndfile reads all through a pipe."""
 
-_FROM_PIPE = "make it a file, or wav on the way: ... | ffmpeg -v error -i - -f wav - | python -m aed.predict ... -"
-"""What to do."""
-
 _BLOCK = 1 << 17
 """Samples read at once where nobody knows how many there are."""
 
@@ -202,9 +199,9 @@ class AudioFile:
     def _check_format(self, name: str, source: _Source) -> None:
         """Raises AudioError where all of the format cannot be read."""
         if name not in FORMATS:
-            raise self._error(f"a {name} file may end anywhere; convert it: {conversion(self.path)}")
+            raise self._error(f"a {name} file may end anywhere; {self._advice()}")
         if source.most == _IN_PIPE and name not in _PIPED:
-            raise self._error(f"{name} cannot be read from a pipe; {_FROM_PIPE}")
+            raise self._error(f"{name} cannot be read from a pipe; {self._advice()}")
 
     def _read(self, frames: int) -> Samples:
         """As :meth:`read`, of one part."""
@@ -240,8 +237,7 @@ class AudioFile:
         if (sound.samplerate, sound.channels) != (self.rate, self.channels):
             raise self._error(
                 f"it joins recordings of {self.rate} Hz, {self.channels} channels and {sound.samplerate} Hz, "
-                f"{sound.channels} channels; make it one: "
-                + conversion(self.path, f"-ar {self.rate} -ac {self.channels}")
+                f"{sound.channels} channels; {self._advice(f' -ar {self.rate} -ac {self.channels}')}"
             )
         return True
 
@@ -249,11 +245,15 @@ class AudioFile:
         return AudioError(f"{self.path}: {reason}")
 
     def _unreadable(self, error: Exception) -> str:
+        if (suffix := self.path.suffix.lower()) in FOREIGN_SUFFIXES:
+            return f"{suffix} cannot be read; {self._advice()}"
+        return f"not readable as audio ({_reason(error)}); if players play it, {self._advice()}"
+
+    def _advice(self, options: str = "") -> str:
+        """What to type."""
         if str(self.path) == STDIN:
-            return f"not readable as audio from a pipe ({_reason(error)}); {_FROM_PIPE}"
-        if self.path.suffix.lower() in FOREIGN_SUFFIXES:
-            return f"{self.path.suffix.lower()} cannot be read; convert it: {conversion(self.path)}"
-        return f"not readable as audio ({_reason(error)}); if players play it, convert it: {conversion(self.path)}"
+            return f"send wav: ... | ffmpeg -v error -i -{options} -f wav - | python -m aed.predict ... -"
+        return f"convert it: {conversion(self.path, options)}"
 
 
 def _reason(error: Exception) -> str:

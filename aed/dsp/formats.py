@@ -47,7 +47,7 @@ def conversion(path: Path, options: str = "") -> str:
     made = path.with_suffix(".wav")
     if made.exists():
         made = path.with_name(f"{path.stem}_{path.suffix.strip('.').lower()}.wav")
-    return " ".join(filter(None, ("ffmpeg -i", shlex.quote(str(path)), options, shlex.quote(str(made)))))
+    return f"ffmpeg -i {shlex.quote(str(path))}{options} {shlex.quote(str(made))}"
 
 
 def bad_name(path: Path) -> str:

@@ -1,6 +1,7 @@
 """MPEG audio (ISO 11172-3, 13818-3): a bare sequence of frames, which only Xing's or LAME's frame in front counts."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
 from aed.dsp.parts import TRUNCATED, Part
@@ -19,7 +20,8 @@ _KBITS = {
 }
 """MPEG-1 or 2, layer -> bitrates."""
 
-_BLOCK = 1 << 16
+_FAR = 1 << 16
+"""Bytes of something else between two frames, at most."""
 
 
 class _Frame(NamedTuple):
@@ -52,6 +54,7 @@ class _Run(NamedTuple):
     counted: int | None
 
 
+@lru_cache(1 << 12)  # a file has few different ones
 def _frame(head: bytes) -> _Frame | None:
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
@@ -82,7 +85,8 @@ def parts_of(file: BinaryIO, size: int) -> tuple[Part, ...]:
         AudioError: It ends within a frame, or has fewer than it counts.
     """
     end = _without_tags(file, size)
-    first = _find(file, _after_id3(file, 0), end)
+    start = _after_id3(file, 0)
+    first = _find(file, start, end) if _peek(file, start) != b"fLaC" else None
     if first is None or _is_counted_whole(file, first, end, size):
         return ()
     runs = list(_runs(file, first, end))
@@ -161,17 +165,15 @@ def _without_tags(file: BinaryIO, size: int) -> int:
 
 
 def _find(file: BinaryIO, position: int, end: int) -> int | None:
-    """The first frame from ``position`` on that another of its kind, or the end, follows."""
-    while position < end:
-        file.seek(position)
-        block = file.read(min(_BLOCK, end - position))
-        at = block.find(b"\xff")
-        while at >= 0:
-            frame = _frame(block[at : at + 4] if at + 4 <= len(block) else _peek(file, position + at))
-            if frame and _is_followed(file, position + at + frame.length, frame, end):
-                return position + at
-            at = block.find(b"\xff", at + 1)
-        position += len(block)
+    """The first frame that another of its kind, or the end, follows; near ``position``, for chance makes some."""
+    file.seek(position)
+    block = file.read(max(0, min(_FAR, end - position)))
+    at = block.find(b"\xff")
+    while at >= 0:
+        frame = _frame(_peek(file, position + at))
+        if frame and _is_followed(file, position + at + frame.length, frame, end):
+            return position + at
+        at = block.find(b"\xff", at + 1)
     return None
 
 
