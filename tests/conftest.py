@@ -10,7 +10,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 SLOW = (
     "cache classifier cloud commands config conversion costs datamodule emulator export_int8 firmware import_keras "
     "inspection miniresnet models own_nets pipeline predict stedgeai stm32_package target_frontend target_net "
-    "target_oracle tasks yamnet"
+    "target_oracle tasks typed yamnet"
 )
 """Files whose tests compile, emulate, train or start processes; ``-m "not slow"`` leaves them out."""
 
