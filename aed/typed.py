@@ -28,6 +28,7 @@ MULTIRUN = {"-m", "--multirun"}
 _OTHER_CONFIG = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
 
 _ARGUMENT = re.compile(r"([+~]{0,2})(\w[\w./@:-]*)=(.*)", re.DOTALL)
+_QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
 _ELEMENT = re.compile(r"""\s*(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|(?:\$\{[^}]*\}|[^,])*)\s*(?:,|$)""", re.DOTALL)
 """An element of a list and the comma after it."""
 
@@ -159,11 +160,15 @@ class _Reader:
 
     def texts(self, value: str) -> str:
         """A list of texts; a single one stands for a list of it."""
+        is_list = value.startswith("[") and value.endswith("]") and not _exists(value)
+        elements = _elements(value[1:-1]) if is_list else []
+        if elements and all(map(_QUOTED.fullmatch, elements)):  # thousands of recordings, as with_files gives them
+            return value
         override = self.parsed(value)
         if override is not None and (override.is_sweep_override() or override._value is None):
             return value
-        if value.startswith("[") and value.endswith("]") and not _exists(value):
-            return f"[{','.join(map(self._element, _elements(value[1:-1])))}]"
+        if is_list:
+            return f"[{','.join(map(self._element, elements))}]"
         if override is not None and not isinstance(override._value, str | int | float | QuotedString):
             return value
         return value if value.startswith("${") or not value else f"[{self._element(value)}]"
