@@ -35,6 +35,15 @@ class Check:
     needed: bool = False
 
 
+TRIED = "Linux-x86_64"
+"""Where all of it was run; for Windows, what POSIX alone has was taken away (tests/test_portable.py), no more."""
+
+
+def _system() -> str:
+    here = f"{platform.system()}-{platform.machine()}"
+    return f"{here}, tried" if here == TRIED else f"{here}, not tried: {TRIED} is; what fails here is worth a report"
+
+
 def _python() -> str:
     if not (3, 11) <= sys.version_info[:2] < (3, 13):
         raise AedError(f"{platform.python_version()}: need 3.11 or 3.12")
@@ -164,6 +173,7 @@ def _cloud() -> str:
 
 
 CHECKS = (
+    Check("system", _system),
     Check("python", _python, needed=True),
     Check("torch", _torch, needed=True),
     Check("torchaudio", _torchaudio, needed=True),

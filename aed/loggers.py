@@ -21,16 +21,7 @@ _SQLITE = "sqlite:///"
 
 
 class MetricsCsv(CSVLogger):
-    """``metrics.csv``, which is whole at any time: Lightning's is written anew in place where a column is added.
-
-    Args:
-        save_dir: Folder.
-        name: Of a folder in it; empty: none.
-        version: Of a folder in that; empty: none.
-    """
-
-    def __init__(self, save_dir: str, name: str = "", version: str = "") -> None:
-        super().__init__(save_dir, name, version)
+    """``metrics.csv``, which is whole at any time: Lightning's is written anew in place where a column is added."""
 
     @property
     @rank_zero_experiment

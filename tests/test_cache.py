@@ -566,7 +566,7 @@ def die_in_third_save() -> None:
 
 
 def die_in_fsync(count: int) -> None:
-    """Killed with a file whole but not yet renamed; files of shards come in pairs, npy and json."""
+    """Killed with a file whole but not yet renamed: after the front end's, shards have two each, npy and json."""
     sync, calls = os.fsync, []
 
     def die(fd: int) -> None:
@@ -580,7 +580,7 @@ def die_in_fsync(count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "prepare", [die_in_third_save, lambda: die_in_fsync(5), lambda: die_in_fsync(6)], ids=["half", "npy", "json"]
+    "prepare", [die_in_third_save, lambda: die_in_fsync(6), lambda: die_in_fsync(7)], ids=["half", "npy", "json"]
 )
 def test_killed_while_writing(
     tmp_path: Path, files: list[Path], build: Callable[..., Builder], computed: list[Path], prepare: Callable[[], Any]
@@ -835,7 +835,7 @@ def test_full_disk(tmp_path: Path, files: list[Path], computed: list[Path], monk
 
     with monkeypatch.context() as patch:
         patch.setattr(building.np, "save", fill_up)
-        with pytest.raises(AedError, match=r"No space left.*AED_CACHE_DIR"):
+        with pytest.raises(AedError, match=r"no space left.*AED_CACHE_DIR"):
             FeatureCache(tmp_path, CONFIG).ensure(files)
     assert clips_in_shards(tmp_path, files) == set(files[:8])
     check_whole(tmp_path, files[:8])

@@ -190,7 +190,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("aed.files.os.fsync", full)
-        with pytest.raises(AedError, match=r"No space left.*untouched"):
+        with pytest.raises(AedError, match=r"no space left.*untouched"):
             save_model(path, exported("uneven"), card)
     assert path.read_bytes() == before and [item.name for item in tmp_path.iterdir()] == ["model.onnx"]
 

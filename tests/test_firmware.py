@@ -356,7 +356,7 @@ def test_what_fails_leaves_the_earlier_library(model, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(firmware, "_facts", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="no space"):
         deliver(model, tmp_path / "lib", DeployConfig())
     assert contents(tmp_path / "lib") == before and [path.name for path in tmp_path.iterdir()] == ["lib"]
 

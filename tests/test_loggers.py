@@ -55,7 +55,7 @@ def test_first_runs_that_begin_at_once_share_the_database(tmp_path: Path, monkey
 
 
 def test_metrics_stay_whole_where_a_column_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    logger = loggers.MetricsCsv(str(tmp_path))
+    logger = loggers.MetricsCsv(str(tmp_path), "", "")
     for step, row in enumerate(({"a": 1.0}, {"a": 2.0, "b": 3.0}, {"c": 4.0})):
         logger.log_metrics(row, step)
         logger.save()
