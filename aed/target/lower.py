@@ -23,8 +23,8 @@ LARGEST = 32767
 """Height, width or channels: the kernels hold them in 16 bits."""
 
 AS_INT8 = (
-    "quantise anew, stages=[quantize,evaluate] in the run's folder, with quantization.float_layers=refused and without "
-    "quantization.exclude_nodes and quantization.exclude_ops"
+    "quantise anew in its run's folder, hydra.run.dir=<folder> stages=[quantize,evaluate] "
+    "quantization.float_layers=refused and no quantization.exclude_nodes or quantization.exclude_ops"
 )
 """What makes a model for C of one with float layers."""
 
