@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
+from aed.dsp.audio_file import AudioFile
 from aed.dsp.frontend import FrontendConfig
+from aed.errors import AudioError
 
 SLACK_S = 0.1
 """Annotations are not more exact than this: an event may end so much after its recording, or begin before it, s."""
@@ -94,7 +96,7 @@ def _cause(events: pd.DataFrame, late: set[Path], length_s: Mapping[Path, float]
 
 
 def lengths(paths: Sequence[Path], n_frames: Sequence[int], config: FrontendConfig) -> Iterator[tuple[Path, float]]:
-    """How long recordings are, s: by what was read of them or, where that was cut or repeated, by their headers.
+    """How long recordings are, s: by what was read of them or, where that was cut or repeated, by themselves.
 
     Args:
         paths: Recordings.
@@ -105,12 +107,19 @@ def lengths(paths: Sequence[Path], n_frames: Sequence[int], config: FrontendConf
     for path, frames in zip(paths, n_frames, strict=True):
         length = frames * hop_s + window_s  # at most: the last hop may not be full
         is_whole = config.min_length_s + hop_s + window_s < length < config.max_length_s - hop_s
-        yield path, length if is_whole else header_length(path)
+        yield path, length if is_whole else true_length(path)
 
 
-def header_length(path: Path) -> float:
-    """The length a header tells, s; infinite where it tells none."""
+_COUNTED = ("MP3", "OGG")
+"""Formats whose header may tell a guess, or the length of the first of several streams."""
+
+
+def true_length(path: Path) -> float:
+    """The length of a recording, s, by its header where that can be trusted; infinite where it cannot be read."""
     try:
+        with AudioFile(path) as file:
+            if file.format in _COUNTED:
+                return float(sum(map(len, file.blocks(1 << 17))) / file.rate)
         return float(sf.info(path).duration)
-    except (sf.LibsndfileError, RuntimeError, TypeError, ValueError, OSError):
+    except (AudioError, sf.LibsndfileError, RuntimeError, TypeError, ValueError, OSError):
         return math.inf
