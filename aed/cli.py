@@ -38,7 +38,7 @@ def run(arguments: ArgsType = None) -> AedCLI:
         trainer_defaults={
             "use_distributed_sampler": False,
             "num_sanity_val_steps": 0,
-            "plugins": WholeCheckpoints(),
+            "plugins": {"class_path": f"{WholeCheckpoints.__module__}.{WholeCheckpoints.__qualname__}"},
         },
         subclass_mode_model=True,
         subclass_mode_data=True,

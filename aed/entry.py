@@ -76,9 +76,9 @@ def run_task(task: Callable[[], object], log: logging.Logger, config_name: str) 
         return
     with clear_errors(log):
         advice.check_words(sys.argv[1:], CONFIG_DIR)
-        sys.argv[1:] = as_typed(sys.argv[1:], config_name)
         os.environ[_FULL] = "1"
         try:
+            sys.argv[1:] = as_typed(sys.argv[1:], config_name)
             task()
         except Exception as error:
             if known := advice.explain(error, CONFIG_DIR):

@@ -60,7 +60,16 @@ def layer(name: str) -> dict[str, Any]:
 
 
 def step(name: str) -> dict[str, Any]:
-    return {"name": name, "score": 1.0, "gain": 0.0, "sqnr_db": 1.0, "kept": True, "detail": name}
+    return {
+        "name": name,
+        "score": 1.0,
+        "gain": 0.0,
+        "low": 0.0,
+        "high": 0.0,
+        "sqnr_db": 1.0,
+        "kept": True,
+        "detail": name,
+    }
 
 
 def sweep_of(folder: Path) -> None:
@@ -117,6 +126,9 @@ SAYS: dict[tuple[str, str], list[Say]] = {
                 "judging": {"metric": NAMES[0], "split": NAMES[1]},
             }
         )
+    ],
+    ("report", "_print_detector"): [
+        lambda: [report._print_detector(NAMES[0], {}, name, 1, name) for name in NAMES],
     ],
     ("report", "print_comparison"): [
         lambda: report.print_comparison(

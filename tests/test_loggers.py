@@ -28,7 +28,7 @@ def begin_one(asked: DictConfig, together) -> None:
     warnings.simplefilter("ignore")
     if together:
         together.wait(60)
-    logger = pipeline._opened(asked)
+    logger = pipeline._opened("logger.mlflow", asked)
     logger.log_hyperparams({"a": 1})
 
 

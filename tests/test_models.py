@@ -4,6 +4,7 @@ import json
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -86,13 +87,14 @@ def test_a_measurement_of_nothing_is_refused(tmp_path, monkeypatch):
 
 
 def test_both_forms_are_printed(table, capsys, monkeypatch):
-    monkeypatch.setattr(models, "rows", lambda: list(table.values()))
+    without_c = replace(table["BCResNet"], name="a net without C", planned=False)
+    monkeypatch.setattr(models, "rows", lambda: [*table.values(), without_c])
     models.show()
     shown = capsys.readouterr().out
-    assert "YAMNet-256 (st)" in shown and "95." in shown and "72.8*" in shown
+    assert "YAMNet-256 (st)" in shown and "95." in shown and "54.0 " in shown and "54.0*" in shown
     models.show(format="json")
     listed = json.loads(capsys.readouterr().out)
-    assert [row["name"] for row in listed] == list(table)
+    assert [row["name"] for row in listed] == [*table, without_c.name]
     with pytest.raises(AedError, match=r"format: need one of .*yaml"):
         models.show(format="yaml")
 

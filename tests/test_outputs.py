@@ -216,7 +216,7 @@ def test_checkpoints_too(tmp_path: Path, value: float) -> None:
     trainer.save_checkpoint(tmp_path / "x.ckpt")
     wrong = r"1 of the 12 values of .*head\.1\.weight are NaN or infinite"
     with pytest.raises(AedError, match=wrong):
-        open_classifier(tmp_path / "x.ckpt")
+        open_classifier(tmp_path / "x.ckpt", net_class="tiny.TinyNet")
     with pytest.raises(AedError, match=wrong):
         tiny.trainer(tmp_path, 1).test(
             tiny.classifier(), tiny.data(), ckpt_path=str(tmp_path / "x.ckpt"), verbose=False

@@ -233,7 +233,7 @@ def build(folder: Path, kind: str, *overrides: str, stages: str = "fit,test,expo
         ("layer", "Own: self.kind is a Dropout.*keep the argument under its name"),
         ("grow", "Own: built anew with .*'grown'.* it has other parameters"),
         ("lazy", "Own: has lazy layers; give them their sizes"),
-        ("unborn", r"call to target 'test_own_nets.Own'.* ValueError: no such kind \(.*own_nets.py, line"),
+        ("unborn", r"model.net: ValueError: no such kind \(.*own_nets.py, line"),
         ("forgetful", r"keep the constructor arguments \['kind'\] as attributes"),
         ("unexportable", "Own cannot be exported: .*fft"),
     ],

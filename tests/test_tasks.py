@@ -182,7 +182,7 @@ def test_a_run_that_rejects_what_it_does_not_know(tmp_path: Path) -> None:
         (["decision.unknown=true", "decision.unknown_threshold=0.9", "operation_mode=chain_tqe"], "add it after fit"),
         (["decision.unknown_threshold=0.5"], "decision.unknown=true"),
         (["decision.unknown=true", "decision.keep=0", "data.val_fold=4"], "decision.keep"),
-        (["decision.thresholds=some"], "chosen or half"),
+        (["decision.thresholds=some"], "decision.thresholds: need one of chosen, half"),
         (
             ["decision.unknown=true", "data.garbage_class=true", "data.class_names=[rain,alarm]", "data.val_fold=4"],
             "use one of them",
