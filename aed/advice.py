@@ -1,18 +1,18 @@
 """What is wrong with a command line, in one line that says what to type: errors of Hydra and OmegaConf as ours."""
 
-import difflib
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.errors import CompactHydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, Node, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, InterpolationKeyError, OmegaConfBaseException
 
 from aed.errors import AedError
+from aed.override import nearest
 
 _KINDS = {
     "IntegerNode": "a whole number",
@@ -26,17 +26,6 @@ _KINDS = {
 
 MOST_LISTED = 30
 """So many keys or choices are named at the most."""
-
-
-def nearest(word: str, known: Iterable[str]) -> list[str]:
-    """Those of ``known`` that ``word`` may be a slip of, the likeliest first.
-
-    ``word`` may be a dotted key: only its last part is compared.
-    """
-    by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), by_lower, n=3, cutoff=0.6)
-    parts = [name for name in by_lower if word.lower() in name.split("_")]
-    return [by_lower[name] for name in dict.fromkeys([*close, *parts])][:3]
 
 
 def explain(error: BaseException, config_dir: Path) -> AedError | None:
@@ -87,10 +76,14 @@ def check(config: DictConfig, config_dir: Path) -> None:
         if kind is dict or kind is None:
             continue
         fields = list(getattr(kind, "__dataclass_fields__", {}))
+        target = node._get_node("_target_") if "_target_" in fields else None
+        is_open = getattr(kind, "is_open", False) or (
+            isinstance(target, Node) and target._value() != kind.__dataclass_fields__["_target_"].default
+        )  # a class of the user's in its place has keys of its own
         for key in map(str, node):
             if node.get("_partial_") and OmegaConf.is_missing(node, key):
                 raise AedError(f"{path}{key}: give a value, {path}{key}=...")
-            if key not in fields:
+            if key not in fields and not is_open:
                 raise AedError(f"{path}{key}: nothing reads this key{_instead(path, key, fields)}")
         for key, allowed in getattr(kind, "choices", {}).items():
             value = None if OmegaConf.is_missing(node, key) else node[key]

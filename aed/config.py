@@ -55,6 +55,8 @@ def _field_type(annotation: Any) -> Any:
 def schema(target: Callable[..., Any], *, partial: bool = False, skip: tuple[str, ...] = ()) -> type:
     """A structured config of ``target``'s signature; its ``choices`` are the strings that a ``Literal`` allows.
 
+    ``is_open``: whether it takes any further key.
+
     OmegaConf checks no Literal: :func:`aed.advice.check` does.
 
     Args:
@@ -70,6 +72,7 @@ def schema(target: Callable[..., Any], *, partial: bool = False, skip: tuple[str
     if partial:
         fields.append(("_partial_", bool, True))
     choices: dict[str, tuple[str, ...]] = {}
+    is_open = any(own.kind is own.VAR_KEYWORD for own in inspect.signature(target).parameters.values())
     for name, parameter in inspect.signature(target).parameters.items():
         if name in skip or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
@@ -89,7 +92,7 @@ def schema(target: Callable[..., Any], *, partial: bool = False, skip: tuple[str
             fields.append((name, of_list, dataclasses.field(default_factory=functools.partial(copy.copy, plain))))
         else:
             fields.append((name, Any, MISSING))  # an object: composed in YAML
-    return dataclasses.make_dataclass(target.__name__, fields, namespace={"choices": choices})
+    return dataclasses.make_dataclass(target.__name__, fields, namespace={"choices": choices, "is_open": is_open})
 
 
 def _choices(annotation: Any) -> tuple[str, ...]:

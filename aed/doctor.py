@@ -41,7 +41,7 @@ TRIED = "Linux-x86_64"
 
 def _system() -> str:
     here = f"{platform.system()}-{platform.machine()}"
-    return f"{here}, tried" if here == TRIED else f"{here}, not tried: {TRIED} is; what fails here is worth a report"
+    return f"{here}, tested" if here == TRIED else f"{here}, not tested ({TRIED} is); please report what fails"
 
 
 def _python() -> str:

@@ -30,16 +30,16 @@ def place(error: BaseException) -> str:
 
 KNOWN = {
     errno.ENOSPC: "no space left",
-    errno.EDQUOT: "no space left in your quota",
-    errno.EACCES: "no right to it",
-    errno.EPERM: "no right to it",
+    errno.EDQUOT: "disk quota exceeded",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
     errno.EROFS: "its disk is read-only",
     errno.ENOTDIR: "a file lies where a folder is needed",
     errno.EEXIST: "a file lies where a folder is needed",
     errno.EISDIR: "a folder lies where a file is needed",
     errno.ENAMETOOLONG: "its name is too long",
     errno.EMFILE: "too many open files; raise the limit, ulimit -n 4096",
-    errno.EIO: "its disk fails",
+    errno.EIO: "input/output error",
 }
 """Errors of the system that a user can put right."""
 

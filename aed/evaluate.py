@@ -254,7 +254,7 @@ def _task(cfg: DictConfig) -> None:
     with clear_errors(log, "stopped; features made so far are kept"):
         typed = [item for item in HydraConfig.get().overrides.task if item.startswith(SPLIT_KEYS)]
         if typed and cfg.split_by == "card":
-            raise AedError(f"{typed[0]}: the model's own split counts; add split_by=data for another one")
+            raise AedError(f"{typed[0]}: the model's own split counts; for another one add split_by=data")
         plain = resolved(cfg)
         # made once the model has told its front end and classes
         data = instantiate(plain.pop("data") | {"_partial_": True}, _convert_="all")

@@ -155,14 +155,26 @@ def model_data(
         AedError: The data has not the model's classes.
     """
     module = _split_as_asked(data, card, split, split_by, class_names)
+    check_classes(module, card.data.get("name"))
+    return module
+
+
+def check_classes(module: PatchDataModule, trained_on: str | None) -> None:
+    """Refuses data that has not a model's classes.
+
+    Args:
+        module: The data.
+        trained_on: Name of the data set that the model was trained on, if it is known.
+
+    Raises:
+        AedError: What it lacks and, where that is another data set, what to type.
+    """
     try:
         _ = module.class_names
     except AedError as error:
-        trained_on = card.data.get("name")
         if not str(error).startswith("data.class_names") or trained_on in (None, module.clips.name):
             raise
-        raise AedError(f"{error}; the model was trained on {trained_on}: {_advice(trained_on)}") from error
-    return module
+        raise AedError(f"{error}; the model was trained on {trained_on}: {_advice(str(trained_on))}") from error
 
 
 def _split_as_asked(

@@ -205,7 +205,7 @@ def _about_classes(clips: pd.DataFrame, good: pd.DataFrame) -> Iterator[Finding]
     yield Finding("empty_class", True, "classes without a clip that can be used", [*lost, *lacking])
     sizes = sorted((own["all"], name) for name, own in counts.items())
     same = [" and ".join(map(repr, own)) for own in alike({name for labels in clips["labels"] for name in labels})]
-    yield Finding("alike", True, f"{len(same)} times class names that may mean the same", same)
+    yield Finding("alike", True, f"{len(same)} groups of class names that may mean the same", same)
     if sizes and sizes[-1][0] > MAX_IMBALANCE * sizes[0][0]:
         (few, rare), (many, common) = sizes[0], sizes[-1]
         text = f"the largest class ({common}) has {many} clips, the smallest ({rare}) {few}"

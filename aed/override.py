@@ -1,8 +1,9 @@
 """Settings as one types them: what an error tells to add can be pasted into the command line."""
 
+import difflib
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _NOTHING = object()
@@ -58,3 +59,14 @@ def differing(theirs: Mapping[str, Any], ours: Mapping[str, Any], prefix: str = 
         prefix: Of the keys.
     """
     return [override(f"{prefix}{key}", value) for key, value in theirs.items() if ours.get(key, _NOTHING) != value]
+
+
+def nearest(word: str, known: Iterable[str]) -> list[str]:
+    """Those of ``known`` that ``word`` may be a slip of, the likeliest first.
+
+    ``word`` may be a dotted key: only its last part is compared.
+    """
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), by_lower, n=3, cutoff=0.6)
+    parts = [name for name in by_lower if word.lower() in name.split("_")]
+    return [by_lower[name] for name in dict.fromkeys([*close, *parts])][:3]

@@ -23,6 +23,7 @@ from aed.callbacks import WholeCheckpoints
 from aed.config import CONFIG_DIR, check_net_class
 from aed.datamodules import PatchDataModule
 from aed.errors import AedError, find_aed_error, place
+from aed.evaluation import check_classes
 from aed.loggers import creating
 from aed.modules.checkpoint import read_checkpoint
 from aed.modules.classifier import ClipClassifier
@@ -41,8 +42,13 @@ _EXPECTED_WARNINGS = (
 )
 
 
-def build(config: DictConfig, folder: Path) -> Run:
+def build(config: DictConfig, folder: Path, trained_on: str | None = None) -> Run:
     """The run of a composed configuration; the data is ready afterwards.
+
+    Args:
+        config: Checked.
+        folder: Of the run.
+        trained_on: Name of the data set of the model that it starts from.
 
     Raises:
         AedError: Something in it cannot be used.
@@ -58,6 +64,7 @@ def build(config: DictConfig, folder: Path) -> Run:
         warnings.filterwarnings("ignore", expected)
     _check_trainer(config.trainer)
     data: PatchDataModule = _made("data", config.data)
+    check_classes(data, trained_on)
     check_net_class(config.model.net)
     _check_num_classes(config.model.net, data.num_classes)
     model: ClipClassifier = _made("model", config.model, net={"num_classes": data.num_classes})
@@ -231,7 +238,7 @@ def run(config: DictConfig, folder: Path) -> dict[str, float]:
         read_checkpoint(Path(config.ckpt_path))  # before features are computed
     _check_stages(config)
     model = take_over(config, folder)
-    state = build(config, folder)
+    state = build(config, folder, model.data.get("name") if model else None)
     if model is not None:
         state.model.weights = model.weights
     if "fit" not in config.stages:  # later stages on an earlier run's folder

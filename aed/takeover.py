@@ -3,6 +3,7 @@
 Told before anything is computed, in the words of the command line.
 """
 
+import inspect
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -51,15 +52,19 @@ def take_over(config: DictConfig, folder: Path) -> Trained | ModelCard | None:
         if path == checkpoint
         else read_model_card(load_model(path), path)
     )
-    theirs = _settings(model)
-    ours = {key: _plain(config, key) for key in theirs}
+    theirs, typed = _settings(model), set(_typed())
+    if "model.aggregate" in typed and not trains:  # how clips are scored may be changed
+        del theirs["model.aggregate"]
+    ours = _defaults(config) | {key: _plain(config, key) for key in theirs if _is_set(config, key)}
     if ours.get("data.class_names") is None:  # those of the data, whose order may be the same
         ours["data.class_names"] = theirs["data.class_names"]
-    other = {key: value for key, value in theirs.items() if ours[key] != value}
+    other = {key: value for key, value in theirs.items() if ours.get(key) != value}
     said = [*_choice_of_net(other), *(override(key, value) for key, value in other.items() if key != _TARGET)]
     if trains and said:
         raise AedError(f"ckpt_path: {path} was trained with other settings; to train on from it, add {' '.join(said)}")
-    if clash := sorted(typed for typed in _typed() if any(f"{key}.".startswith(f"{typed}.") for key in other)):
+    if _TARGET not in other:
+        typed.discard("model.net")  # the class alone, which is the model's
+    if clash := sorted(item for item in typed if any(f"{key}.".startswith(f"{item}.") for key in other)):
         raise AedError(
             f"{', '.join(clash)}: front end, net and classes of {path} count; leave it out, or type what is in there: "
             f"{' '.join(said)}"
@@ -78,14 +83,38 @@ def _settings(model: Trained | ModelCard) -> dict[str, Any]:
     """What a model fixes, by the keys of a run's configuration."""
     names, has_other = list(model.class_names), bool(model.data.get("garbage_class"))
     settings: dict[str, Any] = {f"frontend.{key}": value for key, value in asdict(model.frontend).items()}
+    settings["model.aggregate"] = model.decision.aggregate
     settings["data.multi_label"] = model.task == "multi_label"
     settings["data.garbage_class"] = has_other
     settings["data.class_names"] = names[:-1] if has_other and names[-1] == OTHER else names
     if isinstance(model, Trained):
         facts = net_facts(model.net)
         settings[_TARGET] = facts["class"]
-        settings |= {f"model.net.{key}": value for key, value in facts["arguments"].items() if key != "num_classes"}
+        settings |= {f"model.net.{key}": _listed(value) for key, value in facts["arguments"].items()}
+        del settings["model.net.num_classes"]  # the data's
     return settings
+
+
+def _listed(value: Any) -> Any:
+    """Tuples as lists, as a configuration has them."""
+    return [_listed(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _is_set(config: DictConfig, key: str) -> bool:
+    return OmegaConf.select(config, key, throw_on_missing=False, default=_NOTHING) is not _NOTHING
+
+
+_NOTHING = object()
+
+
+def _defaults(config: DictConfig) -> dict[str, Any]:
+    """Arguments of the configured net that its class has defaults for, by the keys of a configuration."""
+    try:
+        parameters = inspect.signature(get_class(config.model.net.get("_target_"))).parameters.values()
+    except Exception:  # whatever a user's module raises; told where the net is made
+        return {}
+    given = [own for own in parameters if own.default is not own.empty]
+    return {f"model.net.{own.name}": _listed(own.default) for own in given}
 
 
 def _plain(config: DictConfig, key: str) -> Any:

@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aed import config
+from aed import advice, config
 from aed.cli import AedCLI
 from aed.dsp import PRESETS, FrontendConfig
 from aed.errors import AedError, find_aed_error
@@ -202,3 +202,15 @@ def test_errors_are_found_behind_wrappers():
     except RuntimeError as outer:
         assert find_aed_error(outer) is inner
     assert find_aed_error(ValueError()) is None
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["logger=tensorboard", "+logger.tensorboard.flush_secs=5"],  # a class that takes any key
+        ["model.optimizer._target_=torch.optim.Adagrad", "+model.optimizer.lr_decay=0.1"],  # another class's own
+        ["+callbacks.mine._target_=my_pkg.Mine", "+callbacks.mine.often=3"],
+    ],
+)
+def test_keys_that_are_read_may_be_added(overrides):
+    advice.check(tiny.composed("experiment=demo", *overrides), config.CONFIG_DIR)

@@ -26,7 +26,7 @@ def raised(error: BaseException, cause: BaseException | None = None) -> BaseExce
         (raised(RuntimeError("of a library"), WriteError("a.csv: cannot be written")), "a.csv: cannot be written"),
         (raised(OSError(errno.ENOSPC, "full"), AedError("this disk is full")), "this disk is full"),
         (OSError(errno.ENOSPC, "full"), "output: no space left"),
-        (PermissionError(errno.EACCES, "no", "a.csv"), "a.csv: no right to it"),
+        (PermissionError(errno.EACCES, "no", "a.csv"), "a.csv: permission denied"),
         (NotADirectoryError(errno.ENOTDIR, "no", "a/b"), "a/b: a file lies where a folder is needed"),
         (raised(RuntimeError("MLflow"), sqlite3.OperationalError("database or disk is full")), "disk is full"),
         (sqlite3.DatabaseError("file is not a database"), "file is not a database; logger=csv"),

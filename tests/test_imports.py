@@ -27,6 +27,7 @@ ENTRY_POINTS = (
     "data",
 )
 RUN = ("pipeline", "training", "conversion", "evaluation", "prediction", "state", "entry", "config", "sweep", "report")
+RUN += ("advice", "typed", "takeover", "folders", "loggers")
 RUN += ("callbacks", "costs", "decisions", "delivery", "hearing", "inspection", "pictures", "sounds")
 UPPER = tuple(f"aed.{name}" for name in (*ENTRY_POINTS, *RUN))
 FORBIDDEN: dict[str, tuple[str, ...]] = {
@@ -118,6 +119,12 @@ def test_helpers_stand_below_everything(package: str) -> None:
     allowed = ("aed.errors", "aed.paths", "aed.files", "aed.console", "aed.download")
     ours = {pair for pair in imports_of(package) if lies_in(pair[1], "aed")}
     assert {pair for pair in ours if not lies_in(pair[1], *allowed)} == set()
+
+
+def test_what_lower_layers_share_imports_no_upper_one() -> None:
+    for name in ("aed.override", "aed.console", "aed.recordings"):
+        ours = {pair for pair in imports_of(name) if lies_in(pair[1], "aed")}
+        assert {pair for pair in ours if not lies_in(pair[1], "aed.errors", "aed.dsp")} == set()
 
 
 LOADED = """

@@ -104,7 +104,7 @@ def test_the_size_in_a_header_does_not_matter(kind: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "nothing comes in"),
+        (b"", "standard input is empty"),
         (LOSSLESS["wav"]()[:-100], "truncated"),
         (LOSSLESS["flac"](), "not readable as audio .*; if players play it, send wav: "),
         (mp3(sweep(0.5))[0], r"MP3 cannot be read from a pipe; .* ffmpeg -v error -i - -f wav - \| "),

@@ -438,7 +438,7 @@ def test_the_command_says_in_one_line_what_is_wrong(folder, model, tmp_path):
     flac = (folder / "a.flac").read_bytes()
     for arguments, stdin, message in (
         ((f"model={model}", "-"), flac, b"send wav: "),
-        ((f"model={model}", "-"), b"", b"nothing comes in"),
+        ((f"model={model}", "-"), b"", b"standard input is empty"),
         (("b.wav",), b"", b"model: give a value"),
         ((f"model={tmp_path / 'none.onnx'}", str(folder)), b"", b"no such model"),
         ((f"model={model}", str(folder), "formatt=csv"), b"", b"formatt"),

@@ -137,6 +137,50 @@ def test_a_model_of_other_data_says_which(converted: Path, tmp_path: Path) -> No
         evaluate(str(converted / "model_int8.onnx"), data, str(tmp_path), on="c")
 
 
+class ListNet(tiny.TinyNet):
+    """A user's net with arguments that are left at their defaults, one of them a list."""
+
+    def __init__(
+        self, num_classes: int, width: int = 4, dropout: float = 0.0, kernel: tuple[int, int] = (5, 5)
+    ) -> None:
+        super().__init__(num_classes, width, dropout)
+        self.kernel = kernel
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a user's net whose clips take the greatest posterior."""
+    path = tmp_path_factory.mktemp("own") / "own.ckpt"
+    trainer = tiny.trainer(path.parent, 1)
+    trainer.fit(tiny.classifier(ListNet(3), aggregate="max"), tiny.data())
+    trainer.save_checkpoint(path)
+    return path
+
+
+def test_a_net_of_the_users_goes_on_as_it_was_typed(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arguments that were left at their defaults, and the choice of the class itself, are no difference."""
+    typed = ["model/net=user", "model.net._target_=test_takeover.ListNet", "model.aggregate=max", f"ckpt_path={own}"]
+    start = [*SMALL, "frontend.overlap=0", "model.pretrained=false", *typed]
+    takeover.take_over(tiny.composed(*start, "stages=[fit]"), Path("/nowhere"))
+    monkeypatch.setattr(takeover, "_typed", lambda: ["model.net", "model.net._target_", "frontend.overlap"])
+    config = tiny.composed(*start, "stages=[export]")
+    takeover.take_over(config, Path("/nowhere"))
+    assert config.model.net.kernel == [5, 5] and config.model.net.width == 4
+
+
+def test_how_clips_are_scored_is_the_checkpoints_where_it_is_not_typed(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = [*SMALL, "model/net=user", "model.net._target_=test_takeover.ListNet", f"ckpt_path={own}", "stages=[test]"]
+    config = tiny.composed(*start)
+    takeover.take_over(config, Path("/nowhere"))
+    assert config.model.aggregate == "max"
+    monkeypatch.setattr(takeover, "_typed", lambda: ["model.aggregate"])
+    config = tiny.composed(*start, "model.aggregate=mean")
+    takeover.take_over(config, Path("/nowhere"))
+    assert config.model.aggregate == "mean"
+
+
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12)
 VALUES = st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False) | TEXTS
 

@@ -1,6 +1,5 @@
 """Which clips stand for which classes: pure functions from a clip table to the classes a net is to tell apart."""
 
-import difflib
 import logging
 import re
 import unicodedata
@@ -14,6 +13,7 @@ import pandas as pd
 from aed.datamodules.clips import check_agreement
 from aed.datamodules.lists import class_name
 from aed.errors import AedError
+from aed.override import nearest
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +50,7 @@ def check_names(chosen: Sequence[str] | None, available: Sequence[str], source: 
     """
     names = [class_name(name) for name in chosen] if chosen else list(available)
     if unknown := [name for name in names if name not in available]:
-        near = {name: difflib.get_close_matches(name, available, 1) for name in unknown}
-        hint = "".join(f"; did you mean {found[0]!r}?" for found in near.values() if found)
+        hint = "".join(f"; did you mean {near[0]!r}?" for name in unknown if (near := nearest(name, available)))
         raise AedError(f"data.class_names: {source} has no clips of {unknown}; it has {list(available)}{hint}")
     if len(set(names)) != len(names):
         raise AedError(f"data.class_names: a name stands twice in {names}")

@@ -87,7 +87,7 @@ class AudioFile:
         self._sources: Iterator[_Source] = self._pipes() if str(path) == STDIN else self._parts()
         try:
             if not (sound := self._open()):
-                raise self._error("nothing comes in")
+                raise self._error("standard input is empty")
         except BaseException:
             self.close()
             raise

@@ -152,11 +152,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         # torch reads a cut file past its end: an error without the file's name
-        raise AedError(
-            f"{path}: {error.strerror if error.filename else 'not a whole checkpoint, it is cut'}"
-        ) from error
+        why = error.strerror if error.filename else "not a whole checkpoint, it is truncated"
+        raise AedError(f"{path}: {why}") from error
     except Exception as error:  # the unpickler raises whatever a damaged file leads it to
-        raise AedError(f"{path}: not a whole checkpoint; it is cut, or not one of this project") from error
+        raise AedError(f"{path}: not a whole checkpoint: it is truncated, or not one of this project") from error
     checkpoint = checkpoint if isinstance(checkpoint, dict) else {}
     check_facts(checkpoint, str(path))
     if lacking := [key for key in ("state_dict", "epoch", "global_step") if key not in checkpoint]:

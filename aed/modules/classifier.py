@@ -27,7 +27,6 @@ from aed.modules.checkpoint import CHECKPOINT_VERSION, check_facts, check_finite
 from aed.modules.outputs import check_outputs, trial_patches
 from aed.modules.pretrained import Weights
 from aed.modules.schedules import EpochSchedule
-from aed.override import differing, override
 from aed.scores import HEADLINE, LEVELS, PatchPosteriors, Scores, score
 
 log = logging.getLogger(__name__)
@@ -351,7 +350,7 @@ class ClipClassifier(L.LightningModule):
                 scheduler.step(0) if isinstance(scheduler, ReduceLROnPlateau) else scheduler.step()
         rates = [float(group["lr"]) for group in optimizer.param_groups]
         if not all(math.isfinite(rate) for rate in rates):
-            raise AedError(f"model.scheduler: the rate becomes {rates[0]}; need a finite one")
+            raise AedError(f"model.scheduler: the learning rate becomes {rates[0]}; need a finite one")
 
     def on_train_epoch_end(self) -> None:
         """Steps ``ReduceLROnPlateau`` here: Lightning does so after saving, and a resumed run would miss a step.
@@ -399,8 +398,8 @@ class ClipClassifier(L.LightningModule):
         self.on_save_checkpoint(mine)
         parts = ("net", "frontend", "class_names", "task")
         if wrong := [part for part in parts if facts[part] != mine["aed"][part]]:
-            needed = [item for part in wrong for item in _overrides(part, facts[part], mine["aed"][part])]
-            raise AedError(f"{name}: has another {', '.join(wrong)}; to go on from it, add {' '.join(needed)}")
+            said = "; ".join(f"its {part} differs: {_difference(facts[part], mine['aed'][part])}" for part in wrong)
+            raise AedError(f"{name}: {said}; resume with the settings it was trained with")
         mine, theirs = (
             {key: value.shape for key, value in of.items()} for of in (self.state_dict(), checkpoint["state_dict"])
         )
@@ -408,17 +407,12 @@ class ClipClassifier(L.LightningModule):
             raise AedError(f"{name}: damaged checkpoint: {wrong[0]} is not what {type(self.net).__name__} has")
 
 
-def _overrides(part: str, theirs: Any, ours: Any) -> list[str]:
-    """What to type for a part of a checkpoint's facts."""
-    if part == "frontend":
-        return differing(theirs, ours, "frontend.")
-    if part == "net":
-        cls = [override("model.net._target_", theirs["class"])] if theirs["class"] != ours["class"] else []
-        rest = {key: value for key, value in theirs["arguments"].items() if key != "num_classes"}
-        return [*cls, *differing(rest, ours["arguments"], "model.net.")]
-    if part == "class_names":
-        return [override("data.class_names", list(theirs))]
-    return [override("data.multi_label", theirs == "multi_label")]
+def _difference(theirs: Any, ours: Any) -> str:
+    """In what a part of a checkpoint's facts differs: dicts by the keys that do."""
+    if not isinstance(theirs, dict) or not isinstance(ours, dict):
+        return f"{theirs}, here {ours}"
+    keys = [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
+    return ", ".join(f"{key} {_difference(theirs.get(key), ours.get(key))}" for key in keys)
 
 
 @contextmanager
@@ -429,4 +423,4 @@ def _named(key: str, maker: Callable[..., Any]) -> Iterator[None]:
     except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
         made, values = getattr(maker, "func", maker), getattr(maker, "keywords", {})
         shown = ", ".join(f"{name}={value}" for name, value in values.items())
-        raise AedError(f"{key}: {type(error).__name__}: {error}; {made.__name__}({shown}) cannot work") from error
+        raise AedError(f"{key}: {type(error).__name__}: {error}; torch refused {made.__name__}({shown})") from error
