@@ -135,8 +135,8 @@ class Search:
         clips, limit = len(self.in_float.target), f"quantization.max_drop={self.config.max_drop}"
         if self.outcome == "unknown":
             log.warning(
-                "INT8 COULD NOT BE JUDGED: none of the %d judging clips has a class, so there is no score; it may be as "
-                "good as float or useless; label clips of each class for validation and training",
+                "INT8 COULD NOT BE JUDGED: none of the %d judging clips has a class, so there is no score; it may be "
+                "as good as float or useless; label clips of each class for validation and training",
                 clips,
             )
         elif self.outcome == "not evident":
