@@ -154,7 +154,7 @@ _WEIGHTS = re.compile(r"(const int8_t \w+\[\d+\]\s*__attribute__\(\(aligned\(4\)
 
 
 def _without_weights(text: str) -> str:
-    """``aed_net.c`` with arrays of the same size but no values, for sizes alone: compilers take seconds for millions."""
+    """``aed_net.c`` with arrays of the same size but no values, for sizes alone: compilers read millions for long."""
     return _WEIGHTS.sub(r"\g<1>    1", text)
 
 
