@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
@@ -137,6 +138,12 @@ def test_without_validation_half_of_the_training_clips_judge():
     assert calibration.judging_split == "train"
     assert not everything(calibration.judging) & {patch.tobytes() for patch in calibration.patches}
     assert calibration.judging.num_clips + len(calibration.clips) == data.datasets["train"].num_clips
+
+
+def test_the_clips_that_judge_are_thinned_by_their_own_classes(monkeypatch):
+    data = ready()
+    monkeypatch.setattr("aed.datamodules.datamodule.thinned", partial(thinned, most=3))
+    assert sorted(data.calibration(9).judging.targets) == [0, 1, 2]
 
 
 def test_with_validation_it_judges():
