@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import math
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
@@ -283,8 +284,8 @@ def _spread(data: PatchDataset, number: int) -> Any:
 
 
 def _accuracies(run: Run) -> dict[str, float]:
-    """What the card says of val and test."""
-    return {key: value for key, value in run.metrics.items() if key.startswith(_SCORED)}
+    """What the card says of val and test: scores that are numbers."""
+    return {key: value for key, value in run.metrics.items() if key.startswith(_SCORED) and math.isfinite(value)}
 
 
 def quantize(run: Run) -> None:

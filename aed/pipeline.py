@@ -242,7 +242,7 @@ def run(config: DictConfig, folder: Path) -> dict[str, float]:
     if model is not None:
         state.model.weights = model.weights
     if "fit" not in config.stages:  # later stages on an earlier run's folder
-        state.metrics |= report.read_json(folder / "metrics.json")
+        state.metrics |= report.read_metrics(folder / "metrics.json")
     for name in config.stages:
         if name in ALONE:
             state.data.setup()

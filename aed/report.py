@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -25,8 +26,26 @@ MANY = 60
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes ``content`` as indented JSON."""
-    write_whole(path, lambda file: file.write((json.dumps(content, indent=1) + "\n").encode()))
+    """Writes ``content`` as indented JSON; a float that is no number, or infinite, is null: JSON has none."""
+    text = json.dumps(_finite(content), indent=1, allow_nan=False)
+    write_whole(path, lambda file: file.write(f"{text}\n".encode()))
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def read_metrics(path: Path) -> dict[str, float]:
+    """The content of a ``metrics.json``, NaN where it has null; {} where there is none.
+
+    Raises:
+        AedError: It is damaged.
+    """
+    return {key: math.nan if value is None else value for key, value in read_json(path).items()}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -133,14 +152,18 @@ def print_scores(
 
 
 def readable(key: str, value: float) -> str:
-    """A metric for people: shares in %, numbers and quantities as they are.
+    """A metric for people: shares in %, numbers and quantities as they are; ``-`` if it is no number.
 
     Args:
         key: ``<split>/<figure>`` or ``<split>/<figure>/<class>``.
         value: Of ``metrics.json``.
     """
     figure = [*key.split("/", 2), ""][1]
-    return f"{value if figure.endswith(_NO_SHARE) else 100 * value:.2f}"
+    return _told(value if figure.endswith(_NO_SHARE) else 100 * value)
+
+
+def _told(value: float, spec: str = ".2f") -> str:
+    return "-" if math.isnan(value) else format(value, spec)
 
 
 _NO_SHARE = ("loss", "sqnr_db", "clips", "sources", "temperature", "threshold", "epochs", "seconds", "layers")
@@ -189,7 +212,7 @@ def print_layers(content: Mapping[str, Any]) -> None:
             steps.add_column(column)
         for step in content["steps"]:
             interval = f"{step['low']:+.2f} .. {step['high']:+.2f}"
-            cells = (f"{100 * step['score']:.2f}", f"{step['gain']:+.2f}", interval, f"{step['sqnr_db']:.1f}")
+            cells = (_told(100 * step["score"]), _told(step["gain"], "+.2f"), interval, f"{step['sqnr_db']:.1f}")
             steps.add_row(step["name"], *cells, "yes" if step["kept"] else "no", step["detail"])
         PlainConsole().print(steps)
 
@@ -205,7 +228,7 @@ def print_comparison(comparisons: Mapping[str, Any], note: str = "") -> None:
             before, after = 100 * given, 100 * facts["int8"][level]
             same, sqnr = 100 * facts[f"{unit}_agreement"], facts["sqnr_db"]["median"]
             label = ("patches" if unit == "patch" else "clips") + (", mAP" if measure == "map" else "")
-            cells = (f"{before:.2f}", f"{after:.2f}", f"{after - before:+.2f}", f"{same:.2f}")
+            cells = (_told(before), _told(after), _told(after - before, "+.2f"), _told(same))
             table.add_row(split, label, *cells, f"{sqnr:.1f}" if unit == "patch" else "")
     PlainConsole().print(table)
 

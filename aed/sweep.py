@@ -1,7 +1,7 @@
 """A multirun's summary: mean and deviation of every test metric over its jobs."""
 
-import json
 import logging
+import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -29,17 +29,20 @@ def collect(folder: Path) -> list[tuple[str, list[str], dict[str, float]]]:
             log.warning("%s: of an earlier multirun here, and not counted", path)
             continue
         chosen = [str(item) for item in OmegaConf.load(overrides)] if overrides.is_file() else []
-        jobs.append((path.parent.name, chosen, json.loads(path.read_text(encoding="utf-8"))))
+        jobs.append((path.parent.name, chosen, report.read_metrics(path)))
     return sorted(jobs, key=lambda job: (len(job[0]), job[0]))
 
 
 def summarise(folder: Path) -> dict[str, dict[str, Any]]:
     """Writes ``summary.json`` and ``summary.csv`` and returns the former: metric -> mean, sd, values.
 
-    Metrics of classes or folds that not every job has are summarised over the jobs that have them. The deviation
-    is the sample's (n - 1); 0 for one job.
+    Metrics of classes or folds that not every job has, or that are no number in some, are summarised over the jobs
+    that have them. The deviation is the sample's (n - 1); 0 for one job.
     """
-    jobs = collect(folder)
+    jobs = [
+        (name, chosen, {key: value for key, value in metrics.items() if not math.isnan(value)})
+        for name, chosen, metrics in collect(folder)
+    ]
     keys = sorted({key for _, _, metrics in jobs for key in metrics})
     summary: dict[str, dict[str, Any]] = {}
     for key in keys:

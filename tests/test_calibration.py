@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
@@ -34,12 +35,76 @@ def test_halves_share_no_clip_and_split_every_class_evenly(targets):
         assert 0 <= (array[one] == target).sum() - (array[other] == target).sum() <= 1
 
 
+label_rows = st.integers(1, 4).flatmap(
+    lambda width: st.lists(st.lists(st.booleans(), min_size=width, max_size=width), min_size=1, max_size=50)
+)
+
+
+@settings(deadline=None, derandomize=True)
+@given(rows=label_rows)
+def test_halves_of_several_labels_are_equal_and_the_rarest_class_is_judged(rows):
+    array = np.array(rows).astype(np.float32)
+    one, other = halves(array)
+    assert sorted([*one, *other]) == list(range(len(array)))
+    assert 0 <= len(one) - len(other) <= 1
+    counts = array.sum(axis=0)
+    if len(other) and counts.any():
+        rarest = np.flatnonzero(counts == counts[counts > 0].min())[0]
+        bare = (~array.any(axis=1)).sum()
+        if counts[rarest] <= len(other) and not 0 < bare < counts[rarest]:
+            assert 0 <= array[other][:, rarest].sum() - array[one][:, rarest].sum() <= 1
+
+
+@pytest.mark.parametrize("positives", [1, 2, 3, 7])
+@pytest.mark.parametrize("order", ["first", "last", "spread"])
+def test_the_few_positives_of_a_detector_are_dealt(positives, order):
+    clips = 41
+    where = {"first": range(positives), "last": range(clips - positives, clips), "spread": range(0, 6 * positives, 6)}
+    target = np.zeros((clips, 1), dtype=np.float32)
+    target[list(where[order])] = 1
+    one, other = halves(target)
+    assert target[other].sum() == -(-positives // 2) and target[one].sum() == positives // 2
+
+
+def test_every_other_clip_of_a_class_is_judged_as_ever():
+    one, other = halves(np.array([0, 1, 0, 0, 1, 2, 0, 1]))
+    assert one.tolist() == [0, 1, 3, 5, 7] and other.tolist() == [2, 4, 6]
+
+
 @settings(deadline=None, derandomize=True)
 @given(count=st.integers(1, 300), most=st.integers(2, 50))
-def test_thinning_keeps_order_and_ends(count, most):
-    kept = thinned(np.arange(count), most)
+def test_thinning_of_one_class_keeps_order_and_ends(count, most):
+    kept = thinned(np.arange(count), np.zeros(count, dtype=np.int64), most)
     assert len(kept) == min(count, most) and kept[0] == 0 and kept[-1] == count - 1
     assert (np.diff(kept) > 0).all()
+
+
+@pytest.mark.parametrize("positives", [1, 10, 20, 40, 400])
+@pytest.mark.parametrize("several", [False, True])
+def test_thinning_keeps_the_clips_of_a_rare_class(positives, several):
+    target = np.zeros(20000, dtype=np.int64)
+    target[np.random.default_rng(positives).choice(20000, positives, replace=False)] = 1
+    kept = thinned(np.arange(20000), target[:, None].astype(np.float32) if several else target)
+    assert len(kept) == 1000 and (np.diff(kept) > 0).all()
+    assert target[kept].sum() >= min(positives, 50)
+
+
+@settings(deadline=None, derandomize=True)
+@given(rows=label_rows, most=st.integers(5, 40), first=st.integers(0, 5))
+def test_thinning_keeps_its_share_of_every_class(rows, most, first):
+    targets = np.array(rows).astype(np.float32)
+    clips = np.arange(min(first, len(targets) - 1), len(targets))
+    kept = thinned(clips, targets, most)
+    assert len(kept) == min(len(clips), most) and set(kept) <= set(clips) and (np.diff(kept) > 0).all()
+    classes = targets.shape[1] + 1
+    for column in targets.T:
+        assert column[kept].sum() >= min(column[clips].sum(), most // classes)
+
+
+def test_where_evenly_spaced_clips_have_all_classes_they_are_taken():
+    """As they were before rare classes came first."""
+    kept = thinned(np.arange(3000), np.arange(3000) % 10)
+    assert kept.tolist() == np.linspace(0, 2999, 1000).round().astype(int).tolist()
 
 
 @pytest.mark.parametrize("number", [3, 6, 12])
@@ -73,6 +138,12 @@ def test_without_validation_half_of_the_training_clips_judge():
     assert calibration.judging_split == "train"
     assert not everything(calibration.judging) & {patch.tobytes() for patch in calibration.patches}
     assert calibration.judging.num_clips + len(calibration.clips) == data.datasets["train"].num_clips
+
+
+def test_the_clips_that_judge_are_thinned_by_their_own_classes(monkeypatch):
+    data = ready()
+    monkeypatch.setattr("aed.datamodules.datamodule.thinned", partial(thinned, most=3))
+    assert sorted(data.calibration(9).judging.targets) == [0, 1, 2]
 
 
 def test_with_validation_it_judges():

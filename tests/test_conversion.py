@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -142,7 +143,7 @@ def test_late_stages_go_on_in_an_earlier_runs_folder(finished, tmp_path):
             ["quantization.io=int8", "quantization.float_layers=allowed"],
             "float_layers=allowed can leave layers in float",
         ),
-        (["quantization.io=int8", "quantization.exclude_ops=[Gemm]"], "exclude_ops=[Gemm] can leave layers in float"),
+        (["quantization.io=int8", "quantization.exclude_ops=[Gemm]"], "exclude_ops=[Gemm]' can leave layers in float"),
         (["budget.flash_kib=1"], "budget.flash_kib"),
         (["budget.ram_kib=1"], "budget.ram_kib"),
         (["budget.macc=1000"], "budget.macc"),
@@ -428,7 +429,7 @@ def test_float_layers_are_refused_where_a_stage_needs_c(tmp_path, stage, needing
     for setting in ("float_layers=allowed", "exclude_nodes=[head.1]", "exclude_ops=[Gemm]"):
         for first in ("fit,test,export,", ""):
             overrides = [f"stages=[{first}quantize,{stages}]", f"quantization.{setting}", *target]
-            with pytest.raises(AedError, match=rf"{re.escape(setting)} can leave layers in float.*{needing}"):
+            with pytest.raises(AedError, match=rf"{re.escape(setting)}'? can leave layers in float.*{needing}"):
                 run(tmp_path, *overrides)
     pipeline.build(tiny.composed(*SMALL, "stages=[fit,quantize]", f"quantization.{setting}", folder=tmp_path), tmp_path)
 
@@ -481,6 +482,35 @@ def test_a_loss_that_stays_is_told_loudly(earlier, caplog, monkeypatch):
     assert [step["kept"] for step in report["steps"]] == [True, False, False]
     assert report["float_layers"] == [] and report["note"] == ""
     assert "INT8 IS WORSE: it loses 20.00 points" in caplog.text
+
+
+def no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def test_int8_that_no_clip_judges_is_told_loudly_and_its_report_is_json(earlier, caplog, monkeypatch, capsys):
+    nothing = Verdict(math.nan, torch.rand(41, 1), torch.zeros(41, 1))
+    monkeypatch.setattr(conversion, "_judge", lambda *_: nothing)
+    run(earlier, "stages=[quantize,evaluate]", "data.val_fold=4")
+    text = (earlier / "quantization.json").read_text()
+    report = json.loads(text, parse_constant=no_constant)
+    judging = report["judging"]
+    assert judging["outcome"] == "unknown" and judging["float"] is judging["int8"] is judging["loss"]["points"] is None
+    assert [step["kept"] for step in report["steps"]] == [True] and report["comparison"]["val"]
+    assert "INT8 COULD NOT BE JUDGED: none of the 41 judging clips has a class" in caplog.text
+    read_card(load_model(earlier / "model_int8.onnx"), "x")
+
+
+def test_a_score_that_is_none_is_in_no_card(earlier, monkeypatch):
+    """Nor does a stage that reads an earlier run's metrics stop at it."""
+    metrics = json.loads((earlier / "metrics.json").read_text())
+    (earlier / "metrics.json").write_text(json.dumps(metrics | {"val/clip_map": None}))
+    found = run(earlier, "stages=[quantize]", "data.val_fold=4")
+    card = read_card(load_model(earlier / "model_int8.onnx"), "x")
+    assert math.isnan(found["val/clip_map"]) and card and "val/clip_map" not in card.metrics
+    assert "val/clip_acc" in card.metrics
+    again = json.loads((earlier / "metrics.json").read_text(), parse_constant=no_constant)
+    assert again["val/clip_map"] is None
 
 
 def test_fine_tuning_needs_logits(earlier):

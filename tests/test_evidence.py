@@ -58,6 +58,50 @@ def test_its_ends_are_where_the_score_test_just_accepts(counts):
         assert side * (gained - lost - number * end) / deviation == pytest.approx(evidence.QUANTILE, rel=2e-3)
 
 
+def all_counts(most: int) -> np.ndarray:
+    """``(3, outcomes)``: gained, lost and pairs of every outcome of up to ``most`` pairs, gained no less than lost."""
+    return np.array(
+        [
+            (gained, lost, number)
+            for number in range(1, most + 1)
+            for lost in range(number // 2 + 1)
+            for gained in range(lost, number - lost + 1)
+        ]
+    ).T
+
+
+def test_every_outcome_of_few_pairs_has_the_interval_of_the_score_test():
+    """The nuisance share is where the likelihood's slope changes sign, halved for all outcomes at once."""
+    outcomes = all_counts(60)
+    intervals = np.array([paired_interval(*map(int, outcome)) for outcome in outcomes.T])
+    gained, lost, number = outcomes.astype(float)
+    measured = (gained - lost) / number
+    assert (intervals[:, 0] >= -1).all() and (intervals[:, 1] <= 1).all()
+    assert (intervals[:, 0] <= measured).all() and (measured <= intervals[:, 1]).all()
+    for end, side in zip(intervals.T, (1, -1), strict=True):
+        inside = np.abs(end) < 1
+        assert (side * (measured[~inside] - end[~inside]) == 0).all()  # at an end of the scale: nothing is beyond
+        share, b, c, n = end[inside], gained[inside], lost[inside], number[inside]
+        low, high = np.maximum(0, -share), (1 - share) / 2
+        for _ in range(60):
+            middle = (low + high) / 2
+            with np.errstate(divide="ignore", invalid="ignore"):
+                rising = np.where(b > 0, b / (middle + share), 0) + np.where(c > 0, c / middle, 0)
+                rising -= np.where(n > b + c, 2 * (n - b - c) / (1 - 2 * middle - share), 0)
+            low, high = np.where(rising > 0, middle, low), np.where(rising > 0, high, middle)
+        deviations = (b - c - n * share) / np.sqrt(n * (2 * low + share - share**2))
+        np.testing.assert_allclose(side * deviations, evidence.QUANTILE, rtol=1e-6)
+
+
+def test_where_all_pairs_flip_one_way_the_interval_is_that_of_the_closed_form():
+    """Int8 that is totally broken. No pair agrees, so the nuisance share is (1 - d) / 2 and the variance 1 - d^2."""
+    for number in (*range(1, 1001), 10**5):
+        square = evidence.QUANTILE**2
+        near = (square - number) / (square + number)
+        assert paired_interval(0, number, number) == (-1, pytest.approx(near, abs=1e-9))
+        assert paired_interval(number, 0, number) == (pytest.approx(-near, abs=1e-9), 1)
+
+
 def test_a_published_interval(monkeypatch):
     """Airway hyper-responsiveness of 21 children, Fagerland et al. 2014: -0.286, 95 % interval -0.517 to -0.026."""
     monkeypatch.setattr(evidence, "QUANTILE", 1.959964)
@@ -123,6 +167,21 @@ def test_average_precision_that_is_lost_is_evident_and_noise_is_not():
     assert same.low < 0 < same.high or same.points == 0
     assert difference(worse, right) == lost, "the same each time"
     assert difference(right, right).low == difference(right, right).high == 0
+
+
+@pytest.mark.parametrize(("density", "steps"), [(0.02, 1000), (0.3, 1000), (0.3, 3)])
+def test_each_resample_has_the_score_of_the_clips_it_drew(density, steps):
+    draw = np.random.default_rng(4)
+    target = (draw.uniform(size=(90, 3)) < density).astype(np.float32)
+    target[0] = 1
+    scores = np.round(1 / (1 + np.exp(-draw.normal(size=target.shape) - target)) * steps) / steps
+    verdict = Verdict(0.5, torch.from_numpy(scores).float(), torch.from_numpy(target))
+    draws = np.random.default_rng(0).multinomial(90, np.full(90, 1 / 90), evidence.RESAMPLES)
+    for counts, found in list(zip(draws, verdict.resampled.tolist(), strict=True))[:25]:
+        chosen = np.repeat(np.arange(90), counts)
+        there = [k for k in range(3) if target[chosen, k].any()]
+        ap = [average_precision_score(target[chosen, k], scores[chosen, k].astype(np.float32)) for k in there]
+        assert found == pytest.approx(np.mean(ap) if ap else math.nan, abs=1e-12, nan_ok=True)
 
 
 def test_where_no_clip_has_a_class_nothing_is_evident():

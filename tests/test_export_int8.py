@@ -1,5 +1,7 @@
 """Quantisation, its error report, repair and fine-tuning, on nets that are hard on int8."""
 
+import math
+import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +11,8 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 from onnx import numpy_helper
 
 from aed.errors import AedError
@@ -408,6 +412,37 @@ def test_what_was_asked_for_is_taken_unless_it_is_worse(drop, kept):
     search = searched(2, drop, repair=())
     best = search.run()
     assert (search.offer("qat", best.float_model, best.int8, "", best.reference) is not best) == kept
+
+
+def test_a_loss_that_no_clip_shows_is_unknown_and_calls_for_nothing(caplog):
+    nothing = Verdict(math.nan, torch.rand(20, 2), torch.zeros(20, 2))
+    search = Search(FLOAT["uneven"], CALIBRATION, QuantizeConfig(float_layers="allowed"), lambda model: nothing)
+    best = search.run()
+    assert search.outcome == "unknown" and [step.name for step in search.steps] == ["static"]
+    search.conclude()
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "INT8 COULD NOT BE JUDGED: none of the 20 judging clips has a class" in record.getMessage()
+    assert search.offer("qat", best.float_model, best.int8, "", best.reference) is not best, "it was asked for"
+
+
+def test_a_loss_that_is_total_is_measured():
+    """No clip is right any more: what the interval divides by is 0 at its end."""
+    answers = iter([0, 100, 100, 100])
+    search = Search(FLOAT["uneven"], CALIBRATION, QuantizeConfig(), lambda model: verdict(next(answers)))
+    search.run()
+    assert search.outcome == "beyond" and search.loss.points == 100
+
+
+@pytest.mark.parametrize("names", [("a, b", "c [d]"), ("/net/Conv", "it's ${x}"), ("plain",)])
+def test_settings_that_can_leave_float_can_be_typed_back(names):
+    config = QuantizeConfig(exclude_nodes=names, exclude_ops=("Gemm",), float_layers="allowed")
+    typed = shlex.split(" ".join(config.may_leave_float))
+    read = OverridesParser.create().parse_overrides(typed)
+    values = {item.key_or_group: item.value() for item in read}
+    tree = OmegaConf.create({key.removeprefix("quantization."): value for key, value in values.items()})
+    again = OmegaConf.to_container(tree, resolve=True)
+    assert QuantizeConfig(**again) == config
 
 
 def test_a_loss_that_chance_explains_is_told_quietly(caplog):

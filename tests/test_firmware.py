@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -28,6 +29,8 @@ from aed.target.boards import Board
 from aed.target.classes import class_sources
 from aed.target.frontend import frontend_kernel, frontend_sources, state_bytes, table_bytes
 from aed.target.host import HostDevice, build_library, pointer
+from aed.target.lower import lower
+from aed.target.plan import make_plan
 from aed.target.text import c_string
 
 STRICT = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffp-contract=off"]
@@ -377,6 +380,23 @@ def test_the_read_me_gives_sizes_and_the_card_is_whole(library, model):
         assert all(f"| {core} | " in text for core in ("cortex-m4", "cortex-m33", "cortex-m55"))
     card = read_model_card(load_model(model), model)
     assert json.loads((library / firmware.MARK).read_text()) == json.loads(card.to_json())
+
+
+@needs_arm
+def test_sizes_without_the_weights_are_those_with_them(monkeypatch):
+    """Two layers of this net have weights of one size: without values they are equal, and must both be there."""
+    graph = to_onnx(nets.make("pre_activation"), nets.FRONTEND, ExportConfig())
+    made = quantize(graph, nets.patches(8, seed=1).numpy(), QuantizeConfig())
+    program = lower(made)
+    card = ModelCard(frontend=nets.FRONTEND, class_names=tuple("abcde"))
+    sources = firmware.library_sources(made, program, make_plan(program), card)
+    whole = sources["aed_net.c"]
+    bare = firmware._without_weights(whole)
+    assert re.findall(r"int8_t \w+\[\d+\]", bare) == re.findall(r"int8_t \w+\[\d+\]", whole)
+    assert len(bare) < len(whole) / 2
+    sizes = firmware._built(sources)
+    monkeypatch.setattr(firmware, "_without_weights", lambda text: text)
+    assert firmware._built(sources) == sizes and "| cortex-m55 | " in sizes
 
 
 @st.composite

@@ -164,4 +164,4 @@ def test_st_firmware_has_no_prefix() -> None:
 def test_strings_stay_as_they_are(name: str) -> None:
     line = f"static const char *const aed_names[] = {{{c_string(name)}, {c_string('aed_' + name)}}}; /* AED_X */"
     wanted = line.replace("aed_names", "door_names").replace("/* AED_X */", "/* DOOR_X */")
-    assert renamed(line, "door") == wanted
+    assert renamed(line, "door") == wanted and renamed(line, "aed") == line

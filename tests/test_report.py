@@ -1,4 +1,6 @@
 import csv
+import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +181,35 @@ def test_a_damaged_json_file_is_named(tmp_path: Path) -> None:
         (tmp_path / "m.json").write_text(text)
         with pytest.raises(AedError, match=r"m\.json: .*delete it"):
             report.read_json(tmp_path / "m.json")
+
+
+def test_numbers_that_json_has_not_are_null_and_come_back_as_none_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    report.write_json(path, {"a": math.nan, "b": np.float64("inf"), "c": [(1.5, -math.inf)], "d": {"e": math.nan}})
+    assert json.loads(path.read_text(), parse_constant=pytest.fail) == {
+        "a": None,
+        "b": None,
+        "c": [[1.5, None]],
+        "d": {"e": None},
+    }
+    report.write_json(path, {"test/clip_map": math.nan, "test/clip_f1": 0.5})
+    metrics = report.read_metrics(path)
+    assert math.isnan(metrics["test/clip_map"]) and metrics["test/clip_f1"] == 0.5
+
+
+def test_a_score_that_is_no_number_is_a_dash(capsys: pytest.CaptureFixture[str]) -> None:
+    posteriors, target = torch.rand(3, 3), torch.zeros(3, 3)
+    scores = score(posteriors, target, torch.arange(3), NAMES, Decision())
+    metrics = {f"test/{key}": value for key, value in scores.metrics.items()}
+    report.print_scores("test", metrics, [0, 0, 0], NAMES)
+    step = {"name": "static", "score": math.nan, "gain": math.nan, "low": -100.0, "high": 100.0, "sqnr_db": 30.0}
+    content = {
+        "layers": [],
+        "footprint": {"weights_bytes": 1, "macc": 1},
+        "judging": {"metric": "clip_map", "split": "val"},
+        "steps": [step | {"kept": True, "detail": ""}] * 2,
+    }
+    report.print_layers(content)
+    comparison = {"float": {"clip_map": math.nan}, "int8": {"clip_map": math.nan}, "clip_agreement": 1.0}
+    report.print_comparison({"val": comparison | {"sqnr_db": {"median": 30.0}}})
+    assert "nan" not in capsys.readouterr().out.lower()

@@ -48,3 +48,15 @@ def test_a_summary_that_cannot_be_written_is_said(tmp_path: Path, caplog: pytest
     with pytest.raises(SystemExit):
         sweep.Summary().on_job_end(OmegaConf.create({"hydra": hydra}), JobReturn(status=JobStatus.COMPLETED))
     assert "cannot be written" in caplog.text
+
+
+def test_a_score_that_is_no_number_is_left_out_of_the_mean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, value in (("0", "null"), ("1", "0.5"), ("2", "NaN"), ("3", "0.7")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.json").write_text(f'{{"test/clip_map": {value}, "test/clip_f1": 0.1}}')
+    summary = sweep.summarise(tmp_path)
+    assert summary["test/clip_map"]["values"] == [0.5, 0.7] and summary["test/clip_map"]["mean"] == 0.6
+    assert len(summary["test/clip_f1"]["values"]) == 4
+    assert "NaN" not in (tmp_path / "summary.json").read_text()
+    sweep.show(tmp_path, summary)
+    assert "nan" not in capsys.readouterr().out.lower()

@@ -12,6 +12,9 @@ from aed.errors import AedError
 JUDGING_CLIPS = 1000
 """At most so many are judged on: each way to int8 is scored on them."""
 
+CLASS_CLIPS = 50
+"""So many of a class are among them if there are, and if the classes are few enough."""
+
 Index = npt.NDArray[np.int64]
 
 
@@ -77,19 +80,61 @@ def _classes(targets: npt.NDArray[Any]) -> list[Index]:
 def halves(targets: npt.NDArray[Any]) -> tuple[Index, Index]:
     """Clips to calibrate on and clips to judge on: every other clip of each class, the first to calibrate.
 
-    Clips of several labels: every other one of those whose labels are the same, and of the rest.
+    Clips of several labels: those of the rarest class first, each to the half that has fewer of the class. A class of
+    one clip is judged: what no clip shows is no measure, while a range that lacks it is still a range.
     """
+    if targets.ndim > 1:
+        return _dealt(targets)
     turn = np.zeros(len(targets), dtype=np.int64)
-    if targets.ndim == 1:
-        for own in _classes(targets):
-            turn[own] = np.arange(len(own)) % 2
-    else:
-        turn[np.lexsort(targets.T)] = np.arange(len(targets)) % 2
+    for own in _classes(targets):
+        turn[own] = np.arange(len(own)) % 2
     return np.flatnonzero(turn == 0), np.flatnonzero(turn == 1)
 
 
-def thinned(clips: Index, most: int = JUDGING_CLIPS) -> Index:
-    """Up to ``most`` of ``clips``, evenly spaced."""
+def _dealt(targets: npt.NDArray[Any]) -> tuple[Index, Index]:
+    judges = np.zeros(len(targets), dtype=bool)
+    free = np.ones(len(targets), dtype=bool)
+    rooms = [len(targets) - len(targets) // 2, len(targets) // 2]  # to calibrate, to judge
+    for own in sorted(_classes(targets), key=len):
+        has = [int((~judges & ~free)[own].sum()), int((judges & ~free)[own].sum())]
+        for clip in own[free[own]]:
+            half = int(rooms[1] > 0 and (has[1] <= has[0] or not rooms[0]))
+            judges[clip] = half == 1
+            has[half] += 1
+            rooms[half] -= 1
+        free[own] = False
+    return np.flatnonzero(~judges), np.flatnonzero(judges)
+
+
+def thinned(clips: Index, targets: npt.NDArray[Any], most: int = JUDGING_CLIPS) -> Index:
+    """Up to ``most`` of ``clips``, evenly spaced, if every class has :data:`CLASS_CLIPS` of them or all of its own.
+
+    Else these come first, of the rarest class before others, and the rest is evenly spaced: of 20,000 excerpts with 40
+    alarms, 1000 evenly spaced ones may hold none.
+
+    Args:
+        clips: Positions in ``targets``.
+        targets: ``(num_clips,)``, or ``(num_clips, num_classes)`` of 0 and 1.
+        most: Of clips.
+    """
     if len(clips) <= most:
         return clips
-    return clips[np.linspace(0, len(clips) - 1, most).round().astype(np.int64)]
+    classes = sorted(_classes(targets[clips]), key=len)
+    fewest = min(CLASS_CLIPS, most // len(classes))
+    kept = np.zeros(len(clips), dtype=bool)
+    kept[_spaced(np.arange(len(clips)), most)] = True
+    if all(kept[own].sum() >= min(fewest, len(own)) for own in classes):
+        return clips[kept]
+    kept[:] = False
+    for own in classes:
+        lacking = max(0, fewest - int(kept[own].sum()))
+        kept[_spaced(own[~kept[own]], lacking)] = True
+    kept[_spaced(np.flatnonzero(~kept), most - int(kept.sum()))] = True
+    return clips[kept]
+
+
+def _spaced(rows: Index, most: int) -> Index:
+    """Up to ``most`` of ``rows``, evenly spaced."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]

@@ -453,7 +453,7 @@ class PatchDataModule(L.LightningDataModule):
         return Calibration(
             patches=data.__getitems__(positions.tolist()).patches.numpy(),
             clips=tuple(names[clip] for clip in np.unique(data.clip[positions])),
-            judging=judging.subset(thinned(judges)),
+            judging=judging.subset(thinned(judges, judging.targets)),
             training=training,
             judging_split="val" if "val" in self.datasets else "train",
         )

@@ -7,9 +7,11 @@ of one net agree on nearly all of them; an interval of each score alone would be
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.optimize import brentq
 from torch import Tensor
@@ -39,13 +41,20 @@ class Verdict:
     posteriors: Tensor
     target: Tensor
 
+    @cached_property
+    def resampled(self) -> Tensor:
+        """Mean average precision over clips drawn with replacement, ``(RESAMPLES,)``: the same clips for all models."""
+        number, draw = len(self.target), np.random.default_rng(0)
+        drawn = draw.multinomial(number, np.full(number, 1 / number), RESAMPLES)
+        return weighted_map(self, torch.from_numpy(drawn.astype(np.float32)))  # counts: their sums are exact
+
 
 @dataclass(frozen=True)
 class Difference:
     """Points by which one model is better than another.
 
     Args:
-        points: Measured.
+        points: Measured; NaN where a score is none: no clip has a class.
         low: Lower end of the 90 % interval.
         high: Its upper end.
     """
@@ -107,14 +116,14 @@ def _deviations(gained: int, lost: int, number: int, share: float) -> float:
     """Standard deviations by which the measured difference is over ``share``; the variance is that under ``share``."""
     b = (2 * number - gained + lost) * share - gained - lost
     c = -lost * share * (1 - share)
-    only_lost = (math.sqrt(b * b - 8 * number * c) - b) / (4 * number)
+    # where all pairs differ the root is of a square that may be 0, and rounds to less
+    only_lost = (math.sqrt(max(0.0, b * b - 8 * number * c)) - b) / (4 * number)
+    only_lost = min(max(only_lost, 0.0, -share), (1 - share) / 2)
     return (gained - lost - number * share) / math.sqrt(number * (2 * only_lost + share * (1 - share)))
 
 
 def _resampled(one: Verdict, other: Verdict) -> tuple[float, float]:
-    number, draw = len(one.target), np.random.default_rng(0)
-    counts = torch.from_numpy(draw.multinomial(number, np.full(number, 1 / number), RESAMPLES)).double()
-    change = weighted_map(other, counts) - weighted_map(one, counts)
+    change = other.resampled - one.resampled
     known = change[~change.isnan()]
     if not len(known):
         return -1.0, 1.0
@@ -123,21 +132,35 @@ def _resampled(one: Verdict, other: Verdict) -> tuple[float, float]:
 
 
 def weighted_map(verdict: Verdict, weights: Tensor) -> Tensor:
-    """Mean average precision with clips counted as ``weights`` say, ``(resamples,)``; NaN without any positive.
+    """Mean average precision with clips counted as ``weights`` say, ``(resamples,)`` float64; NaN without any positive.
 
-    A class without a positive has no part in it.
+    A class without a positive has no part in it. Each class is ranked once, and weights are summed between those
+    places only at which precision counts: the last of each run of equal scores that holds a positive.
 
     Args:
         verdict: Multi-label.
-        weights: ``(resamples, num_clips)`` float64, not negative.
+        weights: ``(resamples, num_clips)``, not negative; summed in its dtype.
     """
-    precisions = []
+    by_clip = np.ascontiguousarray(weights.numpy().T)
+    precisions = [torch.full((len(weights),), torch.nan, dtype=torch.float64)]
     for scores, truth in zip(verdict.posteriors.T, (verdict.target > 0.5).T, strict=True):
-        _, order, ends = ranking(scores)
-        places = torch.arange(len(order))
-        last = places.masked_fill(~ends, len(order)).flip(0).cummin(dim=0).values.flip(0)  # of equal scores
-        counted = weights[:, order]
-        hits = counted * truth[order]
-        precision = hits.cumsum(dim=1)[:, last] / counted.cumsum(dim=1)[:, last].clamp(min=1e-12)
-        precisions.append((precision * hits).sum(dim=1) / hits.sum(dim=1))
+        if truth.any():
+            precisions.append(torch.from_numpy(_weighted_precision(scores, truth, by_clip)))
     return torch.stack(precisions).nanmean(dim=0)
+
+
+def _weighted_precision(scores: Tensor, truth: Tensor, weights: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Average precision of one class, ``(resamples,)``; ``weights`` is ``(num_clips, resamples)``."""
+    _, ranked, ends = ranking(scores)
+    order, places = ranked.numpy(), np.flatnonzero(truth[ranked].numpy())
+    last = np.flatnonzero(ends.numpy())
+    steps, firsts = np.unique(last[np.searchsorted(last, places)], return_index=True)
+    hits = weights[order[places]]
+    if len(steps) < len(hits):  # some scores are equal
+        hits = np.add.reduceat(hits, firsts, axis=0)
+    counted = np.add.reduceat(weights[order[: steps[-1] + 1]], np.append(0, steps[:-1] + 1), axis=0)
+    found, counted = (np.cumsum(part, axis=0, out=part) for part in (hits.copy(), counted))
+    precision = np.divide(found, np.maximum(counted, 1e-12, out=counted), dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # a resample without a positive: NaN
+        average: npt.NDArray[np.float64] = np.einsum("pr,pr->r", precision, hits) / found[-1]
+    return average

@@ -17,6 +17,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from aed.errors import AedError
 from aed.export.card import Quantization, not_for_c
 from aed.export.graph import QDQ, constants, copy_of, float_layers, input_of, producers, readers, tidy, within_range
+from aed.override import override
 
 Patches = npt.NDArray[np.float32]
 Range = tuple[np.float32, int]
@@ -101,9 +102,9 @@ class QuantizeConfig:
     @property
     def may_leave_float(self) -> tuple[str, ...]:
         """Settings, as they are typed, that can end in float layers."""
-        excluded = {name: getattr(self, name) for name in ("exclude_nodes", "exclude_ops")}
-        typed = [f"quantization.{name}=[{','.join(names)}]" for name, names in excluded.items() if names]
-        return (*typed, *(["quantization.float_layers=allowed"] if self.float_layers == "allowed" else []))
+        excluded: dict[str, Any] = {name: getattr(self, name) for name in ("exclude_nodes", "exclude_ops")}
+        excluded |= {"float_layers": self.float_layers} if self.float_layers == "allowed" else {}
+        return tuple(override(f"quantization.{name}", value) for name, value in excluded.items() if value)
 
     def facts(self) -> dict[str, Any]:
         """The settings as plain types."""

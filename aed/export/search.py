@@ -6,6 +6,7 @@ alone may do changes nothing.
 """
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -25,8 +26,8 @@ log = logging.getLogger(__name__)
 Judge = Callable[[onnx.ModelProto], Verdict]
 """What a model says of clips that were neither tested nor calibrated on."""
 
-Outcome = Literal["within", "not evident", "beyond"]
-"""The loss and ``max_drop``: measured within; beyond it by no more than chance may do; beyond it."""
+Outcome = Literal["within", "not evident", "beyond", "unknown"]
+"""The loss and ``max_drop``: measured within; beyond it by no more than chance may do; beyond it; not measured."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ class Search:
     @property
     def outcome(self) -> Outcome:
         """Whether the loss is more than ``max_drop``."""
+        if math.isnan(self.loss.points):
+            return "unknown"
         if self.loss.low > self.config.max_drop:
             return "beyond"
         return "not evident" if self.loss.points > self.config.max_drop else "within"
@@ -128,9 +131,15 @@ class Search:
         return self.best
 
     def conclude(self) -> None:
-        """Says what int8 loses where that is more than ``max_drop``."""
+        """Says what int8 loses where that is more than ``max_drop``, or that it is not known."""
         clips, limit = len(self.in_float.target), f"quantization.max_drop={self.config.max_drop}"
-        if self.outcome == "not evident":
+        if self.outcome == "unknown":
+            log.warning(
+                "INT8 COULD NOT BE JUDGED: none of the %d judging clips has a class, so there is no score; it may be "
+                "as good as float or useless; label clips of each class for validation and training",
+                clips,
+            )
+        elif self.outcome == "not evident":
             log.info(
                 "int8 loses %s on %d judging clips: chance may do that, and %s calls for no repair",
                 *(self.loss, clips, limit),
@@ -160,7 +169,7 @@ class Search:
     ) -> None:
         candidate = Candidate(reference, float_model, int8, self.judge(int8))
         gain = difference(self._best.verdict if self._best else self.in_float, candidate.verdict)
-        kept = self._best is None or (gain.points >= 0 if asked_for else gain.low > 0)
+        kept = self._best is None or (not gain.points < 0 if asked_for else gain.low > 0)
         self.steps.append(Step(name, candidate.score, self._sqnr(int8), gain.points, gain.low, gain.high, kept, detail))
         if kept:
             self._best, self.loss = candidate, difference(candidate.verdict, self.in_float)

@@ -52,5 +52,7 @@ def renamed(text: str, prefix: str) -> str:
         text: With the names of :data:`DEFAULT`.
         prefix: Checked.
     """
+    if prefix == DEFAULT:
+        return text
     names = {"aed": prefix, "AED": prefix.upper()}
     return _NAME.sub(lambda found: found["text"] or names[found["stem"]], text)
