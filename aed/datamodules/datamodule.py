@@ -37,7 +37,7 @@ from aed.datamodules.selection import (
 )
 from aed.datamodules.sources import Guess, likely
 from aed.datamodules.splits import SplitMethod, assign, shared_sources
-from aed.datamodules.trust import lengths, untrusted
+from aed.datamodules.trust import untrusted
 from aed.dsp.decision import Task
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import PatchBatch
@@ -323,8 +323,8 @@ class PatchDataModule(L.LightningDataModule):
         if not isinstance(self.clips, EventSource):
             return {}
         readable = [path for path in self.table["path"].unique() if path not in self.skipped]
-        length_s = dict(lengths(readable, self.cache.open(readable).n_frames.tolist(), self.frontend))
-        found = untrusted(self.events[self.events["path"].isin(readable)], length_s) | self.clips.doubts()
+        events = self.events[self.events["path"].isin(readable)]
+        found = untrusted(events, self.cache.lengths(readable)) | self.clips.doubts()
         listed = {*self.table["path"], *found.keys() - set(self.recordings["path"])}
         return {path: reason for path, reason in found.items() if path in listed and path not in self.skipped}
 

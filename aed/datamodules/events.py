@@ -12,7 +12,7 @@ import pandas as pd
 
 from aed.datamodules.clips import ClipSource, FixedSplit
 from aed.datamodules.selection import class_counts
-from aed.datamodules.trust import true_length
+from aed.datamodules.trust import file_length
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
 
@@ -77,7 +77,7 @@ def check_frontend(frontend: FrontendConfig, events: pd.DataFrame) -> None:
             "events are elsewhere; frontend.trim=none"
         )
     late = events["onset_s"] >= frontend.max_length_s
-    length_s = {path: true_length(path) for path in events["path"][late].unique()}
+    length_s = {path: file_length(path) for path in events["path"][late].unique()}
     late &= events["onset_s"] < events["path"].map(length_s)  # others are no fault of the front end
     if late.any():
         raise AedError(

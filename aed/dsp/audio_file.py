@@ -93,6 +93,7 @@ class AudioFile:
         self._sound: sf.SoundFile | None = None
         self._left: int | None = None  # samples of the source; None: it is read until nothing comes
         self._counted: int | None = None  # the same by its structure
+        self._passed = 0  # by the look at the end
         self._sources: Iterator[_Source] = self._pipes() if str(path) == STDIN else self._parts()
         try:
             if not (sound := self._open()):
@@ -148,7 +149,7 @@ class AudioFile:
         if self._sound is not None and self.format == "FLAC" and self._left:
             try:
                 self._sound.seek(self._sound.frames - 1)
-                self._left = 1
+                self._passed, self._left = self._left, 1
                 self._read(1)
             except (sf.LibsndfileError, RuntimeError) as error:
                 raise self._error(TRUNCATED) from error
@@ -159,7 +160,7 @@ class AudioFile:
         Raises:
             AudioError: As :meth:`read`, of what has to be decoded.
         """
-        skipped = 0
+        skipped, self._passed = self._passed, 0
         while self._sound is not None:
             known = self._left if self._left is not None else self._counted
             if known is None:
