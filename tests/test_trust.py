@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from aed import data
 from aed.datamodules import PatchDataModule, Segments
 from aed.datamodules.cache import FeatureCache
-from aed.datamodules.events import EVENT_COLUMNS
+from aed.datamodules.events import EVENT_COLUMNS, FixedEvents
 from aed.datamodules.trust import file_length, untrusted
 from aed.dsp.audio_file import AudioFile
 from aed.dsp.frontend import FrontendConfig
@@ -200,6 +200,41 @@ def test_a_recording_that_cannot_be_trusted_neither_trains_nor_scores(
     assert made.facts()["skipped_clips"] == 1
     with pytest.raises(AedError, match=r"files are bad and data.strict=true.*" + re.escape(reason)):
         tiny_set(recordings, [*GOOD, bad], multi_label=multi_label, strict=True).setup()
+
+
+OTHERS = ("2.wav", 3, 2, "y"), ("gone.wav", "late", 1, "x"), ("4.wav", 40, 41, "x")
+
+
+def named(folder: Path, clips: dict[str, list[str]] | None, **changes: Any) -> PatchDataModule:
+    """Of a list with faults in three recordings, those that a model's card names."""
+    made = tiny_set(folder, [*GOOD, *OTHERS])
+    fixed = {"multi_label": True, "split": "folds", "test_fold": None, "cache_workers": 1} | changes
+    return PatchDataModule(FixedEvents(made.clips, clips), FRONTEND, **fixed)
+
+
+def test_recordings_that_a_card_does_not_name_are_not_judged(
+    recordings: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither for their annotation nor for events after max_length_s."""
+    made = named(recordings, {"train": ["0.wav", "1.wav", "3.wav"], "test": ["5.wav"]}, strict=True)
+    made.setup()
+    assert not made.skipped and "left out:" not in caplog.text
+    assert {split: made.file_names(split) for split in made.datasets} == {
+        "train": ["0.wav", "1.wav", "3.wav"], "test": ["5.wav"],
+    }  # fmt: skip
+    made = named(recordings, {"train": ["0.wav", "1.wav", "2.wav", "3.wav"], "test": ["5.wav"]})
+    made.setup()
+    assert [path.name for path in made.skipped] == ["2.wav"]
+    made = named(recordings, None)
+    made.setup()
+    assert sorted(path.name for path in made.skipped) == ["2.wav", "4.wav", "gone.wav"]
+
+
+def test_rows_without_a_file_name_count_whichever_recordings_are_named(recordings: Path) -> None:
+    made = tiny_set(recordings, [*GOOD, OTHERS[0], ("", 0, 1, "x")])
+    fixed = FixedEvents(made.clips, {"train": ["0.wav"]})
+    assert [path.name for path in fixed.doubts()] == ["list.csv"]
+    assert set(fixed.events()["path"]) == {recordings / "0.wav"}
 
 
 def test_without_doubt_all_recordings_are_used(recordings: Path) -> None:

@@ -50,12 +50,14 @@ class FixedEvents(FixedSplit, EventSource):
     source: EventSource
 
     def events(self) -> pd.DataFrame:
-        """Those of the source."""
-        return self.source.events()
+        """Those of the source, in the recordings that are named."""
+        events = self.source.events()
+        return events[events["path"].isin(self._named["path"])].reset_index(drop=True)
 
     def doubts(self) -> dict[Path, str]:
-        """Those of the source."""
-        return self.source.doubts()
+        """Those of the source: of its list, and of the recordings that are named."""
+        others = set(self.source.table()["path"]) - set(self._named["path"])
+        return {path: reason for path, reason in self.source.doubts().items() if path not in others}
 
 
 def check_frontend(frontend: FrontendConfig, events: pd.DataFrame) -> None:
