@@ -73,7 +73,8 @@ def inspect(
     events, doubts = None, {}
     if isinstance(module.clips, EventSource):
         events, doubts = module.events, module.clips.doubts()
-    made = examine(table, sounds, frontend, events, doubts)
+    names = {name for own in module.recordings["labels"] for name in own}
+    made = examine(table, sounds, frontend, events, doubts, names)
     findings = sorted([*found, *made.findings], key=lambda finding: not finding.matters)
     made = Report(made.facts, findings, made.clips)
     _write(Path(report), module.clips.name, made)

@@ -77,6 +77,7 @@ def examine(
     frontend: FrontendConfig,
     events: pd.DataFrame | None = None,
     doubts: Mapping[Path, str] | None = None,
+    names: Iterable[str] = (),
 ) -> Report:
     """What a data set is like.
 
@@ -86,12 +87,13 @@ def examine(
         frontend: Tells what is too short or too long.
         events: Of annotated recordings, as :meth:`aed.datamodules.events.EventSource.events` gives them.
         doubts: As :meth:`aed.datamodules.events.EventSource.doubts` gives them.
+        names: Of classes of the data set that are in no row of ``table``, as where some were chosen.
     """
     of_file = pd.DataFrame([asdict(sounds[path]) for path in table["path"]], index=table.index)
     clips = pd.concat([table[["path", "labels", "split", "src_file"]], of_file], axis=1)
     good = clips[clips["error"] == ""]
     found = [
-        *_findings(clips, good, frontend),
+        *_findings(clips, good, frontend, names),
         *(_about_events(events, doubts or {}, sounds) if events is not None else ()),
     ]
     findings = [finding for finding in found if finding.names]
@@ -141,7 +143,9 @@ def _distribution(values: "pd.Series[float]") -> dict[str, float]:
     }
 
 
-def _findings(clips: pd.DataFrame, good: pd.DataFrame, frontend: FrontendConfig) -> Iterator[Finding]:
+def _findings(
+    clips: pd.DataFrame, good: pd.DataFrame, frontend: FrontendConfig, names: Iterable[str]
+) -> Iterator[Finding]:
     """Everything that is looked for; without names where there is nothing."""
     yield from _about_equal_sounds(clips, good)
     leaks = shared_sources(clips)
@@ -149,7 +153,7 @@ def _findings(clips: pd.DataFrame, good: pd.DataFrame, frontend: FrontendConfig)
     bad = clips[clips["error"] != ""]
     reasons = [f"{path}: {error}" for path, error in zip(bad["path"], bad["error"], strict=True)]
     yield Finding("unreadable", True, f"{len(bad)} files cannot be used and are left out of training", reasons)
-    yield from _about_classes(clips, good)
+    yield from _about_classes(clips, good, names)
     longest_s, patch_s = frontend.max_length_s, frontend.min_clip_samples / frontend.sample_rate
     within_patch = f"shorter than a patch ({patch_s:.2f} s): they are repeated up to {frontend.min_length_s:g} s"
     sounds = (
@@ -194,7 +198,7 @@ def _about_equal_sounds(clips: pd.DataFrame, good: pd.DataFrame) -> Iterator[Fin
     yield Finding("copy", False, f"{len(copies)} sounds are in a split more than once", copies)
 
 
-def _about_classes(clips: pd.DataFrame, good: pd.DataFrame) -> Iterator[Finding]:
+def _about_classes(clips: pd.DataFrame, good: pd.DataFrame, names: Iterable[str]) -> Iterator[Finding]:
     """Splits and classes without a clip that can be used, and classes far larger than others."""
     expected = {"train", *_present(clips)} if clips["split"].notna().any() else set()
     empty = [split for split in SPLITS if split in expected and not (good["split"] == split).any()]
@@ -204,7 +208,8 @@ def _about_classes(clips: pd.DataFrame, good: pd.DataFrame) -> Iterator[Finding]
     lacking = [f"{name} in {split}" for name, own in counts.items() for split, count in own.items() if not count]
     yield Finding("empty_class", True, "classes without a clip that can be used", [*lost, *lacking])
     sizes = sorted((own["all"], name) for name, own in counts.items())
-    same = [" and ".join(map(repr, own)) for own in alike({name for labels in clips["labels"] for name in labels})]
+    used = {name for labels in clips["labels"] for name in labels}
+    same = [" and ".join(map(repr, own)) for own in alike({*used, *names}) if used.intersection(own)]
     yield Finding("alike", True, f"{len(same)} groups of class names that may mean the same", same)
     if sizes and sizes[-1][0] > MAX_IMBALANCE * sizes[0][0]:
         (few, rare), (many, common) = sizes[0], sizes[-1]

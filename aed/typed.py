@@ -6,8 +6,9 @@ composed without their values, and a value is quoted where Hydra's grammar would
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -29,16 +30,17 @@ _OTHER_CONFIG = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path",
 
 _ARGUMENT = re.compile(r"([+~]{0,2})(\w[\w./@:-]*)=(.*)", re.DOTALL)
 _QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
-_ELEMENT = re.compile(r"""\s*(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|(?:\$\{[^}]*\}|[^,])*)\s*(?:,|$)""", re.DOTALL)
-"""An element of a list and the comma after it."""
+_QUOTED_ELEMENT = re.compile(rf"\s*(?:{_QUOTED.pattern})\s*(?=[,)\]}}]|$)", re.DOTALL)
+_CLOSING = {")": "(", "]": "[", "}": "{"}
 
 
 def as_typed(arguments: Sequence[str], config_name: str) -> list[str]:
     """Command-line arguments with the values quoted that Hydra would take for something else than the text they are.
 
     Values of text: nothing but Hydra's own quotes, ``null`` and ``${...}`` means anything, and with ``-m`` a comma,
-    where no such file exists. Of lists of text each element is such a value. Of other kinds, and of keys that are not
-    known: what Hydra cannot parse is text. ``model=``, where it is a file and no group of configs, is ``model_file=``.
+    where no such file exists. Of lists of text each element is such a value. No comma within brackets or braces
+    separates anything. Of other kinds, and of keys that are not known: what Hydra cannot parse is text. ``model=``,
+    where it is a file and no group of configs, is ``model_file=``.
 
     Args:
         arguments: Without the program.
@@ -52,9 +54,12 @@ def as_typed(arguments: Sequence[str], config_name: str) -> list[str]:
             found[place] = match[1], names.get(match[2], match[2]), match[3]
             made[place] = f"{match[1]}{found[place][1]}={match[3]}"
         is_option_value = item in VALUED
+    reader = _Reader(is_sweep=bool(MULTIRUN.intersection(arguments)))
+    texts, lists = _text_names()
+    if all(reader.is_clear(key, value, texts, lists) for _, key, value in found.values()):
+        return made
     is_other = any(item.startswith(_OTHER_CONFIG) for item in arguments)
     known = _Known() if is_other else _Known.of(config_name, [made[place] for place in found])
-    reader = _Reader(is_sweep=bool(MULTIRUN.intersection(arguments)))
     for place, (prefix, key, value) in found.items():
         if known.is_group(key) or prefix.startswith("~"):
             continue
@@ -74,6 +79,33 @@ def _file_keys(config_name: str) -> dict[str, str]:
     schemas = ConfigStore.instance().repo.get("schema", {})
     node = schemas.get(f"{config_name}.yaml")
     return {"model": "model_file"} if node is not None and "model_file" in list(node.node) else {}
+
+
+def _text_names() -> tuple[set[str], set[str]]:
+    """Last parts of all keys that some schema says are text, and of those that are lists of text."""
+    texts: set[str] = set()
+    lists: set[str] = set()
+
+    def collect(node: Any) -> None:
+        if not isinstance(node, DictConfig) or not isinstance(own := node._content, dict):
+            return
+        for name, child in own.items():
+            if isinstance(child, StringNode):
+                texts.add(str(name))
+            elif isinstance(child, ListConfig) and child._metadata.element_type is str:
+                lists.add(str(name))
+            else:
+                collect(child)
+
+    def walk(repository: dict[str, Any]) -> None:
+        for entry in repository.values():
+            if isinstance(entry, dict):
+                walk(entry)
+            else:
+                collect(entry.node)
+
+    walk(ConfigStore.instance().repo)
+    return texts, lists
 
 
 @dataclass(frozen=True)
@@ -142,6 +174,22 @@ class _Reader:
         except HydraException:
             return None
 
+    def is_clear(self, key: str, value: str, texts: Set[str], lists: Set[str]) -> bool:
+        """Whether Hydra reads a value right whatever the key holds by its name; then nothing has to be composed.
+
+        Args:
+            key: With dots.
+            value: As typed.
+            texts: Last parts of keys that may be text.
+            lists: Of those that may be lists of text.
+        """
+        name = key.rpartition(".")[2]
+        override = self.parsed(value)
+        if override is None or name in lists or key.startswith("hydra."):  # some of Hydra's names are anybody's
+            return False
+        is_plain = not override.is_sweep_override() and self._is_plain(override._value, value)
+        return is_plain or name not in texts
+
     def text(self, value: str) -> str:
         """A text, quoted if it has to be; a sweep over some where that is meant."""
         override = self.parsed(value)
@@ -167,6 +215,9 @@ class _Reader:
         override = self.parsed(value)
         if override is not None and (override.is_sweep_override() or override._value is None):
             return value
+        several = _elements(value) if self.is_sweep and is_list else []
+        if len(several) > 1:  # lists
+            return ",".join(map(self.texts, several))
         if is_list:
             return f"[{','.join(map(self._element, elements))}]"
         if override is not None and not isinstance(override._value, str | int | float | QuotedString):
@@ -187,8 +238,30 @@ class _Reader:
 
 
 def _elements(text: str) -> list[str]:
-    """What stands between the commas that are not in quotes."""
-    return [match[0].removesuffix(",").strip() for match in _ELEMENT.finditer(text) if match[0]]
+    """What stands between the commas that are not in quotes, nor in brackets or braces that are closed again."""
+    bounds = [-1, *_separating(text), len(text)]
+    elements = [text[before + 1 : after].strip() for before, after in pairwise(bounds)]
+    return elements if elements[-1] else elements[:-1]
+
+
+def _separating(text: str) -> list[int]:
+    """Positions of those commas; a bracket without a partner means itself."""
+    commas: list[int] = []
+    opened: list[tuple[str, int]] = []
+    at, may_be_quoted = 0, True
+    while at < len(text):
+        if may_be_quoted and (match := _QUOTED_ELEMENT.match(text, at)):
+            at, may_be_quoted = match.end(), False
+            continue
+        mark = text[at]
+        if mark == ",":
+            commas.append(at)
+        elif mark in _CLOSING.values():
+            opened.append((mark, len(commas)))
+        elif partners := [place for place, (other, _) in enumerate(opened) if other == _CLOSING.get(mark)]:
+            del commas[opened[partners[-1]][1] :], opened[partners[-1] :]
+        at, may_be_quoted = at + 1, mark in ",([{"
+    return commas
 
 
 def _exists(value: str) -> bool:

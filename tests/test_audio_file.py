@@ -14,6 +14,7 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aed.dsp import audio_file
 from aed.dsp.audio_file import AudioFile
 from aed.dsp.formats import AUDIO_SUFFIXES, FOREIGN_SUFFIXES, SUFFIXES_OF
 from aed.dsp.waveform import Wave, read_audio
@@ -252,6 +253,19 @@ def test_joined_mp3_is_read_to_its_end(tmp_path: Path) -> None:
     np.testing.assert_array_equal(whole(tmp_path / "a.mp3"), np.concatenate(parts))
 
 
+@pytest.mark.parametrize("between", [60_000, 70_000, 131_071, 300_000])
+@pytest.mark.parametrize("kind", ["zeros", "picture"])
+def test_mp3_goes_on_after_whatever_stands_between(tmp_path: Path, between: int, kind: str) -> None:
+    """An APE tag with a cover at the end of the first of two joined files is as large."""
+    junk = bytes(between) if kind == "zeros" else np.random.default_rng(1).bytes(between)
+    path = tmp_path / "a.mp3"
+    for content in mp3(sweep(1.0)):
+        path.write_bytes(content)
+        once = whole(path)
+        path.write_bytes(content + junk + content + junk)
+        np.testing.assert_array_equal(whole(path), np.concatenate([once, once]))
+
+
 def test_mp3_that_ends_within_a_frame_is_truncated(tmp_path: Path) -> None:
     path = tmp_path / "a.mp3"
     for content in mp3(sweep(1.0)):
@@ -339,6 +353,25 @@ def test_a_chain_with_a_stream_cut_off_is_refused(tmp_path: Path) -> None:
     assert all(refusals(path))
 
 
+@pytest.mark.parametrize("after", [0, 1])
+def test_ogg_without_its_beginning_is_refused(tmp_path: Path, after: int) -> None:
+    """A recorder that joins a stream midway, or one half of a file that was split; also in front of a whole one."""
+    content = encoded(sweep(0.5), "OGG", 44100)
+    path = tmp_path / "a.ogg"
+    path.write_bytes(content[content.index(b"OggS", 4) :] + content * after)
+    assert all("beginning of the stream in it is missing" in reason for reason in refusals(path))
+
+
+@pytest.mark.parametrize("between", [1, 100, 65_530, 200_000])
+def test_ogg_goes_on_after_what_stands_between_two_streams(tmp_path: Path, between: int) -> None:
+    content = encoded(sweep(0.5), "OGG", 44100)
+    path = tmp_path / "a.ogg"
+    path.write_bytes(content)
+    once = whole(path)
+    path.write_bytes(content + bytes(between) + content + bytes(between))
+    np.testing.assert_array_equal(whole(path), np.concatenate([once, once]))
+
+
 def test_opus_of_unknown_rate_is_heard_at_48_khz(tmp_path: Path) -> None:
     """The rate in its header is the encoder's input, 0 where unknown: libsndfile then decodes at 8 kHz."""
     content = encoded(sweep(1.0, 48000), "OGG", 48000, "OPUS")
@@ -353,7 +386,80 @@ def test_opus_of_unknown_rate_is_heard_at_48_khz(tmp_path: Path) -> None:
     np.testing.assert_array_equal(whole(path), np.concatenate([expected, expected]))
 
 
+# ---- lengths
+
+
+def lengths(path: Path) -> set[int]:
+    """The number of samples: decoded, and told before and after some were read."""
+    with AudioFile(path) as file:
+        found = {sum(map(len, file.blocks(777)))}
+    for first in (0, 1500):
+        with AudioFile(path) as file:
+            found.add(len(file.read(first)) + file.skip())
+            assert not len(file.read(1))
+    return found
+
+
+@pytest.mark.parametrize("kind", [*LOSSLESS, *COMPRESSED])
+def test_length_is_that_of_the_samples(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes((LOSSLESS | COMPRESSED)[kind]())
+    assert len(lengths(path)) == 1
+
+
+@pytest.mark.parametrize("kind", ["wav, 0", "wav, killed", "rifx, 0", "rf64", "caf", "au, 0", "flac"])
+def test_length_of_a_file_that_does_not_say_it(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(without_size(kind))
+    assert lengths(path) == {len(PCM)}
+
+
+@pytest.mark.parametrize("rate", [44100, 22050])
+def test_length_of_compressed_sound_is_known_without_decoding_it(
+    tmp_path: Path, rate: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ogg = encoded(sweep(0.5, rate), "OGG", rate)
+    counted, bare = mp3(sweep(0.9, rate), "VARIABLE", rate)
+    for content in (ogg, ogg + ogg, counted, bare, bare + counted, counted + bytes(70_000) + bare):
+        (path := tmp_path / "a.bin").write_bytes(content)
+        (expected,) = lengths(path)
+        with monkeypatch.context() as patch, AudioFile(path) as file:
+            patch.setattr(AudioFile, "_decode", lambda *_: pytest.fail("decoded"))
+            assert file.skip() == expected
+
+
 # ---- files that are none
+
+
+@pytest.mark.parametrize("kind", [*LOSSLESS, *COMPRESSED])
+def test_damage_anywhere_ends_in_a_reason_or_in_samples(tmp_path: Path, kind: str) -> None:
+    content = (LOSSLESS | COMPRESSED)[kind]()
+    path = tmp_path / "a.bin"
+    near = min(len(content), 120) - 8
+
+    @settings(deadline=None, derandomize=True, max_examples=40)
+    @given(at=st.integers(0, near), new=st.binary(min_size=1, max_size=8) | st.sampled_from([b"\xff" * 8, bytes(8)]))
+    def check(at: int, new: bytes) -> None:
+        path.write_bytes(edited(content, at, new))
+        try:
+            read_audio(path, 1.0)
+        except AudioError as error:
+            assert str(path) in str(error)
+
+    check()
+
+
+@pytest.mark.parametrize("error", [ValueError("a"), IndexError("a"), OverflowError("a"), struct.error("a")])
+def test_structure_that_confuses_us_is_the_fault_of_the_file(
+    tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path := tmp_path / "a.wav").write_bytes(LOSSLESS["wav"]())
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(audio_file, "parts_of", fail)
+    assert refusals(path) == ["its structure makes no sense (a); copy the file anew"] * 3
 
 
 def test_every_suffix_means_a_format_of_libsndfile() -> None:

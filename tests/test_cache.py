@@ -32,7 +32,7 @@ from aed.datamodules.cache import FeatureCache
 from aed.datamodules.keys import file_key
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.logmel import LogMel
-from aed.dsp.waveform import load_clip
+from aed.dsp.waveform import load_clip, load_measured
 from aed.errors import AedError
 
 CONFIG = FrontendConfig()
@@ -72,9 +72,9 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     def load(path: Path, config: FrontendConfig) -> Any:
         seen.append(path)
-        return load_clip(path, config)
+        return load_measured(path, config)
 
-    monkeypatch.setattr(building, "load_clip", load)
+    monkeypatch.setattr(building, "load_measured", load)
     monkeypatch.setattr(building, "FEW_CLIPS", 1000)
     return seen
 
@@ -471,7 +471,7 @@ class Builder:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         torch.set_num_threads(1)  # OpenMP does not survive a fork
         building.SHARD_CLIPS = building.FEW_CLIPS = shard_clips  # fewer than there are files
-        building.load_clip = self._load  # type: ignore[attr-defined]
+        building.load_measured = self._load  # type: ignore[attr-defined]
         prepare()
         FeatureCache(root, CONFIG, num_workers).ensure(files)
 
@@ -479,7 +479,7 @@ class Builder:
         time.sleep(0.05)
         with self.log.open("a") as file:
             file.write(f"{path}\n")
-        return load_clip(path, config)
+        return load_measured(path, config)
 
     def computed(self) -> list[Path]:
         return [Path(line) for line in self.log.read_text().splitlines()]

@@ -492,6 +492,43 @@ def test_bad_files_are_left_out_and_counted(
         np.testing.assert_array_equal(patch[0], logmel(path)[:, start : start + 96])
 
 
+@pytest.mark.parametrize(("number", "named"), [(20, 20), (21, 20), (150, 20)])
+def test_of_very_many_bad_files_the_log_names_some_and_counts_all(
+    make: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture, number: int, named: int
+) -> None:
+    rows = [*tones(tmp_path), *((f"bad{i}.wav", "high", 1) for i in range(number))]
+    module = make(clips=source(make_set(tmp_path, rows)), test_fold=3, cache_dir=str(tmp_path / "cache"))
+    lines = [record.getMessage() for record in caplog.records if "left out:" in record.getMessage()]
+    assert sum("no such file" in line for line in lines) == named and len(module.skipped) == number
+    rest = [line for line in lines if "more" in line]
+    assert [line.partition(";")[0] for line in rest] == (
+        [f"left out: {number - named} more, {number} in all"] if number > named else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"class_names": ["Dog"], "multi_label": True}, "'Dog' and 'dog'; not in data.class_names, and so"),
+        ({"class_names": ["Dog", "cat"], "garbage_class": True}, "'Dog' and 'dog'; not in data.class_names, and so"),
+        ({"class_names": ["Dog", "cat"], "unseen": "unused"}, "'Dog' and 'dog'; not in data.class_names, and so"),
+        ({}, "'Dog' and 'dog'; 'rain bow' and 'rain_bow'"),
+        ({"class_names": ["cat", "rain bow"]}, "'rain bow' and 'rain_bow'; not"),
+        ({"class_names": ["cat", "hum"]}, None),
+    ],
+)
+def test_a_class_that_may_be_meant_too_is_named_though_it_is_not_chosen(
+    make: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture, given: Any, expected: str | None
+) -> None:
+    """Else its clips become negatives, or others, in silence."""
+    names = ("Dog", "dog", "cat", "rain bow", "rain_bow", "hum")
+    rows = [(f"{number}_{fold}.wav", name, fold) for number, name in enumerate(names) for fold in (1, 2, 3)]
+    module = make(clips=source(make_set(tmp_path, rows)), setup=False, test_fold=3, **given)
+    assert module.class_names
+    told = [text for record in caplog.records if "may mean the same" in (text := record.getMessage())]
+    assert len(told) == (expected is not None) and all(str(expected) in text for text in told)
+
+
 def test_strict_stops_at_bad_files(make: Callable[..., Any], broken: Path) -> None:
     with pytest.raises(AedError, match=r"3 of 9.*strict"):
         make(clips=source(broken), test_fold=3, strict=True)

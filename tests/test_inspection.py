@@ -250,6 +250,24 @@ def test_class_names_that_differ_in_case_or_spaces_are_told() -> None:
     assert found.names == ["'Dog' and 'dog'", "'dog bark' and 'dog_bark'"]
 
 
+@pytest.mark.parametrize(
+    ("chosen", "found"), [(["Dog"], ["'Dog' and 'dog'"]), (["cat"], []), (None, ["'Dog' and 'dog'"])]
+)
+def test_a_class_that_may_be_meant_too_is_told_though_it_was_not_chosen(
+    tmp_path: Path, chosen: list[str] | None, found: list[str]
+) -> None:
+    rows = []
+    for number, name in enumerate(("Dog", "dog", "cat") * 2):
+        sf.write(path := tmp_path / f"{number}.wav", np.random.default_rng(number).normal(0, 0.1, 16000), 16000)
+        rows.append((path, name, "train" if number < 3 else "test"))
+
+    def module(seed: int) -> PatchDataModule:
+        return PatchDataModule(Given(rows), FRONTEND, class_names=chosen, multi_label=True, seed=seed)
+
+    report = data.inspect(module, FRONTEND, str(tmp_path / "report.json"), num_workers=1)
+    assert [name for finding in report.findings if finding.key == "alike" for name in finding.names] == found
+
+
 # ---- the command ------------------------------------------------------------------------------------------
 
 

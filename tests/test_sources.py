@@ -16,7 +16,7 @@ from aed import data as verb
 from aed.datamodules import PatchDataModule
 from aed.datamodules.clips import ESC10, EscCsv
 from aed.datamodules.folder import Folder
-from aed.datamodules.sources import likely
+from aed.datamodules.sources import LETTERS, LIKELY, MARKS, likely
 from aed.datamodules.splits import assign, shared_sources
 from aed.typed import as_typed
 
@@ -108,6 +108,10 @@ def test_counters_behind_many_prefixes_are_found(kind: str) -> None:
     guess = likely(table(COUNTED[kind]))
     assert guess is not None and not guess.is_sure
     check(COUNTED[kind], guess.pattern, RECORDINGS[kind])
+
+
+def test_no_pattern_has_a_comma_which_would_separate_the_jobs_of_a_sweep() -> None:
+    assert not [pattern for pattern in (*MARKS, *LIKELY, LETTERS) if "," in pattern]
 
 
 def check(names: dict[str, Sequence[str]], pattern: str, recordings: int) -> None:

@@ -3,6 +3,7 @@
 import logging
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from hypothesis import strategies as st
 
 from aed import data
 from aed.datamodules import PatchDataModule, Segments
-from aed.datamodules.events import EVENT_COLUMNS
-from aed.datamodules.trust import lengths, untrusted
+from aed.datamodules.cache import FeatureCache
+from aed.datamodules.events import EVENT_COLUMNS, FixedEvents
+from aed.datamodules.trust import file_length, untrusted
+from aed.dsp.audio_file import AudioFile
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
 
@@ -94,13 +97,63 @@ def test_whole_seconds_may_be_rounded_and_unknown_lengths_say_nothing() -> None:
     assert untrusted(events_of([]), LENGTHS) == {}
 
 
-@pytest.mark.parametrize("seconds", [0.4, 0.99, 3.0, 29.9, 30.0, 31.5])
-def test_lengths_are_those_of_the_files(tmp_path: Path, seconds: float) -> None:
-    sf.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, int(seconds * 16000)), 16000)
-    source = tiny_set(tmp_path, [("a.wav", 0.1, 0.3, "x"), ("a.wav", 0.1, 0.3, "y")])
-    source.cache.ensure(paths := [tmp_path / "a.wav"])
-    frames = source.cache.open(paths).n_frames.tolist()
-    assert dict(lengths(paths, frames, FRONTEND))[paths[0]] == pytest.approx(seconds, abs=0.05)
+# ---- lengths
+
+
+def noise(seconds: float) -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 0.1, int(seconds * 16000))
+
+
+def without_length(path: Path) -> Path:
+    """As a killed writer leaves a wav, and a pipe a FLAC: neither header says how long it is."""
+    content = bytearray(path.read_bytes())
+    if path.suffix == ".wav":
+        at = content.index(b"data") + 4
+        content[at : at + 4] = bytes(4)
+    else:
+        content[21] &= 0xF0  # 36 bits of STREAMINFO
+        content[22:26] = bytes(4)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("ending", ["wav", "flac", "mp3", "ogg"])
+@pytest.mark.parametrize("seconds", [0.4, 2.0, 3.5])
+def test_lengths_are_those_of_the_files_wherever_features_are_cut(
+    tmp_path: Path, seconds: float, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sf.write(path := tmp_path / f"a.{ending}", noise(seconds), 16000)
+    config = replace(FRONTEND, max_length_s=2.0)
+    assert not FeatureCache(tmp_path / "cache", config).ensure([path])
+    assert file_length(path) == pytest.approx(seconds, abs=1e-6)
+    monkeypatch.setattr(AudioFile, "__init__", lambda *_: pytest.fail("opened at a warm start"))
+    store = FeatureCache(tmp_path / "cache", config)
+    assert not store.ensure([path])
+    assert store.lengths([path]) == {path: pytest.approx(seconds, abs=1e-6)}
+
+
+@pytest.mark.parametrize("ending", ["wav", "flac"])
+def test_length_where_the_header_does_not_say_it(tmp_path: Path, ending: str) -> None:
+    """libsndfile's own answers are 0 s and 5.8e14 s."""
+    sf.write(path := tmp_path / f"a.{ending}", noise(3.5), 16000)
+    without_length(path)
+    assert not 0 < sf.info(path).duration < 1e6
+    config = replace(FRONTEND, max_length_s=2.0)
+    assert file_length(path) == 3.5
+    store = FeatureCache(tmp_path / "cache", config)
+    assert not store.ensure([path]) and store.lengths([path]) == {path: 3.5}
+
+
+def test_recordings_as_long_as_is_read_are_not_opened_at_a_warm_start(
+    recordings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """4 s of 4 s, as clips of DESED and AudioSet are 10 s of 10 s."""
+    frontend = replace(FRONTEND, max_length_s=4.0)
+    tiny_set(recordings, GOOD, frontend=frontend).setup()
+    monkeypatch.setattr(AudioFile, "__init__", lambda *_: pytest.fail("opened at a warm start"))
+    made = tiny_set(recordings, GOOD, frontend=frontend)
+    made.setup()
+    assert not made.skipped
 
 
 # ---- a data set -------------------------------------------------------------------------------------------
@@ -110,7 +163,7 @@ def tiny_set(folder: Path, rows: list[tuple[str, Any, Any, str]], mark: str = ",
     lines = [("filename", "onset", "offset", "label"), *rows]
     (folder / "list.csv").write_text("".join(mark.join(map(str, line)) + "\n" for line in lines))
     given = {"multi_label": True, "split": "random", "test_fraction": 0.34, "cache_workers": 1} | changes
-    return PatchDataModule(Segments(str(folder / "list.csv")), FRONTEND, **given)
+    return PatchDataModule(Segments(str(folder / "list.csv")), **({"frontend": FRONTEND} | given))
 
 
 @pytest.fixture
@@ -147,6 +200,41 @@ def test_a_recording_that_cannot_be_trusted_neither_trains_nor_scores(
     assert made.facts()["skipped_clips"] == 1
     with pytest.raises(AedError, match=r"files are bad and data.strict=true.*" + re.escape(reason)):
         tiny_set(recordings, [*GOOD, bad], multi_label=multi_label, strict=True).setup()
+
+
+OTHERS = ("2.wav", 3, 2, "y"), ("gone.wav", "late", 1, "x"), ("4.wav", 40, 41, "x")
+
+
+def named(folder: Path, clips: dict[str, list[str]] | None, **changes: Any) -> PatchDataModule:
+    """Of a list with faults in three recordings, those that a model's card names."""
+    made = tiny_set(folder, [*GOOD, *OTHERS])
+    fixed = {"multi_label": True, "split": "folds", "test_fold": None, "cache_workers": 1} | changes
+    return PatchDataModule(FixedEvents(made.clips, clips), FRONTEND, **fixed)
+
+
+def test_recordings_that_a_card_does_not_name_are_not_judged(
+    recordings: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither for their annotation nor for events after max_length_s."""
+    made = named(recordings, {"train": ["0.wav", "1.wav", "3.wav"], "test": ["5.wav"]}, strict=True)
+    made.setup()
+    assert not made.skipped and "left out:" not in caplog.text
+    assert {split: made.file_names(split) for split in made.datasets} == {
+        "train": ["0.wav", "1.wav", "3.wav"], "test": ["5.wav"],
+    }  # fmt: skip
+    made = named(recordings, {"train": ["0.wav", "1.wav", "2.wav", "3.wav"], "test": ["5.wav"]})
+    made.setup()
+    assert [path.name for path in made.skipped] == ["2.wav"]
+    made = named(recordings, None)
+    made.setup()
+    assert sorted(path.name for path in made.skipped) == ["2.wav", "4.wav", "gone.wav"]
+
+
+def test_rows_without_a_file_name_count_whichever_recordings_are_named(recordings: Path) -> None:
+    made = tiny_set(recordings, [*GOOD, OTHERS[0], ("", 0, 1, "x")])
+    fixed = FixedEvents(made.clips, {"train": ["0.wav"]})
+    assert [path.name for path in fixed.doubts()] == ["list.csv"]
+    assert set(fixed.events()["path"]) == {recordings / "0.wav"}
 
 
 def test_without_doubt_all_recordings_are_used(recordings: Path) -> None:

@@ -1,17 +1,20 @@
 """What is typed arrives: through Hydra's own parser, composition and sweeper."""
 
+import copy
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf, StringNode
 
@@ -21,7 +24,7 @@ from aed.costs import BenchmarkConfig
 from aed.delivery import DeployConfig
 from aed.errors import find_aed_error
 from aed.override import quoted
-from aed.typed import as_typed
+from aed.typed import _Known, as_typed
 
 config.register()
 for name, function, own in (
@@ -53,6 +56,34 @@ def composed(verb: str, overrides: list[str]) -> DictConfig:
         return compose(verb, overrides=overrides, return_hydra_config=True)
 
 
+@lru_cache
+def base(verb: str) -> DictConfig:
+    """What a verb's own choices give."""
+    return composed(verb, CHOICES[verb])
+
+
+def arrived(verb: str, arguments: list[str]) -> DictConfig:
+    """The configuration with values of the command line, without composing it anew for each of hundreds of texts."""
+    made = copy.deepcopy(base(verb))
+    ConfigLoaderImpl._apply_overrides_to_config(OverridesParser.create().parse_overrides(arguments), made)
+    return made
+
+
+@pytest.fixture
+def compositions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The verbs whose configuration was composed to read the command line; of the choices of each, one stands."""
+    made: list[str] = []
+    of = lru_cache(_Known.of)
+
+    def known(verb: str, overrides: Sequence[str]) -> _Known:
+        made.append(verb)
+        choices = tuple(item for item in CHOICES[verb] if item in overrides)
+        return of(verb, choices if set(choices) == set(CHOICES[verb]) else tuple(overrides))
+
+    monkeypatch.setattr(_Known, "of", known)
+    return made
+
+
 def text_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
     for name in node:
         child = node._get_node(name)
@@ -62,7 +93,7 @@ def text_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
             yield from text_keys(child, f"{prefix}{name}.")
 
 
-KEYS = {verb: [*text_keys(composed(verb, choices)), *HYDRAS] for verb, choices in CHOICES.items()}
+KEYS = {verb: [*text_keys(base(verb)), *HYDRAS] for verb in CHOICES}
 
 MARKS = "()[]{},=:;'\"\\$%&|<>*?!#@^~+-_ ./\täöß犬ai0123e\N{COMBINING DIAERESIS}"
 NASTY = (
@@ -85,14 +116,17 @@ TEXT = WORDS.filter(is_text)
 
 
 @pytest.mark.parametrize("verb", sorted(CHOICES))
-@settings(max_examples=8, deadline=None, phases=PHASES)
+@pytest.mark.usefixtures("compositions")
+@settings(max_examples=8, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(source=st.data())
 def test_text_of_every_key_of_every_verb_arrives_as_it_is_typed(verb: str, source: st.DataObject) -> None:
     typed = {key: source.draw(TEXT) for key in source.draw(st.sets(st.sampled_from(KEYS[verb]), max_size=9))}
     arguments = [f"{'model' if key == 'model_file' else key}={value}" for key, value in typed.items()]
-    made = composed(verb, as_typed([*CHOICES[verb], *arguments], verb))
-    arrived = {key: OmegaConf.select(made, key) for key in typed}
-    assert arrived == typed
+    number = len(CHOICES[verb])
+    quoted_ones = as_typed([*CHOICES[verb], *arguments], verb)
+    assert quoted_ones[:number] == CHOICES[verb]
+    made = arrived(verb, quoted_ones[number:])
+    assert {key: OmegaConf.select(made, key) for key in typed} == typed
 
 
 def test_the_keys_of_paths_are_texts() -> None:
@@ -109,12 +143,13 @@ def test_the_keys_of_paths_are_texts() -> None:
         assert own <= set(KEYS[verb]), verb
 
 
-@settings(max_examples=25, deadline=None, phases=PHASES)
+@pytest.mark.usefixtures("compositions")
+@settings(max_examples=25, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(TEXT, max_size=4))
 def test_texts_in_hydras_quotes_and_lists_arrive(names: list[str]) -> None:
     given_ = f"[{','.join(map(quoted, names))}]"
-    (made,) = as_typed([f"files={given_}"], "predict")
-    assert list(composed("predict", [made, "model_file=x"]).files) == names
+    (*_, made) = as_typed([*CHOICES["predict"], f"files={given_}"], "predict")
+    assert list(arrived("predict", [made]).files) == names
 
 
 @pytest.mark.parametrize(
@@ -131,9 +166,10 @@ def test_texts_in_hydras_quotes_and_lists_arrive(names: list[str]) -> None:
         ("dog (big)", ["dog (big)"]),
     ],
 )
+@pytest.mark.usefixtures("compositions")
 def test_lists_of_text(value: str, names: list[str] | None) -> None:
-    (_, made) = as_typed(["experiment=demo", f"data.class_names={value}"], "train")
-    assert composed("train", ["experiment=demo", made]).data.class_names == names
+    (*_, made) = as_typed([*CHOICES["train"], f"data.class_names={value}"], "train")
+    assert arrived("train", [made]).data.class_names == names
 
 
 @pytest.mark.parametrize(
@@ -175,11 +211,56 @@ def test_sweeps_stay_sweeps() -> None:
     assert roots == ["snd (1)", "it's", "a,b"]
 
 
-@settings(max_examples=20, deadline=None, phases=PHASES)
+@pytest.mark.usefixtures("compositions")
+@settings(max_examples=20, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(TEXT.filter(lambda value: "," not in value and not re.search(r"(range|glob|choice|interval)\(", value)))
 def test_text_arrives_in_each_job_of_a_sweep(value: str) -> None:
-    both = jobs("experiment=demo", f"data.cache_dir={value}", "seed=1,2")
-    assert len(both) == 2 and composed("train", both[1]).data.cache_dir == value
+    both = jobs(*CHOICES["train"], f"data.cache_dir={value}", "seed=1,2")
+    assert len(both) == 2 and arrived("train", both[1][2:]).data.cache_dir == value
+
+
+@pytest.mark.usefixtures("compositions")
+@settings(max_examples=30, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.text("ab\\d.^|?+", max_size=4), min_size=2, max_size=3),
+    st.lists(
+        st.sampled_from([r"\d{1,4}", "[a,b]", r"(?:\d{1,2},)?", "{2,}", "[^,]+", "(x[,]y)"]), min_size=1, max_size=2
+    ),
+)
+def test_commas_in_brackets_separate_no_jobs(words: list[str], inner: list[str]) -> None:
+    value = "/(" + words[0] + ")" + inner[0] + words[1] + inner[-1]
+    (job,) = jobs(*CHOICES["train"], f"data.clips.source_pattern={value}")
+    assert arrived("train", job[2:]).data.clips.source_pattern == value
+    both = jobs(*CHOICES["train"], f"data.clips.source_pattern={value},{value}x")
+    assert [arrived("train", job[2:]).data.clips.source_pattern for job in both] == [value, f"{value}x"]
+
+
+def test_sweeps_over_lists_of_texts() -> None:
+    made = jobs(*CHOICES["train"], "data.class_names=[dog (big, brown),it's],[rain,hum]")
+    names = [arrived("train", job[2:]).data.class_names for job in made]
+    assert names == [["dog (big, brown)", "it's"], ["rain", "hum"]]
+    assert (
+        len(jobs("seed=choice(1,2,3)")) == 3 and len(jobs("experiment=demo", "data.split=choice(random,source)")) == 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_composed"),
+    [
+        ([*CHOICES["train"], "data.clips.root=sounds/a", "trainer.max_epochs=3", "model.optimizer.lr=1e-3"], False),
+        (["ckpt_path=null", "data.cache_dir='a b'", "seed=7", "stages=null"][:3], False),
+        (["data.cache_dir=1e3"], True),
+        (["data.cache_dir=true"], True),
+        (["data.cache_dir=snd (2)"], True),
+        (["data.class_names=dog"], True),
+        (["hydra.run.dir=x"], True),
+    ],
+)
+def test_only_what_may_be_misread_makes_it_compose_twice(
+    compositions: list[str], arguments: list[str], is_composed: bool
+) -> None:
+    made = as_typed(arguments, "train")
+    assert bool(compositions) == is_composed and (is_composed or made == arguments)
 
 
 def test_what_exists_is_meant_as_it_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

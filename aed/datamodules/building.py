@@ -20,12 +20,11 @@ import numpy as np
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from aed.datamodules.features import Array
 from aed.datamodules.keys import Facts, still_has
-from aed.datamodules.shards import write_shard
+from aed.datamodules.shards import Clip, write_shard
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.logmel import LogMel
-from aed.dsp.waveform import load_clip
+from aed.dsp.waveform import load_measured
 from aed.errors import AedError, AudioError
 
 log = logging.getLogger(__name__)
@@ -72,7 +71,7 @@ class Worker:
 
         Clips of more than :data:`SHARD_BYTES` make several.
         """
-        finished: dict[str, Array] = {}
+        finished: dict[str, Clip] = {}
         bad: dict[str, str] = {}
         done = size = 0
         try:
@@ -84,7 +83,7 @@ class Worker:
                     bad[task.key] = result
                 else:
                     finished[task.key] = result
-                    size += result.nbytes
+                    size += result.frames.nbytes
                 if size >= SHARD_BYTES:
                     write_shard(self.folder, finished)
                     finished, size = {}, 0
@@ -95,12 +94,14 @@ class Worker:
                 write_shard(self.folder, finished)
         return done, bad
 
-    def compute(self, task: Task) -> Array | str:
-        """The log-mel ``(n_frames, n_mels)`` of a file, or why there is none (without the file's name)."""
+    def compute(self, task: Task) -> Clip | str:
+        """What is kept of a file, or why there is none (without the file's name)."""
         try:
-            wave = load_clip(task.path, self.logmel.config)
+            wave, length_s = load_measured(task.path, self.logmel.config)
             frames = np.ascontiguousarray(self.logmel(torch.from_numpy(wave)).numpy().T)
-            return frames if still_has(task.path, task.key, task.facts) else "changed while it was read; start anew"
+            if not still_has(task.path, task.key, task.facts):
+                return "changed while it was read; start anew"
+            return Clip(frames, length_s)
         except AudioError as error:
             return str(error).removeprefix(f"{task.path}: ")
 

@@ -89,12 +89,28 @@ class FeatureCache:
         Raises:
             AedError: One is missing, as when the cache was deleted meanwhile.
         """
+        keys = self._found(files)
+        return self.index.open([keys[path] for path in files])
+
+    def lengths(self, files: Sequence[Path]) -> dict[Path, float]:
+        """How long whole recordings are, s, as was found when their features were computed; no file is opened.
+
+        Args:
+            files: As of :meth:`open`. What cannot be read after ``max_length_s`` has no known end: infinite.
+
+        Raises:
+            AedError: As :meth:`open`.
+        """
+        return {path: self.index.length_s(key) for path, key in self._found(files).items()}
+
+    def _found(self, files: Sequence[Path]) -> dict[Path, str]:
+        """The keys of files that have features."""
         self.index.refresh()
         keys, errors = self.keys(files)
         lacking = [path for path, key in keys.items() if key not in self.index]
         if errors or lacking:
             raise AedError(f"{[*errors, *lacking][0]}: changed, or its features deleted, while in use; start anew")
-        return self.index.open([keys[path] for path in files])
+        return keys
 
     def _missing(self, keys: dict[Path, str]) -> list[Task]:
         """A file for every key without features."""

@@ -11,6 +11,7 @@ import shutil
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +213,10 @@ class FixedSplit(ClipSource):
         Raises:
             AedError: No named clip is there, or a name stands for several files.
         """
+        return self._named.copy()
+
+    @cached_property
+    def _named(self) -> pd.DataFrame:
         table = self.source.table().copy()
         if self.clips is None:
             table["split"] = "train"

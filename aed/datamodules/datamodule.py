@@ -37,7 +37,7 @@ from aed.datamodules.selection import (
 )
 from aed.datamodules.sources import Guess, likely
 from aed.datamodules.splits import SplitMethod, assign, shared_sources
-from aed.datamodules.trust import lengths, untrusted
+from aed.datamodules.trust import untrusted
 from aed.dsp.decision import Task
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import PatchBatch
@@ -47,6 +47,9 @@ from aed.recordings import recordings_below
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test", "calibration")
+
+MOST_NAMED = 20
+"""Files that are left out and named in the log; a folder of ten thousand m4a would fill it."""
 
 
 class PatchDataModule(L.LightningDataModule):
@@ -164,8 +167,10 @@ class PatchDataModule(L.LightningDataModule):
         table = self._raw.copy()
         available = sorted({name for own in table["labels"] for name in own})
         names = check_names(self.chosen_names, available, self.clips.name, self.multi_label)
-        if same := alike(names):
-            log.warning("%s: class names that may mean the same: %s", self.clips.name, _spoken(same))
+        if same := [own for own in alike(available) if set(own) & set(names)]:
+            others = sorted({name for own in same for name in own} - set(names))
+            told = f"; not in data.class_names, and so no clips of a class: {others}" if others else ""
+            log.warning("%s: class names that may mean the same: %s%s", self.clips.name, _spoken(same), told)
         kept = within(table["labels"], names)
         inside = (kept.map(len) > 0) | (table["labels"].map(len) == 0)  # nothing in it: a counter-example
         if self.multi_label and len(names) == 1 and not self.garbage_class:
@@ -264,8 +269,7 @@ class PatchDataModule(L.LightningDataModule):
         self._check_events()
         self.skipped = self.cache.ensure(list(self.table["path"]))
         self.skipped |= self._untrusted()
-        for reason in self.skipped.values():
-            log.warning("left out: %s", reason)
+        _warn_of(self.skipped)
         if self.skipped and self.strict:
             raise AedError(
                 f"{len(self.skipped)} of {len(self.table)} files are bad and data.strict=true; "
@@ -323,15 +327,15 @@ class PatchDataModule(L.LightningDataModule):
         if not isinstance(self.clips, EventSource):
             return {}
         readable = [path for path in self.table["path"].unique() if path not in self.skipped]
-        length_s = dict(lengths(readable, self.cache.open(readable).n_frames.tolist(), self.frontend))
-        found = untrusted(self.events[self.events["path"].isin(readable)], length_s) | self.clips.doubts()
+        events = self.events[self.events["path"].isin(readable)]
+        found = untrusted(events, self.cache.lengths(readable)) | self.clips.doubts()
         listed = {*self.table["path"], *found.keys() - set(self.recordings["path"])}
         return {path: reason for path, reason in found.items() if path in listed and path not in self.skipped}
 
     def _check_events(self) -> None:
         """Refuses, before features are computed, a front end that moves events."""
         if isinstance(self.clips, EventSource):
-            check_frontend(self.frontend, self.events)
+            check_frontend(self.frontend, self.events[self.events["path"].isin(self.table["path"])])
 
     def rows(self, split: str) -> pd.DataFrame:
         """The rows of :attr:`table` of a split whose files are good, in the order of :attr:`PatchBatch.clip`."""
@@ -371,8 +375,7 @@ class PatchDataModule(L.LightningDataModule):
             if not (files := recordings_below(Path(self.unseen))):
                 raise AedError(f"data.unseen={self.unseen}: holds no recording")
         bad = self.cache.ensure(files)
-        for reason in bad.values():
-            log.warning("left out: %s", reason)
+        _warn_of(bad)
         if not (good := [path for path in files if path not in bad]):
             raise AedError(f"data.unseen={self.unseen}: none of its {len(files)} files can be read")
         return self._patches(good, ClipLabels(np.zeros(len(good), np.int64)))
@@ -545,6 +548,19 @@ class PatchDataModule(L.LightningDataModule):
             num_workers=self.num_workers,
             collate_fn=already_batched,
             persistent_workers=self.num_workers > 0,
+        )
+
+
+def _warn_of(reasons: Mapping[Path, str]) -> None:
+    """Says which files are left out; of very many the first."""
+    for reason in list(reasons.values())[:MOST_NAMED]:
+        log.warning("left out: %s", reason)
+    if (more := len(reasons) - MOST_NAMED) > 0:
+        log.warning(
+            "left out: %d more, %d in all; python -m aed.data inspect, with the data settings of this command, writes "
+            "the reason of each to inspection.json",
+            more,
+            len(reasons),
         )
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from aed.datamodules.clips import ClipSource, FixedSplit
 from aed.datamodules.selection import class_counts
-from aed.datamodules.trust import true_length
+from aed.datamodules.trust import file_length
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
 
@@ -50,12 +50,14 @@ class FixedEvents(FixedSplit, EventSource):
     source: EventSource
 
     def events(self) -> pd.DataFrame:
-        """Those of the source."""
-        return self.source.events()
+        """Those of the source, in the recordings that are named."""
+        events = self.source.events()
+        return events[events["path"].isin(self._named["path"])].reset_index(drop=True)
 
     def doubts(self) -> dict[Path, str]:
-        """Those of the source."""
-        return self.source.doubts()
+        """Those of the source: of its list, and of the recordings that are named."""
+        others = set(self.source.table()["path"]) - set(self._named["path"])
+        return {path: reason for path, reason in self.source.doubts().items() if path not in others}
 
 
 def check_frontend(frontend: FrontendConfig, events: pd.DataFrame) -> None:
@@ -77,7 +79,7 @@ def check_frontend(frontend: FrontendConfig, events: pd.DataFrame) -> None:
             "events are elsewhere; frontend.trim=none"
         )
     late = events["onset_s"] >= frontend.max_length_s
-    length_s = {path: true_length(path) for path in events["path"][late].unique()}
+    length_s = {path: file_length(path) for path in events["path"][late].unique()}
     late &= events["onset_s"] < events["path"].map(length_s)  # others are no fault of the front end
     if late.any():
         raise AedError(

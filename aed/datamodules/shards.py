@@ -2,12 +2,14 @@
 
 A shard is ``<name>.npy``, all frames of its clips one after the other, ``(frames, n_mels)`` float32, so that a patch
 is one piece of the file; and ``<name>.json``, which says where each clip lies. Both are written under a temporary
-name and renamed, the json last: what a killed run leaves is either whole or ignored.
+name and renamed, the json last: what a killed run leaves is either whole or ignored. The json also has the length of
+each recording, which may be more than was read of it.
 """
 
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +22,18 @@ from aed.files import remove, write_whole
 log = logging.getLogger(__name__)
 
 
+class Clip(NamedTuple):
+    """What is kept of a recording.
+
+    Args:
+        frames: ``(n_frames, n_mels)``.
+        length_s: Of the whole recording, s; infinite where that is not known.
+    """
+
+    frames: Array
+    length_s: float
+
+
 class Place(NamedTuple):
     """Where a clip's frames lie.
 
@@ -27,27 +41,32 @@ class Place(NamedTuple):
         shard: Name.
         offset: Byte of the first frame in the shard's npy.
         frames: How many.
+        length_s: Of the recording, s.
     """
 
     shard: str
     offset: int
     frames: int
+    length_s: float
 
 
-def write_shard(folder: Path, clips: Mapping[str, Array]) -> None:
+def write_shard(folder: Path, clips: Mapping[str, Clip]) -> None:
     """Writes a shard.
 
     Args:
         folder: Of one front end.
-        clips: Key -> ``(n_frames, n_mels)``.
+        clips: By their keys.
 
     Raises:
         WriteError: It cannot be written.
     """
     name = hashlib.sha256("".join(clips).encode()).hexdigest()[:16]
-    starts = np.cumsum([0] + [len(frames) for frames in clips.values()]).tolist()
-    rows = [[key, start, len(frames)] for (key, frames), start in zip(clips.items(), starts, strict=False)]
-    frames = np.concatenate(list(clips.values()))
+    starts = np.cumsum([0] + [len(clip.frames) for clip in clips.values()]).tolist()
+    rows = [
+        [key, start, len(clip.frames), clip.length_s if math.isfinite(clip.length_s) else None]
+        for (key, clip), start in zip(clips.items(), starts, strict=False)
+    ]
+    frames = np.concatenate([clip.frames for clip in clips.values()])
     write_whole(folder / f"{name}.npy", lambda file: np.save(file, frames))
     write_whole(folder / f"{name}.json", lambda file: file.write(json.dumps({"clips": rows}).encode()))
 
@@ -100,13 +119,20 @@ class ShardIndex:
         if frames.ndim != 2 or frames.shape[1] != self.n_mels or frames.dtype != np.float32:
             raise ValueError(f"{frames.dtype} of shape {frames.shape} is not of this front end")
         row = frames.strides[0]
-        places = {key: Place(path.stem, frames.offset + int(start) * row, int(n)) for key, start, n in clips}
+        places = {
+            key: Place(path.stem, frames.offset + int(start) * row, int(n), math.inf if length is None else length)
+            for key, start, n, length in clips
+        }
         if any(place.offset + place.frames * row > frames.offset + frames.nbytes for place in places.values()):
             raise ValueError(f"{len(frames)} frames are fewer than its clips say")
         return places
 
     def __contains__(self, key: str) -> bool:
         return key in self._places
+
+    def length_s(self, key: str) -> float:
+        """Of the whole recording of a clip that is in the index, s; infinite where that is not known."""
+        return self._places[key].length_s
 
     def open(self, keys: Sequence[str]) -> Features:
         """The features of clips, all of which are in the index."""

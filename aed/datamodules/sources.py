@@ -17,16 +17,18 @@ MARKS = (
 
 _EXTENSION = r"\.[^/.]+"
 _END = _EXTENSION + "$"
+_COUNTER = r"\d\d?\d?\d?"
+"""Up to four digits; in {1,4} is a comma, which separates the jobs of a sweep."""
 
 LIKELY = (
     # rec_3.wav, rec (3).wav; then two and three counters, 100263-2-0-117.wav
-    r"/([^/]+?)[ _.-]+\(?\d{1,4}\)?" + _END,
-    r"/([^/]+?)(?:[ _.-]\d{1,4}){2}" + _END,
-    r"/([^/]+?)(?:[ _.-]\d{1,4}){3}" + _END,
+    rf"/([^/]+?)[ _.-]+\(?{_COUNTER}\)?" + _END,
+    rf"/([^/]+?)(?:[ _.-]{_COUNTER}){{2}}" + _END,
+    rf"/([^/]+?)(?:[ _.-]{_COUNTER}){{3}}" + _END,
 )
 """Counters, which different recordings have, too; from fine to coarse. Longer numbers are times or identities."""
 
-LETTERS = r"/([^/]+?)[ _.-][A-Z](?:[ _.-]\d{1,4})?" + _END
+LETTERS = rf"/([^/]+?)[ _.-][A-Z](?:[ _.-]{_COUNTER})?" + _END
 """1-100032-A-0.wav, as ESC-50 names takes of one recording."""
 
 SHARE = 0.2

@@ -1,16 +1,15 @@
 """Annotations that cannot be right: events that no recording can have, and why they may stand there."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import soundfile as sf
 
 from aed.dsp.audio_file import AudioFile
-from aed.dsp.frontend import FrontendConfig
+from aed.dsp.waveform import true_length
 from aed.errors import AudioError
 
 SLACK_S = 0.1
@@ -95,31 +94,10 @@ def _cause(events: pd.DataFrame, late: set[Path], length_s: Mapping[Path, float]
     return ""
 
 
-def lengths(paths: Sequence[Path], n_frames: Sequence[int], config: FrontendConfig) -> Iterator[tuple[Path, float]]:
-    """How long recordings are, s: by what was read of them or, where that was cut or repeated, by themselves.
-
-    Args:
-        paths: Recordings.
-        n_frames: Of their features.
-        config: Of the features.
-    """
-    hop_s, window_s = config.hop_length / config.sample_rate, config.win_length / config.sample_rate
-    for path, frames in zip(paths, n_frames, strict=True):
-        length = frames * hop_s + window_s  # at most: the last hop may not be full
-        is_whole = config.min_length_s + hop_s + window_s < length < config.max_length_s - hop_s
-        yield path, length if is_whole else true_length(path)
-
-
-_COUNTED = ("MP3", "OGG")
-"""Formats whose header may tell a guess, or the length of the first of several streams."""
-
-
-def true_length(path: Path) -> float:
-    """The length of a recording, s, by its header where that can be trusted; infinite where it cannot be read."""
+def file_length(path: Path) -> float:
+    """The length of a recording, s; infinite where it cannot be read."""
     try:
         with AudioFile(path) as file:
-            if file.format in _COUNTED:
-                return float(sum(map(len, file.blocks(1 << 17))) / file.rate)
-        return float(sf.info(path).duration)
-    except (AudioError, sf.LibsndfileError, RuntimeError, TypeError, ValueError, OSError):
+            return true_length(file, 0)
+    except AudioError:
         return math.inf

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Self
@@ -43,10 +44,17 @@ class _Source(NamedTuple):
     Args:
         file: A path, a descriptor, which it closes, or a file.
         most: Numbers of samples under this one can be believed.
+        samples: Their number by the file's structure, where libsndfile's cannot be believed.
     """
 
     file: Any
     most: int
+    samples: int | None = None
+
+    @classmethod
+    def of(cls, file: BinaryIO, part: Part) -> Self:
+        """A part of a file."""
+        return cls(PartFile(file, part), 0 if part.endless else _IN_FILE, part.samples)
 
 
 class _Forward(sf.SoundFile):  # type: ignore[misc]
@@ -83,7 +91,9 @@ class AudioFile:
         self.path, self.got_s = path, 0.0
         self._raw: BinaryIO | None = None
         self._sound: sf.SoundFile | None = None
-        self._left: int | None = None
+        self._left: int | None = None  # samples of the source; None: it is read until nothing comes
+        self._counted: int | None = None  # the same by its structure
+        self._passed = 0  # by the look at the end
         self._sources: Iterator[_Source] = self._pipes() if str(path) == STDIN else self._parts()
         try:
             if not (sound := self._open()):
@@ -139,10 +149,29 @@ class AudioFile:
         if self._sound is not None and self.format == "FLAC" and self._left:
             try:
                 self._sound.seek(self._sound.frames - 1)
-                self._left = 1
+                self._passed, self._left = self._left, 1
                 self._read(1)
             except (sf.LibsndfileError, RuntimeError) as error:
                 raise self._error(TRUNCATED) from error
+
+    def skip(self) -> int:
+        """How many samples follow; the recording is then at its end. Decodes them only where nothing else tells.
+
+        Raises:
+            AudioError: As :meth:`read`, of what has to be decoded.
+        """
+        skipped, self._passed = self._passed, 0
+        while self._sound is not None:
+            known = self._left if self._left is not None else self._counted
+            if known is None:
+                while block := len(self._decode(_BLOCK)):
+                    skipped += block
+            else:
+                skipped += max(0, known)
+            self._left = 0
+            if not self._follow():
+                break
+        return skipped
 
     def _parts(self) -> Iterator[_Source]:
         """The file, or parts of it."""
@@ -164,7 +193,7 @@ class AudioFile:
         if not parts:
             self._raw.close()
             yield _Source(self.path, _IN_FILE)
-        yield from (_Source(PartFile(self._raw, part), 0 if part.endless else _IN_FILE) for part in parts)
+        yield from (_Source.of(self._raw, part) for part in parts)
 
     def _pipes(self) -> Iterator[_Source]:
         """Standard input: a file after all, or streams; who writes those does not know how long they will be."""
@@ -177,10 +206,12 @@ class AudioFile:
             parts = _examined(self._raw, facts.st_size)
         except AudioError as error:
             raise self._error(str(error)) from error
+        except OSError as error:
+            raise self._error(f"cannot be read ({error.strerror})") from error
         if not parts:
             os.lseek(0, 0, os.SEEK_SET)
             yield _Source(os.dup(0), _IN_FILE)
-        yield from (_Source(PartFile(self._raw, part), 0 if part.endless else _IN_FILE) for part in parts)
+        yield from (_Source.of(self._raw, part) for part in parts)
 
     def _open(self) -> sf.SoundFile | None:
         """The next source, or None."""
@@ -194,6 +225,7 @@ class AudioFile:
         self._check_format(self._sound.format, source)
         frames = self._sound.frames
         self._left = frames if frames < source.most else None
+        self._counted = source.samples
         return self._sound
 
     def _check_format(self, name: str, source: _Source) -> None:
@@ -225,6 +257,8 @@ class AudioFile:
         except (sf.LibsndfileError, RuntimeError) as error:
             raise self._error(f"the file is truncated or damaged ({_reason(error)}); copy it anew") from error
         self.got_s += len(samples) / self._sound.samplerate
+        if self._counted is not None:
+            self._counted -= len(samples)
         return samples
 
     def _follow(self) -> bool:
@@ -263,6 +297,14 @@ def _reason(error: Exception) -> str:
 
 
 def _examined(file: BinaryIO, size: int) -> tuple[Part, ...]:
+    """How libsndfile has to be given a file; see :func:`aed.dsp.containers.parts_of`.
+
+    Raises:
+        AudioError: It is empty, cut off, or its structure makes no sense; the message does not name it.
+    """
     if size == 0:
         raise AudioError("the file is empty")
-    return parts_of(file, size)
+    try:
+        return parts_of(file, size)
+    except (ValueError, IndexError, OverflowError, struct.error) as error:  # numbers that no writer means
+        raise AudioError(f"its structure makes no sense ({error}); copy the file anew") from error

@@ -37,26 +37,30 @@ def parts_of(file: BinaryIO, size: int) -> tuple[Part, ...]:
     """The streams of a file one after the other, where it chains several, or one whose header has to be mended.
 
     Raises:
-        AudioError: One lacks its end.
+        AudioError: One lacks its end, or the first its beginning.
     """
     starts: list[int] = []
+    stops: list[int] = []
     before = _Page(0, 0, LAST)
     for page in _pages(file, size):
+        if not starts and page.stop <= size and not page.flags & FIRST:  # a recorder that joined a stream midway
+            raise AudioError("the beginning of the stream in it is missing, which tells how to decode it; copy it anew")
         if page.flags & FIRST and not before.flags & FIRST:  # several first pages in a row: streams side by side
             if not before.flags & LAST:
                 raise AudioError(f"a stream in it has no end (at byte {page.start}); copy the file anew")
             starts.append(page.start)
+            stops.append(before.stop)
         before = page
     if not before.flags & LAST or before.stop > size:
         raise AudioError(TRUNCATED)
-    stops = [*starts[1:], before.stop]
-    parts = tuple(Part(*span, _patches(file, span[0])) for span in zip(starts, stops, strict=True))
+    spans = zip(starts, [*stops[1:], before.stop], strict=True)
+    parts = tuple(Part(*span, _patches(file, span[0])) for span in spans)
     return parts if len(parts) > 1 or any(part.patches for part in parts) else ()
 
 
 def _pages(file: BinaryIO, size: int) -> Iterator[_Page]:
-    """The pages, up to the file's end or to what is none."""
-    position = begin = 0
+    """The pages, up to the file's end or to what is none; after a stream's end there may be a tag, and others."""
+    position = begin = flags = 0
     block = b""
     while position < size:
         at = position - begin
@@ -64,13 +68,30 @@ def _pages(file: BinaryIO, size: int) -> Iterator[_Page]:
             file.seek(position)
             at, begin, block = 0, position, file.read(_BYTES)
         if block[at : at + 4] != b"OggS":
-            return  # after the last page there may be a tag
+            if flags & LAST and (found := _next_stream(file, position)) is not None:
+                position = found
+                continue
+            return
         segments = block[at + HEADER : at + HEADER + block[at + 26]] if at + 26 < len(block) else b""
         content = position + HEADER + len(segments)
         is_whole = at + 26 < len(block) and len(segments) == block[at + 26]
         stop = content + sum(segments) if is_whole else size + 1
-        yield _Page(position, stop, block[at + 5] if at + 5 < len(block) else 0)
+        flags = block[at + 5] if at + 5 < len(block) else 0
+        yield _Page(position, stop, flags)
         position = stop
+
+
+def _next_stream(file: BinaryIO, position: int) -> int | None:
+    """Where a stream begins after ``position``."""
+    mark = b"OggS\0" + bytes([FIRST])
+    file.seek(position)
+    kept = b""
+    while block := file.read(_BYTES):
+        if (at := (kept + block).find(mark)) >= 0:
+            return position - len(kept) + at
+        position += len(block)
+        kept = (kept + block)[1 - len(mark) :]
+    return None
 
 
 def _patches(file: BinaryIO, start: int) -> tuple[tuple[int, bytes], ...]:

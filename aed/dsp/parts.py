@@ -21,12 +21,14 @@ class Part(NamedTuple):
         stop: The one after its last.
         patches: Position in the file and new bytes, which stand in for those there.
         endless: Whether libsndfile guesses how many samples there are, from the bytes: only reading to the end tells.
+        samples: Their number, where it is endless and frames were counted.
     """
 
     start: int
     stop: int
     patches: tuple[tuple[int, bytes], ...] = ()
     endless: bool = False
+    samples: int | None = None
 
 
 class PartFile(io.RawIOBase):

@@ -1,5 +1,6 @@
 """Waveforms: reading a file, resampling, silence, length."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,11 +30,23 @@ def read_audio(path: Path, max_length_s: float) -> tuple[Wave, int]:
         AudioError: As :class:`aed.dsp.audio_file.AudioFile` and its reading, or there are no samples.
     """
     with AudioFile(path) as file:
-        samples = file.read(int(max_length_s * file.rate))
-        file.check_end()
-        if len(samples) == 0:
-            raise AudioError(f"{path}: the file holds no samples")
-        return mono(samples), file.rate
+        return _start(file, max_length_s), file.rate
+
+
+def _start(file: AudioFile, max_length_s: float) -> Wave:
+    samples = file.read(int(max_length_s * file.rate))
+    file.check_end()
+    if len(samples) == 0:
+        raise AudioError(f"{file.path}: the file holds no samples")
+    return mono(samples)
+
+
+def true_length(file: AudioFile, num_samples: int) -> float:
+    """The length of a recording, s, of which ``num_samples`` were read; infinite where the rest cannot be read."""
+    try:
+        return float((num_samples + file.skip()) / file.rate)
+    except AudioError:
+        return math.inf
 
 
 def mono(samples: npt.NDArray[np.float32]) -> Wave:
@@ -151,6 +164,13 @@ def load_clip(path: Path, config: FrontendConfig) -> Wave:
         AudioError: As :func:`read_audio`, or what is left is shorter than a patch.
     """
     return cut_clip(*read_audio(path, config.max_length_s), config, path)[0]
+
+
+def load_measured(path: Path, config: FrontendConfig) -> tuple[Wave, float]:
+    """The clip as :func:`load_clip`, and the length of the whole recording, s, as :func:`true_length`."""
+    with AudioFile(path) as file:
+        wave = _start(file, config.max_length_s)
+        return cut_clip(wave, file.rate, config, path)[0], true_length(file, len(wave))
 
 
 def cut_clip(wave: Wave, rate: int, config: FrontendConfig, name: str | Path) -> tuple[Wave, Positions]:
