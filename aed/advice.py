@@ -50,6 +50,8 @@ def explain(error: BaseException, config_dir: Path) -> AedError | None:
         return AedError(_plain(str(error)))
     if isinstance(error, ValueError) and "Config group override" in str(error):  # model=3
         return AedError(f"{_first_line(error)}; a group takes the name of one of its files")
+    if isinstance(error, ValueError) and str(error).startswith(("Only one of --run", "The --resolve flag")):
+        return AedError(_first_line(error))
     return None
 
 

@@ -178,6 +178,8 @@ MISTAKES: dict[str, list[tuple[str, str]]] = {
         ("TINY data=dcase", "data.clips"),
         ("SMALL hydra.run.dir=note.txt/run", "note.txt"),
         ("-m SMALL seed=a,b", "seed"),
+        ("-m SMALL seed=1,2 --cfg job", "--cfg"),
+        ("SMALL --resolve", "--resolve"),
         ("-m SMALL data.test_fold=8,9 hydra.sweep.dir=sweep", "data.test_fold"),
     ],
     "evaluate": [
