@@ -23,6 +23,7 @@ from aed.dsp.frontend import FrontendConfig
 from aed.entry import clear_errors, resolved, run_task
 from aed.errors import AedError
 from aed.inspection import MOST_NAMED, Finding, Report, examine
+from aed.recordings import check_output
 from aed.report import write_json
 from aed.sounds import listen_to_all
 
@@ -55,6 +56,7 @@ def inspect(
     Raises:
         AedError: There is no data set, or it is not well and ``strict`` is set.
     """
+    check_output("report", Path(report))
     module = data(seed=seed)
     found: list[Finding] = []
     try:

@@ -1,6 +1,7 @@
 """A run: its parts built from a configuration, then stage after stage; a later one builds on what earlier ones left."""
 
 import logging
+import math
 import os
 import re
 import time
@@ -62,7 +63,9 @@ def build(config: DictConfig, folder: Path, trained_on: str | None = None) -> Ru
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     for expected in _EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", expected)
-    _check_trainer(config.trainer)
+    _check_devices(config.trainer)
+    if "fit" in config.stages:
+        _check_training(config.trainer, config.stages)
     data: PatchDataModule = _made("data", config.data)
     check_classes(data, trained_on)
     check_net_class(config.model.net)
@@ -147,20 +150,37 @@ def _check_monitors(config: DictConfig, callbacks: Sequence[L.Callback], data: P
             raise AedError(f"{key}: need one of {', '.join(known)}; got {monitor!r}")
 
 
-def _check_trainer(trainer: DictConfig) -> None:
-    """Refuses numbers that Lightning takes and fails at later, or that start more processes than there are cores.
+def _check_training(trainer: DictConfig, stages: Sequence[str]) -> None:
+    """Refuses what Lightning takes and then fails at, or trains nothing with.
 
     Raises:
         AedError: Names the key.
     """
-    if trainer.max_epochs == 0:
-        raise AedError("trainer.max_epochs: need at least 1, or -1 for no end, got 0; leave fit out of stages to test")
+    epochs, clip = trainer.max_epochs, trainer.gradient_clip_val
+    if epochs is not None and (epochs == 0 or epochs < -1):
+        raise AedError(
+            f"trainer.max_epochs: need at least 1, or -1 for no end, got {epochs}; stages=[test] trains nothing"
+        )
     if trainer.accumulate_grad_batches < 1:
         raise AedError(f"trainer.accumulate_grad_batches: need at least 1, got {trainer.accumulate_grad_batches}")
+    if clip is not None and not 0 <= float(clip) < math.inf:
+        raise AedError(f"trainer.gradient_clip_val: need at least 0, or null, got {clip}")
+    if trainer.limit_train_batches == 0:
+        raise AedError("trainer.limit_train_batches=0: trains nothing; leave fit out of stages: stages=[test]")
+    if trainer.fast_dev_run and set(stages) - {"fit"}:
+        raise AedError("trainer.fast_dev_run: leaves no checkpoint for later stages; add stages=[fit]")
+
+
+def _check_devices(trainer: DictConfig) -> None:
+    """Refuses more processes on a CPU than it has cores: each is a copy of the whole run.
+
+    Raises:
+        AedError: There are too many.
+    """
     devices, cores = trainer.devices, os.cpu_count() or 1
     if trainer.accelerator == "cpu" or not torch.cuda.is_available():
         count = int(devices) if str(devices).lstrip("-").isdigit() else 1
-        if count > cores:  # each is a copy of the whole run
+        if count > cores:
             raise AedError(f"trainer.devices={devices}: processes on a CPU of {cores} cores; use at most {cores}")
 
 
@@ -234,7 +254,8 @@ def run(config: DictConfig, folder: Path) -> dict[str, float]:
     config.stages = choose_stages(config.stages, config.operation_mode)
     if config.ckpt_path:
         if not Path(config.ckpt_path).is_file():
-            raise AedError(f"ckpt_path: {config.ckpt_path}: no such file")
+            what = "is a folder; give a file in it" if Path(config.ckpt_path).is_dir() else "no such file"
+            raise AedError(f"ckpt_path: {config.ckpt_path}: {what}")
         read_checkpoint(Path(config.ckpt_path))  # before features are computed
     _check_stages(config)
     model = take_over(config, folder)

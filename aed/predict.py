@@ -20,6 +20,7 @@ from aed.export.classifier import Classifier, open_classifier
 from aed.files import write_whole
 from aed.override import quoted
 from aed.prediction import WRITERS, AudioSetClassifier, Predictor, find_files, hear
+from aed.recordings import check_output
 
 log = logging.getLogger("aed.predict")
 
@@ -63,6 +64,8 @@ def predict(
     if format not in WRITERS:
         raise AedError(f"format: need one of {sorted(WRITERS)}, got {format!r}")
     names = find_files(files)
+    if output is not None:
+        check_output("output", Path(output), [*names, model_file])
     predictor = Predictor(_open(model_file, frontend, class_names, threads, net_class), unknown_threshold, mode, top)
     text = io.StringIO()
     writer: Any = WRITERS[format](sys.stdout if output is None else text, timeline)

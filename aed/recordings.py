@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -55,3 +55,25 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _escaped(path: Path) -> Path:
     return Path(str(path).encode("utf-8", "backslashreplace").decode())
+
+
+_MODELS = (".onnx", ".ckpt", ".h5", ".keras", ".tflite", ".pt")
+
+
+def check_output(key: str, path: Path, inputs: Iterable[str | Path] = ()) -> None:
+    """Refuses to write a table or report over what it was made of, or over any recording or model.
+
+    Args:
+        key: Of the command line.
+        path: To be written.
+        inputs: Files that are read.
+
+    Raises:
+        AedError: It would be lost.
+    """
+    if not path.is_file():  # new, or a device
+        return
+    if any(Path(name).exists() and path.samefile(name) for name in map(str, inputs)):
+        raise AedError(f"{key}: {path} is read by this command; give another file")
+    if path.suffix.lower() in _SUFFIXES or path.suffix.lower() in _MODELS:
+        raise AedError(f"{key}: {path} is a recording or a model; give another file, {key}=result.csv")

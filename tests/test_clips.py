@@ -162,7 +162,7 @@ def test_spaces_tabs_and_an_index_column_are_no_part_of_names(tmp_path: Path) ->
         ("filename,category\na.wav,rain,wind\nb.wav,dog,bark\n", "line 2 has 3 cells.*double quotes"),
         ("filename,category,category\na.wav,rain,wind\n", "two columns are called 'category'"),
         ("filename,category,fold\na.wav,rain,first\n", "fold 'first' is no number"),
-        ("filename,category\na.wav,h\xf6r\n".encode("latin-1"), "not readable as csv"),
+        ("filename,category\na.wav,h\xf6r\n".encode("latin-1"), "is not UTF-8"),
         ("filename,category\na.wav,dog\n".encode("utf-16"), "set.csv"),
         (b"RIFF\x24\x00\x00\x00WAVEfmt \x10\x00\x00\x00" + bytes(range(256)) * 20, "set.csv"),
         (b"\x00" * 5000, "set.csv"),

@@ -100,6 +100,10 @@ MISTAKES: dict[str, list[tuple[str, str]]] = {
         ("SMALL model.pretrained=perhaps", "model.pretrained"),
         ("SMALL trainer.max_epoch=1", "trainer.max_epochs"),
         ("SMALL trainer.max_epochs=0", "trainer.max_epochs"),
+        ("SMALL trainer.max_epochs=-3", "trainer.max_epochs"),
+        ("SMALL trainer.gradient_clip_val=-1", "trainer.gradient_clip_val"),
+        ("SMALL trainer.limit_train_batches=0", "trainer.limit_train_batches"),
+        ("SMALL trainer.fast_dev_run=true", "stages=[fit]"),
         ("SMALL trainer.max_epochs=x", "trainer.max_epochs"),
         ("SMALL trainer.accelerator=tpux", "tpux"),
         ("SMALL trainer.devices=99", "trainer.devices"),
@@ -171,6 +175,7 @@ MISTAKES: dict[str, list[tuple[str, str]]] = {
         ("TINY data=folder data.clips.root=sounds data.split=folds", "fold"),
         ("TINY data=esc_csv data.clips.csv=nowhere.csv data.clips.audio_dir=.", "nowhere.csv"),
         ("TINY data=esc_csv data.clips.csv=empty.csv data.clips.audio_dir=.", "empty.csv"),
+        ("TINY data=esc_csv data.clips.csv=utf16.csv data.clips.audio_dir=.", "save it as CSV UTF-8"),
         ("TINY data=esc_csv data.clips.csv=odd.csv data.clips.audio_dir=.", "odd.csv"),
         ("TINY data=esc_csv data.clips.csv=note.txt data.clips.audio_dir=.", "note.txt"),
         ("TINY data=esc_csv", "data.clips"),
@@ -229,6 +234,11 @@ MISTAKES: dict[str, list[tuple[str, str]]] = {
         ("model=int8.onnx good.wav timline=true", "timeline"),
         ("model=int8.onnx good.wav output=note.txt/x.csv", "note.txt"),
         ("model=int8.onnx good.wav output=sounds", "sounds"),
+        ("model=int8.onnx good.wav output=good.wav", "good.wav is read by this command"),
+        ("model=int8.onnx good.wav output=int8.onnx", "int8.onnx is read by this command"),
+        ("model=int8.onnx sounds output=sounds/dog/a.wav", "a.wav is read by this command"),
+        ("model=int8.onnx good.wav output=float.onnx", "float.onnx is a recording or a model"),
+        ("model=int8.onnx good.wav output=sounds/dog/a.wav", "is a recording or a model"),
         ("model=bare.onnx good.wav", "frontend"),
         ("model=nan.onnx good.wav", "nan.onnx"),
         ("model=note.txt good.wav", "note.txt"),
@@ -276,6 +286,7 @@ MISTAKES: dict[str, list[tuple[str, str]]] = {
         ("inspect data=folder data.clips.root=empty", "empty"),
         ("inspect data=folder data.clips.root=sounds report=note.txt/x.json", "note.txt"),
         ("inspect data=folder data.clips.root=sounds strct=true", "strict"),
+        ("inspect data=folder data.clips.root=sounds report=sounds/dog/a.wav", "report"),
         ("inspect data=esc_csv data.clips.csv=odd.csv data.clips.audio_dir=.", "odd.csv"),
         ("inspect sounds", "sounds"),
     ],
@@ -322,6 +333,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_text("no sound, no model, no list\n")
     for name in ("bad/empty.wav", "empty.onnx", "empty.ckpt", "empty.csv", "empty.h5"):
         (folder / name).write_bytes(b"")
+    (folder / "utf16.csv").write_text("filename,category\na.wav,dog\n", encoding="utf-16")
     (folder / "odd.csv").write_text("colour,size\nred,1\n")
     torch.save({"weights": [1, 2]}, folder / "foreign.ckpt")
     run = folder / "run"

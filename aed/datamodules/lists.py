@@ -73,7 +73,9 @@ def read_rows(file: Path, headless: Sequence[str] = (), columns: Sequence[str] |
         raise AedError(f"{file}: no such list")
     try:
         head, cells, separator = _read(file)
-    except (ValueError, OSError, csv.Error) as error:  # bad UTF-8 is a ValueError
+    except UnicodeDecodeError as error:
+        raise AedError(f"{file}: is not UTF-8 ({error.reason} in byte {error.start}); save it as CSV UTF-8") from error
+    except (ValueError, OSError, csv.Error) as error:
         raise AedError(f"{file}: not readable as csv or tsv ({error})") from error
     if not cells:
         raise AedError(f"{file}: not readable as csv or tsv (it is empty)")

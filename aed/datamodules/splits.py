@@ -75,8 +75,9 @@ def assign(
 def _fold(table: pd.DataFrame, part: str, fold: int | None) -> "pd.Index[Any]":
     if table["fold"].isna().any():
         raise AedError(
-            "data.split=folds: the csv has no fold number for every clip; add a column 'fold', "
-            "or use data.split=source (needs 'src_file') or data.split=random"
+            "data.split=folds: the csv has no fold number for every clip; add a column 'fold', name it where it is "
+            "(data.clips.columns=[filename,category,fold]), or use data.split=source (needs 'src_file') or "
+            "data.split=random"
         )
     chosen: pd.Index = table.index[table["fold"] == fold]
     if chosen.empty:
