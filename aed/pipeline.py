@@ -234,7 +234,8 @@ def run(config: DictConfig, folder: Path) -> dict[str, float]:
     config.stages = choose_stages(config.stages, config.operation_mode)
     if config.ckpt_path:
         if not Path(config.ckpt_path).is_file():
-            raise AedError(f"ckpt_path: {config.ckpt_path}: no such file")
+            what = "a folder; give a file in it" if Path(config.ckpt_path).is_dir() else "no such file"
+            raise AedError(f"ckpt_path: {config.ckpt_path}: {what}")
         read_checkpoint(Path(config.ckpt_path))  # before features are computed
     _check_stages(config)
     model = take_over(config, folder)

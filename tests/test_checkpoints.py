@@ -210,3 +210,52 @@ def test_a_full_disk_ends_a_run_in_words_that_name_it(small_disk: Path) -> None:
         (small_disk / f"filler{room}").unlink()
         for path in folder.rglob("*.ckpt"):
             assert torch.load(path, weights_only=True)["aed"]
+
+
+def changed(whole: Path, path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    content = torch.load(whole, weights_only=True)
+    change(content)
+    torch.save(content, path)
+    return path
+
+
+def _fact(key: str, value: Any) -> Callable[[dict[str, Any]], object]:
+    return lambda content: content["aed"].__setitem__(key, value)
+
+
+DAMAGED = {
+    "fewer names": (_fact("class_names", ["alarm", "hum"]), "3 outputs, but 2 class names"),
+    "a text": (_fact("class_names", "dog"), "class_names: need a list of names, got 'dog'"),
+    "twice": (_fact("class_names", ["a", "a", "b"]), "class_names: a twice"),
+    "empty name": (_fact("class_names", ["a", " ", "b"]), "class_names: need names that are texts and not empty"),
+    "numbers": (_fact("class_names", [1, 2, 3]), "class_names: need names that are texts and not empty, got 1"),
+    "none": (_fact("class_names", None), "class_names: need a list of names"),
+    "data": (_fact("data", None), "its entry data: 'NoneType' object is not iterable"),
+    "weights": (_fact("weights", 3), "its entry weights"),
+    "decision": (_fact("decision", None), "its entry decision"),
+    "frontend": (_fact("frontend", 3), "its entry frontend"),
+    "task": (lambda content: content["aed"].pop("task"), r"its entry task: it has no task"),
+    "no net": (lambda content: content["aed"].pop("net"), r"its entry net: it has no net"),
+    "state": (lambda content: content.__setitem__("state_dict", 3), "its entry state_dict"),
+    "keys": (
+        lambda content: content.__setitem__("state_dict", dict(list(content["state_dict"].items())[3:])),
+        r"its weights do not fit aed\.modules\.nets\.\w+\.DSCNN: .* is missing, and 2 more",
+    ),
+    "empty class": (lambda content: content["aed"]["net"].__setitem__("class", ""), "its class '' is no name"),
+    "path": (lambda content: content["aed"]["net"].__setitem__("class", "../x"), r"its class '\.\./x' is no name"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_damaged_entry_is_named_in_one_line(whole: Path, tmp_path: Path, kind: str) -> None:
+    change, words = DAMAGED[kind]
+    path = changed(whole, tmp_path / "a.ckpt", change)
+    with pytest.raises(AedError, match=rf"a\.ckpt: .*{words}") as caught:
+        open_classifier(path)
+    said = str(caught.value)
+    assert "\n" not in said and "Error(" not in said and "net_class=" not in said
+
+
+def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(AedError, match=r"ckpt_path: .*: a folder; give a file in it"):
+        run(tmp_path / "run", "stages=[fit]", f"ckpt_path={tmp_path}")

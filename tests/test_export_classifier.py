@@ -31,7 +31,7 @@ def int8() -> onnx.ModelProto:
 def saved(folder: Path, model: onnx.ModelProto, card: ModelCard | None = CARD) -> Path:
     path = folder / "model.onnx"
     if card:
-        save_model(path, model, card)
+        save_model(path, copy_of(model), card)
     else:
         path.write_bytes(model.SerializeToString())
     return path

@@ -17,7 +17,7 @@ import torch
 from onnx import helper, numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from aed.dsp.decision import Task
+from aed.dsp.decision import Task, check_num_outputs, checked_class_names
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
 from aed.export.card import ModelCard, read_card
@@ -235,8 +235,7 @@ class OnnxClassifier(Classifier):
         self.session, self.max_batch = _open_batch(model, path, threads)
         given = self.session.get_inputs()[0]
         self.input_name, self.input_type = given.name, given.type
-        if len(card.class_names) != (num_classes := _num_classes(model, path)):
-            raise AedError(f"{path}: {num_classes} outputs, but {len(card.class_names)} class names")
+        check_num_outputs(_num_classes(model, path), card.class_names, str(path))
         if self.input_type not in _DTYPES:
             raise AedError(f"{path}: input of type {self.input_type}; need one of {sorted(_DTYPES)}")
         if self.input_type == "tensor(int8)" and (card.quantization is None or card.quantization.io != "int8"):
@@ -334,6 +333,7 @@ def open_foreign(
     if frontend is None:
         raise AedError(f"{path}: no model card inside; say how patches are made, e.g. frontend=yamnet_64x96")
     names = class_names or tuple(f"class_{number}" for number in range(_num_classes(model, path)))
+    names = checked_class_names(names)
     card = ModelCard(
         frontend=frontend,
         class_names=names,
