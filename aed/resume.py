@@ -36,7 +36,7 @@ def check_resumable(path: Path, has_schedule: bool) -> None:
         with entry("loops"):
             _check_loops(checkpoint)
     except AedError as error:
-        raise AedError(f"{path}: damaged checkpoint ({error}); it can still be tested and exported") from error
+        raise AedError(f"{path}: damaged checkpoint ({error}); give another, or none to train anew") from error
     has_rates = checkpoint["lr_schedulers"] or checkpoint["aed"]["plateau"]
     parts = {
         "optimizer": bool(checkpoint["optimizer_states"]),

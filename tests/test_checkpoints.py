@@ -338,3 +338,10 @@ def test_errors_of_the_training_itself_pass(whole: Path, tmp_path: Path, monkeyp
     monkeypatch.setattr(model, "training_step", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError), restoring(whole):
         trainer.fit(model, datamodule=tiny.data(), ckpt_path=whole)
+
+
+def test_a_damaged_state_of_the_training_does_not_matter_to_an_export(whole: Path, tmp_path: Path) -> None:
+    """What is refused for going on is no matter to other stages."""
+    path = changed(whole, tmp_path / "a.ckpt", lambda content: content["loops"].__setitem__("fit_loop", 3))
+    run(tmp_path / "run", "stages=[export]", f"ckpt_path={path}")
+    assert (tmp_path / "run" / "model.onnx").is_file()
