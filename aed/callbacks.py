@@ -17,7 +17,7 @@ from aed.scores import LEVELS
 log = logging.getLogger(__name__)
 
 
-_OF_LIGHTNING = ("pytorch-lightning_version", "optimizer_states", "lr_schedulers")
+OF_LIGHTNING = ("pytorch-lightning_version", "optimizer_states", "lr_schedulers")
 """Entries of a checkpoint that a trainer needs besides the model's."""
 
 
@@ -49,7 +49,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         if "://" in str(path):
             return super().load_checkpoint(path, map_location, weights_only)
         checkpoint = read_checkpoint(Path(path))
-        if lacking := [key for key in _OF_LIGHTNING if key not in checkpoint]:
+        if lacking := [key for key in OF_LIGHTNING if key not in checkpoint]:
             raise AedError(f"{path}: damaged checkpoint (it has no {lacking[0]})")
         return checkpoint
 

@@ -13,6 +13,7 @@ from aed.conversion import INT8
 from aed.datamodules import PatchDataModule
 from aed.datamodules.events import EventSource
 from aed.errors import AedError
+from aed.export.classifier import onnx_runtime_on
 from aed.export.graph import load_model, read_model_card
 from aed.state import Run
 from aed.target.boards import load_board
@@ -119,7 +120,8 @@ def deliver(model: Path, folder: Path, config: DeployConfig, clips: Sequence[tup
     check(config)
     if config.target == "c":
         graph = load_model(model)
-        write_firmware(graph, read_model_card(graph, model), folder, model.stem, config.prefix)
+        with onnx_runtime_on(model):
+            write_firmware(graph, read_model_card(graph, model), folder, model.stem, config.prefix)
         log.info("%s: add src/ and include/ to your project; README.md says how", folder)
         return
     _package(model, folder, config, clips)

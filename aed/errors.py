@@ -2,6 +2,8 @@
 
 import errno
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class AedError(Exception):
@@ -20,6 +22,25 @@ def find_aed_error(error: BaseException | None) -> AedError | None:
     while error is not None and not isinstance(error, AedError):
         error = error.__cause__ or error.__context__
     return error
+
+
+def in_brief(error: BaseException) -> str:
+    """What is wrong with a damaged entry, in one line and without Python's quotes."""
+    if isinstance(error, KeyError):
+        return f"it has no {error.args[0] if error.args else 'such key'}"
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+@contextmanager
+def entry(name: str) -> Iterator[None]:
+    """Says which entry of a file is damaged, whatever its value leads to."""
+    try:
+        yield
+    except AedError:
+        raise
+    except Exception as error:
+        raise AedError(f"its entry {name}: {in_brief(error)}") from error
 
 
 def place(error: BaseException) -> str:

@@ -28,6 +28,7 @@ from aed.evaluation import check_classes
 from aed.loggers import creating
 from aed.modules.checkpoint import read_checkpoint
 from aed.modules.classifier import ClipClassifier
+from aed.resume import check_resumable
 from aed.scores import LEVELS
 from aed.state import Run
 from aed.takeover import take_over
@@ -254,9 +255,13 @@ def run(config: DictConfig, folder: Path) -> dict[str, float]:
     config.stages = choose_stages(config.stages, config.operation_mode)
     if config.ckpt_path:
         if not Path(config.ckpt_path).is_file():
-            what = "is a folder; give a file in it" if Path(config.ckpt_path).is_dir() else "no such file"
+            what = "a folder; give a file in it" if Path(config.ckpt_path).is_dir() else "no such file"
             raise AedError(f"ckpt_path: {config.ckpt_path}: {what}")
-        read_checkpoint(Path(config.ckpt_path))  # before features are computed
+        # before features are computed
+        if "fit" in config.stages:
+            check_resumable(Path(config.ckpt_path), bool(config.model.scheduler))
+        else:
+            read_checkpoint(Path(config.ckpt_path))
     _check_stages(config)
     model = take_over(config, folder)
     state = build(config, folder, model.data.get("name") if model else None)

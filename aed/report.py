@@ -14,7 +14,7 @@ from torch import Tensor
 from aed.console import PlainConsole
 from aed.dsp.decision import UNKNOWN, Task
 from aed.errors import AedError
-from aed.files import write_whole
+from aed.files import json_text, write_whole
 from aed.rejection import Rejection
 from aed.scores import HEADLINE, LEVELS, Scores
 
@@ -27,16 +27,8 @@ MANY = 60
 
 def write_json(path: Path, content: Any) -> None:
     """Writes ``content`` as indented JSON; a float that is no number, or infinite, is null: JSON has none."""
-    text = json.dumps(_finite(content), indent=1, allow_nan=False)
-    write_whole(path, lambda file: file.write(f"{text}\n".encode()))
-
-
-def _finite(content: Any) -> Any:
-    if isinstance(content, Mapping):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
+    text = json_text(content)
+    write_whole(path, lambda file: file.write(text.encode()))
 
 
 def read_metrics(path: Path) -> dict[str, float]:

@@ -12,6 +12,7 @@ from aed import decisions, pictures, report
 from aed.dsp.decision import Decision
 from aed.evaluation import write_scores
 from aed.export.classifier import TorchClassifier
+from aed.resume import restoring
 from aed.scores import Scores
 from aed.state import Run
 
@@ -23,7 +24,8 @@ def fit(run: Run) -> None:
     started = time.monotonic()
     resume = run.config.ckpt_path
     try:
-        run.trainer.fit(run.model, datamodule=run.data, ckpt_path=resume, weights_only=True)
+        with restoring(resume):
+            run.trainer.fit(run.model, datamodule=run.data, ckpt_path=resume, weights_only=True)
     except SystemExit:  # Lightning's answer to Ctrl-C
         last = run.folder / "checkpoints" / "last.ckpt"
         way_on = f"go on with ckpt_path={last}" if last.is_file() else "no epoch was finished"
@@ -53,7 +55,8 @@ def test(run: Run) -> None:
     run.data.setup()
     splits = ["val", "test"] if "val" in run.data.datasets else ["test"]
     for split in splits:
-        (run.trainer.validate if split == "val" else run.trainer.test)(**arguments)
+        with restoring(arguments["ckpt_path"]):
+            (run.trainer.validate if split == "val" else run.trainer.test)(**arguments)
     rule = decisions.choose(run)
     scores = {split: decisions.rescore(run, split, rule) for split in splits}
     for split in splits:

@@ -22,6 +22,7 @@ from aed.export.classifier import open_classifier
 from aed.files import sha256_of
 from aed.modules.checkpoint import Trained
 from aed.modules.nets import DSCNN
+from aed.resume import check_resumable, restoring
 
 RUN = [
     "experiment=demo",
@@ -210,3 +211,137 @@ def test_a_full_disk_ends_a_run_in_words_that_name_it(small_disk: Path) -> None:
         (small_disk / f"filler{room}").unlink()
         for path in folder.rglob("*.ckpt"):
             assert torch.load(path, weights_only=True)["aed"]
+
+
+def changed(whole: Path, path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    content = torch.load(whole, weights_only=True)
+    change(content)
+    torch.save(content, path)
+    return path
+
+
+def _fact(key: str, value: Any) -> Callable[[dict[str, Any]], object]:
+    return lambda content: content["aed"].__setitem__(key, value)
+
+
+DAMAGED = {
+    "fewer names": (_fact("class_names", ["alarm", "hum"]), "3 outputs, but 2 class names"),
+    "a text": (_fact("class_names", "dog"), "class_names: need a list of names, got 'dog'"),
+    "twice": (_fact("class_names", ["a", "a", "b"]), "class_names: a twice"),
+    "empty name": (_fact("class_names", ["a", " ", "b"]), "class_names: need names that are texts and not empty"),
+    "numbers": (_fact("class_names", [1, 2, 3]), "class_names: need names that are texts and not empty, got 1"),
+    "none": (_fact("class_names", None), "class_names: need a list of names"),
+    "data": (_fact("data", None), "its entry data: 'NoneType' object is not iterable"),
+    "weights": (_fact("weights", 3), "its entry weights"),
+    "decision": (_fact("decision", None), "its entry decision"),
+    "frontend": (_fact("frontend", 3), "its entry frontend"),
+    "task": (lambda content: content["aed"].pop("task"), r"its entry task: it has no task"),
+    "no net": (lambda content: content["aed"].pop("net"), r"its entry net: it has no net"),
+    "state": (lambda content: content.__setitem__("state_dict", 3), "its entry state_dict"),
+    "keys": (
+        lambda content: content.__setitem__("state_dict", dict(list(content["state_dict"].items())[3:])),
+        r"its weights do not fit aed\.modules\.nets\.\w+\.DSCNN: .* is missing, and 2 more",
+    ),
+    "empty class": (lambda content: content["aed"]["net"].__setitem__("class", ""), "its class '' is no name"),
+    "path": (lambda content: content["aed"]["net"].__setitem__("class", "../x"), r"its class '\.\./x' is no name"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_damaged_entry_is_named_in_one_line(whole: Path, tmp_path: Path, kind: str) -> None:
+    change, words = DAMAGED[kind]
+    path = changed(whole, tmp_path / "a.ckpt", change)
+    with pytest.raises(AedError, match=rf"a\.ckpt: .*{words}") as caught:
+        open_classifier(path)
+    said = str(caught.value)
+    assert "\n" not in said and "Error(" not in said and "net_class=" not in said
+
+
+def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(AedError, match=r"ckpt_path: .*: a folder; give a file in it"):
+        run(tmp_path / "run", "stages=[fit]", f"ckpt_path={tmp_path}")
+
+
+RESUMED = {
+    "loop": (lambda content: content["loops"].__setitem__("fit_loop", 3), "its entry loops: need fit_loop"),
+    "loops": (lambda content: content.__setitem__("loops", [1]), "its entry loops: need fit_loop"),
+    "no fit": (lambda content: content["loops"].pop("fit_loop"), "its entry loops: it has no fit_loop"),
+    "progress": (
+        lambda content: content["loops"]["fit_loop"]["epoch_progress"]["current"].__setitem__("completed", "x"),
+        r"its entry loops: fit_loop\.epoch_progress\.current\.completed is no count",
+    ),
+    "part": (lambda content: content["loops"]["fit_loop"].__setitem__("epoch_progress", 1), "its entry loops"),
+    "no current": (lambda content: content["loops"]["fit_loop"]["epoch_progress"].pop("current"), "its entry loops"),
+    "epoch": (lambda content: content.__setitem__("epoch", "two"), "its entry epoch: need a whole number"),
+    "optimizer": (lambda content: content.__setitem__("optimizer_states", [3]), "its entry optimizer_states"),
+    "groups": (lambda content: content["optimizer_states"][0].pop("param_groups"), "its entry optimizer_states"),
+    "rates": (lambda content: content.__setitem__("lr_schedulers", None), "its entry lr_schedulers"),
+    "callbacks": (lambda content: content.__setitem__("callbacks", [1]), "its entry callbacks"),
+    "plateau": (lambda content: content["aed"].pop("plateau"), "its entry aed: need plateau"),
+}
+
+
+@pytest.mark.parametrize("kind", RESUMED)
+def test_what_cannot_be_gone_on_from_is_refused_before_features(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(pipeline, "build", lambda *_: pytest.fail("features are computed"))
+    change, words = RESUMED[kind]
+    path = changed(whole, tmp_path / "a.ckpt", change)
+    with pytest.raises(AedError, match=rf"a\.ckpt: damaged checkpoint \({words}"):
+        run(tmp_path / "run", "stages=[fit]", f"ckpt_path={path}")
+
+
+@pytest.mark.parametrize(
+    ("change", "anew"),
+    [
+        (lambda content: None, None),
+        (lambda content: content.pop("loops"), "epoch count"),
+        (lambda content: content.__setitem__("optimizer_states", []), "optimizer"),
+        (
+            lambda content: content.update(loops=None, optimizer_states=[], lr_schedulers=[]),
+            "optimizer, schedule, epoch count",
+        ),
+    ],
+)
+def test_what_is_started_anew_is_said_in_one_line(
+    whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, change: Callable[..., object], anew: str | None
+) -> None:
+    content = torch.load(whole, weights_only=True)
+    content["lr_schedulers"] = [{"last_epoch": 1}]  # as of a run with a schedule
+    change(content)
+    torch.save(content, tmp_path / "a.ckpt")
+    check_resumable(tmp_path / "a.ckpt", has_schedule=True)
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(said) == (anew is not None)
+    if anew:
+        assert f"a.ckpt holds no state of its {anew}: started anew" in said[0]
+
+
+@pytest.mark.parametrize("kind", ["groups", "epochs"])
+def test_what_lightning_raises_as_it_restores_names_the_file(whole: Path, tmp_path: Path, kind: str) -> None:
+    def change(content: dict[str, Any]) -> None:
+        if kind == "groups":
+            content["optimizer_states"][0]["param_groups"].append({"params": []})
+        else:  # more than the run is to have
+            content["loops"]["fit_loop"]["epoch_progress"]["current"]["completed"] = 7
+
+    path = changed(whole, tmp_path / "a.ckpt", change)
+    model, trainer = tiny.classifier(DSCNN(3)), tiny.trainer(tmp_path, 2, plugins=[WholeCheckpoints()])
+    words = r"a\.ckpt: damaged checkpoint, or of other settings: .*(group|epoch)"
+    with pytest.raises(AedError, match=words), restoring(path):
+        trainer.fit(model, datamodule=tiny.data(), ckpt_path=path)
+
+
+def test_errors_of_the_training_itself_pass(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, trainer = tiny.classifier(DSCNN(3)), tiny.trainer(tmp_path, 2, plugins=[WholeCheckpoints()])
+    monkeypatch.setattr(model, "training_step", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError), restoring(whole):
+        trainer.fit(model, datamodule=tiny.data(), ckpt_path=whole)
+
+
+def test_a_damaged_state_of_the_training_does_not_matter_to_an_export(whole: Path, tmp_path: Path) -> None:
+    """What is refused for going on is no matter to other stages."""
+    path = changed(whole, tmp_path / "a.ckpt", lambda content: content["loops"].__setitem__("fit_loop", 3))
+    run(tmp_path / "run", "stages=[export]", f"ckpt_path={path}")
+    assert (tmp_path / "run" / "model.onnx").is_file()

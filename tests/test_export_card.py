@@ -69,6 +69,8 @@ def changed(**changes: object) -> str:
         (changed(frontend={"colour": 1}), "colour"),
         (changed(class_names="dog"), "damaged"),
         (changed(class_names=[1, 2]), "damaged"),
+        (changed(class_names=["a", "a", "a"]), "damaged .class_names: a twice"),
+        (changed(class_names=["a", ""]), "class_names: need names that are texts and not empty"),
         (changed(outputs="guesses"), "damaged"),
         (changed(task="dance"), "damaged"),
         (changed(quantization={"io": "int4"}), "damaged"),

@@ -1,4 +1,5 @@
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import tiny
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from aed.delivery import DeployConfig, deliver
 from aed.errors import AedError
 from aed.export.card import ModelCard
 from aed.export.classifier import _session, open_classifier, open_session
-from aed.export.graph import save_model, strip_ends
+from aed.export.graph import constants, copy_of, replace_constants, save_model, strip_ends
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
 
@@ -29,7 +31,7 @@ def int8() -> onnx.ModelProto:
 def saved(folder: Path, model: onnx.ModelProto, card: ModelCard | None = CARD) -> Path:
     path = folder / "model.onnx"
     if card:
-        save_model(path, model, card)
+        save_model(path, copy_of(model), card)
     else:
         path.write_bytes(model.SerializeToString())
     return path
@@ -239,3 +241,54 @@ def test_a_graph_that_mixes_its_batch_is_fed_one_by_one(tmp_path):
     alone = np.concatenate([classifier.outputs(patch[None]) for patch in PATCHES[:5]])
     assert classifier.max_batch == 1
     np.testing.assert_array_equal(classifier.outputs(PATCHES[:5]), alone)
+
+
+def with_constant(model: onnx.ModelProto, name: str, value: np.ndarray) -> onnx.ModelProto:
+    other = copy_of(model)
+    replace_constants(other, {name: value})
+    return other
+
+
+BAD = [np.inf, -np.inf, np.nan, 0.0, 1e-45, -0.1]
+
+
+@pytest.mark.parametrize("value", BAD)
+@pytest.mark.parametrize("kind", ["reducemean_scale", "stem.weight_scale", "head.bias_quantized_scale"])
+def test_a_scale_that_cannot_be_used_is_named_by_whatever_reads_the_file(tmp_path, int8, kind, value):
+    scales = constants(int8)[kind].copy()
+    scales.flat[-1] = value
+    path = saved(tmp_path, with_constant(int8, kind, scales))
+    if "bias" in kind and value == BAD[4]:  # of a channel that is nearly dead; only the weights' counts
+        open_classifier(path).outputs(PATCHES)
+        return
+    with pytest.raises(AedError, match=rf"model\.onnx: .*{re.escape(kind)}.*(NaN|normal numbers)") as caught:
+        open_classifier(path)
+    with pytest.raises(AedError, match=re.escape(str(caught.value))):
+        deliver(path, tmp_path / "firmware", DeployConfig(target="c"))
+    assert not (tmp_path / "firmware").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("reducemean_zero_point", np.float32(0), "is float32, need int8"),
+        ("stem.weight_zero_point", np.zeros(5, np.uint8), "is uint8, need int8"),
+        ("head.bias_quantized_zero_point", np.ones(4, np.int32), "not 0"),
+        ("head.bias_quantized_zero_point", np.zeros(4, np.int8), "is int8, need int32"),
+    ],
+)
+def test_a_zero_point_of_another_type_is_named(tmp_path, int8, name, value, words):
+    with pytest.raises(AedError, match=rf"model\.onnx: .*{re.escape(name)}.* {words}"):
+        open_classifier(saved(tmp_path, with_constant(int8, name, value)))
+
+
+def test_what_onnx_runtime_refuses_as_it_runs_is_said_of_the_file(tmp_path, int8):
+    """Scales that are numbers, but whose ratio its kernels do not take."""
+    bad = with_constant(int8, "reducemean_scale", np.float32(1e-30))
+    path = saved(tmp_path, bad)
+    for use in (
+        lambda: open_classifier(path).outputs(PATCHES),
+        lambda: deliver(path, tmp_path / "firmware", DeployConfig(target="c")),
+    ):
+        with pytest.raises(AedError, match=r"model\.onnx: ONNX Runtime cannot run it: [^\n]+$"):
+            use()

@@ -27,7 +27,7 @@ ENTRY_POINTS = (
     "data",
 )
 RUN = ("pipeline", "training", "conversion", "evaluation", "prediction", "state", "entry", "config", "sweep", "report")
-RUN += ("advice", "typed", "takeover", "folders", "loggers")
+RUN += ("advice", "typed", "takeover", "resume", "folders", "loggers")
 RUN += ("callbacks", "costs", "decisions", "delivery", "hearing", "inspection", "pictures", "sounds")
 UPPER = tuple(f"aed.{name}" for name in (*ENTRY_POINTS, *RUN))
 FORBIDDEN: dict[str, tuple[str, ...]] = {

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from aed.delivery import test_clips as delivered_clips
 from aed.dsp.decision import Decision
 from aed.dsp.frontend import PRESETS, FrontendConfig
+from aed.dsp.st_firmware import Effect, effect
 from aed.dsp.tables import mel_table, window_table
 from aed.errors import AedError
 from aed.export.card import ModelCard
@@ -32,6 +33,7 @@ from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
 from aed.target.boards import Board
 from aed.target.report import Cost, Report
 from aed.target.stm32 import Tools, build_and_flash, deploy_stm32, variant_of
+from aed.target.stm32 import package as package_of_stm32
 from aed.target.stm32.headers import c_string, check_frontend, config_header, pack_mel, tables_header, tables_source
 from aed.target.stm32.net import firmware_model
 from aed.target.stm32.tools import PROGRAMMER, find_program
@@ -407,6 +409,15 @@ def test_test_clips_have_one_class_each(tmp_path, monkeypatch):
         (row,) = data.table[data.table["path"] == path].to_dict("records")
         assert row["split"] == "test" and row["labels"] == (data.class_names[target],)
     assert delivered_clips(tiny.data(multi_label=True)) == []
+
+
+def test_a_score_that_is_no_number_is_null(tmp_path, model_file, clips, monkeypatch):
+    def measured(*given: object) -> dict[str, Effect]:
+        return {name: replace(made, clip_acc=float("nan")) for name, made in effect(*given).items()}
+
+    monkeypatch.setattr(package_of_stm32, "effect", measured)
+    package = deploy_stm32(model_file, tmp_path / "p", BOARDS["u5"], FakeGenerator(), clips=clips)
+    assert json.loads((package.folder / "manifest.json").read_text())["accuracy"]["trained"]["clip_acc"] is None
 
 
 def test_without_clips_nothing_is_claimed(tmp_path, model_file):

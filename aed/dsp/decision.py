@@ -1,7 +1,7 @@
 """From logits to posteriors to decisions, for both tasks; what a model card says about it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self, TypeGuard, get_args
 
@@ -129,3 +129,28 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 def _is_posterior(value: object) -> bool:
     return _is_number(value) and 0 <= value <= 1
+
+
+def checked_class_names(values: Any) -> tuple[str, ...]:
+    """Class names as a file or a user gives them, in the order of a model's outputs.
+
+    Raises:
+        AedError: They are no list of different texts.
+    """
+    if not isinstance(values, list | tuple) or not values:
+        raise AedError(f"class_names: need a list of names, got {values!r}")
+    if odd := [value for value in values if not (isinstance(value, str) and value.strip())]:
+        raise AedError(f"class_names: need names that are texts and not empty, got {odd[0]!r}")
+    if doubled := sorted({value for value in values if values.count(value) > 1}):
+        raise AedError(f"class_names: {', '.join(doubled)} twice; every output needs a name of its own")
+    return tuple(values)
+
+
+def check_num_outputs(num_outputs: int, class_names: Sequence[str], name: str) -> None:
+    """Refuses a model, of the file ``name``, whose outputs are not one a class.
+
+    Raises:
+        AedError: Says both numbers.
+    """
+    if len(class_names) != num_outputs:
+        raise AedError(f"{name}: {num_outputs} outputs, but {len(class_names)} class names")

@@ -7,9 +7,9 @@ from typing import Any, Literal, Self, get_args
 
 import onnx
 
-from aed.dsp.decision import Decision, Task
+from aed.dsp.decision import Decision, Task, checked_class_names
 from aed.dsp.frontend import FrontendConfig
-from aed.errors import AedError
+from aed.errors import AedError, entry, in_brief
 
 CARD_KEY = "aed_card"
 """Key in the model's ``metadata_props``."""
@@ -100,11 +100,13 @@ class ModelCard:
                     f"{name}: its model card has schema {facts['version']}, this program reads up to {CARD_VERSION}; "
                     "update aed"
                 )
-            facts["frontend"] = FrontendConfig.from_dict(facts["frontend"])
-            facts["class_names"] = _names(facts["class_names"])
+            with entry("frontend"):
+                facts["frontend"] = FrontendConfig.from_dict(facts["frontend"])
+            facts["class_names"] = checked_class_names(facts["class_names"])
             _need("outputs", facts["outputs"], ("logits", "probabilities"))
             _need("task", facts["task"], get_args(Task))
-            facts["decision"] = Decision.from_dict(facts["decision"])
+            with entry("decision"):
+                facts["decision"] = Decision.from_dict(facts["decision"])
             facts["decision"].check(facts["task"], len(facts["class_names"]))
             for key in ("data", "metrics", "versions"):
                 if not isinstance(facts[key], dict):
@@ -112,16 +114,19 @@ class ModelCard:
             if facts["data"] and not isinstance(facts["data"]["clips"], dict):
                 raise TypeError("data.clips: need the clips of each split")
             if quantization := facts["quantization"]:
-                _check_steps(quantization)
-                _need("io", quantization["io"], ("float", "int8"))
-                for key in ("calibration_clips", "float_layers"):
-                    quantization[key] = _names(quantization[key])
-                facts["quantization"] = Quantization(**quantization)
+                with entry("quantization"):
+                    facts["quantization"] = _quantization(quantization)
             return cls(**facts)
         except (ValueError, KeyError, TypeError, AttributeError, AedError) as error:
             if isinstance(error, AedError) and str(error).startswith(name):
                 raise
-            raise AedError(f"{name}: its model card is damaged ({error!r}); export the model anew") from error
+            raise AedError(f"{name}: its model card is damaged ({in_brief(error)}); export the model anew") from error
+
+
+def _quantization(facts: dict[str, Any]) -> Quantization:
+    _check_steps(facts)
+    _need("io", facts["io"], ("float", "int8"))
+    return Quantization(**facts | {key: _names(key, facts[key]) for key in ("calibration_clips", "float_layers")})
 
 
 def _check_steps(quantization: dict[str, Any]) -> None:
@@ -136,9 +141,9 @@ def _check_steps(quantization: dict[str, Any]) -> None:
             raise ValueError(f"{end}_zero_point: need a whole number in [-128, 127], got {zero!r}")
 
 
-def _names(values: Any) -> tuple[str, ...]:
+def _names(key: str, values: Any) -> tuple[str, ...]:
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise TypeError(f"need a list of names, got {values!r}")
+        raise TypeError(f"{key}: need a list of names, got {values!r}")
     return tuple(values)
 
 
@@ -153,9 +158,9 @@ def read_card(model: onnx.ModelProto, name: str) -> ModelCard | None:
     Raises:
         AedError: The card is damaged or of a newer schema; ``name`` is the file's.
     """
-    for entry in model.metadata_props:
-        if entry.key == CARD_KEY:
-            return ModelCard.from_json(entry.value, name)
+    for item in model.metadata_props:
+        if item.key == CARD_KEY:
+            return ModelCard.from_json(item.value, name)
     return None
 
 

@@ -4,6 +4,7 @@ import functools
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +15,9 @@ import onnx
 import onnxruntime as ort
 import torch
 from onnx import helper, numpy_helper
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from aed.dsp.decision import Task
+from aed.dsp.decision import Task, check_num_outputs, checked_class_names
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
 from aed.export.card import ModelCard, read_card
@@ -35,6 +37,22 @@ BATCH = 32
 MOVABLE = {"QuantizeLinear", "DequantizeLinear", "Conv", "Gemm", "MatMul", "Add", "Mul", "Relu", "Clip", "MaxPool"}
 MOVABLE |= {"GlobalAveragePool", "Concat", "Flatten", "Reshape", "Transpose", "Pad", "Identity"}
 """Operators that ONNX Runtime computes alike for uint8 and int8; its AveragePool rounds ties otherwise."""
+
+
+ORT_ERRORS: tuple[type[Exception], ...] = tuple(
+    kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception)
+)
+"""ONNX Runtime's exceptions; they have no common base class."""
+
+
+@contextmanager
+def onnx_runtime_on(path: Path | str) -> Iterator[None]:
+    """Says of which model's file ONNX Runtime complains, as an AedError of one line."""
+    try:
+        yield
+    except ORT_ERRORS as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise AedError(f"{path}: ONNX Runtime cannot run it: {lines[0]}") from error
 
 
 def open_session(model: onnx.ModelProto, threads: int = 0) -> Any:
@@ -217,8 +235,7 @@ class OnnxClassifier(Classifier):
         self.session, self.max_batch = _open_batch(model, path, threads)
         given = self.session.get_inputs()[0]
         self.input_name, self.input_type = given.name, given.type
-        if len(card.class_names) != (num_classes := _num_classes(model, path)):
-            raise AedError(f"{path}: {num_classes} outputs, but {len(card.class_names)} class names")
+        check_num_outputs(_num_classes(model, path), card.class_names, str(path))
         if self.input_type not in _DTYPES:
             raise AedError(f"{path}: input of type {self.input_type}; need one of {sorted(_DTYPES)}")
         if self.input_type == "tensor(int8)" and (card.quantization is None or card.quantization.io != "int8"):
@@ -230,7 +247,8 @@ class OnnxClassifier(Classifier):
         if self.channels_last:
             patches = patches.transpose(0, 2, 3, 1)
         feed = self._quantise(patches) if self.input_type == "tensor(int8)" else patches
-        parts = [self.session.run(None, {self.input_name: part})[0] for part in self._batches(feed)]
+        with onnx_runtime_on(self.path):
+            parts = [self.session.run(None, {self.input_name: part})[0] for part in self._batches(feed)]
         return self._dequantise(np.concatenate(parts)[: len(patches)])
 
     def _batches(self, feed: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
@@ -315,6 +333,7 @@ def open_foreign(
     if frontend is None:
         raise AedError(f"{path}: no model card inside; say how patches are made, e.g. frontend=yamnet_64x96")
     names = class_names or tuple(f"class_{number}" for number in range(_num_classes(model, path)))
+    names = checked_class_names(names)
     card = ModelCard(
         frontend=frontend,
         class_names=names,
@@ -373,10 +392,8 @@ def _open_batch(model: onnx.ModelProto, path: Path, threads: int) -> tuple[Any, 
             return session, None
     except Exception:  # a Reshape to batch 1, say: then one patch at a time
         pass
-    try:
+    with onnx_runtime_on(path):
         session = open_session(model, threads)
-    except Exception as error:  # ONNX Runtime's errors have no common base class
-        raise AedError(f"{path}: ONNX Runtime cannot run it: {error}") from error
     size = session.get_inputs()[0].shape[0]
     return session, size if isinstance(size, int) else None
 

@@ -12,6 +12,7 @@ from onnx import numpy_helper
 
 from aed.errors import AedError
 from aed.export.card import ModelCard, put_card, read_card
+from aed.export.checks import broken_constants
 from aed.files import write_whole
 
 Array = npt.NDArray[Any]
@@ -23,7 +24,7 @@ def load_model(path: Path) -> onnx.ModelProto:
     """The checked ONNX model of a file.
 
     Raises:
-        AedError: The file is missing, or no whole ONNX model, or its weights are no numbers.
+        AedError: The file is missing, or no whole ONNX model, or its weights, scales or zero points cannot be used.
     """
     if not path.is_file():
         raise AedError(f"{path}: no such model")
@@ -35,33 +36,9 @@ def load_model(path: Path) -> onnx.ModelProto:
         raise AedError(f"{path}: not a whole ONNX model ({reason[0] if reason else type(error).__name__})") from error
     if not (model.graph.node and model.graph.input and model.graph.output):
         raise AedError(f"{path}: not a whole ONNX model (the graph is empty)")
-    if broken := next(_not_finite(model), None):
-        raise AedError(f"{path}: {broken}: the training diverged, or the file is damaged; train or export it anew")
+    if broken := next(broken_constants(model), None):
+        raise AedError(f"{path}: {broken}")
     return model
-
-
-_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization")
-"""Operators whose constants are weights; elsewhere infinity is in use, as the bound of a Clip or in a mask."""
-
-
-def _not_finite(model: onnx.ModelProto) -> Iterator[str]:
-    """Constants that hold NaN, and weights that hold infinity, in words."""
-    inside = [
-        (node.output[0], item.t)
-        for node in model.graph.node
-        if node.op_type == "Constant"
-        for item in node.attribute
-        if item.HasField("t")
-    ]
-    weights = {name for node in model.graph.node if node.op_type in _WEIGHTED for name in node.input}
-    for name, tensor in [*((item.name, item) for item in model.graph.initializer), *inside]:
-        array = numpy_helper.to_array(tensor)
-        if array.dtype.kind != "f":
-            continue
-        if wrong := int(np.isnan(array).sum()):
-            yield f"{wrong} of the {array.size} values of {name} are NaN"
-        elif name in weights and (wrong := int(np.isinf(array).sum())):
-            yield f"{wrong} of the {array.size} values of {name} are infinite"
 
 
 def read_model_card(model: onnx.ModelProto, path: Path) -> ModelCard:

@@ -5,7 +5,8 @@ import inspect
 import io
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, get_args
@@ -13,9 +14,9 @@ from typing import Any, Self, get_args
 import torch
 from torch import nn
 
-from aed.dsp.decision import Decision, Task
+from aed.dsp.decision import Decision, Task, check_num_outputs, checked_class_names
 from aed.dsp.frontend import FrontendConfig
-from aed.errors import AedError, place
+from aed.errors import AedError, entry, in_brief, place
 from aed.files import sha256_of, write_whole
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ def chosen_decision(checkpoint: Path, folder: Path, *, is_run: bool = True) -> D
 
 
 def _damaged_rule(path: Path, error: Exception) -> AedError:
-    return AedError(f"{path}: damaged ({error!r}); add the stage test, or delete the file")
+    return AedError(f"{path}: damaged ({in_brief(error)}); add the stage test, or delete the file")
 
 
 def net_facts(net: nn.Module) -> dict[str, Any]:
@@ -103,6 +104,8 @@ def build_net(facts: dict[str, Any], asked: str | None = None) -> nn.Module:
         AedError: Its class is neither, or cannot be imported.
     """
     name = str(facts["class"])
+    if "." not in name or not all(part.isidentifier() for part in name.split(".")):
+        raise AedError(f"damaged checkpoint (net: its class {name!r} is no name that can be imported)")
     is_own = name.startswith("aed.modules.")
     if not is_own and asked is None:
         raise AedError(
@@ -114,7 +117,8 @@ def build_net(facts: dict[str, Any], asked: str | None = None) -> nn.Module:
             f"its net is {name}, and this command has {found}; name the former: net_class={name}, in a training "
             f"model/net=user model.net._target_={name}"
         )
-    net: nn.Module = cls(**facts["arguments"])
+    with _entry("net"):
+        net: nn.Module = cls(**facts["arguments"])
     return net
 
 
@@ -147,7 +151,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         AedError: The file is missing, damaged, or no checkpoint of this project.
     """
     if not path.is_file():
-        raise AedError(f"{path}: no such checkpoint")
+        raise AedError(f"{path}: a folder; give a file in it" if path.is_dir() else f"{path}: no such checkpoint")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -192,6 +196,46 @@ def check_finite(state: Mapping[str, Any], name: str) -> None:
             )
 
 
+def check_shapes(ours: Mapping[str, Any], theirs: Mapping[str, Any], net: str) -> None:
+    """Refuses weights that are not those of a net, in one line where torch takes one a tensor.
+
+    Args:
+        ours: ``state_dict`` of the net.
+        theirs: That of a file.
+        net: What the net is called, for messages.
+
+    Raises:
+        AedError: Names the first that is missing, of another shape, or none of the net's.
+    """
+    mine, found = ({key: _shape(value) for key, value in state.items()} for state in (ours, theirs))
+    wrong = [key for key in {**mine, **found} if mine.get(key) != found.get(key)]
+    if not wrong:
+        return
+    key = wrong[0]
+    if key not in found:
+        words = f"{key} is missing"
+    elif key not in mine:
+        words = f"{key} is none of its own"
+    else:
+        words = f"{key} is {found[key]}, need {mine[key]}"
+    more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+    raise AedError(f"damaged checkpoint: its weights do not fit {net}: {words}{more}")
+
+
+def _shape(value: Any) -> str:
+    return f"of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
+
+
+@contextmanager
+def _entry(name: str) -> Iterator[None]:
+    """Says which entry of a checkpoint is damaged."""
+    try:
+        with entry(name):
+            yield
+    except AedError as error:
+        raise AedError(f"damaged checkpoint ({error})") from error
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trained:
     """A trained net and what it needs.
@@ -226,31 +270,57 @@ class Trained:
             AedError: The file is missing, damaged, no checkpoint of this project, or of another class.
         """
         checkpoint = read_checkpoint(path)
-        facts, parents = checkpoint["aed"], path.absolute().parents
-        prefix = "net."
         try:
-            net = build_net(facts["net"], net_class)
-            state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
-            check_finite(state, str(path))
-            net.load_state_dict(state)
-            task, decision, names = facts["task"], Decision.from_dict(facts["decision"]), tuple(facts["class_names"])
-            if task not in get_args(Task):
-                raise ValueError(f"task {task!r}")
-            run = parents[min(1, len(parents) - 1)]  # <run>/checkpoints/best.ckpt
-            decision = chosen_decision(path, run, is_run=False) or decision
-            decision.check(task, len(names))
-            return cls(
-                net=net.eval(),
-                frontend=FrontendConfig.from_dict(facts["frontend"]),
-                class_names=names,
-                task=task,
-                decision=decision,
-                weights=facts["weights"],
-                data=dict(facts["data"]),
-            )
+            return cls._of(checkpoint["aed"], checkpoint["state_dict"], path, net_class)
         except AedError as error:
             raise AedError(error if str(path) in str(error) else f"{path}: {error}") from error
-        except RuntimeError as error:
-            raise AedError(f"{path}: its weights do not fit {facts['net']['class']}: {error}") from error
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise AedError(f"{path}: damaged checkpoint ({error!r})") from error
+
+    @classmethod
+    def _of(cls, facts: dict[str, Any], weights: Any, path: Path, net_class: str | None) -> Self:
+        with _entry("net"):
+            described = {"class": facts["net"]["class"], "arguments": dict(facts["net"]["arguments"])}
+        net = build_net(described, net_class)
+        with _entry("state_dict"):
+            state = {key.removeprefix("net."): value for key, value in weights.items() if key.startswith("net.")}
+        check_finite(state, str(path))
+        check_shapes(net.state_dict(), state, described["class"])
+        net.load_state_dict(state)
+        with _entry("task"):
+            if (task := facts["task"]) not in get_args(Task):
+                raise ValueError(f"need one of {get_args(Task)}, got {task!r}")
+        with _entry("class_names"):
+            names = checked_class_names(facts["class_names"])
+        with _entry("frontend"):
+            frontend = FrontendConfig.from_dict(facts["frontend"])
+        with _entry("decision"):
+            decision = Decision.from_dict(facts["decision"])
+            decision.check(task, len(names))
+        check_num_outputs(_num_outputs(net.eval(), frontend), names, str(path))
+        parents = path.absolute().parents
+        run = parents[min(1, len(parents) - 1)]  # <run>/checkpoints/best.ckpt
+        if chosen := chosen_decision(path, run, is_run=False):
+            chosen.check(task, len(names))
+        with _entry("weights"):
+            source = None if facts["weights"] is None else dict(facts["weights"])
+        with _entry("data"):
+            data = dict(facts["data"])
+        return cls(
+            net=net,
+            frontend=frontend,
+            class_names=names,
+            task=task,
+            decision=chosen or decision,
+            weights=source,
+            data=data,
+        )
+
+
+@torch.no_grad()
+def _num_outputs(net: nn.Module, frontend: FrontendConfig) -> int:
+    """How many logits ``net`` gives for a patch: whatever its arguments are called, tried."""
+    shape = (1, 1, frontend.n_mels, frontend.patch_frames)
+    try:
+        return int(net(torch.full(shape, frontend.silence)).shape[1])
+    except Exception as error:  # whatever a net raises for patches of another size
+        name = type(net).__name__
+        raise AedError(f"its net {name} takes no patches of shape {shape}: {in_brief(error)}{place(error)}") from error

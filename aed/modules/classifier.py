@@ -23,7 +23,7 @@ from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import PatchBatch
 from aed.errors import AedError
 from aed.modules.augment import AugmentConfig, PatchAugment, mixup
-from aed.modules.checkpoint import CHECKPOINT_VERSION, check_facts, check_finite, net_facts
+from aed.modules.checkpoint import CHECKPOINT_VERSION, check_facts, check_finite, check_shapes, net_facts
 from aed.modules.outputs import check_outputs, trial_patches
 from aed.modules.pretrained import Weights
 from aed.modules.schedules import EpochSchedule
@@ -400,11 +400,10 @@ class ClipClassifier(L.LightningModule):
         if wrong := [part for part in parts if facts[part] != mine["aed"][part]]:
             said = "; ".join(f"its {part} differs: {_difference(facts[part], mine['aed'][part])}" for part in wrong)
             raise AedError(f"{name}: {said}; resume with the settings it was trained with")
-        mine, theirs = (
-            {key: value.shape for key, value in of.items()} for of in (self.state_dict(), checkpoint["state_dict"])
-        )
-        if wrong := sorted(key for key in {*mine, *theirs} if mine.get(key) != theirs.get(key)):
-            raise AedError(f"{name}: damaged checkpoint: {wrong[0]} is not what {type(self.net).__name__} has")
+        try:
+            check_shapes(self.state_dict(), checkpoint["state_dict"], type(self.net).__name__)
+        except AedError as error:
+            raise AedError(f"{name}: {error}") from error
 
 
 def _difference(theirs: Any, ours: Any) -> str:

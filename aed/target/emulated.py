@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx
 
 from aed.errors import AedError
-from aed.export.classifier import open_exact
+from aed.export.classifier import onnx_runtime_on, open_exact
 from aed.export.graph import load_model, read_model_card
 from aed.target import emulator
 from aed.target.boards import Board, emulated
@@ -72,7 +72,8 @@ class Emulator:
         given = read.program.tensors[read.program.input]
         steps = np.clip(np.rint(patches / given.scale) + given.zero, -128, 127).astype(np.int8)
         images = steps.transpose(0, 2, 3, 1).reshape(len(steps), -1)
-        run = _proved(read, images, board)
+        with onnx_runtime_on(model):
+            run = _proved(read, images, board)
         details = {"inputs": len(steps), "differing_outputs": 0}
         return self._report("validate", board, _net_cost(read, run), details)
 
@@ -88,7 +89,8 @@ class Emulator:
         card = read_model_card(read.graph, model)
         given = read.program.tensors[read.program.input]
         random = np.random.default_rng(0)
-        run = _proved(read, random.integers(-128, 128, (self.inputs, given.size)).astype(np.int8), board)
+        with onnx_runtime_on(model):
+            run = _proved(read, random.integers(-128, 128, (self.inputs, given.size)).astype(np.int8), board)
         frontend = None
         if card.frontend.streamable:
             samples = random.integers(-(2**15), 2**15, card.frontend.patch_samples).astype(np.int16)
@@ -129,7 +131,8 @@ class Emulator:
 
 def _read(path: Path) -> _Model:
     graph = load_model(path)
-    program = lower(graph)
+    with onnx_runtime_on(path):
+        program = lower(graph)
     return _Model(graph, program, make_plan(program))
 
 

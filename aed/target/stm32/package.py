@@ -1,6 +1,5 @@
 """The deployment package: what ST's 'getting started' audio firmware needs to run a model of ours, in one folder."""
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +12,7 @@ from aed.errors import AedError
 from aed.export.card import ModelCard
 from aed.export.classifier import open_classifier
 from aed.export.graph import load_model, read_model_card, save_model
-from aed.files import check_place, sha256_of, whole_folder
+from aed.files import check_place, json_text, sha256_of, whole_folder
 from aed.target.boards import Board, board_names, load_board
 from aed.target.report import Report, Target
 from aed.target.stm32.headers import (
@@ -151,8 +150,7 @@ def deploy_stm32(
 
     with whole_folder(folder, MANIFEST) as staging:
         manifest = fill(staging)
-        text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
-        (staging / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        (staging / MANIFEST).write_text(json_text(manifest), encoding="utf-8")
     log.info("deployment package in %s", folder)
     return Package(folder, manifest)
 
