@@ -10,14 +10,19 @@ import logging
 import os
 import tempfile
 import uuid
+from collections import Counter
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
 from aed.entry import clear_errors
 from aed.errors import AedError, reason
@@ -98,13 +103,28 @@ def _rank() -> int:
 def _check_jobs(config: DictConfig) -> None:
     """Refuses one folder for several jobs, where that is seen before they begin."""
     hydra = config.hydra
-    subdir = OmegaConf.to_container(hydra.sweep, resolve=False)["subdir"]  # type: ignore[call-overload, index]
-    if "${" in str(subdir):
+    subdir = str(OmegaConf.to_container(hydra.sweep, resolve=False)["subdir"])  # type: ignore[call-overload, index]
+    if "hydra.job.num" in subdir:  # the rule, and every job its own
         return
-    typed = OverridesParser.create().parse_overrides([*hydra.overrides.task, *hydra.overrides.hydra])
     is_basic = hydra.sweeper.get("_target_", "").endswith(".BasicSweeper") and not hydra.sweeper.get("params")
-    if not is_basic or any(item.is_sweep_override() for item in typed):
-        raise AedError(f"hydra.sweep.subdir: {subdir or 'nothing'} is one folder for all jobs; {_EACH_ITS_OWN}")
+    try:
+        folders = _job_folders(config) if is_basic else [subdir] * (1 if "${" in subdir else 2)
+    except (HydraException, OmegaConfBaseException):  # the sweeper, which is next, says so
+        return
+    name, count = Counter(folders).most_common(1)[0]
+    if count > 1:
+        raise AedError(f"hydra.sweep.subdir: {name or 'nothing'} is one folder for several jobs; {_EACH_ITS_OWN}")
+
+
+def _job_folders(config: DictConfig) -> list[str]:
+    """What ``hydra.sweep.subdir`` is in each job of Hydra's own sweeper."""
+    loader = GlobalHydra.instance().config_loader()
+    typed = OverridesParser.create(loader).parse_overrides(list(config.hydra.overrides.task))
+    (jobs,) = BasicSweeper.split_arguments(typed, None)
+    if len(jobs) == 1:
+        return [""]
+    composed = (loader.load_sweep_config(config, job) for job in jobs)
+    return [os.path.normpath(str(OmegaConf.select(job, "hydra.sweep.subdir"))) for job in composed]
 
 
 def _follow(config: DictConfig, rank: int) -> None:

@@ -166,9 +166,11 @@ def test_every_command_with_a_folder_of_its_own_keeps_it() -> None:
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
 def test_no_two_jobs_of_a_sweep_share_a_folder(tmp_path: Path, start: Start, launcher: str) -> None:
     sweep = ("-m", "number=1,2", f"hydra/launcher={launcher}", "hydra.sweep.dir=sweep")
-    assert "hydra.sweep.subdir: run is one folder for all jobs" in said(start(*sweep, "hydra.sweep.subdir=run"))
+    for subdir, name in (("run", "run"), ("${wait}/a/..", "False")):
+        words = said(start(*sweep, f"hydra.sweep.subdir={subdir}"))
+        assert f"hydra.sweep.subdir: {name} is one folder for several jobs" in words
     assert not (tmp_path / "sweep").exists()
-    words = said(start(*sweep, "hydra.sweep.subdir=${wait}"))
+    words = said(start(*sweep, "hydra.sweep.subdir=${hydra.job.num}/../same"))
     assert "hydra.sweep.subdir: an earlier job of this sweep wrote to" in words or "written to already" in words
     again = [start(*sweep, "hydra.sweep.subdir=${number}").wait(60) for _ in range(2)]
     assert again == [0, 0], "a later sweep in the folders of an earlier one"
