@@ -65,6 +65,10 @@ KNOWN = {
 """Errors of the system that a user can put right."""
 
 
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO}
+"""Those that are a disk's or folder's, whichever file was written."""
+
+
 def reason(error: OSError) -> str:
     """Why the system refuses, in words."""
     return KNOWN.get(error.errno or 0) or error.strerror or str(error)

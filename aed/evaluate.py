@@ -1,7 +1,6 @@
 """python -m aed.evaluate model=<file> [key=value ...]: scores any model on any split of a data set."""
 
 import logging
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -27,6 +26,7 @@ from aed.errors import AedError
 from aed.export.card import ModelCard
 from aed.export.classifier import Classifier, open_classifier
 from aed.export.graph import load_model
+from aed.files import temporary_folder
 from aed.scores import LEVELS
 from aed.target.boards import Board, emulated, load_board, need_backend
 from aed.target.emulator import EmulatedDevice
@@ -188,10 +188,10 @@ def _through_c(
     place = load_board(board) if board else None
     graph = load_model(model)
     found: dict[str, evaluation.Evaluated] = {}
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as build:
-        devices: dict[str, evaluation.Device] = {f"{split}_c": HostDevice(Path(build, "host"), graph, card.frontend)}
+    with temporary_folder() as build:
+        devices: dict[str, evaluation.Device] = {f"{split}_c": HostDevice(build / "host", graph, card.frontend)}
         if place:
-            devices[f"{split}_emulator"] = EmulatedDevice(Path(build, "board"), graph, card.frontend, place)
+            devices[f"{split}_emulator"] = EmulatedDevice(build / "board", graph, card.frontend, place)
         for prefix, device in devices.items():
             found[prefix] = evaluation.evaluate_clips(device, card, *clips, class_names)
     if place:

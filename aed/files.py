@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from aed.errors import AedError, reason
+from aed.errors import DISK, AedError, reason
 
 try:
     import fcntl
@@ -28,6 +29,9 @@ except ImportError:  # Windows
 
 LEFT_S = 86_400.0
 """Seconds after which a temporary file is a dead writer's where no lock can tell, as on another machine."""
+
+PROBE_BYTES = 1 << 20
+"""A disk without this room is taken for the reason why a library failed to write there."""
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?:(?P<machine>[0-9a-f]{8})-)?[0-9a-f]{32}\.(?P<end>tmp|old)")
 
@@ -82,10 +86,11 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     except BrokenPipeError:  # the reader of a pipe has had enough
         raise
     except OSError as error:
-        raise _refused(path, error) from error
+        raise refused(path, error) from error
 
 
-def _refused(path: Path, error: OSError) -> WriteError:
+def refused(path: Path, error: OSError) -> WriteError:
+    """What to raise where ``path`` cannot be written, and nothing was put in its place."""
     return WriteError(f"{path}: cannot be written ({reason(error)}); what was there before is untouched")
 
 
@@ -197,6 +202,7 @@ def whole_folder(folder: Path, mark: str) -> Iterator[Path]:
         made, old = _temporary(folder), _temporary(folder, "old")
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
+            locks.enter_context(_only_writer(folder))
             _clean(folder.parent)
             check_place(folder, mark)
             made.mkdir()
@@ -209,7 +215,7 @@ def whole_folder(folder: Path, mark: str) -> Iterator[Path]:
         except AedError:
             raise
         except OSError as error:
-            raise _refused(folder, error) from error
+            raise refused(folder, error) from error
         finally:
             if old.exists() and not folder.exists():
                 old.rename(folder)
@@ -217,8 +223,76 @@ def whole_folder(folder: Path, mark: str) -> Iterator[Path]:
                 shutil.rmtree(path, ignore_errors=True)
 
 
+@contextmanager
+def _only_writer(folder: Path) -> Iterator[None]:
+    """Keeps others from filling ``folder`` meanwhile, through a file beside it that goes with its writer."""
+    if not fcntl:
+        yield
+        return
+    path = folder.with_name(f".{folder.name}.lock")
+    while True:
+        with path.open("ab") as file:
+            try:
+                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise WriteError(f"{folder}: another process is writing it; wait until it has ended") from error
+            except OSError:  # a file system without locks
+                pass
+            try:
+                if not os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                    continue
+            except FileNotFoundError:  # the writer before took it away
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)  # within the lock
+            return
+
+
 def _lock_folder(folder: Path, locks: ExitStack) -> None:
     if fcntl:
         descriptor = os.open(folder, os.O_RDONLY)
         locks.callback(os.close, descriptor)
         _lock(descriptor)
+
+
+@contextmanager
+def temporary_folder(prefix: str | None = None, place: str | Path | None = None) -> Iterator[Path]:
+    """A folder that is gone after the block; an error of the system about its disk names that disk.
+
+    Args:
+        prefix: Of its name.
+        place: Where it lies, else where the system's temporary files do.
+
+    Raises:
+        WriteError: It cannot be made, or a file that is not named, or lies in it, cannot be written.
+    """
+    try:
+        place = Path(place or tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise WriteError(f"TMPDIR: {error.strerror}; set TMPDIR to a folder with room") from error
+    try:
+        made = tempfile.TemporaryDirectory(prefix=prefix, dir=place, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise _no_room(place, error) from error
+    with made as name:
+        try:
+            yield Path(name)
+        except AedError:
+            raise
+        except OSError as error:
+            written = error.filename2 or error.filename  # copying tells both
+            if error.errno in DISK and (written is None or str(written).startswith(name)):
+                raise _no_room(place, error) from error
+            raise
+        except Exception as error:  # of a library that does not pass on the system's reason
+            try:
+                (Path(name) / "probe").write_bytes(bytes(PROBE_BYTES))
+            except OSError as full:
+                raise _no_room(place, full) from error
+            raise
+
+
+def _no_room(place: Path, error: OSError) -> WriteError:
+    return WriteError(f"TMPDIR ({place}): {reason(error)}; set TMPDIR to another folder")

@@ -9,11 +9,20 @@ import itertools
 import logging
 import os
 import tempfile
+import uuid
+from collections import Counter
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
 from aed.entry import clear_errors
 from aed.errors import AedError, reason
@@ -23,6 +32,14 @@ log = logging.getLogger(__name__)
 
 LOCK = ".run.lock"
 """In a run's or a sweep's folder; it stays, what counts is who holds it."""
+
+SWEEP = ".run.sweep"
+"""In the folders of a sweep and its jobs: which sweep last wrote there."""
+
+_THIS_SWEEP = "AED_SWEEP"
+"""Variable that tells a sweep's jobs, in whichever process they run, which sweep they are of."""
+
+_EACH_ITS_OWN = "give each job its own, 'hydra.sweep.subdir=${hydra.job.num}'"
 
 FIRST_BYTES = 1 << 20
 """Room that a run needs to begin with."""
@@ -34,25 +51,80 @@ _held: list[FileLock] = []
 
 
 class OwnFolder(Callback):
-    """Hydra callback that gives each run and each sweep a folder of its own, or ends the process with a message."""
+    """Hydra callback that gives each run, sweep and job a folder of its own, or ends the process with a message."""
+
+    def __init__(self) -> None:
+        self.job: FileLock | None = None
 
     def on_run_start(self, config: DictConfig, **_: object) -> None:
         """Takes ``hydra.run.dir``."""
         with clear_errors(log):
-            if rank := next((int(os.environ[name]) for name in _RANKS if name in os.environ), 0):
+            if rank := _rank():
                 _follow(config, rank)
             else:
                 folder = _take(config, "hydra.run.dir")
-                if any(_is_held(parent) for parent in folder.absolute().parents[:2]):
-                    raise AedError(f"hydra.run.dir: {folder} belongs to a sweep that is running; give another folder")
+                (folder / SWEEP).unlink(missing_ok=True)
 
     def on_multirun_start(self, config: DictConfig, **_: object) -> None:
         """Takes ``hydra.sweep.dir``; the folders of its jobs lie in there."""
         with clear_errors(log):
+            _check_jobs(config)
             folder = _take(config, "hydra.sweep.dir")
             for lock in folder.rglob(LOCK):
                 if lock.parent != folder and _is_held(lock.parent):
                     raise AedError(f"hydra.sweep.dir: a run is writing to {lock.parent}; give another folder")
+            os.environ[_THIS_SWEEP] = uuid.uuid4().hex
+            (folder / SWEEP).write_text(os.environ[_THIS_SWEEP], encoding="ascii")
+
+    def on_job_start(self, config: DictConfig, **_: object) -> None:
+        """Takes the folder of a sweep's job, in the process of that job."""
+        if config.hydra.mode != RunMode.MULTIRUN or _rank():
+            return
+        with clear_errors(log):
+            folder = Path(config.hydra.runtime.output_dir)
+            if (lock := _lock(folder)) is None:
+                raise AedError(f"hydra.sweep.subdir: {folder} is being written to already; {_EACH_ITS_OWN}")
+            self.job, mark, sweep = lock, folder / SWEEP, os.environ.get(_THIS_SWEEP)
+            if sweep and mark.is_file() and mark.read_text(encoding="ascii") == sweep:
+                raise AedError(f"hydra.sweep.subdir: an earlier job of this sweep wrote to {folder}; {_EACH_ITS_OWN}")
+            mark.write_text(sweep or "", encoding="ascii")
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: object) -> None:
+        """Releases the folder of a sweep's job: of a thousand jobs not all can be held."""
+        if self.job is not None:
+            self.job.release()
+            self.job = None
+
+
+def _rank() -> int:
+    return next((int(os.environ[name]) for name in _RANKS if name in os.environ), 0)
+
+
+def _check_jobs(config: DictConfig) -> None:
+    """Refuses one folder for several jobs, where that is seen before they begin."""
+    hydra = config.hydra
+    subdir = str(OmegaConf.to_container(hydra.sweep, resolve=False)["subdir"])  # type: ignore[call-overload, index]
+    if "hydra.job.num" in subdir:  # the rule, and every job its own
+        return
+    is_basic = hydra.sweeper.get("_target_", "").endswith(".BasicSweeper") and not hydra.sweeper.get("params")
+    try:
+        folders = _job_folders(config) if is_basic else [subdir] * (1 if "${" in subdir else 2)
+    except (HydraException, OmegaConfBaseException):  # the sweeper, which is next, says so
+        return
+    name, count = Counter(folders).most_common(1)[0]
+    if count > 1:
+        raise AedError(f"hydra.sweep.subdir: {name or 'nothing'} is one folder for several jobs; {_EACH_ITS_OWN}")
+
+
+def _job_folders(config: DictConfig) -> list[str]:
+    """What ``hydra.sweep.subdir`` is in each job of Hydra's own sweeper."""
+    loader = GlobalHydra.instance().config_loader()
+    typed = OverridesParser.create(loader).parse_overrides(list(config.hydra.overrides.task))
+    (jobs,) = BasicSweeper.split_arguments(typed, None)
+    if len(jobs) == 1:
+        return [""]
+    composed = (loader.load_sweep_config(config, job) for job in jobs)
+    return [os.path.normpath(str(OmegaConf.select(job, "hydra.sweep.subdir"))) for job in composed]
 
 
 def _follow(config: DictConfig, rank: int) -> None:
@@ -68,13 +140,20 @@ def _take(config: DictConfig, key: str) -> Path:
     Raises:
         AedError: It is in use, or cannot be written.
     """
-    asked = Path(str(OmegaConf.select(config, key)))
+    given = OmegaConf.select(config, key)
+    if given in (None, ""):
+        raise AedError(f"{key}: names no folder; give one, {key}=outputs/mine, or leave it out")
+    asked = Path(str(given))
     parent, _, leaf = key.rpartition(".")
     is_dated = "${now:" in str(OmegaConf.to_container(OmegaConf.select(config, parent), resolve=False)[leaf])  # type: ignore[call-overload, index]
     try:
-        folder = _new(asked) if is_dated else _lock(asked)
-        if folder is None:
+        for above in asked.resolve().parents:  # before anything is made there
+            if (above / SWEEP).is_file() and _is_held(above):
+                raise AedError(f"{key}: {asked} belongs to a sweep that is running; give another folder")
+        folder, lock = _new(asked) if is_dated else (asked, _lock(asked))
+        if lock is None:
             raise AedError(f"{key}: another run is writing to {asked}; wait until it has ended, or give another folder")
+        _held.append(lock)
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(bytes(FIRST_BYTES))
     except OSError as error:
@@ -88,7 +167,7 @@ def _take(config: DictConfig, key: str) -> Path:
     return folder
 
 
-def _new(asked: Path) -> Path:
+def _new(asked: Path) -> tuple[Path, FileLock]:
     asked.parent.mkdir(parents=True, exist_ok=True)
     for number in itertools.count(1):
         folder = asked if number == 1 else asked.with_name(f"{asked.name}_{number:02d}")
@@ -96,13 +175,13 @@ def _new(asked: Path) -> Path:
             folder.mkdir()
         except FileExistsError:
             continue
-        if _lock(folder) is not None:
-            return folder
+        if (lock := _lock(folder)) is not None:
+            return folder, lock
     raise AssertionError("numbers do not end")
 
 
-def _lock(folder: Path) -> Path | None:
-    """Makes and locks a folder for the rest of this process; None: another process has it."""
+def _lock(folder: Path) -> FileLock | None:
+    """Makes and locks a folder until its lock is released; None: another has it."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
     try:
@@ -111,8 +190,7 @@ def _lock(folder: Path) -> Path | None:
         return None
     except NotImplementedError:
         log.warning("%s: its file system has no locks; see to it that no other run writes there", folder)
-    _held.append(lock)
-    return folder
+    return lock
 
 
 def _is_held(folder: Path) -> bool:

@@ -5,6 +5,7 @@ import json
 import multiprocessing as mp
 import os
 import random
+import shutil
 import signal
 import tempfile
 import time
@@ -16,7 +17,7 @@ import pytest
 import torch
 
 from aed import files
-from aed.files import WriteError, whole_folder, write_whole
+from aed.files import WriteError, temporary_folder, whole_folder, write_whole
 from aed.modules.checkpoint import write_checkpoint
 
 FORK = mp.get_context("fork")
@@ -155,3 +156,49 @@ def test_a_long_name_leaves_room_for_the_temporary_one(tmp_path: Path) -> None:
         path = tmp_path / (letter * (250 // len(letter.encode())))
         write_whole(path, lambda file: file.write(b"whole"))
         assert path.read_bytes() == b"whole"
+
+
+def test_of_two_writers_of_a_folder_the_second_is_refused(tmp_path: Path) -> None:
+    begun, go = FORK.Event(), FORK.Event()
+
+    def fill(text: str, slowly: bool = False) -> None:
+        with whole_folder(tmp_path / "lib", "mark") as folder:
+            (folder / "mark").write_text(text)
+            if slowly:
+                begun.set()
+                assert go.wait(30)
+
+    first = in_child(fill, "first", True, wait=False)
+    assert begun.wait(30)
+    with pytest.raises(WriteError, match="lib: another process is writing it"):
+        fill("second")
+    go.set()
+    first.join(30)
+    assert first.exitcode == 0 and (tmp_path / "lib" / "mark").read_text() == "first"
+    begun.clear(), go.clear()
+    killed = in_child(fill, "third", True, wait=False)
+    assert begun.wait(30) and killed.pid
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.join()
+    fill("fourth")
+    assert (tmp_path / "lib" / "mark").read_text() == "fourth"
+    assert [path.name for path in tmp_path.iterdir()] == ["lib"], "no lock of a killed writer either"
+
+
+def test_a_full_disk_of_temporary_files_is_named(small_disk: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    words = rf"TMPDIR \({small_disk}\): no space left"
+    with pytest.raises(WriteError, match=words), whole_folder(tmp_path / "lib", "mark"), temporary_folder() as folder:
+        (folder / "a").write_bytes(bytes(300_000))
+    with pytest.raises(WriteError, match=words), temporary_folder():
+        raise RuntimeError("serialization failed")  # so says ONNX Runtime
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(RuntimeError, match="failed"), temporary_folder():
+        raise RuntimeError("serialization failed")
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    (tmp_path / "big").write_bytes(bytes(300_000))
+    with pytest.raises(WriteError, match=words), temporary_folder() as folder:
+        shutil.copyfile(tmp_path / "big", folder / "copy")
+    assert not list(small_disk.iterdir())
+    with pytest.raises(NotADirectoryError, match="big"), temporary_folder():
+        (tmp_path / "big" / "a").write_bytes(b"elsewhere")

@@ -161,3 +161,43 @@ def test_every_command_with_a_folder_of_its_own_keeps_it() -> None:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         if "${now:" in str(content["hydra"]["run"]):
             assert content["hydra"]["callbacks"]["folder"] == {"_target_": "aed.folders.OwnFolder"}, path
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_no_two_jobs_of_a_sweep_share_a_folder(tmp_path: Path, start: Start, launcher: str) -> None:
+    sweep = ("-m", "number=1,2", f"hydra/launcher={launcher}", "hydra.sweep.dir=sweep")
+    for subdir, name in (("run", "run"), ("${wait}/a/..", "False")):
+        words = said(start(*sweep, f"hydra.sweep.subdir={subdir}"))
+        assert f"hydra.sweep.subdir: {name} is one folder for several jobs" in words
+    assert not (tmp_path / "sweep").exists()
+    words = said(start(*sweep, "hydra.sweep.subdir=${hydra.job.num}/../same"))
+    assert "hydra.sweep.subdir: an earlier job of this sweep wrote to" in words or "written to already" in words
+    again = [start(*sweep, "hydra.sweep.subdir=${number}").wait(60) for _ in range(2)]
+    assert again == [0, 0], "a later sweep in the folders of an earlier one"
+    assert [(tmp_path / "sweep" / job / "begun").read_text() for job in "12"] == ["1", "2"]
+    one = start("-m", "number=1", "hydra.sweep.dir=one", "hydra.sweep.subdir=run")
+    assert one.wait(60) == 0 and (tmp_path / "one" / "run" / "begun").read_text() == "1"
+
+
+def test_a_running_sweep_is_not_entered_by_another_way(tmp_path: Path, start: Start) -> None:
+    sweep = start("-m", "number=1,2", "wait=true", "hydra.sweep.dir=sweep")
+    wait_for(tmp_path / "sweep" / "0" / "begun")
+    (tmp_path / "link").symlink_to("sweep/0")
+    for arguments in (
+        ("hydra.run.dir=link",),
+        ("hydra.run.dir=sweep/0/a/b/c",),
+        ("-m", "number=3,4", "hydra.sweep.dir=sweep/0"),
+        ("-m", "number=3,4", "hydra.sweep.dir=link/a"),
+    ):
+        assert "belongs to a sweep that is running" in said(start(*arguments))
+    assert not (tmp_path / "sweep" / "0" / "a").exists(), "nothing is made there"
+    (tmp_path / "go").touch()
+    assert sweep.wait(60) == 0
+    later = start("hydra.run.dir=link", "number=5")
+    assert later.wait(60) == 0 and (tmp_path / "sweep" / "0" / "begun").read_text() == "5"
+
+
+@pytest.mark.parametrize("arguments", [("hydra.run.dir=",), ("-m", "number=1,2", "hydra.sweep.dir=")])
+def test_an_empty_folder_name_is_refused(tmp_path: Path, start: Start, arguments: tuple[str, ...]) -> None:
+    assert f"{arguments[-1].rstrip('=')}: names no folder" in said(start(*arguments))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["app.py", "app.yaml"]

@@ -23,6 +23,13 @@ def test_a_failing_tool_shows_its_last_lines():
     assert finish([sys.executable, "-c", "raise SystemExit(3)"], 60).code == 3
 
 
+def test_a_tool_that_finds_no_room_names_the_folder(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    full = "with open('/dev/full', 'w') as file: file.write('x')"
+    with pytest.raises(AedError, match=rf"^TMPDIR \({tmp_path}\): no space left for .*python"):
+        run_tool([sys.executable, "-c", full], 60)
+
+
 def test_output_that_is_no_text_is_replaced():
     done = finish([sys.executable, "-c", "import sys; sys.stdout.buffer.write(bytes([255, 65]))"], 60)
     assert done.output == "\ufffdA"

@@ -14,6 +14,7 @@ import soundfile as sf
 from aed.datamodules import synthesis
 from aed.datamodules.synthesis import CLASSES, synthesize, write_dataset
 from aed.errors import AedError
+from aed.files import WriteError
 
 SMALL: dict[str, Any] = {
     "sources_per_class": 5,
@@ -239,3 +240,9 @@ def test_unknown_class_says_what_to_do(tmp_path: Path) -> None:
 def test_wrong_arguments(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(AedError, match=r"expected .*got .*\. "):
         write_dataset(tmp_path / "set", **wrong)
+
+
+def test_a_full_disk_is_said_and_nothing_is_left(small_disk: Path) -> None:
+    with pytest.raises(WriteError, match=r"disk/made: cannot be written \(no space left\)"):
+        write_dataset(small_disk / "made", classes=["alarm", "rain"])
+    assert [path.name for path in small_disk.iterdir() if not path.name.endswith(".lock")] == []

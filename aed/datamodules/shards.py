@@ -12,7 +12,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -67,8 +67,14 @@ def write_shard(folder: Path, clips: Mapping[str, Clip]) -> None:
         for (key, clip), start in zip(clips.items(), starts, strict=False)
     ]
     frames = np.concatenate([clip.frames for clip in clips.values()])
-    write_whole(folder / f"{name}.npy", lambda file: np.save(file, frames))
+    write_whole(folder / f"{name}.npy", lambda file: _save(file, frames))
     write_whole(folder / f"{name}.json", lambda file: file.write(json.dumps({"clips": rows}).encode()))
+
+
+def _save(file: IO[bytes], frames: Array) -> None:
+    """``np.save`` whose errors have the system's number, which NumPy's own lack."""
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(frames))
+    file.write(frames.data)
 
 
 class ShardIndex:

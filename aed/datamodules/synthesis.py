@@ -7,6 +7,7 @@ made beside it.
 """
 
 import csv
+import io
 import json
 import math
 import shutil
@@ -24,6 +25,7 @@ import soundfile as sf
 from filelock import FileLock
 
 from aed.errors import AedError
+from aed.files import refused
 
 GENERATOR_VERSION = 1  # raise it whenever a clip made with the same arguments sounds different
 CSV_NAME = "synthetic.csv"
@@ -408,7 +410,9 @@ def _fill(folder: Path, arguments: Mapping[str, Any]) -> None:
                 settings = {name: arguments[name] for name in ("seed", "sample_rate", "duration_s")}
                 sound = synthesize(category, source, take, **settings)
                 path = folder / "audio" / str(row["filename"])
-                sf.write(path, sound, arguments["sample_rate"], subtype="PCM_16")
+                wav = io.BytesIO()  # libsndfile's errors tell neither file nor reason
+                sf.write(wav, sound, arguments["sample_rate"], subtype="PCM_16", format="WAV")
+                path.write_bytes(wav.getbuffer())
                 rows.append(row)
     with (folder / "meta" / CSV_NAME).open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
@@ -482,6 +486,7 @@ def write_dataset(
 
     Raises:
         AedError: an argument is outside these bounds, or root holds files of another origin.
+        WriteError: it cannot be written.
     """
     _check_classes(classes)
     _check_range("num_folds", num_folds, 1)
@@ -502,18 +507,25 @@ def write_dataset(
     csv_path = root / "meta" / CSV_NAME
     if _is_finished(root, arguments):  # before the lock: the folder may be read-only
         return csv_path
-    root.parent.mkdir(parents=True, exist_ok=True)
     partial, old = (root.with_name(f".{root.name}.synthesis-{state}") for state in ("partial", "old"))
-    with FileLock(root.with_name(f"{root.name}.lock")):
-        _settle(root, partial, old)
-        if _is_finished(root, arguments):
-            return csv_path
-        _check_replaceable(root)
-        try:
-            _fill(partial, arguments)
-            if root.exists():
-                root.rename(old)
-            partial.rename(root)
-        finally:
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(root.with_name(f"{root.name}.lock")):
             _settle(root, partial, old)
+            if not _is_finished(root, arguments):
+                _check_replaceable(root)
+                _replace(root, partial, old, arguments)
+    except OSError as error:
+        raise refused(root, error) from error
     return csv_path
+
+
+def _replace(root: Path, partial: Path, old: Path, arguments: Mapping[str, Any]) -> None:
+    """None; a new data set takes the place of what there was, which returns if that fails."""
+    try:
+        _fill(partial, arguments)
+        if root.exists():
+            root.rename(old)
+        partial.rename(root)
+    finally:
+        _settle(root, partial, old)

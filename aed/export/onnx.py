@@ -3,11 +3,9 @@
 import copy
 import io
 import itertools
-import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from torch import nn
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
 from aed.export.graph import attributes, constants, tidy
+from aed.files import WriteError, temporary_folder
 
 OPSET = 17
 """What ST's tools and ONNX Runtime's quantiser agree on."""
@@ -101,6 +100,8 @@ def to_onnx(
                 dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}} if config.dynamic_batch else None,
             )
             folded = _fold(buffer.getvalue())
+        except WriteError:
+            raise
         except Exception as error:  # neither exporter nor ONNX Runtime has one base class
             raise AedError(f"{type(net).__name__} cannot be exported: {error}") from error
     return tidy(_readable(tidy(_means_as_pools(_norms_as_layers(folded)))))
@@ -108,8 +109,8 @@ def to_onnx(
 
 def _fold(model: bytes) -> onnx.ModelProto:
     """The model after ONNX Runtime's basic optimisation: constants, BatchNorm and padding folded into layers."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        target = Path(folder) / "folded.onnx"
+    with temporary_folder() as folder:
+        target = folder / "folded.onnx"
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(target)

@@ -1,11 +1,9 @@
 """Static int8: a float graph and patches of training clips in, a QDQ graph out."""
 
 import logging
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +15,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from aed.errors import AedError
 from aed.export.card import Quantization, not_for_c
 from aed.export.graph import QDQ, constants, copy_of, float_layers, input_of, producers, readers, tidy, within_range
+from aed.files import temporary_folder
 from aed.override import override
 
 Patches = npt.NDArray[np.float32]
@@ -160,8 +159,8 @@ def quantize(
             name: [{"quant_type": QuantType.QInt8, "scale": np.array(scale), "zero_point": np.array(zero, np.int8)}]
             for name, (scale, zero) in ranges.items()
         }
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, _quiet():
-        target = Path(folder) / "int8.onnx"
+    with temporary_folder() as folder, _quiet():
+        target = folder / "int8.onnx"
         try:
             quantize_static(
                 _for_quantiser(model, excluded),

@@ -6,7 +6,6 @@ https://www.qemu.org/docs/master/system/arm/mps2.html
 """
 
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ import onnx
 
 from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
+from aed.files import temporary_folder
 from aed.target.boards import Board, Machine, emulated
 from aed.target.cmsis import CmsisDsp
 from aed.target.frontend import frontend_kernel, frontend_sources
@@ -172,8 +172,7 @@ def _run(
     main: str, sources: Mapping[str, str], given: bytes, board: Board, library: CmsisDsp | None = None
 ) -> tuple[bytes, tuple[int, int]]:
     """What the program writes, and its flash and RAM beyond the harness."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         elf = build(folder / "program", {**sources, **harness_sources(main)}, board, library=library)
         bare = build(folder / "bare", harness_sources("run_nothing.c"), board)
         raw = emulate(elf, folder, given, board)
@@ -224,8 +223,7 @@ def _profile(
     """Shares of the C functions, sampled by an interrupt."""
     hertz = _machine(board).systick_hz
     ticks = max(2, round(instructions / PROFILE_SAMPLES * hertz / 1e9))
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         parts = {**sources, **harness_sources(main, "sampler.c", "sampler.h")}
         # functions called once stay functions, else the whole front end would be one name
         options = (f"-DAED_TICKS={ticks}u", "-fno-inline-functions-called-once")
@@ -264,9 +262,9 @@ class EmulatedDevice:
 
     def outputs(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
         """The net's output of each patch of a clip ``(T,)`` at the front end's rate: ``(patches, num_classes)``."""
-        with tempfile.TemporaryDirectory(dir=self.folder, ignore_cleanup_errors=True) as name:
+        with temporary_folder() as folder:
             given = np.ascontiguousarray(samples, dtype="<i2").tobytes()
-            raw = emulate(self.elf, Path(name), given, self.board, count=False)
+            raw = emulate(self.elf, folder, given, self.board, count=False)
         steps = np.frombuffer(raw, np.int8).reshape(-1, self.made.size)
         return self.made.real(steps)
 

@@ -3,7 +3,6 @@
 import json
 import logging
 import re
-import tempfile
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -14,7 +13,7 @@ import onnx
 from aed.errors import AedError
 from aed.export.card import ModelCard
 from aed.export.classifier import open_exact
-from aed.files import whole_folder
+from aed.files import temporary_folder, whole_folder
 from aed.target import emulator
 from aed.target.boards import load_board
 from aed.target.classes import class_sources, rule
@@ -165,11 +164,11 @@ def _built(sources: dict[str, str]) -> str:
     used = {name: text for name, text in sources.items() if not name.startswith(("aed_selftest", "aed_classes"))}
     used["aed_net.c"] = _without_weights(used["aed_net.c"])
     rows, version = [], emulator.versions(("gcc",))["gcc"]
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+    with temporary_folder() as folder:
         for board in map(emulator.roomy, map(load_board, BUILT_FOR)):
             try:
                 elf, bare = (
-                    emulator.build(Path(name, board.name, main), {**parts, **emulator.harness_sources(main)}, board)
+                    emulator.build(folder / board.name / main, {**parts, **emulator.harness_sources(main)}, board)
                     for main, parts in (("run_clip.c", used), ("run_nothing.c", {}))
                 )
                 sizes = list(zip(emulator.section_sizes(elf), emulator.section_sizes(bare), strict=True))

@@ -1,9 +1,11 @@
 """Tools that are run: never through a shell, with a limit, and stopped with all they started."""
 
+import errno
 import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -132,5 +134,8 @@ def run_tool(command: Sequence[str | Path], timeout_s: float, folder: Path | Non
     """
     done = finish(command, timeout_s, folder)
     if done.code:
+        if os.strerror(errno.ENOSPC) in done.output:
+            place = tempfile.gettempdir()  # of its own files, and of what it makes here
+            raise AedError(f"TMPDIR ({place}): no space left for {command[0]}; set TMPDIR to another folder")
         raise AedError(f"{command[0]} failed: {done.tail}")
     return done.output

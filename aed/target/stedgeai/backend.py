@@ -1,7 +1,6 @@
 """The backend: a model in, a report out, everything in between in a temporary folder with an ASCII path."""
 
 import logging
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from aed.errors import AedError
 from aed.export.classifier import open_classifier
 from aed.export.graph import load_model
+from aed.files import temporary_folder, write_whole
 from aed.target.boards import Board, need_backend
 from aed.target.process import Stopped, finish
 from aed.target.report import Cost, Figure, Report, Source
@@ -177,20 +177,20 @@ class StEdgeAi:
         tool = self.tool
         folder.mkdir(parents=True, exist_ok=True)
         log_file = folder / f"stedgeai_{action}.log"
-        with tempfile.TemporaryDirectory(prefix="aed_", dir=ascii_folder(), ignore_cleanup_errors=True) as name:
+        with temporary_folder("aed_", ascii_folder()) as temporary:
             inputs = None if patches is None else to_inputs(patches, onnx_model, model, board.neural_art)
-            place = prepare(Path(name), model.stem, with_fixed_batch(onnx_model), inputs)
+            place = prepare(temporary, model.stem, with_fixed_batch(onnx_model), inputs)
             line = command(tool, action, board, place, self.choices, data_types(onnx_model), descriptor)
             head = f"{tool.version.text}\n{' '.join(line)}\n\n"
             log.info("%s %s: %s", tool.path.name, tool.version.text, action)
             try:
-                done = finish(line, self.timeout_s, Path(name), environment())
+                done = finish(line, self.timeout_s, temporary, environment())
             except AedError as error:  # it hung or could not be started
                 said = error.output if isinstance(error, Stopped) else ""
-                log_file.write_text(f"{head}{said}\n{error}\n", encoding="utf-8")
+                _keep_log(log_file, f"{head}{said}\n{error}\n")
                 raise failed(tool.path, action, None, str(error), log_file) from error
             output = parse.plain_text(done.output)
-            log_file.write_text(head + output, encoding="utf-8")
+            _keep_log(log_file, head + output)
             if done.code or error_line(output):
                 raise failed(tool.path, action, done.code, output, log_file)
             keep(place.output, folder)
@@ -267,3 +267,7 @@ def misfits(board: Board, figures: Mapping[str, Figure]) -> list[str]:
             needed = figures[key].value / 1024
             found.append(f"Does not fit: {needed:,.1f} KiB of {name}, the chip has {kib:,.0f}{beside}.")
     return found
+
+
+def _keep_log(path: Path, text: str) -> None:
+    write_whole(path, lambda file: file.write(text.encode()))

@@ -7,13 +7,12 @@ import logging
 import re
 import shlex
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from aed.errors import AedError
-from aed.files import write_whole
+from aed.files import temporary_folder, write_whole
 from aed.target.process import finish
 from aed.target.stm32 import flash
 from aed.target.stm32.headers import Variant
@@ -93,8 +92,8 @@ def build_and_flash(
         commands = [build_command(project, ide, Path("WORKSPACE"))]
         show(str(commands[0]))
     else:
-        with tempfile.TemporaryDirectory(prefix="aed_cubeide_", ignore_cleanup_errors=True) as workspace:
-            commands = [build_command(project, ide, Path(workspace))]
+        with temporary_folder("aed_cubeide_") as workspace:
+            commands = [build_command(project, ide, workspace)]
             image = _build(project, commands[0])
     if programmer is None:
         return commands
