@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import nets
@@ -20,7 +21,7 @@ from aed.dsp.aggregate import clip_posteriors
 from aed.dsp.decision import Decision
 from aed.errors import AedError
 from aed.export.card import ModelCard
-from aed.export.classifier import to_posteriors
+from aed.export.classifier import open_classifier, to_posteriors
 from aed.export.graph import load_model, read_model_card, save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
@@ -364,13 +365,26 @@ def test_what_fails_leaves_the_earlier_library(model, tmp_path, monkeypatch):
     assert contents(tmp_path / "lib") == before and [path.name for path in tmp_path.iterdir()] == ["lib"]
 
 
-def test_a_front_end_that_no_stream_has_is_refused(model, tmp_path):
+def test_of_a_front_end_that_no_stream_has_the_library_is_the_net_alone(model, tmp_path, caplog):
+    """Patches made as its README says, which the example names as ONNX Runtime does."""
     graph = load_model(model)
-    card = ModelCard(frontend=FrontendConfig(center=True, patch_frames=32, n_mels=16), class_names=NAMES)
+    card = ModelCard(frontend=replace(nets.FRONTEND, center=True), class_names=NAMES)
     save_model(tmp_path / "m.onnx", graph, card)
-    with pytest.raises(AedError, match="center=true"):
-        deliver(tmp_path / "m.onnx", tmp_path / "lib", DeployConfig())
-    assert not (tmp_path / "lib").exists()
+    library = tmp_path / "lib"
+    deliver(tmp_path / "m.onnx", library, DeployConfig())
+    assert "no C of the front end, the library is the net alone: center=true" in caplog.text
+    text = (library / "README.md").read_text()
+    assert "**No front end**" in text and "aed_frontend" not in text and "$" not in text
+    assert not [path for path in library.rglob("*") if "frontend" in path.name]
+    scale, zero = re.search(r"round\(value / (\S+)\) \+ (-?\d+)", text).groups()
+    patches = nets.patches(5, seed=2).numpy()
+    given = np.clip(np.rint(patches / np.float32(scale)) + int(zero), -128, 127).astype(np.int8)
+    example = tmp_path / "example"
+    run("gcc", *STRICT, "-I", library / "include", *library.glob("src/*.c"), library / "examples/main.c",
+        "-o", example, "-lm")  # fmt: skip
+    lines = run(example, input=given.tobytes()).stdout.decode()
+    wanted = open_classifier(tmp_path / "m.onnx").posteriors(patches)
+    assert lines == "".join(said("patch", card, row) for row in wanted)
 
 
 def test_the_read_me_gives_sizes_and_the_card_is_whole(library, model):

@@ -10,6 +10,7 @@ from string import Template
 import numpy as np
 import onnx
 
+from aed.dsp.frontend import FrontendConfig
 from aed.errors import AedError
 from aed.export.card import ModelCard
 from aed.export.classifier import open_exact
@@ -18,6 +19,7 @@ from aed.target import emulator
 from aed.target.boards import load_board
 from aed.target.classes import class_sources, rule
 from aed.target.frontend import state_bytes, table_bytes
+from aed.target.generate import kernel_sources, net_sources
 from aed.target.host import device_sources
 from aed.target.lower import Program, lower
 from aed.target.plan import Plan, make_plan
@@ -37,9 +39,11 @@ BUILT_FOR = ("mps2-an386", "mps2-an505", "mps3-an547")
 def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title: str, prefix: str = DEFAULT) -> None:
     """Writes the library; the folder is whole or, where something fails, as it was before.
 
+    A front end that no device can compute is left out: the library is then the net alone, and its README says so.
+
     Args:
         model: int8.
-        card: Its card; the front end has to be streamable.
+        card: Its card.
         folder: New, or one that this function wrote earlier.
         title: For the README.
         prefix: Of every name that another file of a firmware can see; checked.
@@ -47,6 +51,11 @@ def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title:
     Raises:
         AedError: The model or its front end has no C form, or the folder holds something else.
     """
+    if card.frontend.not_streamable:
+        log.warning(
+            "no C of the front end, the library is the net alone: %s; its patches are yours to make",
+            "; ".join(card.frontend.not_streamable),
+        )
     program = lower(model)
     plan = make_plan(program)
     sources = library_sources(model, program, plan, card)
@@ -57,8 +66,13 @@ def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title:
             target.parent.mkdir(exist_ok=True)
             target.write_text(renamed(text, prefix), encoding="utf-8")
         (place / "examples").mkdir()
-        for name in ("examples/main.c", "CMakeLists.txt", "README.md"):
-            text = renamed((parts / Path(name).name).read_text(encoding="utf-8"), prefix)
+        example = "main.c" if card.frontend.streamable else "main_net.c"
+        for name, part in (
+            ("examples/main.c", example),
+            ("CMakeLists.txt", "CMakeLists.txt"),
+            ("README.md", "README.md"),
+        ):
+            text = renamed((parts / part).read_text(encoding="utf-8"), prefix)
             if name == "README.md":
                 text = Template(text).substitute(_facts(program, plan, card, title, sources), prefix=prefix)
             (place / name).write_text(text, encoding="utf-8")
@@ -71,8 +85,9 @@ def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title:
 def library_sources(model: onnx.ModelProto, program: Program, plan: Plan, card: ModelCard) -> dict[str, str]:
     """File name -> content of all C files of the library; the same bytes on every run."""
     header = (files("aed.target") / "c" / "firmware" / "aed_selftest.h").read_text(encoding="utf-8")
+    streams = card.frontend.streamable
     return {
-        **device_sources(program, plan, card.frontend),
+        **(device_sources(program, plan, card.frontend) if streams else kernel_sources() | net_sources(program, plan)),
         **class_sources(card, program.tensors[program.output].size),
         "aed_selftest.h": header,
         "aed_selftest.c": _selftest(model, program),
@@ -125,8 +140,7 @@ int aed_selftest(void) {{
 
 def _facts(program: Program, plan: Plan, card: ModelCard, title: str, sources: dict[str, str]) -> dict[str, str]:
     """What the README's template asks for."""
-    frontend, made = card.frontend, program.tensors[program.output]
-    milliseconds = 1000 / frontend.sample_rate
+    given, made = program.tensors[program.input], program.tensors[program.output]
     licence = (card.weights or {}).get("licence", "as those of whoever trained them; the card names no published ones")
     return {
         "title": title,
@@ -134,18 +148,49 @@ def _facts(program: Program, plan: Plan, card: ModelCard, title: str, sources: d
         "rule": rule(card),
         "temperature": _TEMPERATURE.format(card.decision.temperature) if card.decision.temperature != 1 else "",
         "aggregate": card.decision.aggregate,
-        "rate": str(frontend.sample_rate),
-        "hop_ms": f"{frontend.patch_hop * frontend.hop_length * milliseconds:.0f}",
-        "patch_ms": f"{frontend.patch_samples * milliseconds:.0f}",
+        **_frontend_facts(card.frontend, float(given.scale), given.zero),
         "weights": f"{sum(layer.weight_bytes for layer in program.layers):,}",
-        "tables": f"{table_bytes(frontend):,}",
         "arena": f"{plan.size:,}",
-        "state": f"{state_bytes(frontend):,}",
-        "patch": f"{program.tensors[program.input].size:,}",
+        "patch": f"{given.size:,}",
         "output": f"{made.size:,}",
         "macc": f"{sum(layer.macc(program) for layer in program.layers):,}",
         "built": _built(sources),
         "weights_licence": licence,
+    }
+
+
+def _frontend_facts(frontend: FrontendConfig, scale: float, zero: int) -> dict[str, str]:
+    """What the template asks for of the front end, or says where there is none."""
+    if frontend.not_streamable:
+        return {
+            "parts": "int8 net",
+            "no_frontend": (
+                "\n**No front end**: no device can compute the one this model was trained with ("
+                f"{'; '.join(frontend.not_streamable)}). Its patches are yours to make; its accuracies hold only for "
+                "patches made as in training.\n"
+            ),
+            "feed": (
+                f"patches of {frontend.n_mels} mel bands and {frontend.patch_frames} frames, band after band, each "
+                f"value as int8: round(value / {scale:.9g}) + {zero}, at most 127 and at least -128"
+            ),
+            "input": "patches.raw",
+            "own_state": "",
+            "tables": "",
+            "state": "",
+        }
+    milliseconds = 1000 / frontend.sample_rate
+    hop_ms, patch_ms = frontend.patch_hop * frontend.hop_length * milliseconds, frontend.patch_samples * milliseconds
+    return {
+        "parts": "log-mel front end and int8 net",
+        "no_frontend": "",
+        "feed": (
+            f"feed 16-bit mono samples at {frontend.sample_rate} Hz, in blocks of any size, and every {hop_ms:.0f} ms "
+            f"a patch\nof {patch_ms:.0f} ms is ready for the net"
+        ),
+        "input": "samples.raw",
+        "own_state": "; the front end's state is yours (`aed_frontend`)",
+        "tables": f"| front-end tables | {table_bytes(frontend):,} | flash |\n",
+        "state": f"| front-end state (`aed_frontend`) | {state_bytes(frontend):,} | RAM, the caller's |\n",
     }
 
 
@@ -163,13 +208,14 @@ def _built(sources: dict[str, str]) -> str:
         return "Sizes of the code: not known, arm-none-eabi-gcc was not there when this was generated."
     used = {name: text for name, text in sources.items() if not name.startswith(("aed_selftest", "aed_classes"))}
     used["aed_net.c"] = _without_weights(used["aed_net.c"])
+    whole = "run_clip.c" if "aed_frontend.c" in used else "run_net.c"
     rows, version = [], emulator.versions(("gcc",))["gcc"]
     with temporary_folder() as folder:
         for board in map(emulator.roomy, map(load_board, BUILT_FOR)):
             try:
                 elf, bare = (
                     emulator.build(folder / board.name / main, {**parts, **emulator.harness_sources(main)}, board)
-                    for main, parts in (("run_clip.c", used), ("run_nothing.c", {}))
+                    for main, parts in ((whole, used), ("run_nothing.c", {}))
                 )
                 sizes = list(zip(emulator.section_sizes(elf), emulator.section_sizes(bare), strict=True))
             except AedError as error:  # a compiler that is too old, or without its C library
