@@ -74,7 +74,7 @@ def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title:
         ):
             text = renamed((parts / part).read_text(encoding="utf-8"), prefix)
             if name == "README.md":
-                text = Template(text).substitute(_facts(program, plan, card, title, sources), prefix=prefix)
+                text = Template(text).substitute(_facts(program, plan, card, title, sources, prefix), prefix=prefix)
             (place / name).write_text(text, encoding="utf-8")
         (place / "LICENSE").write_bytes((parts / "LICENSE").read_bytes())
         (place / MARK).write_text(
@@ -138,9 +138,12 @@ int aed_selftest(void) {{
 """
 
 
-def _facts(program: Program, plan: Plan, card: ModelCard, title: str, sources: dict[str, str]) -> dict[str, str]:
+def _facts(
+    program: Program, plan: Plan, card: ModelCard, title: str, sources: dict[str, str], prefix: str
+) -> dict[str, str]:
     """What the README's template asks for."""
     given, made = program.tensors[program.input], program.tensors[program.output]
+    of_frontend = _frontend_facts(card.frontend, float(given.scale), given.zero)
     licence = (card.weights or {}).get("licence", "as those of whoever trained them; the card names no published ones")
     return {
         "title": title,
@@ -148,7 +151,7 @@ def _facts(program: Program, plan: Plan, card: ModelCard, title: str, sources: d
         "rule": rule(card),
         "temperature": _TEMPERATURE.format(card.decision.temperature) if card.decision.temperature != 1 else "",
         "aggregate": card.decision.aggregate,
-        **_frontend_facts(card.frontend, float(given.scale), given.zero),
+        **{key: renamed(text, prefix) for key, text in of_frontend.items()},
         "weights": f"{sum(layer.weight_bytes for layer in program.layers):,}",
         "arena": f"{plan.size:,}",
         "patch": f"{given.size:,}",
