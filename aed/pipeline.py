@@ -26,7 +26,6 @@ from aed.datamodules import PatchDataModule
 from aed.errors import AedError, find_aed_error, place
 from aed.evaluation import check_classes
 from aed.loggers import creating
-from aed.modules.checkpoint import read_checkpoint
 from aed.modules.classifier import ClipClassifier
 from aed.resume import check_resumable
 from aed.scores import LEVELS
@@ -257,13 +256,10 @@ def run(config: DictConfig, folder: Path) -> dict[str, float]:
         if not Path(config.ckpt_path).is_file():
             what = "a folder; give a file in it" if Path(config.ckpt_path).is_dir() else "no such file"
             raise AedError(f"ckpt_path: {config.ckpt_path}: {what}")
-        # before features are computed
         if "fit" in config.stages:
             check_resumable(Path(config.ckpt_path), bool(config.model.scheduler))
-        else:
-            read_checkpoint(Path(config.ckpt_path))
     _check_stages(config)
-    model = take_over(config, folder)
+    model = take_over(config, folder)  # reads it, before features are computed
     state = build(config, folder, model.data.get("name") if model else None)
     if model is not None:
         state.model.weights = model.weights

@@ -12,6 +12,7 @@ import pytest
 import tiny
 import torch
 from lightning.pytorch.plugins import MixedPrecision
+from test_pipeline import SMALL
 
 from aed import pipeline
 from aed.callbacks import BestCheckpoint, WholeCheckpoints
@@ -24,20 +25,7 @@ from aed.modules.checkpoint import Trained
 from aed.modules.nets import DSCNN
 from aed.resume import check_resumable, restoring
 
-RUN = [
-    "experiment=demo",
-    *tiny.DATA,
-    "logger=csv",
-    "callbacks.progress=null",
-    "trainer.max_epochs=2",
-    "trainer.enable_progress_bar=false",
-    "trainer.accelerator=cpu",
-    "frontend.n_mels=16",
-    "frontend.patch_frames=32",
-    "frontend.overlap=0.0",
-    "model/net=dscnn",
-    "model.pretrained=false",
-]
+RUN = [*SMALL, "frontend.overlap=0.0", "model/net=dscnn", "model.pretrained=false"]
 
 
 def run(folder: Path, *overrides: str) -> dict[str, float]:
