@@ -6,15 +6,16 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from aed import config
-from aed.costs import BenchmarkConfig, measure
-from aed.entry import clear_errors, resolved, run_task
+from aed.base.paths import CONFIG_DIR
+from aed.run.benchmark import BenchmarkConfig, measure
+from aed.settings import schemas
+from aed.settings.entry import clear_errors, resolved, run_task
 
 log = logging.getLogger("aed.benchmark")
 
 
 def benchmark(model_file: str, folder: str, config: BenchmarkConfig) -> None:
-    """Measures a model; see :func:`aed.costs.measure`.
+    """Measures a model; see :func:`aed.run.benchmark.measure`.
 
     Args:
         model_file: int8 ``.onnx`` with a model card.
@@ -25,16 +26,16 @@ def benchmark(model_file: str, folder: str, config: BenchmarkConfig) -> None:
     log.info("outputs in %s", folder)
 
 
-@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="benchmark")
+@hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="benchmark")
 def _task(cfg: DictConfig) -> None:
     with clear_errors(log):
         plain = resolved(cfg)
-        benchmark(**config.split_settings(plain, BenchmarkConfig))
+        benchmark(**schemas.split_settings(plain, BenchmarkConfig))
 
 
 def main() -> None:
     """Entry point."""
-    config.store("schema", "benchmark", config.command(benchmark, BenchmarkConfig))
+    schemas.store("schema", "benchmark", schemas.command(benchmark, BenchmarkConfig))
     run_task(_task, log, "benchmark")
 
 

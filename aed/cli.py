@@ -5,11 +5,11 @@ import logging
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
-from aed.callbacks import WholeCheckpoints
 from aed.datamodules import PatchDataModule
-from aed.entry import clear_errors
 from aed.modules import nets  # noqa: F401 - so that --model.net YAMNet finds its class
 from aed.modules.classifier import ClipClassifier
+from aed.run.callbacks import WholeCheckpoints
+from aed.settings.entry import clear_errors
 
 log = logging.getLogger("aed.cli")
 

@@ -15,17 +15,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from aed import config
-from aed.console import PlainConsole, printable
+from aed.audio.recordings import check_output
+from aed.base.console import PlainConsole, printable
+from aed.base.errors import AedError
+from aed.base.paths import CONFIG_DIR
 from aed.datamodules import PatchDataModule
-from aed.datamodules.events import EventSource
+from aed.datamodules.health.findings import MOST_NAMED, Finding, Report, examine
+from aed.datamodules.health.sounds import listen_to_all
+from aed.datamodules.sources.events import EventSource
 from aed.dsp.frontend import FrontendConfig
-from aed.entry import clear_errors, resolved, run_task
-from aed.errors import AedError
-from aed.inspection import MOST_NAMED, Finding, Report, examine
-from aed.recordings import check_output
-from aed.report import write_json
-from aed.sounds import listen_to_all
+from aed.run import registry
+from aed.scoring.tables import write_json
+from aed.settings import schemas
+from aed.settings.entry import clear_errors, resolved, run_task
 
 log = logging.getLogger("aed.data")
 
@@ -140,7 +142,7 @@ def _classes(facts: dict[str, Any]) -> Table:
     return table
 
 
-@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="inspect")
+@hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="inspect")
 def _task(cfg: DictConfig) -> None:
     with clear_errors(log):
         plain = resolved(cfg)
@@ -154,8 +156,8 @@ def main() -> None:
         print(USAGE, file=sys.stderr)
         sys.exit(2)
     del sys.argv[1]
-    config.register_data()
-    config.store("schema", "inspect", config.command(inspect))
+    registry.register_data()
+    schemas.store("schema", "inspect", schemas.command(inspect))
     run_task(_task, log, "inspect")
 
 

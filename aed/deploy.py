@@ -9,12 +9,14 @@ import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from aed import config
+from aed.base.paths import CONFIG_DIR
 from aed.datamodules import PatchDataModule
-from aed.delivery import DeployConfig, deliver, test_clips
-from aed.entry import clear_errors, resolved, run_task
-from aed.evaluation import model_data
 from aed.export.graph import load_model, read_model_card
+from aed.run import registry
+from aed.run.deploy import DeployConfig, deliver, test_clips
+from aed.run.evaluate import model_data
+from aed.settings import schemas
+from aed.settings.entry import clear_errors, resolved, run_task
 
 log = logging.getLogger("aed.deploy")
 
@@ -26,7 +28,7 @@ def deploy(
     data: Callable[..., PatchDataModule] | None = None,
     seed: int = 0,
 ) -> None:
-    """Delivers a model; see :func:`aed.delivery.deliver`.
+    """Delivers a model; see :func:`aed.run.deploy.deliver`.
 
     Args:
         model_file: int8 ``.onnx`` with a model card.
@@ -45,20 +47,20 @@ def deploy(
     deliver(Path(model_file), Path(folder), config, clips)
 
 
-@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="deploy")
+@hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="deploy")
 def _task(cfg: DictConfig) -> None:
     with clear_errors(log):
         plain = resolved(cfg, frontend=None)  # data asks for one; the model's own counts
         given = plain.pop("data")
         plain.pop("frontend")
         data = instantiate(given | {"_partial_": True}, _convert_="all") if given else None
-        deploy(data=data, **config.split_settings(plain, DeployConfig))
+        deploy(data=data, **schemas.split_settings(plain, DeployConfig))
 
 
 def main() -> None:
     """Entry point."""
-    config.register_data()
-    config.store("schema", "deploy", config.command(deploy, DeployConfig))
+    registry.register_data()
+    schemas.store("schema", "deploy", schemas.command(deploy, DeployConfig))
     run_task(_task, log, "deploy")
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from aed import paths
-from aed.errors import AedError
-from aed.target.process import PACKAGES, run_tool
+from aed.base import paths
+from aed.base.errors import AedError
+from aed.base.processes import PACKAGES, run_tool
 
 GIB = 2**30
 LEAST_FREE_GIB = 2.0
@@ -96,7 +96,7 @@ def _cache() -> str:
 
 
 def _data() -> str:
-    from aed.datamodules.clips import ESC10
+    from aed.datamodules.sources.clips import ESC10
 
     return f"ESC-10, {len(ESC10().table())} clips in {paths.data_dir()}"
 
@@ -128,7 +128,7 @@ def _stedgeai() -> str:
 
 def _st_program(key: str) -> Callable[[], str]:
     def look() -> str:
-        from aed.target.stm32 import tools
+        from aed.target.firmware.stm32 import tools
 
         programs = {program.key: program for program in (tools.IDE, tools.PROGRAMMER, tools.SIGNING_TOOL)}
         wanted = programs[key]

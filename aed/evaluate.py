@@ -14,22 +14,27 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from aed import config, evaluation, report
+from aed.base.errors import AedError
+from aed.base.files import temporary_folder
+from aed.base.paths import CONFIG_DIR
 from aed.datamodules import PatchDataModule
-from aed.datamodules.events import EventSource
 from aed.datamodules.patches import PatchDataset
 from aed.datamodules.selection import class_counts
-from aed.dsp.decision import Task
+from aed.datamodules.sources.events import EventSource
 from aed.dsp.frontend import FrontendConfig
-from aed.entry import clear_errors, resolved, run_task
-from aed.errors import AedError
 from aed.export.card import ModelCard
-from aed.export.classifier import Classifier, open_classifier
 from aed.export.graph import load_model
-from aed.files import temporary_folder
-from aed.scores import LEVELS
+from aed.inference.classifier import Classifier
+from aed.inference.opening import open_classifier
+from aed.run import evaluate as evaluation
+from aed.run import registry
+from aed.scoring import tables
+from aed.scoring.decision import Task
+from aed.scoring.scores import LEVELS
+from aed.settings import schemas
+from aed.settings.entry import clear_errors, resolved, run_task
 from aed.target.boards import Board, emulated, load_board, need_backend
-from aed.target.emulator import EmulatedDevice
+from aed.target.emulator.sessions import EmulatedDevice
 from aed.target.host import HostDevice
 from aed.target.stedgeai import StEdgeAi
 
@@ -139,12 +144,12 @@ def evaluate(
         if made is not scored:
             metrics |= {f"{key}/{name}": value for name, value in evaluation.agreement(scored, made).items()}
             evaluation.write_scores(Path(folder), key, made.scores, names, module.class_names)
-    report.write_json(Path(folder) / "metrics.json", metrics)
+    tables.write_json(Path(folder) / "metrics.json", metrics)
     last = list(found)[-1]
-    report.print_scores(last, metrics, counts, module.class_names, note)
+    tables.print_scores(last, metrics, counts, module.class_names, note)
     if on != "runtime":
         trained = card if len(kept) == len(module.clip_names(chosen)) else None
-        report.print_programs(split, _rows(trained, split, found, metrics), note)
+        tables.print_programs(split, _rows(trained, split, found, metrics), note)
     log.info("outputs in %s", folder)
     return metrics
 
@@ -208,7 +213,7 @@ def _through_st(
     patches = np.concatenate(list(evaluation.chunks(data)))
     place = folder / "target" / "stedgeai" / board.name
     made = StEdgeAi(Path(tool) if tool else None, serial).compare(model, board, place, patches)
-    report.write_json(place / "report.json", {"model": model.name} | made.report.content())
+    tables.write_json(place / "report.json", {"model": model.name} | made.report.content())
     return made.outputs
 
 
@@ -249,7 +254,7 @@ def _note(card: ModelCard, module: PatchDataModule, split: str, names: list[str]
 SPLIT_KEYS = tuple(f"data.{key}=" for key in ("split", "test_fold", "val_fold", "test_fraction", "val_fraction"))
 
 
-@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="evaluate")
+@hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="evaluate")
 def _task(cfg: DictConfig) -> None:
     with clear_errors(log, "stopped; features made so far are kept"):
         typed = [item for item in HydraConfig.get().overrides.task if item.startswith(SPLIT_KEYS)]
@@ -263,8 +268,8 @@ def _task(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Entry point."""
-    config.register_data()
-    config.store("schema", "evaluate", config.command(evaluate))
+    registry.register_data()
+    schemas.store("schema", "evaluate", schemas.command(evaluate))
     run_task(_task, log, "evaluate")
 
 

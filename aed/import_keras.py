@@ -16,21 +16,23 @@ from hydra.core.config_store import ConfigStore
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from aed import config
-from aed.conversion import LIBRARIES
+from aed.base.errors import AedError
+from aed.base.files import sha256_of
+from aed.base.overrides import override
+from aed.base.paths import CONFIG_DIR
 from aed.dsp.frontend import PRESETS, FrontendConfig
-from aed.entry import clear_errors, resolved, run_task
-from aed.errors import AedError
 from aed.export.card import ModelCard, read_card
-from aed.export.classifier import OnnxClassifier
 from aed.export.graph import graph_sha256, load_model, save_model
 from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
-from aed.files import sha256_of
+from aed.inference.onnx import OnnxClassifier
 from aed.modules.checkpoint import Trained, net_facts, write_checkpoint
 from aed.modules.classifier import ClipClassifier
-from aed.modules.keras import Converted, KerasModel, convert
-from aed.override import override
+from aed.modules.weights.keras import Converted, KerasModel, convert
 from aed.predict import with_files
+from aed.run import registry
+from aed.run.quantize import LIBRARIES
+from aed.settings import schemas
+from aed.settings.entry import clear_errors, resolved, run_task
 
 log = logging.getLogger("aed.import_keras")
 
@@ -257,7 +259,7 @@ _CONFIG = {
 }
 
 
-@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="import_keras")
+@hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="import_keras")
 def _task(cfg: DictConfig) -> None:
     with clear_errors(log):
         plain = resolved(cfg)
@@ -266,8 +268,8 @@ def _task(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Entry point."""
-    config.register_frontends()
-    config.store("schema", "import_keras", config.command(import_keras))
+    registry.register_frontends()
+    schemas.store("schema", "import_keras", schemas.command(import_keras))
     ConfigStore.instance().store(name="import_keras", node=OmegaConf.create(_CONFIG))
     sys.argv[1:] = with_files(sys.argv[1:])
     run_task(_task, log, "import_keras")

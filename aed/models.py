@@ -15,23 +15,24 @@ from omegaconf import DictConfig
 from rich.table import Table
 from torch import nn
 
-from aed import config
-from aed.console import PlainConsole
+from aed.base.console import PlainConsole
+from aed.base.errors import AedError
+from aed.base.paths import CONFIG_DIR
 from aed.dsp import PRESETS
-from aed.entry import clear_errors, resolved, run_task
-from aed.errors import AedError
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.modules.nets import DSCNN, BCResNet, MiniResNet, YAMNet
 from aed.modules.nets.miniresnet import Pooling, Version
-from aed.modules.pretrained import Weights
-from aed.target.footprint import planned_footprint
+from aed.modules.weights.published import Weights
+from aed.settings import schemas
+from aed.settings.entry import clear_errors, resolved, run_task
+from aed.target.codegen.footprint import planned_footprint
 
 log = logging.getLogger("aed.models")
 
 NUM_CLASSES = 10
 """Of ESC-10."""
 
-MEASURED = config.CONFIG_DIR / "measured.json"
+MEASURED = CONFIG_DIR / "measured.json"
 """Recipe -> clip accuracy on ESC-10's five folds, float and int8, in %, and the command that printed it."""
 
 FORMATS = ("table", "json")
@@ -244,7 +245,7 @@ def _print(made: list[Row]) -> None:
         console.print(line)
 
 
-@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="models")
+@hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="models")
 def _task(cfg: DictConfig) -> None:
     with clear_errors(log):
         plain = resolved(cfg)
@@ -253,7 +254,7 @@ def _task(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Entry point."""
-    config.store("schema", "models", config.command(show))
+    schemas.store("schema", "models", schemas.command(show))
     run_task(_task, log, "models")
 
 

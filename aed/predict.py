@@ -11,16 +11,19 @@ import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from aed import config
-from aed.advice import VALUED
+from aed.audio.recordings import check_output
+from aed.base.errors import AedError
+from aed.base.files import write_whole
+from aed.base.overrides import quoted
+from aed.base.paths import CONFIG_DIR
 from aed.dsp.frontend import FrontendConfig
-from aed.entry import clear_errors, resolved, run_task
-from aed.errors import AedError
-from aed.export.classifier import Classifier, open_classifier
-from aed.files import write_whole
-from aed.override import quoted
-from aed.prediction import WRITERS, AudioSetClassifier, Predictor, find_files, hear
-from aed.recordings import check_output
+from aed.inference.classifier import Classifier
+from aed.inference.opening import open_classifier
+from aed.inference.prediction import WRITERS, AudioSetClassifier, Predictor, find_files, hear
+from aed.run import registry
+from aed.settings import schemas
+from aed.settings.advice import VALUED
+from aed.settings.entry import clear_errors, resolved, run_task
 
 log = logging.getLogger("aed.predict")
 
@@ -50,7 +53,7 @@ def predict(
         format: ``table``, ``csv`` or ``json``.
         timeline: A row a patch instead of one a recording.
         unknown_threshold: Posterior that a class has to reach, else the answer is ``unknown``; 0: none has to; null:
-            what the model card says. See :class:`aed.prediction.Predictor`.
+            what the model card says. See :class:`aed.inference.prediction.Predictor`.
         mode: ``clip``, ``stream`` or ``auto``; as above.
         top: Most classes to name; as above.
         output: File to write instead of printing.
@@ -92,7 +95,7 @@ def _open(
     return AudioSetClassifier()
 
 
-@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="predict")
+@hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="predict")
 def _task(cfg: DictConfig) -> None:
     with clear_errors(log):
         plain = resolved(cfg)
@@ -119,8 +122,8 @@ def with_files(arguments: list[str]) -> list[str]:
 
 def main() -> None:
     """Entry point."""
-    config.register_frontends()
-    config.store("schema", "predict", config.command(predict))
+    registry.register_frontends()
+    schemas.store("schema", "predict", schemas.command(predict))
     sys.argv[1:] = with_files(sys.argv[1:])
     run_task(_task, log, "predict")
 

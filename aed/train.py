@@ -9,14 +9,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from aed import config, pipeline
-from aed.entry import clear_errors, run_task
-from aed.scores import HEADLINE
+from aed.base.paths import CONFIG_DIR
+from aed.run import pipeline, registry
+from aed.scoring.scores import HEADLINE
+from aed.settings.entry import clear_errors, run_task
 
 log = logging.getLogger("aed.train")
 
 
-@hydra.main(version_base="1.3", config_path=str(config.CONFIG_DIR), config_name="train")
+@hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="train")
 def _task(cfg: DictConfig) -> float | None:
     job = HydraConfig.get()
     # a sweep needs the exception itself: it ends the job, not the others' results
@@ -32,7 +33,7 @@ def _task(cfg: DictConfig) -> float | None:
 
 def main() -> None:
     """Entry point."""
-    config.register()
+    registry.register()
     run_task(_task, log, "train")
 
 

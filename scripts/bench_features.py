@@ -14,9 +14,9 @@ from pathlib import Path
 import librosa
 import numpy as np
 
-from aed import paths
-from aed.datamodules.cache import FeatureCache
-from aed.datamodules.clips import ESC10
+from aed.base import paths
+from aed.datamodules.cache.store import FeatureCache
+from aed.datamodules.sources.clips import ESC10
 from aed.dsp import PRESETS
 
 

@@ -20,9 +20,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from aed.export.classifier import OnnxClassifier, open_classifier
 from aed.export.graph import load_model
 from aed.export.interpreter import GraphNet
+from aed.inference.onnx import OnnxClassifier
+from aed.inference.opening import open_classifier
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 PATCHES = 128

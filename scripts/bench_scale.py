@@ -26,7 +26,7 @@ import psutil
 import soundfile as sf
 from torch.utils.data import DataLoader
 
-from aed.datamodules.cache import FeatureCache
+from aed.datamodules.cache.store import FeatureCache
 from aed.datamodules.patches import ClipLabels, PatchDataset, already_batched
 from aed.datamodules.samplers import EvalSampler, TrainSampler
 from aed.dsp import PRESETS

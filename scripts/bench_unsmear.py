@@ -1,4 +1,4 @@
-"""Seconds to un-smear the labels of a data set as large as FSD50K: aed.datamodules.ontology beside a search per row.
+"""Seconds to un-smear the labels of a data set as large as FSD50K: ``sources.ontology`` beside a search per row.
 
 python scripts/bench_unsmear.py: 51,197 made-up clips over a made-up ontology of 632 classes, some below two others.
 As in FSD50K a clip has one to three sounds out of 144, which few clips combine freely, and every class of a
@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from aed.datamodules.ontology import Ontology
+from aed.datamodules.sources.ontology import Ontology
 
 CLASSES, VOCABULARY, SOUNDS, CLIPS = 632, 200, 144, 51_197
 

@@ -6,11 +6,11 @@ import sys
 import time
 from pathlib import Path
 
-from aed import paths
-from aed.datamodules.clips import ESC10
-from aed.errors import AedError
+from aed.base import paths
+from aed.base.errors import AedError
+from aed.base.processes import PACKAGES, found
+from aed.datamodules.sources.clips import ESC10
 from aed.modules.nets import YAMNet
-from aed.target.process import PACKAGES, found
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

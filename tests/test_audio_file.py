@@ -14,12 +14,12 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aed.dsp import audio_file
-from aed.dsp.audio_file import AudioFile
-from aed.dsp.formats import AUDIO_SUFFIXES, FOREIGN_SUFFIXES, SUFFIXES_OF
+from aed.audio import audio_file
+from aed.audio.audio_file import AudioFile
+from aed.audio.formats import AUDIO_SUFFIXES, FOREIGN_SUFFIXES, SUFFIXES_OF
+from aed.base.errors import AudioError
+from aed.datamodules.health.sounds import listen
 from aed.dsp.waveform import Wave, read_audio
-from aed.errors import AudioError
-from aed.sounds import listen
 
 RATE = 16000
 PCM = (np.arange(4000) * 37 % 65536 - 32768).astype(np.int16)

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
+from aed.base.errors import AedError
 from aed.dsp import PRESETS
-from aed.errors import AedError
 from aed.modules.augment import (
     AugmentConfig,
     PatchAugment,

@@ -26,14 +26,14 @@ import pytest
 import soundfile as sf
 import torch
 
-from aed.datamodules import building, shards
-from aed.datamodules import features as features_module
-from aed.datamodules.cache import FeatureCache
-from aed.datamodules.keys import file_key
+from aed.base.errors import AedError
+from aed.datamodules.cache import building, shards
+from aed.datamodules.cache import features as features_module
+from aed.datamodules.cache.keys import file_key
+from aed.datamodules.cache.store import FeatureCache
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.logmel import LogMel
 from aed.dsp.waveform import load_clip, load_measured
-from aed.errors import AedError
 
 CONFIG = FrontendConfig()
 PATIENCE_S = 60

@@ -10,12 +10,12 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aed.base.errors import AedError
 from aed.datamodules import EscCsv, Synthetic
 from aed.datamodules.calibration import balanced, halves, thinned
-from aed.datamodules.clips import read_esc_csv
 from aed.datamodules.datamodule import PatchDataModule
 from aed.datamodules.patches import PatchDataset
-from aed.errors import AedError
+from aed.datamodules.sources.clips import read_esc_csv
 
 
 def ready(**changes: object) -> PatchDataModule:

@@ -14,16 +14,16 @@ import torch
 from lightning.pytorch.plugins import MixedPrecision
 from test_pipeline import SMALL
 
-from aed import pipeline
-from aed.callbacks import BestCheckpoint, WholeCheckpoints
-from aed.dsp.decision import Decision
-from aed.entry import in_words
-from aed.errors import AedError
-from aed.export.classifier import open_classifier
-from aed.files import sha256_of
+from aed.base.errors import AedError
+from aed.base.files import sha256_of
+from aed.inference.opening import open_classifier
 from aed.modules.checkpoint import Trained
 from aed.modules.nets import DSCNN
-from aed.resume import check_resumable, restoring
+from aed.run import pipeline
+from aed.run.callbacks import BestCheckpoint, WholeCheckpoints
+from aed.run.resume import check_resumable, restoring
+from aed.scoring.decision import Decision
+from aed.settings.entry import in_words
 
 RUN = [*SMALL, "frontend.overlap=0.0", "model/net=dscnn", "model.pretrained=false"]
 

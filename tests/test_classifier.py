@@ -9,15 +9,15 @@ import tiny
 import torch
 from lightning.pytorch import seed_everything
 
-from aed import paths
-from aed.callbacks import BestCheckpoint
-from aed.errors import AedError
+from aed.base import paths
+from aed.base.errors import AedError
 from aed.modules import classifier as module
 from aed.modules import schedules
 from aed.modules.augment import AugmentConfig
 from aed.modules.checkpoint import build_net, net_facts
 from aed.modules.nets import YAMNet
-from aed.modules.pretrained import Weights, read_keras_h5
+from aed.modules.weights.published import Weights, read_keras_h5
+from aed.run.callbacks import BestCheckpoint
 
 
 def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:

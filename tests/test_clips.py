@@ -13,10 +13,10 @@ import soundfile as sf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aed.datamodules import clips
-from aed.datamodules.clips import ESC10, EscCsv, Synthetic
-from aed.datamodules.lists import COLUMNS
-from aed.errors import AedError
+from aed.base.errors import AedError
+from aed.datamodules.sources import clips
+from aed.datamodules.sources.clips import ESC10, EscCsv, Synthetic
+from aed.datamodules.sources.lists import COLUMNS
 
 HEADER = "filename,fold,target,category,esc10,src_file,take"
 

@@ -45,7 +45,7 @@ from fake_cloud import (
     status,
 )
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 from aed.target.boards import Board
 from aed.target.cloud import Cloud, CloudError, wire
 from aed.target.cloud.answer import read_answer

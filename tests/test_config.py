@@ -12,12 +12,14 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aed import advice, config
+from aed.base.errors import AedError, find_aed_error
+from aed.base.paths import CONFIG_DIR
 from aed.cli import AedCLI
 from aed.dsp import PRESETS, FrontendConfig
-from aed.errors import AedError, find_aed_error
 from aed.modules import schedules
 from aed.modules.augment import AugmentConfig
+from aed.run import registry
+from aed.settings import advice, schemas
 
 REFUSED = (ConfigCompositionException, OmegaConfBaseException)
 
@@ -36,7 +38,7 @@ class Example:
 
 
 def test_a_schema_has_every_parameter_with_type_and_default():
-    node = OmegaConf.structured(config.schema(Example))
+    node = OmegaConf.structured(schemas.schema(Example))
     assert OmegaConf.is_missing(node, "needed")
     plain = OmegaConf.to_container(node)
     assert plain["optional"] is None and plain["kind"] == "a" and plain["pair"] == [1.0, 2.0]
@@ -49,7 +51,7 @@ def test_a_schema_has_every_parameter_with_type_and_default():
 )
 def test_a_schema_refuses_wrong_types_and_names(change):
     with pytest.raises(OmegaConfBaseException):
-        OmegaConf.merge(OmegaConf.structured(config.schema(Example)), change)
+        OmegaConf.merge(OmegaConf.structured(schemas.schema(Example)), change)
 
 
 @pytest.mark.parametrize(
@@ -124,14 +126,14 @@ def test_an_experiment_takes_another_schedule(name):
 
 
 def test_every_optimizer_and_schedule_is_a_choice():
-    config.register()
+    registry.register()
     store = ConfigStore.instance()
     for group, module, base in (
         ("optimizer", torch.optim, torch.optim.Optimizer),
         ("scheduler", torch.optim.lr_scheduler, torch.optim.lr_scheduler.LRScheduler),
         ("scheduler", schedules, torch.optim.lr_scheduler.LRScheduler),
     ):
-        names = {target.__name__ for target in config._public(module, base)} - {"SparseAdam", "EpochSchedule"}
+        names = {target.__name__ for target in schemas._public(module, base)} - {"SparseAdam", "EpochSchedule"}
         assert len(names) >= 9
         listed = set(store.list(f"model/{group}"))
         assert {f"{name}.yaml" for name in names} <= listed and not {"SparseAdam.yaml", "EpochSchedule.yaml"} & listed
@@ -164,10 +166,10 @@ def parse(values: dict[str, Any]) -> ParseOnly:
 
 
 def lightning_cli_values(*overrides: str) -> dict[str, Any]:
-    return config.to_lightning_cli(tiny.composed(*overrides, "logger=csv", folder="/tmp/x"))
+    return registry.to_lightning_cli(tiny.composed(*overrides, "logger=csv", folder="/tmp/x"))
 
 
-@pytest.mark.parametrize("name", config.experiments())
+@pytest.mark.parametrize("name", registry.experiments())
 def test_every_experiment_is_a_lightning_cli_configuration(name):
     values = lightning_cli_values(f"experiment={name}")
     parsed = parse(yaml.safe_load(yaml.safe_dump(values))).config
@@ -213,4 +215,4 @@ def test_errors_are_found_behind_wrappers():
     ],
 )
 def test_keys_that_are_read_may_be_added(overrides):
-    advice.check(tiny.composed("experiment=demo", *overrides), config.CONFIG_DIR)
+    advice.check(tiny.composed("experiment=demo", *overrides), CONFIG_DIR)

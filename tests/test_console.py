@@ -13,12 +13,16 @@ import torch
 from rich.console import Console
 
 import aed
-from aed import costs, data, inspection, models, prediction, report, sweep
-from aed.console import printable
-from aed.dsp.decision import Decision
-from aed.prediction import Heard
-from aed.rejection import judge_rejection
-from aed.scores import Scores, score
+from aed import data, models
+from aed.base.console import printable
+from aed.datamodules.health import findings
+from aed.inference import prediction
+from aed.inference.prediction import Heard
+from aed.run import benchmark, sweep
+from aed.scoring import tables
+from aed.scoring.decision import Decision
+from aed.scoring.rejection import judge_rejection
+from aed.scoring.scores import Scores, score
 from aed.target.report import Cost, Figure, Report
 
 NAMES = [
@@ -98,8 +102,8 @@ def health() -> None:
         "labels_per_clip": {}, "sample_rates_hz": {}, "channels": {}, "encodings": {"WAV": 1},
         "duration_s": {"median": 1.0}, "peak_dbfs": {"median": 1.0}, "classes": dict.fromkeys(NAMES, counts),
     }  # fmt: skip
-    findings = [inspection.Finding("few", True, f"of {name}", [name]) for name in NAMES]
-    data._print(NAMES[0], inspection.Report(facts, findings, pd.DataFrame()))
+    found = [findings.Finding("few", True, f"of {name}", [name]) for name in NAMES]
+    data._print(NAMES[0], findings.Report(facts, found, pd.DataFrame()))
 
 
 def cost(name: str) -> Report:
@@ -114,11 +118,11 @@ def row(name: str) -> models.Row:
 
 SAYS: dict[tuple[str, str], list[Say]] = {
     ("report", "print_scores"): [
-        lambda: report.print_scores("test", figures("single_label"), [1] * 9, NAMES, NAMES[1]),
-        lambda: report.print_scores("test", figures("multi_label"), [1] * 9, NAMES),
+        lambda: tables.print_scores("test", figures("single_label"), [1] * 9, NAMES, NAMES[1]),
+        lambda: tables.print_scores("test", figures("multi_label"), [1] * 9, NAMES),
     ],
     ("report", "print_layers"): [
-        lambda: report.print_layers(
+        lambda: tables.print_layers(
             {
                 "layers": [layer(name) for name in NAMES],
                 "footprint": {"weights_bytes": 1, "macc": 1},
@@ -128,24 +132,24 @@ SAYS: dict[tuple[str, str], list[Say]] = {
         )
     ],
     ("report", "_print_detector"): [
-        lambda: [report._print_detector(NAMES[0], {}, name, 1, name) for name in NAMES],
+        lambda: [tables._print_detector(NAMES[0], {}, name, 1, name) for name in NAMES],
     ],
     ("report", "print_comparison"): [
-        lambda: report.print_comparison(
+        lambda: tables.print_comparison(
             {
                 name: {"float": {"clip_acc": 1}, "int8": {"clip_acc": 1}, "clip_agreement": 1, "sqnr_db": {"median": 1}}
                 for name in NAMES
             }
         )
     ],
-    ("report", "print_programs"): [lambda: report.print_programs("test", [(name, {}) for name in NAMES])],
+    ("report", "print_programs"): [lambda: tables.print_programs("test", [(name, {}) for name in NAMES])],
     ("report", "print_rejection"): [
         lambda: [
-            report.print_rejection(name, judge_rejection(torch.tensor([0.5]), torch.tensor([True]), 0.1))
+            tables.print_rejection(name, judge_rejection(torch.tensor([0.5]), torch.tensor([True]), 0.1))
             for name in NAMES
         ]
     ],
-    ("costs", "_print"): [lambda: costs._print(NAMES[0], [cost(name) for name in NAMES])],
+    ("costs", "_print"): [lambda: benchmark._print(NAMES[0], [cost(name) for name in NAMES])],
     ("models", "_print"): [lambda: models._print([row(name) for name in NAMES])],
     ("prediction", "__init__"): [lambda: table_of(NAMES)],
     ("data", "_health"): [health],
@@ -201,7 +205,7 @@ def test_a_sweep_prints_its_overrides_and_counts_as_counts(tmp_path: Path, capsy
     ],
 )
 def test_only_shares_are_percentages(key: str, value: float, text: str) -> None:
-    assert report.readable(key, value) == text
+    assert tables.readable(key, value) == text
 
 
 def test_rich_itself_would_take_them_for_markup() -> None:

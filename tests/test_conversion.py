@@ -24,18 +24,19 @@ from hydra.utils import instantiate
 from PIL import Image
 from test_pipeline import SMALL, run
 
-from aed import config, conversion, pipeline
-from aed.costs import BenchmarkConfig, measure
+from aed.base.errors import AedError
+from aed.base.paths import CONFIG_DIR
 from aed.datamodules import PatchDataModule, Synthetic
-from aed.datamodules.clips import ClipSource, FixedSplit
-from aed.datamodules.lists import COLUMNS
-from aed.delivery import DeployConfig, deliver
-from aed.errors import AedError
+from aed.datamodules.sources.clips import ClipSource, FixedSplit
+from aed.datamodules.sources.lists import COLUMNS
 from aed.evaluate import evaluate
 from aed.export.card import read_card
-from aed.export.classifier import open_classifier
 from aed.export.evidence import Verdict
 from aed.export.graph import graph_sha256, load_model, save_model
+from aed.inference.opening import open_classifier
+from aed.run import pipeline, quantize
+from aed.run.benchmark import BenchmarkConfig, measure
+from aed.run.deploy import DeployConfig, deliver
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +153,7 @@ def test_late_stages_go_on_in_an_earlier_runs_folder(finished, tmp_path):
 def test_what_cannot_be_done_is_said(tmp_path, overrides, message):
     with pytest.raises(Exception) as caught:
         run(tmp_path, "trainer.max_epochs=1", *overrides)
-    from aed.errors import find_aed_error
+    from aed.base.errors import find_aed_error
 
     error = find_aed_error(caught.value)
     assert error is not None and message in str(error)
@@ -361,13 +362,13 @@ def test_names_on_a_card_find_their_files_though_others_came_or_went(caplog):
 
 
 def test_every_shipped_quantization_is_read():
-    for path in sorted((config.CONFIG_DIR / "quantization").glob("*.yaml")):
+    for path in sorted((CONFIG_DIR / "quantization").glob("*.yaml")):
         composed = tiny.composed(*SMALL, f"quantization={path.stem}", folder="/nowhere")
         assert instantiate(composed.quantization, _convert_="all").method == path.stem
 
 
 def test_int8_files_are_opened_by_their_own_card(finished):
-    classifier = open_classifier(finished / conversion.INT8)
+    classifier = open_classifier(finished / quantize.INT8)
     assert classifier.kind == "int8" and classifier.card.frontend.n_mels == tiny.FRONTEND.n_mels == 16
 
 
@@ -473,7 +474,7 @@ def test_a_loss_that_stays_is_told_loudly(earlier, caplog, monkeypatch):
         hits = torch.arange(100) < round(100 * score)
         return Verdict(score, torch.stack([hits, ~hits], dim=1).float(), torch.zeros(100).long())
 
-    monkeypatch.setattr(conversion, "_judge", judge)
+    monkeypatch.setattr(quantize, "_judge", judge)
     run(earlier, "stages=[quantize]", "data.val_fold=4")
     report = report_of(earlier)
     judging = report["judging"]
@@ -490,7 +491,7 @@ def no_constant(name: str) -> None:
 
 def test_int8_that_no_clip_judges_is_told_loudly_and_its_report_is_json(earlier, caplog, monkeypatch, capsys):
     nothing = Verdict(math.nan, torch.rand(41, 1), torch.zeros(41, 1))
-    monkeypatch.setattr(conversion, "_judge", lambda *_: nothing)
+    monkeypatch.setattr(quantize, "_judge", lambda *_: nothing)
     run(earlier, "stages=[quantize,evaluate]", "data.val_fold=4")
     text = (earlier / "quantization.json").read_text()
     report = json.loads(text, parse_constant=no_constant)

@@ -12,12 +12,12 @@ import fake_stedgeai
 import nets
 import pytest
 
-from aed.costs import BenchmarkConfig, measure
-from aed.errors import AedError
+from aed.base.errors import AedError
 from aed.export.card import ModelCard
 from aed.export.graph import save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
+from aed.run.benchmark import BenchmarkConfig, measure
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the double of stedgeai starts by its first line")
 

@@ -19,14 +19,14 @@ import soundfile as sf
 import torch
 from sklearn.model_selection import train_test_split
 
+from aed.base.errors import AedError
 from aed.datamodules import EscCsv, PatchDataModule
-from aed.datamodules.clips import ClipSource
-from aed.datamodules.synthesis import write_dataset
+from aed.datamodules.sources.clips import ClipSource
+from aed.datamodules.sources.synthesis import write_dataset
 from aed.dsp.frontend import PRESETS, FrontendConfig
 from aed.dsp.logmel import LogMel
 from aed.dsp.patches import PatchBatch
 from aed.dsp.waveform import load_clip
-from aed.errors import AedError
 
 CONFIG = FrontendConfig()
 CLASSES = ("bell", "rain", "siren")

@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from aed.datamodules.dcase import Dcase
-from aed.datamodules.lists import COLUMNS
+from aed.base.errors import AedError
+from aed.datamodules.sources.dcase import Dcase
+from aed.datamodules.sources.lists import COLUMNS
 from aed.datamodules.splits import assign
-from aed.errors import AedError
 
 SCENES = (
     "filename\tscene_label\tidentifier\tsource_label\n"

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
+from aed.base.errors import AedError
 from aed.dsp.aggregate import clip_posteriors
-from aed.dsp.decision import UNKNOWN, Decision, task_of, to_posteriors
-from aed.errors import AedError
+from aed.scoring.decision import UNKNOWN, Decision, task_of, to_posteriors
 
 GENERATOR = np.random.default_rng(0)
 LOGITS = GENERATOR.normal(0, 3, (50, 7))

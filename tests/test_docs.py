@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from aed import config
-from aed.errors import AedError
-from aed.typed import as_typed
+from aed.base.errors import AedError
+from aed.run import registry
+from aed.settings.typed import as_typed
 
 DOCS = sorted(Path(__file__).parents[1].glob("docs/*.md"))
 
@@ -23,7 +23,7 @@ def settings(text: str) -> list[list[str]]:
 
 def typed(arguments: list[str]) -> list[str]:
     """The arguments as Hydra is given them, with the first data set that has their keys."""
-    config.register()
+    registry.register()
     is_chosen = any(item.startswith(("data=", "experiment=")) for item in arguments)
     names = SETS if any(item.startswith("data.clips.") for item in arguments) else SETS[:1]
     chosen = [[]] if is_chosen else [[f"data={name}"] for name in names]

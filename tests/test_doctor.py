@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from aed import doctor
+from aed.base.errors import AedError
 from aed.doctor import CHECKS, Check, examine
-from aed.errors import AedError
 
 
 def names_of(*checks: str) -> list[Check]:

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from rich.progress import Progress
 
-from aed import download
-from aed.download import fetch, unpack_zip
-from aed.errors import AedError
+from aed.base import download
+from aed.base.download import fetch, unpack_zip
+from aed.base.errors import AedError
 
 BODY = bytes(range(256)) * 1000
 SHA256 = "sha256:" + hashlib.sha256(BODY).hexdigest()
@@ -284,7 +284,7 @@ def test_interrupted_download_leaves_nothing(server: Server, tmp_path: Path, mon
 
 def test_two_processes_download_once(server: Server, tmp_path: Path) -> None:
     code = (
-        "import logging, sys, pathlib; from aed.download import fetch; logging.basicConfig(level='INFO');"
+        "import logging, sys, pathlib; from aed.base.download import fetch; logging.basicConfig(level='INFO');"
         "fetch(sys.argv[1], pathlib.Path(sys.argv[2]), digest=sys.argv[3], advice='')"
     )
     command = [sys.executable, "-c", code, f"{server.url}/slow", str(tmp_path / "clips.zip"), SHA256]
@@ -296,7 +296,7 @@ def test_two_processes_download_once(server: Server, tmp_path: Path) -> None:
 
 
 def test_waiting_is_logged(server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "aed.download")
+    caplog.set_level(logging.INFO, "aed.base.download")
     path = tmp_path / "clips.zip"
     other = threading.Thread(target=fetch, args=(f"{server.url}/slow", path), kwargs={"digest": None, "advice": ""})
     other.start()

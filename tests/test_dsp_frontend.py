@@ -14,10 +14,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aed.base.errors import AedError
 from aed.dsp import PRESETS, FrontendConfig
 from aed.dsp import frontend as frontend_module
 from aed.dsp.logmel import LogMel
-from aed.errors import AedError
 
 YAMNET, MINIRESNET = PRESETS["yamnet_64x96"], PRESETS["miniresnet_64x50"]
 FIELDS = [field.name for field in fields(FrontendConfig)]

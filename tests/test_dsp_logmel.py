@@ -14,12 +14,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aed.base.errors import AedError
 from aed.dsp import PRESETS, FrontendConfig
 from aed.dsp.logmel import LogMel
 from aed.dsp.patches import cut, grid_starts
 from aed.dsp.tables import hz_to_mel, mel_table, mel_to_hz, window_table
 from aed.dsp.waveform import process
-from aed.errors import AedError
 
 # librosa and ST's zoo take float samples as they are
 YAMNET, MINIRESNET = (replace(PRESETS[name], sample_bits=None) for name in ("yamnet_64x96", "miniresnet_64x50"))

@@ -13,6 +13,7 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aed.base.errors import AedError, AudioError
 from aed.dsp import PRESETS, FrontendConfig
 from aed.dsp.waveform import (
     Wave,
@@ -24,7 +25,6 @@ from aed.dsp.waveform import (
     repeat_to,
     resample,
 )
-from aed.errors import AedError, AudioError
 
 YAMNET = PRESETS["yamnet_64x96"]
 RATE = 16000

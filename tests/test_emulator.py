@@ -12,22 +12,23 @@ import pytest
 import tiny
 from omegaconf import OmegaConf
 
-from aed import pipeline
+from aed.base.errors import AedError
 from aed.benchmark import benchmark
-from aed.costs import TARGETS, BenchmarkConfig, measure
 from aed.dsp import FrontendConfig
-from aed.errors import AedError
 from aed.export.card import ModelCard
 from aed.export.graph import load_model, save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
-from aed.target import boards, emulator
+from aed.run import pipeline
+from aed.run.benchmark import TARGETS, BenchmarkConfig, measure
+from aed.target import boards
 from aed.target.boards import BOARD_DIR, board_names, load_board
-from aed.target.cmsis import find_cmsis_dsp
-from aed.target.emulated import Emulator
+from aed.target.codegen.cmsis import find_cmsis_dsp
+from aed.target.codegen.lower import lower
+from aed.target.codegen.plan import make_plan
+from aed.target.emulator import sessions
+from aed.target.emulator.backend import Emulator
 from aed.target.host import HostDevice
-from aed.target.lower import lower
-from aed.target.plan import make_plan
 from aed.target.report import FIGURES, Cost, Figure, Report
 
 CMSIS_DSP = os.environ.get("AED_CMSIS_DSP")
@@ -115,19 +116,19 @@ def test_a_program_that_does_not_fit_is_told_in_kib(arm, model, tmp_path, flash,
 
 def test_a_program_that_does_not_compile_is_told_as_it_was(arm, tmp_path):
     with pytest.raises(AedError, match="arm-none-eabi-gcc failed"):
-        emulator.build(tmp_path, {"a.c": "int nonsense(\n"}, load_board("mps2-an505"))
+        sessions.build(tmp_path, {"a.c": "int nonsense(\n"}, load_board("mps2-an505"))
 
 
 def test_an_output_that_differs_is_an_error(arm, model, monkeypatch):
-    honest = emulator.emulate_net
+    honest = sessions.emulate_net
 
-    def wrong(*arguments: object) -> emulator.Emulated:
+    def wrong(*arguments: object) -> sessions.Emulated:
         run = honest(*arguments)
         outputs = run.outputs.copy()
         outputs[0, 0] ^= 1
-        return emulator.Emulated(**{**vars(run), "outputs": outputs})
+        return sessions.Emulated(**{**vars(run), "outputs": outputs})
 
-    monkeypatch.setattr(emulator, "emulate_net", wrong)
+    monkeypatch.setattr(sessions, "emulate_net", wrong)
     with pytest.raises(AedError, match="1 of 16 outputs differ"):
         Emulator().benchmark(model, load_board("mps2-an505"), Path())
 
@@ -228,7 +229,7 @@ def test_a_bad_board_file_is_said(tmp_path, monkeypatch, text, message):
 @pytest.mark.parametrize("board", ["mps2-an505", "mps3-an547"])
 def test_an_emulated_device_hears_what_this_machine_hears(arm, model, tmp_path, board):
     graph = load_model(model)
-    device = emulator.EmulatedDevice(tmp_path / "board", graph, nets.FRONTEND, load_board(board))
+    device = sessions.EmulatedDevice(tmp_path / "board", graph, nets.FRONTEND, load_board(board))
     here = HostDevice(tmp_path / "host", graph, nets.FRONTEND)
     random = np.random.default_rng(0)
     for samples in ((4000 * random.standard_normal(30001)).astype(np.int16), np.zeros(12345, np.int16)):
@@ -239,7 +240,7 @@ def test_an_emulated_device_hears_what_this_machine_hears(arm, model, tmp_path, 
 
 
 def test_a_real_board_is_emulated_by_one_with_its_core(arm, model, tmp_path):
-    device = emulator.EmulatedDevice(tmp_path, load_model(model), nets.FRONTEND, load_board("b-u585i-iot02a"))
+    device = sessions.EmulatedDevice(tmp_path, load_model(model), nets.FRONTEND, load_board("b-u585i-iot02a"))
     assert device.board.name == "mps2-an505"
 
 
@@ -275,9 +276,9 @@ def test_a_folder_without_cmsis_dsp_is_said(tmp_path):
 def test_the_transform_of_cmsis_dsp_gives_nearly_the_same_patches(arm):
     config, board = FrontendConfig(), load_board("mps2-an505")
     samples = (3000 * np.random.default_rng(0).standard_normal(config.patch_samples)).astype(np.int16)
-    own = emulator.emulate_frontend(config, 0.05, 3, samples, board)
+    own = sessions.emulate_frontend(config, 0.05, 3, samples, board)
     library = find_cmsis_dsp(Path(CMSIS_DSP), config.n_fft)
-    theirs = emulator.emulate_frontend(config, 0.05, 3, samples, board, library)
+    theirs = sessions.emulate_frontend(config, 0.05, 3, samples, board, library)
     off = np.abs(own.outputs.astype(int) - theirs.outputs)
     assert off.max() <= 1 and (off > 0).mean() < 0.002
     assert any(name.startswith("arm_") for name, _ in theirs.functions) and theirs.instructions != own.instructions

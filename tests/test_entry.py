@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from aed.entry import clear_errors, in_words
-from aed.errors import KNOWN, AedError
-from aed.files import WriteError, write_whole
+from aed.base.errors import KNOWN, AedError
+from aed.base.files import WriteError, write_whole
+from aed.settings.entry import clear_errors, in_words
 
 
 def raised(error: BaseException, cause: BaseException | None = None) -> BaseException:

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aed.datamodules.events import EVENT_COLUMNS, EventLabels, PatchLabels, check_frontend, merge
-from aed.datamodules.lists import COLUMNS
-from aed.datamodules.segments import Segments
+from aed.base.errors import AedError
+from aed.datamodules.sources.events import EVENT_COLUMNS, EventLabels, PatchLabels, check_frontend, merge
+from aed.datamodules.sources.lists import COLUMNS
+from aed.datamodules.sources.segments import Segments
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import grid_starts
-from aed.errors import AedError
 
 # 1 ms = 16 samples: patches of (10 - 1) * 160 + 480 = 1920 samples = 120 ms, a frame every 10 ms
 CONFIG = FrontendConfig(

@@ -4,7 +4,7 @@ import nets
 import onnx
 import pytest
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 from aed.export.card import CARD_KEY, CARD_VERSION, ModelCard, Quantization, put_card, read_card
 
 CARD = ModelCard(

@@ -11,13 +11,14 @@ import tiny
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from aed.delivery import DeployConfig, deliver
-from aed.errors import AedError
+from aed.base.errors import AedError
 from aed.export.card import ModelCard
-from aed.export.classifier import _session, open_classifier, open_session
 from aed.export.graph import constants, copy_of, replace_constants, save_model, strip_ends
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
+from aed.export.runtime import _session, open_session
+from aed.inference.opening import open_classifier
+from aed.run.deploy import DeployConfig, deliver
 
 PATCHES = nets.patches(37, seed=2).numpy()
 CARD = ModelCard(frontend=nets.FRONTEND, class_names=tuple("abcd"))

@@ -7,15 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
+from aed.base.errors import AedError
 from aed.dsp import FrontendConfig
-from aed.errors import AedError
 from aed.export.footprint import Budget, footprint
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
 from aed.modules.nets import YAMNet
-from aed.target.footprint import on_board, planned_footprint
-from aed.target.lower import lower
-from aed.target.plan import make_plan
+from aed.target.codegen.footprint import on_board, planned_footprint
+from aed.target.codegen.lower import lower
+from aed.target.codegen.plan import make_plan
 
 CALIBRATION = nets.patches(4, seed=1).numpy()
 

@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from onnx import numpy_helper
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 from aed.export import fidelity, qat, repair
 from aed.export.evidence import Verdict, difference
 from aed.export.footprint import footprint

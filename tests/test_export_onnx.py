@@ -9,7 +9,7 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 from aed.export.card import ModelCard
 from aed.export.fidelity import outputs
 from aed.export.graph import graph_sha256, load_model, save_model
@@ -189,7 +189,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("aed.files.os.fsync", full)
+        patch.setattr("aed.base.files.os.fsync", full)
         with pytest.raises(AedError, match=r"no space left.*untouched"):
             save_model(path, exported("uneven"), card)
     assert path.read_bytes() == before and [item.name for item in tmp_path.iterdir()] == ["model.onnx"]

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from aed import files
-from aed.files import WriteError, temporary_folder, whole_folder, write_whole
+from aed.base import files
+from aed.base.files import WriteError, temporary_folder, whole_folder, write_whole
 from aed.modules.checkpoint import write_checkpoint
 
 FORK = mp.get_context("fork")
@@ -48,7 +48,7 @@ def in_child(function, *arguments, wait: bool = True):
 
 WRITE_FOR_EVER = """
 import itertools, pathlib, sys
-from aed.files import write_whole
+from aed.base.files import write_whole
 
 print("begun", flush=True)
 for number in itertools.count():

@@ -13,13 +13,13 @@ import soundfile as sf
 import tiny
 from hydra.utils import instantiate
 
+from aed.base.errors import AedError
 from aed.datamodules import PatchDataModule
-from aed.datamodules.clips import ClipSource
-from aed.datamodules.dcase import Dcase
-from aed.datamodules.folder import Folder
-from aed.datamodules.lists import COLUMNS, SPLIT_NAMES
-from aed.datamodules.segments import Segments
-from aed.errors import AedError
+from aed.datamodules.sources.clips import ClipSource
+from aed.datamodules.sources.dcase import Dcase
+from aed.datamodules.sources.folder import Folder
+from aed.datamodules.sources.lists import COLUMNS, SPLIT_NAMES
+from aed.datamodules.sources.segments import Segments
 
 
 def make(root: Path, *files: str) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from aed.config import CONFIG_DIR
+from aed.base.paths import CONFIG_DIR
 
 APP = """
 import time
@@ -38,7 +38,7 @@ wait: false
 hydra:
   run: {dir: "outputs/${now:%Y}"}
   sweep: {dir: "multirun/${now:%Y}", subdir: "${hydra.job.num}"}
-  callbacks: {folder: {_target_: aed.folders.OwnFolder}}
+  callbacks: {folder: {_target_: aed.run.folders.OwnFolder}}
 """
 """Folders are named by the year: whatever runs begin now begin in the same one."""
 
@@ -160,7 +160,7 @@ def test_every_command_with_a_folder_of_its_own_keeps_it() -> None:
     for path in CONFIG_DIR.glob("*.yaml"):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         if "${now:" in str(content["hydra"]["run"]):
-            assert content["hydra"]["callbacks"]["folder"] == {"_target_": "aed.folders.OwnFolder"}, path
+            assert content["hydra"]["callbacks"]["folder"] == {"_target_": "aed.run.folders.OwnFolder"}, path
 
 
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])

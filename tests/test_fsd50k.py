@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 import soundfile as sf
 
-from aed.datamodules import fsd50k
-from aed.datamodules.fsd50k import FSD50K
-from aed.datamodules.lists import COLUMNS
+from aed.base.errors import AedError
+from aed.datamodules.sources import fsd50k
+from aed.datamodules.sources.fsd50k import FSD50K
+from aed.datamodules.sources.lists import COLUMNS
 from aed.datamodules.splits import assign, shared_sources
-from aed.errors import AedError
 
 
 @pytest.fixture(scope="module")

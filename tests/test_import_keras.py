@@ -18,15 +18,15 @@ import soundfile as sf
 import tiny
 import torch
 
+from aed.base.errors import AedError
 from aed.dsp import PRESETS, FrontendConfig
-from aed.errors import AedError
-from aed.export.classifier import open_classifier
 from aed.export.graph import save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.import_keras import import_keras
+from aed.inference.opening import open_classifier
 from aed.modules.checkpoint import Trained
-from aed.modules.keras import KerasModel, convert
 from aed.modules.nets import MiniResNet, YAMNet
+from aed.modules.weights.keras import KerasModel, convert
 from aed.predict import predict
 
 Arrays = dict[str, np.ndarray]

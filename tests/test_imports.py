@@ -1,4 +1,4 @@
-"""Imports point downwards: entry points, pipeline, {datamodules, modules, export, target}, dsp."""
+"""A folder is a layer: every file has a room, and imports point downwards."""
 
 import ast
 import json
@@ -13,30 +13,30 @@ import aed
 
 PACKAGE = Path(aed.__file__).parent
 FRAMEWORKS = {"lightning", "pytorch_lightning", "hydra", "omegaconf"}
-PURE = ("aed.dsp", "aed.modules.nets", "aed.export", "aed.target")
-ENTRY_POINTS = (
-    "train",
-    "cli",
-    "evaluate",
-    "predict",
-    "benchmark",
-    "deploy",
-    "import_keras",
-    "models",
-    "doctor",
-    "data",
+PURE = (
+    "aed.base",
+    "aed.audio",
+    "aed.dsp",
+    "aed.scoring",
+    "aed.modules.nets",
+    "aed.export",
+    "aed.inference",
+    "aed.target",
 )
-RUN = ("pipeline", "training", "conversion", "evaluation", "prediction", "state", "entry", "config", "sweep", "report")
-RUN += ("advice", "typed", "takeover", "resume", "folders", "loggers")
-RUN += ("callbacks", "costs", "decisions", "delivery", "hearing", "inspection", "pictures", "sounds")
-UPPER = tuple(f"aed.{name}" for name in (*ENTRY_POINTS, *RUN))
-FORBIDDEN: dict[str, tuple[str, ...]] = {
-    "aed.datamodules": ("aed.modules", "aed.export", "aed.target", *UPPER),
-    "aed.modules": ("aed.datamodules", "aed.export", "aed.target", *UPPER),
-    "aed.export": ("aed.datamodules", "aed.target", *UPPER),
-    "aed.target": ("aed.datamodules", *UPPER),
-    "aed.pipeline": tuple(f"aed.{name}" for name in ENTRY_POINTS),
-}
+LAYERS = (
+    ("doors",),
+    ("run",),
+    ("settings",),
+    ("target",),
+    ("inference",),
+    ("export",),
+    ("datamodules", "modules"),
+    ("scoring",),
+    ("dsp",),
+    ("audio",),
+    ("base",),
+)
+"""Folders of aed/ from the top down; aed/*.py are the doors. A file imports from its own folder and lower layers."""
 
 
 def module_name(path: Path, root: Path = PACKAGE.parent) -> str:
@@ -80,12 +80,12 @@ def imports_of(package: str) -> set[tuple[str, str]]:
     ("source", "importer", "is_package", "names"),
     [
         ("import a.b, c as d", "aed.x", False, {"a.b", "c"}),
-        ("from aed import pipeline", "aed.x", False, {"aed.pipeline"}),
-        ("from aed.pipeline import run as go", "aed.x", False, {"aed.pipeline.run"}),
+        ("from aed import run", "aed.x", False, {"aed.run"}),
+        ("from aed.run.pipeline import run as go", "aed.x", False, {"aed.run.pipeline.run"}),
         ("def f():\n    import hydra", "aed.x", False, {"hydra"}),
         ("if 0:\n    from lightning.pytorch import Trainer", "aed.x", False, {"lightning.pytorch.Trainer"}),
-        ("from . import pipeline", "aed.x", False, {"aed.pipeline"}),
-        ("from ..pipeline import run", "aed.dsp.x", False, {"aed.pipeline.run"}),
+        ("from . import run", "aed.x", False, {"aed.run"}),
+        ("from ..run import pipeline", "aed.dsp.x", False, {"aed.run.pipeline"}),
         ("from .x import y", "aed.dsp", True, {"aed.dsp.x.y"}),
     ],
 )
@@ -98,33 +98,46 @@ def test_scan_sees_known_imports_of_the_package() -> None:
     assert any(lies_in(name, *FRAMEWORKS) for _, name in imports_of("aed.modules.classifier"))
 
 
-def test_dsp_imports_nothing_of_ours_but_itself_and_errors() -> None:
-    ours = {pair for pair in imports_of("aed.dsp") if lies_in(pair[1], "aed")}
-    assert ours
-    assert {pair for pair in ours if not lies_in(pair[1], "aed.dsp", "aed.errors")} == set()
+def folders() -> set[str]:
+    return {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE}
+
+
+def test_every_folder_is_a_layer_and_every_layer_a_folder() -> None:
+    assert {name for layer in LAYERS for name in layer} == folders() | {"doors"}
+
+
+def test_every_file_beside_the_folders_is_a_door() -> None:
+    for path in PACKAGE.glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        assert path.stem.startswith("__") or "main" in functions, f"{path.name}: no door; it needs a folder"
+
+
+def room(module: str) -> str:
+    """Layer of a module of ours."""
+    first = module.split(".")[1] if "." in module else "doors"
+    return first if first in folders() else "doors"
+
+
+RANK = {name: number for number, layer in enumerate(LAYERS) for name in layer}
+
+
+@pytest.mark.parametrize("layer", RANK)
+def test_imports_point_downwards(layer: str) -> None:
+    every = {pair for pair in imports_of("aed") if lies_in(pair[1], "aed") and room(pair[0]) == layer}
+    upward = {
+        (importer, name)
+        for importer, name in every
+        if name != "aed" and room(name) != layer and RANK[room(name)] <= RANK[layer]
+    }
+    assert every or layer == "base"
+    assert upward == set()
 
 
 @pytest.mark.parametrize("package", PURE)
 def test_pure_package_imports_neither_lightning_nor_hydra(package: str) -> None:
+    assert imports_of(package)
     assert {pair for pair in imports_of(package) if lies_in(pair[1], *FRAMEWORKS)} == set()
-
-
-@pytest.mark.parametrize("package", FORBIDDEN)
-def test_imports_point_downwards(package: str) -> None:
-    assert {pair for pair in imports_of(package) if lies_in(pair[1], *FORBIDDEN[package])} == set()
-
-
-@pytest.mark.parametrize("package", ["aed.errors", "aed.paths", "aed.files", "aed.console", "aed.download"])
-def test_helpers_stand_below_everything(package: str) -> None:
-    allowed = ("aed.errors", "aed.paths", "aed.files", "aed.console", "aed.download")
-    ours = {pair for pair in imports_of(package) if lies_in(pair[1], "aed")}
-    assert {pair for pair in ours if not lies_in(pair[1], *allowed)} == set()
-
-
-def test_what_lower_layers_share_imports_no_upper_one() -> None:
-    for name in ("aed.override", "aed.console", "aed.recordings"):
-        ours = {pair for pair in imports_of(name) if lies_in(pair[1], "aed")}
-        assert {pair for pair in ours if not lies_in(pair[1], "aed.errors", "aed.dsp")} == set()
 
 
 LOADED = """
@@ -140,7 +153,7 @@ print(json.dumps(found))
 @pytest.fixture(scope="module")
 def loaded() -> dict[str, set[str]]:
     """Top-level modules in memory after importing each pure module, one after the other, in a fresh process."""
-    files = [path for name in ("dsp", "modules/nets", "export", "target") for path in (PACKAGE / name).rglob("*.py")]
+    files = [path for name in PURE for path in (PACKAGE.parent / name.replace(".", "/")).rglob("*.py")]
     names = sorted(module_name(path) for path in files if path.name != "__main__.py")
     process = subprocess.run(
         [sys.executable, "-c", LOADED, *names], capture_output=True, text=True, check=False, timeout=300
@@ -149,12 +162,6 @@ def loaded() -> dict[str, set[str]]:
     return {name: set(modules) for name, modules in json.loads(process.stdout).items()}
 
 
-@pytest.mark.parametrize("package", ["aed.dsp", "aed.modules.nets"])
-def test_importing_a_pure_package_loads_neither_lightning_nor_hydra(loaded: dict[str, set[str]], package: str) -> None:
-    inside = {name: modules for name, modules in loaded.items() if lies_in(name, package)}
-    assert inside
-    assert {name: modules & FRAMEWORKS for name, modules in inside.items() if modules & FRAMEWORKS} == {}
-
-
-def test_later_packages_load_neither_lightning_nor_hydra_once_they_exist(loaded: dict[str, set[str]]) -> None:
+def test_importing_a_pure_package_loads_neither_lightning_nor_hydra(loaded: dict[str, set[str]]) -> None:
+    assert {name.split(".")[1] for name in loaded} == {name.split(".")[1] for name in PURE}
     assert {name: modules & FRAMEWORKS for name, modules in loaded.items() if modules & FRAMEWORKS} == {}

@@ -16,15 +16,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from aed import data, sounds
+from aed import data
+from aed.base.errors import AedError
 from aed.datamodules import PatchDataModule
-from aed.datamodules.clips import ClipSource
-from aed.datamodules.events import EVENT_COLUMNS
-from aed.datamodules.lists import COLUMNS
+from aed.datamodules.health import sounds
+from aed.datamodules.health.findings import Report, examine
+from aed.datamodules.health.sounds import Sound, listen
+from aed.datamodules.sources.clips import ClipSource
+from aed.datamodules.sources.events import EVENT_COLUMNS
+from aed.datamodules.sources.lists import COLUMNS
 from aed.dsp.frontend import FrontendConfig
-from aed.errors import AedError
-from aed.inspection import Report, examine
-from aed.sounds import Sound, listen
 
 FRONTEND = FrontendConfig()
 GOOD = Sound("", 16000, 1, "WAV PCM_16", 5.0, 0.5, 0.0, 0.0, 0, 0.1, "")

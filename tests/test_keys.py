@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from aed.datamodules import keys
-from aed.datamodules.keys import FileKeys, file_key
+from aed.base.errors import AudioError
+from aed.datamodules.cache import keys
+from aed.datamodules.cache.keys import FileKeys, file_key
+from aed.datamodules.health.sounds import listen
 from aed.dsp.waveform import read_audio
-from aed.errors import AudioError
-from aed.sounds import listen
 
 
 @pytest.fixture

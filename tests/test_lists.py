@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aed.datamodules.clips import EscCsv
-from aed.datamodules.dcase import Dcase
-from aed.datamodules.lists import read_rows
-from aed.datamodules.segments import Segments
+from aed.base.errors import AedError
 from aed.datamodules.selection import alike, check_names, composed
-from aed.errors import AedError
+from aed.datamodules.sources.clips import EscCsv
+from aed.datamodules.sources.dcase import Dcase
+from aed.datamodules.sources.lists import read_rows
+from aed.datamodules.sources.segments import Segments
 
 
 def rows(folder: Path, text: str, **settings: list[str]) -> list[dict[str, str]]:

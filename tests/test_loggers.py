@@ -14,8 +14,8 @@ import tiny
 from filelock import FileLock
 from omegaconf import DictConfig
 
-from aed import loggers, pipeline
-from aed.files import WriteError
+from aed.base.files import WriteError
+from aed.run import loggers, pipeline
 
 FORK = mp.get_context("fork")
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from aed.base.errors import AedError
 from aed.dsp.frontend import FrontendConfig
-from aed.errors import AedError
 from aed.export import fidelity
 from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
 from aed.export.quantize import QuantizeConfig, float_layers, quantize
 from aed.modules.checkpoint import build_net, net_facts
 from aed.modules.nets import MiniResNet
-from aed.modules.pretrained import read_keras_h5
+from aed.modules.weights.published import read_keras_h5
 
 PUBLISHED = list(MiniResNet.WEIGHTS)
 SMALL = FrontendConfig(n_mels=40, patch_frames=33, min_length_s=1.0)  # odd at every layer

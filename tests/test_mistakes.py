@@ -20,7 +20,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from onnx import numpy_helper
 
-from aed import pipeline
+from aed.run import pipeline
 
 pytestmark = pytest.mark.slow
 

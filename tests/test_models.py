@@ -12,8 +12,8 @@ import torch
 from hydra.utils import instantiate
 
 from aed import models
+from aed.base.errors import AedError
 from aed.dsp import PRESETS
-from aed.errors import AedError
 
 
 @pytest.fixture(scope="module")

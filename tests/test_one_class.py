@@ -14,15 +14,15 @@ from hydra.utils import instantiate
 from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score
 from test_tasks import rows_of
 
-from aed import pipeline
+from aed.base.errors import AedError
 from aed.datamodules import PatchDataModule
-from aed.datamodules.clips import EscCsv
-from aed.errors import AedError
+from aed.datamodules.sources.clips import EscCsv
 from aed.evaluate import evaluate
-from aed.export.classifier import open_classifier
+from aed.inference.opening import open_classifier
 from aed.predict import predict
+from aed.run import pipeline
 from aed.target.boards import load_board
-from aed.target.emulated import Emulator
+from aed.target.emulator.backend import Emulator
 
 pytestmark = pytest.mark.slow  # trains and compiles
 
@@ -130,7 +130,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     overrides = KINDS[request.param](folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AED_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
-        patch.setattr("aed.target.firmware.found", lambda _: None)  # the README's sizes are not asked for
+        patch.setattr("aed.target.firmware.library.found", lambda _: None)  # the README's sizes are not asked for
         train([*overrides, STAGES, "deploy.prefix=glass"], folder / "run")
     return request.param, folder / "run", overrides
 

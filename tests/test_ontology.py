@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aed.datamodules.ontology import Ontology
-from aed.errors import AedError
+from aed.base.errors import AedError
+from aed.datamodules.sources.ontology import Ontology
 
 Graph = dict[str, list[str]]
 

@@ -17,16 +17,16 @@ from test_export_classifier import CARD, foreign, saved
 from test_pipeline import SMALL
 from torch import Tensor, nn
 
-from aed import pipeline
-from aed.conversion import _check_form
+from aed.base.errors import AedError
 from aed.datamodules import PatchDataModule, Synthetic
-from aed.errors import AedError
 from aed.evaluate import evaluate
-from aed.export.classifier import open_classifier
 from aed.export.onnx import ExportConfig, to_onnx
+from aed.inference.opening import open_classifier
 from aed.modules.nets import DSCNN, BCResNet, MiniResNet, YAMNet
 from aed.modules.outputs import form_of, forms, trial_patches
 from aed.predict import predict
+from aed.run import pipeline
+from aed.run.quantize import _check_form
 
 PATCHES = trial_patches(2, 16, 32, -9.2)
 ENDS: dict[str, tuple[Callable[[Tensor], Tensor], str | None]] = {

@@ -20,15 +20,15 @@ from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 from torch import Tensor, nn
 
-from aed import config, pipeline
+from aed.base.errors import AedError
 from aed.dsp import PRESETS, FrontendConfig
-from aed.errors import AedError
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
 from aed.modules.checkpoint import build_net, net_facts
 from aed.modules.nets import DSCNN, BCResNet
-from aed.target.footprint import planned_footprint
-from aed.target.lower import lower, sketch
+from aed.run import pipeline, registry
+from aed.target.codegen.footprint import planned_footprint
+from aed.target.codegen.lower import lower, sketch
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "own_net.md"
 BOTH = [(DSCNN, {}), (BCResNet, {}), (BCResNet, {"activation": "relu", "width": 12})]
@@ -245,7 +245,7 @@ def test_a_net_that_cannot_work_is_refused_before_training(tmp_path, kind, messa
 
 
 def test_a_net_for_c_is_built_without_a_word(tmp_path, caplog):
-    with caplog.at_level(logging.WARNING, logger="aed.conversion"):
+    with caplog.at_level(logging.WARNING, logger="aed.run.quantize"):
         build(tmp_path, "plain", stages="fit,test,export,quantize,evaluate,benchmark,deploy")
     assert not caplog.records
 
@@ -261,9 +261,9 @@ def test_a_net_for_c_is_built_without_a_word(tmp_path, caplog):
 def test_what_c_cannot_do_is_a_warning(tmp_path, caplog, overrides):
     changes = [f"{key}={value}" for key, value in overrides.items() if key != "stages"]
     stages = {"stages": overrides["stages"]} if "stages" in overrides else {}
-    with caplog.at_level(logging.WARNING, logger="aed.conversion"):
+    with caplog.at_level(logging.WARNING, logger="aed.run.quantize"):
         build(tmp_path, "gated", *changes, **stages)
-    (record,) = [record for record in caplog.records if record.name == "aed.conversion"]
+    (record,) = [record for record in caplog.records if record.name == "aed.run.quantize"]
     assert "cannot do Own" in record.getMessage()
     assert "(Tanh)" in record.getMessage() and "[1, 6, 7, 15]" in record.getMessage()
 
@@ -284,7 +284,7 @@ def test_what_c_cannot_do_is_an_error_where_a_stage_needs_it(tmp_path, stages, o
 
 
 def test_a_net_that_is_never_exported_may_be_unexportable(tmp_path, caplog):
-    with caplog.at_level(logging.WARNING, logger="aed.conversion"):
+    with caplog.at_level(logging.WARNING, logger="aed.run.quantize"):
         build(tmp_path, "unexportable", stages="fit,test")
     assert "no stage exports it" in caplog.text
     with pytest.raises(AedError, match="cannot be exported"):
@@ -344,7 +344,7 @@ def plain_function(num_classes: int) -> nn.Module: ...
 def test_a_wrong_class_is_our_error(target, changes, message):
     node = tiny.composed("experiment=demo", "model/net=user", f"model.net._target_={target}", *changes).model.net
     with pytest.raises(AedError) as caught:
-        config.check_net_class(node)
+        registry.check_net_class(node)
     assert re.search(message, str(caught.value), re.DOTALL), str(caught.value)
 
 
@@ -355,9 +355,9 @@ def test_a_right_class_passes():
         ("test_own_nets.AnyKey", ["model.net.whatever=2"]),
     ):
         user = ["model/net=user", f"model.net._target_={target}"]
-        config.check_net_class(tiny.composed("experiment=demo", *user, *changes).model.net)
-    for name in config.experiments():
-        config.check_net_class(tiny.composed(f"experiment={name}").model.net)
+        registry.check_net_class(tiny.composed("experiment=demo", *user, *changes).model.net)
+    for name in registry.experiments():
+        registry.check_net_class(tiny.composed(f"experiment={name}").model.net)
 
 
 def test_a_module_that_fails_is_our_error(tmp_path, monkeypatch):
@@ -365,16 +365,16 @@ def test_a_module_that_fails_is_our_error(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     node = tiny.composed("experiment=demo", "model/net=user", "model.net._target_=crooked_pkg.Net").model.net
     with pytest.raises(AedError, match=r"crooked_pkg.Net cannot be imported: SyntaxError"):
-        config.check_net_class(node)
+        registry.check_net_class(node)
 
 
 def test_anothers_keys_point_to_the_open_group():
     node = tiny.composed("experiment=demo", "model.net._target_=test_own_nets.Own").model.net
     with pytest.raises(AedError, match="model/net=user"):
-        config.check_net_class(node)
+        registry.check_net_class(node)
     none = tiny.composed("experiment=demo", "model/net=user").model.net
     with pytest.raises(MissingMandatoryValue, match=r"model\.net\._target_"):
-        config.check_net_class(none)
+        registry.check_net_class(none)
     assert OmegaConf.is_missing(none, "num_classes")
 
 

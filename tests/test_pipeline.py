@@ -10,8 +10,8 @@ import tiny
 from PIL import Image
 from sklearn.metrics import accuracy_score
 
-from aed import pipeline, sweep
-from aed.errors import AedError
+from aed.base.errors import AedError
+from aed.run import pipeline, sweep
 
 SMALL = [
     "experiment=demo",
@@ -105,7 +105,7 @@ def test_a_failing_late_stage_leaves_the_results_of_the_earlier(tmp_path):
 def test_wrong_requests_say_what_to_do(tmp_path, override, message):
     with pytest.raises(Exception) as caught:
         run(tmp_path, override, "data.val_fold=4")
-    from aed.errors import find_aed_error
+    from aed.base.errors import find_aed_error
 
     error = find_aed_error(caught.value)
     assert error is not None, caught.value

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_audio_file import LOSSLESS, PCM, encoded, mp3, sweep, with_opus_rate, without_size
 
-from aed.dsp.audio_file import STDIN, AudioFile
-from aed.dsp.pipes import streams
-from aed.errors import AudioError
+from aed.audio.audio_file import STDIN, AudioFile
+from aed.audio.pipes import streams
+from aed.base.errors import AudioError
 
 
 def writing(descriptor: int, content: bytes, size: int = 1 << 16) -> threading.Thread:

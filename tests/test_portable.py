@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import tiny
 
-from aed.datamodules import building, features
-from aed.datamodules.cache import FeatureCache
+from aed.datamodules.cache import building, features
+from aed.datamodules.cache.store import FeatureCache
 from aed.dsp import FrontendConfig
 
 ROOT = Path(__file__).parents[1]
@@ -55,11 +55,11 @@ def test_names_that_windows_lacks_are_few_and_each_use_is_guarded() -> None:
     """A new one belongs behind a ``hasattr`` and into the run below."""
     found = {path.relative_to(ROOT).as_posix(): names for path in SOURCES if (names := uses(path))}
     assert found == {
-        "aed/datamodules/building.py": ["signal.SIGKILL"],
-        "aed/datamodules/cache.py": ["os.sched_getaffinity"],
-        "aed/datamodules/features.py": ["os.preadv"],
-        "aed/files.py": ["fcntl"],
-        "aed/target/process.py": ["os.killpg", "signal.SIGKILL"],
+        "aed/datamodules/cache/building.py": ["signal.SIGKILL"],
+        "aed/datamodules/cache/store.py": ["os.sched_getaffinity"],
+        "aed/datamodules/cache/features.py": ["os.preadv"],
+        "aed/base/files.py": ["fcntl"],
+        "aed/base/processes.py": ["os.killpg", "signal.SIGKILL"],
         "scripts/bench_scale.py": ["signal.SIGKILL", "signal.SIGKILL"],  # a benchmark that kills
     }
 
@@ -233,7 +233,7 @@ def test_names_reach_output_and_files_in_a_system_of_another_encoding(tmp_path: 
     import logging, sys
     from pathlib import Path
     from aed import report
-    from aed.entry import clear_errors
+    from aed.settings.entry import clear_errors
     with clear_errors(logging.getLogger("x")):
         report.write_json(Path("a.json"), {"name": "V\\xf6gel \\u9ce5"})
         report.write_rows(Path("a.csv"), ["V\\xf6gel \\u9ce5"], [])

@@ -16,21 +16,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aed.audio.recordings import recordings_below
+from aed.base.errors import AedError
 from aed.dsp import PRESETS, FrontendConfig
-from aed.dsp.decision import UNKNOWN, Decision
 from aed.dsp.logmel import LogMel
 from aed.dsp.patches import cut, grid_starts
 from aed.dsp.stream import can_stream, stream_patches
 from aed.dsp.waveform import load_clip, resample
-from aed.errors import AedError
 from aed.export.card import ModelCard
-from aed.export.classifier import Classifier, OnnxClassifier
 from aed.export.graph import load_model, read_model_card, save_model
 from aed.export.onnx import ExportConfig, to_onnx
+from aed.inference.classifier import Classifier
+from aed.inference.onnx import OnnxClassifier
+from aed.inference.prediction import Predictor, find_files
 from aed.modules.nets import YAMNet
 from aed.predict import predict, with_files
-from aed.prediction import Predictor, find_files
-from aed.recordings import recordings_below
+from aed.scoring.decision import UNKNOWN, Decision
 
 RATE = 16000
 YAMNET = PRESETS["yamnet_64x96"]
@@ -52,7 +53,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def predictor(model: Path, **changes: object) -> Predictor:
-    from aed.export.classifier import open_classifier
+    from aed.inference.opening import open_classifier
 
     return Predictor(open_classifier(model), **changes)
 
@@ -461,7 +462,7 @@ def test_any_name_survives_the_command_line(name):
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import OmegaConf
 
-    from aed.override import quoted
+    from aed.base.overrides import quoted
 
     value = OverridesParser.create().parse_overrides([f"files=[{quoted(name)}]"])[0].value()
     assert OmegaConf.to_container(OmegaConf.create({"files": value}), resolve=True) == {"files": [name]}

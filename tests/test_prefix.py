@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aed.delivery import DeployConfig, check, deliver
-from aed.errors import AedError
+from aed.base.errors import AedError
 from aed.export.card import ModelCard
-from aed.export.classifier import open_exact
 from aed.export.graph import load_model, save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
+from aed.export.runtime import open_exact
+from aed.run.deploy import DeployConfig, check, deliver
+from aed.target.codegen.prefix import renamed
+from aed.target.codegen.text import c_string
 from aed.target.host import pointer
-from aed.target.prefix import renamed
-from aed.target.text import c_string
 
 STRICT = ["-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffp-contract=off"]
 MODELS = {"doorbell": ("awkward", ("dog", "aed_siren", "AED_NET", "cat")), "Baby_Cry2": ("mixed", ("a", "b", "c", "d"))}
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two models, the library of each, compiled to an archive."""
     folder = tmp_path_factory.mktemp("two")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("aed.target.firmware.found", lambda _: None)  # the README's sizes are not asked for
+        patch.setattr("aed.target.firmware.library.found", lambda _: None)  # the README's sizes are not asked for
         for prefix, (net, names) in MODELS.items():
             graph = to_onnx(nets.make(net), nets.FRONTEND, ExportConfig())
             made = quantize(graph, nets.patches(16, seed=1).numpy(), QuantizeConfig())

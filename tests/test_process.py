@@ -6,8 +6,8 @@ import time
 import psutil
 import pytest
 
-from aed.errors import AedError
-from aed.target.process import Stopped, finish, run_tool
+from aed.base.errors import AedError
+from aed.base.processes import Stopped, finish, run_tool
 
 
 def test_a_tool_that_is_missing_names_the_package(monkeypatch, tmp_path):

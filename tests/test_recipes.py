@@ -7,10 +7,10 @@ import pytest
 import tiny
 from omegaconf import DictConfig
 
-from aed import config, pipeline
-from aed.delivery import DeployConfig, deliver
 from aed.export.graph import float_layers, load_model, read_model_card
-from aed.target.lower import lower
+from aed.run import pipeline, registry
+from aed.run.deploy import DeployConfig, deliver
+from aed.target.codegen.lower import lower
 
 SHORT = [
     "logger=csv",
@@ -25,7 +25,7 @@ SHORT = [
 ]
 
 
-EXPERIMENTS = config.experiments()
+EXPERIMENTS = registry.experiments()
 
 
 def composed(name: str, folder: Path, *overrides: str) -> DictConfig:

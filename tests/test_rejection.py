@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from aed.errors import AedError
-from aed.rejection import choose_unknown_threshold, judge_rejection, keeping_threshold, risk_coverage
+from aed.base.errors import AedError
+from aed.scoring.rejection import choose_unknown_threshold, judge_rejection, keeping_threshold, risk_coverage
 
 CLIPS = st.lists(st.tuples(st.sampled_from([0.2, 0.4, 0.5, 0.6, 0.9, 1.0]), st.booleans()), min_size=1, max_size=25)
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from aed import pictures, report
-from aed.dsp.decision import Decision
-from aed.errors import AedError
-from aed.rejection import judge_rejection
-from aed.scores import Scores, score
+from aed.base.errors import AedError
+from aed.scoring import pictures, tables
+from aed.scoring.decision import Decision
+from aed.scoring.rejection import judge_rejection
+from aed.scoring.scores import Scores, score
 
 NAMES = ["dog", "rain", "sea, waves"]
 
@@ -59,7 +59,7 @@ def prefixed(scores: Scores) -> dict[str, float]:
 
 
 def test_a_clip_under_the_threshold_is_written_as_unknown(tmp_path: Path, single: Scores) -> None:
-    report.write_clips(tmp_path / "clips.csv", ["a.wav", "b.wav", "c.wav"], single, NAMES)
+    tables.write_clips(tmp_path / "clips.csv", ["a.wav", "b.wav", "c.wav"], single, NAMES)
     with (tmp_path / "clips.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(r["filename"], r["category"], r["decided"]) for r in rows] == [
@@ -71,14 +71,14 @@ def test_a_clip_under_the_threshold_is_written_as_unknown(tmp_path: Path, single
 
 
 def test_a_clip_with_several_labels_has_them_in_one_field(tmp_path: Path, several: Scores) -> None:
-    report.write_clips(tmp_path / "clips.csv", ["a.wav", "b.wav", "c.wav"], several, NAMES)
+    tables.write_clips(tmp_path / "clips.csv", ["a.wav", "b.wav", "c.wav"], several, NAMES)
     with (tmp_path / "clips.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(r["labels"], r["decided"]) for r in rows] == [("dog", "dog"), ("dog,rain", "dog,rain"), ("rain", "")]
 
 
 def test_the_table_of_single_label_scores(capsys: pytest.CaptureFixture[str], single: Scores) -> None:
-    report.print_scores("test", prefixed(single), [1, 1, 1], NAMES, "a note")
+    tables.print_scores("test", prefixed(single), [1, 1, 1], NAMES, "a note")
     assert printed(capsys) == [
         ["class", "number", "patches", "clips"],
         ["dog", "1", "100.00", "100.00"],
@@ -90,7 +90,7 @@ def test_the_table_of_single_label_scores(capsys: pytest.CaptureFixture[str], si
 
 
 def test_the_table_of_multi_label_scores(capsys: pytest.CaptureFixture[str], several: Scores) -> None:
-    report.print_scores("test", prefixed(several), [2, 2, 0], NAMES)
+    tables.print_scores("test", prefixed(several), [2, 2, 0], NAMES)
     rows = {row[0]: row[1:] for row in printed(capsys)}
     assert rows["dog"] == ["2", "100.00", "100.00", "100.00"]
     assert rows["rain"] == ["2", "83.33", "83.33", "66.67"]  # precision 1 at the first, 2 of 3 at the tie of two others
@@ -101,12 +101,12 @@ def test_the_table_of_multi_label_scores(capsys: pytest.CaptureFixture[str], sev
 @pytest.mark.parametrize("task", ["single_label", "multi_label"])
 def test_of_many_classes_the_best_and_the_worst_are_listed(capsys: pytest.CaptureFixture[str], task: str) -> None:
     scores, names = many(100, task)
-    report.print_scores("test", prefixed(scores), [3] * 100, names)
+    tables.print_scores("test", prefixed(scores), [3] * 100, names)
     rows = [row for row in printed(capsys) if row[0].startswith(("class_", "..."))]
     level = "clip_acc/" if task == "single_label" else "clip_ap/"
     ranked = sorted((scores.metrics[level + name] for name in names), reverse=True)
     shown = [float(row[3]) for row in rows if row[0] != "... 40 more"]
-    assert len(rows) == report.MANY + 1
+    assert len(rows) == tables.MANY + 1
     assert shown == pytest.approx([100 * value for value in ranked[:30] + ranked[-30:]], abs=0.006)
 
 
@@ -114,7 +114,7 @@ def test_float_beside_int8_of_both_tasks(capsys: pytest.CaptureFixture[str]) -> 
     facts: dict[str, Any] = {"sqnr_db": {"median": 20.0}, "patch_agreement": 0.9, "clip_agreement": 1.0}
     accuracy = {"float": {"patch_acc": 0.8, "clip_acc": 0.9}, "int8": {"patch_acc": 0.7, "clip_acc": 0.9}}
     precision = {"float": {"patch_map": 0.4, "clip_map": 0.5}, "int8": {"patch_map": 0.4, "clip_map": 0.6}}
-    report.print_comparison({"val": facts | accuracy, "test": facts | precision})
+    tables.print_comparison({"val": facts | accuracy, "test": facts | precision})
     assert [row[:6] for row in printed(capsys)[1:]] == [
         ["val", "patches", "80.00", "70.00", "-10.00", "90.00"],
         ["val", "clips", "90.00", "90.00", "+0.00", "100.00"],
@@ -124,8 +124,8 @@ def test_float_beside_int8_of_both_tasks(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_programs_of_both_tasks(capsys: pytest.CaptureFixture[str]) -> None:
-    report.print_programs("test", [("float", {"clip_acc": 0.5}), ("C", {"patch_acc": 1.0, "equal_outputs": 0.25})])
-    report.print_programs("test", [("float", {"clip_map": 0.5, "patch_map": 0.25})])
+    tables.print_programs("test", [("float", {"clip_acc": 0.5}), ("C", {"patch_acc": 1.0, "equal_outputs": 0.25})])
+    tables.print_programs("test", [("float", {"clip_map": 0.5, "patch_map": 0.25})])
     rows = [row for row in printed(capsys) if row[0]]
     assert rows == [
         ["float", "-", "50.00", "-", "-"],
@@ -136,9 +136,9 @@ def test_programs_of_both_tasks(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_table_of_rejection_leaves_out_what_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
     confidence, right = torch.tensor([0.9, 0.8, 0.3]), torch.tensor([True, True, False])
-    report.print_rejection("test", judge_rejection(confidence, right, 0.5))
+    tables.print_rejection("test", judge_rejection(confidence, right, 0.5))
     alone = printed(capsys)
-    report.print_rejection("test", judge_rejection(confidence, right, 0.5, torch.tensor([0.1, 0.6, 0.2, 0.4])))
+    tables.print_rejection("test", judge_rejection(confidence, right, 0.5, torch.tensor([0.1, 0.6, 0.2, 0.4])))
     rows = {row[0]: row[1] for row in printed(capsys)}
     assert rows["not rejected, %"] == "66.67" and rows["of these decided rightly, %"] == "100.00"
     assert rows["rejected, %"] == "75.00" and rows["clips of unseen sounds"] == "4"
@@ -175,25 +175,25 @@ def test_curves_of_either_task_and_none_without_epochs(tmp_path: Path) -> None:
 
 
 def test_a_damaged_json_file_is_named(tmp_path: Path) -> None:
-    report.write_json(tmp_path / "m.json", {"a": 1})
-    assert report.read_json(tmp_path / "m.json") == {"a": 1} and report.read_json(tmp_path / "none.json") == {}
+    tables.write_json(tmp_path / "m.json", {"a": 1})
+    assert tables.read_json(tmp_path / "m.json") == {"a": 1} and tables.read_json(tmp_path / "none.json") == {}
     for text in ("{", "[]"):
         (tmp_path / "m.json").write_text(text)
         with pytest.raises(AedError, match=r"m\.json: .*delete it"):
-            report.read_json(tmp_path / "m.json")
+            tables.read_json(tmp_path / "m.json")
 
 
 def test_numbers_that_json_has_not_are_null_and_come_back_as_none_at_all(tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
-    report.write_json(path, {"a": math.nan, "b": np.float64("inf"), "c": [(1.5, -math.inf)], "d": {"e": math.nan}})
+    tables.write_json(path, {"a": math.nan, "b": np.float64("inf"), "c": [(1.5, -math.inf)], "d": {"e": math.nan}})
     assert json.loads(path.read_text(), parse_constant=pytest.fail) == {
         "a": None,
         "b": None,
         "c": [[1.5, None]],
         "d": {"e": None},
     }
-    report.write_json(path, {"test/clip_map": math.nan, "test/clip_f1": 0.5})
-    metrics = report.read_metrics(path)
+    tables.write_json(path, {"test/clip_map": math.nan, "test/clip_f1": 0.5})
+    metrics = tables.read_metrics(path)
     assert math.isnan(metrics["test/clip_map"]) and metrics["test/clip_f1"] == 0.5
 
 
@@ -201,7 +201,7 @@ def test_a_score_that_is_no_number_is_a_dash(capsys: pytest.CaptureFixture[str])
     posteriors, target = torch.rand(3, 3), torch.zeros(3, 3)
     scores = score(posteriors, target, torch.arange(3), NAMES, Decision())
     metrics = {f"test/{key}": value for key, value in scores.metrics.items()}
-    report.print_scores("test", metrics, [0, 0, 0], NAMES)
+    tables.print_scores("test", metrics, [0, 0, 0], NAMES)
     step = {"name": "static", "score": math.nan, "gain": math.nan, "low": -100.0, "high": 100.0, "sqnr_db": 30.0}
     content = {
         "layers": [],
@@ -209,7 +209,7 @@ def test_a_score_that_is_no_number_is_a_dash(capsys: pytest.CaptureFixture[str])
         "judging": {"metric": "clip_map", "split": "val"},
         "steps": [step | {"kept": True, "detail": ""}] * 2,
     }
-    report.print_layers(content)
+    tables.print_layers(content)
     comparison = {"float": {"clip_map": math.nan}, "int8": {"clip_map": math.nan}, "clip_agreement": 1.0}
-    report.print_comparison({"val": comparison | {"sqnr_db": {"median": 30.0}}})
+    tables.print_comparison({"val": comparison | {"sqnr_db": {"median": 30.0}}})
     assert "nan" not in capsys.readouterr().out.lower()

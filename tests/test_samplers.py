@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aed.base.errors import AedError
 from aed.datamodules import samplers
 from aed.datamodules.samplers import EvalSampler, TrainBatches, TrainSampler, rarity
-from aed.errors import AedError
 
 PATCH_FRAMES = 10
 

@@ -13,7 +13,7 @@ from jsonargparse import ArgumentParser
 from omegaconf import OmegaConf
 from torch.optim.lr_scheduler import LRScheduler
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 from aed.modules import schedules
 
 # The formulas of ST's model zoo as written there, one column: e is the 0-based epoch.

@@ -19,11 +19,11 @@ from sklearn.metrics import (
 )
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
-from aed.confidence import TEMPERATURES, choose_temperature, expected_calibration_error, nats, reliability
-from aed.dsp.decision import Decision
-from aed.errors import AedError
-from aed.multilabel import average_precisions, choose_thresholds, f1_curve, lwlrap
-from aed.scores import HEADLINE, LEVELS, PatchPosteriors, score
+from aed.base.errors import AedError
+from aed.scoring.confidence import TEMPERATURES, choose_temperature, expected_calibration_error, nats, reliability
+from aed.scoring.decision import Decision
+from aed.scoring.multilabel import average_precisions, choose_thresholds, f1_curve, lwlrap
+from aed.scoring.scores import HEADLINE, LEVELS, PatchPosteriors, score
 
 NAMES = ("a", "b", "c", "d")
 Floats = npt.NDArray[np.float32]
@@ -194,7 +194,7 @@ def test_average_precision_and_lwlrap_with_ties_are_those_of_the_definition(rows
 def test_many_rows_are_ranked_in_parts(monkeypatch):
     posteriors, target, _ = labelled_patches()
     whole = average_precisions(posteriors, target), lwlrap(posteriors, target)
-    monkeypatch.setattr("aed.multilabel.CHUNK", 10)
+    monkeypatch.setattr("aed.scoring.multilabel.CHUNK", 10)
     assert torch.equal(average_precisions(posteriors, target).nan_to_num(), whole[0].nan_to_num())
     assert lwlrap(posteriors, target) == whole[1]
 

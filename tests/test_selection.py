@@ -13,11 +13,11 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aed.base.errors import AedError
 from aed.datamodules import PatchDataModule, Synthetic
-from aed.datamodules.clips import ClipSource, EscCsv
-from aed.datamodules.lists import COLUMNS
 from aed.datamodules.selection import OTHER, class_counts, draw_garbage, one_row_a_clip, targets, within
-from aed.errors import AedError
+from aed.datamodules.sources.clips import ClipSource, EscCsv
+from aed.datamodules.sources.lists import COLUMNS
 
 PROPERTY = settings(max_examples=150, deadline=None)
 

@@ -11,13 +11,13 @@ import torch
 from test_target_net import check, need
 from torch import Tensor, nn
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 from aed.export import fidelity
 from aed.export.graph import constants, float_layers, within_range
 from aed.export.interpreter import GraphNet
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
-from aed.target.lower import Program, lower, sketch
+from aed.target.codegen.lower import Program, lower, sketch
 
 CALIBRATION = nets.patches(4, seed=1).numpy()
 

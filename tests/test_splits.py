@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
-from aed.datamodules.clips import ESC10
-from aed.datamodules.lists import COLUMNS
+from aed.base.errors import AedError
+from aed.datamodules.sources.clips import ESC10
+from aed.datamodules.sources.lists import COLUMNS
 from aed.datamodules.splits import assign, shared_sources
-from aed.errors import AedError
 
 DEFAULTS: dict[str, Any] = {
     "method": "folds",

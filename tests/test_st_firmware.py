@@ -8,12 +8,20 @@ import pytest
 import soundfile as sf
 import torch
 
+from aed.base.errors import AedError
 from aed.dsp.frontend import PRESETS, TINY, FrontendConfig
 from aed.dsp.logmel import LogMel
 from aed.dsp.patches import cut, grid_starts
-from aed.dsp.st_firmware import Firmware, default_silence_threshold, differences, effect, hear, load, measurable
 from aed.dsp.tables import mel_table
-from aed.errors import AedError
+from aed.target.firmware.stm32.st_frontend import (
+    Firmware,
+    default_silence_threshold,
+    differences,
+    effect,
+    hear,
+    load,
+    measurable,
+)
 
 YAMNET, MINIRESNET = PRESETS["yamnet_64x96"], PRESETS["miniresnet_64x50"]
 OPEN = Firmware(silence_threshold=-1)

@@ -19,13 +19,13 @@ import psutil
 import pytest
 from onnx import helper
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 from aed.export.card import ModelCard
-from aed.export.classifier import open_classifier
 from aed.export.footprint import footprint
 from aed.export.graph import constants, load_model, save_model, strip_ends
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
+from aed.inference.opening import open_classifier
 from aed.target.boards import board_names, load_board
 from aed.target.report import FIGURES, Target
 from aed.target.stedgeai import StEdgeAi, Tool, Validation, Version, find, find_tool, parse

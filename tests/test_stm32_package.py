@@ -19,24 +19,32 @@ import tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aed.delivery import test_clips as delivered_clips
-from aed.dsp.decision import Decision
+from aed.base.errors import AedError
 from aed.dsp.frontend import PRESETS, FrontendConfig
-from aed.dsp.st_firmware import Effect, effect
 from aed.dsp.tables import mel_table, window_table
-from aed.errors import AedError
 from aed.export.card import ModelCard
-from aed.export.classifier import OnnxClassifier, open_exact
 from aed.export.graph import load_model, read_model_card, save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
+from aed.export.runtime import open_exact
+from aed.inference.onnx import OnnxClassifier
+from aed.run.deploy import test_clips as delivered_clips
+from aed.scoring.decision import Decision
 from aed.target.boards import Board
+from aed.target.firmware.stm32 import Tools, build_and_flash, deploy_stm32, variant_of
+from aed.target.firmware.stm32 import package as package_of_stm32
+from aed.target.firmware.stm32.headers import (
+    c_string,
+    check_frontend,
+    config_header,
+    pack_mel,
+    tables_header,
+    tables_source,
+)
+from aed.target.firmware.stm32.net import firmware_model
+from aed.target.firmware.stm32.st_frontend import Effect, effect
+from aed.target.firmware.stm32.tools import PROGRAMMER, find_program
 from aed.target.report import Cost, Report
-from aed.target.stm32 import Tools, build_and_flash, deploy_stm32, variant_of
-from aed.target.stm32 import package as package_of_stm32
-from aed.target.stm32.headers import c_string, check_frontend, config_header, pack_mel, tables_header, tables_source
-from aed.target.stm32.net import firmware_model
-from aed.target.stm32.tools import PROGRAMMER, find_program
 
 DATA = Path(__file__).parent / "data" / "stm32"
 FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic")

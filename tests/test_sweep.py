@@ -8,8 +8,8 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
-from aed import sweep
-from aed.errors import AedError
+from aed.base.errors import AedError
+from aed.run import sweep
 
 
 def test_jobs_of_an_earlier_sweep_in_the_folder_are_not_counted(

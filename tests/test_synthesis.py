@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from aed.datamodules import synthesis
-from aed.datamodules.synthesis import CLASSES, synthesize, write_dataset
-from aed.errors import AedError
-from aed.files import WriteError
+from aed.base.errors import AedError
+from aed.base.files import WriteError
+from aed.datamodules.sources import synthesis
+from aed.datamodules.sources.synthesis import CLASSES, synthesize, write_dataset
 
 SMALL: dict[str, Any] = {
     "sources_per_class": 5,

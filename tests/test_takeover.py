@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 from test_import_keras import save, with_head, yamnet
 from test_pipeline import SMALL
 
-from aed import pipeline, takeover
+from aed.base.errors import AedError
+from aed.base.overrides import differing, override
 from aed.datamodules import PatchDataModule, Synthetic
-from aed.datamodules.clips import EscCsv
-from aed.errors import AedError
+from aed.datamodules.sources.clips import EscCsv
 from aed.evaluate import evaluate
-from aed.export.classifier import open_classifier
 from aed.import_keras import import_keras
-from aed.override import differing, override
+from aed.inference.opening import open_classifier
+from aed.run import pipeline, takeover
 
 pytestmark = pytest.mark.slow
 

@@ -18,17 +18,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aed.target
+from aed.base.errors import AedError
 from aed.dsp import PRESETS, FrontendConfig
 from aed.dsp.logmel import LogMel
 from aed.dsp.patches import cut, grid_starts
 from aed.dsp.tables import mel_table, window_table
 from aed.dsp.waveform import load_clip
-from aed.errors import AedError
-from aed.target.frontend import frontend_sources
+from aed.target.codegen.frontend import frontend_sources
 
 Array = np.ndarray
 
-C_FOLDER = Path(next(iter(aed.target.__path__))) / "c"
+C_FOLDER = Path(next(iter(aed.target.codegen.__path__))) / "c"
 SCALE, ZERO_POINT = 0.05, 64
 
 YAMNET = PRESETS["yamnet_64x96"]
@@ -438,7 +438,7 @@ def test_tables_are_small() -> None:
 DIGEST = """
 import hashlib
 from aed.dsp import PRESETS
-from aed.target.frontend import frontend_sources
+from aed.target.codegen.frontend import frontend_sources
 print(hashlib.sha256(repr(frontend_sources(PRESETS["yamnet_64x96"], 0.05, 64)).encode()).hexdigest())
 """
 

@@ -15,21 +15,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from aed.base.errors import AedError
+from aed.base.processes import run_tool
 from aed.dsp.logmel import LogMel
 from aed.dsp.patches import cut, grid_starts
-from aed.errors import AedError
 from aed.export.card import ModelCard
-from aed.export.classifier import OnnxClassifier, open_exact
 from aed.export.graph import copy_of
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
-from aed.target import emulator
+from aed.export.runtime import open_exact
+from aed.inference.onnx import OnnxClassifier
 from aed.target.boards import board_names, load_board
-from aed.target.generate import kernel_sources, net_sources
+from aed.target.codegen.generate import kernel_sources, net_sources
+from aed.target.codegen.lower import Program, _Lowering, lower
+from aed.target.codegen.plan import lead, make_plan
+from aed.target.emulator import sessions
 from aed.target.host import HostDevice, build_library, pointer, to_int16
-from aed.target.lower import Program, _Lowering, lower
-from aed.target.plan import lead, make_plan
-from aed.target.process import run_tool
 
 EMULATED = [name for name in board_names() if load_board(name).machine]
 CALIBRATION = nets.patches(16, seed=1).numpy()
@@ -434,7 +435,7 @@ def test_emulated_boards_give_the_same_bits(arm, board):
     model = int8(nets.make("awkward"))
     program = lower(model)
     steps = inputs(program, 3)
-    run = emulator.emulate_net(program, make_plan(program), steps, load_board(board))
+    run = sessions.emulate_net(program, make_plan(program), steps, load_board(board))
     np.testing.assert_array_equal(run.outputs, expected(model, program, steps))
     assert sum(run.layers) == pytest.approx(run.instructions, rel=0.05)
     assert make_plan(program).size <= run.ram_bytes < make_plan(program).size + 1024
@@ -448,7 +449,7 @@ def test_emulated_cores_give_the_same_bits_for_what_foreign_graphs_have(arm, boa
     program = lower(model)
     assert {"add", "multiply", "pad", "mean", "softmax"} < {layer.kind for layer in program.layers}
     steps = inputs(program, 4)
-    run = emulator.emulate_net(program, make_plan(program), steps, load_board(board))
+    run = sessions.emulate_net(program, make_plan(program), steps, load_board(board))
     np.testing.assert_array_equal(run.outputs, expected(model, program, steps))
 
 
@@ -457,17 +458,17 @@ def test_instructions_are_right_where_the_clock_goes_round(arm):
     wide = [part for _ in range(5) for part in (nn.Conv2d(64, 64, 3, padding=1), nn.ReLU())]
     net = nn.Sequential(nn.Conv2d(1, 64, 1), *wide, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 2)).eval()
     program = lower(int8(net))
-    run = emulator.emulate_net(program, make_plan(program), inputs(program, 1), load_board("netduinoplus2"))
-    assert run.instructions > emulator.WRAP / 168e6 * 1e9
+    run = sessions.emulate_net(program, make_plan(program), inputs(program, 1), load_board("netduinoplus2"))
+    assert run.instructions > sessions.WRAP / 168e6 * 1e9
     assert sum(run.layers) == pytest.approx(run.instructions, rel=0.01)
 
 
 def test_a_program_that_fails_says_why(arm, tmp_path):
     board = load_board("mps2-an505")
     text = "int main(void) { return 74; }"
-    elf = emulator.build(tmp_path, {**emulator.harness_sources(), "main.c": text}, board)
+    elf = sessions.build(tmp_path, {**sessions.harness_sources(), "main.c": text}, board)
     with pytest.raises(AedError, match="mps2-an505: the emulated program failed: a layer takes longer"):
-        emulator.emulate(elf, tmp_path / "run", b"", board)
+        sessions.emulate(elf, tmp_path / "run", b"", board)
 
 
 @pytest.mark.parametrize("core", ["cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55"])

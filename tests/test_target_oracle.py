@@ -14,10 +14,10 @@ import pytest
 from emx_onnx_cgen.compiler import Compiler, CompilerOptions
 from test_target_net import host_compiler, inputs, int8, run_on_host  # noqa: F401 - a fixture
 
+from aed.base.processes import run_tool
 from aed.export.graph import strip_ends
+from aed.target.codegen.lower import Program, lower
 from aed.target.host import pointer
-from aed.target.lower import Program, lower
-from aed.target.process import run_tool
 
 
 def with_qlinear_operators(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:

@@ -18,15 +18,15 @@ from PIL import Image
 from sklearn.metrics import average_precision_score
 from test_pipeline import SMALL
 
-from aed import pipeline
+from aed.base.errors import AedError
 from aed.datamodules import FSD50K, PatchDataModule, Synthetic
-from aed.datamodules.folder import Folder
-from aed.datamodules.segments import Segments
-from aed.dsp.decision import Decision
-from aed.errors import AedError
+from aed.datamodules.sources.folder import Folder
+from aed.datamodules.sources.segments import Segments
 from aed.evaluate import evaluate
-from aed.export.classifier import open_classifier
+from aed.inference.opening import open_classifier
 from aed.modules.classifier import ClipClassifier
+from aed.run import pipeline
+from aed.scoring.decision import Decision
 
 
 def run(folder: Path, *overrides: str) -> dict[str, float]:

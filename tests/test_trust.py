@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aed import data
+from aed.audio.audio_file import AudioFile
+from aed.base.errors import AedError
 from aed.datamodules import PatchDataModule, Segments
-from aed.datamodules.cache import FeatureCache
-from aed.datamodules.events import EVENT_COLUMNS, FixedEvents
-from aed.datamodules.trust import file_length, untrusted
-from aed.dsp.audio_file import AudioFile
+from aed.datamodules.cache.store import FeatureCache
+from aed.datamodules.health.annotations import file_length, untrusted
+from aed.datamodules.sources.events import EVENT_COLUMNS, FixedEvents
 from aed.dsp.frontend import FrontendConfig
-from aed.errors import AedError
 
 FRONTEND = FrontendConfig(patch_frames=32, n_mels=16, overlap=0.0, trim="none", max_length_s=30)
 Event = tuple[str, float, float]

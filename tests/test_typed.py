@@ -18,15 +18,18 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf, StringNode
 
-from aed import benchmark, config, data, deploy, evaluate, import_keras, predict
-from aed.advice import check_words, explain
-from aed.costs import BenchmarkConfig
-from aed.delivery import DeployConfig
-from aed.errors import find_aed_error
-from aed.override import quoted
-from aed.typed import _Known, as_typed
+from aed import benchmark, data, deploy, evaluate, import_keras, predict
+from aed.base.errors import find_aed_error
+from aed.base.overrides import quoted
+from aed.base.paths import CONFIG_DIR
+from aed.run import registry
+from aed.run.benchmark import BenchmarkConfig
+from aed.run.deploy import DeployConfig
+from aed.settings import schemas
+from aed.settings.advice import check_words, explain
+from aed.settings.typed import _Known, as_typed
 
-config.register()
+registry.register()
 for name, function, own in (
     ("benchmark", benchmark.benchmark, BenchmarkConfig),
     ("deploy", deploy.deploy, DeployConfig),
@@ -35,7 +38,7 @@ for name, function, own in (
     ("import_keras", import_keras.import_keras, None),
     ("inspect", data.inspect, None),
 ):
-    config.store("schema", name, config.command(function, own))
+    schemas.store("schema", name, schemas.command(function, own))
 ConfigStore.instance().store(name="import_keras", node=OmegaConf.create(import_keras._CONFIG))
 
 CHOICES = {
@@ -52,7 +55,7 @@ HYDRAS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.job.name")
 
 
 def composed(verb: str, overrides: list[str]) -> DictConfig:
-    with initialize_config_dir(version_base="1.3", config_dir=str(config.CONFIG_DIR)):
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONFIG_DIR)):
         return compose(verb, overrides=overrides, return_hydra_config=True)
 
 
@@ -287,9 +290,9 @@ def test_what_exists_is_meant_as_it_is_called(tmp_path: Path, monkeypatch: pytes
 def test_a_key_that_does_not_exist_names_the_nearest_which_can_be_typed(typed: str, advice: str) -> None:
     start = ["experiment=demo", "data=folder"]
     with pytest.raises(Exception) as caught:  # as run_task does it
-        check_words([typed], config.CONFIG_DIR)
+        check_words([typed], CONFIG_DIR)
         composed("train", as_typed([*start, typed], "train"))
-    said = find_aed_error(caught.value) or explain(caught.value, config.CONFIG_DIR)
+    said = find_aed_error(caught.value) or explain(caught.value, CONFIG_DIR)
     (offered,) = shlex.split(str(said).partition("did you mean ")[2].removesuffix("?"))[:1]
     assert str(said).startswith(typed.partition("=")[0]) and offered == advice
     assert as_typed([*start, offered], "train")

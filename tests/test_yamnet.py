@@ -12,18 +12,18 @@ import tiny
 import torch
 from torch import nn
 
+from aed.base.errors import AedError
 from aed.dsp import PRESETS
 from aed.dsp.logmel import LogMel
 from aed.dsp.tables import mel_table
-from aed.errors import AedError
 from aed.export.footprint import footprint
 from aed.export.onnx import ExportConfig, to_onnx
+from aed.inference.prediction import AudioSetClassifier, Predictor
 from aed.modules.checkpoint import build_net, net_facts
 from aed.modules.nets import YAMNet
-from aed.modules.pretrained import Weights
-from aed.modules.tflite import read_labels, read_tflite
+from aed.modules.weights.published import Weights
+from aed.modules.weights.tflite import read_labels, read_tflite
 from aed.predict import predict
-from aed.prediction import AudioSetClassifier, Predictor
 
 RATE = 16000
 GOOGLE = PRESETS["yamnet_google_64x96"]

@@ -9,10 +9,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from aed import config
+from aed.base.paths import CONFIG_DIR
 from aed.datamodules import PatchDataModule, Synthetic
 from aed.dsp import FrontendConfig
 from aed.modules.classifier import ClipClassifier
+from aed.run import registry
 
 FRONTEND = FrontendConfig(patch_frames=32, n_mels=16, overlap=0.0)
 DATA = [
@@ -67,6 +68,6 @@ def trainer(folder: Path, epochs: int, callbacks: list[L.Callback] | None = None
 
 def composed(*overrides: str, folder: Path | str = "/nowhere") -> DictConfig:
     """A configuration as the command line composes it, without a Hydra job around it."""
-    config.register()
-    with initialize_config_dir(version_base="1.3", config_dir=str(config.CONFIG_DIR)):
+    registry.register()
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONFIG_DIR)):
         return compose("train", overrides=[*overrides, f"output_dir={folder}"])

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from aed.base.errors import AedError
 from aed.datamodules.patches import PatchDataset
-from aed.errors import AedError
 
 JUDGING_CLIPS = 1000
 """At most so many are judged on: each way to int8 is scored on them."""

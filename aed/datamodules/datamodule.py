@@ -15,12 +15,12 @@ import pandas as pd
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from aed import paths
-from aed.datamodules.cache import FeatureCache
+from aed.audio.recordings import recordings_below
+from aed.base import paths
+from aed.base.errors import AedError
+from aed.datamodules.cache.store import FeatureCache
 from aed.datamodules.calibration import Calibration, balanced, halves, thinned
-from aed.datamodules.clips import ClipSource, clip_names
-from aed.datamodules.events import EventLabels, EventSource, check_frontend
-from aed.datamodules.lists import class_name
+from aed.datamodules.health.annotations import untrusted
 from aed.datamodules.patches import ClipLabels, Labeller, PatchDataset, already_batched
 from aed.datamodules.samplers import EvalSampler, TrainBatches, TrainSampler
 from aed.datamodules.selection import (
@@ -35,14 +35,14 @@ from aed.datamodules.selection import (
     targets,
     within,
 )
-from aed.datamodules.sources import Guess, likely
+from aed.datamodules.sources.clips import ClipSource, clip_names
+from aed.datamodules.sources.events import EventLabels, EventSource, check_frontend
+from aed.datamodules.sources.lists import class_name
+from aed.datamodules.sources.pieces import Guess, likely
 from aed.datamodules.splits import SplitMethod, assign, shared_sources
-from aed.datamodules.trust import untrusted
-from aed.dsp.decision import Task
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import PatchBatch
-from aed.errors import AedError
-from aed.recordings import recordings_below
+from aed.scoring.decision import Task
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from aed.datamodules.events import PatchLabels
-from aed.datamodules.features import Features
+from aed.datamodules.cache.features import Features
+from aed.datamodules.sources.events import PatchLabels
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import PatchBatch, grid_starts
 

@@ -9,9 +9,9 @@ import torch
 from torch.utils.data import BatchSampler
 from torch.utils.data.distributed import DistributedSampler
 
+from aed.base.errors import AedError
 from aed.datamodules.patches import PatchDataset
 from aed.dsp.patches import PatchBatch
-from aed.errors import AedError
 
 CHUNK = 1 << 16
 """Positions that are Python numbers at one time: as a list, those of a large set would be gigabytes."""

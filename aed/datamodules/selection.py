@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from aed.datamodules.clips import check_agreement
-from aed.datamodules.lists import class_name
-from aed.errors import AedError
-from aed.override import nearest
+from aed.base.errors import AedError
+from aed.base.overrides import nearest
+from aed.datamodules.sources.clips import check_agreement
+from aed.datamodules.sources.lists import class_name
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ OTHER = "other"
 
 
 def composed(table: pd.DataFrame) -> pd.DataFrame:
-    """A clip table whose class names are those of :func:`aed.datamodules.lists.class_name`."""
+    """A clip table whose class names are those of :func:`aed.datamodules.sources.lists.class_name`."""
     known = {name: class_name(name) for own in table["labels"] for name in own}
     labels = table["labels"].map(lambda own: tuple(dict.fromkeys(known[name] for name in own)))
     return table.assign(labels=labels.astype(object))

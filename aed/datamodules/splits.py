@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 
 log = logging.getLogger(__name__)
 

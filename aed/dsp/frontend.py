@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
+from aed.base.errors import AedError
 from aed.dsp.tables import mel_table, window_table
-from aed.errors import AedError
 
 FEATURES_VERSION = 2
 """Part of every cache key: raise it when code changes a log-mel value without a change of a parameter.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 
 if TYPE_CHECKING:
     from aed.dsp.frontend import FrontendConfig

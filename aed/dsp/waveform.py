@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from aed.dsp.audio_file import AudioFile
+from aed.audio.audio_file import AudioFile
+from aed.base.errors import AudioError
 from aed.dsp.frontend import FrontendConfig
-from aed.errors import AudioError
 
 Wave = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]
@@ -23,11 +23,11 @@ def read_audio(path: Path, max_length_s: float) -> tuple[Wave, int]:
     Channels are averaged; integer formats are scaled by their full range (8 bit too).
 
     Args:
-        path: Anything :class:`aed.dsp.audio_file.AudioFile` reads.
+        path: Anything :class:`aed.audio.audio_file.AudioFile` reads.
         max_length_s: Seconds read from the start.
 
     Raises:
-        AudioError: As :class:`aed.dsp.audio_file.AudioFile` and its reading, or there are no samples.
+        AudioError: As :class:`aed.audio.audio_file.AudioFile` and its reading, or there are no samples.
     """
     with AudioFile(path) as file:
         return _start(file, max_length_s), file.rate

@@ -7,9 +7,9 @@ from typing import Any, Literal, Self, get_args
 
 import onnx
 
-from aed.dsp.decision import Decision, Task, checked_class_names
+from aed.base.errors import AedError, entry, in_brief
 from aed.dsp.frontend import FrontendConfig
-from aed.errors import AedError, entry, in_brief
+from aed.scoring.decision import Decision, Task, checked_class_names
 
 CARD_KEY = "aed_card"
 """Key in the model's ``metadata_props``."""

@@ -16,9 +16,9 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
-from aed.confidence import ranking
 from aed.dsp.aggregate import decide
-from aed.dsp.decision import task_of
+from aed.scoring.confidence import ranking
+from aed.scoring.decision import task_of
 
 QUANTILE = 1.6448536
 """Of the normal distribution: 95 % lie under it, so that an interval holds 90 % and errs 5 % on either side."""

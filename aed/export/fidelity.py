@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from aed.export.classifier import open_session
 from aed.export.footprint import Footprint
 from aed.export.graph import constants, copy_of, float_layers, input_of, layers, producers, readers
 from aed.export.quantize import Patches
+from aed.export.runtime import open_session
 
 Array = npt.NDArray[np.float32]
 

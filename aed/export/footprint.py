@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import shape_inference
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 
 _ALIASES = {"Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", "QuantizeLinear", "DequantizeLinear"}
 """Operators that leave their input's bytes where they are."""

@@ -10,10 +10,10 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from aed.errors import AedError
+from aed.base.errors import AedError
+from aed.base.files import write_whole
 from aed.export.card import ModelCard, put_card, read_card
 from aed.export.checks import broken_constants
-from aed.files import write_whole
 
 Array = npt.NDArray[Any]
 

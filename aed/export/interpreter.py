@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 from aed.export.graph import attributes, constants, input_of
 
 Attributes = Mapping[str, Any]

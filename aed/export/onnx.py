@@ -16,10 +16,10 @@ import torch
 from onnx import helper, numpy_helper, shape_inference
 from torch import nn
 
+from aed.base.errors import AedError
+from aed.base.files import WriteError, temporary_folder
 from aed.dsp.frontend import FrontendConfig
-from aed.errors import AedError
 from aed.export.graph import attributes, constants, tidy
-from aed.files import WriteError, temporary_folder
 
 OPSET = 17
 """What ST's tools and ONNX Runtime's quantiser agree on."""

@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aed.dsp.decision import Task
-from aed.errors import AedError
+from aed.base.errors import AedError
 from aed.export.fidelity import outputs
 from aed.export.graph import constants, copy_of, float_layers, producers, replace_constants
 from aed.export.interpreter import GraphNet, round_through
 from aed.export.quantize import Patches, QuantizeConfig, activation_ranges, quantize
+from aed.scoring.decision import Task
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ import onnx
 from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-from aed.errors import AedError
+from aed.base.errors import AedError
+from aed.base.files import temporary_folder
+from aed.base.overrides import override
 from aed.export.card import Quantization, not_for_c
 from aed.export.graph import QDQ, constants, copy_of, float_layers, input_of, producers, readers, tidy, within_range
-from aed.files import temporary_folder
-from aed.override import override
 
 Patches = npt.NDArray[np.float32]
 Range = tuple[np.float32, int]

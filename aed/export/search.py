@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 from aed.export.evidence import Difference, Verdict, difference
 from aed.export.fidelity import outputs, sqnr_db
 from aed.export.graph import layers

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aed.base.errors import AedError
 from aed.dsp.frontend import FrontendConfig
-from aed.errors import AedError
 
 FILTER_POINTS = 4
 """Of :func:`random_filter`."""

@@ -14,10 +14,10 @@ from typing import Any, Self, get_args
 import torch
 from torch import nn
 
-from aed.dsp.decision import Decision, Task, check_num_outputs, checked_class_names
+from aed.base.errors import AedError, entry, in_brief, place
+from aed.base.files import sha256_of, write_whole
 from aed.dsp.frontend import FrontendConfig
-from aed.errors import AedError, entry, in_brief, place
-from aed.files import sha256_of, write_whole
+from aed.scoring.decision import Decision, Task, check_num_outputs, checked_class_names
 
 log = logging.getLogger(__name__)
 

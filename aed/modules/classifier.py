@@ -18,16 +18,16 @@ from torch.nn.parameter import UninitializedParameter
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics.classification import MulticlassAccuracy
 
-from aed.dsp.decision import Decision, Task, to_posteriors
+from aed.base.errors import AedError
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import PatchBatch
-from aed.errors import AedError
 from aed.modules.augment import AugmentConfig, PatchAugment, mixup
 from aed.modules.checkpoint import CHECKPOINT_VERSION, check_facts, check_finite, check_shapes, net_facts
 from aed.modules.outputs import check_outputs, trial_patches
-from aed.modules.pretrained import Weights
 from aed.modules.schedules import EpochSchedule
-from aed.scores import HEADLINE, LEVELS, PatchPosteriors, Scores, score
+from aed.modules.weights.published import Weights
+from aed.scoring.decision import Decision, Task, to_posteriors
+from aed.scoring.scores import HEADLINE, LEVELS, PatchPosteriors, Scores, score
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class ClipClassifier(L.LightningModule):
         weights = self.net.load_pretrained()
         if not isinstance(weights, Weights):
             raise AedError(
-                f"{type(self.net).__name__}.load_pretrained: need Weights (aed.modules.pretrained), got {weights!r}"
+                f"{type(self.net).__name__}.load_pretrained: need modules.weights.published.Weights, got {weights!r}"
             )
         weights.check_frontend(self.frontend)
         return asdict(weights)

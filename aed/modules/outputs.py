@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from aed.dsp.decision import Task
-from aed.errors import AedError
+from aed.base.errors import AedError
+from aed.scoring.decision import Task
 
 Form = Literal["softmax", "sigmoid", "log"]
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 
 BORDER_TOLERANCE = 1e-9
 """Share of a restart cycle that rounding of ``first * t_mul**i`` may cost; far under one epoch."""

@@ -8,9 +8,10 @@ from typing import Any
 
 import yaml
 
-from aed.errors import AedError
+from aed.base.errors import AedError
+from aed.base.paths import CONFIG_DIR
 
-BOARD_DIR = Path(__file__).resolve().parents[2] / "configs" / "boards"
+BOARD_DIR = CONFIG_DIR / "boards"
 
 BACKENDS = ("emulator", "stedgeai", "cloud")
 """Who can say what a net costs on a board."""

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from aed.base.errors import AedError
+from aed.base.processes import run_tool
 from aed.dsp.frontend import FrontendConfig
-from aed.errors import AedError
-from aed.target.frontend import frontend_kernel, frontend_sources
-from aed.target.generate import kernel_sources, net_sources
-from aed.target.lower import Program, lower
-from aed.target.plan import Plan, make_plan
-from aed.target.process import run_tool
+from aed.target.codegen.frontend import frontend_kernel, frontend_sources
+from aed.target.codegen.generate import kernel_sources, net_sources
+from aed.target.codegen.lower import Program, lower
+from aed.target.codegen.plan import Plan, make_plan
 
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-pedantic", "-ffp-contract=off")
 """No contraction: a fused multiply-add would round otherwise than ONNX Runtime does."""
@@ -81,7 +81,7 @@ class HostDevice:
         program = lower(model)
         self.made = program.tensors[program.output]
         sources = device_sources(program, make_plan(program), frontend)
-        glue = files("aed.target") / "c" / "host" / "run_clip.c"
+        glue = files("aed.target.codegen") / "c" / "host" / "run_clip.c"
         self.run_c = build_library(folder, sources | {glue.name: glue.read_text(encoding="utf-8")}).aed_run_clip
         self.frontend = frontend
 

@@ -10,7 +10,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 
 _BLOCKS = (2, 2, 4, 4)
 """Of the four stages; the second and the third halve the mel axis, and frames are dilated by 1, 2, 4 and 8."""

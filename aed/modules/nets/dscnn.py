@@ -6,7 +6,7 @@ patches than a keyword's, so the first separable layer halves the image once mor
 
 from torch import Tensor, nn
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 
 
 class _ConvNorm(nn.Sequential):

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aed.errors import AedError
-from aed.modules.pretrained import Weights, read_keras_h5
+from aed.base.errors import AedError
+from aed.modules.weights.published import Weights, read_keras_h5
 
 Version = Literal["v1", "v2"]
 Pooling = Literal["none", "avg", "max"]

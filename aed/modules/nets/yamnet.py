@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from aed.errors import AedError
-from aed.modules.pretrained import Weights, read_keras_h5
-from aed.modules.tflite import read_labels, read_tflite
+from aed.base.errors import AedError
+from aed.modules.weights.published import Weights, read_keras_h5
+from aed.modules.weights.tflite import read_labels, read_tflite
 
 _LAYERS = ((32, 2), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
 """(channels, stride): a convolution, then separable layers."""

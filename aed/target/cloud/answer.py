@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from aed.errors import AedError
-from aed.files import write_whole
+from aed.base.errors import AedError
+from aed.base.files import write_whole
 from aed.target.cloud.secrets import Secrets
 from aed.target.report import Cost, Figure, Source
 from aed.target.stedgeai.parse import Reading, merge, number, read_c_info, read_report

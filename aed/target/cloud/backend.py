@@ -13,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 import numpy.typing as npt
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 from aed.export.graph import copy_of, graph_sha256, load_model
 from aed.target.boards import Board, need_backend
 from aed.target.cloud.answer import Found, read_answer

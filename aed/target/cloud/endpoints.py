@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Self
 from urllib.parse import quote, urlsplit
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 
 BASE = "https://stedgeai-dc.st.com"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

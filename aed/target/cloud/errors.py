@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 
 Kind = Literal["credentials", "blocked", "network", "service", "board", "model", "time"]
 """``credentials``: refused or missing; ``blocked``: the account; ``network``: the service cannot be reached;

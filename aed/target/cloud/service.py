@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 from aed.target.boards import Board
 from aed.target.cloud.errors import CloudError
 from aed.target.cloud.session import Session

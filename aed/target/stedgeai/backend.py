@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from aed.errors import AedError
-from aed.export.classifier import open_classifier
+from aed.base.errors import AedError
+from aed.base.files import temporary_folder, write_whole
+from aed.base.processes import Stopped, finish
 from aed.export.graph import load_model
-from aed.files import temporary_folder, write_whole
+from aed.inference.opening import open_classifier
 from aed.target.boards import Board, need_backend
-from aed.target.process import Stopped, finish
 from aed.target.report import Cost, Figure, Report, Source
 from aed.target.stedgeai import parse
 from aed.target.stedgeai.exchange import agreement, data_types, to_inputs, to_real, with_fixed_batch
@@ -131,7 +131,7 @@ class StEdgeAi:
         """As :meth:`validate`, with the outputs themselves.
 
         For an accuracy on the board give the patches of the clips one after the other, turn the outputs into posteriors
-        (:func:`aed.export.classifier.to_posteriors`), split them by the clips' numbers of patches and average.
+        (:func:`aed.inference.classifier.to_posteriors`), split them by the clips' numbers of patches and average.
         """
         if self.descriptor is None and board.core in ON_BOARD_ONLY:
             raise AedError(

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 from aed.export.card import read_card
 from aed.export.graph import copy_of, input_of
 from aed.target.stedgeai.options import DataType

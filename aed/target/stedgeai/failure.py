@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from aed.errors import AedError
-from aed.target.process import Finished
+from aed.base.errors import AedError
+from aed.base.processes import Finished
 
 _CODE = re.compile(r"^\s{0,8}(E\d{3}\(\w{1,40}\): ?.{0,400}|INTERNAL ERROR: ?.{0,400})", re.MULTILINE)
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aed.errors import AedError
-from aed.target.process import finish
+from aed.base.errors import AedError
+from aed.base.processes import finish
 from aed.target.stedgeai.failure import failed
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 from aed.target.boards import Board
 from aed.target.stedgeai.find import Tool, Version
 

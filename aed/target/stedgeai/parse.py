@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 
 Outputs = npt.NDArray[Any]
 

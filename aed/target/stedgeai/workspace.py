@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from aed.errors import AedError
+from aed.base.errors import AedError
 from aed.target.stedgeai.options import Place
 
 _REPORT_FILES = (".json", ".npz", ".csv", "_report.txt")

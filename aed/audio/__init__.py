@@ -1,0 +1,1 @@
+"""Audio files: which files are recordings, and their samples."""

@@ -1,0 +1,25 @@
+"""Where configurations, data, backbones and the cache lie; nothing else reads environment variables for paths."""
+
+import os
+from pathlib import Path
+
+CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
+"""Of the YAML files; absolute, for a relative path fails for an installed console script."""
+
+
+def data_dir() -> Path:
+    """``$AED_DATA_DIR``, else ``data`` in the current folder."""
+    return Path(os.environ.get("AED_DATA_DIR") or "data")
+
+
+def cache_dir() -> Path:
+    """``$AED_CACHE_DIR``, else ``aed`` in the user's cache folder (XDG)."""
+    if named := os.environ.get("AED_CACHE_DIR"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aed"
+
+
+def pretrained_dir() -> Path:
+    """``$AED_PRETRAINED_DIR``, else ``pretrained`` in the cache folder."""
+    named = os.environ.get("AED_PRETRAINED_DIR")
+    return Path(named) if named else cache_dir() / "pretrained"

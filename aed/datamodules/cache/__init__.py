@@ -1,0 +1,1 @@
+"""The feature cache: log-mels on disk, computed once per (file content, front end)."""

@@ -1,0 +1,221 @@
+"""Building a feature cache: each process computes a shard and writes it itself.
+
+Only names travel between processes, and memory does not grow with the data set.
+"""
+
+import ctypes
+import logging
+import multiprocessing as mp
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from aed.base.errors import AedError, AudioError
+from aed.datamodules.cache.keys import Facts, still_has
+from aed.datamodules.cache.shards import Clip, write_shard
+from aed.dsp.frontend import FrontendConfig
+from aed.dsp.logmel import LogMel
+from aed.dsp.waveform import load_measured
+
+log = logging.getLogger(__name__)
+
+SHARD_CLIPS = 256
+"""Clips of a shard, at most; 2 million make 8,000 shards."""
+
+SHARD_BYTES = 1 << 28
+"""Of a shard, about, whatever its clips are: a process holds one, and 16 recordings of an hour would be 1.5 GB."""
+
+SHARDS_PER_WORKER = 128
+"""At least so many in a large set: a killed run loses the one at work, less than 1 %."""
+
+FEW_CLIPS = 16
+"""So many are computed in this process: starting others would take longer. Also the clips of the smallest shard."""
+
+
+MOST_PROCESSES = 61
+"""Of a pool on Windows."""
+
+
+class Task(NamedTuple):
+    """A file to compute: the key of its content, and the facts that key is known by."""
+
+    key: str
+    path: Path
+    facts: Facts | None
+
+
+class Worker:
+    """Computes shards; one a process.
+
+    Args:
+        folder: Of the front end.
+        config: The front end.
+        is_stopped: Asked between two clips; what is done by then is kept.
+    """
+
+    def __init__(self, folder: Path, config: FrontendConfig, is_stopped: Callable[[], bool] = bool) -> None:
+        self.folder, self.is_stopped, self.logmel = folder, is_stopped, LogMel(config)
+
+    def shard(self, tasks: Sequence[Task], advance: Callable[[], object] = bool) -> tuple[int, dict[str, str]]:
+        """Computes and writes a shard; returns how many files are dealt with, and the reason for each bad key.
+
+        Clips of more than :data:`SHARD_BYTES` make several.
+        """
+        finished: dict[str, Clip] = {}
+        bad: dict[str, str] = {}
+        done = size = 0
+        try:
+            for task in tasks:
+                if self.is_stopped():
+                    break
+                result = self.compute(task)
+                if isinstance(result, str):
+                    bad[task.key] = result
+                else:
+                    finished[task.key] = result
+                    size += result.frames.nbytes
+                if size >= SHARD_BYTES:
+                    write_shard(self.folder, finished)
+                    finished, size = {}, 0
+                done += 1
+                advance()
+        finally:  # Ctrl-C keeps what is done
+            if finished:
+                write_shard(self.folder, finished)
+        return done, bad
+
+    def compute(self, task: Task) -> Clip | str:
+        """What is kept of a file, or why there is none (without the file's name)."""
+        try:
+            wave, length_s = load_measured(task.path, self.logmel.config)
+            frames = np.ascontiguousarray(self.logmel(torch.from_numpy(wave)).numpy().T)
+            if not still_has(task.path, task.key, task.facts):
+                return "changed while it was read; start anew"
+            return Clip(frames, length_s)
+        except AudioError as error:
+            return str(error).removeprefix(f"{task.path}: ")
+
+
+_worker: Worker | None = None
+
+
+def _start_worker(folder: Path, config: FrontendConfig, stop: "mp.synchronize.Event") -> None:
+    global _worker
+    _die_with_parent()
+    _keep_memory()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    torch.set_num_threads(1)
+    _worker = Worker(folder, config, stop.is_set)
+
+
+def _die_with_parent() -> None:
+    """Has Linux end this worker when the run is killed: it would wait for work for ever."""
+    if sys.platform == "linux" and hasattr(signal, "SIGKILL"):
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def _keep_memory() -> None:
+    """Has glibc keep what a clip frees for the next one.
+
+    As it is set, arrays of some MB may go back to the kernel after every clip, up to 800 page faults each: as memory
+    happens to lie, a build then takes up to half as long again.
+    """
+    trim_threshold, mmap_threshold, most = -1, -3, 1 << 30
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None:
+        mallopt(trim_threshold, most)
+        mallopt(mmap_threshold, most)
+
+
+def _shard_in_worker(tasks: Sequence[Task]) -> tuple[int, dict[str, str]]:
+    assert _worker is not None
+    return _worker.shard(tasks)
+
+
+def build(folder: Path, config: FrontendConfig, tasks: Sequence[Task], num_workers: int) -> dict[str, str]:
+    """Computes and writes ``tasks`` shard by shard; returns the reason for each bad key.
+
+    Raises:
+        AedError: A process was killed.
+        WriteError: A shard cannot be written.
+    """
+    log.info("computing features of %d clips with %d processes", len(tasks), num_workers)
+    errors: dict[str, str] = {}
+    size = min(SHARD_CLIPS, max(FEW_CLIPS, len(tasks) // (SHARDS_PER_WORKER * num_workers)))
+    shards = [tasks[first : first + size] for first in range(0, len(tasks), size)]
+    with _Report(len(tasks)) as report:
+        if len(tasks) <= FEW_CLIPS or num_workers == 1:
+            worker = Worker(folder, config)
+            for shard in shards:
+                errors |= worker.shard(shard, report.advance)[1]
+        else:
+            for done, bad in _in_processes(folder, config, shards, num_workers):
+                errors |= bad
+                report.advance(done)
+    return errors
+
+
+def _in_processes(
+    folder: Path, config: FrontendConfig, shards: Sequence[Sequence[Task]], num_workers: int
+) -> Iterator[tuple[int, dict[str, str]]]:
+    # forked workers have torch loaded already; each keeps to one thread, as a DataLoader's do
+    context = mp.get_context("fork" if sys.platform == "linux" and hasattr(os, "fork") else "spawn")
+    stop = context.Event()
+    most = MOST_PROCESSES if sys.platform == "win32" else num_workers
+    pool = ProcessPoolExecutor(min(num_workers, most), context, _start_worker, (folder, config, stop))
+    try:
+        for future in as_completed([pool.submit(_shard_in_worker, shard) for shard in shards]):
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise AedError(
+            "a process that computes features was killed, most likely for want of memory; what is done is kept: "
+            "start anew with fewer, data.cache_workers=1"
+        ) from error
+    finally:
+        stop.set()  # after Ctrl-C or an error: shards at work are written as far as they are
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Report:
+    """A bar with time left and rate; where there is no terminal, a line a minute.
+
+    Args:
+        total: Clips to compute.
+    """
+
+    def __init__(self, total: int) -> None:
+        columns = (TextColumn("log-mel features"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.total, self.done, self.started = total, 0, time.monotonic()
+        self.told = self.started
+        self.bar = Progress(*columns, TextColumn("{task.fields[rate]}"), transient=True)
+        self.task = self.bar.add_task("", total=total, rate="")
+
+    def __enter__(self) -> "_Report":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+        seconds = time.monotonic() - self.started
+        log.info("computed features of %d clips in %.1f s, %.0f clips/s", self.done, seconds, self.done / seconds)
+
+    def advance(self, clips: int = 1) -> None:
+        """Counts ``clips`` as done."""
+        self.done += clips
+        now = time.monotonic()
+        rate = self.done / max(now - self.started, 1e-9)
+        self.bar.update(self.task, advance=clips, rate=f"{rate:.0f} clips/s")
+        if not self.bar.console.is_terminal and now - self.told > 60:
+            self.told = now
+            left = (self.total - self.done) / max(rate, 1e-9)
+            log.info("features: %d of %d clips, %.0f clips/s, %.0f s left", self.done, self.total, rate, left)

@@ -1,0 +1,126 @@
+"""Sessions of ONNX Runtime whose int8 results are exact, and its errors in our words."""
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from onnx import helper, numpy_helper
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
+
+from aed.base.errors import AedError
+from aed.export.graph import QDQ, constants, copy_of, input_of, strip_ends
+
+MOVABLE = {"QuantizeLinear", "DequantizeLinear", "Conv", "Gemm", "MatMul", "Add", "Mul", "Relu", "Clip", "MaxPool"}
+MOVABLE |= {"GlobalAveragePool", "Concat", "Flatten", "Reshape", "Transpose", "Pad", "Identity"}
+"""Operators that ONNX Runtime computes alike for uint8 and int8; its AveragePool rounds ties otherwise."""
+
+
+ORT_ERRORS: tuple[type[Exception], ...] = tuple(
+    kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception)
+)
+"""ONNX Runtime's exceptions; they have no common base class."""
+
+
+@contextmanager
+def onnx_runtime_on(path: Path | str) -> Iterator[None]:
+    """Says of which model's file ONNX Runtime complains, as an AedError of one line."""
+    try:
+        yield
+    except ORT_ERRORS as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise AedError(f"{path}: ONNX Runtime cannot run it: {lines[0]}") from error
+
+
+def open_session(model: onnx.ModelProto, threads: int = 0) -> Any:
+    """An ONNX Runtime session whose int8 results are those of exact integer arithmetic.
+
+    x86 multiplies uint8 with int8 ten times as fast as int8 with int8. So activations inside the graph are moved by
+    128, which changes no result, except on CPUs without VNNI, which saturate 16-bit sums, and in operators outside
+    :data:`MOVABLE`; these are computed the slow way.
+
+    Args:
+        model: Float or QDQ; left as it is.
+        threads: CPU threads; 0: as many as torch.
+    """
+    movable = {node.op_type for node in model.graph.node} <= MOVABLE
+    if not (movable and _adds_exactly()):
+        return _session(model, threads, exact=True)
+    try:
+        return _session(_in_uint8(model), threads, exact=False)
+    except Exception:  # a graph of other makers that moves int8 about in a way unknown here
+        return _session(model, threads, exact=True)
+
+
+def open_exact(model: onnx.ModelProto) -> Any:
+    """The session that C code is held against: int8 in and out, exact integer arithmetic.
+
+    Args:
+        model: QDQ, with float or int8 ends; left as it is.
+    """
+    is_float = input_of(model).type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    return _session(strip_ends(model) if is_float else model, 0, exact=True)
+
+
+def _in_uint8(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` with uint8 where it has int8 activations; its input and output stay as they are."""
+    twin = copy_of(model)
+    arrays = constants(twin)
+    outputs = {value.name for value in twin.graph.output}
+    inside = {node.output[0] for node in twin.graph.node if node.op_type == "QuantizeLinear"} - outputs
+    # what only moves integers about
+    for node in twin.graph.node:
+        if node.op_type in ("Flatten", "Reshape", "Transpose") and node.input[0] in inside:
+            inside.add(node.output[0])
+    moved: set[str] = set()
+    for node in twin.graph.node:
+        held = node.output[0] if node.op_type == "QuantizeLinear" else node.input[0]
+        if node.op_type in QDQ and held in inside and len(node.input) > 2:
+            zero = arrays.get(node.input[2])
+            if zero is None or zero.dtype != np.int8:
+                continue
+            name = f"{node.input[2]}.uint8"
+            if name not in moved:
+                moved.add(name)
+                shifted = (zero.astype(np.int16) + 128).astype(np.uint8)
+                twin.graph.initializer.append(numpy_helper.from_array(shifted, name))
+            node.input[2] = name
+    return twin
+
+
+def _session(model: onnx.ModelProto, threads: int, exact: bool) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or torch.get_num_threads()
+    options.log_severity_level = 3
+    if exact:
+        options.add_session_config_entry("session.qdqisint8allowed", "1")
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+@functools.cache
+def _adds_exactly() -> bool:
+    """Whether this CPU multiplies uint8 with int8 without saturating: the largest values through one layer."""
+    side = 64
+    ends = {"scale": np.float32(1), "zero": np.int8(-128), "weight": np.full((1, side, 1, 1), 127, np.int8)}
+    ends |= {"wide": np.float32(2 * 127 * side), "none": np.int8(0)}
+    nodes = [
+        helper.make_node("QuantizeLinear", ["given", "scale", "zero"], ["a"]),
+        helper.make_node("DequantizeLinear", ["a", "scale", "zero"], ["b"]),
+        helper.make_node("DequantizeLinear", ["weight", "scale", "none"], ["w"]),
+        helper.make_node("Conv", ["b", "w"], ["c"]),
+        helper.make_node("QuantizeLinear", ["c", "wide", "none"], ["d"]),
+        helper.make_node("DequantizeLinear", ["d", "wide", "none"], ["made"]),
+    ]
+    given = helper.make_tensor_value_info("given", onnx.TensorProto.FLOAT, [1, side, 2, 2])
+    made = helper.make_tensor_value_info("made", onnx.TensorProto.FLOAT, [1, 1, 2, 2])
+    weights = [numpy_helper.from_array(np.asarray(array), name) for name, array in ends.items()]
+    graph = helper.make_graph(nodes, "probe", [given], [made], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    feed = {"given": np.full((1, side, 2, 2), 255, np.float32)}
+    sessions = _session(_in_uint8(model), 1, exact=False), _session(model, 1, exact=True)
+    return bool(np.array_equal(*(session.run(None, feed)[0] for session in sessions)))

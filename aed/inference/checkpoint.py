@@ -1,0 +1,46 @@
+"""A checkpoint of this project as a classifier."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from aed.export.card import ModelCard
+from aed.inference.classifier import BATCH, Classifier
+from aed.modules.checkpoint import Trained
+
+Array = npt.NDArray[np.float32]
+
+
+class TorchClassifier(Classifier):
+    """A checkpoint of this project.
+
+    Args:
+        path: The ``.ckpt``.
+        net_class: Class of its net that the user names, where that is one of his.
+
+    Raises:
+        AedError: It is none.
+    """
+
+    kind = "float"
+
+    def __init__(self, path: Path, net_class: str | None = None) -> None:
+        trained = Trained.load(path, net_class)
+        self.path, self.net = path, trained.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.card = ModelCard(
+            frontend=trained.frontend,
+            class_names=trained.class_names,
+            task=trained.task,
+            decision=trained.decision,
+            data=trained.data,
+            weights=trained.weights,
+        )
+
+    @torch.no_grad()
+    def outputs(self, patches: Array) -> Array:
+        """Logits."""
+        parts = torch.split(torch.from_numpy(np.ascontiguousarray(patches)), BATCH)
+        logits: Array = torch.cat([self.net(part) for part in parts]).numpy()
+        return logits

@@ -1,0 +1,55 @@
+"""One face for every kind of model: a checkpoint, an ONNX file, float or int8, ours or a user's."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from aed.base.errors import AedError
+from aed.export.card import ModelCard
+
+Array = npt.NDArray[np.float32]
+
+BATCH = 32
+"""Patches at once where a model takes any number."""
+
+
+class Classifier(ABC):
+    """Posteriors of patches.
+
+    Attributes:
+        path: The model's file.
+        card: What is known of it.
+        kind: ``float`` or ``int8``.
+    """
+
+    path: Path
+    card: ModelCard
+    kind: str
+
+    @abstractmethod
+    def outputs(self, patches: Array) -> Array:
+        """What the model gives for patches ``(B, 1, n_mels, patch_frames)`` float32: ``(B, num_classes)`` float32."""
+
+    def posteriors(self, patches: Array) -> Array:
+        """Posteriors ``(B, num_classes)`` float32 of patches ``(B, 1, n_mels, patch_frames)`` float32."""
+        return to_posteriors(self.card, self.outputs(patches))
+
+
+def to_posteriors(card: ModelCard, outputs: Array) -> Array:
+    """Posteriors ``(B, num_classes)`` of a model's outputs, same shape.
+
+    Raises:
+        AedError: Some are NaN.
+    """
+    posteriors: Array = outputs
+    if card.outputs == "logits":
+        posteriors = card.decision.posteriors(torch.from_numpy(outputs), card.task).numpy()
+    if wrong := int(np.isnan(posteriors).any(axis=1).sum()):
+        raise AedError(
+            f"the model gives NaN, or infinite logits, for {wrong} of {len(posteriors)} patches: its weights are too "
+            "large for what it computes; train or export it anew"
+        )
+    return posteriors

@@ -1,0 +1,175 @@
+"""Which classes a configuration may name: their schemas, stored as choices of Hydra's groups."""
+
+import dataclasses
+import importlib
+import inspect
+import sys
+import types
+from typing import Any
+
+from omegaconf import MISSING, DictConfig, OmegaConf, SCMode
+
+from aed.base.errors import AedError, place
+from aed.base.paths import CONFIG_DIR
+from aed.dsp import PRESETS, FrontendConfig
+from aed.settings.schemas import schema, store, store_schemas
+
+
+def register_frontends() -> None:
+    """Stores what ``frontend=`` may name."""
+    store_schemas(FrontendConfig)
+    for name, preset in PRESETS.items():
+        store("frontend", name, _preset(preset))
+
+
+def register_data() -> None:
+    """Stores what ``frontend=`` and ``data=`` may name."""
+    from aed import datamodules
+
+    register_frontends()
+    store_schemas(*(getattr(datamodules, name) for name in datamodules.__all__))
+
+
+def register() -> None:
+    """Stores the schemas of all classes a config may name, and a group entry for each optimizer and schedule."""
+    import torch
+    from lightning.pytorch import Trainer, callbacks, loggers
+
+    from aed.export.footprint import Budget
+    from aed.export.onnx import ExportConfig
+    from aed.export.quantize import QuantizeConfig
+    from aed.modules import nets, schedules
+    from aed.modules.classifier import ClipClassifier
+    from aed.run import callbacks as own_callbacks
+    from aed.run.benchmark import BenchmarkConfig
+    from aed.run.decide import DecisionConfig
+    from aed.run.deploy import DeployConfig
+    from aed.run.loggers import MetricsCsv
+    from aed.run.predict import PredictConfig
+    from aed.run.state import RunConfig
+
+    register_data()
+    store("schema", "RunConfig", RunConfig)
+    store_schemas(Trainer, ClipClassifier, *(getattr(nets, name) for name in nets.__all__))
+    store_schemas(callbacks.EarlyStopping, callbacks.LearningRateMonitor, callbacks.RichProgressBar)
+    store_schemas(
+        own_callbacks.BestCheckpoint,
+        DecisionConfig,
+        ExportConfig,
+        QuantizeConfig,
+        Budget,
+        BenchmarkConfig,
+        DeployConfig,
+        PredictConfig,
+    )
+    store_schemas(MetricsCsv, loggers.TensorBoardLogger, loggers.MLFlowLogger)
+    # open to any key: the arguments of a user's class
+    user = {"_target_": MISSING, "num_classes": MISSING}
+    store("model/net", "user", OmegaConf.create(user, flags={"struct": False}))
+    for target in _public(torch.optim, torch.optim.Optimizer):
+        if target is not torch.optim.SparseAdam:  # takes no dense gradients
+            store("model/optimizer", target.__name__, schema(target, partial=True, skip=("params",)))
+    lr_scheduler = torch.optim.lr_scheduler
+    for module, base in ((lr_scheduler, lr_scheduler.LRScheduler), (schedules, schedules.EpochSchedule)):
+        for target in _public(module, base):
+            node = schema(target, partial=True, skip=("optimizer", "last_epoch"))
+            store("model/scheduler", target.__name__, node)
+
+
+def _preset(config: FrontendConfig) -> Any:
+    node = OmegaConf.structured(schema(FrontendConfig))
+    return OmegaConf.merge(node, dataclasses.asdict(config))
+
+
+def _public(module: types.ModuleType, base: type) -> list[Any]:
+    """Public subclasses of ``base`` in ``module``, by name."""
+    found = [item for name, item in sorted(vars(module).items()) if not name.startswith("_")]
+    return [item for item in found if inspect.isclass(item) and issubclass(item, base) and item is not base]
+
+
+def check_net_class(node: DictConfig) -> None:
+    """Refuses a net that Hydra could not make.
+
+    Args:
+        node: ``model.net`` of a composed configuration.
+
+    Raises:
+        AedError: Its class cannot be imported, is no ``nn.Module``, or does not take the arguments given.
+        MissingMandatoryValue: No class is given.
+    """
+    from torch import nn
+
+    target = node._target_
+    module, _, name = target.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise AedError(
+            f"model.net._target_: {target} cannot be imported: {error}; its module lies in the working directory or in "
+            "a folder of PYTHONPATH"
+        ) from error
+    except Exception as error:  # whatever a user's module raises
+        raise AedError(
+            f"model.net._target_: {target} cannot be imported: {type(error).__name__}: {error}{place(error)}"
+        ) from error
+    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
+        raise AedError(f"model.net._target_: need a class of nn.Module, got {target}; wrap it in one (docs/own_net.md)")
+    parameters = inspect.signature(found).parameters
+    open_kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    named = [key for key, parameter in parameters.items() if parameter.kind not in open_kinds]
+    given = [str(key) for key in node if key != "_target_"]
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    if "num_classes" not in named and not takes_any:
+        raise AedError(f"model.net: {target} needs a parameter num_classes, it takes {named}")
+    if not takes_any and (unknown := [key for key in given if key not in named]):
+        raise AedError(
+            f"model.net: {target} takes {named}, got {unknown}; for a net of your own choose model/net=user, "
+            "whose keys are all yours"
+        )
+    needed = [key for key in named if parameters[key].default is inspect.Parameter.empty]
+    if missing := [key for key in needed if key not in given]:
+        raise AedError(f"model.net: {target} needs {missing}, too: model.net.{missing[0]}=...")
+
+
+def to_lightning_cli(config: DictConfig) -> dict[str, Any]:
+    """The LightningCLI configuration of a composed experiment: a recursive change of key names.
+
+    ``_target_`` with its siblings becomes ``class_path`` with ``init_args``, except where LightningCLI takes a
+    dataclass or the trainer, whose fields stand alone.
+    """
+    plain = OmegaConf.to_container(config, resolve=True, structured_config_mode=SCMode.DICT)
+    assert isinstance(plain, dict)
+    trainer = {key: _renamed(value) for key, value in plain["trainer"].items() if key != "_target_"}
+    trainer["callbacks"] = [_renamed(item) for item in plain["callbacks"].values() if item]
+    trainer["logger"] = [_renamed(item) for item in plain["logger"].values() if item]
+    model, data = _renamed(plain["model"]), _renamed(plain["data"])
+    model["init_args"]["net"]["init_args"].pop("num_classes")  # linked from the data
+    return {"seed_everything": plain["seed"], "trainer": trainer, "model": model, "data": data}
+
+
+def _renamed(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_renamed(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    arguments = {key: _renamed(item) for key, item in value.items() if key not in ("_target_", "_partial_")}
+    target = value.get("_target_")
+    if target is None or dataclasses.is_dataclass(_locate(target)):
+        return arguments
+    return {"class_path": target, "init_args": arguments}
+
+
+def _locate(target: str) -> Any:
+    module, _, name = target.rpartition(".")
+    return getattr(sys.modules.get(module) or __import__(module, fromlist=[name]), name)
+
+
+def experiments() -> list[str]:
+    """Names of the shipped experiments.
+
+    Raises:
+        AedError: The configs are not where an editable install has them.
+    """
+    if not CONFIG_DIR.is_dir():
+        raise AedError(f"{CONFIG_DIR} is missing: install from a checkout with pip install -e .")
+    return sorted(path.stem for path in (CONFIG_DIR / "experiment").glob("*.yaml"))

@@ -1,0 +1,1 @@
+"""Decision rules, scores, curves, calibration and rejection; their tables and pictures."""

@@ -1,0 +1,1 @@
+"""C from an int8 graph: program, plan, front end, classes; the kernels in ``c/``."""

@@ -1,0 +1,202 @@
+"""C for what follows the net: names of the classes, probabilities, decisions, and patches that make a recording."""
+
+from aed.base.errors import AedError
+from aed.dsp.aggregate import Aggregate
+from aed.export.card import ModelCard
+from aed.target.codegen.text import c_float, c_lines, c_string
+
+
+def class_sources(card: ModelCard, num_outputs: int) -> dict[str, str]:
+    """File name -> content of ``aed_classes.h`` and ``aed_classes.c``; they need ``aed_net.h``.
+
+    They decide as :meth:`aed.scoring.decision.Decision.decide` does, bit for bit where the probabilities are the same.
+
+    Args:
+        card: Of the model.
+        num_outputs: Of the net.
+
+    Raises:
+        AedError: There are not as many classes as outputs, or the decision rule does not fit them.
+    """
+    names = card.class_names
+    if len(names) != num_outputs:
+        raise AedError(f"the net has {num_outputs} outputs, its card {len(names)} classes")
+    card.decision.check(card.task, len(names))
+    return {"aed_classes.h": _header(card), "aed_classes.c": _source(card)}
+
+
+def rule(card: ModelCard) -> str:
+    """Which classes are heard, in words: a part of a sentence."""
+    if card.task == "multi_label":
+        return "each class whose probability is not under its threshold"
+    best = "the most probable class, the first of equal ones"
+    least = card.decision.unknown_threshold
+    return best if least is None else f"{best}, if its probability is not under {least:g}"
+
+
+def _header(card: ModelCard) -> str:
+    return f"""/* Generated: what the net's outputs stand for, and what is decided of them. */
+#ifndef AED_CLASSES_H
+#define AED_CLASSES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define AED_CLASSES {len(card.class_names)}
+
+/* None of the classes. */
+#define AED_UNKNOWN (-1)
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+extern const char *const aed_class_names[AED_CLASSES];
+
+/* Probabilities of an output of aed_net_run; both AED_CLASSES long. */
+void aed_probabilities(const int8_t *out, float *probability);
+
+/*
+ * Which classes are heard: {rule(card)}.
+ * Both are AED_CLASSES long. Returns the most probable of the classes heard, or AED_UNKNOWN.
+ */
+int aed_decide(const float *probability, bool *heard);
+
+/* A recording so far; its probabilities are the {card.decision.aggregate} of each class over its patches. */
+typedef struct {{
+    {_KINDS[card.decision.aggregate]} total[AED_CLASSES];
+    uint32_t patches;
+}} aed_clip;
+
+/* Begins a recording. */
+void aed_clip_reset(aed_clip *clip);
+
+/* Adds the probabilities of its next patch. */
+void aed_clip_add(aed_clip *clip, const float *probability);
+
+/* Its probabilities, AED_CLASSES long; all 0 before the first patch. */
+void aed_clip_probabilities(const aed_clip *clip, float *probability);
+
+#ifdef __cplusplus
+}}
+#endif
+
+#endif
+"""
+
+
+def _source(card: ModelCard) -> str:
+    form = "" if card.outputs == "probabilities" else _FORMS[card.task]
+    includes = "\n#include <math.h>\n" if form else ""
+    tempered = card.outputs == "logits" and card.decision.temperature != 1
+    by_temperature = f" / {c_float(card.decision.temperature)}" if tempered else ""
+    return f"""/* Generated: names of the classes, probabilities from int8, decisions. */
+#include "aed_classes.h"
+{includes}
+#include "aed_net.h"
+
+const char *const aed_class_names[AED_CLASSES] = {{
+{c_lines(map(c_string, card.class_names))}
+}};
+
+void aed_probabilities(const int8_t *out, float *probability) {{
+    for (int i = 0; i < AED_CLASSES; ++i) {{
+        probability[i] = AED_NET_OUTPUT_SCALE * (float)(out[i] - AED_NET_OUTPUT_ZERO){by_temperature};
+    }}
+{form}}}
+
+{_several(card) if card.task == "multi_label" else _one(card)}
+{_clips(card.decision.aggregate)}"""
+
+
+_FORMS = {
+    "multi_label": """    for (int i = 0; i < AED_CLASSES; ++i) {
+        probability[i] = 1.0F / (1.0F + expf(-probability[i]));
+    }
+""",
+    "single_label": """    float most = probability[0];
+    float sum = 0.0F;
+    for (int i = 1; i < AED_CLASSES; ++i) {
+        most = probability[i] > most ? probability[i] : most;
+    }
+    for (int i = 0; i < AED_CLASSES; ++i) {
+        probability[i] = expf(probability[i] - most);
+        sum += probability[i];
+    }
+    for (int i = 0; i < AED_CLASSES; ++i) {
+        probability[i] /= sum;
+    }
+""",
+}
+
+
+def _one(card: ModelCard) -> str:
+    """``aed_decide`` of a single-label model."""
+    least = card.decision.unknown_threshold
+    known = "true" if least is None else f"probability[best] >= {c_float(least)}"
+    return f"""int aed_decide(const float *probability, bool *heard) {{
+    int best = 0;
+    for (int i = 0; i < AED_CLASSES; ++i) {{
+        best = probability[i] > probability[best] ? i : best;
+        heard[i] = false;
+    }}
+    heard[best] = {known};
+    return heard[best] ? best : AED_UNKNOWN;
+}}
+"""
+
+
+def _several(card: ModelCard) -> str:
+    """``aed_decide`` of a multi-label model."""
+    return f"""static const float thresholds[AED_CLASSES] = {{
+{c_lines(map(c_float, card.decision.thresholds_of(len(card.class_names))))}
+}};
+
+int aed_decide(const float *probability, bool *heard) {{
+    int best = AED_UNKNOWN;
+    for (int i = 0; i < AED_CLASSES; ++i) {{
+        heard[i] = probability[i] >= thresholds[i];
+        if (heard[i] && ((best == AED_UNKNOWN) || (probability[i] > probability[best]))) {{
+            best = i;
+        }}
+    }}
+    return best;
+}}
+"""
+
+
+_KINDS = {"mean": "double", "max": "float"}
+"""What is kept of a recording; sums are float64, as in :func:`aed.dsp.aggregate.clip_posteriors`."""
+
+_ADD = {
+    "mean": "clip->total[i] += (double)probability[i];",
+    "max": "clip->total[i] = probability[i] > clip->total[i] ? probability[i] : clip->total[i];",
+}
+_GIVE = {
+    "mean": "probability[i] = clip->patches > 0U ? (float)(clip->total[i] / (double)clip->patches) : 0.0F;",
+    "max": "probability[i] = clip->total[i];",
+}
+
+
+def _clips(aggregate: Aggregate) -> str:
+    """The functions of ``aed_clip``."""
+    return f"""void aed_clip_reset(aed_clip *clip) {{
+    for (int i = 0; i < AED_CLASSES; ++i) {{
+        clip->total[i] = 0;
+    }}
+    clip->patches = 0U;
+}}
+
+void aed_clip_add(aed_clip *clip, const float *probability) {{
+    for (int i = 0; i < AED_CLASSES; ++i) {{
+        {_ADD[aggregate]}
+    }}
+    ++clip->patches;
+}}
+
+void aed_clip_probabilities(const aed_clip *clip, float *probability) {{
+    for (int i = 0; i < AED_CLASSES; ++i) {{
+        {_GIVE[aggregate]}
+    }}
+}}
+"""

@@ -1,0 +1,52 @@
+"""CMSIS-DSP's Fourier transform in the front end, for those who have it on their board anyway.
+
+Source: https://github.com/ARM-software/CMSIS-DSP (from 1.14.3 on); its Python package ``cmsisdsp`` holds it too.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aed.base.errors import AedError
+
+UNITS = (
+    "TransformFunctions/arm_rfft_fast_init_f32.c",
+    "TransformFunctions/arm_rfft_fast_f32.c",
+    "TransformFunctions/arm_cfft_init_f32.c",
+    "TransformFunctions/arm_cfft_f32.c",
+    "TransformFunctions/arm_cfft_radix8_f32.c",
+    "TransformFunctions/arm_bitreversal2.c",
+    "CommonTables/arm_common_tables.c",
+    "CommonTables/arm_const_structs.c",
+)
+
+N_FFT = (32, 4096)
+"""Shortest and longest transform."""
+
+
+@dataclass(frozen=True)
+class CmsisDsp:
+    """What to compile, and how.
+
+    Args:
+        units: C files.
+        options: For the compiler; ``__GNUC_PYTHON__`` is the library's own switch for builds without CMSIS-Core, hence
+            without its intrinsics.
+    """
+
+    units: tuple[Path, ...]
+    options: tuple[str, ...]
+
+
+def find_cmsis_dsp(folder: Path, n_fft: int) -> CmsisDsp:
+    """The library in ``folder``, a checkout of CMSIS-DSP, for transforms of ``n_fft`` samples.
+
+    Raises:
+        AedError: A file is missing, or it has no transform of that length.
+    """
+    units = tuple(folder / "Source" / unit for unit in UNITS)
+    if missing := [str(path) for path in (*units, folder / "Include/arm_math.h") if not path.is_file()]:
+        raise AedError(f"cmsis_dsp: {missing[0]} is missing; give the folder of a checkout of CMSIS-DSP >= 1.14.3")
+    if not N_FFT[0] <= n_fft <= N_FFT[1]:
+        raise AedError(f"cmsis_dsp: transforms of {N_FFT[0]} to {N_FFT[1]} samples, frontend.n_fft is {n_fft}")
+    includes = (f"-I{folder / 'Include'}", f"-I{folder / 'PrivateInclude'}")
+    return CmsisDsp(units, (*includes, "-DAED_FE_CMSIS_DSP", "-D__GNUC_PYTHON__", "-w"))

@@ -1,0 +1,47 @@
+"""What a float graph will need as C: its cost, with the arena that the int8 model will get."""
+
+from dataclasses import replace
+
+import onnx
+
+from aed.base.errors import AedError
+from aed.export.footprint import Budget, Footprint, footprint
+from aed.target.boards import load_board
+from aed.target.codegen.lower import sketch
+from aed.target.codegen.plan import make_plan
+
+
+def planned_footprint(model: onnx.ModelProto) -> Footprint:
+    """The cost of ``model`` with ``activations_bytes`` and ``peak_layer`` of the plan for its int8 version.
+
+    The plan has no room for input and output, which are the caller's. A graph that the C code cannot run keeps the
+    estimate.
+
+    Args:
+        model: Float, as :func:`aed.export.onnx.to_onnx` makes it.
+
+    Raises:
+        AedError: A shape is unknown.
+    """
+    cost = footprint(model)
+    try:
+        plan = make_plan(sketch(model))
+    except AedError:
+        return cost
+    return replace(cost, activations_bytes=plan.size, peak_layer=plan.peak_layer, planned=True)
+
+
+def on_board(budget: Budget) -> Budget:
+    """``budget`` with the memories of its board as limits, where it has none of its own.
+
+    A board without flash on the chip has it beside the chip: no limit.
+
+    Raises:
+        AedError: There is no such board.
+    """
+    if budget.board is None:
+        return budget
+    board = load_board(budget.board)
+    flash = board.flash_kib or None if budget.flash_kib is None else budget.flash_kib
+    ram = board.ram_kib if budget.ram_kib is None else budget.ram_kib
+    return replace(budget, flash_kib=flash, ram_kib=ram)

@@ -1,0 +1,1 @@
+"""The C on emulated boards: builds, sessions of QEMU, counted instructions."""

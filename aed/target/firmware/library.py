@@ -1,0 +1,233 @@
+"""The library a firmware engineer adds to a project: net, front end, class names, example, self-test, build file."""
+
+import json
+import logging
+import re
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+import numpy as np
+import onnx
+
+from aed.base.errors import AedError
+from aed.base.files import temporary_folder, whole_folder
+from aed.base.processes import found
+from aed.dsp.frontend import FrontendConfig
+from aed.export.card import ModelCard
+from aed.export.runtime import open_exact
+from aed.target.boards import load_board
+from aed.target.codegen.classes import class_sources, rule
+from aed.target.codegen.frontend import state_bytes, table_bytes
+from aed.target.codegen.generate import kernel_sources, net_sources
+from aed.target.codegen.lower import Program, lower
+from aed.target.codegen.plan import Plan, make_plan
+from aed.target.codegen.prefix import DEFAULT, renamed
+from aed.target.codegen.text import c_lines
+from aed.target.emulator import sessions
+from aed.target.host import device_sources
+
+log = logging.getLogger(__name__)
+
+MARK = "aed_firmware.json"
+"""The file that tells a folder of ours from another one: the model card."""
+
+BUILT_FOR = ("mps2-an386", "mps2-an505", "mps3-an547")
+"""Boards whose cores the README gives the size of the code for."""
+
+
+def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title: str, prefix: str = DEFAULT) -> None:
+    """Writes the library; the folder is whole or, where something fails, as it was before.
+
+    A front end that no device can compute is left out: the library is then the net alone, and its README says so.
+
+    Args:
+        model: int8.
+        card: Its card.
+        folder: New, or one that this function wrote earlier.
+        title: For the README.
+        prefix: Of every name that another file of a firmware can see; checked.
+
+    Raises:
+        AedError: The model or its front end has no C form, or the folder holds something else.
+    """
+    if card.frontend.not_streamable:
+        log.warning(
+            "no C of the front end, the library is the net alone: %s; its patches are yours to make",
+            "; ".join(card.frontend.not_streamable),
+        )
+    program = lower(model)
+    plan = make_plan(program)
+    sources = library_sources(model, program, plan, card)
+    parts = files("aed.target.firmware") / "c"
+    with whole_folder(folder, MARK) as place:
+        for name, text in sources.items():
+            target = place / ("include" if name.endswith(".h") else "src") / renamed(name, prefix)
+            target.parent.mkdir(exist_ok=True)
+            target.write_text(renamed(text, prefix), encoding="utf-8")
+        (place / "examples").mkdir()
+        example = "main.c" if card.frontend.streamable else "main_net.c"
+        for name, part in (
+            ("examples/main.c", example),
+            ("CMakeLists.txt", "CMakeLists.txt"),
+            ("README.md", "README.md"),
+        ):
+            text = renamed((parts / part).read_text(encoding="utf-8"), prefix)
+            if name == "README.md":
+                text = Template(text).substitute(_facts(program, plan, card, title, sources, prefix), prefix=prefix)
+            (place / name).write_text(text, encoding="utf-8")
+        (place / "LICENSE").write_bytes((parts / "LICENSE").read_bytes())
+        (place / MARK).write_text(
+            json.dumps(json.loads(card.to_json()), indent=1, sort_keys=True) + "\n", encoding="utf-8"
+        )
+
+
+def library_sources(model: onnx.ModelProto, program: Program, plan: Plan, card: ModelCard) -> dict[str, str]:
+    """File name -> content of all C files of the library; the same bytes on every run."""
+    header = (files("aed.target.firmware") / "c" / "aed_selftest.h").read_text(encoding="utf-8")
+    streams = card.frontend.streamable
+    return {
+        **(device_sources(program, plan, card.frontend) if streams else kernel_sources() | net_sources(program, plan)),
+        **class_sources(card, program.tensors[program.output].size),
+        "aed_selftest.h": header,
+        "aed_selftest.c": _selftest(model, program),
+    }
+
+
+_TEMPERATURE = " Logits are divided by a temperature of {:g} first."
+
+
+def selftest_input(size: int) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
+    """The input of ``aed_selftest``: the upper bytes of a linear congruential generator (Numerical Recipes)."""
+    state, made = 1, np.empty(size, np.int8)
+    for index in range(size):
+        state = (1664525 * state + 1013904223) % 2**32
+        made[index] = (state >> 24) - 128
+    return made
+
+
+def _selftest(model: onnx.ModelProto, program: Program) -> str:
+    height, width, channels = program.tensors[program.input].shape
+    image = selftest_input(height * width * channels).reshape(1, height, width, channels).transpose(0, 3, 1, 2)
+    session = open_exact(model)
+    expected = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(image)})[0].ravel()
+    return f"""/* Generated: an input by rule and the outputs ONNX Runtime gives for it. */
+#include "aed_selftest.h"
+
+#include "aed_net.h"
+
+static const int8_t expected[AED_NET_OUTPUT_SIZE] = {{
+{c_lines(map(str, expected.tolist()))}
+}};
+
+int aed_selftest(void) {{
+    static int8_t in[AED_NET_INPUT_SIZE];
+    int8_t out[AED_NET_OUTPUT_SIZE];
+    uint32_t state = 1U;
+    int differing = 0;
+    for (int32_t i = 0; i < AED_NET_INPUT_SIZE; ++i) {{
+        state = 1664525U * state + 1013904223U;
+        in[i] = (int8_t)((int32_t)(state >> 24) - 128);
+    }}
+    aed_net_run(in, out);
+    for (int i = 0; i < AED_NET_OUTPUT_SIZE; ++i) {{
+        differing += out[i] != expected[i] ? 1 : 0;
+    }}
+    return differing;
+}}
+"""
+
+
+def _facts(
+    program: Program, plan: Plan, card: ModelCard, title: str, sources: dict[str, str], prefix: str
+) -> dict[str, str]:
+    """What the README's template asks for."""
+    given, made = program.tensors[program.input], program.tensors[program.output]
+    of_frontend = _frontend_facts(card.frontend, float(given.scale), given.zero)
+    licence = (card.weights or {}).get("licence", "as those of whoever trained them; the card names no published ones")
+    return {
+        "title": title,
+        "classes": ", ".join(card.class_names),
+        "rule": rule(card),
+        "temperature": _TEMPERATURE.format(card.decision.temperature) if card.decision.temperature != 1 else "",
+        "aggregate": card.decision.aggregate,
+        **{key: renamed(text, prefix) for key, text in of_frontend.items()},
+        "weights": f"{sum(layer.weight_bytes for layer in program.layers):,}",
+        "arena": f"{plan.size:,}",
+        "patch": f"{given.size:,}",
+        "output": f"{made.size:,}",
+        "macc": f"{sum(layer.macc(program) for layer in program.layers):,}",
+        "built": _built(sources),
+        "weights_licence": licence,
+    }
+
+
+def _frontend_facts(frontend: FrontendConfig, scale: float, zero: int) -> dict[str, str]:
+    """What the template asks for of the front end, or says where there is none."""
+    if frontend.not_streamable:
+        return {
+            "parts": "int8 net",
+            "no_frontend": (
+                "\n**No front end**: no device can compute the one this model was trained with ("
+                f"{'; '.join(frontend.not_streamable)}). Its patches are yours to make; its accuracies hold only for "
+                "patches made as in training.\n"
+            ),
+            "feed": (
+                f"patches of {frontend.n_mels} mel bands and {frontend.patch_frames} frames, band after band, each "
+                f"value as int8: round(value / {scale:.9g}) + {zero}, at most 127 and at least -128"
+            ),
+            "input": "patches.raw",
+            "own_state": "",
+            "tables": "",
+            "state": "",
+        }
+    milliseconds = 1000 / frontend.sample_rate
+    hop_ms, patch_ms = frontend.patch_hop * frontend.hop_length * milliseconds, frontend.patch_samples * milliseconds
+    return {
+        "parts": "log-mel front end and int8 net",
+        "no_frontend": "",
+        "feed": (
+            f"feed 16-bit mono samples at {frontend.sample_rate} Hz, in blocks of any size, and every {hop_ms:.0f} ms "
+            f"a patch\nof {patch_ms:.0f} ms is ready for the net"
+        ),
+        "input": "samples.raw",
+        "own_state": "; the front end's state is yours (`aed_frontend`)",
+        "tables": f"| front-end tables | {table_bytes(frontend):,} | flash |\n",
+        "state": f"| front-end state (`aed_frontend`) | {state_bytes(frontend):,} | RAM, the caller's |\n",
+    }
+
+
+_WEIGHTS = re.compile(r"(const int8_t \w+\[\d+\]\s*__attribute__\(\(aligned\(4\)\)\) = \{\n)[^}]*")
+
+
+def _without_weights(text: str) -> str:
+    """``aed_net.c`` with arrays of the same size but no values, for sizes alone: compilers read millions for long."""
+    return _WEIGHTS.sub(r"\g<1>    1", text)
+
+
+def _built(sources: dict[str, str]) -> str:
+    """Sizes of the whole, linked for some cores, where the compiler is here."""
+    if not found("arm-none-eabi-gcc"):
+        return "Sizes of the code: not known, arm-none-eabi-gcc was not there when this was generated."
+    used = {name: text for name, text in sources.items() if not name.startswith(("aed_selftest", "aed_classes"))}
+    used["aed_net.c"] = _without_weights(used["aed_net.c"])
+    whole = "run_clip.c" if "aed_frontend.c" in used else "run_net.c"
+    rows, version = [], sessions.versions(("gcc",))["gcc"]
+    with temporary_folder() as folder:
+        for board in map(sessions.roomy, map(load_board, BUILT_FOR)):
+            try:
+                elf, bare = (
+                    sessions.build(folder / board.name / main, {**parts, **sessions.harness_sources(main)}, board)
+                    for main, parts in ((whole, used), ("run_nothing.c", {}))
+                )
+                sizes = list(zip(sessions.section_sizes(elf), sessions.section_sizes(bare), strict=True))
+            except AedError as error:  # a compiler that is too old, or without its C library
+                log.warning("%s: size of the code not known: %s", board.core, error)
+                continue
+            flash, ram = (whole - own for whole, own in sizes)
+            rows.append(f"| {board.core} | {flash:,} | {ram:,} |")
+    if not rows:
+        return f"Sizes of the code: not known, {version} could not link it when this was generated."
+    head = [f"All of it, with a caller's buffers, linked by {version}, -O2, without the stack:", ""]
+    head += ["| core | flash | RAM |"]
+    return "\n".join([*head, "|---|---|---|", *rows])

@@ -1,0 +1,94 @@
+"""The net with the ends that ST's audio firmware wants: int8 in, float probabilities out."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from aed.base.errors import AedError
+from aed.export.card import ModelCard, Quantization
+from aed.export.graph import constants, copy_of, input_of, producers, readers, tidy
+
+
+def input_steps(card: ModelCard, path: Path) -> Quantization:
+    """How the net's input is quantised, by the firmware itself.
+
+    Raises:
+        AedError: The model is not int8, or its first layer is float.
+    """
+    facts = card.quantization
+    if facts is None or facts.input_scale is None or facts.input_zero_point is None:
+        what = "is a float model" if facts is None else "has a first layer in float"
+        raise AedError(f"{path}: {what}; ST's firmware writes int8 patches: give a model_int8.onnx")
+    return facts
+
+
+def firmware_model(model: onnx.ModelProto, card: ModelCard, path: Path) -> tuple[onnx.ModelProto, ModelCard]:
+    """``model`` with int8 input, float output, the card's temperature and a softmax, and its card.
+
+    Args:
+        model: int8 (QDQ); left as it is.
+        card: Its own.
+        path: Where it is from, for messages.
+
+    Raises:
+        AedError: The firmware cannot use it.
+    """
+    if card.task != "single_label":
+        raise AedError(
+            f"{path}: task {card.task}, but ST's firmware names one class, the most likely; use target=c, a library "
+            "that decides about each class"
+        )
+    facts = input_steps(card, path)
+    twin = copy_of(model)
+    given = input_of(twin)
+    if given.type.tensor_type.elem_type == TensorProto.FLOAT:
+        _strip_input(twin, given, path)
+    _finish_output(twin, card, facts)
+    return tidy(twin), replace(card, outputs="probabilities")
+
+
+def _strip_input(model: onnx.ModelProto, given: onnx.ValueInfoProto, path: Path) -> None:
+    """Takes away the first QuantizeLinear, in place."""
+    first = readers(model)[given.name]
+    if [node.op_type for node in first] != ["QuantizeLinear"]:
+        raise AedError(f"{path}: its input is not quantised at once; ST's firmware writes int8 patches")
+    quantised = first[0].output[0]
+    model.graph.node.remove(first[0])
+    for node in model.graph.node:
+        node.input[:] = [given.name if name == quantised else name for name in node.input]
+    given.type.tensor_type.elem_type = TensorProto.INT8
+
+
+def _finish_output(model: onnx.ModelProto, card: ModelCard, facts: Quantization) -> None:
+    """Dequantises an int8 output and turns logits into probabilities, in place.
+
+    The temperature needs no operator where it can divide the scale of the output.
+    """
+    made = model.graph.output[0]
+    temperature = card.decision.temperature if card.outputs == "logits" else 1.0
+    last = producers(model)[made.name]
+    ends: list[tuple[str, list[str]]] = []
+
+    def constant(name: str, value: Any, dtype: type[np.generic]) -> str:
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value, dtype), name))
+        return name
+
+    if made.type.tensor_type.elem_type == TensorProto.INT8:
+        assert facts.output_scale is not None
+        scale = constant("end.scale", facts.output_scale / temperature, np.float32)
+        ends.append(("DequantizeLinear", [scale, constant("end.zero", facts.output_zero_point, np.int8)]))
+        made.type.tensor_type.elem_type = TensorProto.FLOAT
+    elif temperature != 1 and last.op_type == "DequantizeLinear":
+        last.input[1] = constant("end.scale", constants(model)[last.input[1]] / temperature, np.float32)
+    elif temperature != 1:
+        ends.append(("Div", [constant("end.temperature", temperature, np.float32)]))
+    if card.outputs == "logits":
+        ends.append(("Softmax", []))  # its default axis is the last
+    for kind, more in ends:
+        name = f"end.{kind}"
+        model.graph.node.append(helper.make_node(kind, [made.name, *more], [name], name))
+        made.name = name
