@@ -27,8 +27,11 @@ from aed.export.runtime import open_exact
 from aed.inference.onnx import OnnxClassifier
 from aed.target.boards import board_names, load_board
 from aed.target.codegen.generate import kernel_sources, net_sources
-from aed.target.codegen.lower import Program, _Lowering, lower
-from aed.target.codegen.plan import lead, make_plan
+from aed.target.codegen.lower import lower
+from aed.target.codegen.operators import OPERATORS
+from aed.target.codegen.plan import make_plan
+from aed.target.codegen.program import Program
+from aed.target.codegen.walk import Walk
 from aed.target.emulator import sessions
 from aed.target.host import HostDevice, build_library, pointer, to_int16
 
@@ -328,7 +331,7 @@ def test_a_plan_keeps_apart_what_is_needed_at_once(name, overlap):
             if low >= stop or high <= start:
                 continue
             assert overlap and home not in {program.views.get(name, name) for name in later}
-            distance = lead(layer, program.tensors[home], made)
+            distance = layer.lead(program.tensors[home], made)
             assert distance is not None and low - start >= distance
 
 
@@ -415,10 +418,10 @@ def test_padding_by_rule_is_refused():
     kept = [item for item in conv.attribute if item.name != "pads"]
     del conv.attribute[:]
     conv.attribute.extend([*kept, onnx.helper.make_attribute("auto_pad", "SAME_UPPER")])
-    walk = _Lowering(model)
-    walk._first()
+    walk = Walk(model)
+    walk.first()
     with pytest.raises(AedError, match="only explicit padding"):
-        walk.conv(conv)
+        OPERATORS["Conv"](walk, conv)
 
 
 def test_a_layer_left_in_float_is_named():

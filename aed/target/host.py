@@ -15,8 +15,9 @@ from aed.base.processes import run_tool
 from aed.dsp.frontend import FrontendConfig
 from aed.target.codegen.frontend import frontend_kernel, frontend_sources
 from aed.target.codegen.generate import kernel_sources, net_sources
-from aed.target.codegen.lower import Program, lower
+from aed.target.codegen.lower import lower
 from aed.target.codegen.plan import Plan, make_plan
+from aed.target.codegen.program import Program
 
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-pedantic", "-ffp-contract=off")
 """No contraction: a fused multiply-add would round otherwise than ONNX Runtime does."""

@@ -15,8 +15,9 @@ from aed.export.runtime import onnx_runtime_on, open_exact
 from aed.target.boards import Board, emulated
 from aed.target.codegen.cmsis import find_cmsis_dsp
 from aed.target.codegen.generate import kernel_sources, net_sources
-from aed.target.codegen.lower import Program, lower
+from aed.target.codegen.lower import lower
 from aed.target.codegen.plan import Plan, make_plan
+from aed.target.codegen.program import Program
 from aed.target.emulator import sessions
 from aed.target.emulator.sessions import Emulated, Int8
 from aed.target.host import device_sources, write_sources

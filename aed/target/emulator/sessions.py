@@ -24,8 +24,9 @@ from aed.target.boards import Board, Machine, emulated
 from aed.target.codegen.cmsis import CmsisDsp
 from aed.target.codegen.frontend import frontend_kernel, frontend_sources
 from aed.target.codegen.generate import kernel_sources, net_sources
-from aed.target.codegen.lower import Program, lower
+from aed.target.codegen.lower import lower
 from aed.target.codegen.plan import Plan, make_plan
+from aed.target.codegen.program import Program
 from aed.target.host import device_sources, write_sources
 
 Int8 = npt.NDArray[np.int8]

@@ -20,9 +20,10 @@ from aed.target.boards import load_board
 from aed.target.codegen.classes import class_sources, rule
 from aed.target.codegen.frontend import state_bytes, table_bytes
 from aed.target.codegen.generate import kernel_sources, net_sources
-from aed.target.codegen.lower import Program, lower
+from aed.target.codegen.lower import lower
 from aed.target.codegen.plan import Plan, make_plan
 from aed.target.codegen.prefix import DEFAULT, renamed
+from aed.target.codegen.program import Program
 from aed.target.codegen.text import c_lines
 from aed.target.emulator import sessions
 from aed.target.host import device_sources
@@ -152,11 +153,11 @@ def _facts(
         "temperature": _TEMPERATURE.format(card.decision.temperature) if card.decision.temperature != 1 else "",
         "aggregate": card.decision.aggregate,
         **{key: renamed(text, prefix) for key, text in of_frontend.items()},
-        "weights": f"{sum(layer.weight_bytes for layer in program.layers):,}",
+        "weights": f"{program.weight_bytes:,}",
         "arena": f"{plan.size:,}",
         "patch": f"{given.size:,}",
         "output": f"{made.size:,}",
-        "macc": f"{sum(layer.macc(program) for layer in program.layers):,}",
+        "macc": f"{program.macc:,}",
         "built": _built(sources),
         "weights_licence": licence,
     }
