@@ -27,7 +27,8 @@ from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
 from aed.inference.opening import open_classifier
 from aed.target.boards import board_names, load_board
-from aed.target.report import FIGURES, Target
+from aed.target.protocol import Backend
+from aed.target.report import FIGURES
 from aed.target.stedgeai import StEdgeAi, Tool, Validation, Version, find, find_tool, parse
 from aed.target.stedgeai.exchange import to_inputs
 from aed.target.stedgeai.failure import ADVICE, advice, error_line
@@ -814,5 +815,5 @@ def test_boards_of_st():
 
 
 def test_it_is_a_target():
-    target: Target = StEdgeAi()
+    target: Backend = StEdgeAi()
     assert target.name == "stedgeai" and Version(True, (4, 0, 0)) > Version(False, (8, 1, 0))

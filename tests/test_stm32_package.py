@@ -686,8 +686,8 @@ def test_n6_without_a_binary_says_what_to_set(tmp_path, fakes, packages):
     ("probes", "wanted", "message"),
     [
         ((), None, "no ST-LINK probe found"),
-        (("A1", "B2"), None, r"2 probes are plugged in: say which, probe=SN with one of \['A1', 'B2'\]"),
-        (("A1", "B2"), "C3", r"probe=C3: there is no such probe; there are \['A1', 'B2'\]"),
+        (("A1", "B2"), None, r"2 probes are plugged in: say which, stm32.probe=SN with one of \['A1', 'B2'\]"),
+        (("A1", "B2"), "C3", r"stm32.probe=C3: there is no such probe; there are \['A1', 'B2'\]"),
     ],
 )
 def test_probes_that_are_not_clear_stop_before_the_build(tmp_path, fakes, packages, probes, wanted, message):
@@ -738,7 +738,7 @@ def test_projects_that_do_not_fit(tmp_path, packages):
     with pytest.raises(AedError, match="need a folder with one STM32CubeIDE project"):
         build_and_flash(package, tmp_path / "empty", "u5", dry_run=True, show=quiet)
     project = st_project(tmp_path / "fw", "u5")
-    with pytest.raises(AedError, match=r"configuration=Fast: b_u585i_aed has \['Debug', 'Release'\]"):
+    with pytest.raises(AedError, match=r"stm32.configuration=Fast: b_u585i_aed has \['Debug', 'Release'\]"):
         build_and_flash(package, project, "u5", configuration="Fast", dry_run=True, show=quiet)
     with pytest.raises(AedError, match=r"no deployment package \(manifest.json is missing\)"):
         build_and_flash(project, project, "u5", dry_run=True, show=quiet)
@@ -758,7 +758,7 @@ def test_a_project_without_network_code(tmp_path, fakes, packages):
     project = st_project(tmp_path / "fw", "u5")
     for path in (project / "X-CUBE-AI").iterdir():
         path.unlink()
-    with pytest.raises(AedError, match=r"no network.h in it, so no place for network.c; say .* network_dir="):
+    with pytest.raises(AedError, match=r"no network.h in it, so no place for network.c; say .* stm32.network_dir="):
         build_and_flash(packages("u5"), project, "u5", action="build", show=quiet)
     build_and_flash(packages("u5"), project, "u5", action="build", network_dir=Path("X-CUBE-AI"), show=quiet)
     assert {path.name for path in (project / "X-CUBE-AI").iterdir()} == {"network.c", "network.h", "network_data.c"}
@@ -769,7 +769,7 @@ def test_where_programs_are_looked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("STM32_PROGRAMMER_CLI", raising=False)
     with pytest.raises(
-        AedError, match=r"not found as programmer=, in \$STM32_PROGRAMMER_CLI, on the PATH or in .*dry_run"
+        AedError, match=r"not found as stm32.programmer=, in \$STM32_PROGRAMMER_CLI, on the PATH or in .*dry_run"
     ):
         find_program(PROGRAMMER)
 
@@ -790,5 +790,7 @@ def test_where_programs_are_looked_for(tmp_path, monkeypatch):
     assert find_program(PROGRAMMER) == in_environment
     given = put(tmp_path / "given")
     assert find_program(PROGRAMMER, given) == find_program(PROGRAMMER, given.parent) == given
-    with pytest.raises(AedError, match=r"programmer=.*/nowhere: there is no STM32_Programmer_CLI that can be run"):
+    with pytest.raises(
+        AedError, match=r"stm32.programmer=.*/nowhere: there is no STM32_Programmer_CLI that can be run"
+    ):
         Tools(programmer=tmp_path / "nowhere").path(PROGRAMMER, dry_run=False)

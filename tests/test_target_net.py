@@ -32,7 +32,8 @@ from aed.target.codegen.operators import OPERATORS
 from aed.target.codegen.plan import make_plan
 from aed.target.codegen.program import Program
 from aed.target.codegen.walk import Walk
-from aed.target.emulator import sessions
+from aed.target.emulator import measure, toolchain
+from aed.target.emulator.qemu import run_program
 from aed.target.host import HostDevice, build_library, pointer, to_int16
 
 EMULATED = [name for name in board_names() if load_board(name).machine]
@@ -438,7 +439,7 @@ def test_emulated_boards_give_the_same_bits(arm, board):
     model = int8(nets.make("awkward"))
     program = lower(model)
     steps = inputs(program, 3)
-    run = sessions.emulate_net(program, make_plan(program), steps, load_board(board))
+    run = measure.measure_net(program, make_plan(program), steps, load_board(board))
     np.testing.assert_array_equal(run.outputs, expected(model, program, steps))
     assert sum(run.layers) == pytest.approx(run.instructions, rel=0.05)
     assert make_plan(program).size <= run.ram_bytes < make_plan(program).size + 1024
@@ -452,7 +453,7 @@ def test_emulated_cores_give_the_same_bits_for_what_foreign_graphs_have(arm, boa
     program = lower(model)
     assert {"add", "multiply", "pad", "mean", "softmax"} < {layer.kind for layer in program.layers}
     steps = inputs(program, 4)
-    run = sessions.emulate_net(program, make_plan(program), steps, load_board(board))
+    run = measure.measure_net(program, make_plan(program), steps, load_board(board))
     np.testing.assert_array_equal(run.outputs, expected(model, program, steps))
 
 
@@ -461,17 +462,17 @@ def test_instructions_are_right_where_the_clock_goes_round(arm):
     wide = [part for _ in range(5) for part in (nn.Conv2d(64, 64, 3, padding=1), nn.ReLU())]
     net = nn.Sequential(nn.Conv2d(1, 64, 1), *wide, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 2)).eval()
     program = lower(int8(net))
-    run = sessions.emulate_net(program, make_plan(program), inputs(program, 1), load_board("netduinoplus2"))
-    assert run.instructions > sessions.WRAP / 168e6 * 1e9
+    run = measure.measure_net(program, make_plan(program), inputs(program, 1), load_board("netduinoplus2"))
+    assert run.instructions > measure.WRAP / 168e6 * 1e9
     assert sum(run.layers) == pytest.approx(run.instructions, rel=0.01)
 
 
 def test_a_program_that_fails_says_why(arm, tmp_path):
     board = load_board("mps2-an505")
     text = "int main(void) { return 74; }"
-    elf = sessions.build(tmp_path, {**sessions.harness_sources(), "main.c": text}, board)
+    elf = toolchain.build(tmp_path, {**toolchain.harness_sources(), "main.c": text}, board)
     with pytest.raises(AedError, match="mps2-an505: the emulated program failed: a layer takes longer"):
-        sessions.emulate(elf, tmp_path / "run", b"", board)
+        run_program(elf, tmp_path / "run", b"", board)
 
 
 @pytest.mark.parametrize("core", ["cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55"])

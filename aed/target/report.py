@@ -3,13 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, Protocol
-
-import numpy as np
-import numpy.typing as npt
-
-from aed.target.boards import Board
+from typing import Any, Literal
 
 Source = Literal["measured", "emulated", "estimated", "vendor"]
 """``measured``: on the board; ``emulated``: by QEMU; ``estimated``: by arithmetic; ``vendor``: by ST's tools."""
@@ -98,27 +92,3 @@ class Report:
         head = {"target": self.target, "action": self.action, "board": self.board, "core": self.core}
         tail = {"frontend": self.frontend.content() if self.frontend else None, "tools": dict(self.tools)}
         return head | self.net.content() | tail | {"limits": self.limits, "details": dict(self.details)}
-
-
-class Target(Protocol):
-    """A backend: says what an int8 model of ours costs on a board, and whether it computes the same there.
-
-    Every method takes the model's file, the board and a folder for what the backend writes, and raises an AedError
-    that says what to do.
-    """
-
-    @property
-    def name(self) -> str:
-        """As users type it."""
-
-    def analyze(self, model: Path, board: Board, folder: Path) -> Report:
-        """Memory, without running anything."""
-
-    def generate(self, model: Path, board: Board, folder: Path) -> Report:
-        """As above, and C code for the board in ``folder/c``."""
-
-    def validate(self, model: Path, board: Board, folder: Path, patches: npt.NDArray[np.float32]) -> Report:
-        """Outputs for real ``patches`` ``(N, 1, n_mels, patch_frames)`` beside those of ONNX Runtime."""
-
-    def benchmark(self, model: Path, board: Board, folder: Path) -> Report:
-        """Memory and time."""

@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,21 +27,16 @@ STATES = (
 )  # fmt: skip
 """Of a benchmark, as ST's client knows them."""
 
-Progress = Callable[[str, float | None], None]
-"""Called with each new state and, where the service tells, the fraction that is done."""
-
 
 class Service:
     """The service as one user sees it.
 
     Args:
         session: Of the user.
-        progress: Told of each state.
     """
 
-    def __init__(self, session: Session, progress: Progress | None = None) -> None:
+    def __init__(self, session: Session) -> None:
         self.session, self.wire, self.places = session, session.wire, session.places
-        self._progress = progress or (lambda state, fraction: None)
 
     def boards(self, limit: Limit) -> dict[str, dict[str, Any]]:
         """Name -> what the service says of it."""
@@ -82,7 +77,7 @@ class Service:
             return next((name for name, row in known.items() if row.get("isLatest") is True), None)
         if known and chosen not in known:
             raise AedError(
-                f"version: Developer Cloud offers {self.wire.secrets.line(str(list(known)))}, got {chosen!r}"
+                f"cloud.version: Developer Cloud offers {self.wire.secrets.line(str(list(known)))}, got {chosen!r}"
             )
         return chosen
 
@@ -140,8 +135,8 @@ class Service:
                 raise CloudError("service", f"{answer.host}: {text}; try later")
             state, shown = said.lower(), self.wire.secrets.line(said.lower(), 60)
             if state != last:
-                log.info("Developer Cloud: %s", shown if state in STATES else f"{shown} (a state not known here)")
-                self._progress(shown, _fraction(content))
+                known = "" if state in STATES else " (a state not known here)"
+                log.info("Developer Cloud: %s%s%s", shown, known, _percentage(content))
                 last = state
             if state == "done" or (state != "error" and content.get("result")):  # an analysis may not say done
                 return content
@@ -180,9 +175,10 @@ def identifier(content: Mapping[str, Any], key: str, answer: Answer) -> str:
     return text
 
 
-def _fraction(content: Mapping[str, Any]) -> float | None:
-    """The part that is done, of ``step``, ``totalStep`` and ``progress`` (percent of the step)."""
+def _percentage(content: Mapping[str, Any]) -> str:
+    """The progress, ``, 38 %``, from ``step``, ``totalStep`` and ``progress`` (percent of the step), where known."""
     step, steps, percent = (number(content.get(key)) for key in ("step", "totalStep", "progress"))
     if step is None or percent is None or not steps:
-        return None
-    return min(1.0, max(0.0, (step - 1 + percent / 100) / steps))
+        return ""
+    fraction = min(1.0, max(0.0, (step - 1 + percent / 100) / steps))
+    return f", {100 * fraction:.0f} %"

@@ -25,7 +25,7 @@ from aed.target.codegen.plan import Plan, make_plan
 from aed.target.codegen.prefix import DEFAULT, renamed
 from aed.target.codegen.program import Program
 from aed.target.codegen.text import c_lines
-from aed.target.emulator import sessions
+from aed.target.emulator import toolchain
 from aed.target.host import device_sources
 
 log = logging.getLogger(__name__)
@@ -213,15 +213,15 @@ def _built(sources: dict[str, str]) -> str:
     used = {name: text for name, text in sources.items() if not name.startswith(("aed_selftest", "aed_classes"))}
     used["aed_net.c"] = _without_weights(used["aed_net.c"])
     whole = "run_clip.c" if "aed_frontend.c" in used else "run_net.c"
-    rows, version = [], sessions.versions(("gcc",))["gcc"]
+    rows, version = [], toolchain.versions(("gcc",))["gcc"]
     with temporary_folder() as folder:
-        for board in map(sessions.roomy, map(load_board, BUILT_FOR)):
+        for board in map(toolchain.roomy, map(load_board, BUILT_FOR)):
             try:
                 elf, bare = (
-                    sessions.build(folder / board.name / main, {**parts, **sessions.harness_sources(main)}, board)
+                    toolchain.build(folder / board.name / main, {**parts, **toolchain.harness_sources(main)}, board)
                     for main, parts in ((whole, used), ("run_nothing.c", {}))
                 )
-                sizes = list(zip(sessions.section_sizes(elf), sessions.section_sizes(bare), strict=True))
+                sizes = list(zip(toolchain.section_sizes(elf), toolchain.section_sizes(bare), strict=True))
             except AedError as error:  # a compiler that is too old, or without its C library
                 log.warning("%s: size of the code not known: %s", board.core, error)
                 continue

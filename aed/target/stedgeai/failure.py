@@ -11,8 +11,8 @@ _CODE = re.compile(r"^\s{0,8}(E\d{3}\(\w{1,40}\): ?.{0,400}|INTERNAL ERROR: ?.{0
 ADVICE: tuple[tuple[str, str], ...] = (
     (
         r"Validation on host is not supported",
-        "this core runs on the board only: connect it and give its port, serial=serial:921600; memory alone is told "
-        "without a board by python -m aed.benchmark model=model_int8.onnx target=stedgeai",
+        "this core runs on the board only: connect it and give its port, serial=serial:921600; memory alone is "
+        "reported without a board: python -m aed.benchmark model=model_int8.onnx target=stedgeai",
     ),
     (
         r"--(?:address|copy-weights-at)\b.{0,80}not supported",
@@ -30,12 +30,13 @@ ADVICE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"No SERIAL COM port|unsupported \".{0,80}\" descriptor|No such file or directory: '/dev/",
-        "no board at this port: connect the board's ST-LINK or give its port, serial=serial:COM3:921600",
+        "no board at this port: connect the board's ST-LINK or give its port: aed.benchmark "
+        "stedgeai.serial=serial:COM3:921600, aed.evaluate serial=serial:COM3:921600",
     ),
     (
         r"Unable to bind|Invalid firmware|[Nn]o weights are available",
         "the board answers, but not with this net: load ST's validation program made from this very model, its C name "
-        "the same (c_name, as a rule network), and take its baud rate (115200; STM32N6 921600); on STM32N6 ST's "
+        "the same (stedgeai.c_name, as a rule network), and take its baud rate (115200; STM32N6 921600); on STM32N6 ST's "
         "n6_loader.py loads it",
     ),
     (
@@ -56,12 +57,14 @@ ADVICE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"unrecognized argument|invalid choice|unknown option|expected one argument|required: ",
-        "the tool does not know an option: its version is other than it says; tool=<folder> names another one",
+        "the tool does not know an option: its version is other than it says; stedgeai.tool=<folder> (deploy: "
+        "stm32.tool=<folder>) names another one",
     ),
     (r"[Nn]o space left|Errno 28|disk full", "the disk is full; the tool works in the system's temporary folder"),
     (
         r"did not end within",
-        "it hung, waited for an answer, or needs longer: then raise the time limit: timeout_s=7200",
+        "it hung, waited for an answer, or needs longer: then raise the time limit: stedgeai.timeout_s=7200 (deploy: "
+        "stm32.timeout_s=7200)",
     ),
 )
 """What the tool prints, as far as others have published it -> what to do; the first that fits counts."""

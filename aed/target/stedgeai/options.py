@@ -5,7 +5,6 @@ as in published command lines of that age; not tried on the real tool.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,30 +22,31 @@ BAUD_N6 = 921600
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What a user may choose of the tool.
+    """Options of the tool that a user may choose.
 
     Args:
-        optimization: What the tool tries to save.
-        c_name: Of the generated functions and files.
-        c_api: ``legacy``: the API of before Core 3.0; null: the version's own.
+        optimization: What the tool minimises.
+        c_name: Prefix of the generated functions and files.
+        c_api: ``legacy``: the C API before Core 3.0; null: the version's own.
         neural_art: ``profile`` or ``profile@file.json`` for the Neural-ART accelerator; null: the tool's default.
         memory_pool: JSON file with the board's memories; null: the tool's default.
-        extra: More options, word by word.
+        extra: Further options of the tool, word by word.
     """
 
     optimization: Literal["balanced", "time", "ram"] = "balanced"
     c_name: str = "network"
     c_api: Literal["st-ai", "legacy"] | None = None
     neural_art: str | None = None
-    memory_pool: Path | None = None
-    extra: Sequence[str] = ()
+    memory_pool: str | None = None
+    extra: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuses what could not be a C name.
+        """Refuses names that C does not take; a list becomes a tuple.
 
         Raises:
-            AedError: It is none.
+            AedError: ``c_name`` is no name of C.
         """
+        object.__setattr__(self, "extra", tuple(self.extra))
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,60}", self.c_name):
             raise AedError(f"c_name: need a name of C, got {self.c_name!r}")
 
@@ -106,7 +106,7 @@ def command(
         words += _c_api(version, choices.c_api)
     words += _neural_art(version, board, choices)
     if choices.memory_pool is not None:
-        words += ["--memory-pool", str(plain(choices.memory_pool, "memory_pool"))]
+        words += ["--memory-pool", str(plain(Path(choices.memory_pool), "memory_pool"))]
     if action == "validate":
         host, target = ("host", "target") if version.core else ("x86", "stm32")
         words += ["--mode", host if descriptor is None else target]

@@ -120,7 +120,9 @@ def _build(project: Project, command: Command) -> Path:
     log.info("%s: %s", command.what, command)
     done = finish(command.words, command.timeout_s)
     if "no config matched" in done.output.lower():
-        raise AedError(f"{project.name} has no build configuration {project.configuration}; choose configuration=")
+        raise AedError(
+            f"{project.name} has no build configuration {project.configuration}; choose stm32.configuration="
+        )
     error = _COMPILER_ERROR.search(done.output)
     first = error.group().strip() if error else done.tail or "it printed nothing"
     if done.code:

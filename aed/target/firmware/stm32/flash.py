@@ -102,10 +102,10 @@ def choose_probe(probes: Sequence[str], wanted: str | None) -> str:
         raise AedError("no ST-LINK probe found: plug the board's ST-LINK in, look at cable and driver (udev rules)")
     if wanted is not None:
         if wanted not in probes:
-            raise AedError(f"probe={wanted}: there is no such probe; there are {list(probes)}")
+            raise AedError(f"stm32.probe={wanted}: there is no such probe; there are {list(probes)}")
         return wanted
     if len(probes) > 1:
-        raise AedError(f"{len(probes)} probes are plugged in: say which, probe=SN with one of {list(probes)}")
+        raise AedError(f"{len(probes)} probes are plugged in: say which, stm32.probe=SN with one of {list(probes)}")
     return probes[0]
 
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from aed.base.errors import AedError
 from aed.base.files import check_place, json_text, sha256_of, whole_folder
@@ -25,7 +25,7 @@ from aed.target.firmware.stm32.headers import (
 )
 from aed.target.firmware.stm32.net import firmware_model, input_steps
 from aed.target.firmware.stm32.st_frontend import Effect, Firmware, default_silence_threshold, differences, effect
-from aed.target.report import Report, Target
+from aed.target.report import Report
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,17 @@ CLASS_ORDER = (
 
 LARGEST_SIDE = 100
 """Of a patch: the firmware's own check of the net warns where it is more."""
+
+
+class Generator(Protocol):
+    """Writes a net as C code for a board, as :class:`aed.target.stedgeai.StEdgeAi` does."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+
+    def generate(self, model: Path, board: Board, folder: Path) -> Report:
+        """Leaves the C code in ``folder/c`` and returns the costs."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,7 @@ def deploy_stm32(
     model_file: Path,
     folder: Path,
     board: Board,
-    generator: Target,
+    generator: Generator,
     *,
     clips: Sequence[tuple[Path, int]] = (),
     unknown_threshold: float | None = None,

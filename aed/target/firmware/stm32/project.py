@@ -51,23 +51,25 @@ def find_project(root: Path, variant: Variant, configuration: str | None = None)
         AedError: There is no project, more than one, or it lacks the configuration.
     """
     if not root.is_dir():
-        raise AedError(f"project={root}: no such folder; unpack ST's 'getting started' audio firmware there")
+        raise AedError(f"stm32.project={root}: no such folder; unpack ST's 'getting started' audio firmware there")
     root = root.resolve()
     found = sorted(path.parent for path in root.rglob(".cproject"))
     if len(found) != 1:
         listed = ", ".join(str(path) for path in found) or "none"
-        raise AedError(f"project={root}: need a folder with one STM32CubeIDE project (.cproject), there are: {listed}")
+        raise AedError(
+            f"stm32.project={root}: need a folder with one STM32CubeIDE project (.cproject), there are: {listed}"
+        )
     try:
         name = ElementTree.parse(found[0] / ".project").getroot().findtext("name")
         settings = ElementTree.parse(found[0] / ".cproject").getroot().iter("cconfiguration")
         known = [str(part.get("name")) for one in settings for part in one.findall("storageModule") if part.get("name")]
     except (OSError, ElementTree.ParseError) as error:
-        raise AedError(f"project={found[0]}: its .project or .cproject cannot be read ({error})") from error
+        raise AedError(f"stm32.project={found[0]}: its .project or .cproject cannot be read ({error})") from error
     if not name:
-        raise AedError(f"project={found[0]}: its .project has no name")
+        raise AedError(f"stm32.project={found[0]}: its .project has no name")
     chosen = configuration or CONFIGURATIONS[variant]
     if known and chosen not in known:
-        raise AedError(f"configuration={chosen}: {name} has {known}")
+        raise AedError(f"stm32.configuration={chosen}: {name} has {known}")
     return Project(root, found[0], name, chosen, variant)
 
 
@@ -107,8 +109,12 @@ def _place(names: Sequence[str], there: dict[str, list[Path]], project: Project)
         found = there.get(candidate, [])
         if len(found) > 1:
             listed = ", ".join(str(path.relative_to(project.root)) for path in found)
-            raise AedError(f"project={project.root}: {candidate} is there {len(found)} times ({listed}); give one part")
+            raise AedError(
+                f"stm32.project={project.root}: {candidate} is there {len(found)} times ({listed}); give one part"
+            )
         if found:
             return found[0].with_name(names[0])
-    advice = "is it ST's audio firmware?" if CONFIG in names else "say where network code goes, network_dir="
-    raise AedError(f"project={project.root}: no {names[-1]} in it, so no place for {names[0]}; {advice}")
+    advice = (
+        "is it ST's audio firmware?" if CONFIG in names else "say where network code goes, stm32.network_dir=<folder>"
+    )
+    raise AedError(f"stm32.project={project.root}: no {names[-1]} in it, so no place for {names[0]}; {advice}")

@@ -65,7 +65,7 @@ def find_program(program: Program, given: Path | None = None) -> Path:
         AedError: It is nowhere; says where it was looked for.
     """
     named = given, os.environ.get(program.variable)
-    for origin, place in zip((program.key, f"${program.variable}"), named, strict=True):
+    for origin, place in zip((f"stm32.{program.key}", f"${program.variable}"), named, strict=True):
         if not place:
             continue
         path = Path(place).expanduser()
@@ -79,8 +79,8 @@ def find_program(program: Program, given: Path | None = None) -> Path:
         if found := _executable(folder, program.names):
             return Path(found)
     raise AedError(
-        f"{program.names[0]}: not found as {program.key}=, in ${program.variable}, on the PATH or in "
-        f"{', '.join(program.folders)}; install it from ST, or use dry_run=true to see the commands"
+        f"{program.names[0]}: not found as stm32.{program.key}=, in ${program.variable}, on the PATH or in "
+        f"{', '.join(program.folders)}; install it from ST, or use stm32.dry_run=true to see the commands"
     )
 
 

@@ -1,0 +1,32 @@
+"""What every backend offers: the costs of a model on a board, and settings that a configuration can hold."""
+
+from pathlib import Path
+from typing import Protocol
+
+from aed.target.boards import Board
+from aed.target.report import Report
+
+
+class Backend(Protocol):
+    """Says what an int8 model with a card costs on a board.
+
+    Every method takes the model's file, the board and a folder for the backend's own files, and raises an AedError
+    that says what to do.
+    """
+
+    @property
+    def name(self) -> str:
+        """As users type it, ``target=<name>``."""
+
+    def analyze(self, model: Path, board: Board, folder: Path) -> Report:
+        """Memory and multiply-accumulates; nothing is run."""
+
+    def benchmark(self, model: Path, board: Board, folder: Path) -> Report:
+        """Memory and time, or what stands for time."""
+
+
+class Settings(Protocol):
+    """A frozen dataclass: its fields are the keys ``<backend>.<field>`` of a configuration, its docstring is their help."""
+
+    def backend(self) -> Backend:
+        """The backend with these settings; its module is imported here, so that others need not be."""
