@@ -118,7 +118,7 @@ def make(service: FakeCloud, clock: FakeTime, *, account: bool = False, **more: 
 
 def boards(cloud: Cloud) -> dict[str, dict[str, Any]]:
     """One request with a token: the boards of the farm."""
-    return cloud.service.boards(cloud.service.wire.limit(cloud.total_s))
+    return cloud.service.boards(cloud.service.wire.limit(cloud.timeout_s))
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -176,7 +176,7 @@ def test_benchmark_reports_the_tools_sizes_and_the_boards_time(
     asked = {"model": service.deleted[0], "optimization": "balanced", "version": "4.0.1"}
     assert service.started == [("b-u585i-iot02a", asked)]
     assert json.loads((folder / "network_c_info.json").read_text()) == INFO
-    assert repr(cloud) == "Cloud(version=None, optimization='balanced', total_s=900)"
+    assert repr(cloud) == "Cloud(version=None, optimization='balanced', timeout_s=900)"
 
 
 def test_uploaded_model_has_a_name_of_its_own_and_no_metadata(
@@ -367,15 +367,18 @@ def test_failing_deletion_is_a_warning(
     assert any("could not be deleted" in text for text in warnings)
 
 
-@pytest.mark.parametrize("where", ["sleep", "progress"])
-def test_ctrl_c_deletes_the_upload(service: FakeCloud, clock: FakeTime, model: Path, folder: Path, where: str) -> None:
+@pytest.mark.parametrize("where", ["sleep", "state"])
+def test_ctrl_c_deletes_the_upload(
+    service: FakeCloud, clock: FakeTime, model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
     def stop(*args: object) -> None:
         raise KeyboardInterrupt
 
-    cloud = make(service, clock, **({"progress": stop} if where == "progress" else {}))
     if where == "sleep":
         clock.sleep = stop  # type: ignore[method-assign]
-        cloud = make(service, clock)
+    else:
+        monkeypatch.setattr("aed.target.cloud.service._percentage", stop)  # as a state is logged
+    cloud = make(service, clock)
     with pytest.raises(KeyboardInterrupt):
         cloud.benchmark(model, BOARD, folder)
     assert clean(service)
@@ -401,7 +404,7 @@ def test_ctrl_c_is_heard_while_a_server_is_silent(
 
 def test_run_that_never_ends_meets_the_limit(service: FakeCloud, clock: FakeTime, model: Path, folder: Path) -> None:
     service.states = ["in_queue"]
-    error = refused(lambda: make(service, clock, total_s=60.0).benchmark(model, BOARD, folder))
+    error = refused(lambda: make(service, clock, timeout_s=60.0).benchmark(model, BOARD, folder))
     assert error.kind == "time" and "60 s have passed, the run is still in_queue" in str(error)
     assert clock.now <= 60 and clean(service)
 
@@ -709,7 +712,7 @@ def test_secrets_are_found_in_every_form() -> None:
     assert PASSWORD not in repr(secrets) and CODE not in repr(secrets)
 
 
-@pytest.mark.parametrize("key", ["total_s", "request_s"])
+@pytest.mark.parametrize("key", ["timeout_s", "request_s"])
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
 def test_limits_are_checked(service: FakeCloud, clock: FakeTime, key: str, value: float) -> None:
     with pytest.raises(AedError, match=key):

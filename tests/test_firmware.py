@@ -361,7 +361,7 @@ def test_what_fails_leaves_the_earlier_library(model, tmp_path, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(library, "_facts", full)
+    monkeypatch.setattr(firmware, "_facts", full)
     with pytest.raises(OSError, match="no space"):
         deliver(model, tmp_path / "lib", DeployConfig())
     assert contents(tmp_path / "lib") == before and [path.name for path in tmp_path.iterdir()] == ["lib"]
@@ -395,7 +395,7 @@ def test_the_read_me_gives_sizes_and_the_card_is_whole(library, model):
     if ARM:
         assert all(f"| {core} | " in text for core in ("cortex-m4", "cortex-m33", "cortex-m55"))
     card = read_model_card(load_model(model), model)
-    assert json.loads((library / library.MARK).read_text()) == json.loads(card.to_json())
+    assert json.loads((library / firmware.MARK).read_text()) == json.loads(card.to_json())
 
 
 @needs_arm
@@ -405,7 +405,7 @@ def test_sizes_without_the_weights_are_those_with_them(monkeypatch):
     made = quantize(graph, nets.patches(8, seed=1).numpy(), QuantizeConfig())
     program = lower(made)
     card = ModelCard(frontend=nets.FRONTEND, class_names=tuple("abcde"))
-    sources = library.library_sources(made, program, make_plan(program), card)
+    sources = firmware.library_sources(made, program, make_plan(program), card)
     whole = sources["aed_net.c"]
     bare = library._without_weights(whole)
     assert re.findall(r"int8_t \w+\[\d+\]", bare) == re.findall(r"int8_t \w+\[\d+\]", whole)

@@ -33,7 +33,7 @@ from aed.target.stedgeai import StEdgeAi, Tool, Validation, Version, find, find_
 from aed.target.stedgeai.exchange import to_inputs
 from aed.target.stedgeai.failure import ADVICE, advice, error_line
 from aed.target.stedgeai.find import environment, installed, read_version
-from aed.target.stedgeai.options import Choices, Place, command, port
+from aed.target.stedgeai.options import Choices, RunFiles, command, port
 from aed.target.stedgeai.workspace import ascii_folder
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the double starts by its first line, which Windows ignores")
@@ -441,11 +441,11 @@ VERSIONS = {name: read_version(text) for name, text in fake_stedgeai.VERSIONS.it
 @pytest.mark.parametrize("descriptor", [None, "serial"])
 def test_only_options_that_exist(version, action, board, descriptor, tmp_path):
     tool, target = Tool(tmp_path / "stedgeai", VERSIONS[version]), load_board(board)
-    place = Place(model=tmp_path / "a b.onnx", workspace=tmp_path / "w", output=tmp_path / "o")
+    paths = RunFiles(model=tmp_path / "a b.onnx", workspace=tmp_path / "w", output=tmp_path / "o")
     if not tool.version.core and target.neural_art:
         return
-    words = command(tool, action, target, place, Choices(c_api="legacy"), ("float32", "float32"), descriptor)
-    assert words[:4] == [str(tool.path), action, "--model", str(place.model)]
+    words = command(tool, action, target, paths, Choices(c_api="legacy"), ("float32", "float32"), descriptor)
+    assert words[:4] == [str(tool.path), action, "--model", str(paths.model)]
     found = fake_stedgeai.options(words[2:], tool.version.core, version)
     assert isinstance(found, dict), found
     never = {"--json", "--quantize", "--no-onnx-io-transpose", "--no-onnx-optimize"}

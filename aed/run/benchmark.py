@@ -46,9 +46,9 @@ class BenchmarkConfig:
     target: str = "emulator"
     board: str = "mps2-an505"
     action: Literal["benchmark", "analyze"] = "benchmark"
-    emulator: EmulatorSettings = EmulatorSettings()
-    stedgeai: StEdgeAiSettings = StEdgeAiSettings()
-    cloud: CloudSettings = CloudSettings()
+    emulator: EmulatorSettings = EmulatorSettings()  # noqa: RUF009 - frozen
+    stedgeai: StEdgeAiSettings = StEdgeAiSettings()  # noqa: RUF009 - frozen
+    cloud: CloudSettings = CloudSettings()  # noqa: RUF009 - frozen
 
 
 TARGETS: dict[str, Callable[[BenchmarkConfig], Settings]] = {

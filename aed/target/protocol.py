@@ -26,7 +26,7 @@ class Backend(Protocol):
 
 
 class Settings(Protocol):
-    """A frozen dataclass: its fields are the keys ``<backend>.<field>`` of a configuration, its docstring is their help."""
+    """A frozen dataclass: its fields are keys, ``<backend>.<field>``, and its docstring is their help."""
 
     def backend(self) -> Backend:
         """The backend with these settings; its module is imported here, so that others need not be."""

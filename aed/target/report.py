@@ -1,4 +1,4 @@
-"""What a net costs on a device: one form of report for every backend, every figure with its source."""
+"""Costs of a net on a board: one form of report for every backend, every figure with its source."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -25,12 +25,12 @@ FIGURES = (
     "rmse",
 )
 """Keys of the figures. ``flash_bytes`` and ``ram_bytes`` are totals: code and weights, activations and state, without
-the stack; what is not known is null, never 0."""
+the stack; an unknown figure is null, never 0."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A number and where it comes from."""
+    """A number and its source."""
 
     value: float
     source: Source
@@ -38,10 +38,10 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What one part of a program costs.
+    """Costs of a part of a program.
 
     Args:
-        figures: By key of :data:`FIGURES`; a key that is missing is not known.
+        figures: By key of :data:`FIGURES`; an unknown one is left out.
         layers: A row a layer: ``name``, ``kind`` and figures.
         functions: A row a C function: ``name``, ``share`` of the instructions.
     """
@@ -57,24 +57,24 @@ class Cost:
         return {key: known.get(key) for key in FIGURES} | {key: value for key, value in rows.items() if value}
 
     def value(self, key: str) -> float | None:
-        """The number of a figure, where known."""
+        """The number of a figure; None: unknown."""
         return self.figures[key].value if key in self.figures else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a backend says of a model on a board.
+    """Costs of a model on a board, by a backend.
 
     Args:
         target: The backend.
-        action: ``analyze``, ``generate``, ``validate`` or ``benchmark``.
+        action: What was done: ``analyze``, ``benchmark``, ``generate`` or ``validate``.
         board: Name.
         core: ``cortex-m33``.
         net: The net, one patch.
         frontend: The log-mel front end, one patch; None: not part of it.
-        tools: Name -> version of what gave the figures.
-        limits: What the figures do not tell.
-        details: More, as this backend has it; JSON.
+        tools: Name -> version of the tools behind the figures.
+        limits: Limits of the figures, in sentences.
+        details: Further facts of this backend; JSON.
     """
 
     target: str

@@ -25,7 +25,7 @@ class Account:
     password: str = field(repr=False)
 
 
-def given_token(environment: Mapping[str, str]) -> Tokens | None:
+def token_in(environment: Mapping[str, str]) -> Tokens | None:
     """The token of the environment, if there is one.
 
     Raises:
@@ -40,7 +40,7 @@ def given_token(environment: Mapping[str, str]) -> Tokens | None:
     return Tokens(token)
 
 
-def given_account(environment: Mapping[str, str]) -> Account | None:
+def account_in(environment: Mapping[str, str]) -> Account | None:
     """User and password of the environment, if they are there.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What is asked of the service: boards, versions, an upload that is deleted again, the end of a run."""
+"""Requests to the service: boards, versions, an upload that is deleted again, the end of a run."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 2.0
 CLEAN_UP_S = 60.0
-"""For deleting what was uploaded, whatever time is left otherwise."""
+"""For the deletion of an upload, whatever time is left otherwise."""
 
 STATES = (
     "waiting_for_build", "in_queue", "generating_sources", "copying_sources", "loading_sources", "building", "flashing",
@@ -36,11 +36,15 @@ class Service:
     """
 
     def __init__(self, session: Session) -> None:
-        self.session, self.wire, self.places = session, session.wire, session.places
+        self.session, self.wire, self.endpoints = session, session.wire, session.endpoints
 
     def boards(self, limit: Limit) -> dict[str, dict[str, Any]]:
-        """Name -> what the service says of it."""
-        content = self.session.content(self.session.call("GET", f"{self.places.benchmark}/boards", limit))
+        """Name -> the service's description, of the boards in the farm.
+
+        Raises:
+            CloudError: See its kinds.
+        """
+        content = self.session.content(self.session.call("GET", f"{self.endpoints.benchmark}/boards", limit))
         return {name: about for name, about in content.items() if isinstance(about, dict)}
 
     def queue(self, board: Board, limit: Limit) -> str:
@@ -65,7 +69,7 @@ class Service:
             AedError: The chosen one is not on offer.
         """
         try:
-            answer = self.wire.send("GET", self.places.versions, limit, tries=2)
+            answer = self.wire.send("GET", self.endpoints.versions, limit, tries=2)
             rows = self.wire.parse(answer) if answer.status == 200 else None
         except CloudError as error:
             if error.kind == "time":
@@ -84,7 +88,7 @@ class Service:
     def wants_text(self, limit: Limit) -> bool:
         """Whether the service is of the older kind, that takes the options as one text; its description says so."""
         try:
-            answer = self.wire.send("GET", f"{self.places.benchmark}/api", limit, tries=2)
+            answer = self.wire.send("GET", f"{self.endpoints.benchmark}/api", limit, tries=2)
             value: Any = self.wire.parse(answer) if answer.status == 200 else None
         except CloudError as error:
             if error.kind == "time":
@@ -102,8 +106,8 @@ class Service:
         self.session.signed_on(limit)  # without it there is nothing to delete
         try:
             files = {"file": (name, content, "application/octet-stream")}
-            # the name is ours alone: a second copy takes the place of the first
-            answer = self.session.call("POST", f"{self.places.file}/files/models", limit, repeat=True, files=files)
+            # the name is ours alone: a second copy replaces the first
+            answer = self.session.call("POST", f"{self.endpoints.file}/files/models", limit, repeat=True, files=files)
             if self.session.content(answer).get("upload") is not True:
                 raise CloudError("service", f"{answer.host}: the upload failed, {self.wire.excerpt(answer)}; try later")
             log.info("Developer Cloud: uploaded %d bytes as %s", len(content), name)
@@ -114,7 +118,7 @@ class Service:
     def _delete(self, name: str) -> None:
         """Deletes an uploaded model; if that fails, says so."""
         try:
-            self.session.call("DELETE", f"{self.places.file}/files/models/{name}", self.wire.limit(CLEAN_UP_S))
+            self.session.call("DELETE", f"{self.endpoints.file}/files/models/{name}", self.wire.limit(CLEAN_UP_S))
             log.info("Developer Cloud: deleted %s", name)
         except AedError as error:
             if not (isinstance(error, CloudError) and error.status == 404):
@@ -129,11 +133,11 @@ class Service:
         last = ""
         while True:
             content = self.session.content(answer := self.session.call("GET", address, limit))
-            said = content.get("state")
-            if not isinstance(said, str) or not said:
+            state = content.get("state")
+            if not isinstance(state, str) or not state:
                 text = f"need a state, got {self.wire.excerpt(answer)}"
                 raise CloudError("service", f"{answer.host}: {text}; try later")
-            state, shown = said.lower(), self.wire.secrets.line(said.lower(), 60)
+            state, shown = state.lower(), self.wire.secrets.line(state.lower(), 60)
             if state != last:
                 known = "" if state in STATES else " (a state not known here)"
                 log.info("Developer Cloud: %s%s%s", shown, known, _percentage(content))
@@ -147,7 +151,7 @@ class Service:
             self.wire.sleep(POLL_S)
 
     def _message(self, content: Mapping[str, Any]) -> str:
-        """What the service says of an error."""
+        """The service's own message of an error."""
         result = content.get("result")
         for source in (content, result if isinstance(result, dict) else {}):
             for key in ("message", "error", "errors", "error_str"):

@@ -28,4 +28,4 @@ class CloudSettings:
         from aed.target.cloud.backend import Cloud
 
         token_file = Path(self.token_file).expanduser() if self.token_file else None
-        return Cloud(self.version, self.optimization, total_s=self.timeout_s, token_file=token_file)
+        return Cloud(self.version, self.optimization, timeout_s=self.timeout_s, token_file=token_file)

@@ -25,7 +25,7 @@ N_FFT = (32, 4096)
 
 @dataclass(frozen=True)
 class CmsisDsp:
-    """What to compile, and how.
+    """Files to compile, with options.
 
     Args:
         units: C files.

@@ -1,6 +1,6 @@
 """The prefix of all names of a library: two libraries with prefixes of their own can be in one firmware.
 
-The C is written, compiled and tested here with ``aed``; what is delivered is renamed in this one place.
+The C is written, compiled and tested here with ``aed``; all files of a delivery are renamed here.
 """
 
 import re
@@ -29,7 +29,7 @@ _RESERVED = frozenset((_KEYWORDS + _TARGETS).split())
 
 
 def check_prefix(prefix: str, key: str = "c.prefix") -> None:
-    """Refuses what cannot begin the names of a library.
+    """Refuses a text that cannot begin the names of a library.
 
     Args:
         prefix: Of all names.
@@ -59,4 +59,4 @@ def renamed(text: str, prefix: str) -> str:
     if prefix == DEFAULT:
         return text
     names = {"aed": prefix, "AED": prefix.upper()}
-    return _NAME.sub(lambda found: found["text"] or names[found["stem"]], text)
+    return _NAME.sub(lambda match: match["text"] or names[match["stem"]], text)

@@ -31,10 +31,10 @@ from aed.target.host import device_sources
 log = logging.getLogger(__name__)
 
 MARK = "aed_firmware.json"
-"""The file that tells a folder of ours from another one: the model card."""
+"""The model card; a folder without it is none of ours and is not replaced."""
 
 BUILT_FOR = ("mps2-an386", "mps2-an505", "mps3-an547")
-"""Boards whose cores the README gives the size of the code for."""
+"""Boards for whose cores the README has the size of the code."""
 
 
 def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title: str, prefix: str = DEFAULT) -> None:
@@ -61,12 +61,12 @@ def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title:
     plan = make_plan(program)
     sources = library_sources(model, program, plan, card)
     parts = files("aed.target.firmware") / "c"
-    with whole_folder(folder, MARK) as place:
+    with whole_folder(folder, MARK) as staging:
         for name, text in sources.items():
-            target = place / ("include" if name.endswith(".h") else "src") / renamed(name, prefix)
+            target = staging / ("include" if name.endswith(".h") else "src") / renamed(name, prefix)
             target.parent.mkdir(exist_ok=True)
             target.write_text(renamed(text, prefix), encoding="utf-8")
-        (place / "examples").mkdir()
+        (staging / "examples").mkdir()
         example = "main.c" if card.frontend.streamable else "main_net.c"
         for name, part in (
             ("examples/main.c", example),
@@ -76,9 +76,9 @@ def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title:
             text = renamed((parts / part).read_text(encoding="utf-8"), prefix)
             if name == "README.md":
                 text = Template(text).substitute(_facts(program, plan, card, title, sources, prefix), prefix=prefix)
-            (place / name).write_text(text, encoding="utf-8")
-        (place / "LICENSE").write_bytes((parts / "LICENSE").read_bytes())
-        (place / MARK).write_text(
+            (staging / name).write_text(text, encoding="utf-8")
+        (staging / "LICENSE").write_bytes((parts / "LICENSE").read_bytes())
+        (staging / MARK).write_text(
             json.dumps(json.loads(card.to_json()), indent=1, sort_keys=True) + "\n", encoding="utf-8"
         )
 
@@ -100,11 +100,11 @@ _TEMPERATURE = " Logits are divided by a temperature of {:g} first."
 
 def selftest_input(size: int) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
     """The input of ``aed_selftest``: the upper bytes of a linear congruential generator (Numerical Recipes)."""
-    state, made = 1, np.empty(size, np.int8)
+    state, steps = 1, np.empty(size, np.int8)
     for index in range(size):
         state = (1664525 * state + 1013904223) % 2**32
-        made[index] = (state >> 24) - 128
-    return made
+        steps[index] = (state >> 24) - 128
+    return steps
 
 
 def _selftest(model: onnx.ModelProto, program: Program) -> str:
@@ -142,9 +142,9 @@ int aed_selftest(void) {{
 def _facts(
     program: Program, plan: Plan, card: ModelCard, title: str, sources: dict[str, str], prefix: str
 ) -> dict[str, str]:
-    """What the README's template asks for."""
-    given, made = program.tensors[program.input], program.tensors[program.output]
-    of_frontend = _frontend_facts(card.frontend, float(given.scale), given.zero)
+    """Values of the README's template."""
+    x, y = program.tensors[program.input], program.tensors[program.output]
+    of_frontend = _frontend_facts(card.frontend, float(x.scale), x.zero)
     licence = (card.weights or {}).get("licence", "as those of whoever trained them; the card names no published ones")
     return {
         "title": title,
@@ -155,8 +155,8 @@ def _facts(
         **{key: renamed(text, prefix) for key, text in of_frontend.items()},
         "weights": f"{program.weight_bytes:,}",
         "arena": f"{plan.size:,}",
-        "patch": f"{given.size:,}",
-        "output": f"{made.size:,}",
+        "patch": f"{x.size:,}",
+        "output": f"{y.size:,}",
         "macc": f"{program.macc:,}",
         "built": _built(sources),
         "weights_licence": licence,
@@ -164,14 +164,14 @@ def _facts(
 
 
 def _frontend_facts(frontend: FrontendConfig, scale: float, zero: int) -> dict[str, str]:
-    """What the template asks for of the front end, or says where there is none."""
+    """Values of the template about the front end, or about the lack of one."""
     if frontend.not_streamable:
         return {
             "parts": "int8 net",
             "no_frontend": (
                 "\n**No front end**: no device can compute the one this model was trained with ("
                 f"{'; '.join(frontend.not_streamable)}). Its patches are yours to make; its accuracies hold only for "
-                "patches made as in training.\n"
+                "patches computed as in training.\n"
             ),
             "feed": (
                 f"patches of {frontend.n_mels} mel bands and {frontend.patch_frames} frames, band after band, each "

@@ -1,4 +1,4 @@
-"""What a failed run of the tool means for its user."""
+"""Errors for a failed run of the tool, with advice."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,8 @@ ADVICE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"--(?:address|copy-weights-at)\b.{0,80}not supported",
-        "this project gives no such option: a wrapper of the tool, or its own configuration, adds it; remove it there",
+        "this project passes no such option unless stedgeai.extra has it: a "
+        "wrapper of the tool, or its own configuration, adds it; remove it there",
     ),
     (
         r"Neural ?Art compiler|wstring_convert",
@@ -35,9 +36,9 @@ ADVICE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"Unable to bind|Invalid firmware|[Nn]o weights are available",
-        "the board answers, but not with this net: load ST's validation program made from this very model, its C name "
-        "the same (stedgeai.c_name, as a rule network), and take its baud rate (115200; STM32N6 921600); on STM32N6 ST's "
-        "n6_loader.py loads it",
+        "the board answers, but not with this net: load ST's validation program built from this very model, its C name "
+        "the same (stedgeai.c_name, as a rule network), and take its baud rate (115200; STM32N6 921600); on STM32N6 "
+        "ST's n6_loader.py loads it",
     ),
     (
         r"E010\(|InvalidModelError|NotImplementedError|[Uu]nsupported (?:layer|operator|type)|INTERNAL ERROR",
@@ -67,17 +68,17 @@ ADVICE: tuple[tuple[str, str], ...] = (
         "stm32.timeout_s=7200)",
     ),
 )
-"""What the tool prints, as far as others have published it -> what to do; the first that fits counts."""
+"""Text that the tool prints, as far as others have published it -> advice; the first match is taken."""
 
 
 def error_line(output: str) -> str | None:
     """The tool's own error, ``E010(InvalidModelError): ...``, if it printed one."""
-    found = _CODE.search(output)
-    return found.group(1).strip() if found else None
+    match = _CODE.search(output)
+    return match.group(1).strip() if match else None
 
 
 def advice(output: str, program: Path) -> str | None:
-    """What to do about ``output``, where that is known."""
+    """Advice for ``output``, where there is any."""
     for pattern, text in ADVICE:
         if re.search(pattern, output, re.MULTILINE):
             return text.format(program=program)
@@ -89,10 +90,10 @@ def failed(program: Path, action: str, code: int | None, output: str, log: Path 
 
     Args:
         program: The tool.
-        action: What it was asked for.
+        action: Command of the tool.
         code: Exit code; None: it was stopped.
-        output: What it printed.
-        log: Where all of that is.
+        output: Text that it printed.
+        log: File with all of it.
     """
     end = "" if code is None else f" (exit code {code})"
     lines = [f"{program.name} {action} failed{end}: {error_line(output) or ''}".rstrip(": ")]

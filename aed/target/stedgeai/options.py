@@ -52,13 +52,13 @@ class Choices:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class RunFiles:
     """Files of a run, all with ASCII paths.
 
     Args:
         model: ONNX.
         workspace: The tool's own.
-        output: Where its results go.
+        output: Folder of its results.
         patches: Inputs for validation, ``.npy``; null: random ones.
     """
 
@@ -72,7 +72,7 @@ def command(
     tool: Tool,
     action: Action,
     board: Board,
-    place: Place,
+    paths: RunFiles,
     choices: Choices,
     ends: tuple[DataType, DataType],
     descriptor: str | None = None,
@@ -82,10 +82,10 @@ def command(
 
     Args:
         tool: Decides on the names of options.
-        action: What it shall do.
+        action: Command of the tool.
         board: With a series.
-        place: Its files.
-        choices: The user's.
+        paths: Files of the run.
+        choices: Of the user.
         ends: Data types of the net's input and output.
         descriptor: The board's port, for a validation on the board; null: on this machine.
         batch: Number of random inputs where there are no patches.
@@ -94,9 +94,9 @@ def command(
         AedError: This version cannot do it.
     """
     version = tool.version
-    words = [str(tool.path), action, "--model", str(place.model)]
+    words = [str(tool.path), action, "--model", str(paths.model)]
     words += ["--target" if version.core else "--series", str(board.series)]
-    words += ["--name", choices.c_name, "--workspace", str(place.workspace), "--output", str(place.output)]
+    words += ["--name", choices.c_name, "--workspace", str(paths.workspace), "--output", str(paths.output)]
     words += ["--optimization", choices.optimization, "--verbosity", "1"]
     if not version.is_core(2):
         words += ["--allocate-inputs", "--allocate-outputs"]  # what newer versions do anyway
@@ -111,7 +111,7 @@ def command(
         host, target = ("host", "target") if version.core else ("x86", "stm32")
         words += ["--mode", host if descriptor is None else target]
         words += [] if descriptor is None else ["--desc", port(descriptor, board)]
-        words += ["--batch-size", str(batch)] if place.patches is None else ["--valinput", str(place.patches)]
+        words += ["--batch-size", str(batch)] if paths.patches is None else ["--valinput", str(paths.patches)]
     return [*words, *choices.extra]
 
 
@@ -158,8 +158,8 @@ def port(descriptor: str, board: Board) -> str:
     Raises:
         AedError: It is no port.
     """
-    found = re.fullmatch(r"serial(:(?!\d+$)[^\s:]+)?(:\d{1,8})?", descriptor)
-    if found is None:
+    match = re.fullmatch(r"serial(:(?!\d+$)[^\s:]+)?(:\d{1,8})?", descriptor)
+    if match is None:
         raise AedError(f"serial: need serial[:port][:baud], e.g. serial:COM3:921600, got {descriptor!r}")
-    name, baud = found.groups()
+    name, baud = match.groups()
     return f"serial{name or ''}{baud or (f':{BAUD_N6}' if board.neural_art else '')}"

@@ -1,7 +1,7 @@
 """The operators that have a C kernel, one file each: how a node is checked, planned and written as C.
 
 A file has the classes of its layers (:class:`aed.target.codegen.program.Layer`) and ``LOWERINGS``, which maps ONNX
-operators to functions that append such layers; it is found by being in this folder.
+operators to functions that append such layers; every file in this folder is read.
 """
 
 import importlib

@@ -31,10 +31,10 @@ _INCLUDES = {"u5": ("arm_math.h",), "n6": ("arm_math.h", "preproc_dpu.h")}
 
 
 def check_frontend(config: FrontendConfig) -> None:
-    """Refuses what the firmware cannot compute at all; what it computes otherwise is no error but a difference.
+    """Refuses what the firmware cannot compute at all; a step it computes in another way is no error but a difference.
 
     Raises:
-        AedError: Names the field, what the firmware takes and what came.
+        AedError: Names the field, the values the firmware takes and the one that came.
     """
     rules: tuple[tuple[str, bool, str], ...] = (
         ("sample_rate", config.sample_rate in RATES_HZ, f"one of {RATES_HZ} Hz"),
