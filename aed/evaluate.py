@@ -36,7 +36,7 @@ from aed.settings.entry import clear_errors, resolved, run_task
 from aed.target.boards import Board, emulated, load_board, need_backend
 from aed.target.emulator.device import EmulatedDevice
 from aed.target.host import HostDevice
-from aed.target.stedgeai import StEdgeAi
+from aed.target.stedgeai.backend import StEdgeAi
 
 log = logging.getLogger("aed.evaluate")
 

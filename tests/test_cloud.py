@@ -47,10 +47,12 @@ from fake_cloud import (
 
 from aed.base.errors import AedError
 from aed.target.boards import Board
-from aed.target.cloud import Cloud, CloudError, wire
+from aed.target.cloud import wire
 from aed.target.cloud.answer import read_answer
+from aed.target.cloud.backend import Cloud
 from aed.target.cloud.credentials import PAIRS, load_tokens
 from aed.target.cloud.endpoints import Endpoints
+from aed.target.cloud.errors import CloudError
 from aed.target.cloud.secrets import Secrets
 
 BOARD = Board(
@@ -196,8 +198,8 @@ def test_older_service_takes_options_as_text_and_gives_older_reports(
     service.stringified, service.answer = True, {"report": OLD_REPORT, "graph": OLD_GRAPH, "info": None}
     report = make(service, clock).benchmark(model, BOARD, folder)
     assert json.loads(service.started[0][1]["args"]) == {"optimization": "balanced", "version": "4.0.1"}
-    assert report.net.value("macc") == 52420 and report.net.value("inference_ms") == 6.185
-    assert report.net.value("library_flash_bytes") == 5746
+    assert report.net.figures["macc"].value == 52420 and report.net.figures["inference_ms"].value == 6.185
+    assert report.net.figures["library_flash_bytes"].value == 5746
     assert report.tools["ST Edge AI Core"] == "8.1.0-19520"
     assert report.details["ram_in_use_bytes"] == {"external": 5}
 
@@ -212,7 +214,7 @@ def test_neural_art_has_options_of_its_own(service: FakeCloud, clock: FakeTime, 
 def test_words_like_a_token_do_not_hide_figures(service: FakeCloud, clock: FakeTime, model: Path, folder: Path) -> None:
     service.token = "weights"
     cloud = make(service, clock, environment=service.environment(STEDGEAI_CLOUD_TOKEN="weights"))
-    assert cloud.benchmark(model, BOARD, folder).net.value("weights_bytes") == 39904
+    assert cloud.benchmark(model, BOARD, folder).net.figures["weights_bytes"].value == 39904
     assert "weights" not in (folder / "network_c_info.json").read_text()
 
 
@@ -236,7 +238,7 @@ def test_analyze_gives_sizes_alone(service: FakeCloud, clock: FakeTime, model: P
     info = INFO | {"graphs": [{"nodes": INFO["graphs"][0]["nodes"]}]}
     service.answer = {"info": info, "report": None, "graph": None}
     report = make(service, clock).analyze(model, BOARD, folder)
-    assert report.action == "analyze" and report.net.value("flash_bytes") == 45650
+    assert report.action == "analyze" and report.net.figures["flash_bytes"].value == 45650
     assert {figure.source for figure in report.net.figures.values()} == {"vendor"}
     assert service.started[0][1] == {"model": service.deleted[0], "target": "stm32u5", "optimization": "balanced"}
     assert clean(service)
@@ -334,7 +336,7 @@ def test_passing_fault_is_tried_again(
     service: FakeCloud, clock: FakeTime, model: Path, folder: Path, where: str, faults: tuple[Fault, ...]
 ) -> None:
     service.fail(where, *faults)
-    assert make(service, clock).benchmark(model, BOARD, folder).net.value("cycles") == 989572
+    assert make(service, clock).benchmark(model, BOARD, folder).net.figures["cycles"].value == 989572
     assert len(service.started) == 1 and clean(service)
 
 
@@ -517,7 +519,7 @@ def test_done_without_time_warns(
 ) -> None:
     service.answer = {"info": INFO | {"graphs": [{}]}}
     report = make(service, clock).benchmark(model, BOARD, folder)
-    assert report.net.value("inference_ms") is None and report.net.value("weights_bytes") == 39904
+    assert "inference_ms" not in report.net.figures and report.net.figures["weights_bytes"].value == 39904
     assert "no time came with it" in caplog.text
 
 

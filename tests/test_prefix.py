@@ -18,9 +18,10 @@ from aed.export.graph import load_model, save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
 from aed.export.runtime import open_exact
-from aed.run.deploy import CSettings, DeployConfig, check, deliver
+from aed.run.deploy import DeployConfig, check, deliver
 from aed.target.codegen.prefix import renamed
 from aed.target.codegen.text import c_string
+from aed.target.firmware.settings import CSettings
 from aed.target.host import pointer
 
 STRICT = ["-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffp-contract=off"]

@@ -56,10 +56,6 @@ class Cost:
         rows = {"layers": list(self.layers), "functions": list(self.functions)}
         return {key: known.get(key) for key in FIGURES} | {key: value for key, value in rows.items() if value}
 
-    def value(self, key: str) -> float | None:
-        """The number of a figure; None: unknown."""
-        return self.figures[key].value if key in self.figures else None
-
 
 @dataclass(frozen=True, kw_only=True)
 class Report:

@@ -37,7 +37,7 @@ class Validation:
     """A validation with the outputs of the C code.
 
     Args:
-        report: As of :meth:`StEdgeAi.validate`.
+        report: Memory, agreement and, of a board, time.
         outputs: ``(N, num_classes)`` of the C code, dequantised, in the order of the patches.
         expected: ``(N, num_classes)`` of ONNX Runtime.
     """
@@ -113,8 +113,11 @@ class StEdgeAi:
             raise failed(self.tool.path, "validate", 0, f"{run.output}\nit printed no duration", run.log)
         return report
 
-    def validate(self, model: Path, board: Board, folder: Path, patches: Array) -> Report:
+    def compare(self, model: Path, board: Board, folder: Path, patches: Array) -> Validation:
         """The C code's outputs for ``patches``, of the board if there is one, else of this machine, beside ours.
+
+        For an accuracy on the board pass the patches of the clips one after the other, turn the outputs into posteriors
+        (:func:`aed.inference.classifier.to_posteriors`), split them by the clips' numbers of patches and average.
 
         Args:
             model: Of ours, with a card.
@@ -124,14 +127,6 @@ class StEdgeAi:
 
         Raises:
             AedError: The tool is missing, fails or hangs, or the core cannot be had on this machine.
-        """
-        return self.compare(model, board, folder, patches).report
-
-    def compare(self, model: Path, board: Board, folder: Path, patches: Array) -> Validation:
-        """As :meth:`validate`, with the outputs themselves.
-
-        For an accuracy on the board give the patches of the clips one after the other, turn the outputs into posteriors
-        (:func:`aed.inference.classifier.to_posteriors`), split them by the clips' numbers of patches and average.
         """
         if self.descriptor is None and board.core in ON_BOARD_ONLY:
             raise AedError(

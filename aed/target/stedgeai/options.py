@@ -13,6 +13,9 @@ from aed.base.errors import AedError
 from aed.target.boards import Board
 from aed.target.stedgeai.find import Tool, Version
 
+RANDOM_INPUTS = 4
+"""Number of inputs where there are no patches."""
+
 Action = Literal["analyze", "generate", "validate"]
 DataType = Literal["float32", "int8", "uint8"]
 
@@ -76,7 +79,6 @@ def command(
     choices: Choices,
     ends: tuple[DataType, DataType],
     descriptor: str | None = None,
-    batch: int = 4,
 ) -> list[str]:
     """The tool's command line, word by word; no shell ever sees it.
 
@@ -88,7 +90,6 @@ def command(
         choices: Of the user.
         ends: Data types of the net's input and output.
         descriptor: The board's port, for a validation on the board; null: on this machine.
-        batch: Number of random inputs where there are no patches.
 
     Raises:
         AedError: This version cannot do it.
@@ -111,7 +112,7 @@ def command(
         host, target = ("host", "target") if version.core else ("x86", "stm32")
         words += ["--mode", host if descriptor is None else target]
         words += [] if descriptor is None else ["--desc", port(descriptor, board)]
-        words += ["--batch-size", str(batch)] if paths.patches is None else ["--valinput", str(paths.patches)]
+        words += ["--batch-size", str(RANDOM_INPUTS)] if paths.patches is None else ["--valinput", str(paths.patches)]
     return [*words, *choices.extra]
 
 

@@ -41,7 +41,7 @@ LARGEST_SIDE = 100
 
 
 class Generator(Protocol):
-    """Writes a net as C code for a board, as :class:`aed.target.stedgeai.StEdgeAi` does."""
+    """Writes a net as C code for a board, as :class:`aed.target.stedgeai.backend.StEdgeAi` does."""
 
     @property
     def name(self) -> str:
