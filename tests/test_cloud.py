@@ -298,7 +298,7 @@ FAULTS: list[tuple[str, str, Fault, str, str]] = [
     ("poll moved on", RUN, status(308, {}, Location="https://example.org/"), "service", "status 308"),
     ("error", RUN, status(200, {"state": "error", "message": "E010: no such operator"}), "model", "no such operator"),
     ("error object", RUN, status(200, {"state": "ERROR", "message": {"a": [1]}}), "model", '"a":'),
-    ("error silent", RUN, status(200, {"state": "error"}), "model", "it says no more"),
+    ("error silent", RUN, status(200, {"state": "error"}), "model", "it gives no reason"),
     ("done empty", RUN, status(200, {"state": "done"}), "service", "no figure came"),
     ("done null", RUN, status(200, {"state": "done", "benchmark": None}), "service", "no figure came"),
     ("done wrong", RUN, status(200, {"state": "done", "benchmark": {"info": [], "report": 3}}), "service", "no figure"),

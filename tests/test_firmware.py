@@ -407,7 +407,7 @@ def test_sizes_without_the_weights_are_those_with_them(monkeypatch):
     card = ModelCard(frontend=nets.FRONTEND, class_names=tuple("abcde"))
     sources = firmware.library_sources(made, program, make_plan(program), card)
     whole = sources["aed_net.c"]
-    bare = library._without_weights(whole)
+    bare = firmware._without_weights(whole)
     assert re.findall(r"int8_t \w+\[\d+\]", bare) == re.findall(r"int8_t \w+\[\d+\]", whole)
     assert len(bare) < len(whole) / 2
     sizes = library._built(sources)

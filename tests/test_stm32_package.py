@@ -431,7 +431,7 @@ def test_a_score_that_is_no_number_is_null(tmp_path, model_file, clips, monkeypa
 
 def test_without_clips_nothing_is_claimed(tmp_path, model_file):
     manifest = deploy_stm32(model_file, tmp_path / "p", BOARDS["u5"], FakeGenerator()).manifest
-    assert manifest["accuracy"] == {"how": "not measured: no clips were given", "clips": 0}
+    assert manifest["accuracy"] == {"how": "not measured: no clips", "clips": 0}
     assert all(row["effect"] is None for row in manifest["differences"])
 
 
@@ -486,7 +486,7 @@ def test_models_that_do_not_fit(tmp_path, model_file):
 
 def test_boards_without_the_firmware():
     assert [variant_of(board) for board in BOARDS.values()] == ["u5", "n6"]
-    with pytest.raises(AedError, match="board=b-u585i-iot02a: ST's audio firmware is not made for it"):
+    with pytest.raises(AedError, match="stm32.board=b-u585i-iot02a: there is no ST audio firmware for it"):
         variant_of(replace(BOARDS["u5"], firmware=None))
 
 
@@ -759,7 +759,7 @@ def test_a_project_without_network_code(tmp_path, fakes, packages):
     project = st_project(tmp_path / "fw", "u5")
     for path in (project / "X-CUBE-AI").iterdir():
         path.unlink()
-    with pytest.raises(AedError, match=r"no network.h in it, so no place for network.c; say .* stm32.network_dir="):
+    with pytest.raises(AedError, match=r"no network.h in it, so no folder for network.c; say .* stm32.network_dir="):
         build_and_flash(packages("u5"), project, "u5", action="build", show=quiet)
     build_and_flash(packages("u5"), project, "u5", action="build", network_dir=Path("X-CUBE-AI"), show=quiet)
     assert {path.name for path in (project / "X-CUBE-AI").iterdir()} == {"network.c", "network.h", "network_data.c"}

@@ -1,6 +1,7 @@
 """Generated C against ONNX Runtime's integer kernels, bit for bit: on this machine and on emulated ones."""
 
 import ctypes
+import importlib
 import re
 import shutil
 from pathlib import Path
@@ -26,11 +27,12 @@ from aed.export.quantize import QuantizeConfig, quantize
 from aed.export.runtime import open_exact
 from aed.inference.onnx import OnnxClassifier
 from aed.target.boards import board_names, load_board
+from aed.target.codegen import operators
 from aed.target.codegen.generate import kernel_sources, net_sources
 from aed.target.codegen.lower import lower
 from aed.target.codegen.operators import OPERATORS
 from aed.target.codegen.plan import make_plan
-from aed.target.codegen.program import Program
+from aed.target.codegen.program import Layer, Program
 from aed.target.codegen.walk import Walk
 from aed.target.emulator import measure, toolchain
 from aed.target.emulator.qemu import run_program
@@ -307,6 +309,18 @@ def test_the_sources_are_the_same_each_time():
     model = int8(nets.make("awkward"))
     first, second = (net_sources(program, make_plan(program)) for program in (lower(model), lower(copy_of(model))))
     assert first == second
+
+
+def test_every_operator_has_a_file_and_every_layer_a_kind_of_its_own():
+    files = {path.stem for path in Path(operators.__file__).parent.glob("[a-z]*.py")}
+    found = [importlib.import_module(f"{operators.__name__}.{name}").LOWERINGS for name in files]
+    assert sum(map(len, found)) == len(OPERATORS) == len({name for part in found for name in part})
+    layers, kinds = [Layer], []
+    while layers:
+        layer = layers.pop()
+        layers += layer.__subclasses__()
+        kinds += [layer.kind] if "kind" in vars(layer) else []
+    assert len(kinds) == len(set(kinds)) >= 13
 
 
 # --- the plan -----------------------------------------------------------------------------------------------------

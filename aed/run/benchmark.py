@@ -32,7 +32,7 @@ ACTIONS = ("benchmark", "analyze")
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkConfig:
-    """Where and how the costs of a model are measured.
+    """Settings of a measurement of a model's costs.
 
     Args:
         target: Backends, separated by commas: ``emulator``, ``stedgeai``, ``cloud``.
@@ -79,7 +79,7 @@ def choose(config: BenchmarkConfig, prefix: str = "") -> tuple[list[str], Board]
     if config.action not in ACTIONS:
         raise AedError(f"{prefix}action: need one of {ACTIONS}, got {config.action!r}")
     refuse_others(config, chosen, prefix)
-    board = load_board(config.board)
+    board = load_board(config.board, f"{prefix}board")
     for name in chosen:
         need_backend(board, name)
     return chosen, board

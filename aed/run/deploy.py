@@ -33,7 +33,7 @@ ACTIONS = ("package", "build", "flash")
 
 @dataclass(frozen=True, kw_only=True)
 class DeployConfig:
-    """What is written for a firmware project.
+    """Settings of a delivery to a firmware project.
 
     Args:
         target: ``c``: a library of C for any project. ``stm32``: a package for ST's audio firmware.
@@ -57,13 +57,14 @@ def check(config: DeployConfig, prefix: str = "") -> None:
         AedError: A name is unknown, something is missing, or a setting belongs to another target.
     """
     stm32 = config.stm32
-    for name, value, allowed in (("target", config.target, TARGETS), ("stm32.action", stm32.action, ACTIONS)):
-        if value not in allowed:
-            raise AedError(f"{prefix}{name}: need one of {allowed}, got {value!r}")
+    if config.target not in TARGETS:
+        raise AedError(f"{prefix}target: need one of {TARGETS}, got {config.target!r}")
     refuse_others(config, [config.target], prefix)
+    if stm32.action not in ACTIONS:
+        raise AedError(f"{prefix}stm32.action: need one of {ACTIONS}, got {stm32.action!r}")
     check_prefix(config.c.prefix, f"{prefix}c.prefix")
     if config.target == "stm32":
-        variant_of(load_board(stm32.board))
+        variant_of(load_board(stm32.board, f"{prefix}stm32.board"))
         if stm32.action != "package" and stm32.project is None:
             key = f"{prefix}stm32"
             raise AedError(f"{key}.action={stm32.action}: give ST's firmware, {key}.project=<folder>")
@@ -103,7 +104,7 @@ def deliver(model: Path, folder: Path, config: DeployConfig, clips: Sequence[tup
         graph = load_model(model)
         with onnx_runtime_on(model):
             write_firmware(graph, read_model_card(graph, model), folder, model.stem, config.c.prefix)
-        log.info("%s: add src/ and include/ to your project; README.md says how", folder)
+        log.info("%s: add src/ and include/ to your project; see README.md", folder)
         return
     _package(model, folder, config.stm32, clips)
     if config.stm32.action != "package" and config.stm32.project is not None:

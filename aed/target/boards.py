@@ -19,7 +19,7 @@ BACKENDS = ("emulator", "stedgeai", "cloud")
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """How QEMU emulates a board.
+    """Emulation of a board by QEMU.
 
     Args:
         machine: QEMU's name.
@@ -83,15 +83,19 @@ def board_names(backend: str | None = None) -> list[str]:
     return [name for name in names if backend is None or backend in load_board(name).backends]
 
 
-def load_board(name: str) -> Board:
+def load_board(name: str, key: str = "board") -> Board:
     """The board of this name.
+
+    Args:
+        name: Of its file.
+        key: Of the configuration, for messages.
 
     Raises:
         AedError: There is none, or its file has an unknown key or a value of another type.
     """
     path = BOARD_DIR / f"{name}.yaml"
     if Path(name).name != name or not path.is_file():
-        raise AedError(f"board: need one of {board_names()}, got {name!r}; a board of yours is one file in {BOARD_DIR}")
+        raise AedError(f"{key}: need one of {board_names()}, got {name!r}; a board of yours is one file in {BOARD_DIR}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:

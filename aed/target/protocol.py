@@ -1,4 +1,4 @@
-"""What every backend offers: the costs of a model on a board, and settings that a configuration can hold."""
+"""Protocols of a backend: the costs of a model on a board, and the settings that a configuration can hold."""
 
 from pathlib import Path
 from typing import Protocol
@@ -8,10 +8,10 @@ from aed.target.report import Report
 
 
 class Backend(Protocol):
-    """Says what an int8 model with a card costs on a board.
+    """Measures the costs of an int8 model with a card on a board.
 
     Every method takes the model's file, the board and a folder for the backend's own files, and raises an AedError
-    that says what to do.
+    with advice.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""Where credentials come from: the environment, a token file if one is asked for, a person at a terminal."""
+"""Sources of credentials: the environment, a token file where the settings name one, a person at a terminal."""
 
 import getpass
 import json

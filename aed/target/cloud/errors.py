@@ -1,4 +1,4 @@
-"""Errors of the service, in kinds that a program can tell apart."""
+"""Errors of the service, in kinds that a program can distinguish."""
 
 from typing import Literal
 

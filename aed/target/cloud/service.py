@@ -57,7 +57,7 @@ class Service:
         for name, about in known.items():
             if name.lower() == wanted:
                 if about.get("boardCount") == 0:
-                    log.warning("Developer Cloud: the farm says that it has 0 of %s at the moment", board.cloud_name)
+                    log.warning("Developer Cloud: the farm reports 0 of %s at the moment", board.cloud_name)
                 return board.cloud_name or name
         names = [self.wire.secrets.line(name, 60) for name in sorted(known)[:60]]
         raise CloudError("board", f"board={board.name}: the farm has no {board.cloud_name}; it has {names}")
@@ -86,7 +86,7 @@ class Service:
         return chosen
 
     def wants_text(self, limit: Limit) -> bool:
-        """Whether the service is of the older kind, that takes the options as one text; its description says so."""
+        """Whether the service is of the older kind, that takes the options as one text, by its own description."""
         try:
             answer = self.wire.send("GET", f"{self.endpoints.benchmark}/api", limit, tries=2)
             value: Any = self.wire.parse(answer) if answer.status == 200 else None
@@ -116,7 +116,7 @@ class Service:
             self._delete(name)
 
     def _delete(self, name: str) -> None:
-        """Deletes an uploaded model; if that fails, says so."""
+        """Deletes an uploaded model; warns if that fails."""
         try:
             self.session.call("DELETE", f"{self.endpoints.file}/files/models/{name}", self.wire.limit(CLEAN_UP_S))
             log.info("Developer Cloud: deleted %s", name)
@@ -158,7 +158,7 @@ class Service:
                 if source.get(key):
                     value = source[key]
                     return self.wire.secrets.line(value if isinstance(value, str) else compact(value), 600)
-        return "it says no more; target=stedgeai shows ST's tool's own messages for the same model"
+        return "it gives no reason; target=stedgeai shows ST's tool's own messages for the same model"
 
 
 def compact(value: Any) -> str:

@@ -9,7 +9,7 @@ from aed.target.protocol import Backend
 
 @dataclass(frozen=True, kw_only=True)
 class CloudSettings:
-    """How ST Edge AI Developer Cloud is asked; user, password or token come from the environment.
+    """ST Edge AI Developer Cloud; user, password or token come from the environment.
 
     Args:
         version: Of ST Edge AI Core; null: the newest on offer.

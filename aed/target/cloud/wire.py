@@ -299,7 +299,7 @@ def _exchange(
         return _Trouble("the connection was dropped", sent=True)
     except requests.exceptions.RequestException as error:
         return _Trouble(f"the connection was dropped ({type(error).__name__})", sent=True)
-    except Exception as error:  # out of a thread it would be printed, with what it holds
+    except Exception as error:  # out of a thread it would be printed, credentials included
         return _Trouble(f"the exchange failed ({type(error).__name__})", sent=True)
     finally:
         if session is None:

@@ -41,7 +41,7 @@ def on_board(budget: Budget) -> Budget:
     """
     if budget.board is None:
         return budget
-    board = load_board(budget.board)
+    board = load_board(budget.board, "budget.board")
     flash = board.flash_kib or None if budget.flash_kib is None else budget.flash_kib
     ram = board.ram_kib if budget.ram_kib is None else budget.ram_kib
     return replace(budget, flash_kib=flash, ram_kib=ram)

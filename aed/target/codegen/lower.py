@@ -17,7 +17,7 @@ AS_INT8 = (
     "quantise anew in its run's folder, hydra.run.dir=<folder> stages=[quantize,evaluate] "
     "quantization.float_layers=refused and no quantization.exclude_nodes or quantization.exclude_ops"
 )
-"""How to get a model for C where one has float layers."""
+"""Advice for a model with float layers."""
 
 
 def lower(model: onnx.ModelProto) -> Program:
@@ -30,7 +30,7 @@ def lower(model: onnx.ModelProto) -> Program:
         AedError: An operator, or a form of it, that the C code does not have; names node, operator and shapes.
     """
     if not any(node.op_type in QDQ for node in model.graph.node):
-        raise AedError("the model is float, C needs int8: give model_int8.onnx, which the stage quantize makes")
+        raise AedError("the model is float, C needs int8: give model_int8.onnx, which the stage quantize writes")
     walk = Walk(model)
     try:
         return walk.run(OPERATORS)

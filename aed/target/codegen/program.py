@@ -72,8 +72,8 @@ class Layer(ABC):
         """C statements that call the kernel.
 
         Args:
-            source: Takes the constants and says where tensors lie.
-            number: Index of the layer; makes the names of its constants unique.
+            source: Collects the constants; has the addresses of tensors.
+            number: Index of the layer, part of the names of its constants.
             program: Holds the tensors.
         """
 

@@ -68,7 +68,7 @@ def window_of(facts: dict[str, Any]) -> dict[str, tuple[int, int]]:
 
 
 def is_explicit(facts: dict[str, Any]) -> bool:
-    """Whether the padding of a node is given in numbers, not by a rule."""
+    """Whether the padding of a node consists of numbers, not of a rule."""
     return facts.get("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID")
 
 

@@ -1,5 +1,5 @@
 """The generated C on boards that QEMU emulates.
 
 ``backend.py`` is the backend of ``target=emulator``, ``device.py`` an emulated board that turns clips into outputs;
-``toolchain.py`` builds programs, ``qemu.py`` runs them, ``measure.py`` counts what they cost.
+``toolchain.py`` builds programs, ``qemu.py`` runs them, ``measure.py`` measures their costs.
 """

@@ -8,7 +8,7 @@ from aed.target.protocol import Backend
 
 @dataclass(frozen=True, kw_only=True)
 class EmulatorSettings:
-    """How this project's C is measured on an emulated board.
+    """This project's C on an emulated board.
 
     Args:
         inputs: Number of random inputs on which C and ONNX Runtime have to give the same bits.

@@ -35,7 +35,7 @@ def versions(names: Iterable[str] = tuple(_TOOLS)) -> dict[str, str]:
 
 
 def machine_of(board: Board) -> Machine:
-    """How QEMU emulates ``board``.
+    """The emulation of ``board`` by QEMU.
 
     Raises:
         AedError: It does not.

@@ -40,7 +40,7 @@ BUILT_FOR = ("mps2-an386", "mps2-an505", "mps3-an547")
 def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title: str, prefix: str = DEFAULT) -> None:
     """Writes the library; the folder is whole or, where something fails, as it was before.
 
-    A front end that no device can compute is left out: the library is then the net alone, and its README says so.
+    A front end that no device can compute is left out: the library is then the net alone, as its README states.
 
     Args:
         model: int8.
@@ -54,7 +54,7 @@ def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title:
     """
     if card.frontend.not_streamable:
         log.warning(
-            "no C of the front end, the library is the net alone: %s; its patches are yours to make",
+            "no C of the front end, the library is the net alone: %s; you have to compute its patches",
             "; ".join(card.frontend.not_streamable),
         )
     program = lower(model)
@@ -170,7 +170,7 @@ def _frontend_facts(frontend: FrontendConfig, scale: float, zero: int) -> dict[s
             "parts": "int8 net",
             "no_frontend": (
                 "\n**No front end**: no device can compute the one this model was trained with ("
-                f"{'; '.join(frontend.not_streamable)}). Its patches are yours to make; its accuracies hold only for "
+                f"{'; '.join(frontend.not_streamable)}). You have to compute its patches; its accuracies hold only for "
                 "patches computed as in training.\n"
             ),
             "feed": (

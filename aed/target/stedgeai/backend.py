@@ -217,7 +217,7 @@ class StEdgeAi:
         measured = dict(reading.figures) | dict(run.figures) if on_board else {}
         figures = {key: Figure(value, "vendor") for key, value in (dict(run.figures) | dict(reading.figures)).items()}
         for key in ("inference_ms", "cycles"):
-            figures.pop(key, None)  # a PC's time says nothing of the board
+            figures.pop(key, None)  # a PC's time is not the board's
             if key in measured:
                 figures[key] = Figure(measured[key], "measured")
         if action != "validate":  # on random inputs

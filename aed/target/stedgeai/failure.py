@@ -58,7 +58,7 @@ ADVICE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"unrecognized argument|invalid choice|unknown option|expected one argument|required: ",
-        "the tool does not know an option: its version is other than it says; stedgeai.tool=<folder> (deploy: "
+        "the tool does not know an option: its version is other than it prints; stedgeai.tool=<folder> (deploy: "
         "stm32.tool=<folder>) names another one",
     ),
     (r"[Nn]o space left|Errno 28|disk full", "the disk is full; the tool works in the system's temporary folder"),

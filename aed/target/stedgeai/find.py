@@ -30,7 +30,7 @@ _PART = re.compile(r"^\s{1,8}([A-Za-z]\w{1,30}) (\d{1,4}\.\d{1,4}\.\d{1,4}\S{0,2
 
 @dataclass(frozen=True, order=True)
 class Version:
-    """Which tool it is; newer is greater.
+    """Name and version of a tool; newer is greater.
 
     Args:
         core: Whether it is an ST Edge AI Core; the STM.ai of X-CUBE-AI is older.
@@ -156,7 +156,7 @@ def installed(system: str, home: Path, root: Path | None = None) -> Iterator[Pat
     """The programs in the usual install folders, newest version first.
 
     Args:
-        system: As :func:`platform.system` says.
+        system: As :func:`platform.system` returns it.
         home: The user's folder.
         root: Stands for the file system's root.
     """

@@ -9,7 +9,7 @@ from aed.target.stedgeai.options import Choices
 
 @dataclass(frozen=True, kw_only=True)
 class StEdgeAiSettings(Choices):
-    """How ST's command-line tool is called.
+    """ST's command-line tool.
 
     Args:
         tool: ``stedgeai`` or its folder; null: searched for on the PATH and in the usual folders.

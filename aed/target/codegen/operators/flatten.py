@@ -8,7 +8,7 @@ from aed.target.codegen.walk import Lowering, Walk
 
 
 def _flatten(walk: Walk, node: onnx.NodeProto) -> None:
-    """The tensor becomes a view; where the image has several pixels, ``walk.order`` says how its values lie."""
+    """The tensor becomes a view; where the image has several pixels, ``walk.order`` has the order of its values."""
     x, y = walk.input(node), walk.output(node)
     if (y.scale, y.zero) != (x.scale, x.zero) or y.shape[:2] != (1, 1):
         raise walk.refusal(node, "only flattening, with one scale")

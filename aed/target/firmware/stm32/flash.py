@@ -125,7 +125,7 @@ def run_command(command: Command) -> None:
     """Runs a flash or sign command.
 
     Raises:
-        AedError: It failed, by its exit code or by what it printed.
+        AedError: It failed, by its exit code or by its output.
     """
     log.info("%s: %s", command.what, command)
     if "-o" in command.words:  # an old file would pass for a new one

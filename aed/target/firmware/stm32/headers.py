@@ -108,7 +108,7 @@ def config_header(
     Args:
         config: The trained front end.
         class_names: In the order of the net's outputs: the firmware prints the name at the index of the largest.
-        unknown_threshold: Probability a class has to exceed, else the firmware says ``unknown``; 0: none.
+        unknown_threshold: Probability a class has to exceed, else the firmware answers ``unknown``; 0: none.
         silence_threshold: Sum of a patch's magnitudes under which there is no answer; None: ST's, see
             :func:`aed.target.firmware.stm32.st_frontend.default_silence_threshold`.
 

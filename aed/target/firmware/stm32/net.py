@@ -14,7 +14,7 @@ from aed.export.graph import constants, copy_of, input_of, producers, readers, t
 
 
 def input_steps(card: ModelCard, path: Path) -> Quantization:
-    """How the net's input is quantised, by the firmware itself.
+    """Quantisation of the net's input, which the firmware does itself.
 
     Raises:
         AedError: The model is not int8, or its first layer is float.

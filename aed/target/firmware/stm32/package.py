@@ -72,7 +72,7 @@ def variant_of(board: Board) -> Variant:
     """
     if board.firmware not in get_args(Variant):
         known = [name for name in board_names() if load_board(name).firmware in get_args(Variant)]
-        raise AedError(f"board={board.name}: there is no ST audio firmware for it; there is one for {known}")
+        raise AedError(f"stm32.board={board.name}: there is no ST audio firmware for it; there is one for {known}")
     return "n6" if board.firmware == "n6" else "u5"
 
 
@@ -101,8 +101,8 @@ def deploy_stm32(
         board: With ``firmware``.
         generator: Writes the network's C code to ``folder/c``; for ST's tool its legacy C API is what the firmware
             of the U5 calls.
-        clips: Test clips and the index of their class, for the effects; (): not measured, the manifest says so.
-        unknown_threshold: Probability that a class has to exceed, else the firmware says ``unknown``; 0: none has to;
+        clips: Test clips and the index of their class, for the effects; (): none, as the manifest states.
+        unknown_threshold: Probability that a class has to exceed, else it answers ``unknown``; 0: none has to;
             None: the card's.
         silence_threshold: Sum of a patch's magnitudes that must be exceeded for an answer; None: ST's.
         rtos: Which of ST's applications for the U5; they differ in the front end's effect, not in the files.

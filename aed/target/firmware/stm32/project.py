@@ -76,7 +76,7 @@ def find_project(root: Path, variant: Variant, configuration: str | None = None)
 
 
 def destinations(package: Path, project: Project, network_dir: Path | None = None) -> dict[Path, Path]:
-    """Where each C file of a package goes: over the file of that name in the project, else beside its siblings.
+    """The path of each C file of a package in a project: over the file of that name, else beside its siblings.
 
     Args:
         package: Folder of a complete package.

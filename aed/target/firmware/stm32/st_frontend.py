@@ -35,7 +35,7 @@ Posteriors = Callable[[Float32], Float32]
 
 MIC_BITS = 16
 FREERTOS_RATE = 16000
-"""Hz: the FreeRTOS application starts the microphone at this rate, whatever the header says."""
+"""Hz: the FreeRTOS application starts the microphone at this rate, whatever the header has."""
 
 BATCH = 128
 """Patches that the net gets at once, or somewhat more."""
