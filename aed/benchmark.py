@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import hydra
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from aed.base.paths import CONFIG_DIR
@@ -30,7 +31,7 @@ def benchmark(model_file: str, folder: str, config: BenchmarkConfig) -> None:
 def _task(cfg: DictConfig) -> None:
     with clear_errors(log):
         plain = resolved(cfg)
-        benchmark(**schemas.split_settings(plain, BenchmarkConfig))
+        benchmark(**schemas.split_settings(instantiate(plain, _convert_="all"), BenchmarkConfig))
 
 
 def main() -> None:

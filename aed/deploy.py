@@ -9,11 +9,12 @@ import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from aed.base.errors import AedError
 from aed.base.paths import CONFIG_DIR
 from aed.datamodules import PatchDataModule
 from aed.export.graph import load_model, read_model_card
 from aed.run import registry
-from aed.run.deploy import DeployConfig, deliver, test_clips
+from aed.run.deploy import DeployConfig, check, deliver, test_clips
 from aed.run.evaluate import model_data
 from aed.settings import schemas
 from aed.settings.entry import clear_errors, resolved, run_task
@@ -33,10 +34,13 @@ def deploy(
     Args:
         model_file: int8 ``.onnx`` with a model card.
         folder: New, or one of an earlier package.
-        config: What is made of it.
-        data: stm32: makes the DataModule on whose test clips the firmware's front end is judged.
+        config: What is written, and how.
+        data: Returns the DataModule on whose test clips the effect of ST's front end is measured; target stm32.
         seed: Of a random split.
     """
+    check(config)
+    if data is not None and config.target != "stm32":
+        raise AedError(f"data: only target stm32 reads it, got target={config.target}; leave data out")
     clips: list[tuple[Path, int]] = []
     if data is not None:
         card = read_model_card(load_model(Path(model_file)), Path(model_file))
@@ -54,7 +58,7 @@ def _task(cfg: DictConfig) -> None:
         given = plain.pop("data")
         plain.pop("frontend")
         data = instantiate(given | {"_partial_": True}, _convert_="all") if given else None
-        deploy(data=data, **schemas.split_settings(plain, DeployConfig))
+        deploy(data=data, **schemas.split_settings(instantiate(plain, _convert_="all"), DeployConfig))
 
 
 def main() -> None:

@@ -120,7 +120,7 @@ def _tool(*command: str) -> Callable[[], str]:
 
 
 def _stedgeai() -> str:
-    from aed.target.stedgeai import find_tool
+    from aed.target.stedgeai.find import find_tool
 
     tool = find_tool()
     return f"{tool.path}: {tool.version.text}"

@@ -34,9 +34,9 @@ from aed.scoring.scores import LEVELS
 from aed.settings import schemas
 from aed.settings.entry import clear_errors, resolved, run_task
 from aed.target.boards import Board, emulated, load_board, need_backend
-from aed.target.emulator.sessions import EmulatedDevice
+from aed.target.emulator.device import EmulatedDevice
 from aed.target.host import HostDevice
-from aed.target.stedgeai import StEdgeAi
+from aed.target.stedgeai.backend import StEdgeAi
 
 log = logging.getLogger("aed.evaluate")
 

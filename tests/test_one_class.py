@@ -131,7 +131,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AED_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
         patch.setattr("aed.target.firmware.library.found", lambda _: None)  # the README's sizes are not asked for
-        train([*overrides, STAGES, "deploy.prefix=glass"], folder / "run")
+        train([*overrides, STAGES, "deploy.c.prefix=glass"], folder / "run")
     return request.param, folder / "run", overrides
 
 

@@ -138,8 +138,8 @@ def test_the_keys_of_paths_are_texts() -> None:
         "evaluate": {"model_file", "folder", "data.clips.csv", "data.clips.audio_dir", "data.cache_dir"},
         "predict": {"model_file", "output"},
         "inspect": {"report", "data.clips.csv", "data.clips.val_csv", "data.clips.label_separator"},
-        "deploy": {"model_file", "folder", "project", "data.clips.meta"},
-        "benchmark": {"model_file", "folder"},
+        "deploy": {"model_file", "folder", "stm32.project", "data.clips.meta"},
+        "benchmark": {"model_file", "folder", "stedgeai.tool"},
         "import_keras": {"folder", "st_config"},
     }
     for verb, own in paths.items():

@@ -289,9 +289,9 @@ def _check_stages(config: DictConfig) -> None:
     names = ("export", "quantization", "budget", "decision", "benchmark", "deploy", "predict")
     made = {name: _made(name, config[name]) for name in names}
     if "benchmark" in config.stages:
-        benchmark.choose(made["benchmark"])
+        benchmark.choose(made["benchmark"], "benchmark.")
     if "deploy" in config.stages:
-        deploy.check(made["deploy"])
+        deploy.check(made["deploy"], "deploy.")
     if "predict" in config.stages:
         predict.check(made["predict"])
 

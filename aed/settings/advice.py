@@ -149,6 +149,7 @@ def _no_key(error: OmegaConfBaseException, text: str, groups: list[str]) -> str:
     elsewhere = []
     if isinstance(node, DictConfig) and not nearest(key, known):
         elsewhere = [name for name in _leaves(node._get_root(), "") if name.rpartition(".")[2] == key]
+        elsewhere.sort(key=lambda name: not name.startswith(f"{path}."))  # those beneath the mapping first
     if elsewhere:
         path, known, key = "", elsewhere[:2], elsewhere[0]
     # Hydra's quotes, which stand around what it cannot read, need not be typed
