@@ -27,6 +27,7 @@ from aed.evaluate import evaluate
 from aed.import_keras import import_keras
 from aed.inference.opening import open_classifier
 from aed.run import pipeline, takeover
+from aed.run.evaluate import EvaluateConfig
 
 pytestmark = pytest.mark.slow
 
@@ -76,8 +77,7 @@ def test_c_is_held_against_features_of_the_samples_that_it_hears(
         str(converted / "model_int8.onnx"),
         partial(PatchDataModule, clips=clips, cache_workers=1),
         str(tmp_path / "out"),
-        on="c",
-        split="all",
+        EvaluateConfig(on="c", split="all"),
     )
     assert metrics["all_c/equal_outputs"] > 0.95 and metrics["all_c/clip_agreement"] == 1
     assert "the C hears 16 bits" in caplog.text
@@ -134,7 +134,7 @@ def test_a_model_of_other_data_says_which(converted: Path, tmp_path: Path) -> No
     clips.name = "mine"
     data = partial(PatchDataModule, clips=clips, cache_workers=1)
     with pytest.raises(AedError, match=r"mine has no clips of \['rain'\].*best.h5 was imported: give that data"):
-        evaluate(str(converted / "model_int8.onnx"), data, str(tmp_path), on="c")
+        evaluate(str(converted / "model_int8.onnx"), data, str(tmp_path), EvaluateConfig(on="c"))
 
 
 class ListNet(tiny.TinyNet):

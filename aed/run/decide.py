@@ -1,7 +1,6 @@
 """The decision rule of a run: what validation clips say about temperature, thresholds and unknown sounds."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -11,11 +10,9 @@ from torch import Tensor
 from aed.base.errors import AedError
 from aed.base.files import sha256_of
 from aed.dsp.aggregate import clip_posteriors
-from aed.inference.classifier import Classifier
 from aed.modules.checkpoint import DECISION, Trained, chosen_decision
-from aed.run.evaluate import evaluate
 from aed.run.state import Run
-from aed.scoring import pictures, tables
+from aed.scoring import tables
 from aed.scoring.confidence import (
     TEMPERATURES,
     choose_temperature,
@@ -26,13 +23,10 @@ from aed.scoring.confidence import (
 )
 from aed.scoring.decision import Decision, Task
 from aed.scoring.multilabel import choose_thresholds
-from aed.scoring.rejection import choose_unknown_threshold, judge_rejection
+from aed.scoring.rejection import choose_unknown_threshold
 from aed.scoring.scores import Scores, score
 
 log = logging.getLogger(__name__)
-
-FIGURES = ("aurc", "auroc", "fpr95", "unseen_clips", "unseen_rejected")
-"""Of :class:`aed.scoring.rejection.Rejection`, as metrics of a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,32 +162,6 @@ def read(run: Run, trained: Trained) -> Decision:
     if lacking := [f"decision.{key}" for key, there in has.items() if not there]:
         raise AedError(f"{', '.join(lacking)}: not what was chosen for {checkpoint}; add the stage test before export")
     return rule
-
-
-def reject(run: Run, prefix: str, open_model: Callable[[], Classifier], scores: Scores) -> dict[str, float]:
-    """How well a model tells its classes from the sounds of ``data.unseen``; {} where there are none and no rule.
-
-    Leaves a table and a picture.
-
-    Args:
-        run: Gives the unseen clips.
-        prefix: Of metrics and picture: ``test``, ``test_int8``.
-        open_model: Gives the model, where there are unseen clips.
-        scores: Of known clips, by the rule of the model's card.
-    """
-    rule, unseen = scores.decision, run.data.unseen_data
-    if scores.task == "multi_label" or (unseen is None and rule.unknown_threshold is None):
-        return {}
-    confidence = None
-    if unseen is not None:
-        classifier = open_model()
-        confidence = evaluate(classifier, unseen, classifier.card.class_names).scores.clip_posteriors.amax(dim=1)
-    known, threshold = claims(scores.clip_posteriors.cpu(), scores.clip_target.cpu()), rule.unknown_threshold or 0.0
-    rejection = judge_rejection(*known, threshold, confidence)
-    tables.print_rejection(prefix, rejection)
-    pictures.plot_rejection(run.folder / "plots" / f"{prefix}_rejection.png", *known, threshold, prefix, confidence)
-    content = rejection.content()
-    return {f"{prefix}/{key}": content[key] for key in FIGURES if key in content}
 
 
 def _logits(run: Run, split: str) -> tuple[Tensor, Tensor, Tensor]:

@@ -36,32 +36,20 @@ def register() -> None:
     from lightning.pytorch import Trainer, callbacks, loggers
 
     from aed.export.footprint import Budget
-    from aed.export.onnx import ExportConfig
-    from aed.export.quantize import QuantizeConfig
     from aed.modules import nets, schedules
     from aed.modules.classifier import ClipClassifier
     from aed.run import callbacks as own_callbacks
-    from aed.run.benchmark import BenchmarkConfig
     from aed.run.decide import DecisionConfig
-    from aed.run.deploy import DeployConfig
     from aed.run.loggers import MetricsCsv
-    from aed.run.predict import PredictConfig
+    from aed.run.stages import STAGES
     from aed.run.state import RunConfig
 
     register_data()
     store("schema", "RunConfig", RunConfig)
     store_schemas(Trainer, ClipClassifier, *(getattr(nets, name) for name in nets.__all__))
     store_schemas(callbacks.EarlyStopping, callbacks.LearningRateMonitor, callbacks.RichProgressBar)
-    store_schemas(
-        own_callbacks.BestCheckpoint,
-        DecisionConfig,
-        ExportConfig,
-        QuantizeConfig,
-        Budget,
-        BenchmarkConfig,
-        DeployConfig,
-        PredictConfig,
-    )
+    store_schemas(own_callbacks.BestCheckpoint, DecisionConfig, Budget)
+    store_schemas(*(stage.settings for stage in STAGES.values() if stage.settings))
     store_schemas(MetricsCsv, loggers.TensorBoardLogger, loggers.MLFlowLogger)
     # open to any key: the arguments of a user's class
     user = {"_target_": MISSING, "num_classes": MISSING}

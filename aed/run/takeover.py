@@ -17,10 +17,10 @@ from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from aed.base.errors import AedError
 from aed.base.overrides import override
 from aed.base.paths import CONFIG_DIR
-from aed.datamodules.selection import OTHER
 from aed.export.card import ModelCard
 from aed.export.graph import load_model, read_model_card
 from aed.modules.checkpoint import Trained, net_facts
+from aed.scoring.labels import OTHER
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from aed.dsp.aggregate import Aggregate, decide
 Task = Literal["single_label", "multi_label"]
 """One class a clip, or any number of them."""
 
-UNKNOWN = -1
-"""Stands for the class of a row that belongs to none of the known ones."""
+UNKNOWN_INDEX = -1
+"""The class index of a row that is decided to be none of the classes."""
 
 
 def to_posteriors(logits: Tensor, task: Task, temperature: float = 1.0) -> Tensor:
@@ -108,7 +108,7 @@ class Decision:
         """The decision of each row.
 
         Single-label: ``(rows,)`` int64, the class with the greatest posterior, the lowest index of equal ones, or
-        :data:`UNKNOWN`. Multi-label: ``(rows, num_classes)`` bool; NaN is no.
+        :data:`UNKNOWN_INDEX`. Multi-label: ``(rows, num_classes)`` bool; NaN is no.
 
         Args:
             posteriors: ``(rows, num_classes)``.
@@ -120,7 +120,7 @@ class Decision:
         self.check(task, posteriors.shape[1])
         if task == "multi_label":
             return posteriors >= posteriors.new_tensor(self.thresholds_of(posteriors.shape[1]))
-        return decide(posteriors).masked_fill(~self.known(posteriors), UNKNOWN)
+        return decide(posteriors).masked_fill(~self.known(posteriors), UNKNOWN_INDEX)
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -14,12 +14,10 @@ from torch import Tensor
 from aed.base.console import PlainConsole
 from aed.base.errors import AedError
 from aed.base.files import json_text, write_whole
-from aed.scoring.decision import UNKNOWN, Task
+from aed.scoring.decision import UNKNOWN_INDEX, Task
+from aed.scoring.labels import UNKNOWN
 from aed.scoring.rejection import Rejection
 from aed.scoring.scores import HEADLINE, LEVELS, Scores
-
-UNKNOWN_NAME = "unknown"
-"""Of a clip that belongs to none of the classes."""
 
 MANY = 60
 """Most classes that a table lists."""
@@ -71,15 +69,15 @@ def write_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]])
     write_whole(path, write)
 
 
-def spoken(rows: Tensor, class_names: Sequence[str]) -> list[str]:
-    """Targets or decisions in words: a class or ``unknown``, or all classes of a row, joined by commas.
+def labels_of(rows: Tensor, class_names: Sequence[str]) -> list[str]:
+    """Targets or decisions as text: a class or ``unknown``, or all classes of a row, joined by commas.
 
     Args:
         rows: ``(rows,)`` int64, -1 is unknown, or ``(rows, num_classes)`` of 0 and 1 or bool.
         class_names: In the order of the posteriors.
     """
     if rows.ndim == 1:
-        return [UNKNOWN_NAME if row == UNKNOWN else class_names[row] for row in rows.tolist()]
+        return [UNKNOWN if row == UNKNOWN_INDEX else class_names[row] for row in rows.tolist()]
     return [",".join(name for name, on in zip(class_names, row, strict=True) if on) for row in rows.tolist()]
 
 
@@ -92,7 +90,7 @@ def write_clips(path: Path, names: Sequence[str], scores: Scores, class_names: S
         scores: Of the clips; its decision decides.
         class_names: In the order of the posteriors.
     """
-    truth, decided = (spoken(rows, class_names) for rows in (scores.clip_target, scores.clip_decided))
+    truth, decided = (labels_of(rows, class_names) for rows in (scores.clip_target, scores.clip_decided))
     posteriors = ([f"{value:.6f}" for value in row] for row in scores.clip_posteriors.tolist())
     rows = [[*facts, *row] for *facts, row in zip(names, truth, decided, posteriors, strict=True)]
     column = "category" if scores.task == "single_label" else "labels"
