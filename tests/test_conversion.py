@@ -16,6 +16,7 @@ from typing import Any
 import fake_stedgeai
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pandas as pd
 import pytest
 import tiny
@@ -37,7 +38,7 @@ from aed.inference.opening import open_classifier
 from aed.run import pipeline, quantize
 from aed.run.benchmark import BenchmarkConfig, measure
 from aed.run.deploy import DeployConfig, deliver
-from aed.run.evaluate import EvaluateConfig
+from aed.run.evaluate import EvaluateConfig, Evaluation
 from aed.run.state import INT8
 
 
@@ -289,6 +290,42 @@ def test_whole_clips_are_scored_through_c(finished, tmp_path):
     assert (tmp_path / "test_c_clips.csv").is_file()
     with pytest.raises(AedError, match="float"):
         evaluate(str(finished / "model.onnx"), data, str(tmp_path), EvaluateConfig(on="c"))
+
+
+def no_data(**_: object) -> PatchDataModule:
+    raise AssertionError("data is read before the model and its programs are checked")
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "message"),
+    [
+        ("none.onnx", {"max_clips": 0}, "max_clips: need at least 1, got 0"),
+        ("none.onnx", {"serial": "COM3"}, "serial: only of on=board, here on=runtime; leave it out, or add on=board"),
+        ("none.onnx", {"on": "c", "tool": "x"}, "tool: only of on=board, here on=c"),
+        ("none.onnx", {"on": "emulator", "board": "nowhere"}, "nowhere"),
+        ("model.onnx", {"on": "c"}, "need an int8 .onnx, model.onnx is float"),
+        ("model_int8.onnx", {"on": "c"}, "gcc"),
+        ("model_int8.onnx", {"on": "board", "board": "b-u585i-iot02a", "tool": "nothing"}, "nothing"),
+    ],
+)
+def test_what_costs_nothing_is_refused_before_data_is_read(finished, tmp_path, monkeypatch, model, given, message):
+    monkeypatch.setenv("PATH", "")  # no compiler
+    with pytest.raises(AedError, match=message):
+        evaluate(str(finished / model), no_data, str(tmp_path), EvaluateConfig(**given))
+
+
+def test_an_evaluation_opens_its_model_once(finished, tmp_path):
+    model = shutil.copy(finished / "model_int8.onnx", tmp_path / "model_int8.onnx")
+    evaluation = Evaluation(model, data, EvaluateConfig(on="c"), tmp_path / "out", tmp_path / "build")
+    model.unlink()
+    shutil.rmtree(tmp_path / "build")  # the C code is loaded
+    assert evaluation.run()["test_c/clip_agreement"] == 1
+
+
+def test_an_error_of_onnx_runtime_in_a_program_names_the_model(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr("aed.run.programs.HostDevice", lambda *_: ort.InferenceSession(b"no model"))
+    with pytest.raises(AedError, match=r"model_int8\.onnx: ONNX Runtime cannot run it: [^\n]+$"):
+        evaluate(str(finished / "model_int8.onnx"), no_data, str(tmp_path), EvaluateConfig(on="c"))
 
 
 def test_an_emulated_board_hears_what_this_machine_hears(finished, tmp_path, capsys):

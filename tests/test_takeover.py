@@ -124,7 +124,9 @@ def test_a_mismatch_that_was_typed_is_told_before_features_are_made(imported: Pa
     )
     said = (done.stdout + done.stderr).decode()
     assert done.returncode == 1 and "Traceback" not in said
-    assert re.search(r"frontend\.f_min: front end, net and classes of .* count; leave it out", said.replace("\n", " "))
+    assert re.search(
+        r"frontend\.f_min: front end, net and classes are those of .*; leave it out", said.replace("\n", " ")
+    )
     assert "frontend.f_min=125.0" in said and "FrontendConfig(" not in said
     assert not list((tmp_path / "cache").rglob("*.npy")) and "computing features" not in said
 

@@ -52,9 +52,9 @@ def open_classifier(
             return open_foreign(model, path, frontend, class_names, threads, outputs, task)
         opened = OnnxClassifier(model, card, path, threads)
     if frontend not in (None, opened.card.frontend):
-        raise AedError(f"{path}: the model's own front end counts; leave frontend= out")
+        raise AedError(f"{path}: its card has the model's own front end; leave frontend= out")
     if class_names not in (None, opened.card.class_names):
-        raise AedError(f"{path}: the model's own class names count: {list(opened.card.class_names)}")
+        raise AedError(f"{path}: its card has the model's own class names: {list(opened.card.class_names)}")
     if outputs not in (None, opened.card.outputs):
         raise AedError(f"{path}: its card says that it gives {opened.card.outputs}; leave outputs= out")
     return opened

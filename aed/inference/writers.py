@@ -19,7 +19,7 @@ class Writer(Protocol):
         """Takes the prediction of one patch of the present recording."""
 
     def end(self, recording: Recording) -> None:
-        """Takes a recording whose patches have all been given."""
+        """Takes a recording after its last patch."""
 
     def discard(self) -> None:
         """Drops the present recording, which cannot be read to its end."""
@@ -123,4 +123,4 @@ class _Json:
 
 
 WRITERS: dict[str, Callable[[IO[str], bool], Writer]] = {"table": _Table, "csv": _Csv, "json": _Json}
-"""Format -> writer, made of the output and whether there is a row a patch (timeline)."""
+"""Format -> writer of an output; the flag: timeline, a row a patch."""

@@ -1,4 +1,4 @@
-"""What is refused in a run's configuration before anything is computed, though Lightning would take it."""
+"""Checks of a run's configuration beyond types, before anything is computed: Lightning would take these values."""
 
 import math
 import os
@@ -32,7 +32,7 @@ def check_checkpoint(path: str) -> None:
         AedError: Names the path.
     """
     if not Path(path).is_file():
-        reason = "a folder; type a file in it" if Path(path).is_dir() else "no such file"
+        reason = "a folder; give a file in it" if Path(path).is_dir() else "no such file"
         raise AedError(f"ckpt_path: {path}: {reason}")
 
 
@@ -54,10 +54,10 @@ def check_num_classes(net: DictConfig, num_classes: int) -> None:
 
 
 def check_monitors(config: DictConfig, callbacks: Sequence[L.Callback], data: PatchDataModule) -> None:
-    """Refuses, before an epoch is spent, to watch a metric that there will not be.
+    """Refuses a monitored metric that this run will not log.
 
     Raises:
-        AedError: Names the key and the metrics there are.
+        AedError: Names the key and the metrics that are logged.
     """
     watching = {}
     for key, own in zip((key for key, node in config.callbacks.items() if node), callbacks, strict=True):
@@ -79,7 +79,7 @@ def check_monitors(config: DictConfig, callbacks: Sequence[L.Callback], data: Pa
 
 
 def check_training(trainer: DictConfig, stages: Sequence[str]) -> None:
-    """Refuses what Lightning takes and then fails at, or trains nothing with.
+    """Refuses settings of the trainer with which Lightning fails later, or trains nothing.
 
     Raises:
         AedError: Names the key.
@@ -103,7 +103,7 @@ def check_devices(trainer: DictConfig) -> None:
     """Refuses more processes on a CPU than it has cores: each is a copy of the whole run.
 
     Raises:
-        AedError: There are too many.
+        AedError: Names both numbers.
     """
     devices, cores = trainer.devices, os.cpu_count() or 1
     if trainer.accelerator == "cpu" or not torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""What is tried with a net before it is trained: whether every later stage of the run can use it."""
+"""Trial of a net before it is trained: whether every later stage of the run can use it."""
 
 import copy
 import logging
@@ -26,11 +26,12 @@ log = logging.getLogger(__name__)
 def check_net(run: Run) -> None:
     """Refuses, before anything is trained, a net that the run's stages or its budget cannot use.
 
-    A net that C code cannot do is refused where a stage needs that C; else a warning tells, for ST's tools may do it.
+    A net that cannot be written in C is refused where a stage needs that C; elsewhere a warning says so, as ST's tools
+    may still take it.
 
     Raises:
-        AedError: What the net lacks: its form, an operator (node and shapes are named), or a limit that is passed
-            (names the layer to blame).
+        AedError: The net's form, an operator (node and shapes are named), or a limit of the budget that it passes (the
+            largest layer is named).
     """
     if run.config.export.softmax and run.data.multi_label:
         raise AedError("export.softmax=true: data.multi_label=true makes classes independent of each other; use false")
@@ -59,12 +60,13 @@ def check_net(run: Run) -> None:
 
 
 def _check_form(net: nn.Module, frontend: FrontendConfig, num_classes: int) -> None:
-    """Rebuilds the net as from a checkpoint, and tries it on two patches, in training and in evaluation.
+    """Rebuilds the net as from a checkpoint, and tries it on two patches, in training and in evaluation mode.
 
-    Whether what it gives are logits, :class:`aed.modules.classifier.ClipClassifier` looks at.
+    That its outputs are logits is checked by :class:`aed.modules.classifier.ClipClassifier`.
 
     Raises:
-        AedError: It does not keep its arguments, does not take patches, or gives other logits than are needed.
+        AedError: It has not its arguments as attributes, does not take patches, or its output has a wrong shape or
+            values that are not finite.
     """
     name, patches = type(net).__name__, trial_patches(2, frontend.n_mels, frontend.patch_frames, frontend.silence)
     facts, trial = net_facts(net), copy.deepcopy(net).cpu()
@@ -72,7 +74,7 @@ def _check_form(net: nn.Module, frontend: FrontendConfig, num_classes: int) -> N
         if _shapes(build_net(facts, facts["class"])) != _shapes(net):
             raise AedError(
                 f"{name}: built anew with {facts['arguments']} it has other parameters; keep the arguments as "
-                "attributes just as they are given, for checkpoints rebuild the net from them"
+                "attributes just as they are passed, for checkpoints rebuild the net from them"
             )
         for training in (True, False):
             way = "in training" if training else "in evaluation"
@@ -100,7 +102,7 @@ def _check_settings(int8: QuantizeConfig, run: Run) -> None:
     """Refuses settings that can end in float layers where the run needs int8 throughout.
 
     Raises:
-        AedError: Those settings, and what needs it.
+        AedError: Names those settings, and what needs int8.
     """
     needing = [f"stages: {stage}" for stage in _stages_in_c(run)]
     needing += ["quantization.io=int8"] if int8.io == "int8" else []
@@ -134,10 +136,10 @@ def _stages_in_c(run: Run) -> list[str]:
 
 
 def _check_c(model: onnx.ModelProto, int8: QuantizeConfig, run: Run) -> None:
-    """Warns of a graph that C code cannot do; refuses it where a stage needs that C, or int8 ends that it cannot have.
+    """Warns of a graph that cannot be written in C; refuses it where a stage needs that C, or int8 ends it cannot have.
 
     Raises:
-        AedError: Node, operator and shapes.
+        AedError: Names node, operator and shapes.
     """
     try:
         sketch(model)

@@ -71,13 +71,13 @@ def choose_stages(stages: Sequence[str] | None, operation_mode: str | None) -> l
         operation_mode: One of :data:`MODES`.
 
     Raises:
-        AedError: A name is unknown, or both are given.
+        AedError: A name is unknown, or both are set.
     """
     if operation_mode is not None:
         if operation_mode not in MODES:
             raise AedError(f"operation_mode: need one of {list(MODES)}, got {operation_mode!r}")
         if stages is not None:
-            raise AedError(f"operation_mode={operation_mode} is a list of stages; type it or stages, not both")
+            raise AedError(f"operation_mode={operation_mode} is a list of stages; give it or stages, not both")
         return list(MODES[operation_mode])
     chosen = list(DEFAULT if stages is None else stages)
     if not chosen:

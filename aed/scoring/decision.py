@@ -1,4 +1,4 @@
-"""From logits to posteriors to decisions, for both tasks; what a model card says about it."""
+"""From logits to posteriors to decisions, for both tasks, by the rule in a model card."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -37,11 +37,11 @@ def task_of(target: Tensor) -> Task:
 
 @dataclass(frozen=True)
 class Decision:
-    """How a model's logits become decisions; a decision is made of the posteriors of a patch or of a clip.
+    """From a model's logits to decisions, each about the posteriors of a patch or of a clip.
 
     Args:
         temperature: Logits are divided by it before softmax or sigmoid.
-        thresholds: Multi-label only, one a class: a posterior not under it is a yes; none given: 0.5 for all.
+        thresholds: Multi-label only, one a class: a posterior not under it is a yes; empty: 0.5 for all.
         unknown_threshold: Single-label only: a row whose greatest posterior is under it is unknown; null: none is.
         aggregate: A clip's posterior is the mean or the maximum over its patches.
 
