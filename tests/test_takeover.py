@@ -80,7 +80,7 @@ def test_c_is_held_against_features_of_the_samples_that_it_hears(
         EvaluateConfig(on="c", split="all"),
     )
     assert metrics["all_c/equal_outputs"] > 0.95 and metrics["all_c/clip_agreement"] == 1
-    assert "the C hears 16 bits" in caplog.text
+    assert "the C code reads 16 bits" in caplog.text
 
 
 def test_the_last_line_of_an_import_is_that_command(imported: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -70,7 +70,7 @@ def with_device_samples(card: ModelCard) -> ModelCard:
     if card.frontend.sample_bits is not None:
         return card
     log.info(
-        "the model's features are of float samples, those of C of 16 bits: so are the scores in ONNX Runtime here "
+        "the model's features are of float samples, the C code reads 16 bits: so do its scores in ONNX Runtime here "
         "(frontend.sample_bits=16)"
     )
     return replace(card, frontend=replace(card.frontend, sample_bits=16))
