@@ -15,7 +15,7 @@ from aed.datamodules import PatchDataModule
 from aed.export.graph import load_model, read_model_card
 from aed.run import registry
 from aed.run.deploy import DeployConfig, check, deliver, test_clips
-from aed.run.evaluate import model_data
+from aed.run.model_data import model_data
 from aed.settings import schemas
 from aed.settings.entry import clear_errors, resolved, run_task
 

@@ -30,14 +30,12 @@ from aed.modules.classifier import ClipClassifier
 from aed.modules.weights.keras import Converted, KerasModel, convert
 from aed.predict import with_files
 from aed.run import registry
-from aed.run.quantize import LIBRARIES
+from aed.run.export import LIBRARIES
+from aed.scoring.labels import OTHER
 from aed.settings import schemas
 from aed.settings.entry import clear_errors, resolved, run_task
 
 log = logging.getLogger("aed.import_keras")
-
-GARBAGE = "other"
-"""ST's name for its garbage class."""
 
 
 def import_keras(
@@ -122,7 +120,7 @@ def _check_names(file: Path, names: tuple[str, ...], num_classes: int) -> None:
             "or st_config=user_config.yaml"
         )
     if len(names) != num_classes:
-        garbage = f"; with use_garbage_class there is one more, {GARBAGE!r}" if num_classes == len(names) + 1 else ""
+        garbage = f"; with use_garbage_class there is one more, {OTHER!r}" if num_classes == len(names) + 1 else ""
         raise AedError(f"{file}: {num_classes} outputs, but {len(names)} class names: {', '.join(names)}{garbage}")
 
 
@@ -178,7 +176,7 @@ def _names(given: list[str] | str | None, settings: Mapping[str, Any] | None, st
         data = data if isinstance(data, dict) else {}
         where, given = f"{st_config}: dataset.class_names", data.get("class_names")
         if isinstance(given, list) and data.get("use_garbage_class"):
-            given = [*given, GARBAGE]
+            given = [*given, OTHER]
     names: Any = _read_names(Path(given)) if isinstance(given, str) else given or []
     if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
         raise AedError(

@@ -5,7 +5,7 @@ import logging
 import re
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import hydra
 from hydra.utils import instantiate
@@ -17,9 +17,10 @@ from aed.base.files import write_whole
 from aed.base.overrides import quoted
 from aed.base.paths import CONFIG_DIR
 from aed.dsp.frontend import FrontendConfig
-from aed.inference.classifier import Classifier
+from aed.inference.files import find_files, predict_files
 from aed.inference.opening import open_classifier
-from aed.inference.prediction import WRITERS, AudioSetClassifier, Predictor, find_files, hear
+from aed.inference.prediction import Predictor
+from aed.inference.writers import WRITERS
 from aed.run import registry
 from aed.settings import schemas
 from aed.settings.advice import VALUED
@@ -43,19 +44,20 @@ def predict(
     threads: int = 0,
     net_class: str | None = None,
 ) -> None:
-    """Prints, or writes, what a model hears in recordings.
+    """Names the classes of recordings; prints or writes them.
 
     Args:
-        model_file: ``.ckpt`` or ``.onnx``; ``yamnet_audioset``: Google's YAMNet, which knows 521 classes of AudioSet.
+        model_file: ``.ckpt`` or ``.onnx``; ``yamnet_audioset``: Google's YAMNet and its 521 classes of AudioSet.
         files: Recordings, folders (recursive), globs; ``-``: wav, ogg or au on standard input.
         frontend: For an ``.onnx`` without a model card.
         class_names: For an ``.onnx`` without a model card.
         format: ``table``, ``csv`` or ``json``.
         timeline: A row a patch instead of one a recording.
-        unknown_threshold: Posterior that a class has to reach, else the answer is ``unknown``; 0: none has to; null:
-            what the model card says. See :class:`aed.inference.prediction.Predictor`.
-        mode: ``clip``, ``stream`` or ``auto``; as above.
-        top: Most classes to name; as above.
+        unknown_threshold: Posterior that a class has to reach, else the label is ``unknown``; 0: none has to; null:
+            the model card's thresholds.
+        mode: ``clip``: the start of each recording, with its silence trimmed, as in training and evaluation;
+            ``stream``: all of it, untrimmed; ``auto``: a clip where the recording is no longer than one.
+        top: Most classes to name; null: 1, of a multi-label model 3, or, by the card's thresholds, all.
         output: File to write instead of printing.
         strict: Stop at the first recording that cannot be used, instead of reporting it and going on.
         threads: CPU threads of ONNX Runtime; 0: as many as torch.
@@ -69,30 +71,12 @@ def predict(
     names = find_files(files)
     if output is not None:
         check_output("output", Path(output), [*names, model_file])
-    predictor = Predictor(_open(model_file, frontend, class_names, threads, net_class), unknown_threshold, mode, top)
-    text = io.StringIO()
-    writer: Any = WRITERS[format](sys.stdout if output is None else text, timeline)
-    bad = hear(predictor, names, writer, strict)
-    writer.close()
+    own_names = tuple(class_names) if class_names else None
+    classifier = open_classifier(Path(model_file), frontend, own_names, threads, net_class)
+    predictor, text = Predictor(classifier, unknown_threshold, mode, top), io.StringIO()
+    predict_files(predictor, names, WRITERS[format](sys.stdout if output is None else text, timeline), strict)
     if output is not None:
         write_whole(Path(output), lambda file: file.write(text.getvalue().encode()))
-    if bad == len(names):
-        raise AedError("no recording could be used")
-
-
-def _open(
-    model_file: str,
-    frontend: FrontendConfig | None,
-    class_names: list[str] | None,
-    threads: int,
-    net_class: str | None,
-) -> Classifier:
-    if model_file != AudioSetClassifier.NAME:
-        names = tuple(class_names) if class_names else None
-        return open_classifier(Path(model_file), frontend, names, threads, net_class)
-    if frontend is not None or class_names is not None:
-        raise AedError(f"{model_file}: its own front end and class names count; leave frontend= and class_names= out")
-    return AudioSetClassifier()
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="predict")

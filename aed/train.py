@@ -22,7 +22,9 @@ def _task(cfg: DictConfig) -> float | None:
     job = HydraConfig.get()
     # a sweep needs the exception itself: it ends the job, not the others' results
     guard = (
-        nullcontext() if job.mode == RunMode.MULTIRUN else clear_errors(log, "stopped; features made so far are kept")
+        nullcontext()
+        if job.mode == RunMode.MULTIRUN
+        else clear_errors(log, "stopped; features computed so far are kept")
     )
     with guard:
         metrics = pipeline.run(cfg, Path(job.runtime.output_dir))

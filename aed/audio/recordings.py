@@ -14,17 +14,27 @@ log = logging.getLogger(__name__)
 _SUFFIXES = frozenset(AUDIO_SUFFIXES) | FOREIGN_SUFFIXES
 
 
-def recordings_below(folder: Path) -> list[Path]:
+def list_recordings(folder: Path) -> list[Path]:
     """Recordings below ``folder`` in the order of their paths, none of them hidden.
 
-    Also those of kinds that cannot be read: whoever tries says so, and what to do. Links are followed; a folder
-    reached twice, as by a link to one above, counts once. A path that is not UTF-8, which no report could hold, is
-    given escaped: there is no such file then.
+    Also those of kinds or names that cannot be read: opening one says what to do. Links are followed; a folder
+    reached twice, as by a link to one above, appears once.
 
     Raises:
         AedError: A folder cannot be read.
     """
-    found = sorted(_walk(folder))
+    return sorted(_walk(folder))
+
+
+def recordings_below(folder: Path) -> list[Path]:
+    """As :func:`list_recordings`, with a path that is not UTF-8, which no report could hold, escaped.
+
+    There is no such file then; a warning says how many there are.
+
+    Raises:
+        AedError: A folder cannot be read.
+    """
+    found = list_recordings(folder)
     escaped = [_escaped(path) for path in found]
     if odd := [path for path, given in zip(escaped, found, strict=True) if path != given]:
         log.warning(

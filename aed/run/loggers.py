@@ -21,12 +21,12 @@ _SQLITE = "sqlite:///"
 
 
 class MetricsCsv(CSVLogger):
-    """``metrics.csv``, which is whole at any time: Lightning's is written anew in place where a column is added."""
+    """``metrics.csv``, which is whole at any time: Lightning's is overwritten where a column is added."""
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """What writes the rows."""
+        """The writer of the rows."""
         if self._experiment is None:
             self._experiment = _Writer(log_dir=self.log_dir)
         return self._experiment
@@ -48,10 +48,10 @@ class _Writer(ExperimentWriter):
 
 @contextmanager
 def creating(node: DictConfig) -> Iterator[None]:
-    """Has one run after the other make what MLflow's database lacks: tables, or the experiment.
+    """Has one run after the other create the tables and the experiment that MLflow's database lacks.
 
-    MLflow itself looks for tables and then makes them, so of two runs in a fresh folder one fails. Where all is there
-    nobody waits.
+    MLflow looks for tables and then creates them, so of two runs in a fresh folder one fails. Where nothing is
+    missing no run waits.
 
     Args:
         node: Configuration of a logger.
@@ -67,11 +67,11 @@ def creating(node: DictConfig) -> Iterator[None]:
 
 
 def _has_experiment(database: Path, name: str) -> bool:
-    """Whether the database has it, and hence all tables: these come first."""
+    """Whether the database has the experiment, and hence all tables, which are created first."""
     if not database.is_file():
         return False
     try:
         with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             return connection.execute("SELECT 1 FROM experiments WHERE name = ?", (name,)).fetchone() is not None
-    except sqlite3.Error:  # half made
+    except sqlite3.Error:  # half created
         return False

@@ -1,4 +1,4 @@
-"""The predict stage: what the run's model hears in recordings of the user's."""
+"""The predict stage: the run's model on recordings of the user's."""
 
 import io
 import logging
@@ -9,10 +9,11 @@ from hydra.utils import instantiate
 
 from aed.base.errors import AedError
 from aed.base.files import write_whole
+from aed.inference.files import find_files, predict_files
 from aed.inference.opening import open_classifier
-from aed.inference.prediction import WRITERS, Predictor, find_files, hear
-from aed.run.quantize import FLOAT, INT8
-from aed.run.state import Run
+from aed.inference.prediction import Predictor
+from aed.inference.writers import WRITERS
+from aed.run.state import FLOAT, INT8, Run
 
 log = logging.getLogger(__name__)
 
@@ -22,13 +23,13 @@ PREDICTIONS = "predictions.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig:
-    """What is heard.
+    """Recordings for the stage predict.
 
     Args:
         files: Recordings, folders (recursive), globs.
         timeline: A row a patch instead of one a recording.
-        unknown_threshold: Posterior that a class has to reach, else the answer is ``unknown``; 0: none has to; null:
-            what the model card says.
+        unknown_threshold: Posterior that a class has to reach, else the label is ``unknown``; 0: none has to; null:
+            the model card's thresholds.
         strict: Stop at the first recording that cannot be used, instead of reporting it and going on.
     """
 
@@ -39,7 +40,7 @@ class PredictConfig:
 
 
 def check(config: PredictConfig) -> list[str]:
-    """The recordings that are asked for, by name.
+    """The recordings that the configuration names.
 
     Raises:
         AedError: There are none.
@@ -50,21 +51,13 @@ def check(config: PredictConfig) -> list[str]:
 
 
 def predict(run: Run) -> None:
-    """The stage: leaves ``predictions.csv``, by the last model in the run's folder: int8, float or checkpoint."""
+    """Writes ``predictions.csv``, by the last model of the run: int8, float or checkpoint."""
     config: PredictConfig = instantiate(run.config.predict, _convert_="all")
     names = check(config)
-    made = [run.folder / name for name in (INT8, FLOAT) if (run.folder / name).is_file()]
-    model: Path = made[0] if made else run.need_checkpoint("predict")
+    exported = [run.folder / name for name in (INT8, FLOAT) if (run.folder / name).is_file()]
+    model: Path = exported[0] if exported else run.need_checkpoint("predict")
+    predictor = Predictor(open_classifier(model, net_class=run.net_class), config.unknown_threshold)
     text = io.StringIO()
-    writer = WRITERS["csv"](text, config.timeline)
-    bad = hear(
-        Predictor(open_classifier(model, net_class=run.net_class), config.unknown_threshold),
-        names,
-        writer,
-        config.strict,
-    )
-    writer.close()
-    if bad == len(names):
-        raise AedError("predict.files: no recording could be used")
+    bad = predict_files(predictor, names, WRITERS["csv"](text, config.timeline), config.strict)
     write_whole(run.folder / PREDICTIONS, lambda file: file.write(text.getvalue().encode()))
-    log.info("%s: %d recordings heard by %s", run.folder / PREDICTIONS, len(names) - bad, model.name)
+    log.info("%s: predictions of %s for %d recordings", run.folder / PREDICTIONS, model.name, len(names) - bad)

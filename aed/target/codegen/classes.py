@@ -3,6 +3,7 @@
 from aed.base.errors import AedError
 from aed.dsp.aggregate import Aggregate
 from aed.export.card import ModelCard
+from aed.scoring.decision import UNKNOWN_INDEX
 from aed.target.codegen.text import c_float, c_lines, c_string
 
 
@@ -45,7 +46,7 @@ def _header(card: ModelCard) -> str:
 #define AED_CLASSES {len(card.class_names)}
 
 /* None of the classes. */
-#define AED_UNKNOWN (-1)
+#define AED_UNKNOWN ({UNKNOWN_INDEX})
 
 #ifdef __cplusplus
 extern "C" {{

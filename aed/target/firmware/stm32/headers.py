@@ -11,6 +11,7 @@ import numpy.typing as npt
 from aed.base.errors import AedError
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.tables import mel_table, window_table
+from aed.scoring.labels import OTHER
 from aed.target.codegen.text import c_float, c_lines, c_string
 from aed.target.firmware.stm32.st_frontend import default_silence_threshold
 
@@ -19,9 +20,6 @@ Variant = Literal["u5", "n6"]
 RATES_HZ = (16000, 48000)
 FFT_LENGTHS = tuple(2**k for k in range(5, 13))
 """Of CMSIS-DSP's real float32 FFT."""
-
-GARBAGE = "other"
-"""The class of sounds that are none of the rest."""
 
 CONFIG, TABLES_H, TABLES_C = "ai_model_config.h", "user_mel_tables.h", "user_mel_tables.c"
 
@@ -145,9 +143,9 @@ def _check_decision(class_names: Sequence[str], unknown_threshold: float) -> Non
         check_class_name(name)
     if not (math.isfinite(unknown_threshold) and 0 <= unknown_threshold < 1):
         raise AedError(f"unknown_threshold: need a probability in [0, 1), got {unknown_threshold}")
-    if unknown_threshold and GARBAGE in class_names:
+    if unknown_threshold and OTHER in class_names:
         raise AedError(
-            f"unknown_threshold={unknown_threshold}: the net has a class {GARBAGE!r} already for what is none of the "
+            f"unknown_threshold={unknown_threshold}: the net has a class {OTHER!r} already for what is none of the "
             "rest, and would be asked twice; use unknown_threshold=0"
         )
 

@@ -27,7 +27,7 @@ from aed.dsp.logmel import to_resolution
 from aed.dsp.patches import grid_starts
 from aed.dsp.tables import mel_table, window_table
 from aed.dsp.waveform import load_clip, read_audio, resample
-from aed.scoring.decision import UNKNOWN
+from aed.scoring.decision import UNKNOWN_INDEX
 
 Float32 = npt.NDArray[np.float32]
 Posteriors = Callable[[Float32], Float32]
@@ -411,4 +411,4 @@ class _Answers:
     def _decide(self, posteriors: Tensor) -> Tensor:
         """The firmware's answer for each row, ``(rows,)``; a row of NaN, which has none, is unknown too."""
         exceeds = posteriors.amax(dim=1) > self.unknown_threshold
-        return decide(posteriors).masked_fill(~exceeds, UNKNOWN)
+        return decide(posteriors).masked_fill(~exceeds, UNKNOWN_INDEX)
