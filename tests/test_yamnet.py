@@ -19,8 +19,8 @@ from aed.dsp.tables import mel_table
 from aed.export.footprint import footprint
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.inference.prediction import AudioSetClassifier, Predictor
-from aed.modules.checkpoint import build_net, net_facts
 from aed.modules.nets import YAMNet
+from aed.modules.rebuild import build_net, net_facts
 from aed.modules.weights.published import Weights
 from aed.modules.weights.tflite import read_labels, read_tflite
 from aed.predict import predict

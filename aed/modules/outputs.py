@@ -78,6 +78,30 @@ def form_of(net: nn.Module, patches: Tensor) -> Form | None:
     return next((form for form in ("softmax", "sigmoid", "log") if form in possible), None) if seen else None
 
 
+@torch.no_grad()
+def check_num_logits(net: nn.Module, patches: Tensor, num_classes: int) -> None:
+    """Refuse a net that does not fit the patches or the classes.
+
+    Args:
+        net: In inference mode.
+        patches: ``(B, 1, n_mels, patch_frames)`` on its device.
+        num_classes: Logits of a patch.
+
+    Raises:
+        AedError: Names both shapes.
+    """
+    name, shape = type(net).__name__, tuple(patches.shape)
+    try:
+        logits = net(patches)
+    except RuntimeError as error:
+        raise AedError(f"{name} does not take patches of shape {shape}: {error}") from error
+    if logits.shape != (len(patches), num_classes):
+        raise AedError(
+            f"{name} gives logits of shape {tuple(logits.shape)} for {len(patches)} patches; "
+            f"{num_classes} classes need ({len(patches)}, {num_classes})"
+        )
+
+
 _REASONS: dict[Form, str] = {
     "softmax": "its outputs lie in [0, 1] and each row sums to 1, as those of a softmax",
     "sigmoid": "its outputs lie in [0, 1], as those of a sigmoid",

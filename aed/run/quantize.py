@@ -31,8 +31,9 @@ from aed.export.quantize import QuantizeConfig, check_names, quantization_facts
 from aed.export.quantize import quantize as to_int8
 from aed.export.search import Candidate, Search
 from aed.inference.onnx import OnnxClassifier
-from aed.modules.checkpoint import Trained, build_net, net_facts
 from aed.modules.outputs import trial_patches
+from aed.modules.rebuild import build_net, net_facts
+from aed.modules.trained import Trained
 from aed.run import decide
 from aed.run.evaluate import compare, evaluate, write_scores
 from aed.run.state import Run

@@ -20,7 +20,8 @@ from aed.base.paths import CONFIG_DIR
 from aed.datamodules.selection import OTHER
 from aed.export.card import ModelCard
 from aed.export.graph import load_model, read_model_card
-from aed.modules.checkpoint import Trained, net_facts
+from aed.modules.rebuild import net_facts
+from aed.modules.trained import Trained
 
 log = logging.getLogger(__name__)
 
