@@ -29,7 +29,8 @@ from aed.modules.checkpoint import write_checkpoint
 from aed.modules.classifier import ClipClassifier
 from aed.modules.rebuild import net_facts
 from aed.modules.trained import Trained
-from aed.modules.weights.keras import Converted, KerasModel, convert
+from aed.modules.weights.keras import KerasModel
+from aed.modules.weights.keras_nets import Converted, convert
 from aed.predict import with_files
 from aed.run import registry
 from aed.run.quantize import LIBRARIES

@@ -26,7 +26,8 @@ from aed.import_keras import import_keras
 from aed.inference.opening import open_classifier
 from aed.modules.nets import MiniResNet, YAMNet
 from aed.modules.trained import Trained
-from aed.modules.weights.keras import KerasModel, convert
+from aed.modules.weights.keras import KerasModel
+from aed.modules.weights.keras_nets import convert
 from aed.predict import predict
 
 Arrays = dict[str, np.ndarray]

@@ -16,7 +16,7 @@ CHECKPOINT_VERSION = 1
 
 
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Writes a checkpoint, whole or not at all.
+    """Write a checkpoint, whole or not at all.
 
     Raises:
         WriteError: It cannot be written.
@@ -84,7 +84,7 @@ def _difference(theirs: Any, ours: Any) -> str:
 
 
 def check_finite(state: Mapping[str, Any], name: str) -> None:
-    """Refuses weights that are no numbers; ``name`` is the checkpoint's, for messages.
+    """Refuse weights that are no numbers; ``name`` is the checkpoint's, for messages.
 
     Raises:
         AedError: Names the first.
@@ -99,7 +99,7 @@ def check_finite(state: Mapping[str, Any], name: str) -> None:
 
 
 def check_shapes(ours: Mapping[str, Any], theirs: Mapping[str, Any], net: str) -> None:
-    """Refuses weights that are not those of a net, in one line where torch takes one a tensor.
+    """Refuse weights that are not those of a net, in one line where torch prints a line a tensor.
 
     Args:
         ours: ``state_dict`` of the net.
@@ -109,17 +109,17 @@ def check_shapes(ours: Mapping[str, Any], theirs: Mapping[str, Any], net: str) -
     Raises:
         AedError: Names the first that is missing, of another shape, or none of the net's.
     """
-    mine, found = ({key: _shape(value) for key, value in state.items()} for state in (ours, theirs))
-    wrong = [key for key in {**mine, **found} if mine.get(key) != found.get(key)]
+    mine, stored = ({key: _shape(value) for key, value in state.items()} for state in (ours, theirs))
+    wrong = [key for key in {**mine, **stored} if mine.get(key) != stored.get(key)]
     if not wrong:
         return
     key = wrong[0]
-    if key not in found:
+    if key not in stored:
         words = f"{key} is missing"
     elif key not in mine:
         words = f"{key} is none of its own"
     else:
-        words = f"{key} is {found[key]}, need {mine[key]}"
+        words = f"{key} is {stored[key]}, need {mine[key]}"
     more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
     raise AedError(f"damaged checkpoint: its weights do not fit {net}: {words}{more}")
 

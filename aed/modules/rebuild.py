@@ -14,7 +14,7 @@ def net_facts(net: nn.Module) -> dict[str, Any]:
     """Class and constructor arguments of ``net``, the latter read from its attributes of the same names.
 
     Raises:
-        AedError: The net does not keep one of them, or as something else than numbers, texts, lists and dicts.
+        AedError: An argument is no attribute of the net, or holds something else than numbers, texts, lists and dicts.
     """
     cls = type(net)
     names = list(inspect.signature(cls).parameters)
@@ -27,7 +27,7 @@ def net_facts(net: nn.Module) -> dict[str, Any]:
     if odd := [name for name, value in arguments.items() if not _is_plain(value)]:
         raise AedError(
             f"{cls.__name__}: self.{odd[0]} is a {type(arguments[odd[0]]).__name__}, and checkpoints rebuild the net "
-            "from numbers, texts and lists; keep the argument under its name, what is made of it under another"
+            "from numbers, texts and lists; keep the argument under its name, and what is built from it under another"
         )
     return {"class": f"{cls.__module__}.{cls.__qualname__}", "arguments": arguments}
 
@@ -61,9 +61,9 @@ def build_net(facts: dict[str, Any], asked: str | None = None) -> nn.Module:
             f"its net is {name}, which is none of this project's; to have it imported, name it: net_class={name}"
         )
     cls = _imported(name if is_own or asked is None else asked)
-    if (found := f"{cls.__module__}.{cls.__qualname__}") != name:
+    if (imported := f"{cls.__module__}.{cls.__qualname__}") != name:
         raise AedError(
-            f"its net is {name}, and this command has {found}; name the former: net_class={name}, in a training "
+            f"its net is {name}, and this command names {imported}; name the former: net_class={name}, in a training "
             f"model/net=user model.net._target_={name}"
         )
     with checkpoint_entry("net"):

@@ -42,7 +42,7 @@ def chosen_decision(checkpoint: Path, folder: Path, *, is_run: bool = True) -> D
             return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         if not is_run:
-            log.warning("%s is no decision rule of this project: that in %s counts", path, checkpoint)
+            log.warning("%s is no decision rule of this project: the rule in %s is used", path, checkpoint)
             return None
         raise _damaged_rule(path, error) from error
     try:
@@ -57,7 +57,7 @@ def _damaged_rule(path: Path, error: Exception) -> AedError:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A trained net and what it needs.
+    """A trained net with the facts needed to use it.
 
     Args:
         net: In inference mode, on the CPU.
@@ -83,7 +83,7 @@ class Trained:
 
         Args:
             path: The file.
-            net_class: Class of its net that the user names, where that is one of his.
+            net_class: Class of its net that the user names, where it is the user's own.
 
         Raises:
             AedError: The file is missing, damaged, no checkpoint of this project, or of another class.

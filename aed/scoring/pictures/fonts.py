@@ -124,7 +124,7 @@ def _system_fonts() -> Iterator[tuple[str, str]]:
 
     known = {Path(entry.fname) for entry in fontManager.ttflist}
     for path in sorted(findSystemFonts()):
-        if Path(path) not in known:  # installed since Matplotlib made its list
+        if Path(path) not in known:  # installed since Matplotlib listed them
             try:
                 fontManager.addfont(path)
             except (OSError, RuntimeError, ValueError):  # not a font that Matplotlib reads

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from sklearn.metrics import roc_curve
 from torch import Tensor
 
 from aed.scoring.pictures.canvas import BLUE, GREY, ORANGE, RED, new_figure, plural, save, title_of
@@ -73,6 +72,8 @@ def rejection_figure(
 
 
 def _draw_unseen(histogram: "Axes", roc: "Axes", known: Tensor, unseen: Tensor, threshold: float) -> None:
+    from sklearn.metrics import roc_curve  # takes long to import, and few have unseen sounds
+
     bins = np.linspace(0, 1, 41).tolist()
     for rows, label, colour, hatch in ((known, "known", BLUE, None), (unseen, "unseen", RED, "///")):
         share = np.full(len(rows), 100 / len(rows))
