@@ -25,9 +25,12 @@ from aed.export.card import ModelCard, read_card
 from aed.export.graph import graph_sha256, load_model, save_model
 from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
 from aed.inference.onnx import OnnxClassifier
-from aed.modules.checkpoint import Trained, net_facts, write_checkpoint
+from aed.modules.checkpoint import write_checkpoint
 from aed.modules.classifier import ClipClassifier
-from aed.modules.weights.keras import Converted, KerasModel, convert
+from aed.modules.rebuild import net_facts
+from aed.modules.trained import Trained
+from aed.modules.weights.keras import KerasModel
+from aed.modules.weights.keras_nets import Converted, convert
 from aed.predict import with_files
 from aed.run import registry
 from aed.run.export import LIBRARIES

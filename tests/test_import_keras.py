@@ -24,9 +24,10 @@ from aed.export.graph import save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.import_keras import import_keras
 from aed.inference.opening import open_classifier
-from aed.modules.checkpoint import Trained
 from aed.modules.nets import MiniResNet, YAMNet
-from aed.modules.weights.keras import KerasModel, convert
+from aed.modules.trained import Trained
+from aed.modules.weights.keras import KerasModel
+from aed.modules.weights.keras_nets import convert
 from aed.predict import predict
 
 Arrays = dict[str, np.ndarray]

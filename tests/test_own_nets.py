@@ -24,8 +24,8 @@ from aed.base.errors import AedError
 from aed.dsp import PRESETS, FrontendConfig
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
-from aed.modules.checkpoint import build_net, net_facts
 from aed.modules.nets import DSCNN, BCResNet
+from aed.modules.rebuild import build_net, net_facts
 from aed.run import pipeline, registry
 from aed.target.codegen.footprint import planned_footprint
 from aed.target.codegen.lower import lower, sketch

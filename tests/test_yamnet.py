@@ -22,7 +22,9 @@ from aed.inference.audioset import AudioSetClassifier
 from aed.inference.classifier import AUDIOSET
 from aed.inference.prediction import Predictor
 from aed.modules.checkpoint import build_net, net_facts
+from aed.inference.prediction import AudioSetClassifier, Predictor
 from aed.modules.nets import YAMNet
+from aed.modules.rebuild import build_net, net_facts
 from aed.modules.weights.published import Weights
 from aed.modules.weights.tflite import read_labels, read_tflite
 from aed.predict import predict

@@ -21,6 +21,8 @@ from aed.export.card import ModelCard
 from aed.export.graph import load_model, read_model_card
 from aed.modules.checkpoint import Trained, net_facts
 from aed.scoring.labels import OTHER
+from aed.modules.rebuild import net_facts
+from aed.modules.trained import Trained
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ _GRID = {"patch_frames", "overlap", "include_last_patch"}
 _LENGTH = {"min_length_s", "max_length_s", "lengthen"}
 _SILENCE = {"trim", "trim_top_db", "trim_frame_length", "trim_hop_length", "trim_last_second"}
 _FREE = _GRID | _LENGTH | _SILENCE | {"sample_bits", "center", "pad_mode", "db_ref"}
-"""What leaves a feature's value alone but at a clip's ends; the reference of dB is the device's own affair."""
+"""Fields that change no feature but at a clip's ends; the reference of dB is set on the device."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Weights:
         url: Its official address.
         licence: SPDX name.
         source: Who trained it on what.
-        frontend: Preset that makes the patches it was trained on.
+        frontend: Preset of the patches it was trained on.
         origin: Where the recordings it was trained on come from, if data sets of ours come from there too.
     """
 
@@ -55,7 +55,7 @@ class Weights:
         return fetch(self.url, path, digest=f"sha256:{self.sha256}", advice=advice)
 
     def check_frontend(self, frontend: FrontendConfig) -> None:
-        """Refuses other features than those the weights were trained on; silence and the patch grid are free.
+        """Refuse other features than those the weights were trained on; silence and the patch grid are free.
 
         Raises:
             AedError: What differs.

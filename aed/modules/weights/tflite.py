@@ -22,7 +22,7 @@ _OPERATORS = tuple(
 
 
 class Layer(NamedTuple):
-    """What a layer holds, as real values, float32.
+    """Weights and bias of a layer as real values, float32.
 
     Args:
         weight: Convolution ``(out, height, width, in)``, depthwise ``(1, height, width, channels)``, fully connected
@@ -65,7 +65,7 @@ def _code(model: Any, operator: Any) -> int:
 
 
 def _real(model: Any, tensor: Any) -> npt.NDArray[np.float32]:
-    """The values of a constant: scale * (q - zero point), with one scale a tensor or one a channel."""
+    """The values of a constant: scale * (q - zero point), with a scale a tensor or a scale a channel."""
     stored = model.Buffers(tensor.Buffer()).DataAsNumpy()
     values = stored.view(_DTYPES[tensor.Type()]).reshape(tensor.ShapeAsNumpy())
     steps = tensor.Quantization()
