@@ -21,8 +21,6 @@ from aed.export.onnx import ExportConfig, to_onnx
 from aed.inference.audioset import AudioSetClassifier
 from aed.inference.classifier import AUDIOSET
 from aed.inference.prediction import Predictor
-from aed.modules.checkpoint import build_net, net_facts
-from aed.inference.prediction import AudioSetClassifier, Predictor
 from aed.modules.nets import YAMNet
 from aed.modules.rebuild import build_net, net_facts
 from aed.modules.weights.published import Weights

@@ -14,8 +14,8 @@ from aed.dsp.frontend import FrontendConfig
 from aed.export.footprint import Budget
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, check_names, quantization_facts, quantize
-from aed.modules.checkpoint import build_net, net_facts
 from aed.modules.outputs import trial_patches
+from aed.modules.rebuild import build_net, net_facts
 from aed.run.state import Run
 from aed.target.codegen.footprint import on_board, planned_footprint
 from aed.target.codegen.lower import sketch

@@ -10,10 +10,7 @@ from torch import Tensor
 from aed.base.errors import AedError
 from aed.base.files import sha256_of
 from aed.dsp.aggregate import clip_posteriors
-from aed.modules.checkpoint import DECISION, Trained, chosen_decision
-from aed.inference.classifier import Classifier
 from aed.modules.trained import DECISION, Trained, chosen_decision
-from aed.run.evaluate import evaluate
 from aed.run.state import Run
 from aed.scoring import tables
 from aed.scoring.confidence import (

@@ -9,7 +9,7 @@ from aed.export.card import ModelCard
 from aed.export.graph import graph_sha256, save_model
 from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
 from aed.inference.onnx import OnnxClassifier
-from aed.modules.checkpoint import Trained
+from aed.modules.trained import Trained
 from aed.run import decide
 from aed.run.models import card_metrics, check_fits
 from aed.run.results import some_patches

@@ -10,7 +10,7 @@ from aed.base.overrides import differing, override
 from aed.datamodules.sources.lists import class_name
 from aed.export.card import ModelCard
 from aed.export.graph import load_model, read_model_card
-from aed.modules.checkpoint import Trained
+from aed.modules.trained import Trained
 from aed.run.state import FLOAT, SCORED, Run
 
 

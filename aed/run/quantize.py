@@ -21,12 +21,6 @@ from aed.inference.onnx import OnnxClassifier
 from aed.run.models import card_metrics, read_model
 from aed.run.results import score_classifier, some_patches
 from aed.run.state import FLOAT, INT8, SCORED, Run
-from aed.modules.outputs import trial_patches
-from aed.modules.rebuild import build_net, net_facts
-from aed.modules.trained import Trained
-from aed.run import decide
-from aed.run.evaluate import compare, evaluate, write_scores
-from aed.run.state import Run
 from aed.scoring import pictures, tables
 from aed.scoring.scores import HEADLINE
 from aed.target.codegen.footprint import planned_footprint

@@ -19,10 +19,9 @@ from aed.base.overrides import override
 from aed.base.paths import CONFIG_DIR
 from aed.export.card import ModelCard
 from aed.export.graph import load_model, read_model_card
-from aed.modules.checkpoint import Trained, net_facts
-from aed.scoring.labels import OTHER
 from aed.modules.rebuild import net_facts
 from aed.modules.trained import Trained
+from aed.scoring.labels import OTHER
 
 log = logging.getLogger(__name__)
 
