@@ -12,12 +12,12 @@ from rich.table import Table
 
 from aed.base.console import PlainConsole
 from aed.base.errors import AedError
+from aed.base.extras import need
 from aed.base.files import WriteError
 from aed.run.quantize import INT8
 from aed.run.state import Run
 from aed.scoring import tables
 from aed.target.boards import Board, emulated, load_board, need_backend
-from aed.target.cloud.backend import Cloud
 from aed.target.emulator.backend import Emulator
 from aed.target.report import Cost, Report, Target
 from aed.target.stedgeai import StEdgeAi
@@ -60,6 +60,9 @@ def _stedgeai(config: BenchmarkConfig) -> Target:
 
 
 def _cloud(config: BenchmarkConfig) -> Target:
+    need("requests", "target=cloud")
+    from aed.target.cloud.backend import Cloud
+
     return Cloud(config.version, config.optimization, total_s=config.timeout_s)
 
 

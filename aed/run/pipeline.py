@@ -25,7 +25,7 @@ from aed.modules.classifier import ClipClassifier
 from aed.run import benchmark, decide, deploy, fit, predict, quantize
 from aed.run.callbacks import WholeCheckpoints
 from aed.run.evaluate import check_classes
-from aed.run.loggers import creating
+from aed.run.loggers import creating, installed
 from aed.run.registry import check_net_class
 from aed.run.resume import check_resumable
 from aed.run.state import Run
@@ -68,6 +68,7 @@ def build(config: DictConfig, folder: Path, trained_on: str | None = None) -> Ru
     _check_devices(config.trainer)
     if "fit" in config.stages:
         _check_training(config.trainer, config.stages)
+    usable = installed(config.logger)
     data: PatchDataModule = _made("data", config.data)
     check_classes(data, trained_on)
     check_net_class(config.model.net)
@@ -82,7 +83,7 @@ def build(config: DictConfig, folder: Path, trained_on: str | None = None) -> Ru
         trainer.strategy.checkpoint_io = WholeCheckpoints()
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         data.prepare_data()  # after all that takes no time, before anything that a bad data set would leave behind
-    trainer.loggers = loggers = [_opened(f"logger.{key}", node) for key, node in config.logger.items() if node]
+    trainer.loggers = loggers = [_opened(f"logger.{key}", node) for key, node in usable.items()]
     for logger in loggers:
         logger.log_hyperparams(OmegaConf.to_container(config, resolve=True, throw_on_missing=False))
     run = Run(config, folder, data, model, trainer)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -19,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aed.base.errors import AedError
+from aed.base.extras import need
 from aed.modules.nets import MiniResNet, YAMNet
 from aed.modules.nets.yamnet import CUTS
 from aed.modules.weights.published import read_keras_h5
@@ -152,6 +152,9 @@ def _read_config(path: Path) -> tuple[str, str]:
         raise AedError(f"{path}: no such file")
     if zipfile.is_zipfile(path):
         raise AedError(f"{path}: a .keras or other zip file; {_WANTED}")
+    need("h5py", str(path))
+    import h5py
+
     try:
         with h5py.File(path, "r") as file:
             found = [file.attrs.get(name, "") for name in ("model_config", "keras_version")]
