@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aed.base import paths
 from aed.base.errors import AedError
-from aed.base.processes import PACKAGES, found
+from aed.base.processes import PACKAGES, is_available
 from aed.datamodules.sources.clips import ESC10
 from aed.modules.nets import YAMNet
 
@@ -27,7 +27,7 @@ def choose() -> tuple[str, str]:
 
 def stages() -> list[str]:
     """Arguments that add the cost on an emulated board to the run, if the tools are installed."""
-    if missing := [tool for tool in ("arm-none-eabi-gcc", "qemu-system-arm") if not found(tool)]:
+    if missing := [tool for tool in ("arm-none-eabi-gcc", "qemu-system-arm") if not is_available(tool)]:
         packages = " ".join(PACKAGES[tool] for tool in missing)
         print(f"no table of flash, RAM and instructions: {missing} are missing; apt-get install {packages}")
         return []

@@ -1,4 +1,4 @@
-"""Where configurations, data, backbones and the cache lie; nothing else reads environment variables for paths."""
+"""Folders of configurations, data, published weights and cache; only this module reads their environment variables."""
 
 import os
 from pathlib import Path

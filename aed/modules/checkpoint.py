@@ -14,7 +14,7 @@ from typing import Any, Self, get_args
 import torch
 from torch import nn
 
-from aed.base.errors import AedError, entry, in_brief, place
+from aed.base.errors import AedError, entry, in_brief, source_line
 from aed.base.files import sha256_of, write_whole
 from aed.dsp.frontend import FrontendConfig
 from aed.scoring.decision import Decision, Task, check_num_outputs, checked_class_names
@@ -127,7 +127,9 @@ def _imported(name: str) -> type[nn.Module]:
     try:
         cls = getattr(importlib.import_module(module), leaf)
     except Exception as error:  # whatever a user's module raises
-        raise AedError(f"its net {name} cannot be imported: {type(error).__name__}: {error}{place(error)}") from error
+        raise AedError(
+            f"its net {name} cannot be imported: {type(error).__name__}: {error}{source_line(error)}"
+        ) from error
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
         raise AedError(f"its net {name} is no nn.Module; do not trust this file")
     return cls
@@ -323,4 +325,6 @@ def _num_outputs(net: nn.Module, frontend: FrontendConfig) -> int:
         return int(net(torch.full(shape, frontend.silence)).shape[1])
     except Exception as error:  # whatever a net raises for patches of another size
         name = type(net).__name__
-        raise AedError(f"its net {name} takes no patches of shape {shape}: {in_brief(error)}{place(error)}") from error
+        raise AedError(
+            f"its net {name} takes no patches of shape {shape}: {in_brief(error)}{source_line(error)}"
+        ) from error

@@ -18,7 +18,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import EarlyStopping
 from omegaconf import DictConfig, OmegaConf
 
-from aed.base.errors import AedError, find_aed_error, place
+from aed.base.errors import AedError, find_aed_error, source_line
 from aed.base.paths import CONFIG_DIR
 from aed.datamodules import PatchDataModule
 from aed.modules.classifier import ClipClassifier
@@ -117,7 +117,7 @@ def _made(key: str, node: DictConfig, **arguments: Any) -> Any:
             raise known from error
         cause = error.__cause__ or error
         inner = re.search(r"full_key: (\S+)", str(error))  # of the part that failed
-        raise AedError(f"{inner[1] if inner else key}: {type(cause).__name__}: {cause}{place(cause)}") from error
+        raise AedError(f"{inner[1] if inner else key}: {type(cause).__name__}: {cause}{source_line(cause)}") from error
 
 
 def _check_num_classes(net: DictConfig, num_classes: int) -> None:

@@ -15,7 +15,7 @@ import torch
 from hydra.utils import instantiate
 from torch import nn
 
-from aed.base.errors import AedError, place
+from aed.base.errors import AedError, source_line
 from aed.base.overrides import differing, override
 from aed.datamodules.calibration import Calibration
 from aed.datamodules.patches import PatchDataset
@@ -114,7 +114,7 @@ def _check_form(net: nn.Module, frontend: FrontendConfig, num_classes: int) -> N
             except Exception as error:  # whatever a user's code raises
                 raise AedError(
                     f"{name} does not take patches of shape {tuple(patches.shape)} {way}: {type(error).__name__}: "
-                    f"{error}{place(error)}"
+                    f"{error}{source_line(error)}"
                 ) from error
             shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
             if shape != (2, num_classes):

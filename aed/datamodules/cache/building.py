@@ -199,8 +199,8 @@ class _Report:
         self.total, self.done, self.started = total, 0, time.monotonic()
         self.told = self.started
         console = PlainConsole(stderr=True)
-        columns = (*columns, TextColumn("{task.fields[rate]}"))
-        self.bar = Progress(*columns, transient=True, console=console, disable=not console.is_terminal)
+        shown = (*columns, TextColumn("{task.fields[rate]}"))
+        self.bar = Progress(*shown, transient=True, console=console, disable=not console.is_terminal)
         self.task = self.bar.add_task("", total=total, rate="")
 
     def __enter__(self) -> "_Report":
