@@ -152,8 +152,75 @@ aed.recognise  # type: ignore[attr-defined]
 
 def test_a_type_checker_sees_the_types_of_the_installed_package(python: Path, tmp_path: Path) -> None:
     (tmp_path / "user.py").write_text(TYPED)
-    config = tmp_path / "mypy.ini"
-    # libraries are left out, which would take minutes: nothing of theirs is in the interface
-    config.write_text("[mypy]\nstrict = True\n[mypy-aed.*]\nfollow_imports = silent\n[mypy-*]\nfollow_imports = skip\n")
-    command = [sys.executable, "-m", "mypy", "--python-executable", python, "--config-file", config, "user.py"]
+    # libraries are not followed, which would take minutes: none of their types is in the interface
+    sections = ["[mypy]\nstrict = True\nfollow_imports = skip", "[mypy-aed.*]\nfollow_imports = silent"]
+    for library in ("numpy", "onnx", "pandas", "scipy"):
+        sections.append(f"[mypy-{library}.*]\nfollow_imports = skip\nfollow_imports_for_stubs = True")
+    (tmp_path / "mypy.ini").write_text("\n".join(sections))
+    command = [sys.executable, "-m", "mypy", "--python-executable", python, "--config-file", "mypy.ini", "user.py"]
     assert "Success" in finish([*command, "--cache-dir", tmp_path / "cache"], tmp_path)
+
+
+FAKE = """#!/bin/sh
+case "$1" in
+  -c) exit {status} ;;
+  --version) echo "Python {version}" ;;
+  -m) shift; echo "$0 $*" >> "$LOG"; if [ "$1" = venv ]; then mkdir -p .venv/bin && cp "$0" .venv/bin/python; fi ;;
+esac
+"""
+"""A Python that cannot be used, as a shim of a version manager without it, or that logs what it is asked to do."""
+
+
+def make_install(folder: Path, pythons: dict[str, int], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """``make install`` where only some Pythons are on the PATH: name -> exit code of the check."""
+    shutil.copy(ROOT / "Makefile", folder)
+    (folder / "pyproject.toml").touch()
+    programs = folder / "bin"
+    programs.mkdir()
+    for tool in ("sh", "touch", "mkdir", "cp"):
+        (programs / tool).symlink_to(shutil.which(tool) or "")
+    for name, status in pythons.items():
+        (programs / name).write_text(FAKE.format(status=status, version=name))
+        (programs / name).chmod(0o755)
+    make = shutil.which("make") or pytest.skip("make is not installed here")
+    environment = {"PATH": str(programs), "LOG": str(folder / "log")}
+    command = [make, "install", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("pythons", "arguments", "chosen"),
+    [
+        ({"python3.13": 0, "python3.12": 0, "python3.11": 0, "python3.14": 0}, (), "python3.13"),
+        ({"python3.13": 127, "python3.12": 1, "python3.11": 0, "python3.14": 0}, (), "python3.11"),
+        ({"python3.14": 0, "python3": 0}, (), "python3.14"),
+        ({"python3": 0}, (), "python3"),
+        ({"python3.13": 0, "python3.11": 0}, ("PYTHON=python3.11",), "python3.11"),
+    ],
+)
+def test_make_takes_the_first_python_that_can_be_used(tmp_path, pythons, arguments, chosen) -> None:
+    done = make_install(tmp_path, pythons, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Python: {tmp_path}/bin/{chosen}, Python {chosen}" in done.stdout
+    log = (tmp_path / "log").read_text().splitlines()
+    assert log[0].endswith(f"/{chosen} venv --clear .venv") and log[-1].endswith("install --quiet -e .[all,dev]")
+
+
+def test_make_says_what_is_needed_where_no_python_can_be_used(tmp_path) -> None:
+    done = make_install(tmp_path, {"python3": 1, "python3.13": 127})
+    assert done.returncode != 0 and not (tmp_path / ".venv").exists()
+    assert "no usable Python among: python3.13 python3.12 python3.11 python3.14 python3" in done.stderr
+    assert "3.11 to 3.14" in done.stderr and "make install PYTHON=" in done.stderr
+
+
+def test_the_releases_of_python_are_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["requires-python"] == ">=3.11,<3.15"
+    assert "(3, 11) <= sys.version_info < (3, 15)" in (ROOT / "Makefile").read_text()
+    checks = [
+        line for path in (ROOT / "aed").rglob("*.py") for line in path.read_text().splitlines() if "(3, 11)" in line
+    ]
+    assert checks and all("(3, 11) <= sys.version_info[:2] < (3, 15)" in line for line in checks)
+    cited = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    assert cited and cited[1] == aed.__version__
+    assert f"## [{aed.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
