@@ -170,7 +170,7 @@ def _download(url: str, path: Path, expected: str | None, advice: str, timeout_s
                 f"received {actual}. {advice}"
             )
         if path.exists():
-            raise FileExistsError(errno.EEXIST, "another program has written that file meanwhile; it was not replaced")
+            raise FileExistsError(errno.EEXIST, "a file appeared there meanwhile and was not replaced")
         LOG.info("wrote %s (%s, %s)", path, decimal(part.stat().st_size), actual)
         part.replace(path)
     finally:
@@ -263,7 +263,7 @@ def _select_members(
             raise AedError(f"{archive}: members {twins} would both become {name!r}; nothing was unpacked")
         members[name] = info
     if not members:
-        raise AedError(f"{archive} holds no file to unpack; it is not the expected archive")
+        raise AedError(f"{archive} holds nothing to unpack; it is not the expected archive")
     return members
 
 
