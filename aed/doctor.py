@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aed.base import paths
 from aed.base.errors import AedError
+from aed.base.extras import need
 from aed.base.processes import PACKAGES, run_tool
 
 GIB = 2**30
@@ -45,8 +46,8 @@ def _system() -> str:
 
 
 def _python() -> str:
-    if not (3, 11) <= sys.version_info[:2] < (3, 13):
-        raise AedError(f"{platform.python_version()}: need 3.11 or 3.12")
+    if not (3, 11) <= sys.version_info[:2] < (3, 15):  # requires-python of pyproject.toml
+        raise AedError(f"{platform.python_version()}: need 3.11 to 3.14")
     return platform.python_version()
 
 
@@ -164,6 +165,7 @@ def _serial() -> str:
 
 
 def _cloud() -> str:
+    need("requests", "target=cloud")
     from aed.target.cloud.credentials import PAIRS, TOKEN
 
     for names in ((TOKEN,), *PAIRS):

@@ -9,7 +9,7 @@ import torch
 from hydra.utils import instantiate
 from torch import nn
 
-from aed.base.errors import AedError, place
+from aed.base.errors import AedError, source_line
 from aed.dsp.frontend import FrontendConfig
 from aed.export.footprint import Budget
 from aed.export.onnx import ExportConfig, to_onnx
@@ -83,7 +83,7 @@ def _check_form(net: nn.Module, frontend: FrontendConfig, num_classes: int) -> N
             except Exception as error:  # whatever a user's code raises
                 raise AedError(
                     f"{name} does not take patches of shape {tuple(patches.shape)} {way}: {type(error).__name__}: "
-                    f"{error}{place(error)}"
+                    f"{error}{source_line(error)}"
                 ) from error
             shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
             if shape != (2, num_classes):

@@ -15,7 +15,7 @@ from hydra.utils import instantiate
 from lightning.fabric.plugins import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
-from aed.base.errors import AedError, find_aed_error, place
+from aed.base.errors import AedError, find_aed_error, source_line
 from aed.base.paths import CONFIG_DIR
 from aed.datamodules import PatchDataModule
 from aed.modules.classifier import ClipClassifier
@@ -30,7 +30,7 @@ from aed.run.check_config import (
     check_training,
 )
 from aed.run.check_net import check_net
-from aed.run.loggers import creating
+from aed.run.loggers import creating, installed
 from aed.run.model_data import check_classes
 from aed.run.registry import check_net_class
 from aed.run.resume import check_resumable
@@ -73,6 +73,7 @@ def build(config: DictConfig, folder: Path, trained_on: str | None = None) -> Ru
     check_devices(config.trainer)
     if "fit" in config.stages:
         check_training(config.trainer, config.stages)
+    usable = installed(config.logger)
     data: PatchDataModule = _instance("data", config.data)
     check_classes(data, trained_on)
     check_net_class(config.model.net)
@@ -87,7 +88,7 @@ def build(config: DictConfig, folder: Path, trained_on: str | None = None) -> Ru
         trainer.strategy.checkpoint_io = WholeCheckpoints()
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         data.prepare_data()  # after all that takes no time, before anything that a bad data set would leave behind
-    trainer.loggers = loggers = [_opened(f"logger.{key}", node) for key, node in config.logger.items() if node]
+    trainer.loggers = loggers = [_opened(f"logger.{key}", node) for key, node in usable.items()]
     for logger in loggers:
         logger.log_hyperparams(OmegaConf.to_container(config, resolve=True, throw_on_missing=False))
     run = Run(config, folder, data, model, trainer)
@@ -121,7 +122,7 @@ def _instance(key: str, node: DictConfig, **arguments: Any) -> Any:
             raise known from error
         cause = error.__cause__ or error
         inner = re.search(r"full_key: (\S+)", str(error))  # of the part that failed
-        raise AedError(f"{inner[1] if inner else key}: {type(cause).__name__}: {cause}{place(cause)}") from error
+        raise AedError(f"{inner[1] if inner else key}: {type(cause).__name__}: {cause}{source_line(cause)}") from error
 
 
 def run(config: DictConfig, folder: Path) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf, SCMode
 
-from aed.base.errors import AedError, place
+from aed.base.errors import AedError, source_line
 from aed.base.paths import CONFIG_DIR
 from aed.dsp import PRESETS, FrontendConfig
 from aed.settings.schemas import schema, store, store_schemas
@@ -98,7 +98,7 @@ def check_net_class(node: DictConfig) -> None:
         ) from error
     except Exception as error:  # whatever a user's module raises
         raise AedError(
-            f"model.net._target_: {target} cannot be imported: {type(error).__name__}: {error}{place(error)}"
+            f"model.net._target_: {target} cannot be imported: {type(error).__name__}: {error}{source_line(error)}"
         ) from error
     if not (inspect.isclass(found) and issubclass(found, nn.Module)):
         raise AedError(f"model.net._target_: need a class of nn.Module, got {target}; wrap it in one (docs/own_net.md)")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from aed.base.extras import need
 from aed.target.protocol import Backend
 
 
@@ -24,7 +25,12 @@ class CloudSettings:
     timeout_s: float = 1800.0
 
     def backend(self) -> Backend:
-        """The cloud."""
+        """The cloud.
+
+        Raises:
+            AedError: The extra ``cloud`` is not installed.
+        """
+        need("requests", "target=cloud")
         from aed.target.cloud.backend import Cloud
 
         token_file = Path(self.token_file).expanduser() if self.token_file else None

@@ -12,7 +12,7 @@ import onnx
 
 from aed.base.errors import AedError
 from aed.base.files import temporary_folder, whole_folder
-from aed.base.processes import found
+from aed.base.processes import is_available
 from aed.dsp.frontend import FrontendConfig
 from aed.export.card import ModelCard
 from aed.export.runtime import open_exact
@@ -208,7 +208,7 @@ def _without_weights(text: str) -> str:
 
 def _built(sources: dict[str, str]) -> str:
     """Sizes of the whole, linked for some cores, where the compiler is here."""
-    if not found("arm-none-eabi-gcc"):
+    if not is_available("arm-none-eabi-gcc"):
         return "Sizes of the code: not known, arm-none-eabi-gcc was not there when this was generated."
     used = {name: text for name, text in sources.items() if not name.startswith(("aed_selftest", "aed_classes"))}
     used["aed_net.c"] = _without_weights(used["aed_net.c"])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 from aed.base.errors import AedError
-from aed.base.files import check_place, json_text, sha256_of, whole_folder
+from aed.base.files import check_replaceable, json_text, sha256_of, whole_folder
 from aed.dsp.frontend import FrontendConfig
 from aed.export.card import ModelCard
 from aed.export.graph import load_model, read_model_card, save_model
@@ -112,7 +112,7 @@ def deploy_stm32(
         AedError: The firmware cannot use the model, its front end, the classes or the board, or a tool fails.
     """
     variant = variant_of(board)
-    check_place(folder, MANIFEST)
+    check_replaceable(folder, MANIFEST)
     model = load_model(model_file)
     card = read_model_card(model, model_file)
     check_frontend(card.frontend)
