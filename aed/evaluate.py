@@ -1,22 +1,29 @@
-"""python -m aed.evaluate model=<file> [key=value ...]: scores any model on any split of a data set."""
+"""Score a model on a split of a data set: metrics and pictures, as training writes them.
+
+Usage:
+    aed evaluate model=<file> [data=<name>] [split=<name>] [key=value ...]
+
+Examples:
+    aed evaluate model=model_int8.onnx
+        The test clips that the model card lists.
+    aed evaluate model=model_int8.onnx data=folder data.clips.root=sounds split=all
+        Every clip of your own sounds, a folder per class.
+    aed evaluate model=model_int8.onnx on=emulator max_clips=20
+        20 of the clips through the C code on an emulated board, beside ONNX Runtime.
+"""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import hydra
 import numpy as np
 import numpy.typing as npt
-from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
-from omegaconf import DictConfig
 
 from aed.base.errors import AedError
 from aed.base.files import temporary_folder
-from aed.base.paths import CONFIG_DIR
 from aed.datamodules import PatchDataModule
 from aed.datamodules.patches import PatchDataset
 from aed.datamodules.selection import class_counts
@@ -27,16 +34,17 @@ from aed.export.graph import load_model
 from aed.inference.classifier import Classifier
 from aed.inference.opening import open_classifier
 from aed.run import evaluate as evaluation
-from aed.run import registry
+from aed.run.command import run_verb
 from aed.scoring import tables
 from aed.scoring.decision import Task
 from aed.scoring.scores import LEVELS
-from aed.settings import schemas
-from aed.settings.entry import clear_errors, resolved, run_task
 from aed.target.boards import Board, emulated, load_board, need_backend
 from aed.target.emulator.sessions import EmulatedDevice
 from aed.target.host import HostDevice
 from aed.target.stedgeai import StEdgeAi
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 log = logging.getLogger("aed.evaluate")
 
@@ -254,23 +262,25 @@ def _note(card: ModelCard, module: PatchDataModule, split: str, names: list[str]
 SPLIT_KEYS = tuple(f"data.{key}=" for key in ("split", "test_fold", "val_fold", "test_fraction", "val_fraction"))
 
 
-@hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="evaluate")
-def _task(cfg: DictConfig) -> None:
-    with clear_errors(log, "stopped; features made so far are kept"):
+def _task(cfg: "DictConfig") -> None:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.utils import instantiate
+
+    from aed.settings.entry import clear_errors, resolved
+
+    with clear_errors(log, "stopped; features in the cache stay"):
         typed = [item for item in HydraConfig.get().overrides.task if item.startswith(SPLIT_KEYS)]
         if typed and cfg.split_by == "card":
-            raise AedError(f"{typed[0]}: the model's own split counts; for another one add split_by=data")
+            raise AedError(f"{typed[0]}: the split of the model card is used; for another split add split_by=data")
         plain = resolved(cfg)
-        # made once the model has told its front end and classes
+        # partial: front end and classes come from the model card
         data = instantiate(plain.pop("data") | {"_partial_": True}, _convert_="all")
         evaluate(data=data, **instantiate(plain, _convert_="all"))
 
 
 def main() -> None:
     """Entry point."""
-    registry.register_data()
-    schemas.store("schema", "evaluate", schemas.command(evaluate))
-    run_task(_task, log, "evaluate")
+    run_verb("evaluate", _task)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ from aed.export.onnx import ExportConfig, to_onnx
 from aed.inference.opening import open_classifier
 from aed.modules.nets import DSCNN, BCResNet, MiniResNet, YAMNet
 from aed.modules.outputs import form_of, forms, trial_patches
-from aed.predict import predict
 from aed.run import pipeline
+from aed.run.predict import predict_files as predict
 from aed.run.quantize import _check_form
 
 PATCHES = trial_patches(2, 16, 32, -9.2)

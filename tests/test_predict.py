@@ -30,8 +30,9 @@ from aed.inference.classifier import Classifier
 from aed.inference.onnx import OnnxClassifier
 from aed.inference.prediction import Predictor, find_files
 from aed.modules.nets import YAMNet
-from aed.predict import predict, with_files
+from aed.run.predict import predict_files as predict
 from aed.scoring.decision import UNKNOWN, Decision
+from aed.settings.typed import with_files
 
 RATE = 16000
 YAMNET = PRESETS["yamnet_64x96"]

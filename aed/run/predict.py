@@ -1,18 +1,24 @@
-"""The predict stage: what the run's model hears in recordings of the user's."""
+"""Predictions for recordings: the verb, for any model file, and the stage, for the model of a run."""
 
 import io
 import logging
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from hydra.utils import instantiate
 
+from aed.audio.recordings import check_output
 from aed.base.errors import AedError
 from aed.base.files import write_whole
+from aed.dsp.frontend import FrontendConfig
+from aed.inference.classifier import Classifier
 from aed.inference.opening import open_classifier
-from aed.inference.prediction import WRITERS, Predictor, find_files, hear
-from aed.run.quantize import FLOAT, INT8
-from aed.run.state import Run
+from aed.inference.prediction import WRITERS, AudioSetClassifier, Predictor, find_files, hear
+
+if TYPE_CHECKING:  # Lightning, which a prediction from a file does without
+    from aed.run.state import Run
 
 log = logging.getLogger(__name__)
 
@@ -22,13 +28,13 @@ PREDICTIONS = "predictions.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig:
-    """What is heard.
+    """Settings of the stage predict.
 
     Args:
         files: Recordings, folders (recursive), globs.
-        timeline: A row a patch instead of one a recording.
-        unknown_threshold: Posterior that a class has to reach, else the answer is ``unknown``; 0: none has to; null:
-            what the model card says.
+        timeline: One row per patch instead of one per recording.
+        unknown_threshold: Posterior that a class has to reach, else the answer is ``unknown``; 0: no threshold;
+            null: the threshold of the model card.
         strict: Stop at the first recording that cannot be used, instead of reporting it and going on.
     """
 
@@ -39,7 +45,7 @@ class PredictConfig:
 
 
 def check(config: PredictConfig) -> list[str]:
-    """The recordings that are asked for, by name.
+    """Recordings that the settings name.
 
     Raises:
         AedError: There are none.
@@ -49,12 +55,14 @@ def check(config: PredictConfig) -> list[str]:
     return find_files(config.files)
 
 
-def predict(run: Run) -> None:
-    """The stage: leaves ``predictions.csv``, by the last model in the run's folder: int8, float or checkpoint."""
+def predict(run: "Run") -> None:
+    """The stage: writes ``predictions.csv`` by the last model in the run's folder: int8, float or checkpoint."""
+    from aed.run.quantize import FLOAT, INT8
+
     config: PredictConfig = instantiate(run.config.predict, _convert_="all")
     names = check(config)
-    made = [run.folder / name for name in (INT8, FLOAT) if (run.folder / name).is_file()]
-    model: Path = made[0] if made else run.need_checkpoint("predict")
+    exported = [run.folder / name for name in (INT8, FLOAT) if (run.folder / name).is_file()]
+    model: Path = exported[0] if exported else run.need_checkpoint("predict")
     text = io.StringIO()
     writer = WRITERS["csv"](text, config.timeline)
     bad = hear(
@@ -67,4 +75,73 @@ def predict(run: Run) -> None:
     if bad == len(names):
         raise AedError("predict.files: no recording could be used")
     write_whole(run.folder / PREDICTIONS, lambda file: file.write(text.getvalue().encode()))
-    log.info("%s: %d recordings heard by %s", run.folder / PREDICTIONS, len(names) - bad, model.name)
+    log.info("%s: predictions of %s for %d recordings", run.folder / PREDICTIONS, model.name, len(names) - bad)
+
+
+def predict_files(
+    model_file: str,
+    files: list[str],
+    frontend: FrontendConfig | None = None,
+    class_names: list[str] | None = None,
+    format: Literal["table", "csv", "json"] = "table",
+    timeline: bool = False,
+    unknown_threshold: float | None = None,
+    mode: Literal["auto", "clip", "stream"] = "auto",
+    top: int | None = None,
+    output: str | None = None,
+    strict: bool = False,
+    threads: int = 0,
+    net_class: str | None = None,
+) -> None:
+    """Prints, or writes, a model's predictions for recordings.
+
+    Args:
+        model_file: ``.ckpt`` or ``.onnx``; ``yamnet_audioset``: Google's YAMNet, which knows 521 classes of AudioSet.
+        files: Recordings, folders (recursive), globs; ``-``: wav, ogg or au on standard input.
+        frontend: Front end of an ``.onnx`` without a model card.
+        class_names: Classes of an ``.onnx`` without a model card, in the order of its outputs.
+        format: Form of the output.
+        timeline: One row per patch instead of one per recording.
+        unknown_threshold: Posterior that a class has to reach, else the answer is ``unknown``; 0: no threshold;
+            null: the threshold of the model card.
+        mode: ``clip``: the start of a recording, up to ``max_length_s``, with its silence trimmed, as in training and
+            evaluation. ``stream``: all of it, untrimmed. ``auto``: ``clip`` for recordings up to ``max_length_s``,
+            else ``stream``.
+        top: Most classes to name; null: 1, of a multi-label model 3 or, by the card's thresholds, all.
+        output: File to write instead of printing.
+        strict: Stop at the first recording that cannot be used, instead of reporting it and going on.
+        threads: CPU threads of ONNX Runtime; 0: as many as torch.
+        net_class: Class of your own net, for its ``.ckpt``: ``my_pkg.MyNet``.
+
+    Raises:
+        AedError: The model or, with ``strict``, a recording cannot be used; or none can.
+    """
+    if format not in WRITERS:
+        raise AedError(f"format: need one of {sorted(WRITERS)}, got {format!r}")
+    names = find_files(files)
+    if output is not None:
+        check_output("output", Path(output), [*names, model_file])
+    predictor = Predictor(_open(model_file, frontend, class_names, threads, net_class), unknown_threshold, mode, top)
+    text = io.StringIO()
+    writer: Any = WRITERS[format](sys.stdout if output is None else text, timeline)
+    bad = hear(predictor, names, writer, strict)
+    writer.close()
+    if output is not None:
+        write_whole(Path(output), lambda file: file.write(text.getvalue().encode()))
+    if bad == len(names):
+        raise AedError("no recording could be used")
+
+
+def _open(
+    model_file: str,
+    frontend: FrontendConfig | None,
+    class_names: list[str] | None,
+    threads: int,
+    net_class: str | None,
+) -> Classifier:
+    if model_file != AudioSetClassifier.NAME:
+        names = tuple(class_names) if class_names else None
+        return open_classifier(Path(model_file), frontend, names, threads, net_class)
+    if frontend is not None or class_names is not None:
+        raise AedError(f"{model_file}: has its own front end and class names; leave frontend= and class_names= out")
+    return AudioSetClassifier()
