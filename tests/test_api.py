@@ -20,7 +20,7 @@ from aed.base.errors import AudioError
 from aed.export.card import ModelCard
 from aed.export.graph import save_model
 from aed.export.onnx import ExportConfig, to_onnx
-from aed.predict import predict
+from aed.run.predict import predict
 
 FRONTEND = replace(tiny.FRONTEND, min_length_s=0.5)
 

@@ -13,12 +13,11 @@ import torch
 from rich.console import Console
 
 import aed
-from aed import data, models
 from aed.base.console import printable
 from aed.datamodules.health import findings
 from aed.inference import writers
 from aed.inference.prediction import Prediction
-from aed.run import benchmark, sweep
+from aed.run import benchmark, data, models, sweep
 from aed.scoring import tables
 from aed.scoring.decision import Decision
 from aed.scoring.rejection import judge_rejection

@@ -30,7 +30,6 @@ from aed.base.paths import CONFIG_DIR
 from aed.datamodules import PatchDataModule, Synthetic
 from aed.datamodules.sources.clips import ClipSource, FixedSplit
 from aed.datamodules.sources.lists import COLUMNS
-from aed.evaluate import evaluate
 from aed.export.card import read_card
 from aed.export.evidence import Verdict
 from aed.export.graph import graph_sha256, load_model, save_model
@@ -38,7 +37,7 @@ from aed.inference.opening import open_classifier
 from aed.run import pipeline, quantize
 from aed.run.benchmark import BenchmarkConfig, measure
 from aed.run.deploy import DeployConfig, deliver
-from aed.run.evaluate import EvaluateConfig, Evaluation
+from aed.run.evaluate import EvaluateConfig, Evaluation, evaluate
 from aed.run.state import INT8
 
 

@@ -13,7 +13,6 @@ import tiny
 from omegaconf import OmegaConf
 
 from aed.base.errors import AedError
-from aed.benchmark import benchmark
 from aed.dsp import FrontendConfig
 from aed.export.card import ModelCard
 from aed.export.graph import load_model, save_model
@@ -21,7 +20,7 @@ from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
 from aed.export.runtime import open_exact
 from aed.run import pipeline
-from aed.run.benchmark import TARGETS, BenchmarkConfig, measure
+from aed.run.benchmark import TARGETS, BenchmarkConfig, benchmark, measure
 from aed.target import boards
 from aed.target.boards import BOARD_DIR, board_names, load_board
 from aed.target.codegen.cmsis import find_cmsis_dsp

@@ -17,11 +17,10 @@ from test_tasks import rows_of
 from aed.base.errors import AedError
 from aed.datamodules import PatchDataModule
 from aed.datamodules.sources.clips import EscCsv
-from aed.evaluate import evaluate
 from aed.inference.opening import open_classifier
-from aed.predict import predict
 from aed.run import pipeline
-from aed.run.evaluate import EvaluateConfig
+from aed.run.evaluate import EvaluateConfig, evaluate
+from aed.run.predict import predict_files as predict
 from aed.target.boards import load_board
 from aed.target.emulator.backend import Emulator
 

@@ -19,15 +19,14 @@ from torch import Tensor, nn
 
 from aed.base.errors import AedError
 from aed.datamodules import PatchDataModule, Synthetic
-from aed.evaluate import evaluate
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.inference.opening import open_classifier
 from aed.modules.nets import DSCNN, BCResNet, MiniResNet, YAMNet
 from aed.modules.outputs import form_of, forms, trial_patches
-from aed.predict import predict
 from aed.run import pipeline
 from aed.run.check_net import _check_form
-from aed.run.evaluate import EvaluateConfig
+from aed.run.evaluate import EvaluateConfig, evaluate
+from aed.run.predict import predict_files as predict
 
 PATCHES = trial_patches(2, 16, 32, -9.2)
 ENDS: dict[str, tuple[Callable[[Tensor], Tensor], str | None]] = {

@@ -31,8 +31,9 @@ from aed.inference.files import find_files
 from aed.inference.onnx import OnnxClassifier
 from aed.inference.prediction import Predictor
 from aed.modules.nets import YAMNet
-from aed.predict import predict, with_files
+from aed.run.predict import predict_files as predict
 from aed.scoring.decision import UNKNOWN_INDEX, Decision
+from aed.settings.typed import with_files
 
 RATE = 16000
 YAMNET = PRESETS["yamnet_64x96"]
@@ -360,7 +361,7 @@ def test_csv_and_json_hold_the_same_decisions(folder, model, tmp_path):
 def test_every_class_heard_is_printed(folder, tmp_path, monkeypatch, capsys):
     several = Decision(thresholds=(0.4, 0.3, 0.2), aggregate="max")
     said = Said([[0.1, 0.5, 0.3]], task="multi_label", decision=several)
-    monkeypatch.setattr("aed.predict.open_classifier", lambda *_: said)
+    monkeypatch.setattr("aed.run.predict.open_classifier", lambda *_: said)
     files = [str(folder / "b.wav")]
     predict("m.onnx", files, format="csv")
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))

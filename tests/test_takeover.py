@@ -23,11 +23,10 @@ from aed.base.errors import AedError
 from aed.base.overrides import differing, override
 from aed.datamodules import PatchDataModule, Synthetic
 from aed.datamodules.sources.clips import EscCsv
-from aed.evaluate import evaluate
-from aed.import_keras import import_keras
 from aed.inference.opening import open_classifier
 from aed.run import pipeline, takeover
-from aed.run.evaluate import EvaluateConfig
+from aed.run.evaluate import EvaluateConfig, evaluate
+from aed.run.import_keras import import_keras
 
 pytestmark = pytest.mark.slow
 

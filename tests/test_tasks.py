@@ -22,11 +22,10 @@ from aed.base.errors import AedError
 from aed.datamodules import FSD50K, PatchDataModule, Synthetic
 from aed.datamodules.sources.folder import Folder
 from aed.datamodules.sources.segments import Segments
-from aed.evaluate import evaluate
 from aed.inference.opening import open_classifier
 from aed.modules.classifier import ClipClassifier
 from aed.run import pipeline
-from aed.run.evaluate import EvaluateConfig
+from aed.run.evaluate import EvaluateConfig, evaluate
 from aed.scoring.decision import Decision
 
 

@@ -25,7 +25,7 @@ from aed.modules.nets import YAMNet
 from aed.modules.rebuild import build_net, net_facts
 from aed.modules.weights.published import Weights
 from aed.modules.weights.tflite import read_labels, read_tflite
-from aed.predict import predict
+from aed.run.predict import predict_files as predict
 
 RATE = 16000
 GOOGLE = PRESETS["yamnet_google_64x96"]

@@ -31,18 +31,19 @@ def override(key: str, value: Any) -> str:
         key: Dotted name.
         value: A number, string, bool or None, or a list or dict of them.
     """
-    text = f"{key}={_hydra(value)}"
+    text = f"{key}={in_hydra(value)}"
     in_double = "'" in text and not re.search(r'["$`!\\]', text)
     return f'"{text}"' if in_double else shlex.quote(text)
 
 
-def _hydra(value: Any) -> str:
+def in_hydra(value: Any) -> str:
+    """A value in the grammar of Hydra: ``null``, ``[a,b]``, ``{a:1}``."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_hydra(own)}" for key, own in value.items()) + "}"
+        return "{" + ",".join(f"{key}:{in_hydra(own)}" for key, own in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ",".join(map(_hydra, value)) + "]"
+        return "[" + ",".join(map(in_hydra, value)) + "]"
     if not isinstance(value, str):
         return repr(value)
     is_plain = re.fullmatch(r"[A-Za-z_/.][\w./-]*", value, re.ASCII)

@@ -41,7 +41,7 @@ def find_files(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(files))
 
 
-def predict_files(predictor: Predictor, names: Sequence[str], writer: Writer, strict: bool = False) -> int:
+def predict_all(predictor: Predictor, names: Sequence[str], writer: Writer, strict: bool = False) -> int:
     """Writes the predictions of one recording after the other; returns how many recordings could not be used.
 
     A warning names each of these, a last one their number.

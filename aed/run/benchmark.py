@@ -186,3 +186,15 @@ def _notes(reports: Sequence[Report]) -> list[str]:
 
 def _share(row: Any) -> str:
     return f"{row['name']} {100 * row['share']:.0f} %"
+
+
+def benchmark_file(model_file: str, folder: str, config: BenchmarkConfig) -> None:
+    """The verb: measures a model; see :func:`measure`.
+
+    Args:
+        model_file: int8 ``.onnx`` with a model card.
+        folder: Outputs.
+        config: Where it is measured.
+    """
+    measure(Path(model_file), Path(folder), config)
+    log.info("outputs in %s", folder)

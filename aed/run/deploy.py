@@ -1,8 +1,9 @@
 """The stage deploy: a library of C, or a package for ST's audio firmware."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ from aed.datamodules import PatchDataModule
 from aed.datamodules.sources.events import EventSource
 from aed.export.graph import load_model, read_model_card
 from aed.export.runtime import onnx_runtime_on
+from aed.run.model_data import model_data
 from aed.run.state import INT8, Run
 from aed.run.targets import refuse_others
 from aed.target.boards import load_board
@@ -157,3 +159,35 @@ def _build(package: Path, settings: Stm32Settings, project: Path) -> None:
 
 def _path(text: str | None) -> Path | None:
     return Path(text) if text else None
+
+
+def deploy_file(
+    model_file: str,
+    folder: str,
+    config: DeployConfig,
+    data: Callable[..., PatchDataModule] | None = None,
+    seed: int = 0,
+) -> None:
+    """The verb: delivers a model; see :func:`deliver`.
+
+    Args:
+        model_file: int8 ``.onnx`` with a model card.
+        folder: A new one, or that of an earlier package.
+        config: Contents of the package.
+        data: stm32: data set on whose test clips the firmware's front end is judged.
+        seed: Seed of a random split.
+
+    Raises:
+        AedError: A setting belongs to another target, or the model or the data cannot be used.
+    """
+    check(config)
+    if data is not None and config.target != "stm32":
+        raise AedError(f"data: only target stm32 reads it, got target={config.target}; leave data out")
+    clips: list[tuple[Path, int]] = []
+    if data is not None:
+        card = read_model_card(load_model(Path(model_file)), Path(model_file))
+        module = model_data(partial(data, seed=seed), card, "test", "card", list(card.class_names))
+        module.prepare_data()
+        module.setup()
+        clips = test_clips(module)
+    deliver(Path(model_file), Path(folder), config, clips)

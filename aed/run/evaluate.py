@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
 
 from aed.base.errors import AedError
+from aed.base.files import temporary_folder
 from aed.datamodules import PatchDataModule
 from aed.datamodules.selection import class_counts
 from aed.datamodules.sources.events import EventSource
@@ -18,11 +20,11 @@ from aed.inference.onnx import OnnxClassifier, Outputs
 from aed.inference.opening import open_classifier
 from aed.run import programs
 from aed.run.model_data import SplitClips, model_data
-from aed.run.models import card_metrics, read_model
 from aed.run.quantize import REPORT
 from aed.run.reject import reject
 from aed.run.results import Result, agreement, chunks, compare, score_classifier, score_outputs, write_scores
 from aed.run.state import FLOAT, INT8, SCORED, Run
+from aed.run.trained_models import card_metrics, read_model
 from aed.scoring import tables
 from aed.scoring.decision import Task
 from aed.scoring.scores import LEVELS
@@ -236,6 +238,29 @@ class Evaluation:
             own = {key.removeprefix(start): value for key, value in metrics.items() if key.startswith(start)}
             rows.append((TITLES[program], own))
         return rows
+
+
+def evaluate_file(
+    model_file: str,
+    data: Callable[..., PatchDataModule],
+    folder: str,
+    config: EvaluateConfig = EvaluateConfig(),
+    seed: int = 0,
+) -> dict[str, float]:
+    """Scores a model on a split, writes metrics and pictures as training does, and returns the metrics.
+
+    Args:
+        model_file: ``.ckpt`` or ``.onnx``.
+        data: Constructs the DataModule.
+        folder: Outputs.
+        config: Which clips, and through which programs of the model.
+        seed: Of a random split.
+
+    Raises:
+        AedError: The model or the data cannot be used.
+    """
+    with temporary_folder() as build:
+        return Evaluation(Path(model_file), partial(data, seed=seed), config, Path(folder), build).run()
 
 
 def evaluate(run: Run) -> None:

@@ -1,75 +1,238 @@
-"""The models in a run's folder, held against the run's data."""
+"""Table of the shipped nets: size, operations, memory, front end and accuracy."""
 
-import math
-from dataclasses import asdict
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import product
+from typing import Any, Literal
 
-import onnx
+import torch
+from rich.table import Table
+from torch import nn
 
+from aed.base.console import PlainConsole
 from aed.base.errors import AedError
-from aed.base.overrides import differing, override
-from aed.datamodules.sources.lists import class_name
-from aed.export.card import ModelCard
-from aed.export.graph import load_model, read_model_card
-from aed.modules.trained import Trained
-from aed.run.state import FLOAT, SCORED, Run
+from aed.base.paths import CONFIG_DIR
+from aed.dsp import PRESETS
+from aed.export.onnx import ExportConfig, to_onnx
+from aed.modules.nets import DSCNN, BCResNet, MiniResNet, YAMNet
+from aed.modules.nets.miniresnet import Pooling, Version
+from aed.modules.weights.published import Weights
+from aed.target.codegen.footprint import planned_footprint
+
+NUM_CLASSES = 10
+"""Of ESC-10."""
+
+MEASURED = CONFIG_DIR / "measured.json"
+"""Recipe -> clip accuracy on ESC-10's five folds, float and int8, in %, and the command that printed it."""
+
+FORMATS = ("table", "json")
 
 
-def read_model(run: Run, stage: str, file: str) -> tuple[onnx.ModelProto, ModelCard]:
-    """The graph and the card of an exported model of the run.
-
-    Args:
-        run: In whose folder it is.
-        stage: Needs it.
-        file: :data:`aed.run.state.FLOAT` or :data:`aed.run.state.INT8`.
-
-    Raises:
-        AedError: It is not there, or does not fit the run's data.
-    """
-    path = run.need_file(stage, file, "export" if file == FLOAT else "quantize")
-    graph = load_model(path)
-    card = read_model_card(graph, path)
-    check_fits(run, file, card)
-    return graph, card
-
-
-def check_fits(run: Run, name: str, model: Trained | ModelCard) -> None:
-    """Refuses a model of another front end, other classes or another split than the run's data.
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A net as its recipe trains it.
 
     Args:
-        run: Gives the data.
-        name: Of the model, for messages.
-        model: A checkpoint or a card.
-
-    Raises:
-        AedError: What differs.
+        name: Of a row.
+        recipe: ``experiment=`` and the settings changed in it; null: none is shipped.
+        net: Builds it.
+        frontend: Preset of its patches.
+        weights: Published weights that training starts from; null: from scratch.
     """
-    if model.frontend != run.data.frontend:
-        needed = differing(asdict(model.frontend), asdict(run.data.frontend), "frontend.")
-        raise AedError(f"frontend: {name} was trained with another one; add {' '.join(needed)}")
-    if tuple(map(class_name, model.class_names)) != run.data.class_names:
-        raise AedError(
-            f"data.class_names: {name} has the classes {list(model.class_names)}, the data "
-            f"{list(run.data.class_names)}; choose data that has them"
+
+    name: str
+    recipe: str | None
+    net: Callable[[], nn.Module]
+    frontend: str
+    weights: Weights | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """Figures of a net for 10 classes and one patch.
+
+    Args:
+        name: Of the net.
+        recipe: As in :class:`Entry`.
+        input: Mel bands and frames of a patch.
+        parameters: Trainable numbers.
+        macc: Multiply-accumulates.
+        weights_bytes: int8 weights and int32 biases.
+        activations_bytes: Arena of the int8 net's C code; of a net that has none, most bytes in use at once.
+        planned: Whether there is C code.
+        frontend: Preset of the patches.
+        streamable: Whether a device can compute them.
+        weights: Where the training starts, and their licence.
+        licence: SPDX name.
+        float_acc: Clips, ESC-10, mean over five folds, %; null: not measured.
+        int8_acc: The same of the int8 model.
+        command: Command that measured the accuracy.
+    """
+
+    name: str
+    recipe: str | None
+    input: tuple[int, int]
+    parameters: int
+    macc: int
+    weights_bytes: int
+    activations_bytes: int
+    planned: bool
+    frontend: str
+    streamable: bool
+    weights: str | None
+    licence: str | None
+    float_acc: float | None
+    int8_acc: float | None
+    command: str | None
+
+
+def catalogue() -> Iterator[Entry]:
+    """The shipped nets."""
+    sizes: tuple[tuple[int, Literal["st", "google"], str], ...] = (
+        (256, "st", "esc10_yamnet"),
+        (256, "google", "esc10_yamnet frontend=yamnet_google_64x96 model.net.weights=google"),
+        (512, "google", "esc10_yamnet1024 model.net.embedding_size=512"),
+        (1024, "google", "esc10_yamnet1024"),
+    )
+    for size, whose, recipe in sizes:
+        weights = YAMNet.WEIGHTS[whose]
+        yield Entry(
+            name=f"YAMNet-{size} ({whose})",
+            recipe=recipe,
+            net=partial(YAMNet, NUM_CLASSES, embedding_size=size, weights=whose),
+            frontend=weights.frontend,
+            weights=weights,
         )
-    facts = run.data.facts()
-    if model.data.get("name") != facts["name"]:
-        return
-    theirs, ours = model.data["clips"], facts["clips"]
-    for here, there in ((theirs, ours), (ours, theirs)):
-        held_out = {clip for split in SCORED for clip in there.get(split, ())}
-        if held_out.intersection(here.get("train", ())):
-            known = [key for key in model.data if key not in ("name", "clips", "leaking_sources", "skipped_clips")]
-            needed = [
-                override("seed" if key == "seed" else f"data.{key}", model.data[key])
-                for key in known
-                if facts.get(key) != model.data[key]
-            ]
-            raise AedError(
-                f"data: {name} was trained on another split of {facts['name']}; "
-                f"{'add ' + ' '.join(needed) if needed else 'its clips were others then'}"
-            )
+    versions: tuple[Version, ...] = ("v1", "v2")
+    poolings: tuple[Pooling, ...] = ("none", "avg")
+    for version, n_stacks, pooling in product(versions, (1, 2, 3), poolings):
+        published = MiniResNet.WEIGHTS.get((version, n_stacks, pooling))
+        arguments = {"version": version, "n_stacks": n_stacks, "pooling": pooling}
+        yield Entry(
+            name=f"MiniResNet {version}, stacks: {n_stacks}, pooling: {pooling}",
+            recipe=_recipe("esc10_miniresnet", MiniResNet, arguments) if published else None,
+            net=partial(MiniResNet, NUM_CLASSES, version=version, n_stacks=n_stacks, pooling=pooling),
+            frontend="miniresnet_64x50",
+            weights=published,
+        )
+    scratch: dict[str, Callable[[], nn.Module]] = {
+        "DSCNN": partial(DSCNN, NUM_CLASSES),
+        "BCResNet": partial(BCResNet, NUM_CLASSES),
+    }
+    for name, net in scratch.items():
+        yield Entry(name=name, recipe=f"esc10_{name.lower()}", net=net, frontend="yamnet_64x96", weights=None)
 
 
-def card_metrics(run: Run) -> dict[str, float]:
-    """The metrics of the run that a card has: scores of val and test that are numbers."""
-    return {key: value for key, value in run.metrics.items() if key.startswith(SCORED) and math.isfinite(value)}
+def _recipe(experiment: str, net: Callable[..., nn.Module], arguments: Mapping[str, object]) -> str:
+    """The experiment and those arguments that are not the net's defaults."""
+    defaults = inspect.signature(net).parameters
+    changed = [f"model.net.{key}={value}" for key, value in arguments.items() if defaults[key].default != value]
+    return " ".join([experiment, *changed])
+
+
+def rows() -> list[Row]:
+    """The table; needs no file of weights.
+
+    Raises:
+        AedError: :data:`MEASURED` is missing or names a recipe that no net has.
+    """
+    entries = list(catalogue())
+    measured = _measured({entry.recipe for entry in entries if entry.recipe})
+    return [_row(entry, measured.get(entry.recipe or "", {})) for entry in entries]
+
+
+def _measured(recipes: set[str]) -> dict[str, dict[str, Any]]:
+    if not MEASURED.is_file():
+        raise AedError(f"{MEASURED} is missing: install from a checkout with pip install -e .")
+    content: dict[str, dict[str, Any]] = json.loads(MEASURED.read_text(encoding="utf-8"))
+    if unknown := sorted(set(content) - recipes):
+        raise AedError(f"{MEASURED}: no net has the recipes {unknown}")
+    return content
+
+
+def _row(entry: Entry, measured: dict[str, Any]) -> Row:
+    torch.manual_seed(0)  # a row does not depend on earlier ones
+    net, frontend = entry.net(), PRESETS[entry.frontend]
+    cost = planned_footprint(to_onnx(net, frontend, ExportConfig()))
+    return Row(
+        name=entry.name,
+        recipe=entry.recipe,
+        input=(frontend.n_mels, frontend.patch_frames),
+        parameters=sum(parameter.numel() for parameter in net.parameters()),
+        macc=cost.macc,
+        weights_bytes=cost.weights_bytes,
+        activations_bytes=cost.activations_bytes,
+        planned=cost.planned,
+        frontend=entry.frontend,
+        streamable=frontend.streamable,
+        weights=entry.weights.source if entry.weights else None,
+        licence=entry.weights.licence if entry.weights else None,
+        float_acc=measured.get("float"),
+        int8_acc=measured.get("int8"),
+        command=measured.get("command"),
+    )
+
+
+def show(format: Literal["table", "json"] = "table") -> None:
+    """Prints the table.
+
+    Args:
+        format: ``table``, or ``json`` with every figure of each net and the command that measured its accuracy.
+
+    Raises:
+        AedError: There is no such format.
+    """
+    if format not in FORMATS:
+        raise AedError(f"format: need one of {FORMATS}, got {format!r}")
+    torch.set_num_threads(1)  # a single patch gains nothing from more, and loses much on a busy machine
+    listed = rows()
+    if format == "json":
+        print(json.dumps([asdict(row) for row in listed], indent=2))
+    else:
+        _print(listed)
+
+
+_COLUMNS: tuple[tuple[str, Literal["left", "right"]], ...] = (
+    ("net", "left"),
+    ("parameters", "right"),
+    ("M MACC", "right"),
+    ("weights KiB", "right"),
+    ("RAM KiB", "right"),
+    ("float %", "right"),
+    ("int8 %", "right"),
+    ("front end", "left"),
+    ("streams", "left"),
+    ("start", "left"),
+    ("experiment=", "left"),
+)
+
+
+def _print(listed: list[Row]) -> None:
+    table = Table(title=f"Nets for {NUM_CLASSES} classes, int8, one patch")
+    for heading, side in _COLUMNS:
+        table.add_column(heading, justify=side, overflow="fold")
+    for row in listed:
+        table.add_row(
+            row.name,
+            f"{row.parameters:,}",
+            f"{row.macc / 1e6:.1f}",
+            f"{row.weights_bytes / 1024:.1f}",
+            f"{row.activations_bytes / 1024:.1f}{'' if row.planned else '*'}",
+            *("-" if acc is None else f"{acc:.2f}" for acc in (row.float_acc, row.int8_acc)),
+            row.frontend,
+            "yes" if row.streamable else "no",
+            f"{row.weights.split(':')[0]}, {row.licence}" if row.weights else "scratch",
+            row.recipe or "-",
+        )
+    # a file or pipe has no width of its own, and at the usual 80 columns every cell would break
+    console = PlainConsole(width=None if PlainConsole().is_terminal else 230)
+    console.print(table)
+    for line in (
+        "RAM: the arena of the C code, without input and output; *: most bytes alive at once, as no C code exists",
+        "float, int8: clips of ESC-10, mean over five folds; format=json has the commands",
+        "streams: whether a device, which never sees the whole clip, can compute the front end",
+    ):
+        console.print(line)

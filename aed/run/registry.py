@@ -7,12 +7,13 @@ import sys
 import types
 from typing import Any
 
+from hydra.utils import get_method
 from omegaconf import MISSING, DictConfig, OmegaConf, SCMode
 
 from aed.base.errors import AedError, source_line
 from aed.base.paths import CONFIG_DIR
 from aed.dsp import PRESETS, FrontendConfig
-from aed.settings.schemas import schema, store, store_schemas
+from aed.settings.schemas import command, schema, store, store_schemas
 
 
 def register_frontends() -> None:
@@ -62,6 +63,43 @@ def register() -> None:
         for target in _public(module, base):
             node = schema(target, partial=True, skip=("optimizer", "last_epoch"))
             store("model/scheduler", target.__name__, node)
+
+
+FUNCTIONS = {
+    "benchmark": "aed.run.benchmark.benchmark_file",
+    "deploy": "aed.run.deploy.deploy_file",
+    "evaluate": "aed.run.evaluate.evaluate_file",
+    "import_keras": "aed.run.import_keras.import_keras",
+    "inspect": "aed.run.data.inspect",
+    "models": "aed.run.models.show",
+    "predict": "aed.run.predict.predict_files",
+}
+"""Configuration of a verb -> the function whose parameters are its keys."""
+
+_CLASSES = {
+    "deploy": register_data,
+    "evaluate": register_data,
+    "import_keras": register_frontends,
+    "inspect": register_data,
+    "predict": register_frontends,
+}
+"""Configuration of a verb -> what stores the classes that it may name."""
+
+
+def register_verb(config_name: str) -> None:
+    """Stores the schema of a verb's keys and of the classes that they may name.
+
+    Args:
+        config_name: Primary configuration: ``train`` or a key of :data:`FUNCTIONS`.
+    """
+    if config_name == "train":
+        register()
+        return
+    if config_name in _CLASSES:
+        _CLASSES[config_name]()
+    function = get_method(FUNCTIONS[config_name])
+    settings = inspect.get_annotations(function, eval_str=True).get("config")
+    store("schema", config_name, command(function, settings))
 
 
 def _preset(config: FrontendConfig) -> Any:

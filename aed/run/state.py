@@ -20,30 +20,30 @@ SCORED = ("val", "test")
 
 @dataclass(kw_only=True)
 class RunConfig:
-    """The parts of a run.
+    """Configuration of a run.
 
     Args:
-        seed: Of weights, splits, order, dropout and augmentation.
-        stages: In order; null: fit, test, export, quantize, evaluate. Further: predict, benchmark, deploy.
+        seed: Seed of weights, splits, order, dropout and augmentation.
+        stages: Stages in order; null: fit, test, export, quantize, evaluate. Further: predict, benchmark, deploy.
         operation_mode: Instead of stages: a name of ST's zoo, ``chain_tqe``, ...
-        ckpt_path: fit: resumes from it. Without fit: it is tested or exported; null: the folder's ``best.ckpt``.
-        threads: CPU threads of torch, 1 when folds run in parallel; null: one a core.
-        optimized_metric: Returned to a search of hyperparameters; null: ``test/clip_acc`` or
-            ``test/clip_map``.
+        ckpt_path: Checkpoint. With the stage fit: training resumes from it. Without: it is tested or exported; null:
+            ``best.ckpt`` in the run's folder.
+        threads: CPU threads of torch, 1 where folds run in parallel; null: one per core.
+        optimized_metric: Metric that a search optimises; null: ``test/clip_acc``, multi-label ``test/clip_map``.
         output_dir: Folder of the run.
-        frontend: From recording to patch.
-        data: The DataModule.
-        model: The LightningModule.
+        frontend: Front end, from recording to patch: a preset.
+        data: Data set.
+        model: LightningModule that trains the net.
         trainer: Lightning's Trainer.
-        callbacks: Of the Trainer, by names of your choice.
-        logger: Of the Trainer, by names of your choice.
-        quantization: Of the stage quantize.
-        decision: How posteriors become decisions.
-        export: Of the stage export.
-        budget: Upper limits of the net's memory and multiply-accumulates.
-        benchmark: Of the stage benchmark.
-        deploy: Of the stage deploy.
-        predict: Of the stage predict.
+        callbacks: Callbacks of the Trainer, under names of your choice.
+        logger: Loggers of the Trainer, under names of your choice.
+        quantization: Settings of the stage quantize.
+        decision: Settings of the decision rule.
+        export: Settings of the stage export.
+        budget: Limits of the net's size.
+        benchmark: Settings of the stage benchmark.
+        deploy: Settings of the stage deploy.
+        predict: Settings of the stage predict.
     """
 
     seed: int = 0
