@@ -15,13 +15,13 @@ Examples:
 import argparse
 import sys
 
-from aed.run.help import asks_for_help, page
+from aed.run.help import asks_for_help, page, show
 
 
 def main() -> None:
     """Entry point."""
     if asks_for_help(sys.argv[1:]):
-        print(page("doctor"))
+        show(page("doctor"))
         return
     from aed.run.doctor import CHECKS, examine
 

@@ -15,19 +15,19 @@ Examples:
 import sys
 
 from aed.base.errors import AedError
-from aed.run.help import asks_for_help, explain, overview, page
+from aed.run.help import asks_for_help, explain, overview, page, show
 
 
 def main() -> None:
     """Entry point."""
     words = sys.argv[1:]
     if asks_for_help(words):
-        print(page("help"))
+        show(page("help"))
     elif not words:
-        print(overview())
+        show(overview())
     else:
         try:
-            print("\n\n".join(map(explain, words)))
+            show("\n\n".join(map(explain, words)))
         except AedError as error:
             sys.exit(str(error))
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -16,6 +17,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+import aed
 from aed import __main__ as console
 from aed.base.errors import AedError
 from aed.base.paths import CONFIG_DIR
@@ -338,6 +340,26 @@ def test_help_imports_the_standard_library_alone(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     loaded = set(ended.stderr.split())
     assert "aed" in loaded and loaded & HEAVY == set()
+
+
+def test_a_reader_of_a_pipe_may_end_early() -> None:
+    command = f"{shlex.quote(sys.executable)} -m aed train --help"
+    ended = subprocess.run(
+        ["bash", "-c", f"{command} | head -n 1; echo ${{PIPESTATUS[0]}}"], capture_output=True, text=True
+    )
+    assert ended.stderr == "" and ended.stdout.splitlines() == [help.page("train").splitlines()[0], "0"]
+
+
+def test_a_page_appears_in_any_encoding() -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "aed", "help", "model.optimizer.ns_steps"]
+    ended = subprocess.run(command, capture_output=True, env=environment)
+    assert ended.returncode == 0 and ended.stderr == b"" and b"ns_steps=5" in ended.stdout
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    run(monkeypatch, "--version")
+    assert capsys.readouterr().out == f"aed {aed.__version__}\n"
 
 
 def test_train_alone_lists_the_experiments(

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from aed.run.help import asks_for_help, page
+from aed.run.help import asks_for_help, page, show
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -26,7 +26,7 @@ def run_verb(
         words_are_files: Whether words that are no ``key=value`` are elements of ``files``.
     """
     if asks_for_help(sys.argv[1:]):
-        print(page(verb))
+        show(page(verb))
         return
     from aed.run import registry
     from aed.settings.entry import run_task

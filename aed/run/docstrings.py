@@ -1,5 +1,6 @@
 """Explanations of parameters in docstrings of Google's style, and types of annotations, as plain text."""
 
+import functools
 import inspect
 import re
 import types
@@ -27,6 +28,7 @@ _SECTION = re.compile(r"^( *)(?:Args|Arguments):\s*$", re.MULTILINE)
 _ENTRY = re.compile(r"\*{0,2}(\w+(?:, \w+)*)\s*(?:\((.*?)\))?\s*: *(.*)", re.DOTALL)
 
 
+@functools.cache
 def arguments(target: Callable[..., Any]) -> dict[str, Argument]:
     """The parameters that the docstrings of a class, of its ``__init__`` and of its bases, or of a function explain."""
     sources: list[Any] = [target]

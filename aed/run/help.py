@@ -14,9 +14,12 @@ an entry for each key of each verb:
 import ast
 import functools
 import inspect
+import io
 import json
+import os
 import re
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -71,6 +74,16 @@ class Door:
 def asks_for_help(arguments: Sequence[str]) -> bool:
     """Whether a command line asks for the page of its verb."""
     return not {"--help", "-h"}.isdisjoint(arguments)
+
+
+def show(text: str) -> None:
+    """Prints a page, also where the reader of a pipe ends early or the output's encoding lacks a character."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def verbs() -> list[str]:

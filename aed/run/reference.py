@@ -5,12 +5,13 @@ and the pages ``docs/reference/<verb>.md``; tests/test_help.py fails where they 
 """
 
 import dataclasses
+import functools
 import inspect
 import json
 import re
 import sys
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
@@ -81,8 +82,28 @@ class _Leaf:
     @property
     def usual(self) -> str | None:
         """The default of the signature."""
-        fields = {field.name for field in dataclasses.fields(self.kind)} if dataclasses.is_dataclass(self.kind) else ()
-        return _Leaf(self.key, OmegaConf.structured(self.kind), self.name).default if self.name in fields else None
+        signature = _signature(self.kind)
+        return _Leaf(self.key, signature, self.name).default if self.name in signature else None
+
+
+def _file(group: str, option: str) -> Path:
+    """The configuration file of an option; there is none where the code stores it."""
+    return CONFIG_DIR / group / f"{option}.yaml"
+
+
+def _stored(group: str, options: Iterable[str]) -> dict[str, DictConfig]:
+    """The options of a group that the code stores, not a file."""
+    store: Any = ConfigStore.instance().repo
+    for part in group.split("/"):
+        store = store.get(part, {})
+    return {name: store[f"{name}.yaml"].node for name in options if not _file(group, name).is_file()}
+
+
+@functools.cache
+def _signature(kind: Any) -> DictConfig:
+    """The defaults of a schema."""
+    structured: DictConfig = OmegaConf.structured(kind) if dataclasses.is_dataclass(kind) else OmegaConf.create()
+    return structured
 
 
 def collect(verb: str) -> list[dict[str, Any]]:
@@ -97,11 +118,17 @@ def collect(verb: str) -> list[dict[str, Any]]:
         repository = GlobalHydra.instance().config_loader().repository  # type: ignore[attr-defined]
         options = {group: list(repository.get_group_options(group)) for group in chosen}
         entries = _Entries(options, chosen)
-        entries.add(base, chosen)
-        # the n-th option of every group at once: the keys of a group do not depend on another's option
-        for number in zip_longest(*([f"{group}={name}" for name in names] for group, names in options.items())):
+        entries.add(leaves(base), chosen)
+        for group, names in options.items():
+            for name, node in _stored(group, names).items():
+                entries.add(leaves(node, f"{group.replace('/', '.')}."), {group: name})
+        # the n-th file of every group at once: the keys of a group do not depend on another's option
+        files = [
+            [f"{group}={name}" for name in names if _file(group, name).is_file()] for group, names in options.items()
+        ]
+        for number in zip_longest(*files):
             config = compose(config_name, overrides=[*start, *filter(None, number)], return_hydra_config=True)
-            entries.add(config, dict(config.hydra.runtime.choices))
+            entries.add(leaves(config), dict(config.hydra.runtime.choices))
         found = [*_groups(chosen, options, base), *entries.finished(config_name)]
         run_folder = str(OmegaConf.to_container(base.hydra.run, resolve=False)["dir"])  # type: ignore[call-overload,index]
         if run_folder != ".":
@@ -141,9 +168,9 @@ class _Entries:
         self.options, self.chosen = options, chosen
         self.found: dict[str, _Found] = {}
 
-    def add(self, config: DictConfig, chosen: Mapping[str, str | None]) -> None:
-        """Adds the leaves of a composition in which each group is set to what ``chosen`` says."""
-        for leaf in leaves(config):
+    def add(self, found: Iterable[_Leaf], chosen: Mapping[str, str | None]) -> None:
+        """Adds the leaves of a configuration in which each group is set to what ``chosen`` says."""
+        for leaf in found:
             group = self.group(leaf.key)
             entry = _entry(leaf)
             known = self.found.setdefault(json.dumps(entry, sort_keys=True), _Found(entry))
@@ -214,6 +241,7 @@ def _entry(leaf: _Leaf) -> dict[str, Any]:
     return entry
 
 
+@functools.cache
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
@@ -225,8 +253,8 @@ def _setter(leaf: _Leaf, group: str | None, option: str | None, config_name: str
     """The file that gives a leaf another value than its signature does."""
     if leaf.usual == leaf.default:
         return None
-    file = f"{group}/{option}.yaml" if group else f"{config_name}.yaml"
-    return f"configs/{file}" if (CONFIG_DIR / file).is_file() else None
+    file = _file(group, str(option)) if group else CONFIG_DIR / f"{config_name}.yaml"
+    return f"configs/{file.relative_to(CONFIG_DIR).as_posix()}" if file.is_file() else None
 
 
 def _groups(
@@ -246,18 +274,15 @@ def _groups(
 
 def _description(group: str, option: str) -> str:
     """What an option of a group is: the comment of its file, else the first line of its class."""
-    file = CONFIG_DIR / group / f"{option}.yaml"
-    if comment := first_comment(file):
+    if comment := first_comment(_file(group, option)):
         return comment
-    store: Any = ConfigStore.instance().repo
-    if file.is_file():
-        (*_, schema) = re.findall(r"/schema/(\w+)", file.read_text(encoding="utf-8")) or [None]
-        entry = store["schema"].get(f"{schema}.yaml")
+    if _file(group, option).is_file():
+        schemas = re.findall(r"/schema/(\w+)", _file(group, option).read_text(encoding="utf-8"))
+        store: Any = ConfigStore.instance().repo["schema"]
+        node = store[f"{schemas[-1]}.yaml"].node if schemas else None
     else:
-        for part in group.split("/"):
-            store = store.get(part, {})
-        entry = store.get(f"{option}.yaml")
-    documented = getattr(OmegaConf.get_type(entry.node), "documented", ()) if entry else ()
+        node = _stored(group, [option])[option]
+    documented = getattr(OmegaConf.get_type(node), "documented", ()) if node is not None else ()
     if not documented:
         return MEANINGS.get(f"{group}={option}", "")
     # a file holds one net, and its first line says which
