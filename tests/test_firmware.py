@@ -411,7 +411,7 @@ def test_sizes_without_the_weights_are_those_with_them(monkeypatch):
     assert re.findall(r"int8_t \w+\[\d+\]", bare) == re.findall(r"int8_t \w+\[\d+\]", whole)
     assert len(bare) < len(whole) / 2
     sizes = firmware._built(sources)
-    monkeypatch.setattr(library, "_without_weights", lambda text: text)
+    monkeypatch.setattr(firmware, "_without_weights", lambda text: text)
     assert firmware._built(sources) == sizes and "| cortex-m55 | " in sizes
 
 
