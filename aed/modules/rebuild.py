@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from aed.base.errors import AedError, place
+from aed.base.errors import AedError, source_line
 from aed.modules.checkpoint import checkpoint_entry
 
 
@@ -76,7 +76,9 @@ def _imported(name: str) -> type[nn.Module]:
     try:
         cls = getattr(importlib.import_module(module), leaf)
     except Exception as error:  # whatever a user's module raises
-        raise AedError(f"its net {name} cannot be imported: {type(error).__name__}: {error}{place(error)}") from error
+        raise AedError(
+            f"its net {name} cannot be imported: {type(error).__name__}: {error}{source_line(error)}"
+        ) from error
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
         raise AedError(f"its net {name} is no nn.Module; do not trust this file")
     return cls

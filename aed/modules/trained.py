@@ -9,7 +9,7 @@ from typing import Any, Self, get_args
 import torch
 from torch import nn
 
-from aed.base.errors import AedError, in_brief, place
+from aed.base.errors import AedError, in_brief, source_line
 from aed.base.files import sha256_of
 from aed.dsp.frontend import FrontendConfig
 from aed.modules.checkpoint import check_finite, check_shapes, checkpoint_entry, read_checkpoint
@@ -142,4 +142,6 @@ def _num_outputs(net: nn.Module, frontend: FrontendConfig) -> int:
         return int(net(torch.full(shape, frontend.silence)).shape[1])
     except Exception as error:  # whatever a net raises for patches of another size
         name = type(net).__name__
-        raise AedError(f"its net {name} takes no patches of shape {shape}: {in_brief(error)}{place(error)}") from error
+        raise AedError(
+            f"its net {name} takes no patches of shape {shape}: {in_brief(error)}{source_line(error)}"
+        ) from error

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from aed.base.errors import AedError
+from aed.base.extras import need
 from aed.modules.weights.keras_layers import OPERATORS
 from aed.modules.weights.published import read_keras_h5
 
@@ -144,6 +144,9 @@ def _read_config(path: Path) -> tuple[str, str]:
         raise AedError(f"{path}: no such file")
     if zipfile.is_zipfile(path):
         raise AedError(f"{path}: a .keras or other zip file; {_WANTED}")
+    need("h5py", str(path))
+    import h5py
+
     try:
         with h5py.File(path, "r") as file:
             attributes = [file.attrs.get(name, "") for name in ("model_config", "keras_version")]

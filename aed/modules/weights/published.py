@@ -3,13 +3,13 @@
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from aed.base import paths
 from aed.base.download import fetch
 from aed.base.errors import AedError
+from aed.base.extras import need
 from aed.dsp.frontend import PRESETS, FrontendConfig
 
 _GRID = {"patch_frames", "overlap", "include_last_patch"}
@@ -45,8 +45,9 @@ class Weights:
         """The file in ``$AED_PRETRAINED_DIR``, downloaded there if missing, its digest checked.
 
         Raises:
-            AedError: It can neither be found nor downloaded, or is not the published file.
+            AedError: It can neither be found nor downloaded, or is not the published file, or what reads it is missing.
         """
+        need("tflite" if self.file.endswith(".tflite") else "h5py", f"{self.file} (published weights)")
         path = paths.pretrained_dir() / self.file
         advice = (
             f"Put {self.file} into {path.parent.absolute()} (or set AED_PRETRAINED_DIR), or train from scratch "
@@ -79,8 +80,11 @@ def read_keras_h5(path: Path) -> dict[str, npt.NDArray[np.float32]]:
     ``layer1/conv/kernel:0``, ``layer1/conv/bn/beta:0``.
 
     Raises:
-        AedError: The file is no Keras weights file.
+        AedError: The file is no Keras weights file, or h5py is not installed.
     """
+    need("h5py", str(path))
+    import h5py
+
     arrays: dict[str, npt.NDArray[np.float32]] = {}
 
     def collect(name: str, item: object) -> None:

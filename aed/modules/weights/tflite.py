@@ -11,14 +11,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import tflite  # type: ignore[import-untyped]
 
 from aed.base.errors import AedError
+from aed.base.extras import need
 
-_DTYPES = {tflite.TensorType.FLOAT32: "<f4", tflite.TensorType.INT8: "i1", tflite.TensorType.INT32: "<i4"}
-_OPERATORS = tuple(
-    getattr(tflite.BuiltinOperator, name) for name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-)
+_DTYPES = {0: "<f4", 9: "i1", 2: "<i4"}
+"""NumPy's name of a ``TensorType``: FLOAT32, INT8, INT32."""
+
+_OPERATORS = (3, 4, 9)
+"""``BuiltinOperator``: CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED."""
 
 
 class Layer(NamedTuple):
@@ -40,8 +41,11 @@ def read_tflite(path: Path) -> list[Layer]:
     Not by name: a converter that fuses operators gives a tensor the names of several.
 
     Raises:
-        AedError: The file is no TensorFlow Lite model.
+        AedError: The file is no TensorFlow Lite model, or tflite is not installed.
     """
+    need("tflite", str(path))
+    import tflite  # type: ignore[import-untyped]
+
     data = path.read_bytes()
     if not tflite.Model.ModelBufferHasIdentifier(data, 0):
         raise AedError(f"{path}: not a TensorFlow Lite model")
