@@ -62,7 +62,7 @@ def quantize(run: Run) -> None:
     run.metrics["quantization/float_layers"] = float(len(facts.float_layers))
     content = _facts(model, card, best, search, calibration, config)
     tables.write_json(run.folder / REPORT, content)
-    pictures.plot_layers(run.folder / "plots" / "quantization.png", content["layers"])
+    pictures.plot_layers(run.folder / "plots" / "quantization.png", content["layers"], run.subject)
     tables.print_layers(content)
     log.info("%s: %s", run.folder / INT8, ", ".join(step.name for step in search.steps if step.kept))
     if facts.note:

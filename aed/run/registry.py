@@ -47,7 +47,7 @@ def register() -> None:
 
     register_data()
     store("schema", "RunConfig", RunConfig)
-    store_schemas(Trainer, ClipClassifier, *(getattr(nets, name) for name in nets.__all__))
+    store_schemas(Trainer, ClipClassifier, *nets.net_classes())
     store_schemas(callbacks.EarlyStopping, callbacks.LearningRateMonitor, callbacks.RichProgressBar)
     store_schemas(own_callbacks.BestCheckpoint, DecisionConfig, Budget)
     store_schemas(*(stage.settings for stage in STAGES.values() if stage.settings))

@@ -96,6 +96,11 @@ class Run:
         return str(self.config.model.net.get("_target_"))
 
     @property
+    def subject(self) -> str:
+        """Net and data set, for titles: ``YAMNet on esc10``."""
+        return f"{type(self.model.net).__name__} on {self.data.clips.name}"
+
+    @property
     def speaks(self) -> bool:
         """Whether this process writes files and tables: the first of several."""
         return self.trainer.is_global_zero

@@ -50,7 +50,7 @@ def _write_scores(run: Run, split: str, scores: Scores) -> None:
     run.metrics |= {f"{split}/{key}": value for key, value in scores.metrics.items()}
     if not run.speaks:
         return
-    write_scores(run.folder, split, scores, run.data.clip_names(split), names)
+    write_scores(run.folder, split, scores, run.data.clip_names(split), names, run.subject)
     if split == "test":
         counts = run.data.class_counts(split).tolist()
         tables.print_scores(split, run.metrics, counts, names, run.data.note(run.model.weights))
