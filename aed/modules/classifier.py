@@ -275,6 +275,10 @@ class ClipClassifier(L.LightningModule):
         """Scores a batch."""
         self._score("test", self(batch.patches), batch)
 
+    def predict_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
+        """Logits ``(B, num_classes)`` of a batch."""
+        return self.forward(batch.patches)
+
     def _score(self, split: str, logits: Tensor, batch: PatchBatch) -> None:
         self._log(split, self._loss(logits, batch.target), len(batch.target))
         self._collected(split).update(to_posteriors(logits, self.task), batch.target, batch.clip)

@@ -40,6 +40,7 @@ _EXPECTED_WARNINGS = (
     "Experiment logs directory .* exists and is not empty",  # Hydra's folder, with its own files
     ".*module\\(s\\) in eval mode at the start of training",  # a frozen backbone
     "Total length of `list` across ranks is zero",  # no validation set
+    ".*smaller than the logging interval",  # an epoch of few batches; its mean is logged all the same
     ".*does not have many workers",  # reading the cache needs none
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # between Lightning and torch
 )
@@ -56,6 +57,26 @@ def build(config: DictConfig, folder: Path, trained_on: str | None = None) -> Ru
     Raises:
         AedError: Something in it cannot be used.
     """
+    prepare_process(config)
+    data: PatchDataModule = _made("data", config.data)
+    check_classes(data, trained_on)
+    check_net_class(config.model.net)
+    _check_num_classes(config.model.net, data.num_classes)
+    model: ClipClassifier = _made("model", config.model, net={"num_classes": data.num_classes})
+    callbacks = [_made(f"callbacks.{key}", node) for key, node in config.callbacks.items() if node]
+    trainer: L.Trainer = _made("trainer", config.trainer, logger=False, callbacks=callbacks)
+    return assemble(Run(config, folder, data, model, trainer), callbacks)
+
+
+def prepare_process(config: DictConfig) -> None:
+    """Seeds the process, sets its threads and silences what says nothing, before anything is instantiated.
+
+    Args:
+        config: Of the run: seed, threads, stages and trainer are read.
+
+    Raises:
+        AedError: One of these is out of its range.
+    """
     for key, low, high in (("seed", 0, 2**32 - 1), ("threads", 1, os.cpu_count() or 1)):
         if config[key] is not None and not low <= config[key] <= high:
             raise AedError(f"{key}: need {low} to {high}, got {config[key]}")
@@ -68,16 +89,22 @@ def build(config: DictConfig, folder: Path, trained_on: str | None = None) -> Ru
     _check_devices(config.trainer)
     if "fit" in config.stages:
         _check_training(config.trainer, config.stages)
-    data: PatchDataModule = _made("data", config.data)
-    check_classes(data, trained_on)
-    check_net_class(config.model.net)
-    _check_num_classes(config.model.net, data.num_classes)
-    model: ClipClassifier = _made("model", config.model, net={"num_classes": data.num_classes})
-    callbacks = [_made(f"callbacks.{key}", node) for key, node in config.callbacks.items() if node]
+
+
+def assemble(run: Run, callbacks: Sequence[L.Callback]) -> Run:
+    """Checks a run's parts against each other, prepares its data and opens its loggers.
+
+    Args:
+        run: Its parts are instantiated, its trainer without a logger.
+        callbacks: Of the trainer, in the order of the configuration.
+
+    Raises:
+        AedError: The parts do not fit each other, or the data cannot be used.
+    """
+    config, data, trainer = run.config, run.data, run.trainer
     if "fit" in config.stages:
         _check_monitors(config, callbacks, data)
-        model.try_schedule(config.trainer.max_epochs)
-    trainer: L.Trainer = _made("trainer", config.trainer, logger=False, callbacks=callbacks)
+        run.model.try_schedule(config.trainer.max_epochs)
     if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # not one of trainer.plugins
         trainer.strategy.checkpoint_io = WholeCheckpoints()
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
@@ -85,7 +112,6 @@ def build(config: DictConfig, folder: Path, trained_on: str | None = None) -> Ru
     trainer.loggers = loggers = [_opened(f"logger.{key}", node) for key, node in config.logger.items() if node]
     for logger in loggers:
         logger.log_hyperparams(OmegaConf.to_container(config, resolve=True, throw_on_missing=False))
-    run = Run(config, folder, data, model, trainer)
     decide.settings(run)
     quantize.check_net(run)
     return run
@@ -94,7 +120,7 @@ def build(config: DictConfig, folder: Path, trained_on: str | None = None) -> Ru
 def _opened(key: str, node: DictConfig) -> Any:
     with creating(node):
         logger = _made(key, node)
-        _ = logger.experiment  # the database is made here
+        _ = logger.experiment  # the database is created here
     return logger
 
 
@@ -189,6 +215,7 @@ def _check_devices(trainer: DictConfig) -> None:
 STAGES: dict[str, Callable[[Run], None]] = {
     "fit": fit.fit,
     "test": fit.test,
+    "validate": fit.validate,
     "export": quantize.export,
     "quantize": quantize.quantize,
     "evaluate": quantize.evaluate_exported,
@@ -260,14 +287,25 @@ def run(config: DictConfig, folder: Path) -> dict[str, float]:
             raise AedError(f"ckpt_path: {config.ckpt_path}: {what}")
         if "fit" in config.stages:
             check_resumable(Path(config.ckpt_path), bool(config.model.scheduler))
-    _check_stages(config)
+    check_stages(config)
     model = take_over(config, folder)  # reads it, before features are computed
     state = build(config, folder, model.data.get("name") if model else None)
     if model is not None:
         state.model.weights = model.weights
-    if "fit" not in config.stages:  # later stages on an earlier run's folder
+    run_stages(state, config.stages)
+    return state.metrics
+
+
+def run_stages(state: Run, stages: Sequence[str]) -> None:
+    """Runs some stages of a run in order; ``metrics.json`` has their metrics after each.
+
+    Raises:
+        AedError: A stage fails for a reason the user can remove.
+    """
+    folder = state.folder
+    if "fit" not in stages:  # later stages on an earlier run's folder
         state.metrics |= tables.read_metrics(folder / "metrics.json")
-    for name in config.stages:
+    for name in stages:
         if name in ALONE:
             state.data.setup()
         if state.speaks or name not in ALONE:
@@ -277,10 +315,9 @@ def run(config: DictConfig, folder: Path) -> dict[str, float]:
         if state.speaks:
             tables.write_json(folder / "metrics.json", _facts(state) | state.metrics)
     log.info("outputs in %s", folder)
-    return state.metrics
 
 
-def _check_stages(config: DictConfig) -> None:
+def check_stages(config: DictConfig) -> None:
     """Reads the settings of every stage: what is wrong in them is said before hours of training.
 
     Raises:

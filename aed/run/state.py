@@ -18,7 +18,8 @@ class RunConfig:
 
     Args:
         seed: Of weights, splits, order, dropout and augmentation.
-        stages: In order; null: fit, test, export, quantize, evaluate. Further: predict, benchmark, deploy.
+        stages: In order; null: fit, test, export, quantize, evaluate. Further: validate, predict, benchmark,
+            deploy.
         operation_mode: Instead of stages: a name of ST's zoo, ``chain_tqe``, ...
         ckpt_path: fit: resumes from it. Without fit: it is tested or exported; null: the folder's ``best.ckpt``.
         threads: CPU threads of torch, 1 when folds run in parallel; null: one a core.
