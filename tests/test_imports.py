@@ -94,7 +94,7 @@ def test_scan_finds_imports(source: str, importer: str, is_package: bool, names:
 
 
 def test_scan_sees_known_imports_of_the_package() -> None:
-    assert ("aed.cli", "aed.datamodules.PatchDataModule") in imports_of("aed.cli")
+    assert ("aed.run.cli", "aed.datamodules.PatchDataModule") in imports_of("aed.run.cli")
     assert any(lies_in(name, *FRAMEWORKS) for _, name in imports_of("aed.modules.classifier"))
 
 

@@ -226,6 +226,10 @@ class ClipClassifier(L.LightningModule):
         """Score a batch."""
         self._score("test", self(batch.patches), batch)
 
+    def predict_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
+        """Logits ``(B, num_classes)`` of a batch."""
+        return self.forward(batch.patches)
+
     def _score(self, split: str, logits: Tensor, batch: PatchBatch) -> None:
         self._log(split, patch_loss(logits, batch.target, self.task), len(batch.target))
         self._collected(split).update(to_posteriors(logits, self.task), batch.target, batch.clip)

@@ -82,10 +82,16 @@ def labels_of(rows: Tensor, class_names: Sequence[str]) -> list[str]:
 
 
 def write_clips(path: Path, names: Sequence[str], scores: Scores, class_names: Sequence[str]) -> None:
-    """Writes one row a clip: file, true and decided class or classes, posterior of each class.
+    """Writes the rows of :func:`clip_rows` to a csv file."""
+    write_rows(path, *clip_rows(names, scores, class_names))
+
+
+def clip_rows(
+    names: Sequence[str], scores: Scores, class_names: Sequence[str]
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Header, and one row a clip: file, true and decided class or classes, posterior of each class.
 
     Args:
-        path: Of the csv file.
         names: File name of each clip.
         scores: Of the clips; its decision decides.
         class_names: In the order of the posteriors.
@@ -94,7 +100,7 @@ def write_clips(path: Path, names: Sequence[str], scores: Scores, class_names: S
     posteriors = ([f"{value:.6f}" for value in row] for row in scores.clip_posteriors.tolist())
     rows = [[*facts, *row] for *facts, row in zip(names, truth, decided, posteriors, strict=True)]
     column = "category" if scores.task == "single_label" else "labels"
-    write_rows(path, ["filename", column, "decided", *class_names], rows)
+    return ["filename", column, "decided", *class_names], rows
 
 
 def print_scores(
