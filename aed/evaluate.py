@@ -30,7 +30,7 @@ from aed.run import evaluate as evaluation
 from aed.run import registry
 from aed.scoring import tables
 from aed.scoring.decision import Task
-from aed.scoring.scores import LEVELS
+from aed.scoring.levels import LEVELS
 from aed.settings import schemas
 from aed.settings.entry import clear_errors, resolved, run_task
 from aed.target.boards import Board, emulated, load_board, need_backend

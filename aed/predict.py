@@ -17,9 +17,9 @@ from aed.base.files import write_whole
 from aed.base.overrides import quoted
 from aed.base.paths import CONFIG_DIR
 from aed.dsp.frontend import FrontendConfig
-from aed.inference.classifier import Classifier
+from aed.inference.classifier import AUDIOSET, Classifier
 from aed.inference.opening import open_classifier
-from aed.inference.prediction import WRITERS, AudioSetClassifier, Predictor, find_files, hear
+from aed.inference.prediction import WRITERS, Predictor, find_files, hear
 from aed.run import registry
 from aed.settings import schemas
 from aed.settings.advice import VALUED
@@ -87,11 +87,13 @@ def _open(
     threads: int,
     net_class: str | None,
 ) -> Classifier:
-    if model_file != AudioSetClassifier.NAME:
+    if model_file != AUDIOSET:
         names = tuple(class_names) if class_names else None
         return open_classifier(Path(model_file), frontend, names, threads, net_class)
     if frontend is not None or class_names is not None:
         raise AedError(f"{model_file}: its own front end and class names count; leave frontend= and class_names= out")
+    from aed.inference.audioset import AudioSetClassifier  # here: an .onnx is opened without torch
+
     return AudioSetClassifier()
 
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from aed.base.paths import CONFIG_DIR
 from aed.run import pipeline, registry
-from aed.scoring.scores import HEADLINE
+from aed.scoring.levels import HEADLINE
 from aed.settings.entry import clear_errors, run_task
 
 log = logging.getLogger("aed.train")

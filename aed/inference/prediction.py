@@ -6,28 +6,27 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol
+from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from rich.table import Table
 
 from aed.audio.audio_file import STDIN, AudioFile
 from aed.audio.recordings import recordings_below
 from aed.base.console import PlainConsole
 from aed.base.errors import AedError, AudioError
-from aed.dsp.frontend import PRESETS
-from aed.dsp.logmel import LogMel
 from aed.dsp.stream import TimedPatches, clip_patches, stream_patches
 from aed.dsp.waveform import Wave, cut_clip, mono
 from aed.export.card import ModelCard
-from aed.inference.checkpoint import TorchClassifier
 from aed.inference.classifier import Classifier
-from aed.modules.nets import YAMNet
+
+if TYPE_CHECKING:
+    from aed.dsp.logmel import LogMel
 
 log = logging.getLogger(__name__)
 
@@ -61,29 +60,6 @@ class Heard:
     def named(self) -> tuple[tuple[str, float], ...]:
         """All classes named and their posteriors, the most likely first."""
         return (self.label, self.posterior), *self.others
-
-
-class AudioSetClassifier(TorchClassifier):
-    """Google's YAMNet with its own head: 521 classes of AudioSet, any number of them at once, without training.
-
-    Patches start every 0.48 s, as published.
-
-    Raises:
-        AedError: The published file is not to be had.
-    """
-
-    NAME = "yamnet_audioset"
-
-    def __init__(self) -> None:
-        weights = YAMNet.WEIGHTS["google"]
-        net, names = YAMNet.audioset()
-        self.path, self.net = Path(self.NAME), net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.card = ModelCard(
-            frontend=replace(PRESETS[weights.frontend], overlap=0.5),
-            class_names=names,
-            task="multi_label",
-            weights=asdict(weights),
-        )
 
 
 class Predictor:
@@ -124,7 +100,13 @@ class Predictor:
         self.thresholds = _thresholds(card, unknown_threshold)
         has_own = bool(card.decision.thresholds) and unknown_threshold is None
         self.top = top or (1 if card.task == "single_label" else len(self.names) if has_own else 3)
-        self.logmel = LogMel(self.config)
+
+    @cached_property
+    def logmel(self) -> "LogMel":
+        """The front end; built for the first recording, with torch, which what may be wrong before does not need."""
+        from aed.dsp.logmel import LogMel
+
+        return LogMel(self.config)
 
     def recording(self, name: str) -> "Recording":
         """The decisions about a file, or about standard input for ``-``."""

@@ -13,8 +13,7 @@ from rich.table import Table
 from aed.base.console import PlainConsole
 from aed.base.errors import AedError
 from aed.base.files import WriteError
-from aed.run.quantize import INT8
-from aed.run.state import Run
+from aed.run.state import INT8, Run
 from aed.scoring import tables
 from aed.target.boards import Board, emulated, load_board, need_backend
 from aed.target.cloud.backend import Cloud

@@ -14,8 +14,7 @@ from aed.datamodules import PatchDataModule
 from aed.datamodules.sources.events import EventSource
 from aed.export.graph import load_model, read_model_card
 from aed.export.runtime import onnx_runtime_on
-from aed.run.quantize import INT8
-from aed.run.state import Run
+from aed.run.state import INT8, Run
 from aed.target.boards import load_board
 from aed.target.codegen.prefix import DEFAULT, check_prefix
 from aed.target.firmware.library import write_firmware

@@ -31,7 +31,7 @@ from aed.run.resume import check_resumable
 from aed.run.state import Run
 from aed.run.takeover import take_over
 from aed.scoring import tables
-from aed.scoring.scores import LEVELS
+from aed.scoring.levels import LEVELS
 from aed.settings.advice import check
 
 log = logging.getLogger(__name__)

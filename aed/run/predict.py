@@ -11,8 +11,7 @@ from aed.base.errors import AedError
 from aed.base.files import write_whole
 from aed.inference.opening import open_classifier
 from aed.inference.prediction import WRITERS, Predictor, find_files, hear
-from aed.run.quantize import FLOAT, INT8
-from aed.run.state import Run
+from aed.run.state import FLOAT, INT8, Run
 
 log = logging.getLogger(__name__)
 

@@ -35,15 +35,15 @@ from aed.modules.checkpoint import Trained, build_net, net_facts
 from aed.modules.outputs import trial_patches
 from aed.run import decide
 from aed.run.evaluate import compare, evaluate, write_scores
-from aed.run.state import Run
+from aed.run.state import FLOAT, INT8, Run
 from aed.scoring import pictures, tables
-from aed.scoring.scores import HEADLINE
+from aed.scoring.levels import HEADLINE
 from aed.target.codegen.footprint import on_board, planned_footprint
 from aed.target.codegen.lower import sketch
 
 log = logging.getLogger(__name__)
 
-FLOAT, INT8, REPORT = "model.onnx", "model_int8.onnx", "quantization.json"
+REPORT = "quantization.json"
 """Files of a run."""
 
 COMPARED_PATCHES = 64

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.metrics import roc_curve
 from torch import Tensor
 
 from aed.base.files import write_whole
@@ -200,6 +199,8 @@ def plot_rejection(
 
 
 def _plot_unseen(histogram: "Axes", roc: "Axes", known: Tensor, unseen: Tensor, threshold: float) -> None:
+    from sklearn.metrics import roc_curve  # takes 0.7 s to import, and few have unseen sounds
+
     bins = np.linspace(0, 1, 41).tolist()
     for rows, label, colour in ((known, "known", "tab:blue"), (unseen, "unseen", "tab:red")):
         share = np.full(len(rows), 100 / len(rows))
