@@ -3,7 +3,7 @@
 python scripts/bench_startup.py <other checkout> [--model <int8.onnx> --recording <file>]
 
 Both checkouts run alternately with this Python, first once uncounted, so that a machine busy with other things treats
-them alike. Seconds are user and system time of a process and of those that it started.
+them alike. Seconds are user and system time of a process and of those that it started, which POSIX systems tell.
 """
 
 import argparse
@@ -12,7 +12,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,22 +33,22 @@ class Seconds(NamedTuple):
 
 def run(arguments: list[str], checkout: Path) -> Seconds:
     """Seconds of ``python <arguments>`` that imports ``aed`` from ``checkout``; ends this script where it fails."""
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as said:
-        started = time.perf_counter()
-        process = subprocess.Popen(
+    environment = os.environ | {"PYTHONPATH": str(checkout)}
+    before = os.times()
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
             [sys.executable, *arguments],
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(checkout)},
-            stdout=said,
-            stderr=said,
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        wall = time.perf_counter() - started
-        if process.returncode:
-            said.seek(0)
-            sys.exit(f"{checkout}: python {' '.join(arguments)} failed:\n{said.read().decode(errors='replace')}")
-    return Seconds(usage.ru_utime + usage.ru_stime, wall)
+    after = os.times()
+    if done.returncode:
+        sys.exit(f"{checkout}: python {' '.join(arguments)} failed:\n{done.stderr}")
+    user, system = after.children_user - before.children_user, after.children_system - before.children_system
+    return Seconds(user + system, after.elapsed - before.elapsed)
 
 
 def main() -> None:

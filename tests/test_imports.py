@@ -100,6 +100,7 @@ def test_scan_sees_known_imports_of_the_package() -> None:
     assert any(lies_in(name, *FRAMEWORKS) for _, name in imports_of("aed.modules.classifier"))
 
 
+@functools.cache
 def folders() -> set[str]:
     return {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE}
 
