@@ -234,12 +234,12 @@ def test_names_reach_output_and_files_in_a_system_of_another_encoding(tmp_path: 
     script = """
     import logging, sys
     from pathlib import Path
-    from aed import report
+    from aed.scoring import tables
     from aed.settings.entry import clear_errors
     with clear_errors(logging.getLogger("x")):
-        report.write_json(Path("a.json"), {"name": "V\\xf6gel \\u9ce5"})
-        report.write_rows(Path("a.csv"), ["V\\xf6gel \\u9ce5"], [])
-        report.print_programs("test", [("V\\xf6gel \\u9ce5", {})])
+        tables.write_json(Path("a.json"), {"name": "V\\xf6gel \\u9ce5"})
+        tables.write_rows(Path("a.csv"), ["V\\xf6gel \\u9ce5"], [])
+        tables.print_programs("test", [("V\\xf6gel \\u9ce5", {})])
         print("\\u9ce5")
     """
     system = {"PYTHONIOENCODING": "cp1252", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
