@@ -26,7 +26,8 @@ from aed.modules.outputs import check_num_logits, check_outputs, trial_patches
 from aed.modules.rebuild import net_facts
 from aed.modules.weights.published import Weights
 from aed.scoring.decision import Decision, Task, to_posteriors
-from aed.scoring.scores import HEADLINE, LEVELS, PatchPosteriors, Scores, score
+from aed.scoring.levels import HEADLINE, LEVELS
+from aed.scoring.scores import PatchPosteriors, Scores, score
 
 log = logging.getLogger(__name__)
 

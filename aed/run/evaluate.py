@@ -27,7 +27,7 @@ from aed.run.state import FLOAT, INT8, SCORED, Run
 from aed.run.trained_models import card_metrics, read_model
 from aed.scoring import tables
 from aed.scoring.decision import Task
-from aed.scoring.scores import LEVELS
+from aed.scoring.levels import LEVELS
 from aed.target.stedgeai.backend import StEdgeAi
 
 log = logging.getLogger(__name__)

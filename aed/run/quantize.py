@@ -22,7 +22,7 @@ from aed.run.results import score_classifier, some_patches
 from aed.run.state import FLOAT, INT8, SCORED, Run
 from aed.run.trained_models import card_metrics, read_model
 from aed.scoring import pictures, tables
-from aed.scoring.scores import HEADLINE
+from aed.scoring.levels import HEADLINE
 from aed.target.codegen.footprint import planned_footprint
 
 log = logging.getLogger(__name__)

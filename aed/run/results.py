@@ -16,7 +16,8 @@ from aed.export.fidelity import sqnr_db
 from aed.inference.classifier import Classifier, to_posteriors
 from aed.scoring import pictures, tables
 from aed.scoring.confidence import nats
-from aed.scoring.scores import LEVELS, Scores, score
+from aed.scoring.levels import LEVELS
+from aed.scoring.scores import Scores, score
 
 CHUNK = 512
 """Patches in memory at once."""

@@ -1,15 +1,23 @@
 """The state that the stages of a run share; models pass from one to the next as files in its folder."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightning.pytorch as L
 from omegaconf import MISSING, DictConfig
 
 from aed.base.errors import AedError
-from aed.datamodules import PatchDataModule
-from aed.modules.classifier import ClipClassifier
+
+if TYPE_CHECKING:  # an exported model is measured and delivered without what trained it
+    import lightning.pytorch as L
+
+    from aed.datamodules import PatchDataModule
+    from aed.modules.classifier import ClipClassifier
+
+FLOAT, INT8 = "model.onnx", "model_int8.onnx"
+"""Models in the folder of a run."""
 
 FLOAT, INT8 = "model.onnx", "model_int8.onnx"
 """Models in a run's folder."""

@@ -1,23 +1,29 @@
 """Metrics of a run as JSON and csv files, and tables of the same numbers."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from rich.table import Table
-from torch import Tensor
 
 from aed.base.console import PlainConsole
 from aed.base.errors import AedError
 from aed.base.files import json_text, write_whole
 from aed.scoring.decision import UNKNOWN_INDEX, Task
 from aed.scoring.labels import UNKNOWN
-from aed.scoring.rejection import Rejection
-from aed.scoring.scores import HEADLINE, LEVELS, Scores
+from aed.scoring.levels import HEADLINE, LEVELS
+
+if TYPE_CHECKING:  # reports of boards are written without torch
+    from torch import Tensor
+
+    from aed.scoring.rejection import Rejection
+    from aed.scoring.scores import Scores
 
 MANY = 60
 """Most classes that a table lists."""
@@ -234,7 +240,7 @@ def print_programs(split: str, rows: Sequence[tuple[str, Mapping[str, float]]], 
 
     Args:
         split: For the title.
-        rows: Name of a program and its metrics: those of :data:`aed.scoring.scores.LEVELS`, which tell the task,
+        rows: Name of a program and its metrics: those of :data:`aed.scoring.levels.LEVELS`, which tell the task,
             ``clip_agreement`` and ``equal_outputs`` with the int8 model in ONNX Runtime.
         note: Under the table.
     """
