@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: run test check install clean
+.PHONY: run test check install docs clean
 
 install: .venv/installed
 
@@ -24,5 +24,14 @@ check:
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
+# the pages in site/, by zensical and then by mkdocs, whose theme it succeeds: both read one mkdocs.yml
+docs: .venv/docs
+	$(BIN)/zensical build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+.venv/docs: .venv/installed
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	touch $@
+
 clean:
-	rm -rf .venv outputs multirun .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv site .cache outputs multirun .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,7 +1,7 @@
 """Draws docs/img/way.svg: a recording on its way to an event.
 
-``python scripts/draw_way.py sounds/beep/beep_03.wav``, a recording of docs/own_sounds.md; wave and patch are drawn from it,
-the probabilities are those that its C library gave.
+``python scripts/draw_way.py sounds/beep/beep_03.wav``, a recording of docs/own_sounds.md; wave and patch are drawn from
+it, the probabilities are those that its C library gave.
 """
 
 import sys
@@ -128,7 +128,7 @@ def draw(path: Path) -> str:
     patch = LogMel(frontend)(torch.from_numpy(wave.copy())).numpy()
     panels = (
         ("recording", "16 bits, 16 kHz", wave_shape(wave)),
-        ("log-mel patch", "64 bands × 96 frames", patch_shape(patch)),
+        ("log-mel patch", "64 bands, 96 frames", patch_shape(patch)),
         ("net", "23.9 M MACC", net_shape()),
         ("int8", "134 KiB of weights", int8_shape()),
         ("C99", "the bits of ONNX Runtime", chip_shape()),
