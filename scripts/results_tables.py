@@ -57,18 +57,16 @@ def short(rows: Sequence[Row]) -> str:
 
 
 def full(rows: Sequence[Row]) -> str:
-    """The page's table, and the command of each row."""
-    head = [
-        "| net | M MACC | weights, KiB | RAM, KiB | float: mean; seeds | int8: mean; seeds | ST's zoo |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    """The page's tables: means and costs; values of the seeds and the command of each row."""
+    head = ["| net | M MACC | weights, KiB | RAM, KiB | float | int8 | ST's zoo |", "|---|---|---|---|---|---|---|"]
     body = [
         f"| {row['net']} | {_macc(row)} | {_kib(row)} | {row['cost']['activations_bytes'] / 1024:.1f} "
-        f"| {_seeds(row['float'])} | {_seeds(row['int8'])} | {row.get('st', '-')} |"
+        f"| {fmean(row['float']):.2f} | **{fmean(row['int8']):.2f}** | {row.get('st', '-')} |"
         for row in rows
     ]
-    commands = ["| net | printed by |", "|---|---|", *(f"| {row['net']} | `{command(row)}` |" for row in rows)]
-    return "\n".join([*head, *body, "", *commands])
+    seeds = ["| net | float, by seed | int8, by seed | printed by |", "|---|---|---|---|"]
+    seeds += [f"| {row['net']} | {_seeds(row['float'])} | {_seeds(row['int8'])} | `{command(row)}` |" for row in rows]
+    return "\n".join([*head, *body, "", *seeds])
 
 
 def _macc(row: Row) -> str:
@@ -80,7 +78,7 @@ def _kib(row: Row) -> str:
 
 
 def _seeds(values: Sequence[float]) -> str:
-    return f"**{fmean(values):.2f}**; {', '.join(map(str, values))}" if len(values) > 1 else f"**{values[0]:.2f}**"
+    return ", ".join(map(str, values))
 
 
 def put(text: str, table: str) -> str:

@@ -98,7 +98,7 @@ def spoken() -> list[str]:
     return texts
 
 
-@pytest.mark.parametrize("message", [block.strip() for block in blocks(ROOT / "docs" / "faq.md", "text")])
+@pytest.mark.parametrize("message", [block.strip() for block in blocks(ROOT / "docs" / "faq.md", "message")])
 def test_a_quoted_message_is_said_by_the_program(message: str) -> None:
     parts = [part.strip(" .:,;()") for part in message.split("…")]
     fixed = [part for part in parts if len(part) >= 6]
