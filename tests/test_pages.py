@@ -10,14 +10,22 @@ import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from test_mistakes import say
 
+from aed.base.errors import AedError
 from aed.datamodules import Folder
+from aed.dsp import FrontendConfig
+from aed.export.onnx import ExportConfig, to_onnx
+from aed.modules.checkpoint import net_facts
+from aed.target import boards
+from aed.target.codegen.footprint import planned_footprint
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
@@ -187,3 +195,44 @@ def test_the_site_builds_and_needs_no_other_host(builder: str, tmp_path: Path) -
         assert "mermaid" not in text, "its script would come from another host"
     for style in (tmp_path / "site").rglob("*.css"):
         assert not re.search(r"url\(\s*['\"]?(https?:)?//|@import", style.read_text(encoding="utf-8")), style
+
+
+def added(kind: str, holding: str) -> str:
+    """The code block of docs/adding.md or docs/boards.md of a kind that has a text in it."""
+    text = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("adding.md", "boards.md"))
+    found = re.findall(rf"^( *)```{kind}\n(.*?)^\1```$", text, re.MULTILINE | re.DOTALL)
+    (code,) = [textwrap.dedent(block) for _, block in found if holding in block]
+    return code
+
+
+def test_the_net_of_the_page_is_one_that_can_be_trained_and_run_in_c() -> None:
+    names: dict[str, Any] = {}
+    exec(added("python", "class SmallConv"), names)
+    net = names["SmallConv"](num_classes=3, width=4)
+    assert net_facts(net)["arguments"] == {"num_classes": 3, "width": 4}
+    model = to_onnx(net, FrontendConfig(), ExportConfig())
+    assert planned_footprint(model).planned
+    with pytest.raises(AedError, match=r"net\.width"):
+        names["SmallConv"](3, width=0)
+
+
+def test_the_data_source_of_the_page_reads_its_list(tmp_path: Path) -> None:
+    names: dict[str, Any] = {}
+    exec(added("python", "class UrbanSound8K"), names)
+    source = names["UrbanSound8K"](str(tmp_path))
+    with pytest.raises(AedError, match="AED_DATA_DIR"):
+        source.table()
+    csv = tmp_path / names["CSV"]
+    csv.parent.mkdir(parents=True)
+    csv.write_text("slice_file_name,fsID,start,end,salience,fold,classID,class\n7-8-0-1.wav,7,0,4,1,10,8,siren\n")
+    (row,) = source.table().to_dict("records")
+    assert row["path"] == tmp_path / "UrbanSound8K" / "audio" / "fold10" / "7-8-0-1.wav"
+    assert (row["labels"], row["fold"], row["src_file"]) == (("siren",), 10, "7")
+
+
+def test_the_board_of_the_page_is_a_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = added("yaml", "emulated_by")
+    monkeypatch.setattr(boards, "BOARD_DIR", tmp_path)
+    (tmp_path / Path(text.split()[1]).name).write_text(text)
+    board = boards.load_board("nucleo-g491re")
+    assert board.core == "cortex-m4" and board.backends == ("emulator", "stedgeai")
