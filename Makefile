@@ -1,15 +1,29 @@
 # Everything happens in .venv; "make run" and "make test" are the README's two commands.
-PYTHON ?= python3.11
 BIN := .venv/bin
+
+# The newest release that most libraries have had a year to get used to comes first, the newest of all last.
+PYTHONS := python3.13 python3.12 python3.11 python3.14 python3
+PYTHON ?=
+
+# usable: of a supported release (requires-python in pyproject.toml), and able to create an environment
+USABLE := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
 
 .PHONY: run test check install docs clean
 
 install: .venv/installed
 
 .venv/installed: pyproject.toml
-	$(PYTHON) -m venv .venv
+	@for python in $(or $(PYTHON),$(PYTHONS)); do \
+	  if "$$python" -c '$(USABLE)' 2>/dev/null; then \
+	    echo "Python: $$(command -v "$$python"), $$("$$python" --version)"; \
+	    exec "$$python" -m venv --clear .venv; \
+	  fi; \
+	done; \
+	echo "no usable Python among: $(or $(PYTHON),$(PYTHONS)). Needed: 3.11 to 3.14 with its venv module" \
+	  "(Debian, Ubuntu: apt-get install python3-venv), or name one: make $(or $(MAKECMDGOALS),install) PYTHON=/path/to/python" >&2; \
+	exit 1
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -e '.[all,dev]'
 	touch $@
 
 run: install
@@ -34,4 +48,4 @@ docs: .venv/docs
 	touch $@
 
 clean:
-	rm -rf .venv site .cache outputs multirun .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist site .cache outputs multirun .pytest_cache .mypy_cache .ruff_cache .hypothesis

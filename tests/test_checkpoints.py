@@ -17,8 +17,8 @@ from test_pipeline import SMALL
 from aed.base.errors import AedError
 from aed.base.files import sha256_of
 from aed.inference.opening import open_classifier
-from aed.modules.checkpoint import Trained
 from aed.modules.nets import DSCNN
+from aed.modules.trained import Trained
 from aed.run import pipeline
 from aed.run.callbacks import BestCheckpoint, WholeCheckpoints
 from aed.run.resume import check_resumable, restoring

@@ -26,13 +26,13 @@ from aed.inference.classifier import to_posteriors
 from aed.inference.opening import open_classifier
 from aed.run.deploy import DeployConfig, deliver
 from aed.scoring.decision import Decision
-from aed.target.boards import Board
+from aed.target.boards import Board, Machine
 from aed.target.codegen.classes import class_sources
 from aed.target.codegen.frontend import frontend_kernel, frontend_sources, state_bytes, table_bytes
 from aed.target.codegen.lower import lower
 from aed.target.codegen.plan import make_plan
 from aed.target.codegen.text import c_string
-from aed.target.emulator import sessions
+from aed.target.emulator import toolchain
 from aed.target.firmware import library as firmware
 from aed.target.host import HostDevice, build_library, pointer
 
@@ -102,7 +102,7 @@ def test_kernels_compile_for_a_64_bit_arm_too(library, tmp_path):
 
 @needs_arm
 def test_a_net_larger_than_an_emulated_flash_has_a_library_too(model, tmp_path, monkeypatch):
-    small = sessions.Machine(machine="none", fpu="fpv5-sp-d16", systick_hz=1, flash=(0, 64), ram=(0x20000000, 64))
+    small = Machine(machine="none", fpu="fpv5-sp-d16", systick_hz=1, flash=(0, 64), ram=(0x20000000, 64))
     board = Board(name="small", core="cortex-m33", ram_kib=1, flash_kib=1, machine=small)
     monkeypatch.setattr(firmware, "load_board", lambda _: board)
     deliver(model, tmp_path / "lib", DeployConfig())
@@ -114,7 +114,7 @@ def test_a_compiler_that_cannot_link_costs_the_sizes_alone(model, tmp_path, monk
     def no_library(*_: object, **__: object) -> Path:
         raise AedError("arm-none-eabi-gcc failed: string.h: No such file")
 
-    monkeypatch.setattr(sessions, "build", no_library)
+    monkeypatch.setattr(toolchain, "build", no_library)
     deliver(model, tmp_path / "lib", DeployConfig())
     assert "Sizes of the code: not known, arm" in (tmp_path / "lib/README.md").read_text()
     assert "string.h" in caplog.text
@@ -361,7 +361,7 @@ def test_what_fails_leaves_the_earlier_library(model, tmp_path, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(library, "_facts", full)
+    monkeypatch.setattr(firmware, "_facts", full)
     with pytest.raises(OSError, match="no space"):
         deliver(model, tmp_path / "lib", DeployConfig())
     assert contents(tmp_path / "lib") == before and [path.name for path in tmp_path.iterdir()] == ["lib"]
@@ -395,7 +395,7 @@ def test_the_read_me_gives_sizes_and_the_card_is_whole(library, model):
     if ARM:
         assert all(f"| {core} | " in text for core in ("cortex-m4", "cortex-m33", "cortex-m55"))
     card = read_model_card(load_model(model), model)
-    assert json.loads((library / library.MARK).read_text()) == json.loads(card.to_json())
+    assert json.loads((library / firmware.MARK).read_text()) == json.loads(card.to_json())
 
 
 @needs_arm
@@ -405,9 +405,9 @@ def test_sizes_without_the_weights_are_those_with_them(monkeypatch):
     made = quantize(graph, nets.patches(8, seed=1).numpy(), QuantizeConfig())
     program = lower(made)
     card = ModelCard(frontend=nets.FRONTEND, class_names=tuple("abcde"))
-    sources = library.library_sources(made, program, make_plan(program), card)
+    sources = firmware.library_sources(made, program, make_plan(program), card)
     whole = sources["aed_net.c"]
-    bare = library._without_weights(whole)
+    bare = firmware._without_weights(whole)
     assert re.findall(r"int8_t \w+\[\d+\]", bare) == re.findall(r"int8_t \w+\[\d+\]", whole)
     assert len(bare) < len(whole) / 2
     sizes = library._built(sources)

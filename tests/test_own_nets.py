@@ -24,8 +24,8 @@ from aed.base.errors import AedError
 from aed.dsp import PRESETS, FrontendConfig
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
-from aed.modules.checkpoint import build_net, net_facts
 from aed.modules.nets import DSCNN, BCResNet
+from aed.modules.rebuild import build_net, net_facts
 from aed.run import pipeline, registry
 from aed.target.codegen.footprint import planned_footprint
 from aed.target.codegen.lower import lower, sketch
@@ -245,7 +245,7 @@ def test_a_net_that_cannot_work_is_refused_before_training(tmp_path, kind, messa
 
 
 def test_a_net_for_c_is_built_without_a_word(tmp_path, caplog):
-    with caplog.at_level(logging.WARNING, logger="aed.run.quantize"):
+    with caplog.at_level(logging.WARNING, logger="aed.run.check_net"):
         build(tmp_path, "plain", stages="fit,test,export,quantize,evaluate,benchmark,deploy")
     assert not caplog.records
 
@@ -261,9 +261,9 @@ def test_a_net_for_c_is_built_without_a_word(tmp_path, caplog):
 def test_what_c_cannot_do_is_a_warning(tmp_path, caplog, overrides):
     changes = [f"{key}={value}" for key, value in overrides.items() if key != "stages"]
     stages = {"stages": overrides["stages"]} if "stages" in overrides else {}
-    with caplog.at_level(logging.WARNING, logger="aed.run.quantize"):
+    with caplog.at_level(logging.WARNING, logger="aed.run.check_net"):
         build(tmp_path, "gated", *changes, **stages)
-    (record,) = [record for record in caplog.records if record.name == "aed.run.quantize"]
+    (record,) = [record for record in caplog.records if record.name == "aed.run.check_net"]
     assert "cannot do Own" in record.getMessage()
     assert "(Tanh)" in record.getMessage() and "[1, 6, 7, 15]" in record.getMessage()
 
@@ -284,7 +284,7 @@ def test_what_c_cannot_do_is_an_error_where_a_stage_needs_it(tmp_path, stages, o
 
 
 def test_a_net_that_is_never_exported_may_be_unexportable(tmp_path, caplog):
-    with caplog.at_level(logging.WARNING, logger="aed.run.quantize"):
+    with caplog.at_level(logging.WARNING, logger="aed.run.check_net"):
         build(tmp_path, "unexportable", stages="fit,test")
     assert "no stage exports it" in caplog.text
     with pytest.raises(AedError, match="cannot be exported"):

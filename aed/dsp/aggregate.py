@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 Aggregate = Literal["mean", "max"]
-"""How the posteriors of a clip's patches become one."""
+"""Rule that combines the posteriors of a clip's patches."""
 
 
 def clip_posteriors(posteriors: Tensor, clip_index: Tensor, num_clips: int, how: Aggregate = "mean") -> Tensor:

@@ -10,7 +10,7 @@ from aed.dsp.frontend import FrontendConfig
 
 
 class PatchBatch(NamedTuple):
-    """What a DataModule yields.
+    """A batch of patches, as DataModules yield it.
 
     Args:
         patches: ``(B, 1, n_mels, patch_frames)`` float32.
@@ -29,7 +29,7 @@ def grid_starts(n_frames: int, config: FrontendConfig) -> npt.NDArray[np.int64]:
     """First frames of a clip's patches on the fixed grid, ``(num_patches,)`` int64, ascending.
 
     Empty when the clip is shorter than a patch. ``include_last_patch`` adds the patch that ends at the clip's
-    end only where the grid has not put one there.
+    end unless the grid has that patch already.
     """
     last = n_frames - config.patch_frames
     starts = np.arange(0, last + 1, config.patch_hop)

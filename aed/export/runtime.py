@@ -29,7 +29,7 @@ ORT_ERRORS: tuple[type[Exception], ...] = tuple(
 
 @contextmanager
 def onnx_runtime_on(path: Path | str) -> Iterator[None]:
-    """Says of which model's file ONNX Runtime complains, as an AedError of one line."""
+    """Name the model's file that ONNX Runtime refuses, in an AedError of one line."""
     try:
         yield
     except ORT_ERRORS as error:
@@ -109,18 +109,18 @@ def _adds_exactly() -> bool:
     ends = {"scale": np.float32(1), "zero": np.int8(-128), "weight": np.full((1, side, 1, 1), 127, np.int8)}
     ends |= {"wide": np.float32(2 * 127 * side), "none": np.int8(0)}
     nodes = [
-        helper.make_node("QuantizeLinear", ["given", "scale", "zero"], ["a"]),
+        helper.make_node("QuantizeLinear", ["input", "scale", "zero"], ["a"]),
         helper.make_node("DequantizeLinear", ["a", "scale", "zero"], ["b"]),
         helper.make_node("DequantizeLinear", ["weight", "scale", "none"], ["w"]),
         helper.make_node("Conv", ["b", "w"], ["c"]),
         helper.make_node("QuantizeLinear", ["c", "wide", "none"], ["d"]),
-        helper.make_node("DequantizeLinear", ["d", "wide", "none"], ["made"]),
+        helper.make_node("DequantizeLinear", ["d", "wide", "none"], ["output"]),
     ]
-    given = helper.make_tensor_value_info("given", onnx.TensorProto.FLOAT, [1, side, 2, 2])
-    made = helper.make_tensor_value_info("made", onnx.TensorProto.FLOAT, [1, 1, 2, 2])
+    source = helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, [1, side, 2, 2])
+    result = helper.make_tensor_value_info("output", onnx.TensorProto.FLOAT, [1, 1, 2, 2])
     weights = [numpy_helper.from_array(np.asarray(array), name) for name, array in ends.items()]
-    graph = helper.make_graph(nodes, "probe", [given], [made], weights)
+    graph = helper.make_graph(nodes, "probe", [source], [result], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    feed = {"given": np.full((1, side, 2, 2), 255, np.float32)}
+    feed = {"input": np.full((1, side, 2, 2), 255, np.float32)}
     sessions = _session(_in_uint8(model), 1, exact=False), _session(model, 1, exact=True)
     return bool(np.array_equal(*(session.run(None, feed)[0] for session in sessions)))

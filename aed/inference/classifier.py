@@ -1,4 +1,4 @@
-"""One face for every kind of model: a checkpoint, an ONNX file, float or int8, ours or a user's."""
+"""One interface for every kind of model: a checkpoint, an ONNX file, float or int8, ours or a user's."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -12,6 +12,9 @@ from aed.export.card import ModelCard
 
 Array = npt.NDArray[np.float32]
 
+AUDIOSET = "yamnet_audioset"
+"""Names Google's YAMNet, :class:`aed.inference.audioset.AudioSetClassifier`, in place of a model's file."""
+
 BATCH = 32
 """Patches at once where a model takes any number."""
 
@@ -21,7 +24,7 @@ class Classifier(ABC):
 
     Attributes:
         path: The model's file.
-        card: What is known of it.
+        card: Its model card; of a foreign file, what the user said.
         kind: ``float`` or ``int8``.
     """
 
@@ -31,7 +34,7 @@ class Classifier(ABC):
 
     @abstractmethod
     def outputs(self, patches: Array) -> Array:
-        """What the model gives for patches ``(B, 1, n_mels, patch_frames)`` float32: ``(B, num_classes)`` float32."""
+        """Logits or posteriors ``(B, num_classes)`` float32 of patches ``(B, 1, n_mels, patch_frames)`` float32."""
 
     def posteriors(self, patches: Array) -> Array:
         """Posteriors ``(B, num_classes)`` float32 of patches ``(B, 1, n_mels, patch_frames)`` float32."""

@@ -24,7 +24,7 @@ OF_LIGHTNING = ("pytorch-lightning_version", "optimizer_states", "lr_schedulers"
 class WholeCheckpoints(TorchCheckpointIO):
     """Checkpoints that are whole or not there, whatever ends the run.
 
-    Lightning's own are made in ``TMPDIR`` and moved: a copy, which can be cut off, where that is another disk.
+    Lightning's own are written in ``TMPDIR`` and moved: a copy, which can be cut off, where that is another disk.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:

@@ -1,4 +1,4 @@
-"""From logits to posteriors to decisions, for both tasks; what a model card says about it."""
+"""From logits to posteriors to decisions, for both tasks, by the rule in a model card."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,8 @@ from aed.dsp.aggregate import Aggregate, decide
 Task = Literal["single_label", "multi_label"]
 """One class a clip, or any number of them."""
 
-UNKNOWN = -1
-"""Stands for the class of a row that belongs to none of the known ones."""
+UNKNOWN_INDEX = -1
+"""The class index of a row that is decided to be none of the classes."""
 
 
 def to_posteriors(logits: Tensor, task: Task, temperature: float = 1.0) -> Tensor:
@@ -37,11 +37,11 @@ def task_of(target: Tensor) -> Task:
 
 @dataclass(frozen=True)
 class Decision:
-    """How a model's logits become decisions; a decision is made of the posteriors of a patch or of a clip.
+    """From a model's logits to decisions, each about the posteriors of a patch or of a clip.
 
     Args:
         temperature: Logits are divided by it before softmax or sigmoid.
-        thresholds: Multi-label only, one a class: a posterior not under it is a yes; none given: 0.5 for all.
+        thresholds: Multi-label only, one a class: a posterior not under it is a yes; empty: 0.5 for all.
         unknown_threshold: Single-label only: a row whose greatest posterior is under it is unknown; null: none is.
         aggregate: A clip's posterior is the mean or the maximum over its patches.
 
@@ -108,7 +108,7 @@ class Decision:
         """The decision of each row.
 
         Single-label: ``(rows,)`` int64, the class with the greatest posterior, the lowest index of equal ones, or
-        :data:`UNKNOWN`. Multi-label: ``(rows, num_classes)`` bool; NaN is no.
+        :data:`UNKNOWN_INDEX`. Multi-label: ``(rows, num_classes)`` bool; NaN is no.
 
         Args:
             posteriors: ``(rows, num_classes)``.
@@ -120,7 +120,7 @@ class Decision:
         self.check(task, posteriors.shape[1])
         if task == "multi_label":
             return posteriors >= posteriors.new_tensor(self.thresholds_of(posteriors.shape[1]))
-        return decide(posteriors).masked_fill(~self.known(posteriors), UNKNOWN)
+        return decide(posteriors).masked_fill(~self.known(posteriors), UNKNOWN_INDEX)
 
 
 def _is_number(value: object) -> TypeGuard[float]:

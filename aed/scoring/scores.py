@@ -25,7 +25,7 @@ HEADLINE: dict[Task, str] = {task: levels[1] for task, levels in LEVELS.items()}
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model got right on one split.
+    """Scores of a model on one split.
 
     Args:
         metrics: Fractions. Single-label: ``patch_acc``, ``clip_acc`` and ``<level>/<class>`` (recall; classes without a
@@ -89,13 +89,13 @@ def score(
     if task == "multi_label":
         metrics = {
             f"{level}_{key}": value
-            for level, given, right in (("patch", posteriors, target), ("clip", by_clip, truth))
-            for key, value in multi_label_metrics(given, right, class_names, decision).items()
+            for level, rows, right in (("patch", posteriors, target), ("clip", by_clip, truth))
+            for key, value in multi_label_metrics(rows, right, class_names, decision).items()
         }
         return Scores(metrics, by_clip, truth, decision)
     metrics, confusion = {}, []
-    for key, given, right in zip(LEVELS[task], (posteriors, by_clip), (target, truth), strict=True):
-        decided = decide(given)
+    for key, rows, right in zip(LEVELS[task], (posteriors, by_clip), (target, truth), strict=True):
+        decided = decide(rows)
         metrics[key] = float(multiclass_accuracy(decided, right, num_classes=len(class_names), average="micro"))
         confusion.append(multiclass_confusion_matrix(decided, right, num_classes=len(class_names)))
         for name, row, hit in zip(class_names, confusion[-1], confusion[-1].diagonal(), strict=True):
