@@ -8,7 +8,7 @@ PYTHON ?=
 # usable: of a supported release (requires-python in pyproject.toml), and able to create an environment
 USABLE := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
-.PHONY: run test check install clean
+.PHONY: run test check install docs clean
 
 install: .venv/installed
 
@@ -38,5 +38,14 @@ check:
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
+# the pages in site/, by zensical and then by mkdocs, whose theme it succeeds: both read one mkdocs.yml
+docs: .venv/docs
+	$(BIN)/zensical build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+.venv/docs: .venv/installed
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	touch $@
+
 clean:
-	rm -rf .venv build dist outputs multirun .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist site .cache outputs multirun .pytest_cache .mypy_cache .ruff_cache .hypothesis
