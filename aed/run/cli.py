@@ -28,7 +28,7 @@ from aed.modules.classifier import ClipClassifier
 from aed.modules.trained import Trained
 from aed.run import cli_advice, cli_config, pipeline, takeover
 from aed.run import loggers as _loggers  # noqa: F401 - so that --trainer.logger MetricsCsv finds its class
-from aed.run.folders import claim, rank
+from aed.run.folders import claim, rank, release
 from aed.run.registry import check_net_class
 from aed.run.results import score_outputs
 from aed.run.resume import check_resumable, restoring
@@ -87,6 +87,8 @@ class AedCLI(LightningCLI):
 
     def __init__(self, args: ArgsType = None, run: bool = True) -> None:
         self.base: DictConfig | None = None
+        words = sys.argv[1:] if args is None else args
+        self._asked = [words[0]] if isinstance(words, list) and words and words[0] in STAGES else []
         super().__init__(
             model_class=ClipClassifier,
             datamodule_class=PatchDataModule,
@@ -119,7 +121,7 @@ class AedCLI(LightningCLI):
         """Takes subcommands from this class, whose parent takes them from the trainer's."""
         self._subcommand_parsers: dict[str, Any] = {}
         group = parser.add_subcommands()
-        for name in self.subcommands():
+        for name in self._asked if self._asked else self.subcommands():  # a parser takes most of a second
             description = str(inspect.getdoc(getattr(type(self), name))).partition("\n\nArgs")[0]
             own: Any = self.init_parser(description=description)
             self._add_arguments(own)
@@ -248,8 +250,9 @@ class AedCLI(LightningCLI):
         own = {"stages": stages, "ckpt_path": settings.ckpt_path}
         assert self.base is not None
         config = cli_config.run_config(self.base, values, **own)
-        if command == "predict":
-            config.logger = {}
+        if command == "predict":  # its results go to standard output, nothing else does
+            config.logger = config.callbacks = {}
+            settings.trainer.callbacks, settings.trainer.enable_progress_bar = [], False
         return config
 
     def _read_checkpoint(self, config: DictConfig) -> Trained | None:
@@ -323,7 +326,10 @@ class AedCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         names = self._subcommand_method_arguments[subcommand]
-        getattr(self, subcommand)(**{name: self.settings[name] for name in names})
+        try:
+            getattr(self, subcommand)(**{name: self.settings[name] for name in names})
+        finally:
+            release()
 
     def fit(self, ckpt_path: str | None = None) -> None:
         """Trains; leaves best.ckpt and last.ckpt, metrics, learning curves and config.yaml.

@@ -183,6 +183,12 @@ def claim(asked: Path, key: str, is_dated: bool) -> Path:
     return folder
 
 
+def release() -> None:
+    """Lets others write to the folders of this process before it ends."""
+    while _held:
+        _held.pop().release()
+
+
 def _new(asked: Path) -> tuple[Path, FileLock]:
     asked.parent.mkdir(parents=True, exist_ok=True)
     for number in itertools.count(1):
