@@ -96,6 +96,8 @@ def _draw_numbers(
     axes: "Axes", confidence: Array, right: npt.NDArray[np.bool_], least: float, words: tuple[str, str]
 ) -> None:
     """Histogram of confidences, true and other statements on top of each other."""
+    from matplotlib.ticker import MaxNLocator
+
     parts = [confidence[right], confidence[~right]]
     labels = [f"{word}, {len(part):,}" for word, part in zip(words, parts, strict=True)]
     axes.hist(parts, np.linspace(least, 1, 21).tolist(), stacked=True, color=[BLUE, RED], label=labels)
@@ -103,4 +105,6 @@ def _draw_numbers(
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.yaxis.set_minor_formatter("")
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="best", fontsize=8)
