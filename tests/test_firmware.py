@@ -410,9 +410,9 @@ def test_sizes_without_the_weights_are_those_with_them(monkeypatch):
     bare = firmware._without_weights(whole)
     assert re.findall(r"int8_t \w+\[\d+\]", bare) == re.findall(r"int8_t \w+\[\d+\]", whole)
     assert len(bare) < len(whole) / 2
-    sizes = library._built(sources)
-    monkeypatch.setattr(library, "_without_weights", lambda text: text)
-    assert library._built(sources) == sizes and "| cortex-m55 | " in sizes
+    sizes = firmware._built(sources)
+    monkeypatch.setattr(firmware, "_without_weights", lambda text: text)
+    assert firmware._built(sources) == sizes and "| cortex-m55 | " in sizes
 
 
 @st.composite
@@ -452,3 +452,53 @@ def test_a_c_string_is_read_back_as_it_was(text):
     literal = c_string(text)
     assert literal.isascii() and literal.isprintable() and "??" not in literal
     assert literal[1:-1].encode().decode("unicode_escape").encode("latin-1").decode() == text
+
+
+PAGE = (Path(__file__).parents[1] / "docs" / "c_library.md").read_text(encoding="utf-8")
+
+DRIVER = """
+#include <stdio.h>
+#include <stdint.h>
+size_t microphone(int16_t *block, size_t size);
+void event(int class, float probability);
+void fail(void);
+size_t microphone(int16_t *block, size_t size) { return fread(block, sizeof block[0], size, stdin); }
+void event(int class, float probability) { (void)printf("%d %.3f\\n", class, (double)probability); }
+void fail(void) { (void)printf("fail\\n"); }
+"""
+
+
+def test_the_main_loop_of_the_page_reports_what_evaluation_decides(library, model, tmp_path):
+    (loop,) = re.findall(r"^<!-- compile -->\n```c\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (tmp_path / "main.c").write_text(loop)
+    (tmp_path / "driver.c").write_text(DRIVER)
+    sources = [*library.glob("src/*.c"), tmp_path / "main.c", tmp_path / "driver.c"]
+    run("gcc", *STRICT, "-I", library / "include", *sources, "-o", tmp_path / "loop", "-lm")
+    samples = (3000 * np.random.default_rng(0).standard_normal(40000)).astype(np.int16)
+    graph = load_model(model)
+    outputs = HostDevice(tmp_path / "host", graph, nets.FRONTEND).outputs(samples)
+    posteriors = to_posteriors(read_model_card(graph, model), outputs)
+    wanted = "".join(f"{row.argmax()} {row.max():.3f}\n" for row in posteriors)
+    assert len(posteriors) > 5
+    assert run(tmp_path / "loop", input=samples.tobytes()).stdout.decode() == wanted
+
+
+@needs_arm
+def test_the_main_loop_of_the_page_compiles_for_a_device(library, tmp_path):
+    (loop,) = re.findall(r"^<!-- compile -->\n```c\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (tmp_path / "main.c").write_text(loop)
+    flags = [*STRICT, "-mthumb", "-mfloat-abi=hard", "-mcpu=cortex-m33", f"-mfpu={CORES['cortex-m33']}"]
+    run("arm-none-eabi-gcc", *flags, "-I", library / "include", "-c", tmp_path / "main.c", "-o", tmp_path / "out.o")
+
+
+def test_the_page_has_every_name_of_the_headers(library):
+    names = set()
+    for header in ("aed_frontend.h", "aed_net.h", "aed_classes.h", "aed_selftest.h"):
+        text = (library / "include" / header).read_text(encoding="utf-8")
+        code = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+        names |= set(re.findall(r"\b(aed_\w+)\(", code)) | set(re.findall(r"^\} (aed_\w+);", code, re.MULTILINE))
+        names |= set(re.findall(r"#define (AED_\w+)(?!_H\b) .", code)) | set(re.findall(r"\b(aed_\w+)\[", code))
+    assert len(names) > 25
+    assert not {name for name in names if not re.search(rf"\b{name}\b", PAGE)}
+    for source in (*library.glob("include/*"), *library.glob("src/*")):
+        assert source.relative_to(library).as_posix() in PAGE
