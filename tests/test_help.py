@@ -22,6 +22,7 @@ from aed import __main__ as console
 from aed.base.errors import AedError
 from aed.base.paths import CONFIG_DIR
 from aed.run import docstrings, help, reference, registry
+from aed.run.cli import STAGES
 from aed.run.doctor import CHECKS
 from aed.settings.typed import as_typed, with_files
 
@@ -129,7 +130,7 @@ def test_what_an_experiment_changes_is_what_it_composes() -> None:
 # ---- true ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", [*VERBS, "doctor", "help"])
+@pytest.mark.parametrize("verb", [*VERBS, "cli", "doctor", "help"])
 def test_examples_can_be_typed(verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     own = help.door(verb)
@@ -138,9 +139,11 @@ def test_examples_can_be_typed(verb: str, tmp_path: Path, monkeypatch: pytest.Mo
         assert line.startswith(f"aed {verb}")
     for command, text in own.examples:
         assert text
-        program, name, *words = shlex.split(command.partition(" > ")[0])
+        program, name, *words = shlex.split(command.replace("<date_time>", "now").partition(" > ")[0])
         assert (program, name) == ("aed", verb)
-        if verb == "doctor":
+        if verb == "cli":
+            assert words[0] in STAGES
+        elif verb == "doctor":
             assert set(words) <= {check.name for check in CHECKS}
         elif verb == "help":
             assert all(help.explain(word) for word in words)
@@ -158,7 +161,7 @@ def test_examples_can_be_typed(verb: str, tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_every_door_has_a_page_and_a_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     doors = {path.stem for path in Path(console.__file__).parent.glob("[a-z]*.py")}
-    assert set(help.verbs()) == doors >= {*VERBS, "doctor", "help"}
+    assert set(help.verbs()) == doors >= {*VERBS, "cli", "doctor", "help"}
     for arguments in ([], ["--help"], ["-h"], ["help"]):
         run(monkeypatch, *arguments)
         assert capsys.readouterr().out == help.overview() + "\n"
@@ -166,7 +169,7 @@ def test_every_door_has_a_page_and_a_line(capsys: pytest.CaptureFixture[str], mo
         assert re.search(rf"^  {verb} ", help.overview(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("verb", [*VERBS, "doctor", "help"])
+@pytest.mark.parametrize("verb", [*VERBS, "cli", "doctor", "help"])
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_a_door_prints_its_page(
     verb: str, option: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -333,7 +336,7 @@ print(*sorted({{name.partition(".")[0] for name in sys.modules}}), file=sys.stde
 
 
 def test_help_imports_the_standard_library_alone(tmp_path: Path) -> None:
-    commands = [[], *([verb, "--help"] for verb in [*VERBS, "doctor", "help"]), ["help", "seed"]]
+    commands = [[], *([verb, "--help"] for verb in [*VERBS, "cli", "doctor", "help"]), ["help", "seed"]]
     ended = subprocess.run(
         [sys.executable, "-c", LOADED.format(commands=commands)], capture_output=True, text=True, cwd=tmp_path
     )

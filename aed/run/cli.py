@@ -26,7 +26,7 @@ from aed.modules import nets  # noqa: F401 - so that --model.net YAMNet finds it
 from aed.modules.checkpoint import read_checkpoint
 from aed.modules.classifier import ClipClassifier
 from aed.modules.trained import Trained
-from aed.run import cli_advice, cli_config, pipeline, takeover
+from aed.run import cli_advice, cli_config, help, pipeline, takeover
 from aed.run import loggers as _loggers  # noqa: F401 - so that --trainer.logger MetricsCsv finds its class
 from aed.run.folders import claim, rank, release
 from aed.run.registry import check_net_class
@@ -52,14 +52,6 @@ STAGES: dict[str, tuple[str, ...]] = {
 
 SCORED = ("val_clips.csv", "test_clips.csv")
 """Of a run's folder whose checkpoint has been scored."""
-
-EXAMPLES = """
-    Trains and uses a model with Lightning's own command line; python -m aed.train does the same with Hydra.
-
-    python -m aed.cli fit --experiment esc10_yamnet --trainer.max_epochs 5
-    python -m aed.cli test --ckpt_path outputs/esc10_yamnet/<date_time>/checkpoints/best.ckpt
-    python -m aed.cli export --ckpt_path outputs/esc10_yamnet/<date_time>/checkpoints/best.ckpt --output model.onnx
-"""
 
 _FOLDER = "AED_CLI_FOLDER"
 """Variable that tells further processes of a run where the first one writes."""
@@ -98,7 +90,8 @@ class AedCLI(LightningCLI):
                 "parser_mode": "omegaconf+",
                 "allow_abbrev": False,
                 "exit_on_error": False,
-                "description": inspect.cleandoc(EXAMPLES),
+                "prog": "aed cli",
+                "description": help.page("cli"),
             },
             save_config_callback=None,
             seed_everything_default=0,
