@@ -31,7 +31,7 @@ def _task(cfg: "DictConfig") -> float | None:
     from hydra.types import RunMode
 
     from aed.run import pipeline
-    from aed.scoring.scores import HEADLINE
+    from aed.scoring.levels import HEADLINE
     from aed.settings.entry import clear_errors
 
     job = HydraConfig.get()

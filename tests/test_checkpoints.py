@@ -119,7 +119,7 @@ def test_a_class_is_imported_if_the_user_names_it_and_not_before(whole: Path, tm
     for open_it in (Trained.load, open_classifier):
         with pytest.raises(AedError, match=r"own\.ckpt: its net is own_net_pkg\.Own.* net_class=own_net_pkg\.Own"):
             open_it(tmp_path / "own.ckpt")
-    with pytest.raises(AedError, match=r"own\.ckpt: its net is own_net_pkg\.Own, and this command has aed\..*DSCNN"):
+    with pytest.raises(AedError, match=r"own\.ckpt: its net is own_net_pkg\.Own, and this command names aed\..*DSCNN"):
         run(tmp_path / "run", "stages=[export]", f"ckpt_path={tmp_path / 'own.ckpt'}")
     assert "own_net_pkg" not in sys.modules
     assert type(Trained.load(tmp_path / "own.ckpt", "own_net_pkg.Own").net).__name__ == "Own"

@@ -1,24 +1,24 @@
 import inspect
 from typing import Any, Literal
 
-import lightning.pytorch as L
 import pytest
 import tiny
 import torch
 import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.errors import ConfigCompositionException
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from hydra.utils import get_object, instantiate
+from lightning.pytorch.cli import LightningArgumentParser
+from omegaconf import OmegaConf, SCMode
 from omegaconf.errors import OmegaConfBaseException
 
 from aed.base.errors import AedError, find_aed_error
 from aed.base.paths import CONFIG_DIR
-from aed.cli import AedCLI
 from aed.dsp import PRESETS, FrontendConfig
 from aed.modules import schedules
 from aed.modules.augment import AugmentConfig
-from aed.run import registry
+from aed.run import cli_config, registry
+from aed.run.cli import AedCLI
 from aed.settings import advice, schemas
 
 REFUSED = (ConfigCompositionException, OmegaConfBaseException)
@@ -133,7 +133,7 @@ def test_every_optimizer_and_schedule_is_a_choice():
         ("scheduler", torch.optim.lr_scheduler, torch.optim.lr_scheduler.LRScheduler),
         ("scheduler", schedules, torch.optim.lr_scheduler.LRScheduler),
     ):
-        names = {target.__name__ for target in schemas._public(module, base)} - {"SparseAdam", "EpochSchedule"}
+        names = {target.__name__ for target in registry._public(module, base)} - {"SparseAdam", "EpochSchedule"}
         assert len(names) >= 9
         listed = set(store.list(f"model/{group}"))
         assert {f"{name}.yaml" for name in names} <= listed and not {"SparseAdam.yaml", "EpochSchedule.yaml"} & listed
@@ -146,35 +146,51 @@ def test_every_preset_is_a_front_end(name):
     assert isinstance(instantiate(cfg.model.frontend), FrontendConfig)
 
 
-class ParseOnly(AedCLI):
-    """Checks types as LightningCLI does, makes nothing."""
+def parse(values: dict[str, Any]) -> AedCLI:
+    """Checks types as LightningCLI does; instantiates nothing."""
 
-    def instantiate_classes(self) -> None: ...
+    class ParseOnly(AedCLI):
+        def instantiate_classes(self) -> None: ...
 
-
-def parse(values: dict[str, Any]) -> ParseOnly:
-    return ParseOnly(
-        args=values,
-        run=False,
-        trainer_class=L.Trainer,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        auto_configure_optimizers=False,
-        save_config_callback=None,
-        parser_kwargs={"exit_on_error": False},
-    )
-
-
-def lightning_cli_values(*overrides: str) -> dict[str, Any]:
-    return registry.to_lightning_cli(tiny.composed(*overrides, "logger=csv", folder="/tmp/x"))
+    return ParseOnly(args=values, run=False)
 
 
 @pytest.mark.parametrize("name", registry.experiments())
-def test_every_experiment_is_a_lightning_cli_configuration(name):
-    values = lightning_cli_values(f"experiment={name}")
-    parsed = parse(yaml.safe_load(yaml.safe_dump(values))).config
-    assert parsed.trainer.max_epochs == values["trainer"]["max_epochs"]
-    assert parsed.model.init_args.frontend.n_mels == values["data"]["init_args"]["frontend"]["n_mels"]
+def test_every_experiment_is_a_lightning_cli_configuration_and_back(name):
+    """Types are checked on the way there; the way back gives the values that Hydra composed, of every key."""
+    composed = cli_config.composed(name)
+    parsed = parse(yaml.safe_load(yaml.safe_dump(cli_config.to_lightning_cli(composed))))
+    values = yaml.safe_load(LightningArgumentParser.dump(parsed.parser, parsed.config, skip_link_targets=False))
+    back = plain(cli_config.run_config(composed, values))
+    for node in (back["model"]["optimizer"], back["model"]["scheduler"] or {}):
+        node.pop("last_epoch", None)  # of a schedule, passed where it is resumed
+    ours, by_name = plain(composed), {}
+    for key in ("callbacks", "logger"):
+        ours[key], by_name[key] = list(ours[key].values()), list(back[key].values())
+    assert same_classes(back | by_name) == same_classes(ours)
+
+
+def plain(config: Any) -> dict[str, Any]:
+    return OmegaConf.to_container(config, resolve=True, structured_config_mode=SCMode.DICT)
+
+
+def same_classes(value: Any) -> Any:
+    """With each class as the object, whichever of its modules names it."""
+    if isinstance(value, dict):
+        return {key: get_object(own) if key == "_target_" else same_classes(own) for key, own in value.items()}
+    return [same_classes(own) for own in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("name", registry.experiments())
+def test_a_value_that_refers_to_another_follows_it_in_lightning_cli(name):
+    values = cli_config.to_lightning_cli(cli_config.composed(name))
+    values["trainer"]["max_epochs"], values["data"]["init_args"]["frontend"]["n_mels"] = 123, 40
+    model = parse(values).config.model.init_args
+    if "decay_steps" in str(model.scheduler):
+        assert model.scheduler.init_args.decay_steps == 123
+    assert model.frontend.n_mels == 40
+    if "n_mels" in model.net.init_args:
+        assert model.net.init_args.n_mels == 40
 
 
 @pytest.mark.parametrize(
@@ -188,9 +204,9 @@ def test_every_experiment_is_a_lightning_cli_configuration(name):
     ],
 )
 def test_lightning_cli_refuses_what_omegaconf_cannot_see(path, value, capsys):
-    values = lightning_cli_values("experiment=demo")
+    values = cli_config.to_lightning_cli(cli_config.composed("demo"))
     OmegaConf.update(changed := OmegaConf.create(values), path, value, force_add=True)
-    with pytest.raises((Exception, SystemExit)):
+    with pytest.raises((Exception, SystemExit), match=str(value)):
         parse(OmegaConf.to_container(changed))
 
 

@@ -8,7 +8,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from aed.base.errors import AedError
-from aed.run import registry
+from aed.run import cli, registry
+from aed.run.cli import AedCLI
 from aed.settings.typed import as_typed
 
 DOCS = sorted(Path(__file__).parents[1].glob("docs/*.md"))
@@ -52,3 +53,40 @@ def test_settings_can_be_typed_as_they_are_printed(path: Path) -> None:
 def test_there_are_such_settings() -> None:
     found = settings((Path(__file__).parents[1] / "docs" / "data.md").read_text())
     assert ["data=folder", "data.clips.root=sounds"] in found
+
+
+def lightning_commands() -> list[list[str]]:
+    """The commands of LightningCLI in the documents, as a shell splits them."""
+    pages = [*DOCS, DOCS[0].parents[1] / "README.md"]
+    found = [
+        line
+        for page in pages
+        for line in re.findall(r"python -m aed\.cli ([^`|\n]+)", page.read_text(encoding="utf-8"))
+    ]
+    return [shlex.split(line, comments=True) for line in found]
+
+
+@pytest.mark.parametrize("words", lightning_commands(), ids=" ".join)
+def test_commands_of_lightning_cli_can_be_typed_as_they_are_printed(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are parsed, over a checkpoint and a net of the test's where they name one."""
+
+    class ParseOnly(AedCLI):
+        def before_instantiate_classes(self) -> None: ...
+
+        def instantiate_classes(self) -> None: ...
+
+        def _run_subcommand(self, subcommand: str) -> None: ...
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "read_checkpoint", lambda path: None)
+    if "--ckpt_path" in words:
+        words = [*words, "--experiment=demo"]
+    words = [word.replace("my_pkg.MyNet", "tiny.TinyNet") for word in words]
+    if words[-1] == "--help" or any(".help" in word for word in words):
+        with pytest.raises(SystemExit) as end:
+            ParseOnly(words)
+        assert end.value.code == 0
+    else:
+        assert ParseOnly(words).settings.trainer.max_epochs >= 5

@@ -410,9 +410,9 @@ def test_sizes_without_the_weights_are_those_with_them(monkeypatch):
     bare = firmware._without_weights(whole)
     assert re.findall(r"int8_t \w+\[\d+\]", bare) == re.findall(r"int8_t \w+\[\d+\]", whole)
     assert len(bare) < len(whole) / 2
-    sizes = library._built(sources)
-    monkeypatch.setattr(library, "_without_weights", lambda text: text)
-    assert library._built(sources) == sizes and "| cortex-m55 | " in sizes
+    sizes = firmware._built(sources)
+    monkeypatch.setattr(firmware, "_without_weights", lambda text: text)
+    assert firmware._built(sources) == sizes and "| cortex-m55 | " in sizes
 
 
 @st.composite

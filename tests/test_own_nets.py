@@ -21,9 +21,11 @@ from omegaconf.errors import MissingMandatoryValue
 from torch import Tensor, nn
 
 from aed.base.errors import AedError
+from aed.base.paths import CONFIG_DIR
 from aed.dsp import PRESETS, FrontendConfig
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
+from aed.modules import nets as net_folder
 from aed.modules.nets import DSCNN, BCResNet
 from aed.modules.rebuild import build_net, net_facts
 from aed.run import pipeline, registry
@@ -50,6 +52,16 @@ def parameters(net: nn.Module) -> int:
 
 
 # --- the nets -----------------------------------------------------------------------------------------------------
+
+
+def test_each_file_of_the_folder_is_a_choice_with_a_config():
+    folder = Path(net_folder.__file__).parent
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    classes = {cls.__module__.rpartition(".")[2]: cls for cls in net_folder.net_classes()}
+    assert set(classes) == files == {path.stem for path in (CONFIG_DIR / "model" / "net").glob("*.yaml")}
+    for name, cls in classes.items():
+        node = tiny.composed("experiment=demo", f"model/net={name}").model.net
+        assert node._target_ == f"{cls.__module__}.{cls.__qualname__}"
 
 
 @pytest.mark.parametrize(("cls", "arguments"), BOTH)

@@ -191,9 +191,8 @@ def make_install(folder: Path, pythons: dict[str, int], *arguments: str) -> subp
 @pytest.mark.parametrize(
     ("pythons", "arguments", "chosen"),
     [
-        ({"python3.13": 0, "python3.12": 0, "python3.11": 0, "python3.14": 0}, (), "python3.13"),
-        ({"python3.13": 127, "python3.12": 1, "python3.11": 0, "python3.14": 0}, (), "python3.11"),
-        ({"python3.14": 0, "python3": 0}, (), "python3.14"),
+        ({"python3.13": 0, "python3.12": 0, "python3.11": 0}, (), "python3.13"),
+        ({"python3.13": 127, "python3.12": 1, "python3.11": 0, "python3": 0}, (), "python3.11"),
         ({"python3": 0}, (), "python3"),
         ({"python3.13": 0, "python3.11": 0}, ("PYTHON=python3.11",), "python3.11"),
     ],
@@ -209,18 +208,18 @@ def test_make_takes_the_first_python_that_can_be_used(tmp_path, pythons, argumen
 def test_make_says_what_is_needed_where_no_python_can_be_used(tmp_path) -> None:
     done = make_install(tmp_path, {"python3": 1, "python3.13": 127})
     assert done.returncode != 0 and not (tmp_path / ".venv").exists()
-    assert "no usable Python among: python3.13 python3.12 python3.11 python3.14 python3" in done.stderr
-    assert "3.11 to 3.14" in done.stderr and "make install PYTHON=" in done.stderr
+    assert "no usable Python among: python3.13 python3.12 python3.11 python3" in done.stderr
+    assert "3.11 to 3.13" in done.stderr and "make install PYTHON=" in done.stderr
 
 
 def test_the_releases_of_python_are_the_same_everywhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["requires-python"] == ">=3.11,<3.15"
-    assert "(3, 11) <= sys.version_info < (3, 15)" in (ROOT / "Makefile").read_text()
+    assert project["requires-python"] == ">=3.11,<3.14"
+    assert "(3, 11) <= sys.version_info < (3, 14)" in (ROOT / "Makefile").read_text()
     checks = [
         line for path in (ROOT / "aed").rglob("*.py") for line in path.read_text().splitlines() if "(3, 11)" in line
     ]
-    assert checks and all("(3, 11) <= sys.version_info[:2] < (3, 15)" in line for line in checks)
+    assert checks and all("(3, 11) <= sys.version_info[:2] < (3, 14)" in line for line in checks)
     cited = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
     assert cited and cited[1] == aed.__version__
     assert f"## [{aed.__version__}]" in (ROOT / "CHANGELOG.md").read_text()

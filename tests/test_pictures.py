@@ -276,6 +276,7 @@ def small(names: list[str]) -> Scores:
 def test_titles_name_model_data_split_and_number() -> None:
     assert title_of("YAMNet on esc10", "test_int8", "80 clips") == "YAMNet on esc10\ntest, int8: 80 clips"
     assert title_of("", "val", "1 clip", "F1") == "val: 1 clip, F1"
+    assert title_of("", "test_emulator", "1 clip") == "test, int8 in C, emulated: 1 clip"
     assert [plural(1, "patch"), plural(2, "patch"), plural(2000, "epoch"), plural(2, "class")] == [
         "1 patch",
         "2 patches",

@@ -486,7 +486,7 @@ def test_models_that_do_not_fit(tmp_path, model_file):
 
 def test_boards_without_the_firmware():
     assert [variant_of(board) for board in BOARDS.values()] == ["u5", "n6"]
-    with pytest.raises(AedError, match=r"stm32.board=b-u585i-iot02a: there is no ST audio firmware for it"):
+    with pytest.raises(AedError, match=r"stm32\.board=b-u585i-iot02a: there is no ST audio firmware for it"):
         variant_of(replace(BOARDS["u5"], firmware=None))
 
 

@@ -144,6 +144,7 @@ class PatchDataModule(L.LightningDataModule):
         self.train_patches, self.patches_per_clip, self.class_balance = train_patches, patches_per_clip, class_balance
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         self.cache = FeatureCache(Path(cache_dir) if cache_dir else paths.cache_dir(), frontend, cache_workers)
+        self.predicted_split = "test"
         self.skipped: dict[Path, str] = {}
         self.datasets: dict[str, PatchDataset] = {}
 
@@ -533,6 +534,16 @@ class PatchDataModule(L.LightningDataModule):
         if "test" not in self.datasets:
             raise AedError("data: there is no test set; set data.test_fold or data.clips.test_csv, or stages=[fit]")
         return self._eval_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[PatchBatch]:
+        """Patches of :attr:`predicted_split` in order.
+
+        Raises:
+            AedError: There is no such set.
+        """
+        if self.predicted_split not in self.datasets:
+            raise AedError(f"data: there is no {self.predicted_split} set; there are {', '.join(self.datasets)}")
+        return self._eval_loader(self.predicted_split)
 
     def _eval_loader(self, split: str) -> DataLoader[PatchBatch]:
         data = self.datasets[split]

@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -77,6 +79,11 @@ class LogMel(nn.Module):
         parts = torch.view_as_real(spectrum).square_()
         power = (parts[..., 0] + parts[..., 1]).float()
         return compress(self.mel @ self._root(power), self.config)
+
+    def array(self, wave: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Log-mel ``(n_mels, n_frames)`` float32 of ``wave`` ``(T,)`` float32, for callers that know no tensors."""
+        frames: npt.NDArray[np.float32] = self(torch.from_numpy(np.ascontiguousarray(wave))).numpy()
+        return frames
 
     def _root(self, power: Tensor) -> Tensor:
         """``|X| ** config.power``."""

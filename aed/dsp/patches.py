@@ -1,12 +1,16 @@
 """Patches: windows over a clip's log-mel."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from aed.dsp.frontend import FrontendConfig
+
+if TYPE_CHECKING:  # the grid is computed without torch
+    from torch import Tensor
 
 
 class PatchBatch(NamedTuple):

@@ -1,17 +1,20 @@
 """Patches of recordings of any length in constant memory, from blocks of samples; nothing is trimmed or repeated."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import soxr
-import torch
 
 from aed.dsp.frontend import FrontendConfig
-from aed.dsp.logmel import LogMel
 from aed.dsp.patches import cut, grid_starts
 from aed.dsp.waveform import Wave
+
+if TYPE_CHECKING:
+    from aed.dsp.logmel import LogMel
 
 Array = npt.NDArray[np.float32]
 
@@ -54,7 +57,7 @@ def stream_patches(blocks: Iterable[Wave], rate: int, logmel: LogMel) -> Iterato
     length, first, rate_s = int(config.max_length_s * config.sample_rate), 0, config.sample_rate
     for clip in _pieces(samples, length):
         if len(clip) >= config.min_clip_samples:
-            frames = _features(clip, logmel)
+            frames = logmel.array(clip)
             starts = grid_starts(frames.shape[1], config)
             timed = _timed(cut(frames, starts, config.patch_frames), starts, first, config)
             # frames are centred: at the ends of a piece a patch covers half a window less
@@ -86,11 +89,6 @@ def _pieces(blocks: Iterable[Wave], length: int) -> Iterator[Wave]:
         yield rest
 
 
-def _features(wave: Wave, logmel: LogMel) -> Array:
-    frames: Array = logmel(torch.from_numpy(np.ascontiguousarray(wave))).numpy()
-    return frames
-
-
 def _grid(samples: Iterable[Wave], logmel: LogMel) -> Iterator[TimedPatches]:
     """Patches of the grid; samples are buffered up to a whole frame, frames up to a whole patch."""
     config = logmel.config
@@ -102,7 +100,7 @@ def _grid(samples: Iterable[Wave], logmel: LogMel) -> Iterator[TimedPatches]:
         count = config.num_frames(len(waiting))
         if count == 0:
             continue
-        added = _features(waiting[: (count - 1) * config.hop_length + config.n_fft], logmel)
+        added = logmel.array(waiting[: (count - 1) * config.hop_length + config.n_fft])
         waiting = waiting[count * config.hop_length :]
         frames = np.concatenate([frames, added], axis=1)
         starts = np.arange(0, frames.shape[1] - config.patch_frames + 1, config.patch_hop)
@@ -128,7 +126,7 @@ def clip_patches(wave: Wave, positions: npt.NDArray[np.int64], logmel: LogMel) -
         logmel: Features of the front end.
     """
     config = logmel.config
-    frames = _features(wave, logmel)
+    frames = logmel.array(wave)
     starts = grid_starts(frames.shape[1], config)
     ahead = config.n_fft // 2 if config.center else 0
     spans = [

@@ -1,6 +1,8 @@
 """Sessions of ONNX Runtime whose int8 results are exact, and its errors in our words."""
 
 import functools
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,11 +11,11 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-import torch
 from onnx import helper, numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from aed.base.errors import AedError
+from aed.base.processors import num_cores
 from aed.export.graph import QDQ, constants, copy_of, input_of, strip_ends
 
 MOVABLE = {"QuantizeLinear", "DequantizeLinear", "Conv", "Gemm", "MatMul", "Add", "Mul", "Relu", "Clip", "MaxPool"}
@@ -95,11 +97,30 @@ def _in_uint8(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _session(model: onnx.ModelProto, threads: int, exact: bool) -> Any:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or torch.get_num_threads()
+    options.intra_op_num_threads = threads or usual_threads()
     options.log_severity_level = 3
     if exact:
         options.add_session_config_entry("session.qdqisint8allowed", "1")
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def usual_threads() -> int:
+    """CPU threads where no number is asked for: as many as torch has, or would have if it were imported.
+
+    That is ``MKL_NUM_THREADS``, else ``OMP_NUM_THREADS``, yet no more than there are cores. ONNX Runtime's own rule
+    heeds neither these nor the processors that a container may use. 0, which leaves it to that rule, only where the
+    system does not tell its cores.
+
+    Source: ``at::get_num_threads`` asks ``mkl_get_max_threads``.
+    """
+    if torch := sys.modules.get("torch"):
+        return int(torch.get_num_threads())
+    cores = num_cores()
+    for variable in ("MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+        text = os.environ.get(variable, "").partition(",")[0]  # of nested regions the outermost
+        if text.isdecimal() and int(text):
+            return min(int(text), cores or int(text))
+    return cores or 0
 
 
 @functools.cache

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from aed.base.errors import AedError
 from aed.export.card import ModelCard
@@ -49,6 +48,8 @@ def to_posteriors(card: ModelCard, outputs: Array) -> Array:
     """
     posteriors: Array = outputs
     if card.outputs == "logits":
+        import torch  # here: models are opened, and run on boards, without it
+
         posteriors = card.decision.posteriors(torch.from_numpy(outputs), card.task).numpy()
     if wrong := int(np.isnan(posteriors).any(axis=1).sum()):
         raise AedError(

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import onnx
-import torch
 
 from aed.base.errors import AedError
 from aed.dsp.frontend import FrontendConfig
@@ -17,7 +16,6 @@ from aed.export.card import ModelCard
 from aed.export.graph import copy_of, input_of
 from aed.export.runtime import onnx_runtime_on, open_session
 from aed.inference.classifier import BATCH, Classifier
-from aed.modules.outputs import forms, trial_patches
 from aed.scoring.decision import Task, check_num_outputs, checked_class_names
 
 log = logging.getLogger(__name__)
@@ -155,12 +153,7 @@ def open_foreign(
     )
     opened = OnnxClassifier(model, card, path, threads)
     if outputs is None:
-        last = _last_operator(model)
-        tried = torch.from_numpy(opened.outputs(_trial(frontend)))
-        if last in ("Softmax", "Sigmoid", "HardSigmoid"):
-            reason: str | None = f"it ends in {last}"
-        else:
-            reason = "those of trial patches are all in [0, 1]" if "sigmoid" in forms(tried) else None
+        reason = _why_probabilities(opened, _last_operator(model))
         if reason:
             opened.card = replace(card, outputs="probabilities")
         log.info(
@@ -172,9 +165,23 @@ def open_foreign(
     return opened
 
 
-def _trial(frontend: FrontendConfig) -> Array:
-    patches: Array = trial_patches(BATCH, frontend.n_mels, frontend.patch_frames, frontend.silence).numpy()
-    return patches
+def _why_probabilities(classifier: OnnxClassifier, last: str) -> str | None:
+    """Why outputs are taken for probabilities; None: they are taken for logits.
+
+    Args:
+        classifier: Of a model without a card; tried.
+        last: Its last operator.
+    """
+    import torch
+
+    from aed.modules.outputs import forms, trial_patches  # here: a model with a card is opened without torch
+
+    frontend = classifier.card.frontend
+    patches = trial_patches(BATCH, frontend.n_mels, frontend.patch_frames, frontend.silence)
+    tried = torch.from_numpy(classifier.outputs(patches.numpy()))
+    if last in ("Softmax", "Sigmoid", "HardSigmoid"):
+        return f"it ends in {last}"
+    return "those of trial patches are all in [0, 1]" if "sigmoid" in forms(tried) else None
 
 
 def _last_operator(model: onnx.ModelProto) -> str:

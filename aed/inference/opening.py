@@ -6,7 +6,6 @@ from aed.base.errors import AedError
 from aed.dsp.frontend import FrontendConfig
 from aed.export.card import read_card
 from aed.export.graph import load_model
-from aed.inference.checkpoint import TorchClassifier
 from aed.inference.classifier import AUDIOSET, Classifier
 from aed.inference.onnx import OnnxClassifier, Outputs, open_foreign
 from aed.scoring.decision import Task
@@ -44,6 +43,8 @@ def open_classifier(
 
         opened: Classifier = AudioSetClassifier()
     elif path.suffix == ".ckpt":
+        from aed.inference.checkpoint import TorchClassifier  # here: an .onnx is opened without torch
+
         opened = TorchClassifier(path, net_class)
     else:
         model = load_model(path)

@@ -3,21 +3,24 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from aed.audio.audio_file import STDIN, AudioFile
 from aed.base.errors import AedError, AudioError
-from aed.dsp.logmel import LogMel
 from aed.dsp.stream import TimedPatches, clip_patches, stream_patches
 from aed.dsp.waveform import Wave, cut_clip, mono
 from aed.export.card import ModelCard
 from aed.inference.classifier import Classifier
 from aed.scoring.labels import UNKNOWN
+
+if TYPE_CHECKING:
+    from aed.dsp.logmel import LogMel
 
 BLOCK_S = 10.0
 """Seconds of a long recording read at once."""
@@ -88,7 +91,13 @@ class Predictor:
         self.thresholds = _thresholds(card, unknown_threshold)
         has_own = bool(card.decision.thresholds) and unknown_threshold is None
         self.top = top or (1 if card.task == "single_label" else len(self.names) if has_own else 3)
-        self.logmel = LogMel(self.config)
+
+    @cached_property
+    def logmel(self) -> "LogMel":
+        """The front end; built for the first recording, with torch, which what may be wrong before does not need."""
+        from aed.dsp.logmel import LogMel
+
+        return LogMel(self.config)
 
     def recording(self, name: str) -> "Recording":
         """The predictions for a file, or for standard input where ``name`` is ``-``; opened when iterated over."""

@@ -26,7 +26,8 @@ from aed.modules.outputs import check_num_logits, check_outputs, trial_patches
 from aed.modules.rebuild import net_facts
 from aed.modules.weights.published import Weights
 from aed.scoring.decision import Decision, Task, to_posteriors
-from aed.scoring.scores import HEADLINE, LEVELS, PatchPosteriors, Scores, score
+from aed.scoring.levels import HEADLINE, LEVELS
+from aed.scoring.scores import PatchPosteriors, Scores, score
 
 log = logging.getLogger(__name__)
 
@@ -225,6 +226,10 @@ class ClipClassifier(L.LightningModule):
     def test_step(self, batch: PatchBatch, batch_idx: int) -> None:
         """Score a batch."""
         self._score("test", self(batch.patches), batch)
+
+    def predict_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
+        """Logits ``(B, num_classes)`` of a batch."""
+        return self.forward(batch.patches)
 
     def _score(self, split: str, logits: Tensor, batch: PatchBatch) -> None:
         self._log(split, patch_loss(logits, batch.target, self.task), len(batch.target))

@@ -12,7 +12,7 @@ from aed.base.errors import AedError
 from aed.base.files import write_whole
 from aed.modules.checkpoint import read_checkpoint, write_checkpoint
 from aed.scoring.decision import Task
-from aed.scoring.scores import LEVELS
+from aed.scoring.levels import LEVELS
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from aed.base.errors import AedError
 from aed.datamodules import PatchDataModule
-from aed.scoring.scores import LEVELS
+from aed.scoring.levels import LEVELS
 
 
 def check_range(key: str, value: int | None, low: int, high: int) -> None:

@@ -45,8 +45,8 @@ def _system() -> str:
 
 
 def _python() -> str:
-    if not (3, 11) <= sys.version_info[:2] < (3, 15):  # requires-python of pyproject.toml
-        raise AedError(f"{platform.python_version()}: need 3.11 to 3.14")
+    if not (3, 11) <= sys.version_info[:2] < (3, 14):  # requires-python of pyproject.toml
+        raise AedError(f"{platform.python_version()}: need 3.11 to 3.13")
     return platform.python_version()
 
 

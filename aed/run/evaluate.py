@@ -27,7 +27,7 @@ from aed.run.state import FLOAT, INT8, SCORED, Run
 from aed.run.trained_models import card_metrics, read_model
 from aed.scoring import tables
 from aed.scoring.decision import Task
-from aed.scoring.scores import LEVELS
+from aed.scoring.levels import LEVELS
 from aed.target.stedgeai.backend import StEdgeAi
 
 log = logging.getLogger(__name__)
@@ -142,6 +142,7 @@ class Evaluation:
                 f"on={config.on}: C processes whole clips, {module.clips.name} has parts of recordings; use runtime"
             )
         self.clips, self.class_names = SplitClips(module, config.split, config.max_clips), module.class_names
+        self.subject = f"{model_file.name} on {module.clips.name}"
 
     def runtime(self) -> Result:
         """The result of torch or ONNX Runtime, on cached features."""
@@ -203,7 +204,8 @@ class Evaluation:
         return f"{split}_int8" if self.classifier.kind == "int8" else split
 
     def _write(self, program: str, result: Result) -> None:
-        write_scores(self.folder, self._prefix(program), result.scores, self.clips.names, self.class_names)
+        prefix = self._prefix(program)
+        write_scores(self.folder, prefix, result.scores, self.clips.names, self.class_names, self.subject)
 
     def _report(self, results: Mapping[str, Result]) -> dict[str, float]:
         """Writes ``metrics.json`` and prints the tables; returns the metrics."""
@@ -291,5 +293,5 @@ def _compare(run: Run, split: str, in_float: OnnxClassifier, int8: OnnxClassifie
     for key in ("patch_agreement", "clip_agreement"):
         run.metrics[f"{prefix}/{key}"] = comparison[key]
     run.metrics[f"{prefix}/sqnr_db"] = comparison["sqnr_db"]["median"]
-    write_scores(run.folder, prefix, after.scores, names, run.data.class_names)
+    write_scores(run.folder, prefix, after.scores, names, run.data.class_names, run.subject)
     return comparison

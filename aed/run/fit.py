@@ -33,4 +33,4 @@ def fit(run: Run) -> None:
     }
     curves = run.folder / "metrics.csv"
     if run.speaks and curves.is_file():
-        pictures.plot_curves(run.folder / "plots" / "learning_curves.png", curves)
+        pictures.plot_curves(run.folder / "plots" / "learning_curves.png", curves, run.subject)

@@ -59,8 +59,8 @@ class OwnFolder(Callback):
     def on_run_start(self, config: DictConfig, **_: object) -> None:
         """Takes ``hydra.run.dir``."""
         with clear_errors(log):
-            if rank := _rank():
-                _follow(config, rank)
+            if number := rank():
+                _follow(config, number)
             else:
                 folder = _take(config, "hydra.run.dir")
                 (folder / SWEEP).unlink(missing_ok=True)
@@ -78,7 +78,7 @@ class OwnFolder(Callback):
 
     def on_job_start(self, config: DictConfig, **_: object) -> None:
         """Takes the folder of a sweep's job, in the process of that job."""
-        if config.hydra.mode != RunMode.MULTIRUN or _rank():
+        if config.hydra.mode != RunMode.MULTIRUN or rank():
             return
         with clear_errors(log):
             folder = Path(config.hydra.runtime.output_dir)
@@ -96,7 +96,8 @@ class OwnFolder(Callback):
             self.job = None
 
 
-def _rank() -> int:
+def rank() -> int:
+    """Which of a run's processes this one is."""
     return next((int(os.environ[name]) for name in _RANKS if name in os.environ), 0)
 
 
@@ -146,6 +147,25 @@ def _take(config: DictConfig, key: str) -> Path:
     asked = Path(str(name))
     parent, _, leaf = key.rpartition(".")
     is_dated = "${now:" in str(OmegaConf.to_container(OmegaConf.select(config, parent), resolve=False)[leaf])  # type: ignore[call-overload, index]
+    folder = claim(asked, key, is_dated)
+    if folder != asked:
+        _set(config, key, str(folder))
+        others = [item for item in config.hydra.overrides.hydra if not item.startswith(f"{key}=")]
+        _set(config, "hydra.overrides.hydra", [*others, f"{key}={quoted(str(folder))}"])  # jobs are composed anew
+    return folder
+
+
+def claim(asked: Path, key: str, is_dated: bool) -> Path:
+    """Creates and locks a folder for this process.
+
+    Args:
+        asked: The folder.
+        key: What names it, for messages.
+        is_dated: Whether it is to be a new one: the name gets a number where the folder exists.
+
+    Raises:
+        AedError: It is in use, or cannot be written.
+    """
     try:
         for above in asked.resolve().parents:  # before anything is created there
             if (above / SWEEP).is_file() and _is_held(above):
@@ -160,11 +180,13 @@ def _take(config: DictConfig, key: str) -> Path:
         if isinstance(error, AedError):
             raise
         raise AedError(f"{key}: {asked} cannot be written ({reason(error)}); give another folder") from error
-    if folder != asked:
-        _set(config, key, str(folder))
-        others = [item for item in config.hydra.overrides.hydra if not item.startswith(f"{key}=")]
-        _set(config, "hydra.overrides.hydra", [*others, f"{key}={quoted(str(folder))}"])  # jobs are composed anew
     return folder
+
+
+def release() -> None:
+    """Lets others write to the folders of this process before it ends."""
+    while _held:
+        _held.pop().release()
 
 
 def _new(asked: Path) -> tuple[Path, FileLock]:

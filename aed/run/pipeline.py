@@ -5,6 +5,7 @@ import os
 import re
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ _EXPECTED_WARNINGS = (
     "Experiment logs directory .* exists and is not empty",  # Hydra's folder, with its own files
     ".*module\\(s\\) in eval mode at the start of training",  # a frozen backbone
     "Total length of `list` across ranks is zero",  # no validation set
+    ".*smaller than the logging interval",  # an epoch of few batches; its mean is logged all the same
     ".*does not have many workers",  # reading the cache needs none
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # between Lightning and torch
 )
@@ -62,6 +64,26 @@ def build(config: DictConfig, folder: Path, trained_on: str | None = None) -> Ru
     Raises:
         AedError: Something in it cannot be used.
     """
+    prepare_process(config)
+    data: PatchDataModule = _instance("data", config.data)
+    check_classes(data, trained_on)
+    check_net_class(config.model.net)
+    check_num_classes(config.model.net, data.num_classes)
+    model: ClipClassifier = _instance("model", config.model, net={"num_classes": data.num_classes})
+    callbacks = [_instance(f"callbacks.{key}", node) for key, node in config.callbacks.items() if node]
+    trainer: L.Trainer = _instance("trainer", config.trainer, logger=False, callbacks=callbacks)
+    return assemble(Run(config, folder, data, model, trainer), callbacks)
+
+
+def prepare_process(config: DictConfig) -> None:
+    """Seeds the process, sets its threads and silences what says nothing, before anything is instantiated.
+
+    Args:
+        config: Configuration of the run: seed, threads, stages and trainer are read.
+
+    Raises:
+        AedError: One of these is out of its range.
+    """
     check_range("seed", config.seed, 0, 2**32 - 1)
     check_range("threads", config.threads, 1, os.cpu_count() or 1)
     if config.threads is not None:
@@ -73,17 +95,23 @@ def build(config: DictConfig, folder: Path, trained_on: str | None = None) -> Ru
     check_devices(config.trainer)
     if "fit" in config.stages:
         check_training(config.trainer, config.stages)
+
+
+def assemble(run: Run, callbacks: Sequence[L.Callback]) -> Run:
+    """Checks a run's parts against each other, prepares its data and opens its loggers.
+
+    Args:
+        run: Its parts are instantiated, its trainer without a logger.
+        callbacks: Callbacks of the trainer, in the order of the configuration.
+
+    Raises:
+        AedError: The parts do not fit each other, or the data cannot be used.
+    """
+    config, data, trainer = run.config, run.data, run.trainer
     usable = installed(config.logger)
-    data: PatchDataModule = _instance("data", config.data)
-    check_classes(data, trained_on)
-    check_net_class(config.model.net)
-    check_num_classes(config.model.net, data.num_classes)
-    model: ClipClassifier = _instance("model", config.model, net={"num_classes": data.num_classes})
-    callbacks = [_instance(f"callbacks.{key}", node) for key, node in config.callbacks.items() if node]
     if "fit" in config.stages:
         check_monitors(config, callbacks, data)
-        model.try_schedule(config.trainer.max_epochs)
-    trainer: L.Trainer = _instance("trainer", config.trainer, logger=False, callbacks=callbacks)
+        run.model.try_schedule(config.trainer.max_epochs)
     if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # not one of trainer.plugins
         trainer.strategy.checkpoint_io = WholeCheckpoints()
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
@@ -91,7 +119,6 @@ def build(config: DictConfig, folder: Path, trained_on: str | None = None) -> Ru
     trainer.loggers = loggers = [_opened(f"logger.{key}", node) for key, node in usable.items()]
     for logger in loggers:
         logger.log_hyperparams(OmegaConf.to_container(config, resolve=True, throw_on_missing=False))
-    run = Run(config, folder, data, model, trainer)
     decide.settings(run)
     check_net(run)
     return run
@@ -137,14 +164,25 @@ def run(config: DictConfig, folder: Path) -> dict[str, float]:
         check_checkpoint(config.ckpt_path)
         if "fit" in config.stages:
             check_resumable(Path(config.ckpt_path), bool(config.model.scheduler))
-    _check_stages(config)
+    check_stages(config)
     model = take_over(config, folder)  # reads it, before features are computed
     state = build(config, folder, model.data.get("name") if model else None)
     if model is not None:
         state.model.weights = model.weights
-    if "fit" not in config.stages:  # later stages on an earlier run's folder
+    run_stages(state, config.stages)
+    return state.metrics
+
+
+def run_stages(state: Run, stages: Sequence[str]) -> None:
+    """Runs some stages of a run in order; ``metrics.json`` has their metrics after each.
+
+    Raises:
+        AedError: A stage fails for a reason the user can remove.
+    """
+    folder = state.folder
+    if "fit" not in stages:  # later stages on an earlier run's folder
         state.metrics |= tables.read_metrics(folder / "metrics.json")
-    for name in config.stages:
+    for name in stages:
         stage = STAGES[name]
         if not stage.in_all_processes:
             state.data.setup()
@@ -155,10 +193,9 @@ def run(config: DictConfig, folder: Path) -> dict[str, float]:
         if state.speaks:
             tables.write_json(folder / "metrics.json", _facts(state) | state.metrics)
     log.info("outputs in %s", folder)
-    return state.metrics
 
 
-def _check_stages(config: DictConfig) -> None:
+def check_stages(config: DictConfig) -> None:
     """Reads the settings of every stage: what is wrong in them is said before hours of training.
 
     Raises:

@@ -3,12 +3,11 @@
 import dataclasses
 import importlib
 import inspect
-import sys
 import types
 from typing import Any
 
 from hydra.utils import get_method
-from omegaconf import MISSING, DictConfig, OmegaConf, SCMode
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from aed.base.errors import AedError, source_line
 from aed.base.paths import CONFIG_DIR
@@ -47,7 +46,7 @@ def register() -> None:
 
     register_data()
     store("schema", "RunConfig", RunConfig)
-    store_schemas(Trainer, ClipClassifier, *(getattr(nets, name) for name in nets.__all__))
+    store_schemas(Trainer, ClipClassifier, *nets.net_classes())
     store_schemas(callbacks.EarlyStopping, callbacks.LearningRateMonitor, callbacks.RichProgressBar)
     store_schemas(own_callbacks.BestCheckpoint, DecisionConfig, Budget)
     store_schemas(*(stage.settings for stage in STAGES.values() if stage.settings))
@@ -155,39 +154,6 @@ def check_net_class(node: DictConfig) -> None:
     needed = [key for key in named if parameters[key].default is inspect.Parameter.empty]
     if missing := [key for key in needed if key not in passed]:
         raise AedError(f"model.net: {target} needs {missing}, too: model.net.{missing[0]}=...")
-
-
-def to_lightning_cli(config: DictConfig) -> dict[str, Any]:
-    """The LightningCLI configuration of a composed experiment: a recursive change of key names.
-
-    ``_target_`` with its siblings becomes ``class_path`` with ``init_args``, except where LightningCLI takes a
-    dataclass or the trainer, whose fields stand alone.
-    """
-    plain = OmegaConf.to_container(config, resolve=True, structured_config_mode=SCMode.DICT)
-    assert isinstance(plain, dict)
-    trainer = {key: _renamed(value) for key, value in plain["trainer"].items() if key != "_target_"}
-    trainer["callbacks"] = [_renamed(item) for item in plain["callbacks"].values() if item]
-    trainer["logger"] = [_renamed(item) for item in plain["logger"].values() if item]
-    model, data = _renamed(plain["model"]), _renamed(plain["data"])
-    model["init_args"]["net"]["init_args"].pop("num_classes")  # linked from the data
-    return {"seed_everything": plain["seed"], "trainer": trainer, "model": model, "data": data}
-
-
-def _renamed(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_renamed(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    arguments = {key: _renamed(item) for key, item in value.items() if key not in ("_target_", "_partial_")}
-    target = value.get("_target_")
-    if target is None or dataclasses.is_dataclass(_locate(target)):
-        return arguments
-    return {"class_path": target, "init_args": arguments}
-
-
-def _locate(target: str) -> Any:
-    module, _, name = target.rpartition(".")
-    return getattr(sys.modules.get(module) or __import__(module, fromlist=[name]), name)
 
 
 def experiments() -> list[str]:

@@ -37,6 +37,7 @@ def reject(run: Run, prefix: str, open_model: Callable[[], Classifier], scores: 
     known, threshold = claims(scores.clip_posteriors.cpu(), scores.clip_target.cpu()), rule.unknown_threshold or 0.0
     rejection = judge_rejection(*known, threshold, confidence)
     tables.print_rejection(prefix, rejection)
-    pictures.plot_rejection(run.folder / "plots" / f"{prefix}_rejection.png", *known, threshold, prefix, confidence)
+    picture = run.folder / "plots" / f"{prefix}_rejection.png"
+    pictures.plot_rejection(picture, *known, threshold, prefix, confidence, run.subject)
     content = rejection.content()
     return {f"{prefix}/{key}": content[key] for key in FIGURES if key in content}

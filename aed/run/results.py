@@ -16,7 +16,8 @@ from aed.export.fidelity import sqnr_db
 from aed.inference.classifier import Classifier, to_posteriors
 from aed.scoring import pictures, tables
 from aed.scoring.confidence import nats
-from aed.scoring.scores import LEVELS, Scores, score
+from aed.scoring.levels import LEVELS
+from aed.scoring.scores import Scores, score
 
 CHUNK = 512
 """Patches in memory at once."""
@@ -136,7 +137,9 @@ def compare(card: ModelCard, in_float: Result, int8: Result, names: Sequence[str
     }
 
 
-def write_scores(folder: Path, prefix: str, scores: Scores, names: Sequence[str], class_names: Sequence[str]) -> None:
+def write_scores(
+    folder: Path, prefix: str, scores: Scores, names: Sequence[str], class_names: Sequence[str], subject: str
+) -> None:
     """Writes a row a clip and draws what fits the task.
 
     Args:
@@ -145,6 +148,7 @@ def write_scores(folder: Path, prefix: str, scores: Scores, names: Sequence[str]
         scores: Of the split.
         names: File names of its clips.
         class_names: In the order of the outputs.
+        subject: Model and data set, for titles.
     """
     tables.write_clips(folder / f"{prefix}_clips.csv", names, scores, class_names)
-    pictures.plot_scores(folder / "plots", prefix, scores, class_names)
+    pictures.plot_scores(folder / "plots", prefix, scores, class_names, subject)

@@ -34,6 +34,7 @@ class Stage:
 STAGES: dict[str, Stage] = {
     "fit": Stage(fit.fit, in_all_processes=True),
     "test": Stage(test.test, in_all_processes=True),
+    "validate": Stage(test.validate, in_all_processes=True),
     "export": Stage(export.export, "export", ExportConfig),
     "quantize": Stage(quantize.quantize, "quantization", QuantizeConfig),
     "evaluate": Stage(evaluate.evaluate),

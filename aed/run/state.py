@@ -1,15 +1,23 @@
 """The state that the stages of a run share; models pass from one to the next as files in its folder."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightning.pytorch as L
 from omegaconf import MISSING, DictConfig
 
 from aed.base.errors import AedError
-from aed.datamodules import PatchDataModule
-from aed.modules.classifier import ClipClassifier
+
+if TYPE_CHECKING:  # an exported model is measured and delivered without what trained it
+    import lightning.pytorch as L
+
+    from aed.datamodules import PatchDataModule
+    from aed.modules.classifier import ClipClassifier
+
+FLOAT, INT8 = "model.onnx", "model_int8.onnx"
+"""Models in the folder of a run."""
 
 FLOAT, INT8 = "model.onnx", "model_int8.onnx"
 """Models in a run's folder."""
@@ -24,7 +32,8 @@ class RunConfig:
 
     Args:
         seed: Seed of weights, splits, order, dropout and augmentation.
-        stages: Stages in order; null: fit, test, export, quantize, evaluate. Further: predict, benchmark, deploy.
+        stages: Stages in order; null: fit, test, export, quantize, evaluate. Further: validate, predict, benchmark,
+            deploy.
         operation_mode: Instead of stages: a name of ST's zoo, ``chain_tqe``, ...
         ckpt_path: Checkpoint. With the stage fit: training resumes from it. Without: it is tested or exported; null:
             ``best.ckpt`` in the run's folder.
@@ -94,6 +103,11 @@ class Run:
     def net_class(self) -> str:
         """The class of net that the run's configuration names."""
         return str(self.config.model.net.get("_target_"))
+
+    @property
+    def subject(self) -> str:
+        """Net and data set, for titles: ``YAMNet on esc10``."""
+        return f"{type(self.model.net).__name__} on {self.data.clips.name}"
 
     @property
     def speaks(self) -> bool:

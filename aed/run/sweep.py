@@ -14,7 +14,7 @@ from rich.table import Table
 from aed.base.console import PlainConsole
 from aed.scoring import tables
 from aed.scoring.decision import Task
-from aed.scoring.scores import HEADLINE, LEVELS
+from aed.scoring.levels import HEADLINE, LEVELS
 from aed.settings.entry import clear_errors, in_words
 
 log = logging.getLogger(__name__)

@@ -53,13 +53,10 @@ def take_over(config: DictConfig, folder: Path) -> Trained | ModelCard | None:
         if path == checkpoint
         else read_model_card(load_model(path), path)
     )
-    theirs, typed = _settings(model), set(_typed())
+    theirs, typed = fixed_settings(model), set(_typed())
     if "model.aggregate" in typed and not trains:  # how clips are scored may be changed
         del theirs["model.aggregate"]
-    ours = _defaults(config) | {key: _plain(config, key) for key in theirs if _is_set(config, key)}
-    if ours.get("data.class_names") is None:  # those of the data, whose order may be the same
-        ours["data.class_names"] = theirs["data.class_names"]
-    other = {key: value for key, value in theirs.items() if ours.get(key) != value}
+    other = differing_settings(config, theirs)
     overrides = [*_choice_of_net(other), *(override(key, value) for key, value in other.items() if key != _TARGET)]
     if trains and overrides:
         raise AedError(
@@ -82,7 +79,15 @@ def take_over(config: DictConfig, folder: Path) -> Trained | ModelCard | None:
 _TARGET = "model.net._target_"
 
 
-def _settings(model: Trained | ModelCard) -> dict[str, Any]:
+def differing_settings(config: DictConfig, theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a model that are others in a configuration, by key; class names that are not set are not."""
+    ours = _defaults(config) | {key: _plain(config, key) for key in theirs if _is_set(config, key)}
+    if ours.get("data.class_names") is None:  # those of the data, whose order may be the same
+        ours["data.class_names"] = theirs["data.class_names"]
+    return {key: value for key, value in theirs.items() if ours.get(key) != value}
+
+
+def fixed_settings(model: Trained | ModelCard) -> dict[str, Any]:
     """The settings that a model fixes, by the keys of a run's configuration."""
     names, has_other = list(model.class_names), bool(model.data.get("garbage_class"))
     settings: dict[str, Any] = {f"frontend.{key}": value for key, value in asdict(model.frontend).items()}

@@ -1,15 +1,17 @@
 """From logits to posteriors to decisions, for both tasks, by the rule in a model card."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self, TypeGuard, get_args
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeGuard, get_args
 
 from aed.base.errors import AedError
 from aed.dsp.aggregate import Aggregate, decide
+
+if TYPE_CHECKING:  # a model card is read without torch
+    from torch import Tensor
 
 Task = Literal["single_label", "multi_label"]
 """One class a clip, or any number of them."""
@@ -101,7 +103,7 @@ class Decision:
     def known(self, posteriors: Tensor) -> Tensor:
         """Whether each row belongs to a class, ``(rows,)`` bool; with a threshold, a row of NaN does not."""
         if self.unknown_threshold is None:
-            return posteriors.new_ones(len(posteriors), dtype=torch.bool)
+            return posteriors.new_ones(len(posteriors)).bool()
         return posteriors.amax(dim=1) >= self.unknown_threshold
 
     def decide(self, posteriors: Tensor, task: Task) -> Tensor:

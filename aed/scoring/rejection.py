@@ -4,7 +4,6 @@ import math
 from dataclasses import asdict, dataclass
 
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from aed.base.errors import AedError
@@ -65,6 +64,8 @@ def judge_rejection(confidence: Tensor, right: Tensor, threshold: float, unseen:
     )
     if unseen is None or not len(unseen):
         return known
+    from sklearn.metrics import roc_auc_score  # takes 0.7 s to import, and few have unseen sounds
+
     truth = torch.cat([torch.ones(len(confidence)), torch.zeros(len(unseen))])
     return Rejection(
         **asdict(known)

@@ -11,16 +11,8 @@ from torchmetrics.utilities import dim_zero_cat
 from aed.dsp.aggregate import clip_posteriors, decide
 from aed.scoring.confidence import clip_targets, expected_calibration_error
 from aed.scoring.decision import Decision, Task, task_of
+from aed.scoring.levels import HEADLINE, LEVELS
 from aed.scoring.multilabel import multi_label_metrics
-
-LEVELS: dict[Task, tuple[str, str]] = {
-    "single_label": ("patch_acc", "clip_acc"),
-    "multi_label": ("patch_map", "clip_map"),
-}
-"""Main metrics of a split, over patches and over clips: accuracy or mean average precision."""
-
-HEADLINE: dict[Task, str] = {task: levels[1] for task, levels in LEVELS.items()}
-"""The metric that models of a task are compared by."""
 
 
 @dataclass(frozen=True)

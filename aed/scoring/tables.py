@@ -1,23 +1,29 @@
 """Metrics of a run as JSON and csv files, and tables of the same numbers."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from rich.table import Table
-from torch import Tensor
 
 from aed.base.console import PlainConsole
 from aed.base.errors import AedError
 from aed.base.files import json_text, write_whole
 from aed.scoring.decision import UNKNOWN_INDEX, Task
 from aed.scoring.labels import UNKNOWN
-from aed.scoring.rejection import Rejection
-from aed.scoring.scores import HEADLINE, LEVELS, Scores
+from aed.scoring.levels import HEADLINE, LEVELS
+
+if TYPE_CHECKING:  # reports of boards are written without torch
+    from torch import Tensor
+
+    from aed.scoring.rejection import Rejection
+    from aed.scoring.scores import Scores
 
 MANY = 60
 """Most classes that a table lists."""
@@ -82,10 +88,16 @@ def labels_of(rows: Tensor, class_names: Sequence[str]) -> list[str]:
 
 
 def write_clips(path: Path, names: Sequence[str], scores: Scores, class_names: Sequence[str]) -> None:
-    """Writes one row a clip: file, true and decided class or classes, posterior of each class.
+    """Writes the rows of :func:`clip_rows` to a csv file."""
+    write_rows(path, *clip_rows(names, scores, class_names))
+
+
+def clip_rows(
+    names: Sequence[str], scores: Scores, class_names: Sequence[str]
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Header, and one row a clip: file, true and decided class or classes, posterior of each class.
 
     Args:
-        path: Of the csv file.
         names: File name of each clip.
         scores: Of the clips; its decision decides.
         class_names: In the order of the posteriors.
@@ -94,7 +106,7 @@ def write_clips(path: Path, names: Sequence[str], scores: Scores, class_names: S
     posteriors = ([f"{value:.6f}" for value in row] for row in scores.clip_posteriors.tolist())
     rows = [[*facts, *row] for *facts, row in zip(names, truth, decided, posteriors, strict=True)]
     column = "category" if scores.task == "single_label" else "labels"
-    write_rows(path, ["filename", column, "decided", *class_names], rows)
+    return ["filename", column, "decided", *class_names], rows
 
 
 def print_scores(
@@ -228,7 +240,7 @@ def print_programs(split: str, rows: Sequence[tuple[str, Mapping[str, float]]], 
 
     Args:
         split: For the title.
-        rows: Name of a program and its metrics: those of :data:`aed.scoring.scores.LEVELS`, which tell the task,
+        rows: Name of a program and its metrics: those of :data:`aed.scoring.levels.LEVELS`, which tell the task,
             ``clip_agreement`` and ``equal_outputs`` with the int8 model in ONNX Runtime.
         note: Under the table.
     """

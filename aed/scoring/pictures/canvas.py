@@ -15,6 +15,9 @@ BLUE, ORANGE, RED, GREEN, GREY = "#0072B2", "#E69F00", "#D55E00", "#009E73", "#7
 
 DPI = 110
 
+PROGRAMS = {"c": "int8 in C", "emulator": "int8 in C, emulated", "board": "int8 in ST's code"}
+"""Words for what follows the split in the names of files and metrics."""
+
 
 def new_figure(width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained") -> "Figure":
     """An empty figure of a size in inches; ``compressed``: axes of a fixed aspect ratio leave no gaps."""
@@ -31,8 +34,8 @@ def title_of(subject: str, split: str, *facts: str) -> str:
         split: ``test``, ``test_int8``, ...
         facts: What is shown and its figures.
     """
-    name, _, kind = split.partition("_")
-    named = f"{name}, {kind}" if kind else name
+    name, _, program = split.partition("_")
+    named = f"{name}, {PROGRAMS.get(program, program)}" if program else name
     return "\n".join(part for part in (fonts.drawable(subject), f"{named}: {', '.join(facts)}") if part)
 
 

@@ -11,6 +11,7 @@ from aed.scoring.decision import task_of
 from aed.scoring.pictures.canvas import BLUE, GREY, ORANGE, RED, new_figure, plural
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Array = npt.NDArray[np.float64]
@@ -55,50 +56,55 @@ def reliability_figure(posteriors: Tensor, target: Tensor, title: str) -> "Figur
     several = task_of(target) == "multi_label"
     yes, no = ("true", "not true") if several else ("right", "wrong")
     confidence, true = (part.double().numpy() for part in claims(posteriors, target))
-    group = groups_of(confidence, equal_width=several)
+    figure = new_figure(6.4, 6.6)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.2])
+    _draw_groups(upper, confidence, true, groups_of(confidence, equal_width=several), yes)
+    least = 0.0 if several else min(0.9, np.floor(10 * confidence.min()) / 10)
+    upper.set_xlim(least - 0.02 * (1 - least), 1 + 0.02 * (1 - least))
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+    _draw_numbers(lower, confidence, true > 0.5, least, (yes, no))
+    lower.set(xlabel="posterior" if several else "greatest posterior", ylabel="number")
+    error = expected_calibration_error(posteriors, target)
+    figure.suptitle(f"{title}, calibration error {100 * error:.1f} %", fontsize=11)
+    upper.set_title(f"{plural(len(confidence), 'statement')}; under each point the number it stands for", fontsize=9)
+    return figure
+
+
+def _draw_groups(axes: "Axes", confidence: Array, true: Array, group: npt.NDArray[np.int64], yes: str) -> None:
+    """A point a group at (mean confidence, share that is true), its interval, its gap to the diagonal, its number."""
     numbers = np.bincount(group)
     filled = numbers > 0
     number = numbers[filled].astype(np.float64)
     total, hits = (np.bincount(group, weights=own)[filled].astype(np.float64) for own in (confidence, true))
     sure, share = total / number, hits / number
-    figure = new_figure(6.4, 6.6)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.2])
-    least = 0.0 if several else min(0.9, np.floor(10 * confidence.min()) / 10)
-    upper.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="without a gap")
     low, high = share_interval(hits, number)
-    upper.vlines(sure, sure, share, color=ORANGE, linewidth=5, alpha=0.7, label="gap")
-    upper.errorbar(
-        sure,
-        share,
-        [np.maximum(share - low, 0), np.maximum(high - share, 0)],
-        fmt="o",
-        markersize=5,
-        color=BLUE,
-        capsize=3,
-        label=f"share that is {yes}, 90 % interval",
-    )
-    span = 1.0 - least
+    axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="without a gap")
+    axes.vlines(sure, sure, share, color=ORANGE, linewidth=5, alpha=0.7, label="gap")
+    off = [np.maximum(share - low, 0), np.maximum(high - share, 0)]
+    label = f"share that is {yes}, 90 % interval"
+    axes.errorbar(sure, share, off, fmt="o", markersize=5, color=BLUE, capsize=3, label=label)
+    halo = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5}
     for x, y, count in zip(sure, low, number, strict=True):
-        upper.annotate(f"{count:.0f}", (x, y), (0, -3), textcoords="offset points", ha="center", va="top", fontsize=7)
-    upper.set(xlim=(least - 0.02 * span, 1 + 0.02 * span), ylim=(-0.06, 1.04), ylabel=f"share that is {yes}")
-    upper.grid(alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
-    edges = np.linspace(least, 1, 21)
-    right = true > 0.5
-    lower.hist(
-        [confidence[right], confidence[~right]],
-        edges.tolist(),
-        stacked=True,
-        color=[BLUE, RED],
-        label=[f"{yes}, {int(right.sum()):,}", f"{no}, {int((~right).sum()):,}"],
-    )
+        axes.annotate(
+            f"{count:.0f}", (x, y), (0, -3), textcoords="offset points", ha="center", va="top", fontsize=7, bbox=halo
+        )
+    axes.set(ylim=(-0.06, 1.04), ylabel=f"share that is {yes}")
+    axes.grid(alpha=0.3)
+
+
+def _draw_numbers(
+    axes: "Axes", confidence: Array, right: npt.NDArray[np.bool_], least: float, words: tuple[str, str]
+) -> None:
+    """Histogram of confidences, true and other statements on top of each other."""
+    from matplotlib.ticker import MaxNLocator
+
+    parts = [confidence[right], confidence[~right]]
+    labels = [f"{word}, {len(part):,}" for word, part in zip(words, parts, strict=True)]
+    axes.hist(parts, np.linspace(least, 1, 21).tolist(), stacked=True, color=[BLUE, RED], label=labels)
     if len(confidence) > 1000:
-        lower.set_yscale("log")
-        lower.yaxis.set_major_formatter("{x:,.0f}")
-        lower.yaxis.set_minor_formatter("")
-    lower.set(xlabel="posterior" if several else "greatest posterior", ylabel="number")
-    lower.legend(loc="upper right" if several else "upper left", fontsize=8)
-    error = expected_calibration_error(posteriors, target)
-    figure.suptitle(f"{title}, calibration error {100 * error:.1f} %", fontsize=11)
-    upper.set_title(f"{plural(len(confidence), 'statement')}; under each point the number it stands for", fontsize=9)
-    return figure
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:,.0f}")
+        axes.yaxis.set_minor_formatter("")
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="best", fontsize=8)
