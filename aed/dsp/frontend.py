@@ -103,7 +103,7 @@ class FrontendConfig:
     Raises:
         AedError: A value is outside its range; the message names field, range and value.
 
-    Example:
+    Examples:
         >>> config = aed.FrontendConfig(n_mels=40, patch_frames=48, hop_length=320)
         >>> config.patch_samples / config.sample_rate  # seconds of sound behind a patch
         0.972

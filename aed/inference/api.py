@@ -85,7 +85,7 @@ class Model:
             AudioError: A recording cannot be read, or is shorter than a patch.
             AedError: A name matches no recording, or a value is out of range.
 
-        Example:
+        Examples:
             >>> model = aed.load("model.onnx")
             >>> result, = model.predict("recordings/tone.wav", timeline=True)
             >>> result.file, result.label, round(result.end_s, 3)
@@ -129,7 +129,7 @@ def load(
     Raises:
         AedError: The file is missing, damaged or no model, or the arguments contradict its card.
 
-    Example:
+    Examples:
         >>> model = aed.load("model.onnx")
         >>> model
         Model('model.onnx', float, 2 classes)
