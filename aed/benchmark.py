@@ -1,42 +1,42 @@
-"""python -m aed.benchmark model=<int8.onnx> [target=emulator,...] board=<name>: what a model costs there."""
+"""Measure what a model costs on a board: time, flash, RAM.
+
+Usage:
+    aed benchmark model=<int8.onnx> [target=<name>,...] [board=<name>] [key=value ...]
+
+Examples:
+    aed benchmark model=model_int8.onnx
+        Instructions and memory of the C code on an emulated Cortex-M33.
+    aed benchmark model=model_int8.onnx target=stedgeai board=b-u585i-iot02a
+        Memory by ST's tool, which has to be installed.
+    aed benchmark model=model_int8.onnx target=emulator,cloud board=b-u585i-iot02a
+        The emulator beside a real board in ST's Developer Cloud, in one table.
+"""
 
 import logging
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import hydra
-from omegaconf import DictConfig
+from aed.run.command import run_verb
 
-from aed.base.paths import CONFIG_DIR
-from aed.run.benchmark import BenchmarkConfig, measure
-from aed.settings import schemas
-from aed.settings.entry import clear_errors, resolved, run_task
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 log = logging.getLogger("aed.benchmark")
 
 
-def benchmark(model_file: str, folder: str, config: BenchmarkConfig) -> None:
-    """Measures a model; see :func:`aed.run.benchmark.measure`.
+def _task(cfg: "DictConfig") -> None:
+    from hydra.utils import instantiate
 
-    Args:
-        model_file: int8 ``.onnx`` with a model card.
-        folder: Outputs.
-        config: Where.
-    """
-    measure(Path(model_file), Path(folder), config)
-    log.info("outputs in %s", folder)
+    from aed.run.benchmark import BenchmarkConfig, benchmark_file
+    from aed.settings.entry import clear_errors, resolved
+    from aed.settings.schemas import split_settings
 
-
-@hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="benchmark")
-def _task(cfg: DictConfig) -> None:
     with clear_errors(log):
-        plain = resolved(cfg)
-        benchmark(**schemas.split_settings(plain, BenchmarkConfig))
+        benchmark_file(**split_settings(instantiate(resolved(cfg), _convert_="all"), BenchmarkConfig))
 
 
 def main() -> None:
     """Entry point."""
-    schemas.store("schema", "benchmark", schemas.command(benchmark, BenchmarkConfig))
-    run_task(_task, log, "benchmark")
+    run_verb("benchmark", _task)
 
 
 if __name__ == "__main__":

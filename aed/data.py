@@ -1,149 +1,38 @@
-"""python -m aed.data inspect data=<name> [key=value ...]: the health of a data set, before anything is trained."""
+"""Inspect a data set before anything is trained: facts about its recordings, and what would spoil training or scores.
+
+Files that cannot be read, sounds or recordings in two splits, classes without clips, silence, clipping, and more.
+
+Usage:
+    aed data inspect data=<name> [key=value ...]
+
+Examples:
+    aed data inspect data=folder data.clips.root=sounds
+        Your own sounds, a folder per class.
+    aed data inspect data=esc10
+        ESC-10, which is downloaded where it is missing.
+    aed data inspect data=folder data.clips.root=sounds strict=true report=sounds.json
+        Exit code 1 where something would spoil training or scores; all findings as JSON.
+"""
 
 import logging
-import os
 import sys
-from collections.abc import Callable
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import hydra
-from hydra.utils import instantiate
-from omegaconf import DictConfig
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
+from aed.run.command import run_verb
+from aed.run.help import asks_for_help
 
-from aed.audio.recordings import check_output
-from aed.base.console import PlainConsole, printable
-from aed.base.errors import AedError
-from aed.base.paths import CONFIG_DIR
-from aed.datamodules import PatchDataModule
-from aed.datamodules.health.findings import MOST_NAMED, Finding, Report, examine
-from aed.datamodules.health.sounds import listen_to_all
-from aed.datamodules.sources.events import EventSource
-from aed.dsp.frontend import FrontendConfig
-from aed.run import registry
-from aed.scoring.tables import write_json
-from aed.settings import schemas
-from aed.settings.entry import clear_errors, resolved, run_task
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 log = logging.getLogger("aed.data")
 
-USAGE = """python -m aed.data inspect data=<name> [data.clips.<key>=<value> ...] [strict=true] [report=<file>.json]
 
-Prints what the recordings of a data set are like and what would spoil a training or its scores: files that cannot be
-read, sounds or recordings in two splits, classes without clips, silence, clipping, ...; --help shows all keys."""
+def _task(cfg: "DictConfig") -> None:
+    from hydra.utils import instantiate
 
+    from aed.run.data import inspect
+    from aed.settings.entry import clear_errors, resolved
 
-def inspect(
-    data: Callable[..., PatchDataModule],
-    frontend: FrontendConfig,
-    report: str,
-    strict: bool = False,
-    num_workers: int = 0,
-    seed: int = 0,
-) -> Report:
-    """Prints the health of a data set, writes it as JSON, and returns it.
-
-    Args:
-        data: Makes the DataModule.
-        frontend: Tells which clips are too short or too long.
-        report: The JSON file.
-        strict: End with an error if something would spoil training or scores.
-        num_workers: Threads that decode; 0: one per CPU.
-        seed: Of a random split.
-
-    Raises:
-        AedError: There is no data set, or it is not well and ``strict`` is set.
-    """
-    check_output("report", Path(report))
-    module = data(seed=seed)
-    found: list[Finding] = []
-    try:
-        table = module.table
-        if guess := module.likely_sources:
-            examples = [f"{left} and {right}" for left, right in guess.examples]
-            found.append(Finding("likely_source", guess.is_sure, module.source_advice(guess), examples))
-    except AedError as error:  # its recordings can be looked at all the same, if there are any
-        table = module.recordings
-        found.append(Finding("no_split", True, f"it cannot be used as it is configured: {error}", [module.clips.name]))
-    paths = list(dict.fromkeys(table["path"]))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True, console=PlainConsole(stderr=True)) as progress:
-        task = progress.add_task("recordings", total=len(paths))
-        sounds = listen_to_all(paths, num_workers or os.cpu_count() or 1, lambda: progress.advance(task))
-    events, doubts = None, {}
-    if isinstance(module.clips, EventSource):
-        events, doubts = module.events, module.clips.doubts()
-    names = {name for own in module.recordings["labels"] for name in own}
-    made = examine(table, sounds, frontend, events, doubts, names)
-    findings = sorted([*found, *made.findings], key=lambda finding: not finding.matters)
-    made = Report(made.facts, findings, made.clips)
-    _write(Path(report), module.clips.name, made)
-    _print(module.clips.name, made)
-    log.info("all of it in %s", report)
-    if strict and made.spoiling:
-        raise AedError(f"{module.clips.name}: {len(made.spoiling)} findings spoil training or scores (strict=true)")
-    return made
-
-
-def _write(path: Path, name: str, made: Report) -> None:
-    clips = made.clips.assign(path=made.clips["path"].map(str)).astype(object)
-    content = {
-        "name": name,
-        **made.facts,
-        "findings": [asdict(finding) for finding in made.findings],
-        "files": clips.where(clips.notna(), None).to_dict(orient="records"),
-    }
-    write_json(path, content)
-
-
-def _print(name: str, made: Report) -> None:
-    # a file or pipe has no width of its own
-    console = PlainConsole(width=None if PlainConsole().is_terminal else 160)
-    console.print(_health(name, made.facts))
-    console.print(_classes(made.facts))
-    if not made.findings:
-        console.print("Nothing wrong was found.")
-    for finding in made.findings:
-        mark, style = ("SPOILS", "bold red") if finding.matters else ("note", "yellow")
-        said = Text.assemble((mark, style), " ", printable(finding.text))
-        console.print(said, soft_wrap=True)  # commands in it stay whole
-        for item in finding.names[:MOST_NAMED]:
-            console.print(f"    {printable(item)}", soft_wrap=True)
-        if len(finding.names) > MOST_NAMED:
-            console.print(f"    and {len(finding.names) - MOST_NAMED} more")
-
-
-def _health(name: str, facts: dict[str, Any]) -> Table:
-    table = Table(title=f"{name}: recordings", show_header=False)
-    table.add_row("clips", str(facts["clips"]))
-    table.add_row("length of all", f"{facts['hours']:.2f} h")
-    rows = (("clips with 0, 1, ... labels", "labels_per_clip"), ("sample rate, Hz", "sample_rates_hz"))
-    for title, key in (*rows, ("channels", "channels"), ("format", "encodings")):
-        table.add_row(title, ", ".join(f"{value}: {count}" for value, count in facts[key].items()))
-    for title, key in (("duration, s", "duration_s"), ("peak, dBFS", "peak_dbfs")):
-        table.add_row(title, ", ".join(f"{name} {value:.2f}" for name, value in facts[key].items()))
-    table.add_row("digital zeros at the ends", f"{facts['padding']:.1%} of all samples")
-    return table
-
-
-def _classes(facts: dict[str, Any]) -> Table:
-    splits = list(facts["splits"])
-    table = Table(title="clips that can be used")
-    for column in ("class", *splits, "all"):
-        table.add_column(column, justify="left" if column == "class" else "right")
-    for name, counts in facts["classes"].items():
-        table.add_row(printable(name), *(str(counts[column]) for column in (*splits, "all")))
-    table.add_section()
-    table.add_row("clips", *(str(count) for count in facts["splits"].values()), str(facts["usable"]))
-    return table
-
-
-@hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="inspect")
-def _task(cfg: DictConfig) -> None:
     with clear_errors(log):
         plain = resolved(cfg)
         data = instantiate(plain.pop("data") | {"_partial_": True}, _convert_="all")
@@ -152,13 +41,12 @@ def _task(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Entry point."""
-    if sys.argv[1:2] != ["inspect"]:
-        print(USAGE, file=sys.stderr)
+    if sys.argv[1:2] == ["inspect"]:
+        del sys.argv[1]
+    elif not asks_for_help(sys.argv[1:]):
+        print("aed data: need inspect, aed data inspect data=<name>; aed data --help explains it", file=sys.stderr)
         sys.exit(2)
-    del sys.argv[1]
-    registry.register_data()
-    schemas.store("schema", "inspect", schemas.command(inspect))
-    run_task(_task, log, "inspect")
+    run_verb("data", _task, config_name="inspect")
 
 
 if __name__ == "__main__":

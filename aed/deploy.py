@@ -1,67 +1,46 @@
-"""python -m aed.deploy model=<int8.onnx> target=c|stm32 [folder=<new folder>]: what goes into a firmware project."""
+"""Write what goes into a firmware project: a C library, or a package for ST's audio firmware.
+
+Usage:
+    aed deploy model=<int8.onnx> [target=c|stm32] [folder=<new folder>] [key=value ...]
+
+Examples:
+    aed deploy model=model_int8.onnx folder=firmware
+        C99 without dependencies: front end, net and decision, bit for bit like ONNX Runtime.
+    aed deploy model=model_int8.onnx folder=firmware c.prefix=doorbell
+        The same under names of its own, so that several models fit into one firmware.
+    aed deploy model=model_int8.onnx target=stm32 stm32.board=b-u585i-iot02a
+        Network and front end for ST's audio firmware; needs ST's tool.
+"""
 
 import logging
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import hydra
-from hydra.utils import instantiate
-from omegaconf import DictConfig
+from aed.run.command import run_verb
 
-from aed.base.paths import CONFIG_DIR
-from aed.datamodules import PatchDataModule
-from aed.export.graph import load_model, read_model_card
-from aed.run import registry
-from aed.run.deploy import DeployConfig, deliver, test_clips
-from aed.run.evaluate import model_data
-from aed.settings import schemas
-from aed.settings.entry import clear_errors, resolved, run_task
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 log = logging.getLogger("aed.deploy")
 
 
-def deploy(
-    model_file: str,
-    folder: str,
-    config: DeployConfig,
-    data: Callable[..., PatchDataModule] | None = None,
-    seed: int = 0,
-) -> None:
-    """Delivers a model; see :func:`aed.run.deploy.deliver`.
+def _task(cfg: "DictConfig") -> None:
+    from hydra.utils import instantiate
 
-    Args:
-        model_file: int8 ``.onnx`` with a model card.
-        folder: New, or one of an earlier package.
-        config: What is made of it.
-        data: stm32: makes the DataModule on whose test clips the firmware's front end is judged.
-        seed: Of a random split.
-    """
-    clips: list[tuple[Path, int]] = []
-    if data is not None:
-        card = read_model_card(load_model(Path(model_file)), Path(model_file))
-        module = model_data(partial(data, seed=seed), card, "test", "card", list(card.class_names))
-        module.prepare_data()
-        module.setup()
-        clips = test_clips(module)
-    deliver(Path(model_file), Path(folder), config, clips)
+    from aed.run.deploy import DeployConfig, deploy_file
+    from aed.settings.entry import clear_errors, resolved
+    from aed.settings.schemas import split_settings
 
-
-@hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="deploy")
-def _task(cfg: DictConfig) -> None:
     with clear_errors(log):
-        plain = resolved(cfg, frontend=None)  # data asks for one; the model's own counts
-        given = plain.pop("data")
-        plain.pop("frontend")
-        data = instantiate(given | {"_partial_": True}, _convert_="all") if given else None
-        deploy(data=data, **schemas.split_settings(plain, DeployConfig))
+        plain = resolved(cfg, frontend=None)  # data refers to one; the model's own is used
+        del plain["frontend"]
+        node = plain.pop("data")
+        data = instantiate(node | {"_partial_": True}, _convert_="all") if node else None
+        deploy_file(data=data, **split_settings(instantiate(plain, _convert_="all"), DeployConfig))
 
 
 def main() -> None:
     """Entry point."""
-    registry.register_data()
-    schemas.store("schema", "deploy", schemas.command(deploy, DeployConfig))
-    run_task(_task, log, "deploy")
+    run_verb("deploy", _task)
 
 
 if __name__ == "__main__":

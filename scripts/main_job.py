@@ -1,6 +1,8 @@
-"""Runs the main job on the real ESC-10 where it is to be had, else the demo, says which and why, and what it costs."""
+"""Trains on the real ESC-10 if it is in ``$AED_DATA_DIR`` or can be downloaded, else on made-up sounds; says which.
 
-import os
+Published weights are looked for in ``$AED_PRETRAINED_DIR``.
+"""
+
 import subprocess
 import sys
 import time
@@ -8,29 +10,24 @@ from pathlib import Path
 
 from aed.base import paths
 from aed.base.errors import AedError
-from aed.base.processes import PACKAGES, found
+from aed.base.processes import PACKAGES, is_available
 from aed.datamodules.sources.clips import ESC10
 from aed.modules.nets import YAMNet
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
-
 
 def choose() -> tuple[str, str]:
-    """The experiment, and why; downloads what it needs where it can."""
-    for variable, folder in (("AED_DATA_DIR", "datasets"), ("AED_PRETRAINED_DIR", "pretrained")):
-        if variable not in os.environ and (SHARED / folder).is_dir():
-            os.environ[variable] = str(SHARED / folder)
+    """The experiment and the reason for it; downloads missing data and weights where that is possible."""
     try:
         clips = ESC10().table()
         weights = YAMNet(10).load_pretrained()
     except AedError as error:
-        return "demo", f"sounds made by the project, for the real data are not to be had: {error}"
+        return "demo", f"synthetic sounds, since the real data or weights cannot be used: {error}"
     return "esc10_yamnet", f"{len(clips)} clips of ESC-10 in {paths.data_dir()}, backbone {weights.file}"
 
 
 def stages() -> list[str]:
-    """What further arguments make the training end with the cost on an emulated board, where the tools are there."""
-    if missing := [tool for tool in ("arm-none-eabi-gcc", "qemu-system-arm") if not found(tool)]:
+    """Arguments that add the cost on an emulated board to the run, if the tools are installed."""
+    if missing := [tool for tool in ("arm-none-eabi-gcc", "qemu-system-arm") if not is_available(tool)]:
         packages = " ".join(PACKAGES[tool] for tool in missing)
         print(f"no table of flash, RAM and instructions: {missing} are missing; apt-get install {packages}")
         return []
@@ -38,7 +35,7 @@ def stages() -> list[str]:
 
 
 def main() -> None:
-    """Trains, makes int8 and benchmarks it; further arguments are passed on."""
+    """Trains, quantises to int8 and benchmarks; further arguments are passed on to ``aed.train``."""
     experiment, reason = choose()
     print(f"python -m aed.train experiment={experiment}   ({reason})", flush=True)
     folder = Path("outputs") / experiment / time.strftime("%Y-%m-%d_%H-%M-%S")

@@ -10,9 +10,9 @@ import pytest
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 SLOW = (
-    "cache checkpoints classifier cli cloud commands config conversion costs datamodule emulator export_int8 files "
-    "firmware folders import_keras inspection loggers miniresnet models own_nets pipeline portable predict recipes "
-    "sketch stedgeai stm32_package target_frontend target_net target_oracle tasks typed yamnet"
+    "cache checkpoints classifier cli cloud commands config conversion costs datamodule emulator export_int8 extras "
+    "files firmware folders import_keras inspection loggers miniresnet models own_nets pipeline portable predict "
+    "recipes sketch stedgeai stm32_package target_frontend target_net target_oracle tasks typed yamnet"
 )
 """Files whose tests compile, emulate, train or start processes; ``-m "not slow"`` leaves them out."""
 

@@ -459,7 +459,7 @@ def test_structure_that_confuses_us_is_the_fault_of_the_file(
         raise error
 
     monkeypatch.setattr(audio_file, "parts_of", fail)
-    assert refusals(path) == ["its structure makes no sense (a); copy the file anew"] * 3
+    assert refusals(path) == ["its structure is invalid (a); copy the file again"] * 3
 
 
 def test_every_suffix_means_a_format_of_libsndfile() -> None:

@@ -17,8 +17,8 @@ from test_pipeline import SMALL
 from aed.base.errors import AedError
 from aed.base.files import sha256_of
 from aed.inference.opening import open_classifier
-from aed.modules.checkpoint import Trained
 from aed.modules.nets import DSCNN
+from aed.modules.trained import Trained
 from aed.run import pipeline
 from aed.run.callbacks import BestCheckpoint, WholeCheckpoints
 from aed.run.resume import check_resumable, restoring
@@ -119,7 +119,7 @@ def test_a_class_is_imported_if_the_user_names_it_and_not_before(whole: Path, tm
     for open_it in (Trained.load, open_classifier):
         with pytest.raises(AedError, match=r"own\.ckpt: its net is own_net_pkg\.Own.* net_class=own_net_pkg\.Own"):
             open_it(tmp_path / "own.ckpt")
-    with pytest.raises(AedError, match=r"own\.ckpt: its net is own_net_pkg\.Own, and this command has aed\..*DSCNN"):
+    with pytest.raises(AedError, match=r"own\.ckpt: its net is own_net_pkg\.Own, and this command names aed\..*DSCNN"):
         run(tmp_path / "run", "stages=[export]", f"ckpt_path={tmp_path / 'own.ckpt'}")
     assert "own_net_pkg" not in sys.modules
     assert type(Trained.load(tmp_path / "own.ckpt", "own_net_pkg.Own").net).__name__ == "Own"

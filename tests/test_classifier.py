@@ -12,10 +12,10 @@ from lightning.pytorch import seed_everything
 from aed.base import paths
 from aed.base.errors import AedError
 from aed.modules import classifier as module
-from aed.modules import schedules
+from aed.modules import embeddings, schedules
 from aed.modules.augment import AugmentConfig
-from aed.modules.checkpoint import build_net, net_facts
 from aed.modules.nets import YAMNet
+from aed.modules.rebuild import build_net, net_facts
 from aed.modules.weights.published import Weights, read_keras_h5
 from aed.run.callbacks import BestCheckpoint
 
@@ -80,8 +80,8 @@ def test_mixup_trains_towards_mixed_targets(tmp_path, monkeypatch):
 def test_kept_embeddings_train_the_same_head_as_computing_them_anew(tmp_path, monkeypatch):
     torch.manual_seed(1)
     kept, _ = fit(tmp_path / "a", 3, net=Published(3, dropout=0.3), pretrained=True)
-    assert kept._bank is None, "freed after fit"
-    monkeypatch.setattr(module, "BANK_BYTES", 0)
+    assert kept.embeddings is None, "freed after fit"
+    monkeypatch.setattr(embeddings, "BANK_BYTES", 0)
     torch.manual_seed(1)
     anew, _ = fit(tmp_path / "b", 3, net=Published(3, dropout=0.3), pretrained=True)
     for name, value in weights(kept).items():
@@ -106,17 +106,17 @@ class Image(Published):
 @pytest.mark.parametrize(("net", "kept"), [(Between, False), (Image, True)])
 def test_a_frozen_net_is_trained_as_its_forward_is(tmp_path, monkeypatch, net, kept):
     """Embeddings are kept only where forward is head(backbone(patches)); the head is the same as without."""
-    bank = []
-    monkeypatch.setattr(module.ClipClassifier, "on_fit_end", lambda model: bank.append(model._bank))
+    banks = []
+    monkeypatch.setattr(module.ClipClassifier, "on_fit_end", lambda model: banks.append(model.embeddings))
     heads = []
-    for size in (module.BANK_BYTES, 0):
-        monkeypatch.setattr(module, "BANK_BYTES", size)
+    for size in (embeddings.BANK_BYTES, 0):
+        monkeypatch.setattr(embeddings, "BANK_BYTES", size)
         torch.manual_seed(1)
         model, _ = fit(tmp_path / str(size), 3, data={"val_fold": 4}, net=net(3), pretrained=True)
         heads.append(weights(model))
     for name, value in heads[0].items():
         torch.testing.assert_close(value, heads[1][name], atol=1e-6, rtol=1e-5)
-    assert (bank[0] is not None and len(bank[0]) > 0) == kept
+    assert (banks[0] is not None and len(banks[0].train) > 0) == kept
 
 
 def test_batches_of_one_step_have_random_numbers_of_their_own(tmp_path):

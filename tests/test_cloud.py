@@ -47,10 +47,12 @@ from fake_cloud import (
 
 from aed.base.errors import AedError
 from aed.target.boards import Board
-from aed.target.cloud import Cloud, CloudError, wire
+from aed.target.cloud import wire
 from aed.target.cloud.answer import read_answer
+from aed.target.cloud.backend import Cloud
 from aed.target.cloud.credentials import PAIRS, load_tokens
 from aed.target.cloud.endpoints import Endpoints
+from aed.target.cloud.errors import CloudError
 from aed.target.cloud.secrets import Secrets
 
 BOARD = Board(
@@ -116,6 +118,11 @@ def make(service: FakeCloud, clock: FakeTime, *, account: bool = False, **more: 
     return Cloud(clock=clock.clock, sleep=clock.sleep, **more)
 
 
+def boards(cloud: Cloud) -> dict[str, dict[str, Any]]:
+    """One request with a token: the boards of the farm."""
+    return cloud.service.boards(cloud.service.wire.limit(cloud.timeout_s))
+
+
 def chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
@@ -143,8 +150,7 @@ def clean(service: FakeCloud) -> bool:
 def test_benchmark_reports_the_tools_sizes_and_the_boards_time(
     service: FakeCloud, clock: FakeTime, model: Path, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    states: list[tuple[str, float | None]] = []
-    cloud = make(service, clock, progress=lambda *state: states.append(state))
+    cloud = make(service, clock)
     report = cloud.benchmark(model, BOARD, folder).content()
     vendor = {
         "weights_bytes": 39904,
@@ -166,14 +172,13 @@ def test_benchmark_reports_the_tools_sizes_and_the_boards_time(
     assert report["details"]["ram_in_use_bytes"] == {"internal": 10144, "external": 77}
     assert report["details"]["agreement_on_random_inputs"] == [{"rmse": 0.01, "cos": 0.999, "desc": "X-cross #1"}]
     assert json.loads(json.dumps(report, allow_nan=False)) == report
-    assert states == [(state, 0.375) for state in STATES]
     lines = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
-    assert [state for state in STATES if f"Developer Cloud: {state}" in lines] == list(STATES)
+    assert [line for line in lines if line.endswith(" %")] == [f"Developer Cloud: {state}, 38 %" for state in STATES]
     assert clean(service) and clock.slept == [2.0] * (len(STATES) - 1)
     asked = {"model": service.deleted[0], "optimization": "balanced", "version": "4.0.1"}
     assert service.started == [("b-u585i-iot02a", asked)]
     assert json.loads((folder / "network_c_info.json").read_text()) == INFO
-    assert repr(cloud) == "Cloud(version=None, optimization='balanced', total_s=900)"
+    assert repr(cloud) == "Cloud(version=None, optimization='balanced', timeout_s=900)"
 
 
 def test_uploaded_model_has_a_name_of_its_own_and_no_metadata(
@@ -193,8 +198,8 @@ def test_older_service_takes_options_as_text_and_gives_older_reports(
     service.stringified, service.answer = True, {"report": OLD_REPORT, "graph": OLD_GRAPH, "info": None}
     report = make(service, clock).benchmark(model, BOARD, folder)
     assert json.loads(service.started[0][1]["args"]) == {"optimization": "balanced", "version": "4.0.1"}
-    assert report.net.value("macc") == 52420 and report.net.value("inference_ms") == 6.185
-    assert report.net.value("library_flash_bytes") == 5746
+    assert report.net.figures["macc"].value == 52420 and report.net.figures["inference_ms"].value == 6.185
+    assert report.net.figures["library_flash_bytes"].value == 5746
     assert report.tools["ST Edge AI Core"] == "8.1.0-19520"
     assert report.details["ram_in_use_bytes"] == {"external": 5}
 
@@ -209,7 +214,7 @@ def test_neural_art_has_options_of_its_own(service: FakeCloud, clock: FakeTime, 
 def test_words_like_a_token_do_not_hide_figures(service: FakeCloud, clock: FakeTime, model: Path, folder: Path) -> None:
     service.token = "weights"
     cloud = make(service, clock, environment=service.environment(STEDGEAI_CLOUD_TOKEN="weights"))
-    assert cloud.benchmark(model, BOARD, folder).net.value("weights_bytes") == 39904
+    assert cloud.benchmark(model, BOARD, folder).net.figures["weights_bytes"].value == 39904
     assert "weights" not in (folder / "network_c_info.json").read_text()
 
 
@@ -233,21 +238,15 @@ def test_analyze_gives_sizes_alone(service: FakeCloud, clock: FakeTime, model: P
     info = INFO | {"graphs": [{"nodes": INFO["graphs"][0]["nodes"]}]}
     service.answer = {"info": info, "report": None, "graph": None}
     report = make(service, clock).analyze(model, BOARD, folder)
-    assert report.action == "analyze" and report.net.value("flash_bytes") == 45650
+    assert report.action == "analyze" and report.net.figures["flash_bytes"].value == 45650
     assert {figure.source for figure in report.net.figures.values()} == {"vendor"}
     assert service.started[0][1] == {"model": service.deleted[0], "target": "stm32u5", "optimization": "balanced"}
     assert clean(service)
 
 
-def test_boards_and_what_the_service_does_not_do(
-    service: FakeCloud, clock: FakeTime, model: Path, folder: Path
-) -> None:
+def test_boards_and_models_that_cannot_be_used(service: FakeCloud, clock: FakeTime, model: Path, folder: Path) -> None:
     cloud = make(service, clock)
-    assert cloud.boards() == {"B-U585I-IOT02A": {"boardCount": 2, "deviceCpu": "M33"}}
-    with pytest.raises(AedError, match="target=stedgeai"):
-        cloud.generate(model, BOARD, folder)
-    with pytest.raises(AedError, match="target=stedgeai"):
-        cloud.validate(model, BOARD, folder, None)  # type: ignore[arg-type]
+    assert boards(cloud) == {"B-U585I-IOT02A": {"boardCount": 2, "deviceCpu": "M33"}}
     with pytest.raises(AedError, match="cloud does not know it"):
         cloud.benchmark(model, Board(name="x", core="cortex-m4", ram_kib=1, flash_kib=1), folder)
     with pytest.raises(AedError, match="not a whole ONNX model"):
@@ -299,7 +298,7 @@ FAULTS: list[tuple[str, str, Fault, str, str]] = [
     ("poll moved on", RUN, status(308, {}, Location="https://example.org/"), "service", "status 308"),
     ("error", RUN, status(200, {"state": "error", "message": "E010: no such operator"}), "model", "no such operator"),
     ("error object", RUN, status(200, {"state": "ERROR", "message": {"a": [1]}}), "model", '"a":'),
-    ("error silent", RUN, status(200, {"state": "error"}), "model", "it says no more"),
+    ("error silent", RUN, status(200, {"state": "error"}), "model", "it gives no reason"),
     ("done empty", RUN, status(200, {"state": "done"}), "service", "no figure came"),
     ("done null", RUN, status(200, {"state": "done", "benchmark": None}), "service", "no figure came"),
     ("done wrong", RUN, status(200, {"state": "done", "benchmark": {"info": [], "report": 3}}), "service", "no figure"),
@@ -337,7 +336,7 @@ def test_passing_fault_is_tried_again(
     service: FakeCloud, clock: FakeTime, model: Path, folder: Path, where: str, faults: tuple[Fault, ...]
 ) -> None:
     service.fail(where, *faults)
-    assert make(service, clock).benchmark(model, BOARD, folder).net.value("cycles") == 989572
+    assert make(service, clock).benchmark(model, BOARD, folder).net.figures["cycles"].value == 989572
     assert len(service.started) == 1 and clean(service)
 
 
@@ -346,10 +345,10 @@ def test_waits_double_and_a_server_may_ask_for_more(
 ) -> None:
     monkeypatch.setattr(wire.random, "uniform", lambda low, high: high)
     service.fail(BOARDS, status(500), status(429, Retry_After="7"), drop, status(503, Retry_After="nonsense"))
-    make(service, clock).boards()
+    boards(make(service, clock))
     assert clock.slept == [0.5, 7.0, 2.0, 4.0]
     service.fail(BOARDS, status(429, Retry_After="5000"))
-    assert "too many requests" in str(refused(lambda: make(service, clock).boards()))
+    assert "too many requests" in str(refused(lambda: boards(make(service, clock))))
     assert len(clock.slept) == 4
 
 
@@ -370,15 +369,18 @@ def test_failing_deletion_is_a_warning(
     assert any("could not be deleted" in text for text in warnings)
 
 
-@pytest.mark.parametrize("where", ["sleep", "progress"])
-def test_ctrl_c_deletes_the_upload(service: FakeCloud, clock: FakeTime, model: Path, folder: Path, where: str) -> None:
+@pytest.mark.parametrize("where", ["sleep", "state"])
+def test_ctrl_c_deletes_the_upload(
+    service: FakeCloud, clock: FakeTime, model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
     def stop(*args: object) -> None:
         raise KeyboardInterrupt
 
-    cloud = make(service, clock, **({"progress": stop} if where == "progress" else {}))
     if where == "sleep":
         clock.sleep = stop  # type: ignore[method-assign]
-        cloud = make(service, clock)
+    else:
+        monkeypatch.setattr("aed.target.cloud.service._percentage", stop)  # as a state is logged
+    cloud = make(service, clock)
     with pytest.raises(KeyboardInterrupt):
         cloud.benchmark(model, BOARD, folder)
     assert clean(service)
@@ -404,7 +406,7 @@ def test_ctrl_c_is_heard_while_a_server_is_silent(
 
 def test_run_that_never_ends_meets_the_limit(service: FakeCloud, clock: FakeTime, model: Path, folder: Path) -> None:
     service.states = ["in_queue"]
-    error = refused(lambda: make(service, clock, total_s=60.0).benchmark(model, BOARD, folder))
+    error = refused(lambda: make(service, clock, timeout_s=60.0).benchmark(model, BOARD, folder))
     assert error.kind == "time" and "60 s have passed, the run is still in_queue" in str(error)
     assert clock.now <= 60 and clean(service)
 
@@ -436,7 +438,7 @@ def test_nobody_listens(clock: FakeTime) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nowhere = FakeCloud(url=f"http://127.0.0.1:{free.getsockname()[1]}")
-    error = refused(lambda: make(nowhere, clock).boards())
+    error = refused(lambda: boards(make(nowhere, clock)))
     assert error.kind == "network" and "refused" in str(error) and "https_proxy" in str(error)
     assert len(clock.slept) == 4
 
@@ -444,10 +446,10 @@ def test_nobody_listens(clock: FakeTime) -> None:
 def test_unknown_name_and_untrusted_certificate(service: FakeCloud, clock: FakeTime) -> None:
     places = {"BENCHMARK_SERVICE_URL": "https://nowhere.invalid/x", "STEDGEAI_CLOUD_TOKEN": TOKEN}
     cloud = make(service, clock, environment=service.environment(**places))
-    assert refused(lambda: cloud.boards()).kind == "network"
+    assert refused(lambda: boards(cloud)).kind == "network"
     places["BENCHMARK_SERVICE_URL"] = service.url.replace("http:", "https:")  # speaks no TLS at all
     cloud = make(service, clock, environment=service.environment(**places))
-    error = refused(lambda: cloud.boards())
+    error = refused(lambda: boards(cloud))
     assert error.kind == "network" and "trusted" in str(error)
 
 
@@ -459,10 +461,10 @@ def test_certificate_of_nobody_is_refused(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
     with serve(context) as cloud:
-        error = refused(lambda: make(cloud, clock).boards())
+        error = refused(lambda: boards(make(cloud, clock)))
         assert error.kind == "network" and "REQUESTS_CA_BUNDLE" in str(error) and not cloud.seen
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(path))
-        assert make(cloud, clock).boards()
+        assert boards(make(cloud, clock))
 
 
 def certificate() -> bytes:
@@ -517,7 +519,7 @@ def test_done_without_time_warns(
 ) -> None:
     service.answer = {"info": INFO | {"graphs": [{}]}}
     report = make(service, clock).benchmark(model, BOARD, folder)
-    assert report.net.value("inference_ms") is None and report.net.value("weights_bytes") == 39904
+    assert "inference_ms" not in report.net.figures and report.net.figures["weights_bytes"].value == 39904
     assert "no time came with it" in caplog.text
 
 
@@ -561,13 +563,13 @@ def test_wrong_password_is_sent_once(
 @pytest.mark.parametrize(("fault", "kind"), [(drop, "network"), (status(503), "service"), (status(429), "service")])
 def test_password_is_not_sent_again_after_a_fault(service: FakeCloud, clock: FakeTime, fault: Fault, kind: str) -> None:
     service.fail("POST /idp/login", always(fault))
-    assert refused(lambda: make(service, clock, account=True).boards()).kind == kind
+    assert refused(lambda: boards(make(service, clock, account=True))).kind == kind
     assert service.seen.count("POST /idp/login") == 1
 
 
 def test_blocked_account(service: FakeCloud, clock: FakeTime) -> None:
     service.after = "<b>You have exceeded 5 login\n attempts.</b> Please click below on Forgot Password"
-    error = refused(lambda: make(service, clock, account=True).boards())
+    error = refused(lambda: boards(make(service, clock, account=True)))
     assert error.kind == "blocked" and "Forgot Password" in str(error)
 
 
@@ -586,7 +588,7 @@ def test_blocked_account(service: FakeCloud, clock: FakeTime) -> None:
 )
 def test_password_goes_nowhere_else(service: FakeCloud, clock: FakeTime, page: str, action: str, words: str) -> None:
     service.page, service.action = page, action or service.action
-    error = refused(lambda: make(service, clock, account=True).boards())
+    error = refused(lambda: boards(make(service, clock, account=True)))
     assert error.kind == "service" and words in str(error) and service.passwords == 0
 
 
@@ -608,7 +610,7 @@ def test_password_goes_nowhere_else(service: FakeCloud, clock: FakeTime, page: s
 )
 def test_sign_on_that_goes_wrong(service: FakeCloud, clock: FakeTime, where: str, fault: Fault, words: str) -> None:
     service.fail(where, fault)
-    error = refused(lambda: make(service, clock, account=True).boards())
+    error = refused(lambda: boards(make(service, clock, account=True)))
     assert error.kind == "service" and words in str(error), str(error)
     assert service.passwords <= 1
 
@@ -622,11 +624,11 @@ def test_token_that_expires_is_renewed(service: FakeCloud, clock: FakeTime, mode
 
 def test_token_of_the_environment_that_expired_says_so(service: FakeCloud, clock: FakeTime) -> None:
     cloud = make(service, clock, environment=service.environment(STEDGEAI_CLOUD_TOKEN="Bearer expired-001"))
-    error = refused(lambda: cloud.boards())
+    error = refused(lambda: boards(cloud))
     assert error.kind == "credentials" and "STEDGEAI_CLOUD_TOKEN" in str(error) and "expired-001" not in str(error)
     assert service.tokens_seen == [(BOARDS, "Bearer expired-001")]
     cloud = make(service, clock, environment=service.environment(STEDGEAI_CLOUD_TOKEN="a\nb"))
-    assert refused(lambda: cloud.boards()).kind == "credentials"
+    assert refused(lambda: boards(cloud)).kind == "credentials"
 
 
 @pytest.mark.parametrize("stdin", [io.StringIO("user\n"), None])
@@ -634,12 +636,12 @@ def test_nobody_is_asked_without_a_terminal(
     service: FakeCloud, clock: FakeTime, monkeypatch: pytest.MonkeyPatch, stdin: object
 ) -> None:
     monkeypatch.setattr(sys, "stdin", stdin)
-    error = refused(lambda: make(service, clock, environment=service.environment()).boards())
+    error = refused(lambda: boards(make(service, clock, environment=service.environment())))
     assert error.kind == "credentials" and not service.seen
     for name in ("STEDGEAI_CLOUD_TOKEN", "STEDGEAI_CLOUD_USER", "STEDGEAI_CLOUD_PASSWORD"):
         assert name in str(error)
     half = make(service, clock, environment=service.environment(stmai_password=PASSWORD))
-    assert "stmai_password is set and stmai_username is not" in str(refused(lambda: half.boards()))
+    assert "stmai_password is set and stmai_username is not" in str(refused(lambda: boards(half)))
 
 
 def test_person_at_a_terminal_is_asked(service: FakeCloud, clock: FakeTime, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -647,22 +649,22 @@ def test_person_at_a_terminal_is_asked(service: FakeCloud, clock: FakeTime, monk
     stdin.isatty = lambda: True  # type: ignore[method-assign]
     monkeypatch.setattr(sys, "stdin", stdin)
     monkeypatch.setattr("getpass.getpass", lambda prompt: PASSWORD)
-    assert make(service, clock, environment=service.environment()).boards()
+    assert boards(make(service, clock, environment=service.environment()))
     assert service.passwords == 1
-    error = refused(lambda: make(service, clock, environment=service.environment()).boards())  # end of file
+    error = refused(lambda: boards(make(service, clock, environment=service.environment())))  # end of file
     assert error.kind == "credentials"
 
 
 def test_token_file_only_if_asked_for_and_for_its_owner(service: FakeCloud, clock: FakeTime, tmp_path: Path) -> None:
     path = tmp_path / "own" / "cloud.tokens"
-    make(service, clock, account=True).boards()
+    boards(make(service, clock, account=True))
     assert not list(tmp_path.rglob("*.tokens"))
-    make(service, clock, account=True, token_file=path).boards()
+    boards(make(service, clock, account=True, token_file=path))
     assert path.stat().st_mode & 0o777 == 0o600 and [*path.parent.iterdir()] == [path]
-    make(service, clock, environment=service.environment(), token_file=path).boards()
+    boards(make(service, clock, environment=service.environment(), token_file=path))
     assert service.passwords == 2
     service.token = "another"  # the one in the file has expired: the refresh token beside it gives a new one
-    make(service, clock, environment=service.environment(), token_file=path).boards()
+    boards(make(service, clock, environment=service.environment(), token_file=path))
     kept = load_tokens(path)
     assert kept is not None and (kept.access, kept.refresh) == (FRESH, REFRESH) and FRESH not in repr(kept)
     path.write_text("{")
@@ -678,7 +680,7 @@ def test_netrc_is_not_read(
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login a password b\n")
     (tmp_path / "netrc").chmod(0o600)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    assert make(service, clock, account=True).boards()
+    assert boards(make(service, clock, account=True))
     assert {bearer for _, bearer in service.tokens_seen} == {f"Bearer {TOKEN}"}
 
 
@@ -712,7 +714,7 @@ def test_secrets_are_found_in_every_form() -> None:
     assert PASSWORD not in repr(secrets) and CODE not in repr(secrets)
 
 
-@pytest.mark.parametrize("key", ["total_s", "request_s"])
+@pytest.mark.parametrize("key", ["timeout_s", "request_s"])
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
 def test_limits_are_checked(service: FakeCloud, clock: FakeTime, key: str, value: float) -> None:
     with pytest.raises(AedError, match=key):

@@ -13,12 +13,11 @@ import torch
 from rich.console import Console
 
 import aed
-from aed import data, models
 from aed.base.console import printable
 from aed.datamodules.health import findings
-from aed.inference import prediction
-from aed.inference.prediction import Heard
-from aed.run import benchmark, sweep
+from aed.inference import writers
+from aed.inference.prediction import Prediction
+from aed.run import benchmark, data, models, sweep
 from aed.scoring import tables
 from aed.scoring.decision import Decision
 from aed.scoring.rejection import judge_rejection
@@ -88,9 +87,9 @@ def sweep_of(folder: Path) -> None:
 
 def table_of(names: list[str]) -> None:
     out = io.StringIO()
-    table = prediction._Table(out, True)
+    table = writers._Table(out, True)
     for name in names:
-        table.row(f"{name}.wav", Heard(0, 1, name, 0.5))
+        table.row(f"{name}.wav", Prediction(0, 1, name, 0.5))
     table.close()
     print(out.getvalue())
 
@@ -117,11 +116,11 @@ def row(name: str) -> models.Row:
 
 
 SAYS: dict[tuple[str, str], list[Say]] = {
-    ("report", "print_scores"): [
+    ("tables", "print_scores"): [
         lambda: tables.print_scores("test", figures("single_label"), [1] * 9, NAMES, NAMES[1]),
         lambda: tables.print_scores("test", figures("multi_label"), [1] * 9, NAMES),
     ],
-    ("report", "print_layers"): [
+    ("tables", "print_layers"): [
         lambda: tables.print_layers(
             {
                 "layers": [layer(name) for name in NAMES],
@@ -131,10 +130,10 @@ SAYS: dict[tuple[str, str], list[Say]] = {
             }
         )
     ],
-    ("report", "_print_detector"): [
+    ("tables", "_print_detector"): [
         lambda: [tables._print_detector(NAMES[0], {}, name, 1, name) for name in NAMES],
     ],
-    ("report", "print_comparison"): [
+    ("tables", "print_comparison"): [
         lambda: tables.print_comparison(
             {
                 name: {"float": {"clip_acc": 1}, "int8": {"clip_acc": 1}, "clip_agreement": 1, "sqnr_db": {"median": 1}}
@@ -142,16 +141,16 @@ SAYS: dict[tuple[str, str], list[Say]] = {
             }
         )
     ],
-    ("report", "print_programs"): [lambda: tables.print_programs("test", [(name, {}) for name in NAMES])],
-    ("report", "print_rejection"): [
+    ("tables", "print_programs"): [lambda: tables.print_programs("test", [(name, {}) for name in NAMES])],
+    ("tables", "print_rejection"): [
         lambda: [
             tables.print_rejection(name, judge_rejection(torch.tensor([0.5]), torch.tensor([True]), 0.1))
             for name in NAMES
         ]
     ],
-    ("costs", "_print"): [lambda: benchmark._print(NAMES[0], [cost(name) for name in NAMES])],
+    ("benchmark", "_print"): [lambda: benchmark._print(NAMES[0], [cost(name) for name in NAMES])],
     ("models", "_print"): [lambda: models._print([row(name) for name in NAMES])],
-    ("prediction", "__init__"): [lambda: table_of(NAMES)],
+    ("writers", "__init__"): [lambda: table_of(NAMES)],
     ("data", "_health"): [health],
     ("data", "_classes"): [health],
     ("sweep", "show"): [],

@@ -16,6 +16,7 @@ from typing import Any
 import fake_stedgeai
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pandas as pd
 import pytest
 import tiny
@@ -29,7 +30,6 @@ from aed.base.paths import CONFIG_DIR
 from aed.datamodules import PatchDataModule, Synthetic
 from aed.datamodules.sources.clips import ClipSource, FixedSplit
 from aed.datamodules.sources.lists import COLUMNS
-from aed.evaluate import evaluate
 from aed.export.card import read_card
 from aed.export.evidence import Verdict
 from aed.export.graph import graph_sha256, load_model, save_model
@@ -37,6 +37,8 @@ from aed.inference.opening import open_classifier
 from aed.run import pipeline, quantize
 from aed.run.benchmark import BenchmarkConfig, measure
 from aed.run.deploy import DeployConfig, deliver
+from aed.run.evaluate import EvaluateConfig, Evaluation, evaluate
+from aed.run.state import INT8
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +231,9 @@ def test_every_kind_of_file_scores_as_in_its_run(finished, tmp_path, name):
 @pytest.mark.parametrize(("split", "clips"), [("train", 9), ("val", 3), ("test", 3), ("all", 15)])
 def test_any_split_is_that_of_the_card(finished, tmp_path, split, clips):
     # the DataModule's own test fold is another one: the card's counts
-    metrics = evaluate(str(finished / "model.onnx"), partial(data, test_fold=1), str(tmp_path), split=split)  # type: ignore[arg-type]
+    metrics = evaluate(
+        str(finished / "model.onnx"), partial(data, test_fold=1), str(tmp_path), EvaluateConfig(split=split)
+    )
     assert metrics[f"data/{split}_clips"] == clips
     if split in ("val", "test"):
         assert metrics[f"{split}/clip_acc"] == pytest.approx(metrics_of(finished)[f"{split}/clip_acc"])
@@ -237,7 +241,7 @@ def test_any_split_is_that_of_the_card(finished, tmp_path, split, clips):
 
 def test_training_clips_among_the_tested_are_told(finished, tmp_path, caplog, capsys):
     other = partial(data, test_fold=1)
-    metrics = evaluate(str(finished / "model.onnx"), other, str(tmp_path), split_by="data")
+    metrics = evaluate(str(finished / "model.onnx"), other, str(tmp_path), EvaluateConfig(split_by="data"))
     assert metrics["data/test_clips"] == 3
     assert "LEAKS: the model was trained on 3 of these 3 clips" in caplog.text
     assert "LEAKS" in capsys.readouterr().out
@@ -256,7 +260,7 @@ def test_training_clips_among_the_tested_are_told(finished, tmp_path, caplog, ca
 )
 def test_what_cannot_be_evaluated_is_said(finished, tmp_path, arguments, message):
     with pytest.raises(AedError, match=message):
-        evaluate(str(finished / "model.onnx"), data, str(tmp_path), **arguments)
+        evaluate(str(finished / "model.onnx"), data, str(tmp_path), EvaluateConfig(**arguments))
 
 
 def test_a_users_model_is_evaluated_with_a_front_end(finished, tmp_path):
@@ -265,31 +269,71 @@ def test_a_users_model_is_evaluated_with_a_front_end(finished, tmp_path):
     path = tmp_path / "theirs.onnx"
     onnx.save(bare, path)
     before = path.read_bytes()
-    metrics = evaluate(str(path), data, str(tmp_path), frontend=tiny.FRONTEND)
+    metrics = evaluate(str(path), data, str(tmp_path), EvaluateConfig(frontend=tiny.FRONTEND))
     assert metrics["test/clip_acc"] == pytest.approx(metrics_of(finished)["test/clip_acc"])
     assert path.read_bytes() == before
     with pytest.raises(AedError, match="no model card"):
         evaluate(str(path), data, str(tmp_path))
     with pytest.raises(AedError, match="3 outputs, but the data has 2 classes"):
-        evaluate(str(path), partial(data, class_names=["hum", "rain"]), str(tmp_path), frontend=tiny.FRONTEND)
+        evaluate(
+            str(path), partial(data, class_names=["hum", "rain"]), str(tmp_path), EvaluateConfig(frontend=tiny.FRONTEND)
+        )
 
 
 def test_whole_clips_are_scored_through_c(finished, tmp_path):
-    metrics = evaluate(str(finished / "model_int8.onnx"), data, str(tmp_path), on="c")
+    metrics = evaluate(str(finished / "model_int8.onnx"), data, str(tmp_path), EvaluateConfig(on="c"))
     assert metrics["data/test_clips"] == 3
     assert metrics["test_c/loss"] == pytest.approx(metrics_of(finished)["test_int8/loss"], abs=1e-3)
     assert metrics["test_c/clip_agreement"] == 1 and metrics["test_c/equal_outputs"] > 0.9
     assert metrics["test_int8/clip_acc"] == metrics_of(finished)["test_int8/clip_acc"]
     assert (tmp_path / "test_c_clips.csv").is_file()
     with pytest.raises(AedError, match="float"):
-        evaluate(str(finished / "model.onnx"), data, str(tmp_path), on="c")
+        evaluate(str(finished / "model.onnx"), data, str(tmp_path), EvaluateConfig(on="c"))
+
+
+def no_data(**_: object) -> PatchDataModule:
+    raise AssertionError("data is read before the model and its programs are checked")
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "message"),
+    [
+        ("none.onnx", {"max_clips": 0}, "max_clips: need at least 1, got 0"),
+        ("none.onnx", {"serial": "COM3"}, "serial: only of on=board, here on=runtime; leave it out, or add on=board"),
+        ("none.onnx", {"on": "c", "tool": "x"}, "tool: only of on=board, here on=c"),
+        ("none.onnx", {"on": "emulator", "board": "nowhere"}, "nowhere"),
+        ("model.onnx", {"on": "c"}, "need an int8 .onnx, model.onnx is float"),
+        ("model_int8.onnx", {"on": "c"}, "gcc"),
+        ("model_int8.onnx", {"on": "board", "board": "b-u585i-iot02a", "tool": "nothing"}, "nothing"),
+    ],
+)
+def test_what_costs_nothing_is_refused_before_data_is_read(finished, tmp_path, monkeypatch, model, given, message):
+    monkeypatch.setenv("PATH", "")  # no compiler
+    with pytest.raises(AedError, match=message):
+        evaluate(str(finished / model), no_data, str(tmp_path), EvaluateConfig(**given))
+
+
+def test_an_evaluation_opens_its_model_once(finished, tmp_path):
+    model = shutil.copy(finished / "model_int8.onnx", tmp_path / "model_int8.onnx")
+    evaluation = Evaluation(model, data, EvaluateConfig(on="c"), tmp_path / "out", tmp_path / "build")
+    model.unlink()
+    shutil.rmtree(tmp_path / "build")  # the C code is loaded
+    assert evaluation.run()["test_c/clip_agreement"] == 1
+
+
+def test_an_error_of_onnx_runtime_in_a_program_names_the_model(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr("aed.run.programs.HostDevice", lambda *_: ort.InferenceSession(b"no model"))
+    with pytest.raises(AedError, match=r"model_int8\.onnx: ONNX Runtime cannot run it: [^\n]+$"):
+        evaluate(str(finished / "model_int8.onnx"), no_data, str(tmp_path), EvaluateConfig(on="c"))
 
 
 def test_an_emulated_board_hears_what_this_machine_hears(finished, tmp_path, capsys):
     for tool in ("gcc", "arm-none-eabi-gcc", "qemu-system-arm"):
         if shutil.which(tool) is None:
             pytest.skip("apt-get install gcc gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm")
-    metrics = evaluate(str(finished / "model_int8.onnx"), data, str(tmp_path), on="emulator", max_clips=2)
+    metrics = evaluate(
+        str(finished / "model_int8.onnx"), data, str(tmp_path), EvaluateConfig(on="emulator", max_clips=2)
+    )
     assert metrics["data/test_clips"] == 2
     for key in ("clip_acc", "patch_acc", "loss"):
         assert metrics[f"test_emulator/{key}"] == metrics[f"test_c/{key}"]
@@ -306,7 +350,7 @@ def test_accuracy_of_st_code(finished, tmp_path, monkeypatch):
     for name, value in (("VERSION", "4.0"), ("MODE", "ok"), ("CACHE", str(tmp_path))):
         monkeypatch.setenv(f"FAKE_STEDGEAI_{name}", value)
     given = {"on": "board", "board": "b-u585i-iot02a", "tool": str(tool)}
-    metrics = evaluate(str(finished / "model_int8.onnx"), data, str(tmp_path / "out"), **given)  # type: ignore[arg-type]
+    metrics = evaluate(str(finished / "model_int8.onnx"), data, str(tmp_path / "out"), EvaluateConfig(**given))
     assert metrics["test_board/clip_acc"] == metrics["test_int8/clip_acc"]
     assert metrics["test_board/clip_agreement"] == 1
     report = json.loads((tmp_path / "out/target/stedgeai/b-u585i-iot02a/report.json").read_text())
@@ -368,7 +412,7 @@ def test_every_shipped_quantization_is_read():
 
 
 def test_int8_files_are_opened_by_their_own_card(finished):
-    classifier = open_classifier(finished / quantize.INT8)
+    classifier = open_classifier(finished / INT8)
     assert classifier.kind == "int8" and classifier.card.frontend.n_mels == tiny.FRONTEND.n_mels == 16
 
 

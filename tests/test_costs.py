@@ -18,6 +18,8 @@ from aed.export.graph import save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
 from aed.run.benchmark import BenchmarkConfig, measure
+from aed.target.emulator.settings import EmulatorSettings
+from aed.target.stedgeai.settings import StEdgeAiSettings
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the double of stedgeai starts by its first line")
 
@@ -50,7 +52,12 @@ def test_three_targets_in_one_run(tool, model, tmp_path, monkeypatch, capsys):
     with fake_cloud.serve() as service:
         for name, value in service.environment(STEDGEAI_CLOUD_TOKEN=fake_cloud.TOKEN).items():
             monkeypatch.setenv(name, value)
-        config = BenchmarkConfig(target="stedgeai,cloud,emulator", board="b-u585i-iot02a", tool=str(tool), inputs=1)
+        config = BenchmarkConfig(
+            target="stedgeai,cloud,emulator",
+            board="b-u585i-iot02a",
+            stedgeai=StEdgeAiSettings(tool=str(tool)),
+            emulator=EmulatorSettings(inputs=1),
+        )
         reports = measure(model, tmp_path / "out", config)
     assert [report.target for report in reports] == ["stedgeai", "cloud", "emulator"]
     sources = {}
@@ -73,7 +80,12 @@ def test_a_tool_that_hangs_leaves_the_other_targets_result(tool, model, tmp_path
         pytest.skip("apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm")
     monkeypatch.setenv("FAKE_STEDGEAI_MODE", "hang")
     monkeypatch.setenv("FAKE_STEDGEAI_PID", str(tmp_path / "pid"))
-    config = BenchmarkConfig(target="stedgeai,emulator", board="b-u585i-iot02a", tool=str(tool), inputs=1, timeout_s=5)
+    config = BenchmarkConfig(
+        target="stedgeai,emulator",
+        board="b-u585i-iot02a",
+        stedgeai=StEdgeAiSettings(tool=str(tool), timeout_s=5),
+        emulator=EmulatorSettings(inputs=1),
+    )
     with pytest.raises(AedError, match=r"(?s)stedgeai: .*5 s"):
         measure(model, tmp_path / "out", config)
     assert (tmp_path / "out/target/emulator/mps2-an505/report.json").is_file()

@@ -11,7 +11,7 @@ from scipy.special import expit, softmax
 
 from aed.base.errors import AedError
 from aed.dsp.aggregate import clip_posteriors
-from aed.scoring.decision import UNKNOWN, Decision, task_of, to_posteriors
+from aed.scoring.decision import UNKNOWN_INDEX, Decision, task_of, to_posteriors
 
 GENERATOR = np.random.default_rng(0)
 LOGITS = GENERATOR.normal(0, 3, (50, 7))
@@ -37,7 +37,7 @@ def test_temperature_changes_no_single_label_decision(temperature: float) -> Non
 def test_a_row_is_unknown_where_its_greatest_posterior_is_under_the_threshold() -> None:
     posteriors = torch.tensor([[0.6, 0.4], [0.25, 0.75], [0.5, 0.5], [torch.nan, torch.nan]])
     decision = Decision(unknown_threshold=0.6)
-    assert decision.decide(posteriors, "single_label").tolist() == [0, 1, UNKNOWN, UNKNOWN]
+    assert decision.decide(posteriors, "single_label").tolist() == [0, 1, UNKNOWN_INDEX, UNKNOWN_INDEX]
     assert decision.known(posteriors).tolist() == [True, True, False, False]
     assert Decision().decide(posteriors, "single_label").tolist() == [0, 1, 0, 0]
 

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from aed import doctor
 from aed.base.errors import AedError
-from aed.doctor import CHECKS, Check, examine
+from aed.run import doctor
+from aed.run.doctor import CHECKS, Check, examine
 
 
 def names_of(*checks: str) -> list[Check]:

@@ -265,6 +265,39 @@ def test_mel_table_is_that_of_the_zoo(golden: Path, name: str, clip: str) -> Non
     np.testing.assert_allclose(mel_table(config), arrays["mel_filterbank"], atol=1e-8, rtol=1e-6)
 
 
+# the same for anyone: a clip of the project's own through the zoo's code
+
+OWN_CLIP = Path(__file__).parent / "data" / "zoo_front_ends.npz"
+"""Three synthetic barks between silences, 44.1 kHz, 16 bits, and what ``load_and_reformat`` and ``get_patches`` of
+ST's model zoo services (commit 46924c0a, 3.0.0) with librosa 0.11.0 gave for the two front ends."""
+
+
+def own_case(name: str) -> tuple[Array, dict[str, Array], FrontendConfig]:
+    """Our wave of the clip, the zoo's arrays, the front end."""
+    with np.load(OWN_CLIP) as file:
+        arrays = dict(file)
+    config = replace(GOLDEN_FRONT_ENDS[name], trim="compatible")
+    return process(arrays["pcm"].astype(np.float32) / 32768, int(arrays["rate"]), config), arrays, config
+
+
+@pytest.mark.parametrize("name", GOLDEN_FRONT_ENDS)
+def test_waveform_of_a_clip_is_that_of_the_zoo(name: str) -> None:
+    wave, arrays, config = own_case(name)
+    assert 0 < len(arrays["wave"]) < 0.8 * 16000 * len(arrays["pcm"]) / int(arrays["rate"])  # silence was cut out
+    recorded = np.resize(arrays["wave"], max(len(arrays["wave"]), round(config.min_length_s * config.sample_rate)))
+    assert wave.shape == recorded.shape
+    np.testing.assert_allclose(wave, recorded, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", GOLDEN_FRONT_ENDS)
+def test_patches_of_a_clip_are_those_of_the_zoo(name: str) -> None:
+    wave, arrays, config = own_case(name)
+    logmel = logmel_of(wave, config)
+    patches = cut(logmel, grid_starts(logmel.shape[1], config), config.patch_frames)
+    assert patches.shape == arrays[f"{name}_patches"].shape
+    np.testing.assert_allclose(patches, arrays[f"{name}_patches"], atol=1e-4 if config.to_db else 1e-5, rtol=0)
+
+
 # batches, patches, streams
 
 

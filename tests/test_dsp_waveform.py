@@ -17,9 +17,9 @@ from aed.base.errors import AedError, AudioError
 from aed.dsp import PRESETS, FrontendConfig
 from aed.dsp.waveform import (
     Wave,
-    kept_aligned,
-    kept_compatible,
     load_clip,
+    mask_aligned,
+    mask_compatible,
     process,
     read_audio,
     repeat_to,
@@ -31,11 +31,11 @@ RATE = 16000
 
 
 def trim_aligned(wave: Wave, config: FrontendConfig) -> Wave:
-    return wave[kept_aligned(wave, config)]
+    return wave[mask_aligned(wave, config)]
 
 
 def trim_compatible(wave: Wave, config: FrontendConfig) -> Wave:
-    return wave[kept_compatible(wave, config)]
+    return wave[mask_compatible(wave, config)]
 
 
 def noise(num_samples: int, seed: int = 0, level: float = 0.1) -> Wave:

@@ -13,21 +13,26 @@ import tiny
 from omegaconf import OmegaConf
 
 from aed.base.errors import AedError
-from aed.benchmark import benchmark
 from aed.dsp import FrontendConfig
 from aed.export.card import ModelCard
 from aed.export.graph import load_model, save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
+from aed.export.runtime import open_exact
 from aed.run import pipeline
-from aed.run.benchmark import TARGETS, BenchmarkConfig, measure
+from aed.run.benchmark import TARGETS, BenchmarkConfig, benchmark, measure
 from aed.target import boards
 from aed.target.boards import BOARD_DIR, board_names, load_board
 from aed.target.codegen.cmsis import find_cmsis_dsp
+from aed.target.codegen.frontend import state_bytes
 from aed.target.codegen.lower import lower
 from aed.target.codegen.plan import make_plan
-from aed.target.emulator import sessions
+from aed.target.emulator import measure as measuring
+from aed.target.emulator import toolchain
 from aed.target.emulator.backend import Emulator
+from aed.target.emulator.device import EmulatedDevice
+from aed.target.emulator.measure import EmulatedRun
+from aed.target.emulator.settings import EmulatorSettings
 from aed.target.host import HostDevice
 from aed.target.report import FIGURES, Cost, Figure, Report
 
@@ -88,13 +93,42 @@ def test_functions_have_shares_that_sum_to_one(arm, model):
     assert pools == pytest.approx(kinds["average_pool"] / total, abs=0.06)
 
 
-def test_generate_leaves_the_sources_and_validate_holds_real_patches(arm, model, tmp_path):
-    board = load_board("mps3-an547")
-    analysed = Emulator().generate(model, board, tmp_path)
-    assert {path.name for path in (tmp_path / "c").iterdir()} >= {"aed_net.c", "aed_kernels.c", "aed_frontend.c"}
-    assert analysed.net.value("instructions") is None and analysed.net.value("weights_bytes") > 0
-    checked = Emulator().validate(model, board, tmp_path, nets.patches(3).numpy())
-    assert checked.details == {"inputs": 3, "differing_outputs": 0}
+def test_an_analysis_needs_no_tool_and_says_what_a_benchmark_does(model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    measure(model, tmp_path, BenchmarkConfig(action="analyze"))
+    content = json.loads((tmp_path / "target/emulator/mps2-an505/report.json").read_text())
+    assert content["action"] == "analyze" and content["tools"] == {} and content["instructions"] is None
+    program = lower(load_model(model))
+    numbers = {"macc": program.macc, "weights_bytes": program.weight_bytes}
+    numbers["activations_bytes"] = make_plan(program).size
+    assert {key: content[key] for key in numbers} == {
+        key: {"value": value, "source": "estimated"} for key, value in numbers.items()
+    }
+    assert numbers["macc"] == sum(layer["macc"] for layer in content["layers"]) > 0
+    said = capsys.readouterr().out
+    assert f"{numbers['weights_bytes'] / 1024:.1f}" in said and "M MACC" in said and "estimated" in said
+
+
+def test_real_patches_give_the_bits_of_onnx_runtime_on_a_board(arm, model):
+    program = lower(load_model(model))
+    x = program.tensors[program.input]
+    steps = np.clip(np.rint(nets.patches(3).numpy() / x.scale) + x.zero, -128, 127).astype(np.int8)
+    images = np.ascontiguousarray(steps.transpose(0, 2, 3, 1)).reshape(3, -1)
+    run = measuring.measure_net(program, make_plan(program), images, load_board("mps3-an547"))
+    session = open_exact(load_model(model))
+    outputs = [session.run(None, {session.get_inputs()[0].name: patch[None]})[0] for patch in steps]
+    np.testing.assert_array_equal(run.outputs, np.concatenate(outputs))
+
+
+def test_the_size_of_the_harness_does_not_count_as_the_front_ends(arm, monkeypatch):
+    samples = np.random.default_rng(0).integers(-(2**15), 2**15, nets.FRONTEND.patch_samples).astype(np.int16)
+    runs = []
+    for block in (toolchain.BLOCK_SAMPLES, 37):
+        monkeypatch.setattr(toolchain, "BLOCK_SAMPLES", block)
+        runs.append(measuring.measure_frontend(nets.FRONTEND, 0.05, 10, samples, load_board("mps2-an505")))
+    assert state_bytes(nets.FRONTEND) <= runs[0].ram_bytes
+    assert abs(runs[0].ram_bytes - runs[1].ram_bytes) < 8  # alignment
+    np.testing.assert_array_equal(runs[0].outputs, runs[1].outputs)
 
 
 @pytest.mark.parametrize(
@@ -116,19 +150,19 @@ def test_a_program_that_does_not_fit_is_told_in_kib(arm, model, tmp_path, flash,
 
 def test_a_program_that_does_not_compile_is_told_as_it_was(arm, tmp_path):
     with pytest.raises(AedError, match="arm-none-eabi-gcc failed"):
-        sessions.build(tmp_path, {"a.c": "int nonsense(\n"}, load_board("mps2-an505"))
+        toolchain.build(tmp_path, {"a.c": "int nonsense(\n"}, load_board("mps2-an505"))
 
 
 def test_an_output_that_differs_is_an_error(arm, model, monkeypatch):
-    honest = sessions.emulate_net
+    honest = measuring.measure_net
 
-    def wrong(*arguments: object) -> sessions.Emulated:
+    def wrong(*arguments: object) -> EmulatedRun:
         run = honest(*arguments)
         outputs = run.outputs.copy()
         outputs[0, 0] ^= 1
-        return sessions.Emulated(**{**vars(run), "outputs": outputs})
+        return EmulatedRun(**{**vars(run), "outputs": outputs})
 
-    monkeypatch.setattr(sessions, "emulate_net", wrong)
+    monkeypatch.setattr(measuring, "measure_net", wrong)
     with pytest.raises(AedError, match="1 of 16 outputs differ"):
         Emulator().benchmark(model, load_board("mps2-an505"), Path())
 
@@ -136,7 +170,7 @@ def test_an_output_that_differs_is_an_error(arm, model, monkeypatch):
 def test_a_front_end_that_no_stream_has_is_left_out_and_said(arm, model, tmp_path, capsys):
     card = ModelCard(frontend=FrontendConfig(center=True, patch_frames=32, n_mels=16), class_names=tuple("abcd"))
     save_model(tmp_path / "m.onnx", load_model(model), card)
-    measure(tmp_path / "m.onnx", tmp_path, BenchmarkConfig(inputs=1))
+    measure(tmp_path / "m.onnx", tmp_path, BenchmarkConfig(emulator=EmulatorSettings(inputs=1)))
     assert json.loads((tmp_path / "target/emulator/mps2-an505/report.json").read_text())["frontend"] is None
     assert "no C front end: center=true" in capsys.readouterr().out
 
@@ -147,7 +181,7 @@ def test_a_front_end_that_no_stream_has_is_left_out_and_said(arm, model, tmp_pat
         ({"board": "uno"}, "board: need one of"),
         ({"board": "../boards/mps2-an505"}, "board: need one of"),
         ({"target": "stedgeai"}, "stedgeai does not know it; it knows"),
-        ({"inputs": 0}, "inputs: need at least 1"),
+        ({"emulator": EmulatorSettings(inputs=0)}, "emulator.inputs: need at least 1"),
         ({"target": "emulator,abacus"}, "target: need some of .*abacus"),
     ],
 )
@@ -158,12 +192,15 @@ def test_a_benchmark_that_cannot_be_is_said(model, tmp_path, changes, message):
 
 def test_a_folder_that_cannot_be_made_is_said(model, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(AedError, match="file/target/emulator/mps2-an505: cannot be made"):
+    with pytest.raises(AedError, match="file/target/emulator/mps2-an505: cannot be created"):
         measure(model, tmp_path / "file", BenchmarkConfig())
 
 
 class Broken:
     name = "broken"
+
+    def backend(self) -> "Broken":
+        return self
 
     def benchmark(self, *_: object) -> Report:
         raise AedError("the tool is ill")
@@ -171,6 +208,9 @@ class Broken:
 
 class Fine:
     name = "fine"
+
+    def backend(self) -> "Fine":
+        return self
 
     def benchmark(self, *_: object) -> Report:
         cost = Cost(figures={"inference_ms": Figure(2.5, "measured"), "flash_bytes": Figure(2048, "vendor")})
@@ -229,7 +269,7 @@ def test_a_bad_board_file_is_said(tmp_path, monkeypatch, text, message):
 @pytest.mark.parametrize("board", ["mps2-an505", "mps3-an547"])
 def test_an_emulated_device_hears_what_this_machine_hears(arm, model, tmp_path, board):
     graph = load_model(model)
-    device = sessions.EmulatedDevice(tmp_path / "board", graph, nets.FRONTEND, load_board(board))
+    device = EmulatedDevice(tmp_path / "board", graph, nets.FRONTEND, load_board(board))
     here = HostDevice(tmp_path / "host", graph, nets.FRONTEND)
     random = np.random.default_rng(0)
     for samples in ((4000 * random.standard_normal(30001)).astype(np.int16), np.zeros(12345, np.int16)):
@@ -240,7 +280,7 @@ def test_an_emulated_device_hears_what_this_machine_hears(arm, model, tmp_path, 
 
 
 def test_a_real_board_is_emulated_by_one_with_its_core(arm, model, tmp_path):
-    device = sessions.EmulatedDevice(tmp_path, load_model(model), nets.FRONTEND, load_board("b-u585i-iot02a"))
+    device = EmulatedDevice(tmp_path, load_model(model), nets.FRONTEND, load_board("b-u585i-iot02a"))
     assert device.board.name == "mps2-an505"
 
 
@@ -254,7 +294,7 @@ def test_a_run_ends_with_benchmark_and_library(arm, tmp_path, monkeypatch):
         *more,
         "frontend.n_mels=16",
         "frontend.patch_frames=32",
-        "benchmark.inputs=1",
+        "benchmark.emulator.inputs=1",
     ]
     pipeline.run(tiny.composed(*small, stages, "trainer.accelerator=cpu", folder=tmp_path / "run"), tmp_path / "run")
     assert (tmp_path / "run/target/emulator/mps2-an505/report.json").is_file()
@@ -268,7 +308,7 @@ def test_a_run_ends_with_benchmark_and_library(arm, tmp_path, monkeypatch):
 
 
 def test_a_folder_without_cmsis_dsp_is_said(tmp_path):
-    with pytest.raises(AedError, match=r"cmsis_dsp: .* is missing; give the folder"):
+    with pytest.raises(AedError, match=r"^emulator.cmsis_dsp: .* is missing; give the folder"):
         find_cmsis_dsp(tmp_path, 512)
 
 
@@ -276,9 +316,9 @@ def test_a_folder_without_cmsis_dsp_is_said(tmp_path):
 def test_the_transform_of_cmsis_dsp_gives_nearly_the_same_patches(arm):
     config, board = FrontendConfig(), load_board("mps2-an505")
     samples = (3000 * np.random.default_rng(0).standard_normal(config.patch_samples)).astype(np.int16)
-    own = sessions.emulate_frontend(config, 0.05, 3, samples, board)
+    own = measuring.measure_frontend(config, 0.05, 3, samples, board)
     library = find_cmsis_dsp(Path(CMSIS_DSP), config.n_fft)
-    theirs = sessions.emulate_frontend(config, 0.05, 3, samples, board, library)
+    theirs = measuring.measure_frontend(config, 0.05, 3, samples, board, library)
     off = np.abs(own.outputs.astype(int) - theirs.outputs)
     assert off.max() <= 1 and (off > 0).mean() < 0.002
     assert any(name.startswith("arm_") for name, _ in theirs.functions) and theirs.instructions != own.instructions

@@ -26,13 +26,13 @@ from aed.inference.classifier import to_posteriors
 from aed.inference.opening import open_classifier
 from aed.run.deploy import DeployConfig, deliver
 from aed.scoring.decision import Decision
-from aed.target.boards import Board
+from aed.target.boards import Board, Machine
 from aed.target.codegen.classes import class_sources
 from aed.target.codegen.frontend import frontend_kernel, frontend_sources, state_bytes, table_bytes
 from aed.target.codegen.lower import lower
 from aed.target.codegen.plan import make_plan
 from aed.target.codegen.text import c_string
-from aed.target.emulator import sessions
+from aed.target.emulator import toolchain
 from aed.target.firmware import library as firmware
 from aed.target.host import HostDevice, build_library, pointer
 
@@ -102,7 +102,7 @@ def test_kernels_compile_for_a_64_bit_arm_too(library, tmp_path):
 
 @needs_arm
 def test_a_net_larger_than_an_emulated_flash_has_a_library_too(model, tmp_path, monkeypatch):
-    small = sessions.Machine(machine="none", fpu="fpv5-sp-d16", systick_hz=1, flash=(0, 64), ram=(0x20000000, 64))
+    small = Machine(machine="none", fpu="fpv5-sp-d16", systick_hz=1, flash=(0, 64), ram=(0x20000000, 64))
     board = Board(name="small", core="cortex-m33", ram_kib=1, flash_kib=1, machine=small)
     monkeypatch.setattr(firmware, "load_board", lambda _: board)
     deliver(model, tmp_path / "lib", DeployConfig())
@@ -114,7 +114,7 @@ def test_a_compiler_that_cannot_link_costs_the_sizes_alone(model, tmp_path, monk
     def no_library(*_: object, **__: object) -> Path:
         raise AedError("arm-none-eabi-gcc failed: string.h: No such file")
 
-    monkeypatch.setattr(sessions, "build", no_library)
+    monkeypatch.setattr(toolchain, "build", no_library)
     deliver(model, tmp_path / "lib", DeployConfig())
     assert "Sizes of the code: not known, arm" in (tmp_path / "lib/README.md").read_text()
     assert "string.h" in caplog.text
@@ -361,7 +361,7 @@ def test_what_fails_leaves_the_earlier_library(model, tmp_path, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(library, "_facts", full)
+    monkeypatch.setattr(firmware, "_facts", full)
     with pytest.raises(OSError, match="no space"):
         deliver(model, tmp_path / "lib", DeployConfig())
     assert contents(tmp_path / "lib") == before and [path.name for path in tmp_path.iterdir()] == ["lib"]
@@ -395,7 +395,7 @@ def test_the_read_me_gives_sizes_and_the_card_is_whole(library, model):
     if ARM:
         assert all(f"| {core} | " in text for core in ("cortex-m4", "cortex-m33", "cortex-m55"))
     card = read_model_card(load_model(model), model)
-    assert json.loads((library / library.MARK).read_text()) == json.loads(card.to_json())
+    assert json.loads((library / firmware.MARK).read_text()) == json.loads(card.to_json())
 
 
 @needs_arm
@@ -405,14 +405,14 @@ def test_sizes_without_the_weights_are_those_with_them(monkeypatch):
     made = quantize(graph, nets.patches(8, seed=1).numpy(), QuantizeConfig())
     program = lower(made)
     card = ModelCard(frontend=nets.FRONTEND, class_names=tuple("abcde"))
-    sources = library.library_sources(made, program, make_plan(program), card)
+    sources = firmware.library_sources(made, program, make_plan(program), card)
     whole = sources["aed_net.c"]
-    bare = library._without_weights(whole)
+    bare = firmware._without_weights(whole)
     assert re.findall(r"int8_t \w+\[\d+\]", bare) == re.findall(r"int8_t \w+\[\d+\]", whole)
     assert len(bare) < len(whole) / 2
-    sizes = library._built(sources)
-    monkeypatch.setattr(library, "_without_weights", lambda text: text)
-    assert library._built(sources) == sizes and "| cortex-m55 | " in sizes
+    sizes = firmware._built(sources)
+    monkeypatch.setattr(firmware, "_without_weights", lambda text: text)
+    assert firmware._built(sources) == sizes and "| cortex-m55 | " in sizes
 
 
 @st.composite
@@ -452,3 +452,53 @@ def test_a_c_string_is_read_back_as_it_was(text):
     literal = c_string(text)
     assert literal.isascii() and literal.isprintable() and "??" not in literal
     assert literal[1:-1].encode().decode("unicode_escape").encode("latin-1").decode() == text
+
+
+PAGE = (Path(__file__).parents[1] / "docs" / "c_library.md").read_text(encoding="utf-8")
+
+DRIVER = """
+#include <stdio.h>
+#include <stdint.h>
+size_t microphone(int16_t *block, size_t size);
+void event(int class, float probability);
+void fail(void);
+size_t microphone(int16_t *block, size_t size) { return fread(block, sizeof block[0], size, stdin); }
+void event(int class, float probability) { (void)printf("%d %.3f\\n", class, (double)probability); }
+void fail(void) { (void)printf("fail\\n"); }
+"""
+
+
+def test_the_main_loop_of_the_page_reports_what_evaluation_decides(library, model, tmp_path):
+    (loop,) = re.findall(r"^<!-- compile -->\n```c\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (tmp_path / "main.c").write_text(loop)
+    (tmp_path / "driver.c").write_text(DRIVER)
+    sources = [*library.glob("src/*.c"), tmp_path / "main.c", tmp_path / "driver.c"]
+    run("gcc", *STRICT, "-I", library / "include", *sources, "-o", tmp_path / "loop", "-lm")
+    samples = (3000 * np.random.default_rng(0).standard_normal(40000)).astype(np.int16)
+    graph = load_model(model)
+    outputs = HostDevice(tmp_path / "host", graph, nets.FRONTEND).outputs(samples)
+    posteriors = to_posteriors(read_model_card(graph, model), outputs)
+    wanted = "".join(f"{row.argmax()} {row.max():.3f}\n" for row in posteriors)
+    assert len(posteriors) > 5
+    assert run(tmp_path / "loop", input=samples.tobytes()).stdout.decode() == wanted
+
+
+@needs_arm
+def test_the_main_loop_of_the_page_compiles_for_a_device(library, tmp_path):
+    (loop,) = re.findall(r"^<!-- compile -->\n```c\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (tmp_path / "main.c").write_text(loop)
+    flags = [*STRICT, "-mthumb", "-mfloat-abi=hard", "-mcpu=cortex-m33", f"-mfpu={CORES['cortex-m33']}"]
+    run("arm-none-eabi-gcc", *flags, "-I", library / "include", "-c", tmp_path / "main.c", "-o", tmp_path / "out.o")
+
+
+def test_the_page_has_every_name_of_the_headers(library):
+    names = set()
+    for header in ("aed_frontend.h", "aed_net.h", "aed_classes.h", "aed_selftest.h"):
+        text = (library / "include" / header).read_text(encoding="utf-8")
+        code = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+        names |= set(re.findall(r"\b(aed_\w+)\(", code)) | set(re.findall(r"^\} (aed_\w+);", code, re.MULTILINE))
+        names |= set(re.findall(r"#define (AED_\w+)(?!_H\b) .", code)) | set(re.findall(r"\b(aed_\w+)\[", code))
+    assert len(names) > 25
+    assert not {name for name in names if not re.search(rf"\b{name}\b", PAGE)}
+    for source in (*library.glob("include/*"), *library.glob("src/*")):
+        assert source.relative_to(library).as_posix() in PAGE

@@ -22,12 +22,13 @@ from aed.base.errors import AedError
 from aed.dsp import PRESETS, FrontendConfig
 from aed.export.graph import save_model
 from aed.export.onnx import ExportConfig, to_onnx
-from aed.import_keras import import_keras
 from aed.inference.opening import open_classifier
-from aed.modules.checkpoint import Trained
 from aed.modules.nets import MiniResNet, YAMNet
-from aed.modules.weights.keras import KerasModel, convert
-from aed.predict import predict
+from aed.modules.trained import Trained
+from aed.modules.weights.keras import KerasModel
+from aed.modules.weights.keras_nets import convert
+from aed.run.import_keras import import_keras
+from aed.run.predict import predict_files as predict
 
 Arrays = dict[str, np.ndarray]
 Item = dict[str, Any]
@@ -343,7 +344,7 @@ def test_another_patch_size_needs_a_front_end(tmp_path):
     path = str(save(tmp_path / "a.h5", model))
     with pytest.raises(AedError, match=r"40 mel bands and 33 frames.*st_config="):
         import_keras([path], NAMES)
-    with pytest.raises(AedError, match=r"40 mel bands and 33 frames, the front end makes 16 and 32"):
+    with pytest.raises(AedError, match=r"40 mel bands and 33 frames, the front end computes 16 and 32"):
         import_keras([path], NAMES, tiny.FRONTEND)
     import_keras([path], NAMES, replace(tiny.FRONTEND, n_mels=40, patch_frames=33), onnx=False)
     assert Trained.load(tmp_path / "a.ckpt").net.n_mels == 40
@@ -475,7 +476,7 @@ def test_a_user_config_gives_front_end_and_classes(tmp_path):
         (("n_mels: 64", "n_bands: 64"), "unknown key 'n_bands'"),
         (("n_mels: 64", "n_mels: [64"), "cannot be read"),
         (("n_mels: 64", "n_mels: !!python/object/apply:os.getcwd []"), "cannot be read"),
-        (("patch_length: 96", "patch_length: 48"), "96 frames, the front end makes 64 and 48"),
+        (("patch_length: 96", "patch_length: 48"), "96 frames, the front end computes 64 and 48"),
         (("[rain, Dog, hum]", "[rain, yes, hum]"), "dataset.class_names.*quote"),
         (("[rain, Dog, hum]", "[rain, hum]"), "4 outputs, but 3 class names"),
     ],
@@ -499,7 +500,7 @@ def test_class_names_may_come_from_a_file(small):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (None, r"does not tell its 3 classes; give class_names="),
+        (None, r"does not name its 3 classes; give class_names="),
         (["a", "b"], r"3 outputs, but 2 class names: a, b; with use_garbage_class.*'other'"),
         (["a", "b", "c", "d"], r"3 outputs, but 4 class names"),
         (["a", "b", "b"], r"class_names: \['b'\] twice"),

@@ -1,6 +1,7 @@
 """A folder is a layer: every file has a room, and imports point downwards."""
 
 import ast
+import functools
 import json
 import subprocess
 import sys
@@ -66,6 +67,7 @@ def lies_in(name: str, *packages: str) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
+@functools.cache  # each file is parsed once, not once a layer
 def imports_of(package: str) -> set[tuple[str, str]]:
     """Pairs (module, what it imports) of every file in a package or module of ours; none where it does not exist."""
     files = [path for path in PACKAGE.rglob("*.py") if lies_in(module_name(path), package)]
@@ -98,6 +100,7 @@ def test_scan_sees_known_imports_of_the_package() -> None:
     assert any(lies_in(name, *FRAMEWORKS) for _, name in imports_of("aed.modules.classifier"))
 
 
+@functools.cache
 def folders() -> set[str]:
     return {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE}
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from aed import data
+from aed import data as door
 from aed.base.errors import AedError
 from aed.datamodules import PatchDataModule
 from aed.datamodules.health import sounds
@@ -26,6 +26,7 @@ from aed.datamodules.sources.clips import ClipSource
 from aed.datamodules.sources.events import EVENT_COLUMNS
 from aed.datamodules.sources.lists import COLUMNS
 from aed.dsp.frontend import FrontendConfig
+from aed.run import data
 
 FRONTEND = FrontendConfig()
 GOOD = Sound("", 16000, 1, "WAV PCM_16", 5.0, 0.5, 0.0, 0.0, 0, 0.1, "")
@@ -343,11 +344,11 @@ def test_a_set_that_cannot_be_split_is_looked_at_all_the_same(tmp_path: Path) ->
 def test_without_its_first_word_the_command_tells_its_usage(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["aed.data", *arguments])
+    monkeypatch.setattr(sys, "argv", ["aed data", *arguments])
     with pytest.raises(SystemExit) as ended:
-        data.main()
+        door.main()
     assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith("python -m aed.data inspect data=<name>")
+    assert capsys.readouterr().err.startswith("aed data: need inspect, aed data inspect data=<name>")
 
 
 def test_the_command_in_a_process_of_its_own(tmp_path: Path) -> None:

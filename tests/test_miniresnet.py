@@ -11,10 +11,11 @@ import torch
 from aed.base.errors import AedError
 from aed.dsp.frontend import FrontendConfig
 from aed.export import fidelity
+from aed.export.graph import float_layers
 from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
-from aed.export.quantize import QuantizeConfig, float_layers, quantize
-from aed.modules.checkpoint import build_net, net_facts
+from aed.export.quantize import QuantizeConfig, quantize
 from aed.modules.nets import MiniResNet
+from aed.modules.rebuild import build_net, net_facts
 from aed.modules.weights.published import read_keras_h5
 
 PUBLISHED = list(MiniResNet.WEIGHTS)

@@ -11,9 +11,9 @@ import tiny
 import torch
 from hydra.utils import instantiate
 
-from aed import models
 from aed.base.errors import AedError
 from aed.dsp import PRESETS
+from aed.run import models
 
 
 @pytest.fixture(scope="module")

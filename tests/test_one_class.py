@@ -17,10 +17,10 @@ from test_tasks import rows_of
 from aed.base.errors import AedError
 from aed.datamodules import PatchDataModule
 from aed.datamodules.sources.clips import EscCsv
-from aed.evaluate import evaluate
 from aed.inference.opening import open_classifier
-from aed.predict import predict
 from aed.run import pipeline
+from aed.run.evaluate import EvaluateConfig, evaluate
+from aed.run.predict import predict_files as predict
 from aed.target.boards import load_board
 from aed.target.emulator.backend import Emulator
 
@@ -131,7 +131,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AED_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
         patch.setattr("aed.target.firmware.library.found", lambda _: None)  # the README's sizes are not asked for
-        train([*overrides, STAGES, "deploy.prefix=glass"], folder / "run")
+        train([*overrides, STAGES, "deploy.c.prefix=glass"], folder / "run")
     return request.param, folder / "run", overrides
 
 
@@ -186,7 +186,7 @@ def test_the_library_of_c_decides_of_whole_clips_as_evaluation_does(
     kind, folder, overrides = run
     config = tiny.composed(COMMON[0], overrides[0], *COMMON[1:], *overrides[1:])
     data = instantiate(config.data, _partial_=True, _convert_="all")
-    metrics = evaluate(str(folder / "model_int8.onnx"), data, str(tmp_path), on="c")
+    metrics = evaluate(str(folder / "model_int8.onnx"), data, str(tmp_path), EvaluateConfig(on="c"))
     trained = json.loads((folder / "metrics.json").read_text())
     assert metrics["test_int8/clip_map"] == trained["test_int8/clip_map"]
     assert metrics["test_c/clip_map"] == pytest.approx(metrics["test_int8/clip_map"], abs=0.02)

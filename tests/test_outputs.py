@@ -19,14 +19,14 @@ from torch import Tensor, nn
 
 from aed.base.errors import AedError
 from aed.datamodules import PatchDataModule, Synthetic
-from aed.evaluate import evaluate
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.inference.opening import open_classifier
 from aed.modules.nets import DSCNN, BCResNet, MiniResNet, YAMNet
 from aed.modules.outputs import form_of, forms, trial_patches
-from aed.predict import predict
 from aed.run import pipeline
-from aed.run.quantize import _check_form
+from aed.run.check_net import _check_form
+from aed.run.evaluate import EvaluateConfig, evaluate
+from aed.run.predict import predict_files as predict
 
 PATCHES = trial_patches(2, 16, 32, -9.2)
 ENDS: dict[str, tuple[Callable[[Tensor], Tensor], str | None]] = {
@@ -238,4 +238,4 @@ def test_outputs_that_are_no_numbers_end_prediction_and_evaluation(tmp_path: Pat
     clips = Synthetic(class_names=names, sources_per_class=5, takes_per_source=1)
     data = partial(PatchDataModule, clips=clips, cache_workers=1)
     with pytest.raises(AedError, match="the model gives NaN, or infinite logits"):
-        evaluate(str(path), data, str(tmp_path / "e"), split_by="data")
+        evaluate(str(path), data, str(tmp_path / "e"), EvaluateConfig(split_by="data"))

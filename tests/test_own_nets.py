@@ -21,11 +21,13 @@ from omegaconf.errors import MissingMandatoryValue
 from torch import Tensor, nn
 
 from aed.base.errors import AedError
+from aed.base.paths import CONFIG_DIR
 from aed.dsp import PRESETS, FrontendConfig
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
-from aed.modules.checkpoint import build_net, net_facts
+from aed.modules import nets as net_folder
 from aed.modules.nets import DSCNN, BCResNet
+from aed.modules.rebuild import build_net, net_facts
 from aed.run import pipeline, registry
 from aed.target.codegen.footprint import planned_footprint
 from aed.target.codegen.lower import lower, sketch
@@ -50,6 +52,16 @@ def parameters(net: nn.Module) -> int:
 
 
 # --- the nets -----------------------------------------------------------------------------------------------------
+
+
+def test_each_file_of_the_folder_is_a_choice_with_a_config():
+    folder = Path(net_folder.__file__).parent
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    classes = {cls.__module__.rpartition(".")[2]: cls for cls in net_folder.net_classes()}
+    assert set(classes) == files == {path.stem for path in (CONFIG_DIR / "model" / "net").glob("*.yaml")}
+    for name, cls in classes.items():
+        node = tiny.composed("experiment=demo", f"model/net={name}").model.net
+        assert node._target_ == f"{cls.__module__}.{cls.__qualname__}"
 
 
 @pytest.mark.parametrize(("cls", "arguments"), BOTH)
@@ -245,7 +257,7 @@ def test_a_net_that_cannot_work_is_refused_before_training(tmp_path, kind, messa
 
 
 def test_a_net_for_c_is_built_without_a_word(tmp_path, caplog):
-    with caplog.at_level(logging.WARNING, logger="aed.run.quantize"):
+    with caplog.at_level(logging.WARNING, logger="aed.run.check_net"):
         build(tmp_path, "plain", stages="fit,test,export,quantize,evaluate,benchmark,deploy")
     assert not caplog.records
 
@@ -261,9 +273,9 @@ def test_a_net_for_c_is_built_without_a_word(tmp_path, caplog):
 def test_what_c_cannot_do_is_a_warning(tmp_path, caplog, overrides):
     changes = [f"{key}={value}" for key, value in overrides.items() if key != "stages"]
     stages = {"stages": overrides["stages"]} if "stages" in overrides else {}
-    with caplog.at_level(logging.WARNING, logger="aed.run.quantize"):
+    with caplog.at_level(logging.WARNING, logger="aed.run.check_net"):
         build(tmp_path, "gated", *changes, **stages)
-    (record,) = [record for record in caplog.records if record.name == "aed.run.quantize"]
+    (record,) = [record for record in caplog.records if record.name == "aed.run.check_net"]
     assert "cannot do Own" in record.getMessage()
     assert "(Tanh)" in record.getMessage() and "[1, 6, 7, 15]" in record.getMessage()
 
@@ -284,7 +296,7 @@ def test_what_c_cannot_do_is_an_error_where_a_stage_needs_it(tmp_path, stages, o
 
 
 def test_a_net_that_is_never_exported_may_be_unexportable(tmp_path, caplog):
-    with caplog.at_level(logging.WARNING, logger="aed.run.quantize"):
+    with caplog.at_level(logging.WARNING, logger="aed.run.check_net"):
         build(tmp_path, "unexportable", stages="fit,test")
     assert "no stage exports it" in caplog.text
     with pytest.raises(AedError, match="cannot be exported"):

@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.metrics import accuracy_score
 
 from aed.base.errors import AedError
-from aed.run import pipeline, sweep
+from aed.run import pipeline, stages, sweep
 
 SMALL = [
     "experiment=demo",
@@ -136,10 +136,10 @@ def test_what_cannot_work_is_said_before_training(tmp_path, overrides, message):
 
 def test_operation_modes_are_stages_that_go_on_from_an_earlier_run(finished, tmp_path):
     """ST's names; a run's own checkpoint is found in its folder."""
-    for name, stages in pipeline.MODES.items():
-        assert pipeline.choose_stages(None, name) == list(stages) and set(stages) <= set(pipeline.STAGES)
+    for name, of_mode in stages.MODES.items():
+        assert stages.choose_stages(None, name) == list(of_mode) and set(of_mode) <= set(stages.STAGES)
     with pytest.raises(AedError, match="not both"):
-        pipeline.choose_stages(["fit"], "chain_tqe")
+        stages.choose_stages(["fit"], "chain_tqe")
     shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
     metrics = run(tmp_path, "operation_mode=chain_eqe", "data.val_fold=4", "quantization.n_calibration=12")
     assert {"test/clip_acc", "test_int8/clip_acc"} <= set(metrics) and "fit/epochs" not in metrics

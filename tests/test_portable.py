@@ -60,6 +60,7 @@ def test_names_that_windows_lacks_are_few_and_each_use_is_guarded() -> None:
         "aed/datamodules/cache/features.py": ["os.preadv"],
         "aed/base/files.py": ["fcntl"],
         "aed/base/processes.py": ["os.killpg", "signal.SIGKILL"],
+        "aed/base/processors.py": ["os.sched_getaffinity"],
         "scripts/bench_scale.py": ["signal.SIGKILL", "signal.SIGKILL"],  # a benchmark that kills
     }
 
@@ -91,12 +92,13 @@ builtins.__import__ = imported
 
 from pathlib import Path
 import tiny
-from aed import files, pipeline
-from aed.datamodules import building, features
-from aed.target import process
+from aed.base import files, processes, processors
+from aed.datamodules.cache import building, features
+from aed.run import pipeline
 
+assert processors.num_cores() is None
 assert files.fcntl is None and not hasattr(features.os, "preadv") and building.sys.platform == "win32"
-assert not hasattr(process.os, "killpg") and not hasattr(process.signal, "SIGKILL")
+assert not hasattr(processes.os, "killpg") and not hasattr(processes.signal, "SIGKILL")
 building.FEW_CLIPS = 4
 folder = Path(sys.argv[1])
 small = ["experiment=demo", *tiny.DATA, "logger=csv", "callbacks.progress=null", "trainer.max_epochs=1"]
@@ -232,12 +234,12 @@ def test_names_reach_output_and_files_in_a_system_of_another_encoding(tmp_path: 
     script = """
     import logging, sys
     from pathlib import Path
-    from aed import report
+    from aed.scoring import tables
     from aed.settings.entry import clear_errors
     with clear_errors(logging.getLogger("x")):
-        report.write_json(Path("a.json"), {"name": "V\\xf6gel \\u9ce5"})
-        report.write_rows(Path("a.csv"), ["V\\xf6gel \\u9ce5"], [])
-        report.print_programs("test", [("V\\xf6gel \\u9ce5", {})])
+        tables.write_json(Path("a.json"), {"name": "V\\xf6gel \\u9ce5"})
+        tables.write_rows(Path("a.csv"), ["V\\xf6gel \\u9ce5"], [])
+        tables.print_programs("test", [("V\\xf6gel \\u9ce5", {})])
         print("\\u9ce5")
     """
     system = {"PYTHONIOENCODING": "cp1252", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

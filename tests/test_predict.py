@@ -27,11 +27,13 @@ from aed.export.card import ModelCard
 from aed.export.graph import load_model, read_model_card, save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.inference.classifier import Classifier
+from aed.inference.files import find_files
 from aed.inference.onnx import OnnxClassifier
-from aed.inference.prediction import Predictor, find_files
+from aed.inference.prediction import Predictor
 from aed.modules.nets import YAMNet
-from aed.predict import predict, with_files
-from aed.scoring.decision import UNKNOWN, Decision
+from aed.run.predict import predict_files as predict
+from aed.scoring.decision import UNKNOWN_INDEX, Decision
+from aed.settings.typed import with_files
 
 RATE = 16000
 YAMNET = PRESETS["yamnet_64x96"]
@@ -186,7 +188,7 @@ def test_the_class_named_is_the_decision_of_the_card(posteriors, unknown):
     said = Said([posteriors], decision=Decision(unknown_threshold=unknown))
     heard = Predictor(said).decide(0, 1, said.rows[0])
     index = said.card.decision.decide(torch.from_numpy(said.rows), "single_label").item()
-    assert heard.label == ("unknown" if index == UNKNOWN else "abcd"[index]) and not heard.others
+    assert heard.label == ("unknown" if index == UNKNOWN_INDEX else "abcd"[index]) and not heard.others
     assert heard.posterior == said.rows.max()
 
 
@@ -280,13 +282,19 @@ def test_folders_are_walked_as_those_of_a_data_set_are(folder, model, capsys, ca
     (folder / "i.m4a").write_bytes(b"ftypM4A ")
     shutil.copy(folder / "b.wav", os.fsencode(folder) + b"/\xe9.wav")
     names = find_files([str(folder)])
-    assert names == [str(path) for path in recordings_below(folder)] and len(names) == 10
+    assert [os.fsencode(name).replace(b"\xe9", rb"\udce9").decode() for name in names] == [
+        str(path) for path in recordings_below(folder)
+    ]
+    assert len(names) == 10
+    caplog.clear()
     predict(str(model), [str(folder)], format="csv")
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     expected = ["a.flac", "b.wav", "c.ogg", "d [1].wav", "e.aif", "f.W64", "g.caf", "h.mp3"]
     assert sorted(Path(row["file"]).name for row in rows) == expected
     assert f"convert it: ffmpeg -i {folder / 'i.m4a'} {folder / 'i.wav'}" in caplog.text
-    assert "2 of 10 recordings could not be used" in caplog.text and "not UTF-8" in caplog.text
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 3 and messages[-1] == "2 of 10 recordings could not be used"
+    assert sum("not UTF-8; rename the file" in message for message in messages) == 1
 
 
 def test_a_file_whose_name_is_not_utf8_is_left_out(folder, model, caplog):
@@ -353,7 +361,7 @@ def test_csv_and_json_hold_the_same_decisions(folder, model, tmp_path):
 def test_every_class_heard_is_printed(folder, tmp_path, monkeypatch, capsys):
     several = Decision(thresholds=(0.4, 0.3, 0.2), aggregate="max")
     said = Said([[0.1, 0.5, 0.3]], task="multi_label", decision=several)
-    monkeypatch.setattr("aed.predict.open_classifier", lambda *_: said)
+    monkeypatch.setattr("aed.run.predict.open_classifier", lambda *_: said)
     files = [str(folder / "b.wav")]
     predict("m.onnx", files, format="csv")
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))

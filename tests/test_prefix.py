@@ -21,6 +21,7 @@ from aed.export.runtime import open_exact
 from aed.run.deploy import DeployConfig, check, deliver
 from aed.target.codegen.prefix import renamed
 from aed.target.codegen.text import c_string
+from aed.target.firmware.settings import CSettings
 from aed.target.host import pointer
 
 STRICT = ["-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffp-contract=off"]
@@ -46,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             graph = to_onnx(nets.make(net), nets.FRONTEND, ExportConfig())
             made = quantize(graph, nets.patches(16, seed=1).numpy(), QuantizeConfig())
             save_model(folder / f"{prefix}.onnx", made, ModelCard(frontend=nets.FRONTEND, class_names=names))
-            deliver(folder / f"{prefix}.onnx", folder / prefix, DeployConfig(prefix=prefix))
+            deliver(folder / f"{prefix}.onnx", folder / prefix, DeployConfig(c=CSettings(prefix=prefix)))
             objects = []
             for source in (folder / prefix).glob("src/*.c"):
                 objects.append(folder / prefix / f"{source.stem}.o")
@@ -144,20 +145,20 @@ def test_two_libraries_in_one_cmake_project(folder: Path, tmp_path: Path) -> Non
     "prefix", ["", "2door", "door bell", "Tür", "_door", "door_", "do__or", "a-b", "x;y", "a" * 32]
 )
 def test_what_is_no_name_is_refused(prefix: str) -> None:
-    with pytest.raises(AedError, match=r"^prefix: need"):
-        check(DeployConfig(prefix=prefix))
+    with pytest.raises(AedError, match=r"^c\.prefix: need"):
+        check(DeployConfig(c=CSettings(prefix=prefix)))
 
 
 @pytest.mark.parametrize("prefix", ["int", "Class", "register", "main", "test", "all", "m", "namespace"])
 def test_keywords_are_refused_with_a_name_that_is_taken(prefix: str) -> None:
     with pytest.raises(AedError, match="means something else") as caught:
-        check(DeployConfig(prefix=prefix))
-    check(DeployConfig(prefix=str(caught.value).rpartition("prefix=")[2]))
+        check(DeployConfig(c=CSettings(prefix=prefix)))
+    check(DeployConfig(c=CSettings(prefix=str(caught.value).rpartition("prefix=")[2])))
 
 
 def test_st_firmware_has_no_prefix() -> None:
-    with pytest.raises(AedError, match="only of target=c"):
-        check(DeployConfig(target="stm32", prefix="door"))
+    with pytest.raises(AedError, match=r"c\.prefix: only target c reads it, got target=stm32"):
+        check(DeployConfig(target="stm32", c=CSettings(prefix="door")))
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20))

@@ -1,9 +1,11 @@
+import inspect
 import io
 import math
+import sys
 import warnings
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import torch
@@ -181,6 +183,161 @@ def test_every_schedule_is_calculated_by_hand() -> None:
     assert len(public) == 9
 
 
+RECORDED_EPOCHS = [0, 1, 2, 3, 5, 8, 13, 21]
+RECORDED: list[tuple[str, dict[str, Any], list[float]]] = [
+    (
+        "LRCosineDecay",
+        {"initial_lr": 0.1, "hold_steps": 0, "decay_steps": 30, "end_lr": 0.0},
+        [
+            0.09972609476841367,
+            0.09890738003669029,
+            0.09755282581475769,
+            0.09567727288213004,
+            0.09045084971874738,
+            0.07938926261462366,
+            0.05522642316338268,
+            0.016543469682057107,
+        ],
+    ),
+    (
+        "LRCosineDecayRestarts",
+        {"initial_lr": 0.001, "first_decay_steps": 1, "end_lr": 0.0, "t_mul": 1.1, "m_mul": 0.7},
+        [
+            0.001,
+            0.0007,
+            1.4177459234925959e-05,
+            7.516493963377976e-05,
+            0.00020620807183738753,
+            0.00011032547914872483,
+            9.784791332182133e-06,
+            8.719540740182978e-07,
+        ],
+    ),
+    (
+        "LRExponentialDecay",
+        {"initial_lr": 0.1, "hold_steps": 0, "decay_rate": 0.03, "min_lr": 0.0},
+        [
+            0.09704455335485082,
+            0.09417645335842488,
+            0.09139311852712283,
+            0.08869204367171575,
+            0.0835270211411272,
+            0.07633794943368533,
+            0.06570468198150568,
+            0.05168513344916993,
+        ],
+    ),
+    (
+        "LRLinearDecay",
+        {"initial_lr": 0.1, "hold_steps": 0, "decay_steps": 30, "end_lr": 0.0},
+        [
+            0.09666666666666668,
+            0.09333333333333334,
+            0.09000000000000001,
+            0.08666666666666667,
+            0.08000000000000002,
+            0.06999999999999999,
+            0.05333333333333334,
+            0.026666666666666672,
+        ],
+    ),
+    (
+        "LRPiecewiseConstantDecay",
+        {"boundaries": [2, 3, 9], "values": [0.1, 0.2, 0.03, 0.4]},
+        [0.1, 0.1, 0.2, 0.03, 0.03, 0.03, 0.4, 0.4],
+    ),
+    (
+        "LRPolynomialDecay",
+        {"initial_lr": 0.1, "hold_steps": 0, "decay_steps": 30, "end_lr": 0.0},
+        [
+            0.09831920802501751,
+            0.09660917830792959,
+            0.09486832980505139,
+            0.09309493362512627,
+            0.08944271909999159,
+            0.08366600265340757,
+            0.07302967433402215,
+            0.05163977794943223,
+        ],
+    ),
+    (
+        "LRPolynomialDecayRestarts",
+        {"initial_lr": 0.1, "hold_steps": 0, "decay_steps": 7, "end_lr": 0.0},
+        [
+            0.08977124479000925,
+            0.07901515111571374,
+            0.06758858679716276,
+            0.05526068325111941,
+            0.025611285178871398,
+            0.048639530932857646,
+            0.0,
+            0.03401694073111932,
+        ],
+    ),
+    (
+        "LRStepDecay",
+        {"initial_lr": 0.1, "step_size": 1, "decay_rate": 0.3, "min_lr": 0.0},
+        [
+            0.03,
+            0.009,
+            0.0026999999999999997,
+            0.00081,
+            7.289999999999998e-05,
+            1.9682999999999994e-06,
+            4.782968999999997e-09,
+            3.138105960899998e-13,
+        ],
+    ),
+    (
+        "LRWarmupCosineDecay",
+        {"initial_lr": 0.001, "warmup_steps": 0, "max_lr": 0.07, "hold_steps": 0, "decay_steps": 30, "end_lr": 0.0},
+        [
+            0.07,
+            0.06980826633788957,
+            0.0692351660256832,
+            0.06828697807033038,
+            0.06531088913245536,
+            0.05841957122256004,
+            0.04227690917862158,
+            0.014427516169763446,
+        ],
+    ),
+]
+"""(class, arguments, values of RECORDED_EPOCHS), of the first version that trained the published results."""
+
+
+@pytest.mark.parametrize(("name", "arguments", "expected"), RECORDED)
+def test_values_stay_to_the_bit(name: str, arguments: dict[str, Any], expected: list[float]) -> None:
+    got = values_of(getattr(schedules, name), RECORDED_EPOCHS[-1] + 1, **arguments)
+    # equal on one C library; cosine and exponential of another may round the last bit otherwise
+    assert [got[epoch] for epoch in RECORDED_EPOCHS] == pytest.approx(expected, rel=4 * sys.float_info.epsilon, abs=0)
+
+
+@pytest.mark.parametrize("name", sorted({name for name, *_ in BY_HAND}))
+def test_a_class_has_the_arguments_of_its_formula(name: str) -> None:
+    cls = getattr(schedules, name)
+    optimizer_, *own, last_epoch = inspect.signature(cls).parameters.values()
+    epoch, *formula = inspect.signature(cls.curve).parameters.values()
+    assert (optimizer_.name, epoch.name, last_epoch.name, last_epoch.default) == (
+        "optimizer",
+        "epoch",
+        "last_epoch",
+        -1,
+    )
+    assert own == formula and all(part.kind is part.KEYWORD_ONLY for part in own)
+    hints = get_type_hints(cls.__init__)
+    assert {part.name: hints[part.name] for part in own} == {part.name: part.annotation for part in formula}
+    documented = {line.split(":")[0].strip() for line in str(cls.__doc__).partition("Args:")[2].splitlines()}
+    assert documented - {""} == {part.name for part in own}
+
+
+def test_missing_and_unknown_arguments_are_named() -> None:
+    with pytest.raises(TypeError, match="end_lr"):
+        schedules.LRLinearDecay(optimizer(), initial_lr=1.0, hold_steps=0, decay_steps=1)
+    with pytest.raises(TypeError, match="power"):
+        schedules.LRLinearDecay(optimizer(), **H2D4, power=2.0)
+
+
 lrs = st.floats(1e-6, 1.0)
 counts = st.integers(0, 40)
 lengths = st.integers(1, 40)
@@ -196,15 +353,15 @@ def close(got: float, expected: float, scale: float) -> bool:
 def test_held_decays_equal_the_table(e: int, init: float, end: float, hold: int, decay: int, power: float) -> None:
     a = {"initial_lr": init, "hold_steps": hold, "decay_steps": decay, "end_lr": end}
     scale = max(init, end)
-    assert close(schedules.linear_decay(e, **a), table_linear(e, init, hold, decay, end), scale)
-    assert close(schedules.cosine_decay(e, **a), table_cosine(e, init, hold, decay, end), scale)
+    assert close(schedules.LRLinearDecay.curve(e, **a), table_linear(e, init, hold, decay, end), scale)
+    assert close(schedules.LRCosineDecay.curve(e, **a), table_cosine(e, init, hold, decay, end), scale)
     assert close(
-        schedules.polynomial_decay(e, **a, power=power),
+        schedules.LRPolynomialDecay.curve(e, **a, power=power),
         table_polynomial(e, init, hold, decay, end, power),
         scale,
     )
     assert close(
-        schedules.polynomial_decay_restarts(e, **a, power=power),
+        schedules.LRPolynomialDecayRestarts.curve(e, **a, power=power),
         table_polynomial_restarts(e, init, hold, decay, end, power),
         scale,
     )
@@ -213,7 +370,7 @@ def test_held_decays_equal_the_table(e: int, init: float, end: float, hold: int,
 @settings(max_examples=200, deadline=None)
 @given(epochs, lrs, lrs, lrs, counts, counts, lengths)
 def test_warmup_equals_the_table(e: int, init: float, top: float, end: float, warm: int, hold: int, decay: int) -> None:
-    got = schedules.warmup_cosine_decay(
+    got = schedules.LRWarmupCosineDecay.curve(
         e,
         initial_lr=init,
         warmup_steps=warm,
@@ -228,16 +385,18 @@ def test_warmup_equals_the_table(e: int, init: float, top: float, end: float, wa
 @settings(max_examples=200, deadline=None)
 @given(epochs, lrs, lrs, counts, lengths, st.floats(0.0, 2.0))
 def test_floored_decays_equal_the_table(e: int, init: float, floor: float, hold: int, step: int, rate: float) -> None:
-    got = schedules.exponential_decay(e, initial_lr=init, hold_steps=hold, decay_rate=rate, min_lr=floor)
+    got = schedules.LRExponentialDecay.curve(e, initial_lr=init, hold_steps=hold, decay_rate=rate, min_lr=floor)
     assert got == table_exponential(e, init, hold, rate, floor)
-    got = schedules.step_decay(e, initial_lr=init, step_size=step, decay_rate=rate, min_lr=floor)
+    got = schedules.LRStepDecay.curve(e, initial_lr=init, step_size=step, decay_rate=rate, min_lr=floor)
     assert close(got, table_step(e, init, step, rate, floor), got)
 
 
 @settings(max_examples=300, deadline=None)
 @given(epochs, lrs, lrs, lengths, st.sampled_from([1.0, 1.1, 1.25, 1.5, 2.0, 3.0]), st.floats(0.1, 1.5))
 def test_cosine_restarts_equal_the_table(e: int, init: float, end: float, first: int, t: float, m: float) -> None:
-    got = schedules.cosine_decay_restarts(e, initial_lr=init, first_decay_steps=first, end_lr=end, t_mul=t, m_mul=m)
+    got = schedules.LRCosineDecayRestarts.curve(
+        e, initial_lr=init, first_decay_steps=first, end_lr=end, t_mul=t, m_mul=m
+    )
     cycle, _ = schedules.restart_cycle(e, first_decay_steps=first, t_mul=t)
     assert close(got, table_cosine_restarts(e, init, first, end, t, m), max(init, end) * max(1.0, m**cycle))
 
@@ -248,7 +407,7 @@ def test_piecewise_equals_the_table(e: int, borders: set[int], data: st.DataObje
     boundaries = sorted(borders)
     size = len(boundaries) + 1
     values = data.draw(st.lists(lrs, min_size=size, max_size=size))
-    got = schedules.piecewise_constant_decay(e, boundaries=boundaries, values=values)
+    got = schedules.LRPiecewiseConstantDecay.curve(e, boundaries=boundaries, values=values)
     assert got == table_piecewise(e, boundaries, values)
 
 
@@ -276,9 +435,9 @@ def test_restart_at_a_border_where_the_logarithms_round_down() -> None:
 
 
 HELD: list[Callable[..., float]] = [
-    schedules.linear_decay,
-    schedules.cosine_decay,
-    lambda e, **a: schedules.polynomial_decay(e, **a, power=0.5),
+    schedules.LRLinearDecay.curve,
+    schedules.LRCosineDecay.curve,
+    lambda e, **a: schedules.LRPolynomialDecay.curve(e, **a, power=0.5),
 ]
 
 
@@ -301,7 +460,7 @@ def test_held_decays_fall_from_first_to_last_and_stay(
 def test_warmup_rises_holds_and_falls(one: float, other: float, warm: int, hold: int, decay: int) -> None:
     low, top = sorted((one, other))
     a = {"initial_lr": low, "warmup_steps": warm, "max_lr": top, "hold_steps": hold, "decay_steps": decay}
-    values = [schedules.warmup_cosine_decay(e, **a, end_lr=low) for e in range(warm + hold + decay + 3)]
+    values = [schedules.LRWarmupCosineDecay.curve(e, **a, end_lr=low) for e in range(warm + hold + decay + 3)]
     assert values[0] == low
     assert values[warm - 1 : warm + hold + 1] == [top] * (hold + 2)
     assert values[warm + hold + decay :] == [low] * 3
@@ -314,10 +473,10 @@ def test_restarts_stay_between_end_and_initial(
     e: int, one: float, other: float, first: int, t_mul: float, m_mul: float, power: float
 ) -> None:
     low, high = sorted((one, other))
-    cosine = schedules.cosine_decay_restarts(
+    cosine = schedules.LRCosineDecayRestarts.curve(
         e, initial_lr=high, first_decay_steps=first, end_lr=low, t_mul=t_mul, m_mul=m_mul
     )
-    polynomial = schedules.polynomial_decay_restarts(
+    polynomial = schedules.LRPolynomialDecayRestarts.curve(
         e, initial_lr=high, hold_steps=0, decay_steps=first, end_lr=low, power=power
     )
     assert low <= cosine <= high * (1 + 1e-12)
@@ -330,8 +489,8 @@ def test_restarts_stay_between_end_and_initial(
 @given(epochs, lrs, lrs, counts, lengths, st.floats(0.0, 1.0))
 def test_floors_hold(e: int, one: float, other: float, hold: int, step: int, rate: float) -> None:
     low, high = sorted((one, other))
-    assert schedules.step_decay(e, initial_lr=high, step_size=step, decay_rate=rate, min_lr=low) >= low
-    assert schedules.exponential_decay(e, initial_lr=high, hold_steps=hold, decay_rate=rate, min_lr=low) >= low
+    assert schedules.LRStepDecay.curve(e, initial_lr=high, step_size=step, decay_rate=rate, min_lr=low) >= low
+    assert schedules.LRExponentialDecay.curve(e, initial_lr=high, hold_steps=hold, decay_rate=rate, min_lr=low) >= low
 
 
 @pytest.mark.parametrize(("name", "arguments", "expected"), BY_HAND)

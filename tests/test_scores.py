@@ -22,8 +22,9 @@ from torchmetrics.functional.classification import binary_calibration_error, mul
 from aed.base.errors import AedError
 from aed.scoring.confidence import TEMPERATURES, choose_temperature, expected_calibration_error, nats, reliability
 from aed.scoring.decision import Decision
+from aed.scoring.levels import HEADLINE, LEVELS
 from aed.scoring.multilabel import average_precisions, choose_thresholds, f1_curve, lwlrap
-from aed.scoring.scores import HEADLINE, LEVELS, PatchPosteriors, score
+from aed.scoring.scores import PatchPosteriors, score
 
 NAMES = ("a", "b", "c", "d")
 Floats = npt.NDArray[np.float32]

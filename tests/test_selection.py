@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from aed.base.errors import AedError
 from aed.datamodules import PatchDataModule, Synthetic
-from aed.datamodules.selection import OTHER, class_counts, draw_garbage, one_row_a_clip, targets, within
+from aed.datamodules.selection import class_counts, draw_garbage, one_row_a_clip, targets, within
 from aed.datamodules.sources.clips import ClipSource, EscCsv
 from aed.datamodules.sources.lists import COLUMNS
+from aed.scoring.labels import OTHER
 
 PROPERTY = settings(max_examples=150, deadline=None)
 

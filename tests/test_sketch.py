@@ -17,7 +17,8 @@ from aed.export.graph import constants, float_layers, within_range
 from aed.export.interpreter import GraphNet
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
-from aed.target.codegen.lower import Program, lower, sketch
+from aed.target.codegen.lower import lower, sketch
+from aed.target.codegen.program import Program
 
 CALIBRATION = nets.patches(4, seed=1).numpy()
 

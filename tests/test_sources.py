@@ -12,12 +12,12 @@ import soundfile as sf
 import tiny
 from hydra.utils import instantiate
 
-from aed import data as verb
 from aed.datamodules import PatchDataModule
 from aed.datamodules.sources.clips import ESC10, EscCsv
 from aed.datamodules.sources.folder import Folder
 from aed.datamodules.sources.pieces import LETTERS, LIKELY, MARKS, likely
 from aed.datamodules.splits import assign, shared_sources
+from aed.run import data as verb
 from aed.settings.typed import as_typed
 
 RNG = np.random.default_rng(0)

@@ -15,10 +15,10 @@ from aed.dsp.patches import cut, grid_starts
 from aed.dsp.tables import mel_table
 from aed.target.firmware.stm32.st_frontend import (
     Firmware,
+    compute_patches,
     default_silence_threshold,
     differences,
     effect,
-    hear,
     load,
     measurable,
 )
@@ -49,7 +49,7 @@ def test_without_differences_it_is_the_trained_front_end(config):
     wave = sound()
     logmel = LogMel(config)(torch.from_numpy(wave)).numpy()
     expected = cut(logmel, grid_starts(logmel.shape[1], config), config.patch_frames)
-    heard = hear(wave, config, OPEN, ())
+    heard = compute_patches(wave, config, OPEN, ())
     assert heard.patches.shape == expected.shape
     np.testing.assert_allclose(heard.patches, expected, atol=2e-4)
     assert heard.answered.all()
@@ -80,7 +80,7 @@ def test_with_all_differences_it_is_the_firmware_as_described(config):
     wave = sound(4.5)
     expected, sums = described(wave, config)
     gate = (min(sums) + max(sums)) / 2
-    heard = hear(wave, config, Firmware(silence_threshold=gate))
+    heard = compute_patches(wave, config, Firmware(silence_threshold=gate))
     assert len(expected) >= 2
     np.testing.assert_allclose(heard.patches, expected, atol=2e-3)
     assert heard.answered.tolist() == [total > gate for total in sums]
@@ -100,13 +100,16 @@ def test_only_what_differs_is_listed():
 
 def test_log_offset_alone_moves_quiet_bins_only():
     wave = sound()
-    trained, bare = (hear(wave, YAMNET, OPEN, on).patches for on in ((), ("log_offset",)))
+    trained, bare = (compute_patches(wave, YAMNET, OPEN, on).patches for on in ((), ("log_offset",)))
     np.testing.assert_allclose(np.exp(bare.astype(np.float64)) + 1e-4, np.exp(trained.astype(np.float64)), rtol=1e-5)
 
 
 def test_db_reference_alone_is_one_offset_a_clip():
     wave = sound()
-    shift = hear(wave, MINIRESNET, OPEN, ("db_reference",)).patches - hear(wave, MINIRESNET, OPEN, ()).patches
+    shift = (
+        compute_patches(wave, MINIRESNET, OPEN, ("db_reference",)).patches
+        - compute_patches(wave, MINIRESNET, OPEN, ()).patches
+    )
     assert np.ptp(shift) < 1e-3
     peak = float(LogMel(replace(MINIRESNET, db_ref=1.0))(torch.from_numpy(wave)).max())
     assert shift.mean() == pytest.approx(peak, abs=1e-3)
@@ -114,42 +117,42 @@ def test_db_reference_alone_is_one_offset_a_clip():
 
 def test_db_factor_halves_magnitudes_above_the_floor():
     config = replace(MINIRESNET, power=1.0, db_ref=1.0)
-    twice, once = (hear(sound(), config, OPEN, on).patches for on in ((), ("db_factor",)))
+    twice, once = (compute_patches(sound(), config, OPEN, on).patches for on in ((), ("db_factor",)))
     np.testing.assert_allclose(2 * once, twice, atol=1e-3)
 
 
 def test_silence_is_gated_for_magnitudes():
     quiet = np.zeros(40000, np.float32)
-    heard = hear(quiet, YAMNET, Firmware(silence_threshold=100))
+    heard = compute_patches(quiet, YAMNET, Firmware(silence_threshold=100))
     assert not heard.answered.any()
     np.testing.assert_allclose(heard.patches, math.log(TINY), rtol=1e-6)
-    assert hear(sound(), YAMNET, Firmware(silence_threshold=100)).answered.all()
+    assert compute_patches(sound(), YAMNET, Firmware(silence_threshold=100)).answered.all()
 
 
 def test_power_spectra_are_never_answered_with_st_s_thresholds_and_always_with_ours():
-    assert not hear(sound(), MINIRESNET, Firmware(silence_threshold=0)).answered.any()
+    assert not compute_patches(sound(), MINIRESNET, Firmware(silence_threshold=0)).answered.any()
     assert default_silence_threshold(MINIRESNET) == -1
-    assert hear(sound(), MINIRESNET, Firmware(silence_threshold=-1)).answered.all()
+    assert compute_patches(sound(), MINIRESNET, Firmware(silence_threshold=-1)).answered.all()
     # the ThreadX application takes 0 for none
-    assert hear(sound(), MINIRESNET, Firmware(silence_threshold=0, rtos="threadx")).answered.all()
+    assert compute_patches(sound(), MINIRESNET, Firmware(silence_threshold=0, rtos="threadx")).answered.all()
 
 
 def test_input_steps_round_half_away_from_zero_and_saturate():
     firmware = Firmware(silence_threshold=-1, input_scale=0.05, input_zero_point=38)
-    heard = hear(sound(), YAMNET, firmware, ("input_rounding",)).patches
+    heard = compute_patches(sound(), YAMNET, firmware, ("input_rounding",)).patches
     steps = heard / np.float32(0.05)
     np.testing.assert_allclose(steps, np.rint(steps), atol=1e-3)
     assert steps.min() >= -128 - 38 - 1e-3
-    exact = hear(sound(), YAMNET, firmware, ()).patches
+    exact = compute_patches(sound(), YAMNET, firmware, ()).patches
     inside = exact > -166 * 0.05
     assert np.abs(heard - exact)[inside].max() <= 0.025 + 1e-5
 
 
 def test_patches_follow_each_other_without_overlap():
     wave = sound(4.0)
-    far = hear(wave, YAMNET, OPEN).patches
+    far = compute_patches(wave, YAMNET, OPEN).patches
     assert len(far) == len(wave) // YAMNET.patch_samples == 4
-    later = hear(wave[YAMNET.patch_samples :], YAMNET, OPEN).patches
+    later = compute_patches(wave[YAMNET.patch_samples :], YAMNET, OPEN).patches
     np.testing.assert_array_equal(far[1:], later)
 
 
@@ -157,7 +160,7 @@ def test_what_is_shorter_than_a_patch_is_followed_by_silence(tmp_path):
     sf.write(tmp_path / "short.wav", sound(0.3), 16000)
     wave = load(tmp_path / "short.wav", YAMNET, ("clip_steps",))
     assert len(wave) == 4800
-    patches = hear(wave, YAMNET, OPEN).patches
+    patches = compute_patches(wave, YAMNET, OPEN).patches
     assert len(patches) == 1
     assert patches[0, :, 32:].max() == pytest.approx(math.log(TINY))
     assert len(load(tmp_path / "short.wav", YAMNET, ())) == 16000
@@ -171,7 +174,7 @@ def test_freertos_takes_16_khz_for_48(tmp_path):
     loudest = {}
     for on in ((), ("sample_rate",)):
         wave = load(tmp_path / "tone.wav", config, on)
-        loudest[on] = int(hear(wave, config, OPEN, on).patches[0].mean(axis=1).argmax())
+        loudest[on] = int(compute_patches(wave, config, OPEN, on).patches[0].mean(axis=1).argmax())
     bins_hz = np.arange(513) * 48000 / 1024
     centre = (mel_table(config) * bins_hz).sum(axis=1) / mel_table(config).sum(axis=1)
     assert centre[loudest[()]] == pytest.approx(1000, rel=0.1)

@@ -27,12 +27,14 @@ from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
 from aed.inference.opening import open_classifier
 from aed.target.boards import board_names, load_board
-from aed.target.report import FIGURES, Target
-from aed.target.stedgeai import StEdgeAi, Tool, Validation, Version, find, find_tool, parse
+from aed.target.protocol import Backend
+from aed.target.report import FIGURES
+from aed.target.stedgeai import find, parse
+from aed.target.stedgeai.backend import StEdgeAi, Validation
 from aed.target.stedgeai.exchange import to_inputs
 from aed.target.stedgeai.failure import ADVICE, advice, error_line
-from aed.target.stedgeai.find import environment, installed, read_version
-from aed.target.stedgeai.options import Choices, Place, command, port
+from aed.target.stedgeai.find import Tool, Version, environment, find_tool, installed, read_version
+from aed.target.stedgeai.options import Choices, RunFiles, command, port
 from aed.target.stedgeai.workspace import ascii_folder
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the double starts by its first line, which Windows ignores")
@@ -179,10 +181,10 @@ def test_e010_a_model_it_cannot_take(fake, tmp_path, version):
 def test_e102_no_host_validation_on_a_cortex_m55(fake, models, tmp_path, version):
     fake.install(version)
     with pytest.raises(AedError, match="runs no cortex-m55 code on a PC; connect the board"):
-        StEdgeAi().validate(models["int8"], N6, tmp_path, PATCHES)
+        StEdgeAi().compare(models["int8"], N6, tmp_path, PATCHES)
     liar = replace(N6, core="cortex-m33")  # the tool's own refusal
     with pytest.raises(AedError, match=r"E102\(CliArgumentError\): Validation on host .*[\s\S]*connect it and give"):
-        StEdgeAi().validate(models["int8"], liar, tmp_path, PATCHES)
+        StEdgeAi().compare(models["int8"], liar, tmp_path, PATCHES)
 
 
 @pytest.mark.parametrize("version", CORES)
@@ -285,7 +287,7 @@ def test_success_without_a_report_is_a_failure(fake, models, tmp_path, version):
     with pytest.raises(AedError, match="it wrote no report"):
         StEdgeAi().analyze(models["int8"], U5, tmp_path)
     with pytest.raises(AedError, match="no outputs of the C code"):
-        StEdgeAi().validate(models["int8"], U5, tmp_path, PATCHES)
+        StEdgeAi().compare(models["int8"], U5, tmp_path, PATCHES)
     fake.install(version, "no_code")
     with pytest.raises(AedError, match="it wrote no C file"):
         StEdgeAi().generate(models["int8"], U5, tmp_path)
@@ -347,7 +349,7 @@ def test_a_board_gives_time_layers_and_outputs(fake, models, tmp_path, version):
 def test_a_board_that_cannot_be_used(fake, models, tmp_path, mode, error, text):
     fake.install("2.2", mode)
     with pytest.raises(AedError, match=rf"{error}[\s\S]*What to do: .*{text}"):
-        StEdgeAi(descriptor="serial").validate(models["int8"], U5, tmp_path, PATCHES)
+        StEdgeAi(descriptor="serial").compare(models["int8"], U5, tmp_path, PATCHES)
 
 
 @pytest.mark.parametrize(
@@ -393,7 +395,7 @@ def test_an_open_batch_size_is_closed_for_the_tool(fake, models, tmp_path):
     assert result.report.net.figures["cos"].value == pytest.approx(1)
     assert (tmp_path / "m.onnx").read_bytes() == before
     with pytest.raises(AedError, match="at least one patch"):
-        StEdgeAi().validate(tmp_path / "m.onnx", U5, tmp_path, PATCHES[:0])
+        StEdgeAi().compare(tmp_path / "m.onnx", U5, tmp_path, PATCHES[:0])
 
 
 def test_inputs_keep_the_models_axes(models):
@@ -425,7 +427,7 @@ def test_outputs_that_are_none(tmp_path, arrays):
 def test_a_broken_npz(fake, models, tmp_path):
     fake.install("3.0", "bad_npz")
     with pytest.raises(AedError, match="no outputs of the C code in it"):
-        StEdgeAi().validate(models["int8"], U5, tmp_path, PATCHES)
+        StEdgeAi().compare(models["int8"], U5, tmp_path, PATCHES)
 
 
 # --- command lines ------------------------------------------------------------------------------------------
@@ -440,11 +442,11 @@ VERSIONS = {name: read_version(text) for name, text in fake_stedgeai.VERSIONS.it
 @pytest.mark.parametrize("descriptor", [None, "serial"])
 def test_only_options_that_exist(version, action, board, descriptor, tmp_path):
     tool, target = Tool(tmp_path / "stedgeai", VERSIONS[version]), load_board(board)
-    place = Place(model=tmp_path / "a b.onnx", workspace=tmp_path / "w", output=tmp_path / "o")
+    paths = RunFiles(model=tmp_path / "a b.onnx", workspace=tmp_path / "w", output=tmp_path / "o")
     if not tool.version.core and target.neural_art:
         return
-    words = command(tool, action, target, place, Choices(c_api="legacy"), ("float32", "float32"), descriptor)
-    assert words[:4] == [str(tool.path), action, "--model", str(place.model)]
+    words = command(tool, action, target, paths, Choices(c_api="legacy"), ("float32", "float32"), descriptor)
+    assert words[:4] == [str(tool.path), action, "--model", str(paths.model)]
     found = fake_stedgeai.options(words[2:], tool.version.core, version)
     assert isinstance(found, dict), found
     never = {"--json", "--quantize", "--no-onnx-io-transpose", "--no-onnx-optimize"}
@@ -814,5 +816,5 @@ def test_boards_of_st():
 
 
 def test_it_is_a_target():
-    target: Target = StEdgeAi()
+    target: Backend = StEdgeAi()
     assert target.name == "stedgeai" and Version(True, (4, 0, 0)) > Version(False, (8, 1, 0))

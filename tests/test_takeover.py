@@ -23,10 +23,10 @@ from aed.base.errors import AedError
 from aed.base.overrides import differing, override
 from aed.datamodules import PatchDataModule, Synthetic
 from aed.datamodules.sources.clips import EscCsv
-from aed.evaluate import evaluate
-from aed.import_keras import import_keras
 from aed.inference.opening import open_classifier
 from aed.run import pipeline, takeover
+from aed.run.evaluate import EvaluateConfig, evaluate
+from aed.run.import_keras import import_keras
 
 pytestmark = pytest.mark.slow
 
@@ -76,11 +76,10 @@ def test_c_is_held_against_features_of_the_samples_that_it_hears(
         str(converted / "model_int8.onnx"),
         partial(PatchDataModule, clips=clips, cache_workers=1),
         str(tmp_path / "out"),
-        on="c",
-        split="all",
+        EvaluateConfig(on="c", split="all"),
     )
     assert metrics["all_c/equal_outputs"] > 0.95 and metrics["all_c/clip_agreement"] == 1
-    assert "the C hears 16 bits" in caplog.text
+    assert "the C code reads 16 bits" in caplog.text
 
 
 def test_the_last_line_of_an_import_is_that_command(imported: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -124,7 +123,9 @@ def test_a_mismatch_that_was_typed_is_told_before_features_are_made(imported: Pa
     )
     said = (done.stdout + done.stderr).decode()
     assert done.returncode == 1 and "Traceback" not in said
-    assert re.search(r"frontend\.f_min: front end, net and classes of .* count; leave it out", said.replace("\n", " "))
+    assert re.search(
+        r"frontend\.f_min: front end, net and classes are those of .*; leave it out", said.replace("\n", " ")
+    )
     assert "frontend.f_min=125.0" in said and "FrontendConfig(" not in said
     assert not list((tmp_path / "cache").rglob("*.npy")) and "computing features" not in said
 
@@ -134,7 +135,7 @@ def test_a_model_of_other_data_says_which(converted: Path, tmp_path: Path) -> No
     clips.name = "mine"
     data = partial(PatchDataModule, clips=clips, cache_workers=1)
     with pytest.raises(AedError, match=r"mine has no clips of \['rain'\].*best.h5 was imported: give that data"):
-        evaluate(str(converted / "model_int8.onnx"), data, str(tmp_path), on="c")
+        evaluate(str(converted / "model_int8.onnx"), data, str(tmp_path), EvaluateConfig(on="c"))
 
 
 class ListNet(tiny.TinyNet):

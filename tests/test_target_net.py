@@ -1,6 +1,7 @@
 """Generated C against ONNX Runtime's integer kernels, bit for bit: on this machine and on emulated ones."""
 
 import ctypes
+import importlib
 import re
 import shutil
 from pathlib import Path
@@ -26,10 +27,15 @@ from aed.export.quantize import QuantizeConfig, quantize
 from aed.export.runtime import open_exact
 from aed.inference.onnx import OnnxClassifier
 from aed.target.boards import board_names, load_board
+from aed.target.codegen import operators
 from aed.target.codegen.generate import kernel_sources, net_sources
-from aed.target.codegen.lower import Program, _Lowering, lower
-from aed.target.codegen.plan import lead, make_plan
-from aed.target.emulator import sessions
+from aed.target.codegen.lower import lower
+from aed.target.codegen.operators import OPERATORS
+from aed.target.codegen.plan import make_plan
+from aed.target.codegen.program import Layer, Program
+from aed.target.codegen.walk import Walk
+from aed.target.emulator import measure, toolchain
+from aed.target.emulator.qemu import run_program
 from aed.target.host import HostDevice, build_library, pointer, to_int16
 
 EMULATED = [name for name in board_names() if load_board(name).machine]
@@ -305,6 +311,18 @@ def test_the_sources_are_the_same_each_time():
     assert first == second
 
 
+def test_every_operator_has_a_file_and_every_layer_a_kind_of_its_own():
+    files = {path.stem for path in Path(operators.__file__).parent.glob("[a-z]*.py")}
+    found = [importlib.import_module(f"{operators.__name__}.{name}").LOWERINGS for name in files]
+    assert sum(map(len, found)) == len(OPERATORS) == len({name for part in found for name in part})
+    layers, kinds = [Layer], []
+    while layers:
+        layer = layers.pop()
+        layers += layer.__subclasses__()
+        kinds += [layer.kind] if "kind" in vars(layer) else []
+    assert len(kinds) == len(set(kinds)) >= 13
+
+
 # --- the plan -----------------------------------------------------------------------------------------------------
 
 
@@ -328,7 +346,7 @@ def test_a_plan_keeps_apart_what_is_needed_at_once(name, overlap):
             if low >= stop or high <= start:
                 continue
             assert overlap and home not in {program.views.get(name, name) for name in later}
-            distance = lead(layer, program.tensors[home], made)
+            distance = layer.lead(program.tensors[home], made)
             assert distance is not None and low - start >= distance
 
 
@@ -415,10 +433,10 @@ def test_padding_by_rule_is_refused():
     kept = [item for item in conv.attribute if item.name != "pads"]
     del conv.attribute[:]
     conv.attribute.extend([*kept, onnx.helper.make_attribute("auto_pad", "SAME_UPPER")])
-    walk = _Lowering(model)
-    walk._first()
+    walk = Walk(model)
+    walk.first()
     with pytest.raises(AedError, match="only explicit padding"):
-        walk.conv(conv)
+        OPERATORS["Conv"](walk, conv)
 
 
 def test_a_layer_left_in_float_is_named():
@@ -435,7 +453,7 @@ def test_emulated_boards_give_the_same_bits(arm, board):
     model = int8(nets.make("awkward"))
     program = lower(model)
     steps = inputs(program, 3)
-    run = sessions.emulate_net(program, make_plan(program), steps, load_board(board))
+    run = measure.measure_net(program, make_plan(program), steps, load_board(board))
     np.testing.assert_array_equal(run.outputs, expected(model, program, steps))
     assert sum(run.layers) == pytest.approx(run.instructions, rel=0.05)
     assert make_plan(program).size <= run.ram_bytes < make_plan(program).size + 1024
@@ -449,7 +467,7 @@ def test_emulated_cores_give_the_same_bits_for_what_foreign_graphs_have(arm, boa
     program = lower(model)
     assert {"add", "multiply", "pad", "mean", "softmax"} < {layer.kind for layer in program.layers}
     steps = inputs(program, 4)
-    run = sessions.emulate_net(program, make_plan(program), steps, load_board(board))
+    run = measure.measure_net(program, make_plan(program), steps, load_board(board))
     np.testing.assert_array_equal(run.outputs, expected(model, program, steps))
 
 
@@ -458,17 +476,17 @@ def test_instructions_are_right_where_the_clock_goes_round(arm):
     wide = [part for _ in range(5) for part in (nn.Conv2d(64, 64, 3, padding=1), nn.ReLU())]
     net = nn.Sequential(nn.Conv2d(1, 64, 1), *wide, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 2)).eval()
     program = lower(int8(net))
-    run = sessions.emulate_net(program, make_plan(program), inputs(program, 1), load_board("netduinoplus2"))
-    assert run.instructions > sessions.WRAP / 168e6 * 1e9
+    run = measure.measure_net(program, make_plan(program), inputs(program, 1), load_board("netduinoplus2"))
+    assert run.instructions > measure.WRAP / 168e6 * 1e9
     assert sum(run.layers) == pytest.approx(run.instructions, rel=0.01)
 
 
 def test_a_program_that_fails_says_why(arm, tmp_path):
     board = load_board("mps2-an505")
     text = "int main(void) { return 74; }"
-    elf = sessions.build(tmp_path, {**sessions.harness_sources(), "main.c": text}, board)
+    elf = toolchain.build(tmp_path, {**toolchain.harness_sources(), "main.c": text}, board)
     with pytest.raises(AedError, match="mps2-an505: the emulated program failed: a layer takes longer"):
-        sessions.emulate(elf, tmp_path / "run", b"", board)
+        run_program(elf, tmp_path / "run", b"", board)
 
 
 @pytest.mark.parametrize("core", ["cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55"])

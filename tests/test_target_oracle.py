@@ -16,7 +16,8 @@ from test_target_net import host_compiler, inputs, int8, run_on_host  # noqa: F4
 
 from aed.base.processes import run_tool
 from aed.export.graph import strip_ends
-from aed.target.codegen.lower import Program, lower
+from aed.target.codegen.lower import lower
+from aed.target.codegen.program import Program
 from aed.target.host import pointer
 
 

@@ -22,10 +22,10 @@ from aed.base.errors import AedError
 from aed.datamodules import FSD50K, PatchDataModule, Synthetic
 from aed.datamodules.sources.folder import Folder
 from aed.datamodules.sources.segments import Segments
-from aed.evaluate import evaluate
 from aed.inference.opening import open_classifier
 from aed.modules.classifier import ClipClassifier
 from aed.run import pipeline
+from aed.run.evaluate import EvaluateConfig, evaluate
 from aed.scoring.decision import Decision
 
 
@@ -114,7 +114,7 @@ def test_pictures_of_several_labels(tagged: Path, name: str) -> None:
 def test_the_card_scores_the_same_clips_again_also_in_c(tagged: Path, tree: Path, tmp_path: Path) -> None:
     data = partial(PatchDataModule, clips=FSD50K(str(tree), labels="smeared"), cache_workers=1)
     metrics = json.loads((tagged / "metrics.json").read_text())
-    again = evaluate(str(tagged / "model_int8.onnx"), data, str(tmp_path), on="c")
+    again = evaluate(str(tagged / "model_int8.onnx"), data, str(tmp_path), EvaluateConfig(on="c"))
     assert again["test_int8/clip_map"] == metrics["test_int8/clip_map"]
     assert again["test_c/clip_map"] == pytest.approx(metrics["test_int8/clip_map"], abs=0.01)
     assert again["test_c/equal_outputs"] > 0.9
@@ -281,7 +281,7 @@ def test_annotated_recordings(annotated: Path, tmp_path: Path, several: bool) ->
         {key: value for key, value in metrics.items() if key in again and key.startswith("test_int8")}
     )
     with pytest.raises(AedError, match="parts of recordings"):
-        evaluate(str(tmp_path / "model_int8.onnx"), data, str(tmp_path / "again"), on="c")
+        evaluate(str(tmp_path / "model_int8.onnx"), data, str(tmp_path / "again"), EvaluateConfig(on="c"))
 
 
 @pytest.mark.parametrize("several", [False, True])

@@ -14,7 +14,6 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aed import data
 from aed.audio.audio_file import AudioFile
 from aed.base.errors import AedError
 from aed.datamodules import PatchDataModule, Segments
@@ -22,6 +21,7 @@ from aed.datamodules.cache.store import FeatureCache
 from aed.datamodules.health.annotations import file_length, untrusted
 from aed.datamodules.sources.events import EVENT_COLUMNS, FixedEvents
 from aed.dsp.frontend import FrontendConfig
+from aed.run import data
 
 FRONTEND = FrontendConfig(patch_frames=32, n_mels=16, overlap=0.0, trim="none", max_length_s=30)
 Event = tuple[str, float, float]

@@ -12,34 +12,20 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf, StringNode
 
-from aed import benchmark, data, deploy, evaluate, import_keras, predict
 from aed.base.errors import find_aed_error
 from aed.base.overrides import quoted
 from aed.base.paths import CONFIG_DIR
 from aed.run import registry
-from aed.run.benchmark import BenchmarkConfig
-from aed.run.deploy import DeployConfig
-from aed.settings import schemas
 from aed.settings.advice import check_words, explain
 from aed.settings.typed import _Known, as_typed
 
-registry.register()
-for name, function, own in (
-    ("benchmark", benchmark.benchmark, BenchmarkConfig),
-    ("deploy", deploy.deploy, DeployConfig),
-    ("evaluate", evaluate.evaluate, None),
-    ("predict", predict.predict, None),
-    ("import_keras", import_keras.import_keras, None),
-    ("inspect", data.inspect, None),
-):
-    schemas.store("schema", name, schemas.command(function, own))
-ConfigStore.instance().store(name="import_keras", node=OmegaConf.create(import_keras._CONFIG))
+for verb in ("train", *registry.FUNCTIONS):
+    registry.register_verb(verb)
 
 CHOICES = {
     "train": ["experiment=demo", "data=folder"],
@@ -138,8 +124,8 @@ def test_the_keys_of_paths_are_texts() -> None:
         "evaluate": {"model_file", "folder", "data.clips.csv", "data.clips.audio_dir", "data.cache_dir"},
         "predict": {"model_file", "output"},
         "inspect": {"report", "data.clips.csv", "data.clips.val_csv", "data.clips.label_separator"},
-        "deploy": {"model_file", "folder", "project", "data.clips.meta"},
-        "benchmark": {"model_file", "folder"},
+        "deploy": {"model_file", "folder", "stm32.project", "data.clips.meta"},
+        "benchmark": {"model_file", "folder", "stedgeai.tool"},
         "import_keras": {"folder", "st_config"},
     }
     for verb, own in paths.items():

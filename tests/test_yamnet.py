@@ -18,12 +18,14 @@ from aed.dsp.logmel import LogMel
 from aed.dsp.tables import mel_table
 from aed.export.footprint import footprint
 from aed.export.onnx import ExportConfig, to_onnx
-from aed.inference.prediction import AudioSetClassifier, Predictor
-from aed.modules.checkpoint import build_net, net_facts
+from aed.inference.audioset import AudioSetClassifier
+from aed.inference.classifier import AUDIOSET
+from aed.inference.prediction import Predictor
 from aed.modules.nets import YAMNet
+from aed.modules.rebuild import build_net, net_facts
 from aed.modules.weights.published import Weights
 from aed.modules.weights.tflite import read_labels, read_tflite
-from aed.predict import predict
+from aed.run.predict import predict_files as predict
 
 RATE = 16000
 GOOGLE = PRESETS["yamnet_google_64x96"]
@@ -227,14 +229,14 @@ def recording(tmp_path):
 
 
 def test_sounds_are_named_without_training(pretrained, recording, capsys):
-    predict(AudioSetClassifier.NAME, [recording], format="csv")
+    predict(AUDIOSET, [recording], format="csv")
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     posteriors = [float(row["posterior"]) for row in rows]
     assert rows[0]["label"] == "Sine wave" and len(rows) == 3 and posteriors == sorted(posteriors, reverse=True)
     assert sum(posteriors) != pytest.approx(1), "classes are independent"
-    predict(AudioSetClassifier.NAME, [recording], format="csv", top=5, unknown_threshold=posteriors[1] - 1e-5)
+    predict(AUDIOSET, [recording], format="csv", top=5, unknown_threshold=posteriors[1] - 1e-5)
     assert capsys.readouterr().out.count("a.wav") == 2
-    predict(AudioSetClassifier.NAME, [recording], format="table")
+    predict(AUDIOSET, [recording], format="table")
     assert "Sine wave" in capsys.readouterr().out
 
 
@@ -251,9 +253,9 @@ def test_nothing_over_the_threshold_is_unknown(pretrained, recording):
 
 def test_wrong_uses_are_told(monkeypatch, tmp_path, recording):
     with pytest.raises(AedError, match="own front end"):
-        predict(AudioSetClassifier.NAME, [recording], frontend=GOOGLE)
+        predict(AUDIOSET, [recording], frontend=GOOGLE)
     monkeypatch.setenv("AED_PRETRAINED_DIR", str(tmp_path))
     gone = replace(YAMNet.WEIGHTS["google"], url="http://127.0.0.1:9/x")
     monkeypatch.setitem(YAMNet.WEIGHTS, "google", gone)
     with pytest.raises(AedError, match=r"lite-model_yamnet.*tflite into .*AED_PRETRAINED_DIR"):
-        predict(AudioSetClassifier.NAME, [recording])
+        predict(AUDIOSET, [recording])

@@ -1,1 +1,1 @@
-"""Audio files: which files are recordings, and their samples."""
+"""Audio files: which files are recordings, and reading their samples."""

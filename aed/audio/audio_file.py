@@ -1,4 +1,4 @@
-"""Recordings as every verb reads them: one reader, block by block, that gives all of a file or says why not."""
+"""The reader of recordings that all commands share: block by block, the complete file or an error that says why not."""
 
 import os
 import stat
@@ -20,31 +20,31 @@ from aed.base.errors import AudioError
 Samples = npt.NDArray[np.float32]
 
 _IN_FILE = 1 << 62
-"""So many samples, or more, libsndfile finds in a file whose header says that the length is unknown."""
+"""libsndfile reports at least so many samples for a file whose header says that the length is unknown."""
 
 _IN_PIPE = 1 << 25
-"""The same in a pipe: who writes wav there says 2 or 4 GB, which may be 64 bytes a sample, and means to its end."""
+"""The same for a pipe: programs that write wav to one state 2 or 4 GB, at up to 64 bytes per sample."""
 
 STDIN = "-"
 """Name of standard input."""
 
 _BYTES = 1 << 16
-"""Read at once of a file's structure."""
+"""Bytes read at once of a file's structure."""
 
 _PIPED = ("WAV", "WAVEX", "OGG", "AU")
-"""Formats of which libsndfile reads all through a pipe."""
+"""Formats that libsndfile reads completely from a pipe."""
 
 _BLOCK = 1 << 17
-"""Samples read at once where nobody knows how many there are."""
+"""Samples read at once of a recording of unknown length."""
 
 
 class _Source(NamedTuple):
     """What soundfile opens.
 
     Args:
-        file: A path, a descriptor, which it closes, or a file.
-        most: Numbers of samples under this one can be believed.
-        samples: Their number by the file's structure, where libsndfile's cannot be believed.
+        file: A path, a descriptor, which soundfile closes, or a file object.
+        most: libsndfile's number of samples is trusted below this number.
+        samples: The number of samples by the file's structure, where libsndfile's is not trusted.
     """
 
     file: Any
@@ -58,10 +58,10 @@ class _Source(NamedTuple):
 
 
 class _Forward(sf.SoundFile):  # type: ignore[misc]
-    """A sound file that is read from its start to its end.
+    """A sound file that is read only forwards.
 
-    soundfile seeks after every read of a file it believes it can seek in: of MP3 that changes last bits, it takes
-    time, and it fails where the length is unknown.
+    soundfile seeks after each read of a seekable file: with MP3 this changes the last bits of samples, it is slow, and
+    it fails if the length is unknown.
     """
 
     def seekable(self) -> bool:
@@ -71,17 +71,17 @@ class _Forward(sf.SoundFile):  # type: ignore[misc]
 class AudioFile:
     """An open recording; use it in a ``with`` statement.
 
-    All of it is read whatever it says of its length: FLAC, wav and MP3 from a pipe, wav whose writer was killed, Ogg
-    of several streams, joined MP3. Memory does not grow with the file.
+    The complete recording is read even if its header states no length or a wrong one: FLAC, wav and MP3 from a pipe,
+    wav of a killed writer, Ogg with several streams, joined MP3. Memory does not grow with the file.
 
     Args:
         path: A file, or :data:`STDIN`.
 
     Attributes:
-        rate: Hz.
-        channels: Their number.
-        format: ``WAV``.
-        subtype: ``PCM_16``.
+        rate: Sample rate, Hz.
+        channels: Number of channels.
+        format: libsndfile's name of the container, ``WAV``.
+        subtype: libsndfile's name of the encoding, ``PCM_16``.
 
     Raises:
         AudioError: The file is missing, empty, no audio or cut off.
@@ -91,9 +91,9 @@ class AudioFile:
         self.path, self.got_s = path, 0.0
         self._raw: BinaryIO | None = None
         self._sound: sf.SoundFile | None = None
-        self._left: int | None = None  # samples of the source; None: it is read until nothing comes
-        self._counted: int | None = None  # the same by its structure
-        self._passed = 0  # by the look at the end
+        self._left: int | None = None  # samples left in the source; None: unknown, read to the end
+        self._counted: int | None = None  # the same, counted in the file's structure
+        self._passed = 0  # samples skipped by check_end
         self._sources: Iterator[_Source] = self._pipes() if str(path) == STDIN else self._parts()
         try:
             if not (sound := self._open()):
@@ -140,12 +140,12 @@ class AudioFile:
             yield samples
 
     def check_end(self) -> None:
-        """Looks whether the file has its last sample, where only its start was read.
+        """Checks that the last sample can be read, after only the start was read.
 
         Raises:
-            AudioError: It is truncated.
+            AudioError: The file is truncated.
         """
-        # the structure of all other formats has told; that of FLAC does not say how long its frames are
+        # other formats were checked by their structure; in FLAC the length of a frame is known only after decoding
         if self._sound is not None and self.format == "FLAC" and self._left:
             try:
                 self._sound.seek(self._sound.frames - 1)
@@ -155,10 +155,10 @@ class AudioFile:
                 raise self._error(TRUNCATED) from error
 
     def skip(self) -> int:
-        """How many samples follow; the recording is then at its end. Decodes them only where nothing else tells.
+        """Skips to the end and returns the number of samples skipped; decodes them only if their number is unknown.
 
         Raises:
-            AudioError: As :meth:`read`, of what has to be decoded.
+            AudioError: As :meth:`read`, if samples are decoded.
         """
         skipped, self._passed = self._passed, 0
         while self._sound is not None:
@@ -174,7 +174,7 @@ class AudioFile:
         return skipped
 
     def _parts(self) -> Iterator[_Source]:
-        """The file, or parts of it."""
+        """The sources of a file: the file itself, or parts of it."""
         try:
             os.fspath(self.path).encode()
             facts = self.path.stat()
@@ -196,7 +196,7 @@ class AudioFile:
         yield from (_Source.of(self._raw, part) for part in parts)
 
     def _pipes(self) -> Iterator[_Source]:
-        """Standard input: a file after all, or streams; who writes those does not know how long they will be."""
+        """The sources of standard input: a redirected file, or the streams of a pipe, whose length is unknown."""
         facts = os.fstat(0)
         if not stat.S_ISREG(facts.st_mode):
             yield from (_Source(descriptor, _IN_PIPE) for descriptor in pipes.streams(0))
@@ -214,7 +214,7 @@ class AudioFile:
         yield from (_Source.of(self._raw, part) for part in parts)
 
     def _open(self) -> sf.SoundFile | None:
-        """The next source, or None."""
+        """Opens the next source; None if there is no other."""
         if (source := next(self._sources, None)) is None:
             return None
         try:
@@ -229,20 +229,20 @@ class AudioFile:
         return self._sound
 
     def _check_format(self, name: str, source: _Source) -> None:
-        """Raises AudioError where all of the format cannot be read."""
+        """Raises AudioError if the end of a recording in this format cannot be checked."""
         if name not in FORMATS:
             raise self._error(f"a {name} file may end anywhere; {self._advice()}")
         if source.most == _IN_PIPE and name not in _PIPED:
             raise self._error(f"{name} cannot be read from a pipe; {self._advice()}")
 
     def _read(self, frames: int) -> Samples:
-        """As :meth:`read`, of one part."""
+        """As :meth:`read`, within one source."""
         assert self._sound is not None
         if self._left is not None:
             wanted = min(frames, self._left)
             samples = self._decode(wanted)
             if len(samples) < wanted:
-                raise self._error(f"the file is truncated after {self.got_s:.2f} s; copy it anew")
+                raise self._error(f"the file is truncated after {self.got_s:.2f} s; copy it again")
             self._left -= wanted
             return samples
         blocks = [self._decode(min(frames, _BLOCK))]
@@ -255,14 +255,14 @@ class AudioFile:
         try:
             samples: Samples = self._sound.read(frames, dtype="float32", always_2d=True)
         except (sf.LibsndfileError, RuntimeError) as error:
-            raise self._error(f"the file is truncated or damaged ({_reason(error)}); copy it anew") from error
+            raise self._error(f"the file is truncated or damaged ({_reason(error)}); copy it again") from error
         self.got_s += len(samples) / self._sound.samplerate
         if self._counted is not None:
             self._counted -= len(samples)
         return samples
 
     def _follow(self) -> bool:
-        """Goes on to the next source; False if there is none."""
+        """Opens the next source and closes the current one; False if there is no other."""
         before = self._sound
         if not (sound := self._open()):
             return False
@@ -284,27 +284,27 @@ class AudioFile:
         return f"not readable as audio ({_reason(error)}); if players play it, {self._advice()}"
 
     def _advice(self, options: str = "") -> str:
-        """What to type."""
+        """The command that converts the recording."""
         if str(self.path) == STDIN:
             return f"send wav: ... | ffmpeg -v error -i -{options} -f wav - | python -m aed.predict ... -"
         return f"convert it: {conversion(self.path, options)}"
 
 
 def _reason(error: Exception) -> str:
-    """In libsndfile's words, without the file's name."""
+    """libsndfile's message without the name of the file."""
     text = str(error.error_string if isinstance(error, sf.LibsndfileError) else error)
     return text.removeprefix("Error : ").rstrip(". ")
 
 
 def _examined(file: BinaryIO, size: int) -> tuple[Part, ...]:
-    """How libsndfile has to be given a file; see :func:`aed.audio.containers.parts_of`.
+    """The parts of a file to read; see :func:`aed.audio.containers.parts_of`.
 
     Raises:
-        AudioError: It is empty, cut off, or its structure makes no sense; the message does not name it.
+        AudioError: The file is empty, truncated, or its structure is invalid; the message does not name it.
     """
     if size == 0:
         raise AudioError("the file is empty")
     try:
         return parts_of(file, size)
-    except (ValueError, IndexError, OverflowError, struct.error) as error:  # numbers that no writer means
-        raise AudioError(f"its structure makes no sense ({error}); copy the file anew") from error
+    except (ValueError, IndexError, OverflowError, struct.error) as error:  # impossible sizes or positions
+        raise AudioError(f"its structure is invalid ({error}); copy the file again") from error

@@ -1,8 +1,7 @@
-"""What a recording's own structure says of its length, where libsndfile does not look, or does not know what to do.
+"""The length of a recording by its own structure, where libsndfile does not check it or fails.
 
-Of a file that is cut off libsndfile gives what is left, without a word; and where a header says that the length is
-unknown, as all do that were written to a pipe, it gives up, or guesses. Each format here is walked by its headers
-alone; the samples are not read.
+libsndfile silently returns what is left of a truncated file; if a header says that the length is unknown, as in all
+files written to a pipe, it fails or estimates. Here only the headers of a format are read, not the samples.
 """
 
 import re
@@ -15,10 +14,10 @@ from aed.audio.parts import TRUNCATED, Part
 from aed.base.errors import AudioError
 
 UNKNOWN_RIFF = 0x7FFFF000
-"""Writers that stream leave 0xFFFFFFFF as the size of ``data``, or near it, and mean "to the end"."""
+"""Sizes of ``data`` from this one on mean "to the end": programs that stream write 0xFFFFFFFF or slightly less."""
 
 UNKNOWN_LONG = 1 << 62
-"""The same where sizes have 64 bits; -1 is above it too."""
+"""The same for sizes of 64 bits; -1 as an unsigned number is above it, too."""
 
 _W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 
@@ -28,12 +27,12 @@ class _Chunks:
     """How a format writes its chunks: name, size, content.
 
     Args:
-        first: Position of the first.
-        data: Name of the one that holds the samples.
-        order: Of the bytes of a size.
-        size_bytes: Of a size.
-        align: Contents are padded to so many bytes.
-        inclusive: Whether a size counts name and size too.
+        first: Position of the first chunk.
+        data: Name of the chunk of samples.
+        order: Byte order of sizes.
+        size_bytes: Bytes of a size.
+        align: Contents are padded to a multiple of so many bytes.
+        inclusive: Whether a size includes the bytes of name and size.
     """
 
     first: int
@@ -49,7 +48,7 @@ class _Chunks:
         return len(self.data) + self.size_bytes
 
     def walk(self, file: BinaryIO, position: int, size: int) -> Iterator[tuple[int, bytes, int]]:
-        """Position, name and content's length of each chunk that begins before ``size``."""
+        """Position, name and length of the content of each chunk that begins before ``size``."""
         while position + self.header <= size:
             file.seek(position)
             head = file.read(self.header)
@@ -58,12 +57,12 @@ class _Chunks:
             position += self.header + max(0, length) + -length % self.align
 
 
-class _Found(NamedTuple):
+class _Data(NamedTuple):
     """The chunk of samples.
 
     Args:
         start: Position of its content.
-        length: Bytes of it, as its header says.
+        length: Bytes of its content according to its header.
     """
 
     start: int
@@ -84,14 +83,14 @@ _KINDS = {b"RIFF": (b"WAVE",), b"RIFX": (b"WAVE",), b"FORM": (b"AIFF", b"AIFC")}
 
 
 def parts_of(file: BinaryIO, size: int) -> tuple[Part, ...]:
-    """How libsndfile has to be given a file that it would read wrong; () where it reads it right.
+    """The parts, with corrected headers, of a file that libsndfile would read wrongly; () if it reads it correctly.
 
     Args:
-        file: Open, at its start.
-        size: Its bytes.
+        file: The open file, at its start.
+        size: Its size in bytes.
 
     Raises:
-        AudioError: It ends before its own structure says it does; the message does not name it.
+        AudioError: The file is shorter than its structure says; the message does not name it.
     """
     head = file.read(16)
     magic = head[:4]
@@ -115,31 +114,31 @@ def _chunked(file: BinaryIO, size: int, magic: bytes) -> tuple[Part, ...]:
         if name == b"ds64":  # sizes of 64 bits: RIFF, data, then frames (EBU Tech 3306)
             long = position + chunks.header + 8
         if name == chunks.data:
-            found = _Found(position + chunks.header, length)
+            data = _Data(position + chunks.header, length)
             break
     else:
-        return ()  # libsndfile says what is wrong
-    left = size - found.start
-    if long and found.length == 0xFFFFFFFF:
-        return _rf64(file, size, magic, found, long)
+        return ()  # libsndfile's error says what is wrong
+    left = size - data.start
+    if long and data.length == 0xFFFFFFFF:
+        return _rf64(file, size, magic, data, long)
     unknown = UNKNOWN_LONG if chunks.size_bytes == 8 else UNKNOWN_RIFF
-    is_unknown = found.length >= unknown or found.length < 0
-    if not is_unknown and found.length > left:
+    is_unknown = data.length >= unknown or data.length < 0
+    if not is_unknown and data.length > left:
         raise AudioError(TRUNCATED)
     at = position + len(chunks.data)
     if magic == b"caff" and is_unknown:
         return (Part(0, size, ((at, left.to_bytes(8, "big")),)),)
-    if magic in (b"RIFF", b"RIFX") and not found.length and not _is_followed_by_chunks(file, chunks, found, size):
+    if magic in (b"RIFF", b"RIFX") and not data.length and not _is_followed_by_chunks(file, chunks, data, size):
         return (Part(0, size, ((at, min(left, UNKNOWN_RIFF).to_bytes(4, chunks.order)),)),)
     return ()
 
 
-def _rf64(file: BinaryIO, size: int, magic: bytes, found: _Found, at: int) -> tuple[Part, ...]:
-    """``at``: position of the length of ``data``; libsndfile does not know BW64 by its name, which else is the same."""
+def _rf64(file: BinaryIO, size: int, magic: bytes, data: _Data, at: int) -> tuple[Part, ...]:
+    """As :func:`_chunked`; ``at`` is the position of the length of ``data``. BW64 is RF64 by another name."""
     file.seek(at)
     length = int.from_bytes(file.read(8), "little")
-    left = size - found.start
-    is_unknown = length >= UNKNOWN_LONG or (length == 0 and not _is_followed_by_chunks(file, _RIFF, found, size))
+    left = size - data.start
+    is_unknown = length >= UNKNOWN_LONG or (length == 0 and not _is_followed_by_chunks(file, _RIFF, data, size))
     if not is_unknown and length > left:
         raise AudioError(TRUNCATED)
     patches = [(0, b"RF64")] if magic == b"BW64" else []
@@ -148,14 +147,14 @@ def _rf64(file: BinaryIO, size: int, magic: bytes, found: _Found, at: int) -> tu
     return (Part(0, size, tuple(patches)),) if patches else ()
 
 
-def _is_followed_by_chunks(file: BinaryIO, chunks: _Chunks, found: _Found, size: int) -> bool:
-    """Whether after ``data`` of no length other chunks follow, to the file's end, or nothing: then it is empty."""
-    end = found.start
-    for position, name, length in chunks.walk(file, found.start, size):
+def _is_followed_by_chunks(file: BinaryIO, chunks: _Chunks, data: _Data, size: int) -> bool:
+    """Whether chunks up to the file's end, or nothing, follow a ``data`` of length 0: then it is really empty."""
+    end = data.start
+    for position, name, length in chunks.walk(file, data.start, size):
         end = position + chunks.header + length
         if not re.fullmatch(rb"[ -~]{4}", name) or end > size:
             return False
-    return end >= size - 1  # a pad byte may be missing, or stand last
+    return end >= size - 1  # a pad byte may be missing, or be the last byte
 
 
 def _au(head: bytes, size: int, order: Literal["little", "big"]) -> tuple[Part, ...]:
@@ -168,7 +167,7 @@ def _au(head: bytes, size: int, order: Literal["little", "big"]) -> tuple[Part, 
 
 
 def _check_nist(file: BinaryIO, size: int) -> None:
-    """Raises where a NIST Sphere file is shorter than its header, which is text, says."""
+    """Raises AudioError if a NIST Sphere file is shorter than its text header says."""
     file.seek(0)
     text = file.read(1024)
     numbers = [

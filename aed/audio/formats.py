@@ -1,4 +1,4 @@
-"""Files that are recordings: what they are called, and what to do with those that cannot be read."""
+"""Formats and file names of recordings, and the conversion of those that cannot be read."""
 
 import shlex
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import soundfile as sf
 
 NOT_UTF8 = "the name is not UTF-8; rename the file"
-"""Why a file cannot be used."""
+"""Reason why a file cannot be used."""
 
 SUFFIXES_OF = {
     "WAV": (".wav", ".wave", ".bwf"),
@@ -20,16 +20,16 @@ SUFFIXES_OF = {
     "AU": (".au", ".snd"),
     "NIST": (".sph", ".nist"),
 }
-"""Formats of libsndfile that are read, and the suffixes that mean them.
+"""libsndfile's names of the formats that are read, and their suffixes.
 
-Not headerless ones, nor those of samplers and of the nineties: of one that is cut off nothing would tell.
+Headerless formats, and those of samplers and the nineties, are left out: a truncated file could not be detected.
 """
 
 FORMATS = frozenset(SUFFIXES_OF) | {"WAVEX"}
-"""Names that libsndfile gives to what is read."""
+"""libsndfile's names of all formats that are read."""
 
 AUDIO_SUFFIXES = tuple(suffix for name, own in SUFFIXES_OF.items() if name in sf.available_formats() for suffix in own)
-"""Of files that are taken for recordings."""
+"""Suffixes of the recordings that the installed libsndfile reads."""
 
 FOREIGN_SUFFIXES = frozenset(
     (
@@ -39,17 +39,17 @@ FOREIGN_SUFFIXES = frozenset(
         ".spx", ".tak", ".tta", ".voc", ".webm", ".weba", ".wma", ".wv",
     )
 )  # fmt: skip
-"""Of sounds that ffmpeg reads, and libsndfile does not, or not without a look at where they end."""
+"""Suffixes of formats that ffmpeg reads and libsndfile does not, or whose end it does not check."""
 
 
 def conversion(path: Path, options: str = "") -> str:
-    """The command that makes a wav of a recording, to be typed in a shell; it writes over nothing."""
-    made = path.with_suffix(".wav")
-    if made.exists():
-        made = path.with_name(f"{path.stem}_{path.suffix.strip('.').lower()}.wav")
-    return f"ffmpeg -i {shlex.quote(str(path))}{options} {shlex.quote(str(made))}"
+    """The shell command that converts a recording to wav; its output is a new file."""
+    output = path.with_suffix(".wav")
+    if output.exists():
+        output = path.with_name(f"{path.stem}_{path.suffix.strip('.').lower()}.wav")
+    return f"ffmpeg -i {shlex.quote(str(path))}{options} {shlex.quote(str(output))}"
 
 
 def bad_name(path: Path) -> str:
-    """Says of a file, escaped so that it can be printed, that its name is not UTF-8; archives of Windows hold such."""
+    """The message that a file name is not UTF-8, with the name escaped; archives written on Windows contain such."""
     return f"{str(path)!a}: {NOT_UTF8}"

@@ -1,4 +1,4 @@
-"""MPEG audio (ISO 11172-3, 13818-3): a bare sequence of frames, which only Xing's or LAME's frame in front counts."""
+"""MPEG audio (ISO 11172-3, 13818-3): a sequence of frames whose number only a tag of Xing or LAME states."""
 
 import re
 from collections.abc import Iterator
@@ -22,23 +22,23 @@ _KBITS = {
 """MPEG-1 or 2, layer -> bitrates."""
 
 _BLOCK = 1 << 16
-"""Bytes that are searched at a time."""
+"""Bytes searched at once."""
 
 _SURE = 8
-"""So many frames in a row are sound wherever they stand; of two alike, chance makes some in each 100 MB."""
+"""So many consecutive frames are audio wherever they are; two alike occur by chance in each 100 MB."""
 
 _HEAD = re.compile(rb"\xff[\xe2-\xff]")
-"""What a header begins with."""
+"""The first bytes of a frame header."""
 
 
 class _Frame(NamedTuple):
-    """What the 4 bytes of a header say.
+    """The facts in the 4 bytes of a frame header.
 
     Args:
         length: Bytes of the frame.
-        stream: What stays the same from frame to frame: version, layer, sample rate.
-        side: Bytes from its start to where Xing's tag would be.
-        samples: That it holds of each channel.
+        stream: Version, layer and sample rate, which are equal in all frames of a stream.
+        side: Offset in the frame at which a Xing tag would begin.
+        samples: Samples per channel in the frame.
     """
 
     length: int
@@ -48,14 +48,14 @@ class _Frame(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """Frames one after the other.
+    """Consecutive frames of one stream.
 
     Args:
-        start: Position of the first.
-        stop: Position after the last.
-        frames: Their number, without one that only counts them.
-        counted: What that one says their number is.
-        samples: Of all.
+        start: Position of the first frame.
+        stop: Position after the last frame.
+        frames: Number of frames, without that of a Xing tag.
+        counted: Number of frames according to that tag; None without a tag.
+        samples: Samples per channel in all frames.
     """
 
     start: int
@@ -65,7 +65,7 @@ class _Run(NamedTuple):
     samples: int
 
 
-@lru_cache(1 << 12)  # a file has few different ones
+@lru_cache(1 << 12)  # a file has few different headers
 def _frame(head: bytes) -> _Frame | None:
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
@@ -86,15 +86,15 @@ def _frame(head: bytes) -> _Frame | None:
 
 
 def is_frame(head: bytes) -> bool:
-    """Whether 4 bytes may be the header of a frame."""
+    """Whether 4 bytes can be the header of a frame."""
     return _frame(head) is not None
 
 
 def parts_of(file: BinaryIO, size: int) -> tuple[Part, ...]:
-    """The streams of a file, where it joins several or where nothing in it says how long it is.
+    """The streams of a file if it joins several or if its length is not stated; else ().
 
     Raises:
-        AudioError: It ends within a frame, or has fewer than it counts.
+        AudioError: The file ends within a frame, or has fewer frames than its tag states.
     """
     end = _without_tags(file, size)
     start = _after_id3(file, 0)
@@ -113,13 +113,13 @@ def parts_of(file: BinaryIO, size: int) -> tuple[Part, ...]:
 
 
 def _is_counted_whole(file: BinaryIO, first: int, end: int, size: int) -> bool:
-    """Whether the first frame counts frames and bytes, and the bytes are those of the file."""
+    """Whether a tag in the first frame states frames and bytes, and the bytes are those of the file."""
     flags, _, length = _xing(file, first)
     return flags & 3 == 3 and end <= first + length <= size
 
 
 def _xing(file: BinaryIO, at: int) -> tuple[int, int, int]:
-    """Flags, frames and bytes of the tag in the frame there; flags 0 where there is none."""
+    """Flags, frames and bytes of the Xing tag in the frame at ``at``; flags 0 without a tag."""
     file.seek(at)
     content = file.read(4 + 32 + 16)
     frame = _frame(content[:4])
@@ -130,10 +130,10 @@ def _xing(file: BinaryIO, at: int) -> tuple[int, int, int]:
 
 
 def _runs(file: BinaryIO, first: int | None, end: int) -> Iterator[_Run]:
-    """The sequences of frames; a new one begins after a tag, or with a frame that counts those after it.
+    """The sequences of frames; a new sequence begins after an ID3 tag or with a Xing tag.
 
     Raises:
-        AudioError: The last ends within a frame, or one has fewer than it counts.
+        AudioError: The last sequence ends within a frame, or a sequence has fewer frames than its tag states.
     """
     while first is not None:
         run = _run(file, first, end)
@@ -147,7 +147,7 @@ def _run(file: BinaryIO, first: int, end: int) -> _Run:
     flags, counted, _ = _xing(file, first)
     is_counted = bool(flags & 1 and counted)
     frame = stream = _frame(_peek(file, first))
-    if flags & 1 and not counted and frame:  # a counter of 0, as it was before there were frames to count
+    if flags & 1 and not counted and frame:  # a tag with 0 frames, written before the frames
         first += frame.length
         frame = _frame(_peek(file, first))
     position, frames = first, -int(is_counted)
@@ -159,7 +159,7 @@ def _run(file: BinaryIO, first: int, end: int) -> _Run:
 
 
 def _after_id3(file: BinaryIO, position: int) -> int:
-    """The position after the ID3v2 tags that begin at ``position``: a cover picture may be larger than the sound."""
+    """The position after the ID3v2 tags that begin at ``position``; a cover picture may be larger than the audio."""
     while True:
         file.seek(position)
         head = file.read(10)
@@ -170,7 +170,7 @@ def _after_id3(file: BinaryIO, position: int) -> int:
 
 
 def _without_tags(file: BinaryIO, size: int) -> int:
-    """Where the sound ends and an ID3v1 or an APE tag begins."""
+    """The position at which the audio ends and an ID3v1 or APE tag begins."""
     end = size
     file.seek(max(0, end - 128))
     if end >= 128 and file.read(3) == b"TAG":
@@ -183,7 +183,7 @@ def _without_tags(file: BinaryIO, size: int) -> int:
 
 
 def _find(file: BinaryIO, position: int, end: int) -> int | None:
-    """The first frame from ``position`` on that others follow, or the end: one if it is near, else more."""
+    """The first frame from ``position`` on that another (far away: :data:`_SURE` - 1 others) or the end follows."""
     near = position + _BLOCK
     while position + 4 <= end:
         file.seek(position)
@@ -192,7 +192,7 @@ def _find(file: BinaryIO, position: int, end: int) -> int | None:
             at = position + match.start()
             if _are_frames(file, at, end, 2 if at < near else _SURE):
                 return at
-        position += max(1, len(block) - 1)  # the two bytes may lie on both sides
+        position += max(1, len(block) - 1)  # a header may begin with the last byte of a block
     return None
 
 
@@ -202,7 +202,7 @@ def _peek(file: BinaryIO, at: int) -> bytes:
 
 
 def _are_frames(file: BinaryIO, at: int, end: int, number: int) -> bool:
-    """Whether so many frames of one kind follow one another, or fewer and then the end."""
+    """Whether ``number`` frames of one stream follow each other from ``at`` on, or fewer up to the end."""
     first = frame = _frame(_peek(file, at)) if at + 4 <= end else None
     for _ in range(number - 1):
         if not first or not frame or frame.stream != first.stream:

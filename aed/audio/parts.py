@@ -1,27 +1,27 @@
-"""Parts of a file as files of their own: libsndfile reads one stream a file, and believes what its header says."""
+"""Parts of a file as file objects: libsndfile reads one stream per file, and trusts the length in its header."""
 
 import io
 from typing import BinaryIO, NamedTuple
 
-TRUNCATED = "the file is truncated; copy it anew"
+TRUNCATED = "the file is truncated; copy it again"
 """Why a file cannot be used."""
 
 TAIL = 128
-"""Bytes at a file's end where libmpg123 looks for a tag, and needs some."""
+"""Bytes at a file's end in which libmpg123 looks for a tag; it fails without them."""
 
 GUESS = 64
-"""Bitrates of MPEG audio lie between 8 and 448 kbit/s: no guess of a length from the first frame is further off."""
+"""Largest error of a length estimated from the first frame: bitrates of MPEG audio range from 8 to 448 kbit/s."""
 
 
 class Part(NamedTuple):
     """One stream of a file.
 
     Args:
-        start: Its first byte.
-        stop: The one after its last.
-        patches: Position in the file and new bytes, which stand in for those there.
-        endless: Whether libsndfile guesses how many samples there are, from the bytes: only reading to the end tells.
-        samples: Their number, where it is endless and frames were counted.
+        start: Position of the first byte.
+        stop: Position after the last byte.
+        patches: Position in the file and the bytes that replace those there.
+        endless: Whether libsndfile estimates the number of samples from the bytes: it is known only at the end.
+        samples: The number of samples, if the part is endless and its frames were counted.
     """
 
     start: int
@@ -32,14 +32,14 @@ class Part(NamedTuple):
 
 
 class PartFile(io.RawIOBase):
-    """A part as a file.
+    """A part as a file object.
 
-    One that is ``endless`` pretends to be :data:`GUESS` times as long, and ends where it ends: libsndfile gives no
-    more samples than it guesses there are, and would guess too few.
+    An ``endless`` part reports :data:`GUESS` times its size, but its bytes end where it ends: libsndfile returns no
+    more samples than it estimates from the size, which may be too few.
 
     Args:
-        file: The whole file, open; moved about.
-        part: Of it.
+        file: The whole file, open; its position changes.
+        part: The part of it.
     """
 
     def __init__(self, file: BinaryIO, part: Part) -> None:
@@ -48,25 +48,25 @@ class PartFile(io.RawIOBase):
         self.size = self.length * GUESS + TAIL if part.endless else self.length
 
     def readable(self) -> bool:
-        """Yes."""
+        """True."""
         return True
 
     def seekable(self) -> bool:
-        """Yes."""
+        """True."""
         return True
 
     def tell(self) -> int:
-        """Where the next byte comes from."""
+        """Position of the next byte."""
         return self.position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Moves there."""
+        """Moves to a position and returns it."""
         origin = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence]
         self.position = max(0, origin + offset)
         return self.position
 
     def readinto(self, buffer: "bytearray | memoryview") -> int:  # type: ignore[override]
-        """Fills the buffer as far as there are bytes."""
+        """Fills the buffer as far as bytes are left; returns their number."""
         if self.position >= self.length:
             count = min(len(buffer), self.size - self.position) if self.position >= self.size - TAIL else 0
             buffer[: max(0, count)] = bytes(max(0, count))

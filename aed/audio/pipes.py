@@ -1,4 +1,4 @@
-"""Recordings from a pipe: libsndfile reads one stream, and believes what its header says, so each gets its own pipe."""
+"""Recordings from a pipe: each stream is copied to a pipe of its own, since libsndfile reads one stream per file."""
 
 import os
 import threading
@@ -9,38 +9,38 @@ from queue import SimpleQueue
 from aed.audio import ogg
 
 _BYTES = 1 << 16
-"""Asked for at a time; what is there comes at once."""
+"""Bytes requested at once; a read returns as soon as some are available."""
 
 
 def streams(descriptor: int) -> Iterator[int]:
-    """A descriptor to read from for each stream that comes through one; the reader closes it.
+    """A new descriptor for each stream that comes through ``descriptor``; the reader closes it.
 
     Args:
-        descriptor: Read by a thread, which ends with it or with the readers.
+        descriptor: Read by a thread, which ends at its end or when the readers have closed theirs.
     """
-    begun: SimpleQueue[int | None] = SimpleQueue()
-    threading.Thread(target=_copy, args=(descriptor, begun), daemon=True).start()
-    while (stream := begun.get()) is not None:
+    started: SimpleQueue[int | None] = SimpleQueue()
+    threading.Thread(target=_copy, args=(descriptor, started), daemon=True).start()
+    while (stream := started.get()) is not None:
         yield stream
 
 
-def _copy(descriptor: int, begun: "SimpleQueue[int | None]") -> None:
-    """Writes each stream to a pipe of its own, whose other end it hands over."""
+def _copy(descriptor: int, started: "SimpleQueue[int | None]") -> None:
+    """Writes each stream to a pipe of its own and puts the pipe's other end into the queue; None ends it."""
     pipe = -1
     try:
-        with suppress(BrokenPipeError):  # nobody reads on
+        with suppress(BrokenPipeError):  # the reader has closed its end
             for is_first, content in _split(_blocks(descriptor)):
                 if is_first or pipe < 0:
                     if pipe >= 0:
                         os.close(pipe)
                     stream, pipe = os.pipe()
-                    begun.put(stream)
+                    started.put(stream)
                 while content:
                     content = content[os.write(pipe, content) :]
     finally:
         if pipe >= 0:
             os.close(pipe)
-        begun.put(None)
+        started.put(None)
 
 
 def _blocks(descriptor: int) -> Iterator[bytes]:
@@ -49,7 +49,7 @@ def _blocks(descriptor: int) -> Iterator[bytes]:
 
 
 def _split(blocks: Iterator[bytes]) -> Iterator[tuple[bool, bytes]]:
-    """What to pass on, and whether a stream begins with it."""
+    """The bytes to pass on, and whether a stream begins with them."""
     head = b""
     for block in blocks:
         head += block
@@ -61,17 +61,17 @@ def _split(blocks: Iterator[bytes]) -> Iterator[tuple[bool, bytes]]:
         yield from _ogg_pages(head, blocks)
         return
     data = head.find(b"data\0\0\0\0")
-    if head[:4] == b"RIFF" and data > 0:  # a size not yet known: as libsndfile expects it
+    if head[:4] == b"RIFF" and data > 0:  # unknown size, in the form that libsndfile expects
         head = head[: data + 4] + b"\xff" * 4 + head[data + 8 :]
     yield True, head
     yield from ((False, block) for block in blocks)
 
 
 def _ogg_pages(waiting: bytes, blocks: Iterator[bytes]) -> Iterator[tuple[bool, bytes]]:
-    """The pages; the last may not be whole."""
+    """The pages, and whether a stream begins with them; the last may be incomplete."""
     was_first = False
     while True:
-        if len(waiting) >= 4 and waiting[:4] != b"OggS":  # damaged: as libogg does, from the next page on
+        if len(waiting) >= 4 and waiting[:4] != b"OggS":  # damaged: continue at the next page, as libogg does
             begin = waiting.find(b"OggS", 1)
             end = begin if begin > 0 else len(waiting) - 3
             yield False, waiting[:end]

@@ -1,1 +1,1 @@
-"""What every layer may use: errors, paths, files, downloads, processes, words one can type."""
+"""Shared by every layer: errors, paths, files, downloads, processes, optional packages, command-line overrides."""

@@ -1,4 +1,4 @@
-"""Fetch and unpack published archives so that an interruption leaves nothing half done."""
+"""Download and unpack published archives; an interruption leaves no partial file or folder."""
 
 import errno
 import hashlib
@@ -33,7 +33,7 @@ from aed.base.console import PlainConsole
 from aed.base.errors import AedError
 
 CHUNK_BYTES = 1 << 16
-"""Bytes between two moves of a bar: 0.6 s on a line of 100 kB/s."""
+"""Bytes per step of the progress bar: 0.6 s on a line of 100 kB/s."""
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}")
 
@@ -42,27 +42,27 @@ _DAMAGE = (
     zlib.error,
     lzma.LZMAError,
     EOFError,
-    RuntimeError,  # a password is needed, and as NotImplementedError: unknown compression
+    RuntimeError,  # a password is needed; its subclass NotImplementedError: unknown compression
     ValueError,  # offsets out of range, undecodable names
 )
-"""What zipfile raises when the archive, not the machine, is at fault."""
+"""Exceptions of zipfile that mean a bad archive rather than a failing machine."""
 
 LOG = logging.getLogger(__name__)
 
 
 def fetch(url: str, path: Path, *, digest: str | None, advice: str, timeout_s: float = 30) -> Path:
-    """``path``, which afterwards holds the file at ``url``; a file that is there already is kept.
+    """Downloads ``url`` to ``path`` unless the file exists already, and returns ``path``.
 
-    Of several processes that ask at once one downloads and the others wait for it. An interrupted download
-    leaves nothing but ``<path>.lock``.
+    Of several processes that call this at once, the first downloads and the others wait. An interrupted download
+    leaves only ``<path>.lock``.
 
     Args:
         url: http or https address.
         path: File to write; its folder is created.
         digest: ``sha256:<hex>`` or ``md5:<hex>`` of the file, ``None`` where none is published.
-        advice: Sentence for a user without network: what to put where. Ends the message when a download
-            fails.
-        timeout_s: Longest silence of the server, s.
+        advice: Sentence for a user without network: which file to put where. Ends the message of a failed
+            download.
+        timeout_s: Longest wait for data from the server, s.
 
     Returns:
         ``path``.
@@ -90,22 +90,22 @@ def fetch(url: str, path: Path, *, digest: str | None, advice: str, timeout_s: f
 
 
 def unpack_zip(archive: Path, folder: Path, *, strip: int = 1, only: Callable[[str], bool] | None = None) -> Path:
-    """``folder``, which afterwards holds the files of ``archive``, all of them or, after an error, none.
+    """Unpacks ``archive`` into ``folder``, completely or, after an error, not at all, and returns ``folder``.
 
-    Members with no more than ``strip`` path components, and folders without files, are left out.
+    Members with at most ``strip`` path components, and folders without files, are skipped.
 
     Args:
         archive: Zip file.
         folder: Folder to create; may exist if it is empty.
         strip: Leading path components to remove from every name.
-        only: Says of a name without those components, ``/`` between the others, whether it is unpacked.
+        only: Whether to unpack a member, by its name without those components, ``/`` between the others.
 
     Returns:
         ``folder``.
 
     Raises:
         AedError: ``folder`` is not empty, the archive is damaged, holds nothing to unpack, a link or a name
-            that leads out of ``folder``, or the disk is too small.
+            that leads out of ``folder``, or the disk is too full.
     """
     with _unpack_errors(archive, folder):
         if folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None):
@@ -131,10 +131,10 @@ def _is_present(path: Path, url: str, expected: str | None) -> bool:
     algorithm = expected.partition(":")[0]
     with path.open("rb") as file:
         hasher = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))
-    found = f"{algorithm}:{hasher.hexdigest()}"
-    if found != expected:
+    actual = f"{algorithm}:{hasher.hexdigest()}"
+    if actual != expected:
         raise AedError(
-            f"{path} is not the file at {url}: expected {expected}, found {found}. "
+            f"{path} is not the file at {url}: expected {expected}, found {actual}. "
             f"Delete it to have it downloaded again, or move it away if it is yours."
         )
     return True
@@ -142,7 +142,7 @@ def _is_present(path: Path, url: str, expected: str | None) -> bool:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Context in which no other process downloads ``path``."""
+    """Holds the lock of ``path``, so that no other process downloads it."""
     # the lock file stays: deleting it would let a waiting process and a new one both hold it
     lock = FileLock(f"{path}.lock")
     try:
@@ -157,32 +157,32 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _download(url: str, path: Path, expected: str | None, advice: str, timeout_s: float) -> None:
-    """Writes ``path`` in one step once the whole body is there and has the expected digest."""
-    # one name, which the lock makes safe: what a killed process left is overwritten
+    """Receives the file and renames it to ``path`` once it is complete and has the expected digest."""
+    # a fixed name, safe under the lock: the partial file of a killed process is overwritten
     part = path.with_name(f".{path.name}.part")
     algorithm = "sha256" if expected is None else expected.partition(":")[0]
     LOG.info("downloading %s", url)
     try:
-        found = _receive(url, part, path.name, algorithm, timeout_s)
-        if expected is not None and found != expected:
+        actual = _receive(url, part, path.name, algorithm, timeout_s)
+        if expected is not None and actual != expected:
             raise AedError(
                 f"The file received from {url} is damaged or another one: expected {expected}, "
-                f"received {found}. {advice}"
+                f"received {actual}. {advice}"
             )
         if path.exists():
-            raise FileExistsError(errno.EEXIST, "a file appeared there meanwhile and was kept")
-        LOG.info("wrote %s (%s, %s)", path, decimal(part.stat().st_size), found)
+            raise FileExistsError(errno.EEXIST, "a file appeared there meanwhile and was not replaced")
+        LOG.info("wrote %s (%s, %s)", path, decimal(part.stat().st_size), actual)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
 
 def _receive(url: str, part: Path, name: str, algorithm: str, timeout_s: float) -> str:
-    """Digest ``<algorithm>:<hex>`` of the body of ``url``, which goes to ``part``; the bar says ``name``."""
+    """Downloads ``url`` to ``part`` and returns its digest ``<algorithm>:<hex>``; ``name`` labels the progress bar."""
     hasher = hashlib.new(algorithm, usedforsecurity=False)
-    # some hosts turn Python's own agent away
-    question = request.Request(url, headers={"User-Agent": "aed"})
-    with _http_opener().open(question, timeout=timeout_s) as response:
+    # some hosts refuse Python's default user agent
+    message = request.Request(url, headers={"User-Agent": "aed"})
+    with _http_opener().open(message, timeout=timeout_s) as response:
         if response.status != http.client.OK:
             raise ConnectionError(f"HTTP status {response.status} {response.reason}, not 200")
         total: int | None = response.length
@@ -200,7 +200,7 @@ def _receive(url: str, part: Path, name: str, algorithm: str, timeout_s: float) 
 
 
 def _http_opener() -> request.OpenerDirector:
-    """Opener for http and https alone; urllib's own also follows redirections to ftp."""
+    """Opener for http and https only; urllib's default also follows redirections to ftp."""
     opener = request.OpenerDirector()
     for handler in (
         request.ProxyHandler(),
@@ -222,7 +222,7 @@ def _cause(error: Exception) -> str:
 
 
 def _check_space(folder: Path, needed_bytes: int) -> None:
-    """Raises OSError where ``folder`` has no room for so many bytes."""
+    """Raises OSError if the disk of ``folder`` has fewer free bytes than needed."""
     free_bytes = shutil.disk_usage(folder).free
     if needed_bytes > free_bytes:
         needed, free = decimal(needed_bytes), decimal(free_bytes)
@@ -231,7 +231,7 @@ def _check_space(folder: Path, needed_bytes: int) -> None:
 
 @contextmanager
 def _bar(name: str, total_bytes: int | None) -> Iterator[Callable[[int], None]]:
-    """Context with a progress bar on the terminal; the function it gives moves the bar by so many bytes."""
+    """Shows a progress bar on the terminal; yields the function that advances it by a number of bytes."""
     console = PlainConsole(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -240,7 +240,7 @@ def _bar(name: str, total_bytes: int | None) -> Iterator[Callable[[int], None]]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    # where stderr is a file, the log lines are enough
+    # if stderr is a file, the log lines are enough
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(name, total=total_bytes)
         yield lambda num_bytes: progress.advance(task, num_bytes)
@@ -249,13 +249,13 @@ def _bar(name: str, total_bytes: int | None) -> Iterator[Callable[[int], None]]:
 def _select_members(
     infos: Iterable[zipfile.ZipInfo], archive: Path, strip: int, only: Callable[[str], bool] | None
 ) -> dict[str, zipfile.ZipInfo]:
-    """Members to unpack, by the name they get under the folder."""
+    """Members to unpack, by their name below the folder."""
     members: dict[str, zipfile.ZipInfo] = {}
     for info in infos:
         name = _stripped_name(info.filename, archive, strip)
         if not name or info.filename.endswith(("/", "\\")) or (only is not None and not only(name)):
             continue
-        # where the archive was made on Unix, the upper half is the file's mode
+        # in archives written on Unix the upper half is the file's mode
         if stat.S_ISLNK(info.external_attr >> 16):
             raise AedError(f"{archive}: member {info.filename!r} is a link; nothing was unpacked")
         if name in members:
@@ -263,17 +263,17 @@ def _select_members(
             raise AedError(f"{archive}: members {twins} would both become {name!r}; nothing was unpacked")
         members[name] = info
     if not members:
-        raise AedError(f"{archive} holds nothing to unpack; it is not the archive that was expected")
+        raise AedError(f"{archive} holds nothing to unpack; it is not the expected archive")
     return members
 
 
 def _stripped_name(name: str, archive: Path, strip: int) -> str:
-    """``name`` of a member without its first ``strip`` components, empty if there are no others.
+    """A member's ``name`` without its first ``strip`` components; empty if it has no others.
 
     Raises:
         AedError: The name leads out of the folder on this or another system.
     """
-    # the Windows reading is the stricter one: both slashes separate, and it knows drives
+    # Windows rules are stricter: both slashes separate, and there are drives
     path = PureWindowsPath(name)
     stripped = "/".join(path.parts[strip:])
     # Windows drops dots and spaces at the end, so ".. " is ".." there
@@ -284,7 +284,7 @@ def _stripped_name(name: str, archive: Path, strip: int) -> str:
 
 
 def _extract(archive: Path, members: Mapping[str, zipfile.ZipInfo], folder: Path) -> None:
-    """Writes the members to a new folder beside ``folder`` and then gives it that name."""
+    """Writes the members to a new folder beside ``folder``, then renames it to ``folder``."""
     total = sum(info.file_size for info in members.values())
     folder.parent.mkdir(parents=True, exist_ok=True)
     _check_space(folder.parent, total)
@@ -293,12 +293,12 @@ def _extract(archive: Path, members: Mapping[str, zipfile.ZipInfo], folder: Path
         tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temp,
         _bar(archive.name, total) as advance,
     ):
-        # inside the temporary folder, whose mode shuts other users out
+        # inside the temporary folder, which other users cannot enter
         fresh = Path(temp) / folder.name
         for name, info in members.items():
             target = fresh / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            # x: on a file system blind to case, A.wav must not overwrite a.wav
+            # mode x: on a case-insensitive file system A.wav must not overwrite a.wav
             with source.open(info) as member, target.open("xb") as file:
                 while chunk := member.read(CHUNK_BYTES):
                     file.write(chunk)
@@ -311,7 +311,7 @@ def _extract(archive: Path, members: Mapping[str, zipfile.ZipInfo], folder: Path
 
 @contextmanager
 def _unpack_errors(archive: Path, folder: Path) -> Iterator[None]:
-    """Context that turns what zipfile and the disk raise into AedError."""
+    """Turns exceptions of zipfile and of the disk into AedError."""
     try:
         yield
     except _DAMAGE as error:

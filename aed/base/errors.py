@@ -1,4 +1,4 @@
-"""The one exception a user sees without a traceback."""
+"""The exceptions that a user sees as one line, without a traceback."""
 
 import errno
 import traceback
@@ -7,25 +7,25 @@ from contextlib import contextmanager
 
 
 class AedError(Exception):
-    """Something the user can put right: what was expected, what came, what to do.
+    """A fault that the user can correct: the message says what was expected, what was found and what to do.
 
-    Entry points print the message alone and leave with exit code 1.
+    Entry points print the message and exit with code 1.
     """
 
 
 class AudioError(AedError):
-    """One recording that cannot be used; the message names it and the reason."""
+    """A recording cannot be used; the message names the file and the reason."""
 
 
 def find_aed_error(error: BaseException | None) -> AedError | None:
-    """The AedError behind ``error``, or None: Hydra, Lightning and jsonargparse wrap what they call."""
+    """The AedError in the chain of causes of ``error``, or None: Hydra, Lightning and jsonargparse wrap exceptions."""
     while error is not None and not isinstance(error, AedError):
         error = error.__cause__ or error.__context__
     return error
 
 
 def in_brief(error: BaseException) -> str:
-    """What is wrong with a damaged entry, in one line and without Python's quotes."""
+    """The message of ``error`` in one line, for a damaged entry of a file; of a KeyError, the missing key."""
     if isinstance(error, KeyError):
         return f"it has no {error.args[0] if error.args else 'such key'}"
     lines = str(error).strip().splitlines()
@@ -34,7 +34,7 @@ def in_brief(error: BaseException) -> str:
 
 @contextmanager
 def entry(name: str) -> Iterator[None]:
-    """Says which entry of a file is damaged, whatever its value leads to."""
+    """Turns any exception of the block into an AedError that names the damaged entry of a file."""
     try:
         yield
     except AedError:
@@ -43,8 +43,8 @@ def entry(name: str) -> Iterator[None]:
         raise AedError(f"its entry {name}: {in_brief(error)}") from error
 
 
-def place(error: BaseException) -> str:
-    """File and line where a user's code raised ``error``: the last of the traceback that is in no installed package."""
+def source_line(error: BaseException) -> str:
+    """File and line of the user's code that raised ``error``: the last of the traceback outside installed packages."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
     return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
 
@@ -62,13 +62,12 @@ KNOWN = {
     errno.EMFILE: "too many open files; raise the limit, ulimit -n 4096",
     errno.EIO: "input/output error",
 }
-"""Errors of the system that a user can put right."""
-
+"""Errors of the operating system that a user can correct, in words."""
 
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO}
-"""Those that are a disk's or folder's, whichever file was written."""
+"""Errors that concern a disk or folder rather than one file."""
 
 
 def reason(error: OSError) -> str:
-    """Why the system refuses, in words."""
+    """The reason of an error of the operating system, in words."""
     return KNOWN.get(error.errno or 0) or error.strerror or str(error)

@@ -1,8 +1,7 @@
 """Writing files so that a killed run or a full disk leaves the old file or the whole new one.
 
-A file is written beside its place under a temporary name and renamed. Its writer holds a lock of the system on it,
-which ends with the writer however it ends: what a killed writer left is told from what a living one is at, and removed
-by the next that writes there.
+A file is written under a temporary name in the same folder and then renamed. Its writer holds a lock on it, which the
+system releases when the process ends, however it ends: the next writer in that folder removes files without a lock.
 """
 
 import hashlib
@@ -28,10 +27,10 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 LEFT_S = 86_400.0
-"""Seconds after which a temporary file is a dead writer's where no lock can tell, as on another machine."""
+"""Age in seconds at which a temporary file is removed where locks cannot be seen, as those of another machine."""
 
 PROBE_BYTES = 1 << 20
-"""A disk without this room is taken for the reason why a library failed to write there."""
+"""A disk with less room is reported as the reason why a library failed to write there."""
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?:(?P<machine>[0-9a-f]{8})-)?[0-9a-f]{32}\.(?P<end>tmp|old)")
 
@@ -39,11 +38,11 @@ _looked_through: set[Path] = set()
 
 
 class WriteError(AedError, OSError):
-    """A file cannot be written: disk full, no right to; what was there before is untouched."""
+    """A file cannot be written (disk full, no permission); the previous content is unchanged."""
 
 
 def _machine() -> str:
-    """Of this boot of this machine, 8 hex digits: processes of the same see each other's locks, in containers too."""
+    """Identifier of this boot of this machine, 8 hex digits: processes with the same see each other's locks."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
     except OSError:
@@ -52,7 +51,7 @@ def _machine() -> str:
 
 
 def _temporary(path: Path, end: str = "tmp") -> Path:
-    # what stands for a folder has to tell its name; a file's in full could be too long for the file system
+    # a replaced folder is restored by its full name; a file's full name could become too long for the file system
     name = path.name if end == "old" else path.name[:40]
     return path.with_name(f".{name}.{_machine()}-{uuid.uuid4().hex}.{end}")
 
@@ -64,11 +63,11 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         WriteError: It cannot be written.
     """
     try:
-        if path.exists() and not path.is_file() and not path.is_dir():  # a device or pipe: nothing to keep whole
+        if path.exists() and not path.is_file() and not path.is_dir():  # a device or pipe has no previous content
             with path.open("wb") as file:
                 write(file)
             return
-        path = Path(os.path.realpath(path))  # through a link to the file itself
+        path = Path(os.path.realpath(path))  # of a link, the file it points to
         path.parent.mkdir(parents=True, exist_ok=True)
         _clean(path.parent)
         temporary, opened = _open_locked(path)
@@ -77,20 +76,20 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
-                if fcntl:  # within the lock
+                if fcntl:  # while the lock is held
                     temporary.replace(path)
             if not fcntl:  # Windows renames no open file
                 temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-    except BrokenPipeError:  # the reader of a pipe has had enough
+    except BrokenPipeError:  # the reader of a pipe has closed it
         raise
     except OSError as error:
         raise refused(path, error) from error
 
 
 def refused(path: Path, error: OSError) -> WriteError:
-    """What to raise where ``path`` cannot be written, and nothing was put in its place."""
+    """The error to raise if ``path`` cannot be written and its previous content is unchanged."""
     return WriteError(f"{path}: cannot be written ({reason(error)}); what was there before is untouched")
 
 
@@ -102,7 +101,7 @@ def _open_locked(path: Path) -> tuple[Path, IO[bytes]]:
         _lock(file.fileno())
         if temporary.exists():
             return temporary, file
-        file.close()  # taken for a dead writer's before it was locked
+        file.close()  # removed by another process before it was locked
 
 
 def _lock(descriptor: int) -> None:
@@ -112,18 +111,18 @@ def _lock(descriptor: int) -> None:
 
 
 def _clean(folder: Path) -> None:
-    """Removes what dead writers left in ``folder``; once a process, for a folder may hold many files."""
+    """Removes temporary files of ended writers from ``folder``; once per process, as a folder may hold many files."""
     if folder in _looked_through:
         return
     _looked_through.add(folder)
     with suppress(OSError):
-        for name in os.listdir(folder):  # noqa: PTH208 - names alone
-            if found := _TEMPORARY.fullmatch(name):
+        for name in os.listdir(folder):  # noqa: PTH208 - names are enough
+            if match := _TEMPORARY.fullmatch(name):
                 with suppress(OSError):
-                    _remove_dead(folder / name, found)
+                    _remove_dead(folder / name, match)
 
 
-def _remove_dead(path: Path, found: re.Match[str]) -> None:
+def _remove_dead(path: Path, match: re.Match[str]) -> None:
     if path.is_symlink():
         return
     with ExitStack() as stack:
@@ -138,12 +137,12 @@ def _remove_dead(path: Path, found: re.Match[str]) -> None:
                 return
             except OSError:
                 pass
-        here = bool(free) and found["machine"] == _machine()
+        here = bool(free) and match["machine"] == _machine()
         if not here and time.time() - path.stat().st_mtime < LEFT_S:
             return
-        place = path.with_name(found["name"])
-        if found["end"] == "old" and not place.exists():  # killed between taking the old away and putting the new there
-            path.rename(place)
+        original = path.with_name(match["name"])
+        if match["end"] == "old" and not original.exists():  # killed between the two renames of whole_folder
+            path.rename(original)
         elif path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -151,7 +150,7 @@ def _remove_dead(path: Path, found: re.Match[str]) -> None:
 
 
 def remove(path: Path) -> None:
-    """Removes a file where that is possible: not in a read-only folder, nor, on Windows, while it is open."""
+    """Removes a file if possible; it stays in a read-only folder and, on Windows, while it is open."""
     with suppress(OSError):
         path.unlink()
 
@@ -163,7 +162,7 @@ def sha256_of(path: Path) -> str:
 
 
 def json_text(content: Any) -> str:
-    """``content`` as lines of JSON; a float that is no number, or infinite, is null: JSON has none."""
+    """``content`` as indented JSON; NaN and infinite floats become null, since JSON has none."""
     return json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
 
 
@@ -175,19 +174,19 @@ def _finite(content: Any) -> Any:
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
-def check_place(folder: Path, mark: str) -> None:
+def check_replaceable(folder: Path, mark: str) -> None:
     """Refuses a folder that :func:`whole_folder` would not replace.
 
     Raises:
         AedError: It holds something else.
     """
     if folder.exists() and not (folder / mark).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise AedError(f"{folder} holds something else; give a new folder")
+        raise AedError(f"{folder} holds something else; choose a new folder")
 
 
 @contextmanager
 def whole_folder(folder: Path, mark: str) -> Iterator[Path]:
-    """A folder to fill, which takes the place of ``folder`` when the block ends well; else nothing is changed.
+    """Yields a new folder that replaces ``folder`` when the block succeeds; after an error nothing is changed.
 
     Args:
         folder: New, empty, or one that holds ``mark`` and is then replaced.
@@ -199,19 +198,19 @@ def whole_folder(folder: Path, mark: str) -> Iterator[Path]:
     """
     folder = folder.resolve()
     with ExitStack() as locks:
-        made, old = _temporary(folder), _temporary(folder, "old")
+        new, old = _temporary(folder), _temporary(folder, "old")
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             locks.enter_context(_only_writer(folder))
             _clean(folder.parent)
-            check_place(folder, mark)
-            made.mkdir()
-            _lock_folder(made, locks)
-            yield made
+            check_replaceable(folder, mark)
+            new.mkdir()
+            _lock_folder(new, locks)
+            yield new
             if folder.exists():
                 _lock_folder(folder, locks)
                 folder.rename(old)
-            made.rename(folder)
+            new.rename(folder)
         except AedError:
             raise
         except OSError as error:
@@ -219,13 +218,13 @@ def whole_folder(folder: Path, mark: str) -> Iterator[Path]:
         finally:
             if old.exists() and not folder.exists():
                 old.rename(folder)
-            for path in (made, old):
+            for path in (new, old):
                 shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
 def _only_writer(folder: Path) -> Iterator[None]:
-    """Keeps others from filling ``folder`` meanwhile, through a file beside it that goes with its writer."""
+    """Keeps other processes from writing ``folder`` during the block, by a lock file beside it."""
     if not fcntl:
         yield
         return
@@ -241,12 +240,12 @@ def _only_writer(folder: Path) -> Iterator[None]:
             try:
                 if not os.path.samestat(path.stat(), os.fstat(file.fileno())):
                     continue
-            except FileNotFoundError:  # the writer before took it away
+            except FileNotFoundError:  # removed by the previous writer
                 continue
             try:
                 yield
             finally:
-                path.unlink(missing_ok=True)  # within the lock
+                path.unlink(missing_ok=True)  # while the lock is held
             return
 
 
@@ -258,41 +257,41 @@ def _lock_folder(folder: Path, locks: ExitStack) -> None:
 
 
 @contextmanager
-def temporary_folder(prefix: str | None = None, place: str | Path | None = None) -> Iterator[Path]:
-    """A folder that is gone after the block; an error of the system about its disk names that disk.
+def temporary_folder(prefix: str | None = None, parent: str | Path | None = None) -> Iterator[Path]:
+    """Yields a folder that is removed after the block; an error caused by its disk names that disk.
 
     Args:
         prefix: Of its name.
-        place: Where it lies, else where the system's temporary files do.
+        parent: The folder it is created in; default: the system's folder for temporary files.
 
     Raises:
-        WriteError: It cannot be made, or a file that is not named, or lies in it, cannot be written.
+        WriteError: The folder cannot be created, or a file in it, or one that the error does not name, not written.
     """
     try:
-        place = Path(place or tempfile.gettempdir())
+        parent = Path(parent or tempfile.gettempdir())
     except FileNotFoundError as error:
         raise WriteError(f"TMPDIR: {error.strerror}; set TMPDIR to a folder with room") from error
     try:
-        made = tempfile.TemporaryDirectory(prefix=prefix, dir=place, ignore_cleanup_errors=True)
+        temporary = tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True)
     except OSError as error:
-        raise _no_room(place, error) from error
-    with made as name:
+        raise _no_room(parent, error) from error
+    with temporary as name:
         try:
             yield Path(name)
         except AedError:
             raise
         except OSError as error:
-            written = error.filename2 or error.filename  # copying tells both
+            written = error.filename2 or error.filename  # an error of copying names both
             if error.errno in DISK and (written is None or str(written).startswith(name)):
-                raise _no_room(place, error) from error
+                raise _no_room(parent, error) from error
             raise
-        except Exception as error:  # of a library that does not pass on the system's reason
+        except Exception as error:  # of a library that hides the system's reason
             try:
                 (Path(name) / "probe").write_bytes(bytes(PROBE_BYTES))
             except OSError as full:
-                raise _no_room(place, full) from error
+                raise _no_room(parent, full) from error
             raise
 
 
-def _no_room(place: Path, error: OSError) -> WriteError:
-    return WriteError(f"TMPDIR ({place}): {reason(error)}; set TMPDIR to another folder")
+def _no_room(folder: Path, error: OSError) -> WriteError:
+    return WriteError(f"TMPDIR ({folder}): {reason(error)}; set TMPDIR to another folder")

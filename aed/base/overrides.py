@@ -1,4 +1,4 @@
-"""Settings as one types them: what an error tells to add can be pasted into the command line."""
+"""Settings as overrides of the command line: those that an error message names can be pasted into a shell."""
 
 import difflib
 import re
@@ -10,14 +10,14 @@ _NOTHING = object()
 
 
 def quoted(value: str, has_references: bool = False) -> str:
-    """``value`` as Hydra's command line reads it unchanged, whatever characters it has.
+    """``value`` quoted so that Hydra's command line reads it back unchanged.
 
-    OmegaConf takes ``${`` for a reference, and backslashes before it for escapes; between quotes Hydra does so with
-    backslashes before a quote.
+    OmegaConf reads ``${`` as a reference and backslashes before it as escapes; Hydra reads backslashes before a quote
+    as escapes.
 
     Args:
         value: Any text.
-        has_references: Whether ``${`` is one, and is to stay one.
+        has_references: Whether ``${`` in it is meant as a reference.
     """
     escaped = value if has_references else re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", escaped)
@@ -25,24 +25,25 @@ def quoted(value: str, has_references: bool = False) -> str:
 
 
 def override(key: str, value: Any) -> str:
-    """``key=value`` as a shell and Hydra read it back: ``frontend.sample_bits=null``.
+    """``key=value``, quoted for a shell and for Hydra: ``frontend.sample_bits=null``.
 
     Args:
-        key: With dots.
-        value: A number, text, truth value or None, or a list or dict of them.
+        key: Dotted name.
+        value: A number, string, bool or None, or a list or dict of them.
     """
-    text = f"{key}={_hydra(value)}"
+    text = f"{key}={in_hydra(value)}"
     in_double = "'" in text and not re.search(r'["$`!\\]', text)
     return f'"{text}"' if in_double else shlex.quote(text)
 
 
-def _hydra(value: Any) -> str:
+def in_hydra(value: Any) -> str:
+    """A value in the grammar of Hydra: ``null``, ``[a,b]``, ``{a:1}``."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_hydra(own)}" for key, own in value.items()) + "}"
+        return "{" + ",".join(f"{key}:{in_hydra(own)}" for key, own in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ",".join(map(_hydra, value)) + "]"
+        return "[" + ",".join(map(in_hydra, value)) + "]"
     if not isinstance(value, str):
         return repr(value)
     is_plain = re.fullmatch(r"[A-Za-z_/.][\w./-]*", value, re.ASCII)
@@ -51,20 +52,20 @@ def _hydra(value: Any) -> str:
 
 
 def differing(theirs: Mapping[str, Any], ours: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Overrides that give ``ours`` the values of ``theirs``, of the keys in which they differ.
+    """The overrides that turn ``ours`` into ``theirs``: the keys in which they differ, with the values of ``theirs``.
 
     Args:
-        theirs: Wanted.
-        ours: There is.
-        prefix: Of the keys.
+        theirs: Wanted values.
+        ours: Present values.
+        prefix: Put before each key.
     """
     return [override(f"{prefix}{key}", value) for key, value in theirs.items() if ours.get(key, _NOTHING) != value]
 
 
 def nearest(word: str, known: Iterable[str]) -> list[str]:
-    """Those of ``known`` that ``word`` may be a slip of, the likeliest first.
+    """Up to three of ``known`` that ``word`` may be a misspelling of, the likeliest first.
 
-    ``word`` may be a dotted key: only its last part is compared.
+    Names that contain ``word`` between underscores come last.
     """
     by_lower = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), by_lower, n=3, cutoff=0.6)

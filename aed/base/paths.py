@@ -1,10 +1,23 @@
-"""Where configurations, data, backbones and the cache lie; nothing else reads environment variables for paths."""
+"""Folders of configurations, data, published weights and cache; only this module reads their environment variables."""
 
 import os
 from pathlib import Path
 
-CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
-"""Of the YAML files; absolute, for a relative path fails for an installed console script."""
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def config_dir(package: Path) -> Path:
+    """The YAML files of an installation: inside the package, or in a checkout beside it.
+
+    Args:
+        package: Folder of the package ``aed``.
+    """
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+CONFIG_DIR = config_dir(_PACKAGE)
+"""Folder of the YAML files; absolute, since Hydra takes a relative path as relative to the calling module."""
 
 
 def data_dir() -> Path:

@@ -1,4 +1,4 @@
-"""Tools that are run: never through a shell, with a limit, and stopped with all they started."""
+"""Run external tools: without a shell, with a time limit, stopped together with the processes they started."""
 
 import errno
 import os
@@ -21,23 +21,23 @@ PACKAGES = {
     "qemu-system-arm": "qemu-system-arm",
     "cmake": "cmake",
 }
-"""Debian's and Ubuntu's packages of the tools used here."""
+"""Tool -> packages of Debian and Ubuntu that install it."""
 
 LAST_LINES = 8
 
 
-def found(tool: str) -> bool:
-    """Whether the tool is on the PATH, or is a path to a program."""
+def is_available(tool: str) -> bool:
+    """Whether ``tool`` is a program on the PATH, or the path of one."""
     return shutil.which(tool) is not None
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A tool that ended by itself.
+    """The result of a tool that ended by itself.
 
     Args:
         code: Exit code.
-        output: Standard output and standard error in the order in which they came.
+        output: Standard output and standard error in the order of writing.
     """
 
     code: int
@@ -45,16 +45,16 @@ class Finished:
 
     @property
     def tail(self) -> str:
-        """The last lines that say something."""
+        """The last lines of the output, without empty ones at its ends."""
         return "\n".join(self.output.strip().splitlines()[-LAST_LINES:])
 
 
 class Stopped(AedError):
-    """A tool that did not end in time.
+    """A tool did not end within its time limit.
 
     Args:
-        message: With its last lines.
-        output: All it said.
+        message: Names the tool and its last lines of output.
+        output: Its complete output.
     """
 
     def __init__(self, message: str, output: str) -> None:
@@ -68,20 +68,20 @@ def finish(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Finished:
-    """Runs a tool to its end, whatever its exit code; its standard input is empty.
+    """Runs a tool with an empty standard input and returns its output, whatever its exit code.
 
     Args:
         command: The tool and its arguments.
         timeout_s: Seconds after which it is stopped, with every process it started.
-        folder: Where it runs.
-        environment: Instead of this process's.
+        folder: Working directory; default: this process's.
+        environment: Environment variables; default: this process's.
 
     Raises:
-        Stopped: It took too long.
-        AedError: It is missing or cannot be started.
+        Stopped: The time limit was reached.
+        AedError: The tool is missing or cannot be started.
     """
     tool = str(command[0])
-    if not found(tool):
+    if not is_available(tool):
         advice = f"; apt-get install {PACKAGES[tool]}" if tool in PACKAGES else ""
         raise AedError(f"{tool}: not found{advice}")
     try:
@@ -102,9 +102,9 @@ def finish(
         except subprocess.TimeoutExpired as error:
             _stop(process)
             raw, _ = process.communicate()
-            said = Finished(1, raw.decode(errors="replace"))
-            message = f"{tool} did not end within {timeout_s:.0f} s and was stopped; {said.tail}"
-            raise Stopped(message, said.output) from error
+            stopped = Finished(1, raw.decode(errors="replace"))
+            message = f"{tool} did not end within {timeout_s:.0f} s and was stopped; {stopped.tail}"
+            raise Stopped(message, stopped.output) from error
         except BaseException:
             _stop(process)
             raise
@@ -112,7 +112,7 @@ def finish(
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Kills the process and its children: its group, or on Windows its tree."""
+    """Kills the process and its children: its process group, on Windows its process tree."""
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -122,20 +122,20 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def run_tool(command: Sequence[str | Path], timeout_s: float, folder: Path | None = None) -> str:
-    """The output of a tool that succeeded.
+    """Runs a tool as :func:`finish` does and returns its output; a non-zero exit code is an error.
 
     Args:
         command: The tool and its arguments.
         timeout_s: Seconds after which it is stopped.
-        folder: Where it runs.
+        folder: Working directory; default: this process's.
 
     Raises:
-        AedError: It is missing, failed or took too long; shows its last lines.
+        AedError: The tool is missing, failed or reached the time limit; shows its last lines of output.
     """
     done = finish(command, timeout_s, folder)
     if done.code:
         if os.strerror(errno.ENOSPC) in done.output:
-            place = tempfile.gettempdir()  # of its own files, and of what it makes here
-            raise AedError(f"TMPDIR ({place}): no space left for {command[0]}; set TMPDIR to another folder")
+            temporary = tempfile.gettempdir()  # of its temporary files and of its results here
+            raise AedError(f"TMPDIR ({temporary}): no space left for {command[0]}; set TMPDIR to another folder")
         raise AedError(f"{command[0]} failed: {done.tail}")
     return done.output

@@ -24,7 +24,6 @@ from aed.datamodules.health.annotations import untrusted
 from aed.datamodules.patches import ClipLabels, Labeller, PatchDataset, already_batched
 from aed.datamodules.samplers import EvalSampler, TrainBatches, TrainSampler
 from aed.datamodules.selection import (
-    OTHER,
     alike,
     check_names,
     class_counts,
@@ -43,6 +42,7 @@ from aed.datamodules.splits import SplitMethod, assign, shared_sources
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import PatchBatch
 from aed.scoring.decision import Task
+from aed.scoring.labels import OTHER
 
 log = logging.getLogger(__name__)
 

@@ -14,11 +14,9 @@ from aed.base.errors import AedError
 from aed.base.overrides import nearest
 from aed.datamodules.sources.clips import check_agreement
 from aed.datamodules.sources.lists import class_name
+from aed.scoring.labels import OTHER
 
 log = logging.getLogger(__name__)
-
-OTHER = "other"
-"""The garbage class: what is none of the chosen ones. Its logit is the last."""
 
 
 def composed(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Signal processing, pure: a recording goes in, log-mel patches come out."""
+"""Signal processing from recordings to log-mel patches: pure functions of a FrontendConfig."""
 
 from aed.dsp.frontend import PRESETS, FrontendConfig
 

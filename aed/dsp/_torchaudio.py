@@ -2,7 +2,7 @@
 
 torchaudio's Linux wheel carries one compiled extension, built against CUDA; with a CPU torch, importing it
 raises ``OSError`` (libc10_cuda.so is missing). The extension serves only the RNN-T loss and forced alignment,
-which nothing here uses, so on that error a stand-in takes its place. No other file imports torchaudio.
+which nothing here uses, so on that error a stand-in replaces it. No other file imports torchaudio.
 """
 
 import sys

@@ -1,12 +1,15 @@
 """From patches to clips."""
 
-from typing import Literal
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+import math
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:  # a model card and its decision are read without torch
+    from torch import Tensor
 
 Aggregate = Literal["mean", "max"]
-"""How the posteriors of a clip's patches become one."""
+"""Rule that combines the posteriors of a clip's patches."""
 
 
 def clip_posteriors(posteriors: Tensor, clip_index: Tensor, num_clips: int, how: Aggregate = "mean") -> Tensor:
@@ -20,13 +23,13 @@ def clip_posteriors(posteriors: Tensor, clip_index: Tensor, num_clips: int, how:
             maxima of a single-label clip need not add up to 1.
     """
     if how == "max":
-        empty = posteriors.new_full((num_clips, posteriors.shape[1]), torch.nan)
+        empty = posteriors.new_full((num_clips, posteriors.shape[1]), math.nan)
         rows = clip_index[:, None].expand_as(posteriors)
         return empty.scatter_reduce(0, rows, posteriors, "amax", include_self=False)
     # float64 sums: the order of patches, which differs between devices and processes, cannot flip a tie
-    sums = posteriors.new_zeros(num_clips, posteriors.shape[1], dtype=torch.float64)
+    sums = posteriors.new_zeros(num_clips, posteriors.shape[1]).double()
     sums.index_add_(0, clip_index, posteriors.double())
-    counts = torch.bincount(clip_index, minlength=num_clips)
+    counts = clip_index.bincount(minlength=num_clips)
     return (sums / counts[:, None]).to(posteriors.dtype)
 
 

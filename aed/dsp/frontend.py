@@ -1,4 +1,4 @@
-"""FrontendConfig: every number that can change a patch, in one frozen place."""
+"""FrontendConfig: every parameter that can change a patch, in one frozen dataclass."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ AMIN_POWER = 1e-10
 """Smallest power before a dB logarithm (librosa's ``power_to_db``); its root serves magnitudes."""
 
 DB_RANGE = 80.0
-"""dB kept under the clip's maximum when ``db_ref`` is the clip's maximum (librosa's default ``top_db``)."""
+"""Range in dB below the clip's maximum when ``db_ref`` is the clip's maximum (librosa's default ``top_db``)."""
 
 TINY = 1.1754944e-38
 """FLT_MIN, the floor under a logarithm without offset: what a float32 C front end can represent."""
@@ -79,9 +79,8 @@ class FrontendConfig:
         trim_frame_length: Samples over which loudness is measured.
         trim_hop_length: Samples between such measurements.
         trim_last_second: Cut to a whole number of seconds (clips under 1 s stay).
-        sample_bits: Resolution of the samples that features are made of, as an analogue-to-digital converter gives
-            them; without it (null) float samples keep what lies under a device's last bit: in quiet passages that
-            is seen.
+        sample_bits: Resolution of the samples that features are computed from, as of an analogue-to-digital converter;
+            null: none, then float samples contain detail below a device's last bit, visible in quiet passages.
         n_fft: FFT length, samples.
         win_length: Analysis window, samples; centred in ``n_fft``.
         hop_length: Samples between frames.
@@ -98,11 +97,18 @@ class FrontendConfig:
         log_offset: Natural log only: ``ln(mel + log_offset)``; 1e-4 in ST's zoo, 1e-3 in Google's YAMNet.
         db_ref: dB only: the value that is 0 dB; ``None`` takes each clip's maximum and keeps 80 dB under it.
         patch_frames: Frames of a patch.
-        overlap: Share of a patch that the next one on the grid repeats, 0 <= overlap < 1.
+        overlap: Share of a patch that the next patch on the grid repeats, 0 <= overlap < 1.
         include_last_patch: One more patch that ends at the clip's end where the grid does not.
 
     Raises:
         AedError: A value is outside its range; the message names field, range and value.
+
+    Examples:
+        >>> config = aed.FrontendConfig(n_mels=40, patch_frames=48, hop_length=320)
+        >>> config.patch_samples / config.sample_rate  # seconds of sound behind a patch
+        0.972
+        >>> aed.PRESETS["yamnet_64x96"] == aed.FrontendConfig()
+        True
     """
 
     sample_rate: int = 16000
@@ -143,7 +149,7 @@ class FrontendConfig:
             if whole and not (isinstance(value, int) and not isinstance(value, bool)):
                 raise AedError(f"frontend.{field.name}: need a whole number, got {value!r}")
             if isinstance(value, int) and field.type in (float, float | None):
-                object.__setattr__(self, field.name, float(value))  # 125 and 125.0 are one front end
+                object.__setattr__(self, field.name, float(value))  # 125 and 125.0 are the same front end
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise AedError(f"frontend.{name}: need one of {allowed}, got {getattr(self, name)!r}")
@@ -196,7 +202,7 @@ class FrontendConfig:
 
     @property
     def min_clip_samples(self) -> int:
-        """Samples of the shortest clip that still holds one patch."""
+        """Samples of the shortest clip with a patch."""
         return (self.patch_frames - 1) * self.hop_length + self.n_fft - self._padding
 
     def num_frames(self, num_samples: int) -> int:
@@ -228,16 +234,16 @@ class FrontendConfig:
 
     @property
     def silence(self) -> float:
-        """Feature value of digital silence: the least value a patch can hold."""
+        """Feature value of digital silence: the smallest value in any patch."""
         if not self.to_db:
             return math.log(max(self.log_offset, TINY))
         return -DB_RANGE if self.db_ref is None else 10 * math.log10(AMIN_POWER) - self._db(self.db_ref)
 
     def gain_term(self, gain: float) -> float:
-        """What a gain on the waveform adds to a feature: dB, or ``power * ln(gain)``.
+        """The amount that a gain of the waveform adds to a feature: dB, or ``power * ln(gain)``.
 
-        Where ``db_ref`` is the clip's maximum a gain leaves the features alone; the term is then the change of
-        level that a device with a fixed reference sees, and ST's zoo augments with it too.
+        If ``db_ref`` is the clip's maximum, a gain does not change the features; the term is then the change of level
+        on a device with a fixed reference, by which ST's zoo augments, too.
         """
         return 20 * math.log10(gain) if self.to_db else self.power * math.log(gain)
 
@@ -246,14 +252,14 @@ class FrontendConfig:
 
     @property
     def feature_key(self) -> str:
-        """SHA-256 of everything that decides a clip's log-mel; patches are windows over it and do not count."""
+        """SHA-256 of all parameters that change a clip's log-mel; those of patches, windows over it, are left out."""
         facts = {name: value for name, value in asdict(self).items() if name not in _PATCH_FIELDS}
         text = json.dumps({"version": FEATURES_VERSION, **facts}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The front end written by ``dataclasses.asdict``, e.g. in a checkpoint.
+        """The front end of a dict written by ``dataclasses.asdict``, for example in a checkpoint.
 
         Raises:
             AedError: A key is unknown.
@@ -265,19 +271,19 @@ class FrontendConfig:
 
     @classmethod
     def from_st(cls, preprocessing: Mapping[str, Any], feature_extraction: Mapping[str, Any]) -> Self:
-        """The front end of two sections of an ST model zoo YAML, with that zoo's exact behaviour.
+        """The front end of an ST model zoo YAML, with that zoo's exact behaviour.
 
         Args:
-            preprocessing: Its section of that name; ``lengthen``, ignored there, is taken at its word.
-            feature_extraction: Its section of that name; the text ``None`` counts as null.
+            preprocessing: The section of that name; ``lengthen``, which the zoo ignores, is applied.
+            feature_extraction: The section of that name; the text ``None`` means null.
 
         Raises:
             AedError: A key is unknown.
         """
         values: dict[str, Any] = {"trim": "compatible", "sample_bits": None, "log_offset": 1e-4}
         for section in (preprocessing, feature_extraction):
-            for key, given in section.items():
-                value = None if given == "None" else given
+            for key, text in section.items():
+                value = None if text == "None" else text
                 if key == "hop_length":
                     values["trim_hop_length" if section is preprocessing else "hop_length"] = value
                 elif key == "htk":
@@ -307,4 +313,4 @@ PRESETS: dict[str, FrontendConfig] = {
         patch_frames=50,
     ),
 }
-"""The front ends that published backbones were trained with (ST model zoo, Google), silence trimming corrected."""
+"""Front ends of the published backbones (ST model zoo, Google), with the silence trimming corrected."""

@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +19,7 @@ def compress(mel: Tensor, config: FrontendConfig) -> Tensor:
 
     Args:
         mel: ``(..., n_mels, n_frames)``, magnitudes or powers, >= 0; the leading axes are clips.
-        config: ``to_db``, ``log_offset``, ``db_ref`` and ``power`` are read.
+        config: The front end, of which ``to_db``, ``log_offset``, ``db_ref`` and ``power`` are used.
     """
     if not config.to_db:
         return torch.log(mel + config.log_offset if config.log_offset else mel.clamp(min=TINY))
@@ -30,11 +32,11 @@ def compress(mel: Tensor, config: FrontendConfig) -> Tensor:
 
 
 def to_resolution(wave: Tensor, bits: int | None) -> Tensor:
-    """Samples as a converter of so many bits gives them: rounded half to even and saturated, still in [-1, 1].
+    """Samples rounded to a resolution, half to even, and saturated; still floats in [-1, 1].
 
     Args:
         wave: Any shape, float.
-        bits: Of a signed sample; None: as they are.
+        bits: Bits of a signed sample; None: no rounding.
     """
     if bits is None:
         return wave
@@ -46,7 +48,7 @@ class LogMel(nn.Module):
     """Log-mel features of waveforms; the Fourier transform is computed in float64.
 
     In float32 the FFT's own rounding, about 1e-7 of the loudest bin, shows in the quiet bands of a tonal clip:
-    7e-3 in log units on a rooster (ESC-10, offset 1e-4), against 6e-7 so.
+    7e-3 in log units on a rooster (ESC-10, offset 1e-4), against 6e-7 in float64.
 
     Args:
         config: The front end.
@@ -73,10 +75,15 @@ class LogMel(nn.Module):
     def forward(self, wave: Tensor) -> Tensor:
         """Log-mel ``(..., n_mels, n_frames)`` float32 of ``wave`` ``(..., T)`` float32 in [-1, 1]."""
         spectrum = self.spectrogram(to_resolution(wave.double(), self.config.sample_bits))
-        # |X|^2 from its parts: a third of the time of torch's complex abs, which guards against overflow
+        # |X|^2 from real and imaginary part takes a third of the time of torch's complex abs, which avoids overflow
         parts = torch.view_as_real(spectrum).square_()
         power = (parts[..., 0] + parts[..., 1]).float()
         return compress(self.mel @ self._root(power), self.config)
+
+    def array(self, wave: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Log-mel ``(n_mels, n_frames)`` float32 of ``wave`` ``(T,)`` float32, for callers that know no tensors."""
+        frames: npt.NDArray[np.float32] = self(torch.from_numpy(np.ascontiguousarray(wave))).numpy()
+        return frames
 
     def _root(self, power: Tensor) -> Tensor:
         """``|X| ** config.power``."""

@@ -1,16 +1,20 @@
 """Patches: windows over a clip's log-mel."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from aed.dsp.frontend import FrontendConfig
 
+if TYPE_CHECKING:  # the grid is computed without torch
+    from torch import Tensor
+
 
 class PatchBatch(NamedTuple):
-    """What a DataModule yields.
+    """A batch of patches, as DataModules yield it.
 
     Args:
         patches: ``(B, 1, n_mels, patch_frames)`` float32.
@@ -29,7 +33,7 @@ def grid_starts(n_frames: int, config: FrontendConfig) -> npt.NDArray[np.int64]:
     """First frames of a clip's patches on the fixed grid, ``(num_patches,)`` int64, ascending.
 
     Empty when the clip is shorter than a patch. ``include_last_patch`` adds the patch that ends at the clip's
-    end only where the grid has not put one there.
+    end unless the grid has that patch already.
     """
     last = n_frames - config.patch_frames
     starts = np.arange(0, last + 1, config.patch_hop)

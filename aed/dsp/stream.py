@@ -1,28 +1,31 @@
-"""Recordings of any length, in constant memory: blocks of samples in, patches out, nothing trimmed or repeated."""
+"""Patches of recordings of any length in constant memory, from blocks of samples; nothing is trimmed or repeated."""
+
+from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import soxr
-import torch
 
 from aed.dsp.frontend import FrontendConfig
-from aed.dsp.logmel import LogMel
 from aed.dsp.patches import cut, grid_starts
 from aed.dsp.waveform import Wave
+
+if TYPE_CHECKING:
+    from aed.dsp.logmel import LogMel
 
 Array = npt.NDArray[np.float32]
 
 
 class TimedPatches(NamedTuple):
-    """Patches and where they lie.
+    """Patches and their times in the recording.
 
     Args:
         patches: ``(B, 1, n_mels, patch_frames)`` float32.
-        start_s: ``(B,)`` seconds from the recording's start to the first sample a patch sees.
-        end_s: ``(B,)`` to after the last.
+        start_s: ``(B,)`` seconds from the recording's start to the first sample of a patch.
+        end_s: ``(B,)`` seconds to the end of its last sample.
     """
 
     patches: Array
@@ -31,20 +34,20 @@ class TimedPatches(NamedTuple):
 
 
 def can_stream(config: FrontendConfig) -> bool:
-    """Whether frames do not depend on where the clip ends; else a recording is cut into clips of ``max_length_s``."""
+    """Whether frames are independent of a clip's ends; if not, a recording is cut into clips of ``max_length_s``."""
     return not config.center and (not config.to_db or config.db_ref is not None)
 
 
 def stream_patches(blocks: Iterable[Wave], rate: int, logmel: LogMel) -> Iterator[TimedPatches]:
-    """The patches of a recording that comes in blocks.
+    """The patches of a recording that is passed in blocks.
 
-    They lie on the grid of a clip, however the samples are cut into blocks. A last piece shorter than a patch hop
-    gives none; a recording shorter than one patch gives none at all.
+    They are those of a clip's grid, however the samples are cut into blocks. A last piece shorter than a patch hop
+    yields no patch; a recording shorter than a patch yields none at all.
 
     Args:
-        blocks: Mono samples ``(T,)`` float32, any lengths.
-        rate: Hz.
-        logmel: Of the front end.
+        blocks: Mono samples ``(T,)`` float32, of any lengths.
+        rate: Sample rate of the blocks, Hz.
+        logmel: Features of the front end.
     """
     config = logmel.config
     samples = _resampled(blocks, rate, config.sample_rate)
@@ -54,10 +57,10 @@ def stream_patches(blocks: Iterable[Wave], rate: int, logmel: LogMel) -> Iterato
     length, first, rate_s = int(config.max_length_s * config.sample_rate), 0, config.sample_rate
     for clip in _pieces(samples, length):
         if len(clip) >= config.min_clip_samples:
-            frames = _features(clip, logmel)
+            frames = logmel.array(clip)
             starts = grid_starts(frames.shape[1], config)
             timed = _timed(cut(frames, starts, config.patch_frames), starts, first, config)
-            # frames are centred: a patch sees half a window less on either side of its piece
+            # frames are centred: at the ends of a piece a patch covers half a window less
             ahead, low, high = config.n_fft // 2 if config.center else 0, first, first + len(clip)
             spans = [np.clip(time - ahead / config.sample_rate, low / rate_s, high / rate_s) for time in timed[1:]]
             yield TimedPatches(timed.patches, *spans)
@@ -86,25 +89,20 @@ def _pieces(blocks: Iterable[Wave], length: int) -> Iterator[Wave]:
         yield rest
 
 
-def _features(wave: Wave, logmel: LogMel) -> Array:
-    frames: Array = logmel(torch.from_numpy(np.ascontiguousarray(wave))).numpy()
-    return frames
-
-
 def _grid(samples: Iterable[Wave], logmel: LogMel) -> Iterator[TimedPatches]:
-    """Patches of the grid: samples wait for a whole frame, frames for a whole patch."""
+    """Patches of the grid; samples are buffered up to a whole frame, frames up to a whole patch."""
     config = logmel.config
     waiting = np.zeros(0, np.float32)
     frames = np.zeros((config.n_mels, 0), np.float32)
-    first = 0  # number of the first frame that is kept
+    first = 0  # number of the first buffered frame
     for block in samples:
         waiting = np.concatenate([waiting, block])
         count = config.num_frames(len(waiting))
         if count == 0:
             continue
-        made = _features(waiting[: (count - 1) * config.hop_length + config.n_fft], logmel)
+        added = logmel.array(waiting[: (count - 1) * config.hop_length + config.n_fft])
         waiting = waiting[count * config.hop_length :]
-        frames = np.concatenate([frames, made], axis=1)
+        frames = np.concatenate([frames, added], axis=1)
         starts = np.arange(0, frames.shape[1] - config.patch_frames + 1, config.patch_hop)
         if len(starts):
             patches = cut(frames, starts, config.patch_frames)
@@ -120,15 +118,15 @@ def _timed(patches: Array, starts: npt.NDArray[np.int64], sample: int, config: F
 
 
 def clip_patches(wave: Wave, positions: npt.NDArray[np.int64], logmel: LogMel) -> TimedPatches:
-    """The patches of a whole clip, as training and evaluation see them.
+    """The patches of a whole clip, as in training and evaluation.
 
     Args:
         wave: The clip ``(T,)``.
-        positions: ``(T,)`` where each sample lies in its recording; see :func:`aed.dsp.waveform.cut_clip`.
-        logmel: Of the front end.
+        positions: ``(T,)`` index of each sample in its recording; see :func:`aed.dsp.waveform.cut_clip`.
+        logmel: Features of the front end.
     """
     config = logmel.config
-    frames = _features(wave, logmel)
+    frames = logmel.array(wave)
     starts = grid_starts(frames.shape[1], config)
     ahead = config.n_fft // 2 if config.center else 0
     spans = [

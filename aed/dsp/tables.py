@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 def window_table(name: str, win_length: int) -> npt.NDArray[np.float64]:
     """The periodic analysis window, ``(win_length,)`` float64.
 
-    Rounded to float32 its error shows in the quiet bands of a tonal clip: 1e-3 in log units on a rooster (ESC-10,
-    offset 1e-4), against 6e-7 so.
+    Rounded to float32, its error shows in the quiet bands of a tonal clip: 1e-3 in log units on a rooster (ESC-10,
+    offset 1e-4), against 6e-7 in float64.
 
     Args:
-        name: ``hann``, or any other name ``scipy.signal.get_window`` knows.
+        name: ``hann``, or another name that ``scipy.signal.get_window`` knows.
         win_length: Samples.
 
     Raises:

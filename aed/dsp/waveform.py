@@ -1,4 +1,4 @@
-"""Waveforms: reading a file, resampling, silence, length."""
+"""Waveforms: read a file, resample, remove silence, repeat up to a length."""
 
 import math
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def read_audio(path: Path, max_length_s: float) -> tuple[Wave, int]:
         max_length_s: Seconds read from the start.
 
     Raises:
-        AudioError: As :class:`aed.audio.audio_file.AudioFile` and its reading, or there are no samples.
+        AudioError: As :class:`aed.audio.audio_file.AudioFile` and its ``read``, or the file has no samples.
     """
     with AudioFile(path) as file:
         return _start(file, max_length_s), file.rate
@@ -42,7 +42,7 @@ def _start(file: AudioFile, max_length_s: float) -> Wave:
 
 
 def true_length(file: AudioFile, num_samples: int) -> float:
-    """The length of a recording, s, of which ``num_samples`` were read; infinite where the rest cannot be read."""
+    """The length in seconds of a recording of which ``num_samples`` were read; infinite if the rest cannot be read."""
     try:
         return float((num_samples + file.skip()) / file.rate)
     except AudioError:
@@ -58,7 +58,7 @@ def resample(wave: Wave, rate: int, target_rate: int) -> Wave:
     """``wave`` ``(T,)`` at another rate in Hz, by soxr in HQ quality (librosa's ``soxr_hq``)."""
     if rate == target_rate:
         return wave
-    # librosa's length, rounding of the ratio and all; zeros or a cut where soxr's differs by a sample
+    # librosa's length, including its rounding of the ratio; soxr's may differ by a sample: padded or cut
     length = int(np.ceil(len(wave) * (target_rate / rate)))
     resampled = soxr.resample(wave, rate, target_rate, quality="HQ")[:length]
     return np.pad(resampled, (0, length - len(resampled))).astype(np.float32, copy=False)
@@ -72,69 +72,69 @@ def repeat_to(chosen: Positions, num_samples: int) -> Positions:
 
 
 def _is_loud(power: npt.NDArray[np.float64], top_db: float) -> npt.NDArray[np.bool_]:
-    """Which frames lie less than ``top_db`` under the loudest; ``power`` is the mean square of each."""
+    """Mask of the frames less than ``top_db`` below the loudest; ``power`` is the mean square of each."""
     level_db = 10 * np.log10(np.maximum(power, 1e-10))
     return np.asarray(level_db - level_db.max() > -top_db)
 
 
 def _frame_energy(wave: Wave, start: npt.NDArray[np.int64], frame: int) -> npt.NDArray[np.float64]:
-    """Energy of the samples ``[start, start + frame)`` that ``wave`` has, ``(len(start),)`` float64."""
+    """Energy of the samples ``[start, start + frame)`` inside ``wave``, ``(len(start),)`` float64."""
     bounds = np.clip(start, 0, len(wave)), np.clip(start + frame, 0, len(wave))
     return np.array(
         [np.dot(part, part) for part in (wave[a:b].astype(np.float64) for a, b in zip(*bounds, strict=True))]
     )
 
 
-def kept_compatible(wave: Wave, config: FrontendConfig) -> Mask:
-    """Which samples of ``wave`` ``librosa.effects.split`` would keep, ``(T,)`` bool.
+def mask_compatible(wave: Wave, config: FrontendConfig) -> Mask:
+    """Mask of the samples of ``wave`` that ``librosa.effects.split`` keeps, ``(T,)`` bool.
 
-    Frame k is centred on sample ``k * hop``, yet decides over the block that begins there: with
-    frame = hop, as in ST's zoo, an event in the half frame before a centre is cut and silence after it is kept.
+    Frame k is centred on sample ``k * hop``, but decides about the block that begins there: with frame = hop, as in
+    ST's zoo, an event in the half frame before a centre is cut and silence after it remains.
     """
     hop, frame = config.trim_hop_length, config.trim_frame_length
     start = np.arange(1 + (len(wave) + 2 * (frame // 2) - frame) // hop) * hop - frame // 2
     loud = np.repeat(_is_loud(_frame_energy(wave, start, frame) / frame, config.trim_top_db), hop)[: len(wave)]
-    # past the last frame's block nothing is kept, as in librosa
+    # samples after the last frame's block are removed, as in librosa
     return np.pad(loud, (0, len(wave) - len(loud)))
 
 
-def kept_aligned(wave: Wave, config: FrontendConfig) -> Mask:
-    """Which samples of ``wave`` are not silent, ``(T,)`` bool: those that a loud frame covers.
+def mask_aligned(wave: Wave, config: FrontendConfig) -> Mask:
+    """Mask of the samples of ``wave`` that are not silent, ``(T,)`` bool: those that a loud frame covers.
 
-    Frame k measures exactly the samples ``[k * hop, k * hop + frame)`` it decides over, so no sample of a
-    frame as loud as ``trim_top_db`` allows is ever cut.
+    Frame k measures the very samples ``[k * hop, k * hop + frame)`` that it decides about, so no sample of a frame
+    that is loud by ``trim_top_db`` is cut.
     """
     hop, frame = config.trim_hop_length, config.trim_frame_length
     start = np.arange(0, len(wave), hop)
     stop = np.minimum(start + frame, len(wave))
     loud = _is_loud(_frame_energy(wave, start, frame) / (stop - start), config.trim_top_db)
-    kept = np.zeros(len(wave), dtype=np.bool_)
+    mask = np.zeros(len(wave), dtype=np.bool_)
     for first, last in zip(start[loud].tolist(), stop[loud].tolist(), strict=True):
-        kept[first:last] = True
-    return kept
+        mask[first:last] = True
+    return mask
 
 
-_KEPT: dict[str, Callable[[Wave, FrontendConfig], Mask]] = {
-    "aligned": kept_aligned,
-    "compatible": kept_compatible,
+_MASKS: dict[str, Callable[[Wave, FrontendConfig], Mask]] = {
+    "aligned": mask_aligned,
+    "compatible": mask_compatible,
     "none": lambda wave, _: np.ones(len(wave), dtype=np.bool_),
 }
 
 
 def choose(wave: Wave, config: FrontendConfig) -> Positions:
-    """Which samples of ``wave`` ``(T,)``, in which order, make the clip ``(T',)`` int64.
+    """Indices into ``wave`` ``(T,)`` of the clip's samples, ``(T',)`` int64.
 
-    (Repeat), remove silence, cut to whole seconds, (repeat): ST's order.
+    ST's order of steps: (repeat), remove silence, cut to whole seconds, (repeat).
 
     Raises:
-        AudioError: Compatible trimming removed everything: the only event lies in the last half frame.
+        AudioError: Compatible trimming removed all samples: the only event lies in the last half frame.
     """
     min_samples = round(config.min_length_s * config.sample_rate)
     chosen = np.arange(len(wave))
     if config.lengthen == "before":
         chosen = repeat_to(chosen, min_samples)
-    kept = _KEPT[config.trim](wave if len(chosen) == len(wave) else wave[chosen], config)
-    chosen = chosen if kept.all() else chosen[kept]
+    mask = _MASKS[config.trim](wave if len(chosen) == len(wave) else wave[chosen], config)
+    chosen = chosen if mask.all() else chosen[mask]
     if config.trim_last_second and len(chosen) >= config.sample_rate:
         chosen = chosen[: len(chosen) // config.sample_rate * config.sample_rate]
     if len(chosen) == 0:
@@ -147,7 +147,7 @@ def process(wave: Wave, rate: int, config: FrontendConfig) -> Wave:
 
     Args:
         wave: ``(T,)`` float32, T > 0.
-        rate: Hz.
+        rate: Sample rate of ``wave``, Hz.
         config: The front end.
 
     Raises:
@@ -161,7 +161,7 @@ def load_clip(path: Path, config: FrontendConfig) -> Wave:
     """The clip ``(T,)`` float32 of a file, at least one patch long.
 
     Raises:
-        AudioError: As :func:`read_audio`, or what is left is shorter than a patch.
+        AudioError: As :func:`read_audio`, or the clip is shorter than a patch.
     """
     return cut_clip(*read_audio(path, config.max_length_s), config, path)[0]
 
@@ -174,16 +174,16 @@ def load_measured(path: Path, config: FrontendConfig) -> tuple[Wave, float]:
 
 
 def cut_clip(wave: Wave, rate: int, config: FrontendConfig, name: str | Path) -> tuple[Wave, Positions]:
-    """The clip of the start of a recording, and where in that start each of its samples lies, at ``sample_rate``.
+    """The clip of the start of a recording, and the index of each of its samples in that start, at ``sample_rate``.
 
     Args:
-        wave: ``(T,)``, not more than ``max_length_s``.
-        rate: Hz.
+        wave: ``(T,)``, at most ``max_length_s``.
+        rate: Sample rate of ``wave``, Hz.
         config: The front end.
-        name: Of the recording, for messages.
+        name: Name of the recording, for messages.
 
     Raises:
-        AudioError: There are no samples, or what is left is shorter than a patch.
+        AudioError: There are no samples, or the clip is shorter than a patch.
     """
     if len(wave) == 0:
         raise AudioError(f"{name}: the file holds no samples")

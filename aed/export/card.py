@@ -19,7 +19,7 @@ CARD_VERSION = 2
 
 
 def not_for_c(float_layers: Sequence[str]) -> str:
-    """What is said of a model with layers in float, in logs, cards and errors."""
+    """Note about a model with layers in float, for logs, cards and errors."""
     return f"has float layers: not for C: {', '.join(float_layers)}"
 
 
@@ -36,7 +36,7 @@ class Quantization:
         output_scale: As above, of the output.
         output_zero_point: As above.
         float_layers: Names of layers left in float; C code has none of them.
-        note: Says so; empty: all is int8.
+        note: About them, in words; empty: all is int8.
     """
 
     scheme: dict[str, Any]
@@ -52,18 +52,18 @@ class Quantization:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """What a stage after export must know of a model.
+    """Facts that stages after export need about a model.
 
     Args:
         frontend: From recording to patch.
         class_names: In the order of the outputs.
-        outputs: What the graph gives.
+        outputs: Kind of the graph's outputs.
         task: ``single_label``: one class a clip; ``multi_label``: any number.
         decision: From posteriors of patches to the classes of a clip.
         data: Data set, split and the clips of each split; see ``PatchDataModule.facts``.
         metrics: As in ``metrics.json``, of the float model and of int8.
         weights: Published weights it started from (file, licence, source), if any.
-        versions: Libraries that made it.
+        versions: Libraries that it was built with.
         float_sha256: SHA-256 of the float model's graph, hex; the same in the int8 model's card.
         quantization: How it became int8, if it did.
         version: Of this schema.
@@ -165,8 +165,8 @@ def read_card(model: onnx.ModelProto, name: str) -> ModelCard | None:
 
 
 def put_card(model: onnx.ModelProto, card: ModelCard) -> None:
-    """Writes ``card`` into ``model``, in place of one that is there."""
-    kept = [entry for entry in model.metadata_props if entry.key != CARD_KEY]
+    """Write ``card`` into ``model``; it replaces an earlier one."""
+    others = [entry for entry in model.metadata_props if entry.key != CARD_KEY]
     del model.metadata_props[:]
-    model.metadata_props.extend(kept)
+    model.metadata_props.extend(others)
     model.metadata_props.add(key=CARD_KEY, value=card.to_json())

@@ -1,4 +1,4 @@
-"""What an ONNX graph must hold to mean something: weights that are numbers, scales and zero points that can be used."""
+"""Checks of an ONNX graph's constants: weights that are numbers, scales and zero points that can be used."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -51,7 +51,7 @@ def _not_finite(model: onnx.ModelProto, arrays: dict[str, Array]) -> Iterator[st
 def _steps(model: onnx.ModelProto, arrays: dict[str, Array]) -> Iterator[str]:
     """Scales and zero points of QuantizeLinear and DequantizeLinear that cannot be used.
 
-    ONNX, "QuantizeLinear" and "DequantizeLinear"; scales of another type than float are the checker's to refuse.
+    ONNX, "QuantizeLinear" and "DequantizeLinear"; scales of another type than float are refused by ONNX's checker.
     """
     held = {name: array.dtype for name, array in arrays.items()}
     for node in model.graph.node:

@@ -1,7 +1,7 @@
 """How much better one model is than another, judged on the same clips: a measured difference and its interval.
 
-A point says too little: of 80 clips one that flips is 1.25 points. What counts is paired, clip by clip, for two forms
-of one net agree on nearly all of them; an interval of each score alone would be far wider than need be.
+A point says too little: of 80 clips one that flips is 1.25 points. The comparison is paired, clip by clip: two forms
+of one net agree on nearly all of them, and an interval of each score alone would be far wider than need be.
 """
 
 import math
@@ -29,7 +29,7 @@ RESAMPLES = 400
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a model says of the judging clips.
+    """Posteriors of a model on the judging clips, and its score.
 
     Args:
         score: Accuracy or mean average precision, a fraction.
@@ -74,7 +74,7 @@ class Difference:
 def difference(one: Verdict, other: Verdict) -> Difference:
     """By how many points ``other`` is better than ``one`` on the same clips.
 
-    Accuracy: Tango's score interval of the clips that one of the two alone gets right; it keeps what it promises for
+    Accuracy: Tango's score interval of the clips that one of the two alone gets right; it covers 90 % for
     few clips, and where none differs. Its lower end is over 0 from three clips that all go one way. Mean average
     precision, which is no mean over clips: percentiles of the difference over resampled clips, the same each time.
 
@@ -135,7 +135,7 @@ def weighted_map(verdict: Verdict, weights: Tensor) -> Tensor:
     """Mean average precision with clips counted as ``weights`` say, ``(resamples,)`` float64; NaN without any positive.
 
     A class without a positive has no part in it. Each class is ranked once, and weights are summed between those
-    places only at which precision counts: the last of each run of equal scores that holds a positive.
+    ranks only at which precision enters: the last of each run of equal scores that holds a positive.
 
     Args:
         verdict: Multi-label.
@@ -152,15 +152,15 @@ def weighted_map(verdict: Verdict, weights: Tensor) -> Tensor:
 def _weighted_precision(scores: Tensor, truth: Tensor, weights: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Average precision of one class, ``(resamples,)``; ``weights`` is ``(num_clips, resamples)``."""
     _, ranked, ends = ranking(scores)
-    order, places = ranked.numpy(), np.flatnonzero(truth[ranked].numpy())
+    order, positives = ranked.numpy(), np.flatnonzero(truth[ranked].numpy())
     last = np.flatnonzero(ends.numpy())
-    steps, firsts = np.unique(last[np.searchsorted(last, places)], return_index=True)
-    hits = weights[order[places]]
+    steps, firsts = np.unique(last[np.searchsorted(last, positives)], return_index=True)
+    hits = weights[order[positives]]
     if len(steps) < len(hits):  # some scores are equal
         hits = np.add.reduceat(hits, firsts, axis=0)
     counted = np.add.reduceat(weights[order[: steps[-1] + 1]], np.append(0, steps[:-1] + 1), axis=0)
-    found, counted = (np.cumsum(part, axis=0, out=part) for part in (hits.copy(), counted))
-    precision = np.divide(found, np.maximum(counted, 1e-12, out=counted), dtype=np.float64)
+    true, counted = (np.cumsum(part, axis=0, out=part) for part in (hits.copy(), counted))
+    precision = np.divide(true, np.maximum(counted, 1e-12, out=counted), dtype=np.float64)
     with np.errstate(invalid="ignore"):  # a resample without a positive: NaN
-        average: npt.NDArray[np.float64] = np.einsum("pr,pr->r", precision, hits) / found[-1]
+        average: npt.NDArray[np.float64] = np.einsum("pr,pr->r", precision, hits) / true[-1]
     return average

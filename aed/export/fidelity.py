@@ -1,4 +1,4 @@
-"""What int8 costs, layer by layer: signal to quantisation noise, ranges, saturation; float against int8 on patches."""
+"""Error of int8, layer by layer: signal to quantisation noise, ranges, saturation; float against int8 on patches."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from aed.export.runtime import open_session
 Array = npt.NDArray[np.float32]
 
 EXACT_DB = 200.0
-"""What no error at all counts as; float32 itself has about 150 dB."""
+"""The ratio without any error; float32 itself has about 150 dB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def sqnr_db(signal: Array, noise: Array) -> Array:
 
 
 def outputs(model: onnx.ModelProto, patches: Patches) -> Array:
-    """What a graph with float input and output gives for ``patches``, ``(N, num_classes)``."""
+    """Outputs of a graph with float input and output for ``patches``, ``(N, num_classes)``."""
     session = open_session(model)
     name = input_of(model).name
     return np.concatenate([session.run(None, {name: patch[None]})[0] for patch in patches])
@@ -101,8 +101,8 @@ def layer_errors(model: onnx.ModelProto, int8: onnx.ModelProto, patches: Patches
     macc = {layer.name: layer for layer in cost.layers}
     rows = []
     for node in layers(int8):
-        found, own = sums.get(node.name), macc.get(node.name)
-        if found is None or found.values == 0:
+        total, own = sums.get(node.name), macc.get(node.name)
+        if total is None or total.values == 0:
             continue
         quantizer = quantizers.get(node.name)
         weights = [name for name in (own.weights if own else ()) if name in float_arrays]
@@ -112,12 +112,12 @@ def layer_errors(model: onnx.ModelProto, int8: onnx.ModelProto, patches: Patches
                 name=node.name,
                 op=node.op_type,
                 precision="float" if node.name in in_float else "int8",
-                sqnr_db=float(10 * np.log10(found.signal / found.noise)) if found.noise and found.signal else None,
-                activation_min=found.least,
-                activation_max=found.largest,
+                sqnr_db=float(10 * np.log10(total.signal / total.noise)) if total.noise and total.signal else None,
+                activation_min=total.least,
+                activation_max=total.largest,
                 scale=float(arrays[quantizer.input[1]]) if quantizer else None,
                 zero_point=int(arrays[quantizer.input[2]]) if quantizer else None,
-                saturated=found.outside / found.values,
+                saturated=total.outside / total.values,
                 weight_min=float(kernel.min()) if kernel is not None else None,
                 weight_max=float(kernel.max()) if kernel is not None else None,
                 weights_bytes=own.weights_bytes if own else 0,
@@ -130,25 +130,25 @@ def layer_errors(model: onnx.ModelProto, int8: onnx.ModelProto, patches: Patches
 def _quantizers(int8: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
     """The QuantizeLinear that reads a layer's output, by the layer's name."""
     read = readers(int8)
-    found = {}
+    quantizers = {}
     for node in layers(int8):
         after = [reader for reader in read.get(node.output[0], []) if reader.op_type == "QuantizeLinear"]
         if after:
-            found[node.name] = after[0]
-    return found
+            quantizers[node.name] = after[0]
+    return quantizers
 
 
 def _compare(
     model: onnx.ModelProto, int8: onnx.ModelProto, patches: Patches, quantizers: dict[str, onnx.NodeProto]
 ) -> dict[str, _Sums]:
     """Sums over patches of each layer's output, float against int8; a patch at a time, so memory stays small."""
-    arrays, float_made = constants(int8), producers(model)
+    arrays, float_nodes = constants(int8), producers(model)
     pairs: dict[str, tuple[str, str]] = {}
     for node in layers(int8):
         quantizer = quantizers.get(node.name)
         wanted = node.output[0].removesuffix("_QuantizeLinear_Input")
-        if wanted in float_made:
-            # the integers, not what the layer gives before rounding: then the graph is fused as ever
+        if wanted in float_nodes:
+            # the integers, not the layer's output before rounding: so the graph is fused as ever
             pairs[node.name] = wanted, quantizer.output[0] if quantizer else node.output[0]
     float_session = open_session(_with_outputs(model, {name for name, _ in pairs.values()}))
     int8_session = open_session(_with_outputs(int8, {name for _, name in pairs.values()}))

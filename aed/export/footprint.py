@@ -1,4 +1,4 @@
-"""What a graph will cost on a device, before any tool: MACC, weight bytes, peak activation bytes."""
+"""Cost of a graph on a device, estimated without any tool: MACC, weight bytes, peak activation bytes."""
 
 from dataclasses import dataclass
 
@@ -58,7 +58,7 @@ class Footprint:
 
 
 def footprint(model: onnx.ModelProto) -> Footprint:
-    """The cost of ``model``, a float graph as :func:`aed.export.onnx.to_onnx` makes it, once it is int8; not planned.
+    """The cost of ``model``, a float graph as :func:`aed.export.onnx.to_onnx` returns it, once it is int8; not planned.
 
     Raises:
         AedError: A shape is unknown.
@@ -136,13 +136,13 @@ def _peak(graph: onnx.GraphProto, shapes: dict[str, list[int]], constants: set[s
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What a device allows a net; null: no limit.
+    """Limits of a net on a device; null: no limit.
 
     Args:
         flash_kib: KiB of weights.
         ram_kib: KiB of activations.
         macc: Multiply-accumulates a patch.
-        board: Whose memories are the limits that are not given; a file in ``configs/boards``.
+        board: Its memories are the limits left null; a file in ``configs/boards``.
     """
 
     flash_kib: float | None = None
@@ -151,7 +151,7 @@ class Budget:
     board: str | None = None
 
     def check(self, cost: Footprint) -> None:
-        """Refuses a net that does not fit.
+        """Refuse a net that does not fit.
 
         Raises:
             AedError: A limit is passed; names the layer to blame.

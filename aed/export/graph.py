@@ -54,7 +54,7 @@ def read_model_card(model: onnx.ModelProto, path: Path) -> ModelCard:
 
 
 def save_model(path: Path, model: onnx.ModelProto, card: ModelCard) -> None:
-    """Writes ``model`` with ``card`` in it; the same model and card give the same bytes.
+    """Write ``model`` with ``card`` in it; the same model and card give the same bytes.
 
     Raises:
         AedError: The file cannot be written; an old one is then untouched.
@@ -71,7 +71,7 @@ def copy_of(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def graph_sha256(model: onnx.ModelProto) -> str:
-    """SHA-256 of the graph, hex; metadata does not count."""
+    """SHA-256 of the graph, hex; without metadata."""
     return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
 
 
@@ -81,7 +81,7 @@ def constants(model: onnx.ModelProto) -> dict[str, Array]:
 
 
 def replace_constants(model: onnx.ModelProto, arrays: dict[str, Array]) -> None:
-    """Puts ``arrays`` in the place of the initializers of the same names."""
+    """Replace the initializers by ``arrays`` of the same names."""
     for item in model.graph.initializer:
         if item.name in arrays:
             item.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(arrays[item.name]), item.name))
@@ -93,17 +93,17 @@ def layers(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
 
 
 def producers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
-    """The node that makes each tensor."""
+    """The node that computes each tensor."""
     return {name: node for node in model.graph.node for name in node.output}
 
 
 def readers(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
     """The nodes that read each tensor."""
-    found: dict[str, list[onnx.NodeProto]] = {}
+    by_tensor: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
         for name in node.input:
-            found.setdefault(name, []).append(node)
-    return found
+            by_tensor.setdefault(name, []).append(node)
+    return by_tensor
 
 
 def input_of(model: onnx.ModelProto) -> onnx.ValueInfoProto:
@@ -113,11 +113,11 @@ def input_of(model: onnx.ModelProto) -> onnx.ValueInfoProto:
         AedError: There is not exactly one.
     """
     names = {item.name for item in model.graph.initializer}
-    found = [item for item in model.graph.input if item.name not in names]
-    if len(found) != 1:
-        raise AedError(f"the graph needs one input, got {[item.name for item in found]}")
-    given: onnx.ValueInfoProto = found[0]
-    return given
+    inputs = [item for item in model.graph.input if item.name not in names]
+    if len(inputs) != 1:
+        raise AedError(f"the graph needs one input, got {[item.name for item in inputs]}")
+    only: onnx.ValueInfoProto = inputs[0]
+    return only
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
@@ -126,14 +126,14 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
 
 
 def float_layers(int8: onnx.ModelProto) -> tuple[str, ...]:
-    """Names of the layers of a QDQ graph that read or write float: left out by choice or by ONNX Runtime."""
-    made, read = producers(int8), readers(int8)
+    """Names of the layers of a QDQ graph that read or write float: left in float by choice or by ONNX Runtime."""
+    producer, read = producers(int8), readers(int8)
     arrays = constants(int8)
 
     def is_int8(node: onnx.NodeProto) -> bool:
-        given = [name for name in node.input if name and name not in arrays]
+        activations = [name for name in node.input if name and name not in arrays]
         held = [arrays[name] for name in node.input if name in arrays and node.op_type not in ("Clip", "Pad")]
-        before = all(name in made and made[name].op_type == "DequantizeLinear" for name in given)
+        before = all(name in producer and producer[name].op_type == "DequantizeLinear" for name in activations)
         after = [reader for name in node.output for reader in read.get(name, [])]
         real_weights = any(array.dtype.kind == "f" for array in held)
         return before and not real_weights and bool(after) and all(reader.op_type == QDQ[0] for reader in after)
@@ -142,23 +142,23 @@ def float_layers(int8: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def within_range(node: onnx.NodeProto, before: onnx.NodeProto | None, arrays: dict[str, Array]) -> bool:
-    """Whether ``node``, a Clip or Relu, is nothing but the int8 range of what the node before it gives.
+    """Whether ``node``, a Clip or Relu, is nothing but the int8 range of the output of the node before it.
 
-    A range always has 0 in it, so both bounds have to. What only moves integers about has the range of its input.
+    A range always has 0 in it, so both bounds have to. An operator that only moves integers has the range of its input.
 
     Args:
         node: Operator of opset 11 or later.
-        before: What makes its input; None: nothing does, it is the graph's.
+        before: The node that computes its input; None: it is the graph's input.
         arrays: The graph's constants.
     """
     if before is None or before.op_type in ("Flatten", "Reshape"):
         return False
-    given = [name for name in node.input[1:] if name]
-    if node.op_type == "Relu" or not given:
+    bounds = [name for name in node.input[1:] if name]
+    if node.op_type == "Relu" or not bounds:
         return True
     low, high = (node.input[1], node.input[2] if len(node.input) > 2 else "")
     return (
-        all(name in arrays for name in given)
+        all(name in arrays for name in bounds)
         and (not low or float(arrays[low]) <= 0)
         and (not high or float(arrays[high]) >= 0)
     )
@@ -187,16 +187,16 @@ def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
 def strip_ends(int8: onnx.ModelProto) -> onnx.ModelProto:
     """A QDQ graph whose input and output are int8: without its first QuantizeLinear and last DequantizeLinear."""
     model = copy_of(int8)
-    given, made = input_of(model), model.graph.output[0]
-    first, last = readers(model)[given.name][0], producers(model)[made.name]
-    given_name, made_name = given.name, made.name
+    source, result = input_of(model), model.graph.output[0]
+    first, last = readers(model)[source.name][0], producers(model)[result.name]
+    source_name, result_name = source.name, result.name
     nodes = [node for node in model.graph.node if node.name not in (first.name, last.name)]
     for node in nodes:
-        node.input[:] = [given_name if name == first.output[0] else name for name in node.input]
-        node.output[:] = [made_name if name == last.input[0] else name for name in node.output]
-        node.input[:] = [made_name if name == last.input[0] else name for name in node.input]
+        node.input[:] = [source_name if name == first.output[0] else name for name in node.input]
+        node.output[:] = [result_name if name == last.input[0] else name for name in node.output]
+        node.input[:] = [result_name if name == last.input[0] else name for name in node.input]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    for value in (given, made):
+    for value in (source, result):
         value.type.tensor_type.elem_type = onnx.TensorProto.INT8
     return tidy(model)

@@ -16,7 +16,7 @@ Attributes = Mapping[str, Any]
 
 
 class GraphNet(nn.Module):
-    """Runs the operators of :data:`OPERATORS`; QuantizeLinear passes the gradient straight through (STE).
+    """Run the operators of :data:`OPERATORS`; QuantizeLinear passes the gradient straight through (STE).
 
     int8 values travel as whole numbers in float32.
 
@@ -40,22 +40,22 @@ class GraphNet(nn.Module):
     def run(
         self,
         patches: Tensor,
-        given: Mapping[str, Tensor] | None = None,
+        replaced: Mapping[str, Tensor] | None = None,
         visit: Callable[[str, str, Tensor], Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Every tensor of the graph, by name.
 
         Args:
             patches: ``(B, 1, n_mels, patch_frames)``.
-            given: Tensors to use instead of what the graph would compute for them.
-            visit: Called with name, operator and output of each node as it runs; returns what takes its place.
+            replaced: Tensors to use instead of those that the graph would compute, by name.
+            visit: Called with name, operator and output of each node as it runs; returns its replacement.
         """
-        values = {**self.constants, self.input: patches, **(given or {})}
+        values = {**self.constants, self.input: patches, **(replaced or {})}
         for (op, inputs, output, facts), name in zip(self.steps, self.names, strict=True):
             if output not in values:
                 arguments = [values[name] if name else None for name in inputs]
-                made = OPERATORS[op](facts, *arguments)
-                values[output] = visit(name, op, made) if visit else made
+                result = OPERATORS[op](facts, *arguments)
+                values[output] = visit(name, op, result) if visit else result
         return values
 
     def forward(self, patches: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ def quantize(facts: Attributes, value: Tensor, scale: Tensor, zero: Tensor) -> T
 
 
 def dequantize(facts: Attributes, steps: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
-    """What ``steps`` stand for."""
+    """Real values that ``steps`` stand for."""
     axis = facts.get("axis", 1)
     offset = 0 if zero is None else _along(zero, steps, axis)
     return (steps - offset) * _along(scale, steps, axis)

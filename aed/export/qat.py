@@ -1,9 +1,9 @@
 """Quantisation-aware training: the int8 graph itself is fine-tuned, its rounding in place.
 
-What is trained is exactly the QDQ graph that static quantisation made: per-channel symmetric weights, per-tensor
+The trained graph is exactly the QDQ graph of static quantisation: per-channel symmetric weights, per-tensor
 asymmetric activations with their calibrated ranges, int32 biases, gradients straight through the rounding
-(Y. Bengio et al., arXiv:1308.3432; B. Jacob et al., arXiv:1712.05877). The target is what the float model says
-(distillation), so that int8 comes nearer to it without seeing labels anew.
+(Y. Bengio et al., arXiv:1308.3432; B. Jacob et al., arXiv:1712.05877). The target is the float model's output
+(distillation), so that int8 comes nearer to it without using labels again.
 """
 
 import logging
@@ -39,12 +39,12 @@ class FakeQuantNet(GraphNet):
 
     def __init__(self, model: onnx.ModelProto, int8: onnx.ModelProto) -> None:
         super().__init__(int8)
-        made, arrays = producers(int8), constants(model)
+        producer, arrays = producers(int8), constants(model)
         self.weights, self.biases = nn.ParameterDict(), nn.ParameterDict()
-        self.places: dict[str, tuple[str, str, int | None]] = {}
+        self.weight_inputs: dict[str, tuple[str, str, int | None]] = {}
         self.bias_inputs: dict[str, tuple[str, str]] = {}
         for number, node in enumerate(node for node in int8.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")):
-            dequantizer = made.get(node.input[1])
+            dequantizer = producer.get(node.input[1])
             if dequantizer is None or dequantizer.op_type != "DequantizeLinear":
                 continue  # a layer left in float keeps its weights
             name = dequantizer.input[0].removesuffix("_quantized")
@@ -55,25 +55,25 @@ class FakeQuantNet(GraphNet):
             # in units of its own largest value a weight of any channel learns at one rate
             self.register_buffer(f"unit_{key}", _largest(weight, axis if per_channel else None))
             self.weights[key] = nn.Parameter(weight / self.get_buffer(f"unit_{key}"))
-            self.places[key] = (name, node.input[1], axis if per_channel else None)
+            self.weight_inputs[key] = (name, node.input[1], axis if per_channel else None)
             if len(node.input) > 2 and node.input[2]:
                 bias = node.input[2]
-                step = made[node.input[0]].input[1]
+                step = producer[node.input[0]].input[1]
                 self.biases[key] = nn.Parameter(torch.from_numpy(arrays[bias].copy()))
                 self.bias_inputs[key] = (bias, step)
 
     def forward(self, patches: Tensor) -> Tensor:
         """The graph's output ``(B, num_classes)``, every rounding in place."""
-        given: dict[str, Tensor] = {}
-        for key, (_, made, axis) in self.places.items():
+        rounded: dict[str, Tensor] = {}
+        for key, (_, tensor, axis) in self.weight_inputs.items():
             weight = self._weight(key)
             step = _largest(weight, axis) * (2 / (2 * WEIGHT_STEPS))
-            given[made] = round_through(weight / step).clamp(-WEIGHT_STEPS, WEIGHT_STEPS) * step
+            rounded[tensor] = round_through(weight / step).clamp(-WEIGHT_STEPS, WEIGHT_STEPS) * step
             if key in self.bias_inputs:
                 name, scale = self.bias_inputs[key]
                 bias_step = self.constants[scale].reshape(()) * step.flatten()
-                given[name] = round_through(self.biases[key] / bias_step) * bias_step
-        return self.run(patches, given)[self.output]
+                rounded[name] = round_through(self.biases[key] / bias_step) * bias_step
+        return self.run(patches, rounded)[self.output]
 
     def _weight(self, key: str) -> Tensor:
         weight: Tensor = self.weights[key] * self.get_buffer(f"unit_{key}")
@@ -81,7 +81,7 @@ class FakeQuantNet(GraphNet):
 
     def trained(self) -> dict[str, npt.NDArray[np.float32]]:
         """The weights and biases, by the float graph's names."""
-        arrays = {name: self._weight(key).detach().numpy() for key, (name, _, _) in self.places.items()}
+        arrays = {name: self._weight(key).detach().numpy() for key, (name, _, _) in self.weight_inputs.items()}
         return arrays | {name: self.biases[key].detach().numpy() for key, (name, _) in self.bias_inputs.items()}
 
 
@@ -111,7 +111,7 @@ def fine_tune(
         batches: Gives the training patches ``(B, 1, n_mels, patch_frames)`` of an epoch, counted from 0.
         config: Epochs and rate.
         patches: One calibration patch or more, as :func:`aed.export.quantize.quantize` wants.
-        task: What the logits mean.
+        task: Meaning of the logits.
 
     Raises:
         AedError: The training diverged.

@@ -37,8 +37,8 @@ class QuantizeConfig:
 
     Args:
         method: ``ptq``: after training. ``qat``: and then fine-tuned with the rounding in place.
-        per_channel: One weight scale an output channel, else one a tensor.
-        calibration: What fixes activation ranges: ``minmax``, ``entropy`` or ``percentile``.
+        per_channel: A weight scale for each output channel, else for the tensor.
+        calibration: How activation ranges are fixed: ``minmax``, ``entropy`` or ``percentile``.
         percentile: Share of values inside the range, %, for ``percentile``.
         n_calibration: Patches, the same number of each class.
         exclude_nodes: Layers (by name) left in float: not for C.
@@ -46,8 +46,8 @@ class QuantizeConfig:
         io: ``int8``: input and output are int8, scale and zero point in the card; no layer may be float.
         max_drop: Points of clip accuracy (multi-label: mean average precision), on clips neither tested nor calibrated
             on, that int8 may lose before it is repaired; held against the lower end of the loss's 90 % interval.
-        repair: What may be tried, in this order: ``equalise`` channels across layers, correct ``bias``. Both leave all
-            in int8.
+        repair: Repairs that may be tried, in this order: ``equalise`` channels across layers, correct ``bias``. Both
+            leave all in int8.
         float_layers: ``allowed``: where that is not enough, single layers are left in float, which ONNX Runtime runs
             and C code cannot. ``refused``: none but those of exclude_nodes and exclude_ops.
         qat_epochs: Passes over the training patches.
@@ -70,10 +70,10 @@ class QuantizeConfig:
 
     def __post_init__(self) -> None:
         for name in ("exclude_nodes", "exclude_ops", "repair"):
-            given = getattr(self, name)
-            if isinstance(given, str) or not all(isinstance(item, str) for item in given):
-                raise AedError(f"quantization.{name}: need a list of names, got {given!r}")
-            object.__setattr__(self, name, tuple(given))
+            value = getattr(self, name)
+            if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+                raise AedError(f"quantization.{name}: need a list of names, got {value!r}")
+            object.__setattr__(self, name, tuple(value))
         choices = {
             "method": ("ptq", "qat"),
             "calibration": tuple(_METHODS),
@@ -111,7 +111,7 @@ class QuantizeConfig:
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Gives the calibrator one patch at a time: the graph's batch is 1."""
+    """Pass the calibrator one patch at a time: the graph's batch is 1."""
 
     def __init__(self, name: str, patches: Patches) -> None:
         self.feeds = ({name: patch[None]} for patch in patches)
@@ -176,16 +176,16 @@ def quantize(
             )
         except (ValueError, RuntimeError, IndexError) as error:
             raise AedError(f"quantization: ONNX Runtime cannot quantise this graph: {error}") from error
-        made = onnx.load(str(target))
-    del made.graph.output[1:]
-    made = tidy(made)
-    if not any(node.op_type == "QuantizeLinear" for node in made.graph.node):
+        int8 = onnx.load(str(target))
+    del int8.graph.output[1:]
+    int8 = tidy(int8)
+    if not any(node.op_type == "QuantizeLinear" for node in int8.graph.node):
         raise AedError("quantization: nothing is left to quantise; exclude fewer layers")
-    return made
+    return int8
 
 
 def check_names(model: onnx.ModelProto, config: QuantizeConfig) -> None:
-    """Refuses names of layers that a graph does not have.
+    """Refuse names of layers that a graph does not have.
 
     Raises:
         AedError: Those, and the names there are.
@@ -199,16 +199,16 @@ def _for_quantiser(model: onnx.ModelProto, excluded: Collection[str]) -> onnx.Mo
     """A copy of ``model`` for ONNX Runtime's quantiser to change, with outputs more that make it keep activations.
 
     It drops every Clip and Relu after a layer, as if the layer's int8 range did their work, and loses those for which
-    it does not. An activation is not dropped where what it reads is an output of the graph. One that reads the graph's
+    it does not. An activation is not dropped where its input is an output of the graph. One that reads the graph's
     input stays in float, unless something before it in the list makes the input int8, as an ArgMax does.
     """
-    copy, arrays, made, given = copy_of(model), constants(model), producers(model), input_of(model)
+    copy, arrays, before, source = copy_of(model), constants(model), producers(model), input_of(model)
     activations = [node for node in model.graph.node if node.op_type in ("Clip", "Relu") and node.name not in excluded]
-    kept = {node.input[0] for node in activations if not within_range(node, made.get(node.input[0]), arrays)}
-    more = sorted(kept - {given.name, *(value.name for value in model.graph.output)})
+    needed = {node.input[0] for node in activations if not within_range(node, before.get(node.input[0]), arrays)}
+    more = sorted(needed - {source.name, *(value.name for value in model.graph.output)})
     copy.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in more)
-    if any(node.input[0] == given.name for node in activations):
-        copy.graph.node.insert(0, helper.make_node("ArgMax", [given.name], [_FIRST], _FIRST))
+    if any(node.input[0] == source.name for node in activations):
+        copy.graph.node.insert(0, helper.make_node("ArgMax", [source.name], [_FIRST], _FIRST))
         copy.graph.output.append(helper.make_tensor_value_info(_FIRST, onnx.TensorProto.INT64, None))
     return copy
 
@@ -248,7 +248,7 @@ def activation_ranges(int8: onnx.ModelProto) -> dict[str, Range]:
 def quantization_facts(
     int8: onnx.ModelProto, config: QuantizeConfig, calibration_clips: tuple[str, ...]
 ) -> Quantization:
-    """What the card says of a QDQ graph with float input and output."""
+    """Entry of the model card about a QDQ graph with float input and output."""
     arrays, left = constants(int8), float_layers(int8)
     first = readers(int8)[input_of(int8).name][0]
     last = producers(int8)[int8.graph.output[0].name]

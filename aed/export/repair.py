@@ -1,7 +1,7 @@
-"""What can be done when int8 loses accuracy: equalise channels across layers, correct biases.
+"""Repairs where int8 loses accuracy: equalise channels across layers, correct biases.
 
 Equalisation: M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction",
-arXiv:1906.04721. With one weight scale a channel, a channel's activations take the place of its weights
+arXiv:1906.04721. With a weight scale for each channel, a channel's activations take the place of its weights
 (G. Xiao et al., "SmoothQuant", arXiv:2211.10438). Bias correction is the empirical one of the former paper.
 """
 
@@ -32,11 +32,11 @@ MOST_SCALE = 64.0
 def equalise(model: onnx.ModelProto, patches: Patches, per_channel: bool) -> tuple[onnx.ModelProto, int]:
     """``model`` with channels of neighbouring layers brought to like ranges, and how many pairs there were.
 
-    The function of the graph stays the same: what one layer's channel is divided by, the next is multiplied with.
+    The function of the graph stays the same: the factor that a layer's channel is divided by multiplies the next layer.
 
     Args:
         model: Float; left as it is.
-        patches: Whose activations count, with ``per_channel``.
+        patches: Their activations give the ranges, with ``per_channel``.
         per_channel: Whether weights have a scale a channel, so that only activations need it in the first layer.
     """
     equal = copy_of(model)
@@ -127,8 +127,8 @@ def _channel_peaks(model: onnx.ModelProto, patches: Patches, names: list[str]) -
         for part in torch.split(torch.from_numpy(patches), BIAS_PATCHES):
             values = net.run(part)
             for name in names:
-                found = values[name].abs().amax(dim=[axis for axis in range(values[name].ndim) if axis != 1])
-                peaks[name] = torch.maximum(peaks[name], found) if name in peaks else found
+                peak = values[name].abs().amax(dim=[axis for axis in range(values[name].ndim) if axis != 1])
+                peaks[name] = torch.maximum(peaks[name], peak) if name in peaks else peak
     return {name: peak.double().numpy() for name, peak in peaks.items()}
 
 
@@ -169,8 +169,8 @@ def correct_biases(
         corrected, {biases[name]: arrays[biases[name]] + change.numpy() for name, change in changes.items()}
     )
     ranges = activation_ranges(int8)
-    made = quantize(corrected, patches, config, ranges=ranges, float_layers=float_layers(int8))
-    return corrected, made, max((float(change.abs().max()) for change in changes.values()), default=0.0)
+    requantized = quantize(corrected, patches, config, ranges=ranges, float_layers=float_layers(int8))
+    return corrected, requantized, max((float(change.abs().max()) for change in changes.values()), default=0.0)
 
 
 def _channel_mean(value: torch.Tensor) -> torch.Tensor:

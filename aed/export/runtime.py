@@ -1,6 +1,8 @@
 """Sessions of ONNX Runtime whose int8 results are exact, and its errors in our words."""
 
 import functools
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,11 +11,11 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-import torch
 from onnx import helper, numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from aed.base.errors import AedError
+from aed.base.processors import num_cores
 from aed.export.graph import QDQ, constants, copy_of, input_of, strip_ends
 
 MOVABLE = {"QuantizeLinear", "DequantizeLinear", "Conv", "Gemm", "MatMul", "Add", "Mul", "Relu", "Clip", "MaxPool"}
@@ -29,7 +31,7 @@ ORT_ERRORS: tuple[type[Exception], ...] = tuple(
 
 @contextmanager
 def onnx_runtime_on(path: Path | str) -> Iterator[None]:
-    """Says of which model's file ONNX Runtime complains, as an AedError of one line."""
+    """Name the model's file that ONNX Runtime refuses, in an AedError of one line."""
     try:
         yield
     except ORT_ERRORS as error:
@@ -95,11 +97,30 @@ def _in_uint8(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _session(model: onnx.ModelProto, threads: int, exact: bool) -> Any:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or torch.get_num_threads()
+    options.intra_op_num_threads = threads or usual_threads()
     options.log_severity_level = 3
     if exact:
         options.add_session_config_entry("session.qdqisint8allowed", "1")
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def usual_threads() -> int:
+    """CPU threads where no number is asked for: as many as torch has, or would have if it were imported.
+
+    That is ``MKL_NUM_THREADS``, else ``OMP_NUM_THREADS``, yet no more than there are cores. ONNX Runtime's own rule
+    heeds neither these nor the processors that a container may use. 0, which leaves it to that rule, only where the
+    system does not tell its cores.
+
+    Source: ``at::get_num_threads`` asks ``mkl_get_max_threads``.
+    """
+    if torch := sys.modules.get("torch"):
+        return int(torch.get_num_threads())
+    cores = num_cores()
+    for variable in ("MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+        text = os.environ.get(variable, "").partition(",")[0]  # of nested regions the outermost
+        if text.isdecimal() and int(text):
+            return min(int(text), cores or int(text))
+    return cores or 0
 
 
 @functools.cache
@@ -109,18 +130,18 @@ def _adds_exactly() -> bool:
     ends = {"scale": np.float32(1), "zero": np.int8(-128), "weight": np.full((1, side, 1, 1), 127, np.int8)}
     ends |= {"wide": np.float32(2 * 127 * side), "none": np.int8(0)}
     nodes = [
-        helper.make_node("QuantizeLinear", ["given", "scale", "zero"], ["a"]),
+        helper.make_node("QuantizeLinear", ["input", "scale", "zero"], ["a"]),
         helper.make_node("DequantizeLinear", ["a", "scale", "zero"], ["b"]),
         helper.make_node("DequantizeLinear", ["weight", "scale", "none"], ["w"]),
         helper.make_node("Conv", ["b", "w"], ["c"]),
         helper.make_node("QuantizeLinear", ["c", "wide", "none"], ["d"]),
-        helper.make_node("DequantizeLinear", ["d", "wide", "none"], ["made"]),
+        helper.make_node("DequantizeLinear", ["d", "wide", "none"], ["output"]),
     ]
-    given = helper.make_tensor_value_info("given", onnx.TensorProto.FLOAT, [1, side, 2, 2])
-    made = helper.make_tensor_value_info("made", onnx.TensorProto.FLOAT, [1, 1, 2, 2])
+    source = helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, [1, side, 2, 2])
+    result = helper.make_tensor_value_info("output", onnx.TensorProto.FLOAT, [1, 1, 2, 2])
     weights = [numpy_helper.from_array(np.asarray(array), name) for name, array in ends.items()]
-    graph = helper.make_graph(nodes, "probe", [given], [made], weights)
+    graph = helper.make_graph(nodes, "probe", [source], [result], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    feed = {"given": np.full((1, side, 2, 2), 255, np.float32)}
+    feed = {"input": np.full((1, side, 2, 2), 255, np.float32)}
     sessions = _session(_in_uint8(model), 1, exact=False), _session(model, 1, exact=True)
     return bool(np.array_equal(*(session.run(None, feed)[0] for session in sessions)))

@@ -24,7 +24,7 @@ from aed.export.repair import correct_biases, equalise
 log = logging.getLogger(__name__)
 
 Judge = Callable[[onnx.ModelProto], Verdict]
-"""What a model says of clips that were neither tested nor calibrated on."""
+"""Scores a model on clips that were neither tested nor calibrated on."""
 
 Outcome = Literal["within", "not evident", "beyond", "unknown"]
 """The loss and ``max_drop``: measured within; beyond it by no more than chance may do; beyond it; not measured."""
@@ -32,7 +32,7 @@ Outcome = Literal["within", "not evident", "beyond", "unknown"]
 
 @dataclass(frozen=True)
 class Step:
-    """One way to int8 and what it gained.
+    """A way to int8 and its gain.
 
     Args:
         name: ``static``, ``equalise``, ``bias``, ``float`` or ``qat``.
@@ -42,7 +42,7 @@ class Step:
         low: Lower end of the 90 % interval of the gain.
         high: Its upper end.
         kept: Whether it became the best.
-        detail: What was done.
+        detail: What was changed, in words.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Candidate:
 
 
 class Search:
-    """Tries ways to int8 one after the other and keeps what is evidently better.
+    """Try ways to int8 one after the other and keep those that are evidently better.
 
     Args:
         model: The float graph.
@@ -126,12 +126,12 @@ class Search:
     def offer(
         self, name: str, float_model: onnx.ModelProto, int8: onnx.ModelProto, detail: str, reference: onnx.ModelProto
     ) -> Candidate:
-        """Judges a way that was asked for; returns the best, which it is unless it measures worse than that before."""
+        """Judge a way that the user asked for; return the best: this way unless it scores worse than those before."""
         self._try(name, float_model, int8, detail, reference, asked_for=True)
         return self.best
 
     def conclude(self) -> None:
-        """Says what int8 loses where that is more than ``max_drop``, or that it is not known."""
+        """Log the loss of int8 where it is more than ``max_drop``, or that it is not known."""
         clips, limit = len(self.in_float.target), f"quantization.max_drop={self.config.max_drop}"
         if self.outcome == "unknown":
             log.warning(
@@ -184,20 +184,20 @@ class Search:
         self._try("bias", corrected, int8, f"largest correction {most:.3g}", self.best.reference)
 
     def _leave_in_float(self) -> None:
-        """Leaves one layer more in float at a time, by what each alone gains in dB, up to half of those with weights.
+        """Leave one more layer in float at a time, by the gain of each alone in dB, up to half of those with weights.
 
-        One alone may gain too little to be kept where two do not.
+        A single layer may gain too little where two gain enough.
         """
         best, ranges = self.best, activation_ranges(self.best.int8)
 
-        def made(names: tuple[str, ...]) -> onnx.ModelProto:
+        def with_float(names: tuple[str, ...]) -> onnx.ModelProto:
             return quantize(best.float_model, self.patches, self.config, ranges=ranges, float_layers=names)
 
         names = [node.name for node in layers(best.float_model) if node.op_type in ("Conv", "Gemm", "MatMul")]
-        sqnr = {name: self._sqnr(made((name,))) for name in names}
+        sqnr = {name: self._sqnr(with_float((name,))) for name in names}
         order = sorted(names, key=lambda name: -sqnr[name])
         for number in range(1, 1 + max(1, len(names) // 2)):
             if self.outcome != "beyond":
                 break
             chosen = tuple(order[:number])
-            self._try("float", best.float_model, made(chosen), f"in float: {', '.join(chosen)}", best.reference)
+            self._try("float", best.float_model, with_float(chosen), f"in float: {', '.join(chosen)}", best.reference)

@@ -8,7 +8,7 @@ import torch
 
 from aed.export.card import ModelCard
 from aed.inference.classifier import BATCH, Classifier
-from aed.modules.checkpoint import Trained
+from aed.modules.trained import Trained
 
 Array = npt.NDArray[np.float32]
 

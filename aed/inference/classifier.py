@@ -1,16 +1,18 @@
-"""One face for every kind of model: a checkpoint, an ONNX file, float or int8, ours or a user's."""
+"""One interface for every kind of model: a checkpoint, an ONNX file, float or int8, ours or a user's."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from aed.base.errors import AedError
 from aed.export.card import ModelCard
 
 Array = npt.NDArray[np.float32]
+
+AUDIOSET = "yamnet_audioset"
+"""Names Google's YAMNet, :class:`aed.inference.audioset.AudioSetClassifier`, in place of a model's file."""
 
 BATCH = 32
 """Patches at once where a model takes any number."""
@@ -21,7 +23,7 @@ class Classifier(ABC):
 
     Attributes:
         path: The model's file.
-        card: What is known of it.
+        card: Its model card; of a foreign file, what the user said.
         kind: ``float`` or ``int8``.
     """
 
@@ -31,7 +33,7 @@ class Classifier(ABC):
 
     @abstractmethod
     def outputs(self, patches: Array) -> Array:
-        """What the model gives for patches ``(B, 1, n_mels, patch_frames)`` float32: ``(B, num_classes)`` float32."""
+        """Logits or posteriors ``(B, num_classes)`` float32 of patches ``(B, 1, n_mels, patch_frames)`` float32."""
 
     def posteriors(self, patches: Array) -> Array:
         """Posteriors ``(B, num_classes)`` float32 of patches ``(B, 1, n_mels, patch_frames)`` float32."""
@@ -46,6 +48,8 @@ def to_posteriors(card: ModelCard, outputs: Array) -> Array:
     """
     posteriors: Array = outputs
     if card.outputs == "logits":
+        import torch  # here: models are opened, and run on boards, without it
+
         posteriors = card.decision.posteriors(torch.from_numpy(outputs), card.task).numpy()
     if wrong := int(np.isnan(posteriors).any(axis=1).sum()):
         raise AedError(

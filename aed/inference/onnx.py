@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import onnx
-import torch
 
 from aed.base.errors import AedError
 from aed.dsp.frontend import FrontendConfig
@@ -17,7 +16,6 @@ from aed.export.card import ModelCard
 from aed.export.graph import copy_of, input_of
 from aed.export.runtime import onnx_runtime_on, open_session
 from aed.inference.classifier import BATCH, Classifier
-from aed.modules.outputs import forms, trial_patches
 from aed.scoring.decision import Task, check_num_outputs, checked_class_names
 
 log = logging.getLogger(__name__)
@@ -30,21 +28,24 @@ class OnnxClassifier(Classifier):
     """An ONNX model; the file is only read.
 
     Args:
-        model: The model.
-        card: What is known of it.
-        path: Where it is from, for messages.
+        model: The graph, which is left as it is.
+        card: Its card, or one of the user's description.
+        path: Of its file, for messages.
         threads: CPU threads; 0: as many as torch.
+
+    Attributes:
+        model: The graph.
 
     Raises:
         AedError: It does not fit its card, or ONNX Runtime cannot run it.
     """
 
     def __init__(self, model: onnx.ModelProto, card: ModelCard, path: Path, threads: int = 0) -> None:
-        self.path, self.card = path, card
+        self.path, self.card, self.model = path, card, model
         self.channels_last = _is_channels_last(model, card.frontend, path)
         self.session, self.max_batch = _open_batch(model, path, threads)
-        given = self.session.get_inputs()[0]
-        self.input_name, self.input_type = given.name, given.type
+        first = self.session.get_inputs()[0]
+        self.input_name, self.input_type = first.name, first.type
         check_num_outputs(_num_classes(model, path), card.class_names, str(path))
         if self.input_type not in _DTYPES:
             raise AedError(f"{path}: input of type {self.input_type}; need one of {sorted(_DTYPES)}")
@@ -53,7 +54,7 @@ class OnnxClassifier(Classifier):
         self.kind = "int8" if any(node.op_type in _INT8_OPS for node in model.graph.node) else "float"
 
     def outputs(self, patches: Array) -> Array:
-        """What the graph gives, dequantised."""
+        """Outputs of the graph, dequantised."""
         if self.channels_last:
             patches = patches.transpose(0, 2, 3, 1)
         feed = self._quantise(patches) if self.input_type == "tensor(int8)" else patches
@@ -70,7 +71,7 @@ class OnnxClassifier(Classifier):
             yield np.ascontiguousarray(part)
 
     def _end(self, name: str) -> tuple[float, int]:
-        """Scale and zero point of an int8 end, which the card gave."""
+        """Scale and zero point of an int8 ``input`` or ``output``, from the card."""
         facts = self.card.quantization
         return float(getattr(facts, f"{name}_scale")), int(getattr(facts, f"{name}_zero_point"))
 
@@ -95,10 +96,10 @@ _INT8_OPS = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger",
 def _is_channels_last(model: onnx.ModelProto, frontend: FrontendConfig, path: Path) -> bool:
     """Whether the input is (N, n_mels, frames, 1) rather than (N, 1, n_mels, frames)."""
     try:
-        given = input_of(model)
+        value = input_of(model)
     except AedError as error:
         raise AedError(f"{path}: {error}") from error
-    shape = [dim.dim_value for dim in given.type.tensor_type.shape.dim][1:]
+    shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim][1:]
     size = [frontend.n_mels, frontend.patch_frames]
     if shape not in ([1, *size], [*size, 1]):
         raise AedError(
@@ -129,19 +130,19 @@ def open_foreign(
 
     Args:
         model: A user's.
-        path: Where it is from, for messages.
-        frontend: How patches are made.
+        path: Of its file, for messages.
+        frontend: From recording to patch.
         class_names: In the order of the outputs; default: ``class_0``, ...
         threads: CPU threads of ONNX Runtime; 0: as many as torch.
-        outputs: What it gives; None: probabilities, where it ends in a softmax or sigmoid, or where its outputs for
-            trial patches are all in [0, 1].
-        task: Of the data; None: one class a clip, but of a model with one output whether it is heard.
+        outputs: None: probabilities where it ends in a softmax or sigmoid, or where its outputs for trial patches are
+            all in [0, 1], else logits.
+        task: Of the data; None: one class a clip; a model with one output detects that class.
 
     Raises:
-        AedError: There is no front end, or it cannot be used.
+        AedError: No front end is passed, or the model cannot be used.
     """
     if frontend is None:
-        raise AedError(f"{path}: no model card inside; say how patches are made, e.g. frontend=yamnet_64x96")
+        raise AedError(f"{path}: no model card inside; say how patches are computed, e.g. frontend=yamnet_64x96")
     names = class_names or tuple(f"class_{number}" for number in range(_num_classes(model, path)))
     names = checked_class_names(names)
     card = ModelCard(
@@ -152,12 +153,7 @@ def open_foreign(
     )
     opened = OnnxClassifier(model, card, path, threads)
     if outputs is None:
-        last = _last_operator(model)
-        tried = torch.from_numpy(opened.outputs(_trial(frontend)))
-        if last in ("Softmax", "Sigmoid", "HardSigmoid"):
-            reason: str | None = f"it ends in {last}"
-        else:
-            reason = "those of trial patches are all in [0, 1]" if "sigmoid" in forms(tried) else None
+        reason = _why_probabilities(opened, _last_operator(model))
         if reason:
             opened.card = replace(card, outputs="probabilities")
         log.info(
@@ -169,26 +165,39 @@ def open_foreign(
     return opened
 
 
-def _trial(frontend: FrontendConfig) -> Array:
-    patches: Array = trial_patches(BATCH, frontend.n_mels, frontend.patch_frames, frontend.silence).numpy()
-    return patches
+def _why_probabilities(classifier: OnnxClassifier, last: str) -> str | None:
+    """Why outputs are taken for probabilities; None: they are taken for logits.
+
+    Args:
+        classifier: Of a model without a card; tried.
+        last: Its last operator.
+    """
+    import torch
+
+    from aed.modules.outputs import forms, trial_patches  # here: a model with a card is opened without torch
+
+    frontend = classifier.card.frontend
+    patches = trial_patches(BATCH, frontend.n_mels, frontend.patch_frames, frontend.silence)
+    tried = torch.from_numpy(classifier.outputs(patches.numpy()))
+    if last in ("Softmax", "Sigmoid", "HardSigmoid"):
+        return f"it ends in {last}"
+    return "those of trial patches are all in [0, 1]" if "sigmoid" in forms(tried) else None
 
 
 def _last_operator(model: onnx.ModelProto) -> str:
-    """The last operator, those aside that only convert or move what it gives; "": there is none."""
-    made = {name: node for node in model.graph.node for name in node.output}
-    node = made.get(model.graph.output[0].name)
+    """The last operator before those that only convert or move its output; "": there is none."""
+    producer = {name: node for node in model.graph.node for name in node.output}
+    node = producer.get(model.graph.output[0].name)
     moving = ("DequantizeLinear", "QuantizeLinear", "Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
     while node is not None and node.op_type in moving:
-        node = made.get(node.input[0])
+        node = producer.get(node.input[0])
     return node.op_type if node is not None else ""
 
 
 def _open_batch(model: onnx.ModelProto, path: Path, threads: int) -> tuple[Any, int | None]:
     """A session with an open batch size where the graph allows it, else with the model's own; and that size."""
     free = copy_of(model)
-    given = input_of(free)
-    for value in (given, *free.graph.output):
+    for value in (input_of(free), *free.graph.output):
         if value.type.tensor_type.shape.dim:
             value.type.tensor_type.shape.dim[0].dim_param = "batch"
     try:

@@ -1,4 +1,4 @@
-"""The classifier of a file, by its suffix."""
+"""The classifier of a model file, by its suffix."""
 
 from pathlib import Path
 
@@ -6,8 +6,7 @@ from aed.base.errors import AedError
 from aed.dsp.frontend import FrontendConfig
 from aed.export.card import read_card
 from aed.export.graph import load_model
-from aed.inference.checkpoint import TorchClassifier
-from aed.inference.classifier import Classifier
+from aed.inference.classifier import AUDIOSET, Classifier
 from aed.inference.onnx import OnnxClassifier, Outputs, open_foreign
 from aed.scoring.decision import Task
 
@@ -24,23 +23,29 @@ def open_classifier(
     """The model of a file, by its suffix.
 
     Args:
-        path: ``.ckpt`` or ``.onnx``.
+        path: ``.ckpt``, ``.onnx``, or :data:`aed.inference.classifier.AUDIOSET`.
         frontend: For a model without a card.
         class_names: For a model without a card.
         threads: CPU threads of ONNX Runtime; 0: as many as torch.
         net_class: For a ``.ckpt`` whose net is of a class of the user's: that class.
-        outputs: For a model without a card, as is ``task``; see :func:`open_foreign`.
-        task: See there.
+        outputs: For a model without a card; see :func:`open_foreign`.
+        task: For a model without a card; see there.
 
     Raises:
-        AedError: It cannot be used.
+        AedError: It cannot be used, or is described otherwise than its card does.
     """
     if path.suffix in (".h5", ".keras"):
         raise AedError(f"{path}: of Keras; first python -m aed.import_keras {path} class_names=[...]")
-    if path.suffix not in (".ckpt", ".onnx"):
+    if str(path) != AUDIOSET and path.suffix not in (".ckpt", ".onnx"):
         raise AedError(f"{path}: need a .ckpt or a .onnx file")
-    if path.suffix == ".ckpt":
-        opened: Classifier = TorchClassifier(path, net_class)
+    if str(path) == AUDIOSET:
+        from aed.inference.audioset import AudioSetClassifier  # builds the net: rarely needed
+
+        opened: Classifier = AudioSetClassifier()
+    elif path.suffix == ".ckpt":
+        from aed.inference.checkpoint import TorchClassifier  # here: an .onnx is opened without torch
+
+        opened = TorchClassifier(path, net_class)
     else:
         model = load_model(path)
         card = read_card(model, str(path))
@@ -48,9 +53,9 @@ def open_classifier(
             return open_foreign(model, path, frontend, class_names, threads, outputs, task)
         opened = OnnxClassifier(model, card, path, threads)
     if frontend not in (None, opened.card.frontend):
-        raise AedError(f"{path}: the model's own front end counts; leave frontend= out")
+        raise AedError(f"{path}: its card has the model's own front end; leave frontend= out")
     if class_names not in (None, opened.card.class_names):
-        raise AedError(f"{path}: the model's own class names count: {list(opened.card.class_names)}")
+        raise AedError(f"{path}: its card has the model's own class names: {list(opened.card.class_names)}")
     if outputs not in (None, opened.card.outputs):
         raise AedError(f"{path}: its card says that it gives {opened.card.outputs}; leave outputs= out")
     return opened

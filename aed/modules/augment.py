@@ -49,7 +49,7 @@ def mel_shift(patches: Tensor, most: int) -> Tensor:
 
 
 def random_filter(patches: Tensor, std: float, floor: float) -> Tensor:
-    """``patches`` as if heard through another microphone and room: a smooth gain over the mel bands is added.
+    """``patches`` as if recorded with another microphone and room: a smooth gain over the mel bands is added.
 
     It is normal at :data:`FILTER_POINTS` evenly spaced bands and linear between them.
     Source: H. Nam et al., "FilterAugment", arXiv:2110.03282, its linear type.
@@ -106,7 +106,7 @@ def mixup(patches: Tensor, target: Tensor, alpha: float) -> tuple[Tensor, Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """What training does to log-mel patches; the defaults do nothing.
+    """Changes of log-mel patches in training; the defaults change nothing.
 
     Args:
         noise_std: Deviation of additive noise, feature units; 0.1 is usual for log-mel.
@@ -118,7 +118,7 @@ class AugmentConfig:
         freq_mask_width: Bands of the widest.
         time_masks: Masks over frames a patch.
         time_mask_width: Frames of the widest.
-        mask_value: What masks write: the value of ``silence``, or each patch's ``mean``, which leaves the statistics
+        mask_value: Value that masks write: that of ``silence``, or each patch's ``mean``, which leaves the statistics
             that a pretrained net expects as they are.
         mixup: Parameter of the Beta distribution that patches and targets are mixed by, 0: none; 0.4 is usual.
 
@@ -158,11 +158,11 @@ class AugmentConfig:
 
 
 class PatchAugment(nn.Module):
-    """All but :func:`mixup`, which needs targets, on a batch of patches, in training only.
+    """Augmentation of a batch of patches, in training only; :func:`mixup`, which needs targets, is applied elsewhere.
 
     Args:
-        config: What to do.
-        frontend: Says what silence is and what a gain adds.
+        config: The changes.
+        frontend: Gives the value of silence and the addition that a gain is.
 
     Raises:
         AedError: A mask is wider than a patch.

@@ -1,10 +1,6 @@
-"""ClipClassifier: trains a net on patches, judges it by clips."""
+"""ClipClassifier: train a net on patches, judge it by clips."""
 
 import logging
-import math
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -21,50 +17,45 @@ from torchmetrics.classification import MulticlassAccuracy
 from aed.base.errors import AedError
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import PatchBatch
+from aed.modules import optimization
 from aed.modules.augment import AugmentConfig, PatchAugment, mixup
-from aed.modules.checkpoint import CHECKPOINT_VERSION, check_facts, check_finite, check_shapes, net_facts
-from aed.modules.outputs import check_outputs, trial_patches
-from aed.modules.schedules import EpochSchedule
+from aed.modules.checkpoint import CHECKPOINT_VERSION, check_facts, check_finite, check_same, check_shapes
+from aed.modules.embeddings import EmbeddingBank, is_separable
+from aed.modules.loss import balancing_weights, patch_loss
+from aed.modules.outputs import check_num_logits, check_outputs, trial_patches
+from aed.modules.rebuild import net_facts
 from aed.modules.weights.published import Weights
 from aed.scoring.decision import Decision, Task, to_posteriors
-from aed.scoring.scores import HEADLINE, LEVELS, PatchPosteriors, Scores, score
+from aed.scoring.levels import HEADLINE, LEVELS
+from aed.scoring.scores import PatchPosteriors, Scores, score
 
 log = logging.getLogger(__name__)
 
-BANK_BYTES = 256 * 2**20
-"""Most memory the embeddings of a frozen backbone may take; over it they are computed anew each epoch."""
-
-MOST_WEIGHT = 100.0
-"""Of a class."""
-
-MOST_TRIED = 5
-"""Steps of a schedule that are tried before training."""
-
 
 class ClipClassifier(L.LightningModule):
-    """A net that names clips: patches in, the mean or greatest posterior of a clip's patches out.
+    """Train a net that classifies clips: patches in, the mean or greatest posterior of a clip's patches out.
 
     Where clips have any number of classes (``data.multi_label``), the loss is binary cross entropy, else cross entropy.
 
     With ``pretrained`` and without ``fine_tune`` the backbone is frozen, its BatchNorm in inference mode. Each
-    patch's embedding is then computed once and kept, unless augmentation or random offsets change patches.
+    patch's embedding is then computed once and stored, unless augmentation or random offsets change patches.
 
     Args:
         net: ``forward(patches) -> logits``; see :mod:`aed.modules.nets`.
-        frontend: What the patches are.
-        optimizer: Makes the optimizer of the trainable parameters.
-        scheduler: Makes the learning-rate schedule; null: constant.
+        frontend: From recording to patch.
+        optimizer: Factory of the optimizer of the trainable parameters.
+        scheduler: Factory of the learning-rate schedule; null: constant.
         scheduler_interval: Whether the schedule counts epochs or steps.
         monitor: Metric that ``ReduceLROnPlateau`` watches.
-        augment: What training does to patches.
+        augment: Changes of training patches.
         pretrained: Start from the net's published weights.
         fine_tune: Train the pretrained backbone too.
         label_smoothing: Share of the target spread over all classes.
-        class_weights: Rare classes count more: inversely to their clips or, where classes are independent, a positive
-            counts as many times as there are negatives to one, at most :data:`MOST_WEIGHT`.
+        class_weights: Weigh rare classes more: inversely to their clips or, where classes are independent, each
+            positive as many times as there are negatives to a positive; at most 100.
         aggregate: A clip's posterior: ``mean`` or ``max`` over its patches.
-        outputs_are_logits: Take what the net gives for logits even where it is bound to be probabilities; without,
-            such a net is refused before it is trained.
+        outputs_are_logits: Take the outputs of the net for logits even where they are bound to be probabilities;
+            without, such a net is refused before it is trained.
         seed: Of dropout and augmentation; each step starts from (seed, step), so that a resumed run repeats it.
     """
 
@@ -94,7 +85,7 @@ class ClipClassifier(L.LightningModule):
             raise AedError(f"{type(net).__name__}: has lazy layers; give them their sizes")
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.frontend, self.optimizer, self.scheduler = frontend, optimizer, scheduler
-        self.scheduler_interval, self.monitor = scheduler_interval, monitor
+        self.scheduler_interval, self.plateau = scheduler_interval, optimization.Plateau(monitor)
         self.augment = PatchAugment(augment, frontend)
         self.label_smoothing, self.class_weights, self.seed = label_smoothing, class_weights, seed
         self.decision, self.outputs_are_logits = Decision(aggregate=aggregate), outputs_are_logits
@@ -107,11 +98,7 @@ class ClipClassifier(L.LightningModule):
         self.class_names: tuple[str, ...] = ()
         self.data_facts: dict[str, Any] = {}
         self.scores: dict[str, Scores] = {}
-        self._plateau: ReduceLROnPlateau | None = None
-        self._plateau_state: dict[str, Any] | None = None
-        self._is_split = False
-        self._bank: Tensor | None = None
-        self._val_bank: dict[int, Tensor] = {}
+        self.embeddings: EmbeddingBank | None = None
         self.class_weight: Tensor | None
 
     def _load_pretrained(self) -> dict[str, str]:
@@ -132,14 +119,14 @@ class ClipClassifier(L.LightningModule):
         return part
 
     def setup(self, stage: str) -> None:
-        """Takes class names from the DataModule and checks that the net fits them and the patches."""
+        """Take class names from the DataModule and check that the net fits them and the patches."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         self.class_names, self.data_facts = tuple(data.class_names), data.facts()
         if data.frontend != self.frontend:
             raise AedError("model.frontend and data.frontend differ; both are ${frontend} in the shipped configs")
         self.task = data.task
         self._check_net(stage)
-        self._is_split = self._check_split()
+        self.embeddings = self._embedding_bank()
         self.register_buffer("class_weight", self._class_weight(data), persistent=False)
         if self.task == "single_label":
             self.train_acc = MulticlassAccuracy(len(self.class_names), average="micro")
@@ -147,60 +134,37 @@ class ClipClassifier(L.LightningModule):
 
     @property
     def headline(self) -> str:
-        """The metric that tells how good the model is, without its split."""
+        """Name of the metric that ranks models, without its split."""
         return HEADLINE[self.task]
 
     def _class_weight(self, data: Any) -> Tensor | None:
-        """Weight of each class ``(num_classes,)``, or of its positives."""
+        """Weight of each class ``(num_classes,)``, or of its positives; None: all alike."""
         if not self.class_weights or "train" not in data.datasets:
             return None
-        patches, drawn = data.drawn_counts()
-        counts = torch.from_numpy(drawn).float()
-        weight: Tensor = (patches - counts) / counts if self.task == "multi_label" else patches / (len(counts) * counts)
-        return weight.clamp(1 / MOST_WEIGHT, MOST_WEIGHT)
-
-    def _loss(
-        self, logits: Tensor, target: Tensor, label_smoothing: float = 0.0, weight: Tensor | None = None
-    ) -> Tensor:
-        if self.task == "single_label":
-            return F.cross_entropy(logits, target, weight, label_smoothing=label_smoothing)
-        smooth = target * (1 - label_smoothing) + label_smoothing / 2
-        return F.binary_cross_entropy_with_logits(logits, smooth, pos_weight=weight)
+        num_patches, counts = data.drawn_counts()
+        return balancing_weights(num_patches, counts, self.task)
 
     def _check_net(self, stage: str) -> None:
         frontend = self.frontend
         patches = trial_patches(2, frontend.n_mels, frontend.patch_frames, frontend.silence)
-        shape, num_classes = tuple(patches.shape), len(self.class_names)
-        try:
-            with torch.no_grad():
-                logits = self.eval()(patches.to(self.device))
-        except RuntimeError as error:
-            raise AedError(f"{type(self.net).__name__} does not take patches of shape {shape}: {error}") from error
-        self.train()  # Lightning leaves modes as it finds them, and switches for evaluation itself
-        if logits.shape != (2, num_classes):
-            raise AedError(
-                f"{type(self.net).__name__} gives logits of shape {tuple(logits.shape)} for two patches; "
-                f"{num_classes} classes need (2, {num_classes})"
-            )
+        self.eval()
+        check_num_logits(self.net, patches.to(self.device), len(self.class_names))
+        self.train()  # Lightning leaves modes as they are, and switches for evaluation itself
         if stage == "fit" and not self.outputs_are_logits:
             check_outputs(self.net, patches, self.task)
 
-    @torch.no_grad()
-    def _check_split(self) -> bool:
-        """Whether embeddings can be kept: the backbone is frozen and ``forward`` is ``head(backbone(patches))``."""
+    def _embedding_bank(self) -> EmbeddingBank | None:
+        """A store of embeddings, if the backbone is frozen and ``forward`` is ``head(backbone(patches))``."""
         if not self.frozen:
-            return False
+            return None
+        backbone, head = self._part("backbone"), self._part("head")
         generator = torch.Generator().manual_seed(0)
         patches = torch.randn(2, 1, self.frontend.n_mels, self.frontend.patch_frames, generator=generator)
-        patches, is_training = patches.to(self.device), self.training
+        is_training = self.training
         self.eval()
-        try:
-            logits = self._part("head")(self._part("backbone")(patches))
-            return torch.allclose(logits, self.forward(patches), rtol=1e-4, atol=1e-5)
-        except RuntimeError:  # shapes that forward mends in between
-            return False
-        finally:
-            self.train(is_training)
+        separable = is_separable(self.net, patches.to(self.device))
+        self.train(is_training)
+        return EmbeddingBank(backbone, head) if separable else None
 
     def train(self, mode: bool = True) -> "ClipClassifier":
         """Training mode, but a frozen backbone stays in inference mode."""
@@ -216,63 +180,51 @@ class ClipClassifier(L.LightningModule):
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         """Loss of a batch; its randomness depends on (seed, step, process) alone."""
+        self._seed_step()
+        mixed, target = self._mixed(batch)
+        logits = self._train_logits(mixed)
+        loss = patch_loss(logits, target, self.task, self.label_smoothing, self.class_weight)
+        self._log_training(loss, logits, batch.target)
+        return loss
+
+    def _seed_step(self) -> None:
         step = self.trainer.fit_loop.epoch_loop.total_batch_idx  # global_step stays while gradients accumulate
         seed = (self.seed * 1_000_003 + step) * 1_009 + self.global_rank
         # not torch.manual_seed: each call of it stores a stack trace where CUDA is not initialised
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
+
+    def _mixed(self, batch: PatchBatch) -> tuple[PatchBatch, Tensor]:
+        """The batch and its targets, mixed where the augmentation says so."""
         target = batch.target
-        if alpha := self.augment.config.mixup:
-            shares = target if target.ndim == 2 else F.one_hot(target, len(self.class_names)).float()
-            patches, target = mixup(batch.patches, shares, alpha)
-            batch = batch._replace(patches=patches)
-        logits = self._train_logits(batch)
-        loss = self._loss(logits, target, self.label_smoothing, self.class_weight)
-        self._log("train", loss, len(batch.target))
-        if self.task == "single_label":
-            self.train_acc(logits, batch.target)
-            self.log("train/patch_acc", self.train_acc, on_step=False, on_epoch=True)
-        return loss
+        if not (alpha := self.augment.config.mixup):
+            return batch, target
+        shares = target if target.ndim == 2 else F.one_hot(target, len(self.class_names)).float()
+        patches, mixed = mixup(batch.patches, shares, alpha)
+        return batch._replace(patches=patches), mixed
 
     def _train_logits(self, batch: PatchBatch) -> Tensor:
-        if not self._is_split or self.augment.config.active or int(batch.position[0]) < 0:
+        on_grid = int(batch.position[0]) >= 0
+        if self.embeddings is None or self.augment.config.active or not on_grid:
             return self.forward(self.augment(batch.patches))
-        if self._bank is None:
-            self._bank = self._embed(self.trainer.train_dataloader.dataset)  # type: ignore[union-attr]
-        if not len(self._bank):
-            return self.forward(batch.patches)
-        logits: Tensor = self._part("head")(self._bank[batch.position])
-        return logits
+        dataset = self.trainer.train_dataloader.dataset  # type: ignore[union-attr]
+        return self.embeddings.train_logits(batch, dataset)
 
-    @torch.no_grad()
-    def _embed(self, dataset: Any) -> Tensor:
-        """Embeddings ``(num_patches, E)`` of the whole grid, in its order; empty if they would take too much."""
-        backbone, step = self._part("backbone"), 64
-        parts: list[Tensor] = []
-        for first in range(0, len(dataset), step):
-            patches = dataset.__getitems__(range(first, min(first + step, len(dataset)))).patches
-            parts.append(backbone(patches.to(self.device)))
-            if parts[0][0].nbytes * len(dataset) > BANK_BYTES:
-                return torch.empty(0)
-        return torch.cat(parts)
+    def _log_training(self, loss: Tensor, logits: Tensor, target: Tensor) -> None:
+        self._log("train", loss, len(target))
+        if self.task == "single_label":
+            self.train_acc(logits, target)
+            self.log("train/patch_acc", self.train_acc, on_step=False, on_epoch=True)
 
     def validation_step(self, batch: PatchBatch, batch_idx: int) -> None:
-        """Scores a batch."""
-        self._score("val", self._val_logits(batch, batch_idx), batch)
-
-    def _val_logits(self, batch: PatchBatch, batch_idx: int) -> Tensor:
-        if not self._is_split or self.trainer.state.fn != "fit":
-            return self.forward(batch.patches)
-        known = self._val_bank.get(batch_idx)  # batches come in the same order each epoch
-        embedding: Tensor = self._part("backbone")(batch.patches) if known is None else known
-        if known is None and sum(own.nbytes for own in self._val_bank.values()) < BANK_BYTES:
-            self._val_bank[batch_idx] = embedding
-        logits: Tensor = self._part("head")(embedding)
-        return logits
+        """Score a batch."""
+        stored = self.embeddings if self.trainer.state.fn == "fit" else None
+        logits = stored.val_logits(batch, batch_idx) if stored else self(batch.patches)
+        self._score("val", logits, batch)
 
     def test_step(self, batch: PatchBatch, batch_idx: int) -> None:
-        """Scores a batch."""
+        """Score a batch."""
         self._score("test", self(batch.patches), batch)
 
     def predict_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
@@ -280,7 +232,7 @@ class ClipClassifier(L.LightningModule):
         return self.forward(batch.patches)
 
     def _score(self, split: str, logits: Tensor, batch: PatchBatch) -> None:
-        self._log(split, self._loss(logits, batch.target), len(batch.target))
+        self._log(split, patch_loss(logits, batch.target, self.task), len(batch.target))
         self._collected(split).update(to_posteriors(logits, self.task), batch.target, batch.clip)
 
     def _collected(self, split: str) -> PatchPosteriors:
@@ -292,11 +244,11 @@ class ClipClassifier(L.LightningModule):
         self.log(f"{split}/loss", loss, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Logs accuracies, or average precisions, of validation patches and clips."""
+        """Log accuracies, or average precisions, of validation patches and clips."""
         self._finish("val")
 
     def on_test_epoch_end(self) -> None:
-        """Logs those of test patches and clips."""
+        """Log those of test patches and clips."""
         self._finish("test")
 
     def _finish(self, split: str) -> None:
@@ -308,56 +260,31 @@ class ClipClassifier(L.LightningModule):
             self.log(f"{split}/{level}", self.scores[split].metrics[level], prog_bar=split == "val")
 
     def on_fit_end(self) -> None:
-        """Frees the embeddings."""
-        self._bank, self._val_bank = None, {}
+        """Free the embeddings."""
+        self.embeddings = None
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer of the trainable parameters, with its schedule."""
-        with _named("model.optimizer", self.optimizer):
-            optimizer = self.optimizer([p for p in self.parameters() if p.requires_grad])
+        trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = optimization.build_optimizer(self.optimizer, trainable)
         if self.scheduler is None:
             return optimizer
-        with _named("model.scheduler", self.scheduler):
-            scheduler = self.scheduler(optimizer)
-        name = type(scheduler).__name__
-        if isinstance(scheduler, EpochSchedule) and self.scheduler_interval == "step":
-            raise AedError(f"model.scheduler_interval=step: {name} counts epochs; use epoch, or a scheduler of torch's")
+        schedule = optimization.build_schedule(self.scheduler, optimizer)
+        optimization.check_interval(schedule, self.scheduler_interval)
         if self.trainer.max_epochs == 1 and not any(group["lr"] for group in optimizer.param_groups):
+            name = type(schedule).__name__
             log.warning("%s: the rate of the only epoch is 0, nothing is learnt; train for more epochs", name)
-        if isinstance(scheduler, ReduceLROnPlateau):
-            if self._plateau_state:
-                scheduler.load_state_dict(self._plateau_state)
-            self._plateau = scheduler
+        if isinstance(schedule, ReduceLROnPlateau):
+            self.plateau.attach(schedule)
             return optimizer
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": self.scheduler_interval},
-        }
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": self.scheduler_interval}}
 
     def try_schedule(self, epochs: int | None) -> None:
-        """Tries optimizer and schedule on a single weight, so that values they fail at are found before training.
-
-        Args:
-            epochs: Steps of the schedule; a few at the most are taken.
-
-        Raises:
-            AedError: Names the key.
-        """
-        with _named("model.optimizer", self.optimizer):
-            optimizer = self.optimizer([nn.Parameter(torch.zeros(2, 2))])
-        if self.scheduler is None:
-            return
-        with _named("model.scheduler", self.scheduler), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a schedule that steps without an optimizer that did
-            scheduler = self.scheduler(optimizer)
-            for _ in range(max(0, min(epochs or 1, MOST_TRIED))):
-                scheduler.step(0) if isinstance(scheduler, ReduceLROnPlateau) else scheduler.step()
-        rates = [float(group["lr"]) for group in optimizer.param_groups]
-        if not all(math.isfinite(rate) for rate in rates):
-            raise AedError(f"model.scheduler: the learning rate becomes {rates[0]}; need a finite one")
+        """Try optimizer and schedule before training; see :func:`aed.modules.optimization.try_schedule`."""
+        optimization.try_schedule(self.optimizer, self.scheduler, epochs)
 
     def on_train_epoch_end(self) -> None:
-        """Steps ``ReduceLROnPlateau`` here: Lightning does so after saving, and a resumed run would miss a step.
+        """Check that the weights are finite, and step ``ReduceLROnPlateau``.
 
         Raises:
             AedError: The training diverged.
@@ -367,15 +294,10 @@ class ClipClassifier(L.LightningModule):
                 f"the training diverged in epoch {self.current_epoch + 1}: weights are infinite or NaN; lower "
                 "model.optimizer.lr, or set trainer.gradient_clip_val=1"
             )
-        if self._plateau is None:
-            return
-        metrics = self.trainer.callback_metrics
-        if self.monitor not in metrics:
-            raise AedError(f"model.monitor: ReduceLROnPlateau needs one of {sorted(metrics)}, got {self.monitor!r}")
-        self._plateau.step(metrics[self.monitor].item())
+        self.plateau.step(self.trainer.callback_metrics)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds, as plain types, all that is needed to use the model without its configuration."""
+        """Add, as plain types, all facts needed to use the model without its configuration."""
         checkpoint["aed"] = {
             "version": CHECKPOINT_VERSION,
             "net": net_facts(self.net),
@@ -385,45 +307,23 @@ class ClipClassifier(L.LightningModule):
             "decision": asdict(self.decision),
             "weights": self.weights,
             "data": self.data_facts,
-            "plateau": self._plateau.state_dict() if self._plateau else None,
+            "plateau": self.plateau.state(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses a checkpoint of another front end, net or class list.
+        """Refuse a checkpoint of another front end, net or class list.
 
         Raises:
-            AedError: What differs.
+            AedError: Names the difference.
         """
         name = getattr(self._trainer, "ckpt_path", None) or "the checkpoint"
         facts = check_facts(checkpoint, name)
         check_finite(checkpoint["state_dict"], name)
-        self._plateau_state = facts["plateau"]
+        self.plateau.restore(facts["plateau"])
         mine: dict[str, Any] = {}
         self.on_save_checkpoint(mine)
-        parts = ("net", "frontend", "class_names", "task")
-        if wrong := [part for part in parts if facts[part] != mine["aed"][part]]:
-            said = "; ".join(f"its {part} differs: {_difference(facts[part], mine['aed'][part])}" for part in wrong)
-            raise AedError(f"{name}: {said}; resume with the settings it was trained with")
+        check_same(facts, mine["aed"], name)
         try:
             check_shapes(self.state_dict(), checkpoint["state_dict"], type(self.net).__name__)
         except AedError as error:
             raise AedError(f"{name}: {error}") from error
-
-
-def _difference(theirs: Any, ours: Any) -> str:
-    """In what a part of a checkpoint's facts differs: dicts by the keys that do."""
-    if not isinstance(theirs, dict) or not isinstance(ours, dict):
-        return f"{theirs}, here {ours}"
-    keys = [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
-    return ", ".join(f"{key} {_difference(theirs.get(key), ours.get(key))}" for key in keys)
-
-
-@contextmanager
-def _named(key: str, maker: Callable[..., Any]) -> Iterator[None]:
-    """Says of which key torch does not take the values."""
-    try:
-        yield
-    except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
-        made, values = getattr(maker, "func", maker), getattr(maker, "keywords", {})
-        shown = ", ".join(f"{name}={value}" for name, value in values.items())
-        raise AedError(f"{key}: {type(error).__name__}: {error}; torch refused {made.__name__}({shown})") from error

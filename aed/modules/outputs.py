@@ -1,4 +1,4 @@
-"""What a net gives: logits, or probabilities that only look like them.
+"""Outputs of a net: logits, or probabilities that only look like them.
 
 A softmax over probabilities flattens them: of ten classes none can exceed 0.23, and every threshold rejects everything.
 """
@@ -15,7 +15,7 @@ from aed.scoring.decision import Task
 Form = Literal["softmax", "sigmoid", "log"]
 
 TRIALS = 24
-"""Weights that are drawn. A net whose last layer is linear gives a number outside of [0, 1] in two of three."""
+"""Sets of random weights that are tried. With two of three, a net whose last layer is linear leaves [0, 1]."""
 
 TOLERANCE = 1e-3
 """Of a row's sum; a foreign graph may compute in float16."""
@@ -37,24 +37,24 @@ def trial_patches(number: int, n_mels: int, patch_frames: int, silence: float) -
 
 
 def forms(outputs: Tensor) -> set[Form]:
-    """What these outputs ``(rows, num_classes)`` may be made by; {}: none of these functions."""
-    found: set[Form] = set()
+    """Functions that may have computed these outputs ``(rows, num_classes)``; {}: none of the three."""
+    possible: set[Form] = set()
     is_share = bool(((outputs >= -TOLERANCE) & (outputs <= 1 + TOLERANCE)).all())
     if is_share:
-        found.add("sigmoid")
+        possible.add("sigmoid")
     if is_share and bool((outputs.sum(dim=1) - 1).abs().max() < TOLERANCE):
-        found.add("softmax")
+        possible.add("softmax")
     if bool((outputs <= TOLERANCE).all()):
-        found.add("log")
-    return found
+        possible.add("log")
+    return possible
 
 
 @torch.no_grad()
 def form_of(net: nn.Module, patches: Tensor) -> Form | None:
     """The function that a net ends in, whatever it is written as; None: its outputs are not bound to any.
 
-    The outputs of an untrained net may lie in [0, 1] by chance. So its weights are drawn anew, again and again: what
-    is always true is the last function's doing.
+    The outputs of an untrained net may lie in [0, 1] by chance. So its weights are drawn anew, again and again: a bound
+    that always holds is that of the last function.
 
     Args:
         net: In training or in evaluation; left as it is.
@@ -78,6 +78,30 @@ def form_of(net: nn.Module, patches: Tensor) -> Form | None:
     return next((form for form in ("softmax", "sigmoid", "log") if form in possible), None) if seen else None
 
 
+@torch.no_grad()
+def check_num_logits(net: nn.Module, patches: Tensor, num_classes: int) -> None:
+    """Refuse a net that does not fit the patches or the classes.
+
+    Args:
+        net: In inference mode.
+        patches: ``(B, 1, n_mels, patch_frames)`` on its device.
+        num_classes: Logits of a patch.
+
+    Raises:
+        AedError: Names both shapes.
+    """
+    name, shape = type(net).__name__, tuple(patches.shape)
+    try:
+        logits = net(patches)
+    except RuntimeError as error:
+        raise AedError(f"{name} does not take patches of shape {shape}: {error}") from error
+    if logits.shape != (len(patches), num_classes):
+        raise AedError(
+            f"{name} gives logits of shape {tuple(logits.shape)} for {len(patches)} patches; "
+            f"{num_classes} classes need ({len(patches)}, {num_classes})"
+        )
+
+
 _REASONS: dict[Form, str] = {
     "softmax": "its outputs lie in [0, 1] and each row sums to 1, as those of a softmax",
     "sigmoid": "its outputs lie in [0, 1], as those of a sigmoid",
@@ -86,7 +110,7 @@ _REASONS: dict[Form, str] = {
 
 
 def check_outputs(net: nn.Module, patches: Tensor, task: Task) -> None:
-    """Refuses, before it is trained, a net that does not give logits.
+    """Refuse, before training, a net whose outputs are no logits.
 
     Logarithms of probabilities pass where a clip has one class: the softmax of a log_softmax is the softmax. The
     sigmoid of one never exceeds 0.5.
@@ -97,7 +121,7 @@ def check_outputs(net: nn.Module, patches: Tensor, task: Task) -> None:
         task: Of the data.
 
     Raises:
-        AedError: Says what its outputs are, and what to do.
+        AedError: Names the function its outputs look like, and what to type.
     """
     for training in (True, False):
         trial = copy.deepcopy(net).train(training)

@@ -12,7 +12,7 @@ from aed.base.errors import AedError
 from aed.base.files import write_whole
 from aed.modules.checkpoint import read_checkpoint, write_checkpoint
 from aed.scoring.decision import Task
-from aed.scoring.scores import LEVELS
+from aed.scoring.levels import LEVELS
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ OF_LIGHTNING = ("pytorch-lightning_version", "optimizer_states", "lr_schedulers"
 class WholeCheckpoints(TorchCheckpointIO):
     """Checkpoints that are whole or not there, whatever ends the run.
 
-    Lightning's own are made in ``TMPDIR`` and moved: a copy, which can be cut off, where that is another disk.
+    Lightning's own are written in ``TMPDIR`` and moved: a copy, which can be cut off, where that is another disk.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:

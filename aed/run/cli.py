@@ -23,16 +23,17 @@ from aed.base.files import write_whole
 from aed.datamodules import PatchDataModule
 from aed.inference.checkpoint import TorchClassifier
 from aed.modules import nets  # noqa: F401 - so that --model.net YAMNet finds its class
-from aed.modules.checkpoint import Trained, read_checkpoint
+from aed.modules.checkpoint import read_checkpoint
 from aed.modules.classifier import ClipClassifier
+from aed.modules.trained import Trained
 from aed.run import cli_advice, cli_config, pipeline, takeover
 from aed.run import loggers as _loggers  # noqa: F401 - so that --trainer.logger MetricsCsv finds its class
-from aed.run.evaluate import judge
 from aed.run.folders import claim, rank, release
-from aed.run.quantize import FLOAT, INT8
 from aed.run.registry import check_net_class
+from aed.run.results import score_outputs
 from aed.run.resume import check_resumable, restoring
-from aed.run.state import Run
+from aed.run.stages import DEFAULT
+from aed.run.state import FLOAT, INT8, Run
 from aed.scoring import tables
 
 log = logging.getLogger(__name__)
@@ -250,7 +251,7 @@ class AedCLI(LightningCLI):
         """The configuration of the run that the parsed settings describe."""
         settings, command = self.settings, str(self.subcommand)
         values = self._plain()
-        stages = list(pipeline.DEFAULT if command == "fit" else STAGES[command])
+        stages = list(DEFAULT if command == "fit" else STAGES[command])
         if settings.trainer.fast_dev_run:
             stages = [stage for stage in stages if stage == "fit"]
         own = {"stages": stages, "ckpt_path": settings.ckpt_path}
@@ -384,7 +385,7 @@ class AedCLI(LightningCLI):
             logits: Any = trainer.predict(self.model, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
         card, dataset = TorchClassifier(Path(ckpt_path), self.state.net_class).card, data.datasets[split]
         outputs = torch.cat(logits).float().cpu().numpy()
-        scored = judge(card, outputs, dataset.patch_targets, dataset.clip, data.class_names)
+        scored = score_outputs(card, outputs, dataset.patch_targets, dataset.clip, data.class_names)
         header, rows = tables.clip_rows(data.clip_names(split), scored.scores, data.class_names)
         if output is None:
             csv.writer(sys.stdout).writerows([header, *rows])

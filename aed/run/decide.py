@@ -1,7 +1,6 @@
-"""The decision rule of a run: what validation clips say about temperature, thresholds and unknown sounds."""
+"""The decision rule of a run: temperature and thresholds chosen on validation clips."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -11,11 +10,9 @@ from torch import Tensor
 from aed.base.errors import AedError
 from aed.base.files import sha256_of
 from aed.dsp.aggregate import clip_posteriors
-from aed.inference.classifier import Classifier
-from aed.modules.checkpoint import DECISION, Trained, chosen_decision
-from aed.run.evaluate import evaluate
+from aed.modules.trained import DECISION, Trained, chosen_decision
 from aed.run.state import Run
-from aed.scoring import pictures, tables
+from aed.scoring import tables
 from aed.scoring.confidence import (
     TEMPERATURES,
     choose_temperature,
@@ -26,25 +23,22 @@ from aed.scoring.confidence import (
 )
 from aed.scoring.decision import Decision, Task
 from aed.scoring.multilabel import choose_thresholds
-from aed.scoring.rejection import choose_unknown_threshold, judge_rejection
+from aed.scoring.rejection import choose_unknown_threshold
 from aed.scoring.scores import Scores, score
 
 log = logging.getLogger(__name__)
 
-FIGURES = ("aurc", "auroc", "fpr95", "unseen_clips", "unseen_rejected")
-"""Of :class:`aed.scoring.rejection.Rejection`, as metrics of a run."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class DecisionConfig:
-    """How decisions are made; what is chosen is chosen on validation clips, never on test clips.
+    """From posteriors to decisions; temperature and thresholds are chosen on validation clips, never on test clips.
 
     Args:
-        temperature: Divide logits by the temperature that makes validation posteriors likeliest. It is reported
+        temperature: Divide logits by the temperature of the least cross entropy on validation patches; it is reported
             either way.
         thresholds: Multi-label: ``chosen``: of each class, with the best F1 on validation clips; ``half``: 0.5.
         unknown: Single-label: call a clip unknown whose greatest posterior is under a threshold.
-        unknown_threshold: It; null: the greatest that keeps ``keep``.
+        unknown_threshold: That threshold; null: the greatest under which the share ``keep`` stays known.
         keep: Share of the rightly classified validation clips that stay known.
 
     Raises:
@@ -68,7 +62,7 @@ class DecisionConfig:
 
 
 def settings(run: Run) -> DecisionConfig:
-    """The configured way, checked against the run's data.
+    """The settings, checked against the run's data.
 
     Raises:
         AedError: It does not fit the task, or needs validation clips and there are none.
@@ -92,14 +86,14 @@ def settings(run: Run) -> DecisionConfig:
 
 
 def choose(run: Run) -> Decision:
-    """The rule for the model that was validated last; leaves ``decision.json`` and metrics of validation clips.
+    """The rule for the model that was validated last; writes ``decision.json`` and metrics of validation clips.
 
     Metrics: ``val/temperature``, the best one, and the calibration error of clips without it and with it,
     ``val/clip_ece_plain`` and ``val/clip_ece_scaled``.
     """
     config, model = settings(run), run.model
     rule = replace(model.decision, unknown_threshold=config.unknown_threshold)
-    found: dict[str, Any] = {}
+    origin: dict[str, Any] = {}
     if "val" in run.data.datasets:
         logits, target, clip = _logits(run, "val")
         temperature = choose_temperature(logits, target)
@@ -111,8 +105,8 @@ def choose(run: Run) -> Decision:
                 "temperature %.3g is at the end of the range that is searched: too few clips, or not trained",
                 temperature,
             )
-        for key, one in (("plain", rule), ("scaled", scaled)):
-            error = expected_calibration_error(_by_clip(one, logits, clip, model.task), truth)
+        for key, variant in (("plain", rule), ("scaled", scaled)):
+            error = expected_calibration_error(_by_clip(variant, logits, clip, model.task), truth)
             run.metrics[f"val/clip_ece_{key}"] = error
         rule = scaled if config.temperature else rule
         posteriors = _by_clip(rule, logits, clip, model.task)
@@ -120,18 +114,18 @@ def choose(run: Run) -> Decision:
             rule = replace(rule, thresholds=choose_thresholds(posteriors, truth))
         if config.unknown and config.unknown_threshold is None:
             rule = replace(rule, unknown_threshold=choose_unknown_threshold(*claims(posteriors, truth), config.keep))
-        found = {"chosen_on": "val", "clips": len(truth)}
+        origin = {"chosen_on": "val", "clips": len(truth)}
     elif model.task == "multi_label" and config.thresholds == "chosen":
         log.warning("no validation clips: the threshold of every class is 0.5")
     rule = _explicit(rule, model.task, run.data.num_classes)
     if run.speaks:
-        found |= {"checkpoint": sha256_of(run.need_checkpoint("test"))}
-        tables.write_json(run.folder / DECISION, found | {"decision": asdict(rule)})
+        origin |= {"checkpoint": sha256_of(run.need_checkpoint("test"))}
+        tables.write_json(run.folder / DECISION, origin | {"decision": asdict(rule)})
     return rule
 
 
 def _explicit(rule: Decision, task: Task, num_classes: int) -> Decision:
-    """The rule with a threshold for each class, if these are independent: prediction then needs no default."""
+    """The rule; of a multi-label model with a threshold for each class, so that prediction needs no default."""
     return replace(rule, thresholds=rule.thresholds_of(num_classes)) if task == "multi_label" else rule
 
 
@@ -150,57 +144,30 @@ def loss(run: Run, split: str, rule: Decision) -> float:
 
 
 def read(run: Run, trained: Trained) -> Decision:
-    """The rule of a model to export: chosen for its checkpoint by a ``test``, this run's or that of the checkpoint's.
+    """The rule of a model to export: chosen for its checkpoint by the stage test, of this run or of the checkpoint's.
 
     Raises:
-        AedError: The configuration asks for what that rule does not have.
+        AedError: The configuration asks for a temperature or threshold that the rule lacks.
     """
     config, checkpoint = settings(run), run.need_checkpoint("export")
-    found = chosen_decision(checkpoint, run.folder) or trained.decision
-    rule = _explicit(found, trained.task, len(trained.class_names))
+    chosen = chosen_decision(checkpoint, run.folder) or trained.decision
+    rule = _explicit(chosen, trained.task, len(trained.class_names))
     rule.check(trained.task, len(trained.class_names))
-    given = config.unknown_threshold
     has = {
         "temperature": not config.temperature or rule.temperature != 1,
         "unknown": not config.unknown or rule.unknown_threshold is not None,
-        "unknown_threshold": given in (None, rule.unknown_threshold),
+        "unknown_threshold": config.unknown_threshold in (None, rule.unknown_threshold),
     }
     if lacking := [f"decision.{key}" for key, there in has.items() if not there]:
         raise AedError(f"{', '.join(lacking)}: not what was chosen for {checkpoint}; add the stage test before export")
     return rule
 
 
-def reject(run: Run, prefix: str, open_model: Callable[[], Classifier], scores: Scores) -> dict[str, float]:
-    """How well a model tells its classes from the sounds of ``data.unseen``; {} where there are none and no rule.
-
-    Leaves a table and a picture.
-
-    Args:
-        run: Gives the unseen clips.
-        prefix: Of metrics and picture: ``test``, ``test_int8``.
-        open_model: Gives the model, where there are unseen clips.
-        scores: Of known clips, by the rule of the model's card.
-    """
-    rule, unseen = scores.decision, run.data.unseen_data
-    if scores.task == "multi_label" or (unseen is None and rule.unknown_threshold is None):
-        return {}
-    confidence = None
-    if unseen is not None:
-        classifier = open_model()
-        confidence = evaluate(classifier, unseen, classifier.card.class_names).scores.clip_posteriors.amax(dim=1)
-    known, threshold = claims(scores.clip_posteriors.cpu(), scores.clip_target.cpu()), rule.unknown_threshold or 0.0
-    rejection = judge_rejection(*known, threshold, confidence)
-    tables.print_rejection(prefix, rejection)
-    pictures.plot_rejection(run.folder / "plots" / f"{prefix}_rejection.png", *known, threshold, prefix, confidence)
-    content = rejection.content()
-    return {f"{prefix}/{key}": content[key] for key in FIGURES if key in content}
-
-
 def _logits(run: Run, split: str) -> tuple[Tensor, Tensor, Tensor]:
     """Logits ``(num_patches, num_classes)`` up to a constant, targets and clips of the split scored last."""
     posteriors, target, clip = (part.cpu() for part in run.model.collected_posteriors[split])
-    kept = posteriors.double().clamp(1e-12, 1 - 1e-12)
-    return (kept.logit() if run.model.task == "multi_label" else kept.log()), target, clip
+    inside = posteriors.double().clamp(1e-12, 1 - 1e-12)
+    return (inside.logit() if run.model.task == "multi_label" else inside.log()), target, clip
 
 
 def _by_clip(rule: Decision, logits: Tensor, clip: Tensor, task: Task) -> Tensor:

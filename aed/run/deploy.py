@@ -1,8 +1,9 @@
-"""What goes to a board: the deploy stage."""
+"""The stage deploy: a library of C, or a package for ST's audio firmware."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -14,13 +15,15 @@ from aed.datamodules import PatchDataModule
 from aed.datamodules.sources.events import EventSource
 from aed.export.graph import load_model, read_model_card
 from aed.export.runtime import onnx_runtime_on
-from aed.run.quantize import INT8
-from aed.run.state import Run
+from aed.run.model_data import model_data
+from aed.run.state import INT8, Run
+from aed.run.targets import refuse_others
 from aed.target.boards import load_board
-from aed.target.codegen.prefix import DEFAULT, check_prefix
+from aed.target.codegen.prefix import check_prefix
 from aed.target.firmware.library import write_firmware
+from aed.target.firmware.settings import CSettings, Stm32Settings
 from aed.target.firmware.stm32 import Tools, build_and_flash, deploy_stm32, variant_of
-from aed.target.stedgeai import StEdgeAi
+from aed.target.stedgeai.backend import StEdgeAi
 from aed.target.stedgeai.options import Choices
 
 log = logging.getLogger(__name__)
@@ -31,69 +34,48 @@ ACTIONS = ("package", "build", "flash")
 
 @dataclass(frozen=True, kw_only=True)
 class DeployConfig:
-    """What is made of a model.
+    """Settings of a delivery to a firmware project.
 
     Args:
         target: ``c``: a library of C for any project. ``stm32``: a package for ST's audio firmware.
-        prefix: c: of all names that other files see: ``doorbell`` makes ``doorbell_net_run`` and ``DOORBELL_CLASSES``,
-            so that libraries of several models can be in one firmware.
-        board: stm32: with such a firmware.
-        action: stm32: ``package`` alone, or also ``build`` the firmware and ``flash`` it to the board.
-        project: stm32, build and flash: folder of ST's firmware.
-        configuration: stm32: of the build; null: the usual one.
-        network_dir: stm32: where the network's code goes in a project that comes without.
-        probe: stm32: serial number of the ST-LINK; needed where several are plugged in.
-        dry_run: stm32: print the commands of build and flash instead of running them.
-        unknown_threshold: stm32: probability that a class has to exceed, else the firmware says so; 0: none has to;
-            null: what the model card says. The library of C has the card's.
-        rtos: stm32: which of ST's applications.
-        tool: stm32: ``stedgeai`` or its folder; null: looked for.
-        cube_ide: stm32: ``stm32cubeidec`` or its folder; null: looked for.
-        programmer: stm32: ``STM32_Programmer_CLI`` or its folder; null: looked for.
-        signing_tool: stm32: ``STM32_SigningTool_CLI`` or its folder; null: looked for.
-        timeout_s: stm32: seconds after which ``stedgeai`` is stopped.
+        c: Settings of ``target=c``.
+        stm32: Settings of ``target=stm32``.
     """
 
     target: Literal["c", "stm32"] = "c"
-    prefix: str = DEFAULT
-    board: str = "b-u585i-iot02a"
-    action: Literal["package", "build", "flash"] = "package"
-    project: str | None = None
-    configuration: str | None = None
-    network_dir: str | None = None
-    probe: str | None = None
-    dry_run: bool = False
-    unknown_threshold: float | None = None
-    rtos: Literal["freertos", "threadx"] = "freertos"
-    tool: str | None = None
-    cube_ide: str | None = None
-    programmer: str | None = None
-    signing_tool: str | None = None
-    timeout_s: float = 1800.0
+    c: CSettings = CSettings()  # noqa: RUF009 - frozen
+    stm32: Stm32Settings = Stm32Settings()  # noqa: RUF009 - frozen
 
 
-def check(config: DeployConfig) -> None:
-    """Refuses what cannot be delivered, before anything is made.
+def check(config: DeployConfig, prefix: str = "") -> None:
+    """Refuses what cannot be delivered, before anything is written.
+
+    Args:
+        config: Composed.
+        prefix: Of its keys, as users type them.
 
     Raises:
-        AedError: A name is unknown, or something is missing.
+        AedError: A name is unknown, something is missing, or a setting belongs to another target.
     """
-    for name, value, allowed in (("target", config.target, TARGETS), ("action", config.action, ACTIONS)):
-        if value not in allowed:
-            raise AedError(f"{name}: need one of {allowed}, got {value!r}")
-    check_prefix(config.prefix)
-    if config.target == "stm32" and config.prefix != DEFAULT:
-        raise AedError("prefix: only of target=c; ST's firmware has the names of its own tools")
+    stm32 = config.stm32
+    if config.target not in TARGETS:
+        raise AedError(f"{prefix}target: need one of {TARGETS}, got {config.target!r}")
+    refuse_others(config, [config.target], prefix)
+    if stm32.action not in ACTIONS:
+        raise AedError(f"{prefix}stm32.action: need one of {ACTIONS}, got {stm32.action!r}")
+    check_prefix(config.c.prefix, f"{prefix}c.prefix")
     if config.target == "stm32":
-        variant_of(load_board(config.board))
-        if config.action != "package" and config.project is None:
-            raise AedError(f"action={config.action}: give ST's firmware, project=<folder>")
+        variant_of(load_board(stm32.board, f"{prefix}stm32.board"))
+        if stm32.action != "package" and stm32.project is None:
+            key = f"{prefix}stm32"
+            raise AedError(f"{key}.action={stm32.action}: give ST's firmware, {key}.project=<folder>")
 
 
 def deploy(run: Run) -> None:
     """The stage: delivers ``model_int8.onnx`` of the run's folder."""
     path = run.need_file("deploy", INT8, "quantize")
     config: DeployConfig = instantiate(run.config.deploy, _convert_="all")
+    check(config, "deploy.")
     deliver(path, run.folder / "target" / config.target, config, test_clips(run.data))
 
 
@@ -106,67 +88,106 @@ def test_clips(data: PatchDataModule) -> list[tuple[Path, int]]:
 
 
 def deliver(model: Path, folder: Path, config: DeployConfig, clips: Sequence[tuple[Path, int]] = ()) -> None:
-    """Writes the package for a board.
+    """Writes the library or the package, builds and flashes as configured.
 
     Args:
         model: int8 ``.onnx`` with a model card.
-        folder: New, or one of an earlier package, which is replaced once the new one is whole.
-        config: What it is.
-        clips: stm32: on which the effect of the firmware's own front end is measured.
+        folder: New, or one of an earlier delivery, which is replaced once the new one is whole.
+        config: Which of them, and how.
+        clips: Path and class index of the clips on which the effect of ST's front end is measured; target stm32.
 
     Raises:
-        AedError: The model has no C form, the folder holds something else, or a tool fails.
+        AedError: The configuration cannot be used, the model has no C form, the folder holds something else, or a
+            tool fails.
     """
     check(config)
     if config.target == "c":
         graph = load_model(model)
         with onnx_runtime_on(model):
-            write_firmware(graph, read_model_card(graph, model), folder, model.stem, config.prefix)
-        log.info("%s: add src/ and include/ to your project; README.md says how", folder)
+            write_firmware(graph, read_model_card(graph, model), folder, model.stem, config.c.prefix)
+        log.info("%s: add src/ and include/ to your project; see README.md", folder)
         return
-    _package(model, folder, config, clips)
+    _package(model, folder, config.stm32, clips)
+    if config.stm32.action != "package" and config.stm32.project is not None:
+        _build(folder, config.stm32, Path(config.stm32.project))
 
 
-def _package(model: Path, folder: Path, config: DeployConfig, clips: Sequence[tuple[Path, int]]) -> None:
-    board = load_board(config.board)
-    variant = variant_of(board)
-    legacy = Choices(c_api="legacy") if variant == "u5" else Choices()
-    generator = StEdgeAi(_path(config.tool), timeout_s=config.timeout_s, choices=legacy)
+def _package(model: Path, folder: Path, settings: Stm32Settings, clips: Sequence[tuple[Path, int]]) -> None:
+    board = load_board(settings.board)
+    choices = Choices(
+        c_api="legacy" if variant_of(board) == "u5" else None,
+        neural_art=settings.neural_art,
+        memory_pool=settings.memory_pool,
+    )
+    generator = StEdgeAi(_path(settings.tool), timeout_s=settings.timeout_s, choices=choices)
     with Progress(transient=True) as progress:
         task = progress.add_task("effect of ST's front end", total=len(clips) or None)
-        made = deploy_stm32(
+        package = deploy_stm32(
             model,
             folder,
             board,
             generator,
             clips=clips,
-            unknown_threshold=config.unknown_threshold,
-            rtos=config.rtos,
+            unknown_threshold=settings.unknown_threshold,
+            silence_threshold=settings.silence_threshold,
+            rtos=settings.rtos,
             done=lambda number: progress.update(task, completed=number),
         )
-    accuracy = made.manifest["accuracy"]
+    accuracy = package.manifest["accuracy"]
     if clips:
         trained, there = (100 * accuracy[key]["clip_acc"] for key in ("trained", "firmware"))
         log.info("clips: %.2f %% with the trained front end, %.2f %% with ST's firmware's", trained, there)
-    if config.action == "package" or config.project is None:
-        return
-    tools = Tools(
-        cube_ide=_path(config.cube_ide),
-        programmer=_path(config.programmer),
-        signing_tool=_path(config.signing_tool),
-    )
+
+
+def _build(package: Path, settings: Stm32Settings, project: Path) -> None:
     build_and_flash(
-        folder,
-        Path(config.project),
-        variant,
-        configuration=config.configuration,
-        action=config.action,
-        network_dir=_path(config.network_dir),
-        probe=config.probe,
-        tools=tools,
-        dry_run=config.dry_run,
+        package,
+        project,
+        variant_of(load_board(settings.board)),
+        configuration=settings.configuration,
+        action="flash" if settings.action == "flash" else "build",
+        network_dir=_path(settings.network_dir),
+        probe=settings.probe,
+        tools=Tools(
+            cube_ide=_path(settings.cube_ide),
+            programmer=_path(settings.programmer),
+            signing_tool=_path(settings.signing_tool),
+        ),
+        dry_run=settings.dry_run,
     )
 
 
 def _path(text: str | None) -> Path | None:
     return Path(text) if text else None
+
+
+def deploy_file(
+    model_file: str,
+    folder: str,
+    config: DeployConfig,
+    data: Callable[..., PatchDataModule] | None = None,
+    seed: int = 0,
+) -> None:
+    """The verb: delivers a model; see :func:`deliver`.
+
+    Args:
+        model_file: int8 ``.onnx`` with a model card.
+        folder: A new one, or that of an earlier package.
+        config: Contents of the package.
+        data: stm32: data set on whose test clips the firmware's front end is judged.
+        seed: Seed of a random split.
+
+    Raises:
+        AedError: A setting belongs to another target, or the model or the data cannot be used.
+    """
+    check(config)
+    if data is not None and config.target != "stm32":
+        raise AedError(f"data: only target stm32 reads it, got target={config.target}; leave data out")
+    clips: list[tuple[Path, int]] = []
+    if data is not None:
+        card = read_model_card(load_model(Path(model_file)), Path(model_file))
+        module = model_data(partial(data, seed=seed), card, "test", "card", list(card.class_names))
+        module.prepare_data()
+        module.setup()
+        clips = test_clips(module)
+    deliver(Path(model_file), Path(folder), config, clips)

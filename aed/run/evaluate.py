@@ -1,247 +1,297 @@
-"""Scores of any model on a split, and what it leaves: metrics, a row a clip, pictures; the same for every kind."""
+"""A model on any split of a data set, through any of its programs; and the stage that holds int8 against float."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
-import numpy.typing as npt
-import torch
-from rich.progress import track
-from torch import Tensor
 
 from aed.base.errors import AedError
+from aed.base.files import temporary_folder
 from aed.datamodules import PatchDataModule
-from aed.datamodules.patches import PatchDataset
-from aed.datamodules.sources.clips import FixedSplit
-from aed.datamodules.sources.events import EventSource, FixedEvents
-from aed.dsp.waveform import load_clip
-from aed.export.card import ModelCard
-from aed.export.fidelity import sqnr_db
-from aed.inference.classifier import Classifier, to_posteriors
-from aed.scoring import pictures, tables
-from aed.scoring.confidence import nats
-from aed.scoring.scores import LEVELS, Scores, score
-from aed.target.host import to_int16
+from aed.datamodules.selection import class_counts
+from aed.datamodules.sources.events import EventSource
+from aed.dsp.frontend import FrontendConfig
+from aed.export.graph import save_model
+from aed.inference.onnx import OnnxClassifier, Outputs
+from aed.inference.opening import open_classifier
+from aed.run import programs
+from aed.run.model_data import SplitClips, model_data
+from aed.run.quantize import REPORT
+from aed.run.reject import reject
+from aed.run.results import Result, agreement, chunks, compare, score_classifier, score_outputs, write_scores
+from aed.run.state import FLOAT, INT8, SCORED, Run
+from aed.run.trained_models import card_metrics, read_model
+from aed.scoring import tables
+from aed.scoring.decision import Task
+from aed.scoring.levels import LEVELS
+from aed.target.stedgeai.backend import StEdgeAi
 
 log = logging.getLogger(__name__)
 
-CHUNK = 512
-"""Patches in memory at once."""
 
-
-@dataclass(frozen=True)
-class Evaluated:
-    """What a model says of a split.
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Which clips a model is evaluated on, and through which of its programs.
 
     Args:
-        scores: Patch and clip metrics.
-        outputs: ``(num_patches, num_classes)``, logits or probabilities.
-        posteriors: As above.
-        loss: Mean cross entropy of the patches.
-    """
-
-    scores: Scores
-    outputs: npt.NDArray[np.float32]
-    posteriors: npt.NDArray[np.float32]
-    loss: float
-
-    def metrics(self, prefix: str) -> dict[str, float]:
-        """Flat, as in ``metrics.json``."""
-        return {f"{prefix}/{key}": value for key, value in self.scores.metrics.items()} | {f"{prefix}/loss": self.loss}
-
-
-def evaluate(classifier: Classifier, data: PatchDataset, class_names: Sequence[str]) -> Evaluated:
-    """Scores of ``classifier`` on all patches of ``data``, by the decision rule of its card.
-
-    Args:
-        classifier: Any model.
-        data: The split.
-        class_names: In the order of the outputs.
-    """
-    outputs = np.concatenate([classifier.outputs(patches) for patches in chunks(data)])
-    return judge(classifier.card, outputs, data.patch_targets, data.clip, class_names)
-
-
-def judge(
-    card: ModelCard,
-    outputs: npt.NDArray[np.float32],
-    target: npt.NDArray[Any],
-    clip: npt.NDArray[np.int64],
-    class_names: Sequence[str],
-) -> Evaluated:
-    """Scores of outputs by the decision rule of the model's card.
-
-    Args:
-        card: Says what the outputs are.
-        outputs: ``(num_patches, num_classes)``.
-        target: ``(num_patches,)`` or ``(num_patches, num_classes)``.
-        clip: ``(num_patches,)``, the clip of each patch.
-        class_names: In the order of the outputs.
-    """
-    posteriors = torch.from_numpy(to_posteriors(card, outputs))
-    truth = torch.from_numpy(np.ascontiguousarray(target))
-    scores = score(posteriors, truth, torch.from_numpy(clip), class_names, card.decision)
-    return Evaluated(scores, outputs, posteriors.numpy(), float(nats(posteriors, truth)))
-
-
-def chunks(data: PatchDataset) -> Iterator[npt.NDArray[np.float32]]:
-    """All patches, at most :data:`CHUNK` at once."""
-    for first in range(0, len(data), CHUNK):
-        yield data.__getitems__(range(first, min(first + CHUNK, len(data)))).patches.numpy()
-
-
-class Device(Protocol):
-    """C code as a function of samples."""
-
-    workers: int
-    """Clips it can hear at once."""
-
-    def outputs(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
-        """The net's output of each patch of a clip ``(T,)``: ``(patches, num_classes)``."""
-
-
-def evaluate_clips(
-    device: Device, card: ModelCard, files: Sequence[Path], targets: npt.NDArray[Any], class_names: Sequence[str]
-) -> Evaluated:
-    """Scores of C code that hears whole clips, their features made by C too.
-
-    Args:
-        device: Front end and net.
-        card: Of the model.
-        files: The clips.
-        targets: ``(num_clips,)`` or ``(num_clips, num_classes)``.
-        class_names: In the order of the outputs.
-    """
-
-    def hear(path: Path) -> npt.NDArray[np.float32]:
-        return device.outputs(to_int16(load_clip(path, card.frontend)))
-
-    with ThreadPoolExecutor(device.workers) as pool:
-        heard = pool.map(hear, files)
-        parts = list(track(heard, f"C: {len(files)} clips", len(files), transient=True))
-    clip = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    return judge(card, np.concatenate(parts), targets[clip], clip, class_names)
-
-
-def agreement(one: Evaluated, other: Evaluated) -> dict[str, float]:
-    """How alike two programs of one model are on the same clips: shares of equal decisions and of equal outputs."""
-    same = {"clip_agreement": _share_equal(one.scores.clip_decided, other.scores.clip_decided)}
-    if one.outputs.shape == other.outputs.shape:
-        same["equal_outputs"] = float((one.outputs == other.outputs).all(axis=1).mean())
-    return same
-
-
-def _share_equal(one: Tensor, other: Tensor) -> float:
-    return float((one == other).reshape(len(one), -1).all(dim=1).float().mean())
-
-
-def model_data(
-    data: Callable[..., PatchDataModule], card: ModelCard, split: str, split_by: str, class_names: list[str] | None
-) -> PatchDataModule:
-    """The DataModule with the model's front end and classes, split as asked; its table is read.
-
-    Args:
-        data: Makes it.
-        card: Of the model.
-        split: ``all``: not split at all.
-        split_by: ``card``: as the card lists, where the model was trained on this data set; ``data``: as ``data`` says.
-        class_names: In the order of the outputs; None: the data's.
+        split: Clips to score; ``all``: the whole data set.
+        split_by: ``card``: the clips that the model's card lists for the split, where it was trained on this data
+            set; ``data``: as ``data.*`` splits it.
+        on: ``runtime``: torch or ONNX Runtime on cached features. ``c``: also the C code of front end and net, compiled
+            for this machine, on the clips' audio; int8 ``.onnx`` only. ``emulator``: also the same C on an emulated
+            board. ``board``: also ST's code on the clips' patches, by ``stedgeai validate``: on the board at a serial
+            port or, without one, on this machine.
+        board: emulator and board: a file in ``configs/boards``.
+        serial: board: its port, ``serial``, ``serial:COM3:921600``.
+        tool: board: ``stedgeai`` or its folder; null: looked for.
+        max_clips: At most so many clips of the split, evenly spread: an emulated or real board is slow.
+        frontend: For an ``.onnx`` without a model card.
+        class_names: For an ``.onnx`` without a model card; null: the data's, in alphabetical order.
+        net_class: For a ``.ckpt`` of a net of yours: its class, ``my_pkg.MyNet``.
+        outputs: Outputs of an ``.onnx`` without a model card; null: probabilities where it ends in a softmax or
+            sigmoid or where all outputs for trial patches are in [0, 1], which the log says, else logits.
+        threads: CPU threads of ONNX Runtime; 0: as many as torch.
 
     Raises:
-        AedError: The data has not the model's classes.
+        AedError: A value is out of range, or belongs to another program.
     """
-    module = _split_as_asked(data, card, split, split_by, class_names)
-    check_classes(module, card.data.get("name"))
-    return module
+
+    split: Literal["train", "val", "test", "calibration", "all"] = "test"
+    split_by: Literal["card", "data"] = "card"
+    on: Literal["runtime", "c", "emulator", "board"] = "runtime"
+    board: str = "mps2-an505"
+    serial: str | None = None
+    tool: str | None = None
+    max_clips: int | None = None
+    frontend: FrontendConfig | None = None
+    class_names: tuple[str, ...] | None = None
+    net_class: str | None = None
+    outputs: Outputs | None = None
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for name, allowed in (
+            *((key, get_args(hints[key])) for key in ("split", "split_by", "on")),
+            ("outputs", (None, *get_args(Outputs))),
+        ):
+            if (value := getattr(self, name)) not in allowed:
+                raise AedError(f"{name}: need one of {allowed}, got {value!r}")
+        if self.max_clips is not None and self.max_clips < 1:
+            raise AedError(f"max_clips: need at least 1, got {self.max_clips}")
+        if self.on != "board" and (unused := [key for key in ("serial", "tool") if getattr(self, key) is not None]):
+            raise AedError(f"{unused[0]}: only of on=board, here on={self.on}; leave it out, or add on=board")
 
 
-def check_classes(module: PatchDataModule, trained_on: str | None) -> None:
-    """Refuses data that has not a model's classes.
+TITLES = {"runtime": "int8, ONNX Runtime", "c": "int8, C", "emulator": "int8, C, emulated", "board": "int8, ST's code"}
+"""Rows of the table of programs."""
+
+
+class Evaluation:
+    """A model, opened once, and the clips of a split; a method for each of the model's programs.
+
+    What cannot be evaluated is refused in the order of its price: settings, model, programs, data, features.
 
     Args:
-        module: The data.
-        trained_on: Name of the data set that the model was trained on, if it is known.
+        model_file: ``.ckpt`` or ``.onnx``.
+        data: Constructs the DataModule.
+        config: Which clips and programs.
+        folder: Outputs.
+        build: For programs, as long as the evaluation lasts.
 
     Raises:
-        AedError: What it lacks and, where that is another data set, what to type.
+        AedError: The model or the data cannot be used.
     """
-    try:
-        _ = module.class_names
-    except AedError as error:
-        if not str(error).startswith("data.class_names") or trained_on in (None, module.clips.name):
-            raise
-        raise AedError(f"{error}; the model was trained on {trained_on}: {_advice(str(trained_on))}") from error
+
+    def __init__(
+        self,
+        model_file: Path,
+        data: Callable[..., PatchDataModule],
+        config: EvaluateConfig,
+        folder: Path,
+        build: Path,
+    ) -> None:
+        self.config, self.folder = config, folder
+        self.target = programs.choose_board(config.on, config.board)
+        names = tuple(config.class_names) if config.class_names else None
+        task: Task | None = "multi_label" if getattr(data, "keywords", {}).get("multi_label") else None
+        self.classifier = open_classifier(
+            model_file, config.frontend, names, config.threads, config.net_class, config.outputs, task
+        )
+        self.card, self.devices = self.classifier.card, dict[str, programs.Device]()
+        if config.on != "runtime":
+            int8 = programs.int8_graph(self.classifier, config.on)
+            if config.on == "board":
+                self.st_tool = StEdgeAi(Path(config.tool) if config.tool else None, config.serial)
+                _ = self.st_tool.tool  # refused here where there is none
+            else:
+                self.card = programs.with_device_samples(self.card)
+                self.devices = programs.build_devices(int8, self.card, build, self.target)
+        is_foreign = not self.card.data and names is None and model_file.suffix == ".onnx"
+        module = model_data(
+            data, self.card, config.split, config.split_by, None if is_foreign else list(self.card.class_names)
+        )
+        if module.num_classes != (size := len(self.card.class_names)):
+            raise AedError(f"{model_file}: {size} outputs, but the data has {module.num_classes} classes")
+        if self.devices and isinstance(module.clips, EventSource):
+            raise AedError(
+                f"on={config.on}: C processes whole clips, {module.clips.name} has parts of recordings; use runtime"
+            )
+        self.clips, self.class_names = SplitClips(module, config.split, config.max_clips), module.class_names
+        self.subject = f"{model_file.name} on {module.clips.name}"
+
+    def runtime(self) -> Result:
+        """The result of torch or ONNX Runtime, on cached features."""
+        return score_classifier(self.classifier, self.clips.dataset, self.class_names)
+
+    def c(self) -> Result:
+        """The result of the C code, compiled for this machine, on the clips' audio."""
+        return self._on_device("c")
+
+    def emulator(self, on_host: Result) -> Result:
+        """The result of the C code on an emulated board, on the clips' audio.
+
+        Args:
+            on_host: Of :meth:`c`.
+
+        Raises:
+            AedError: The outputs are not the same.
+        """
+        result = self._on_device("emulator")
+        if not np.array_equal(on_host.outputs, result.outputs):
+            raise AedError(f"{self.config.board}: its outputs are not those of the same C on this machine")
+        return result
+
+    def board(self) -> Result:
+        """The result of ST's code, on the clips' patches."""
+        assert self.target is not None
+        dataset = self.clips.dataset
+        patches = np.concatenate(list(chunks(dataset)))
+        outputs = programs.st_outputs(self.st_tool, self.classifier.path, self.target, self.folder, patches)
+        return score_outputs(self.card, outputs, dataset.patch_targets, dataset.clip, self.class_names)
+
+    def _on_device(self, name: str) -> Result:
+        return programs.score_device(self.devices[name], self.card, *self.clips.recordings(), self.class_names)
+
+    def run(self) -> dict[str, float]:
+        """Runs the programs that ``on`` asks for, writes metrics and pictures as training does; returns the metrics.
+
+        Raises:
+            AedError: A program fails.
+        """
+        results = {"runtime": self.runtime()}
+        self._write("runtime", results["runtime"])
+        if self.devices:
+            results["c"] = self.c()
+            self._write("c", results["c"])
+        if "emulator" in self.devices:
+            results["emulator"] = self.emulator(results["c"])
+            self._write("emulator", results["emulator"])
+        if self.config.on == "board":
+            results["board"] = self.board()
+            self._write("board", results["board"])
+        return self._report(results)
+
+    def _prefix(self, program: str) -> str:
+        """What the metrics of a program begin with."""
+        split = self.config.split
+        if program != "runtime":
+            return f"{split}_{program}"
+        return f"{split}_int8" if self.classifier.kind == "int8" else split
+
+    def _write(self, program: str, result: Result) -> None:
+        prefix = self._prefix(program)
+        write_scores(self.folder, prefix, result.scores, self.clips.names, self.class_names, self.subject)
+
+    def _report(self, results: Mapping[str, Result]) -> dict[str, float]:
+        """Writes ``metrics.json`` and prints the tables; returns the metrics."""
+        split, dataset, note = self.config.split, self.clips.dataset, self.clips.note(self.card)
+        metrics = {f"data/{split}_clips": float(dataset.num_clips)}
+        for program, result in results.items():
+            prefix = self._prefix(program)
+            metrics |= result.metrics(prefix)
+            if program != "runtime":
+                alike = agreement(results["runtime"], result)
+                metrics |= {f"{prefix}/{name}": value for name, value in alike.items()}
+        tables.write_json(self.folder / "metrics.json", metrics)
+        counts = class_counts(dataset.targets, len(self.class_names)).tolist()
+        tables.print_scores(self._prefix(list(results)[-1]), metrics, counts, self.class_names, note)
+        if self.config.on != "runtime":
+            tables.print_programs(split, [*self._float_row(), *self._rows(results, metrics)], note)
+        log.info("outputs in %s", self.folder)
+        return metrics
+
+    def _float_row(self) -> list[tuple[str, Mapping[str, float]]]:
+        """The float model's scores from the card, which are of all clips of the split."""
+        known, split = self.card.metrics, self.config.split
+        scores = {key: known[f"{split}/{key}"] for key in LEVELS[self.card.task] if f"{split}/{key}" in known}
+        return [("float (model card)", scores)] if scores and self.clips.is_whole else []
+
+    def _rows(
+        self, results: Mapping[str, Result], metrics: Mapping[str, float]
+    ) -> list[tuple[str, Mapping[str, float]]]:
+        rows: list[tuple[str, Mapping[str, float]]] = []
+        for program in results:
+            start = f"{self._prefix(program)}/"
+            own = {key.removeprefix(start): value for key, value in metrics.items() if key.startswith(start)}
+            rows.append((TITLES[program], own))
+        return rows
 
 
-def _split_as_asked(
-    data: Callable[..., PatchDataModule], card: ModelCard, split: str, split_by: str, class_names: list[str] | None
-) -> PatchDataModule:
-    settings: dict[str, Any] = {"frontend": card.frontend, "multi_label": card.task == "multi_label"}
-    if class_names:
-        garbage = bool(card.data.get("garbage_class"))
-        settings |= {"class_names": class_names[:-1] if garbage else class_names, "garbage_class": garbage}
-    module = data(**settings)
-    # all that is left after the choice of clips belongs to the garbage class
-    fixed = settings | {"split": "folds", "test_fold": None, "val_fold": None, "garbage_share": None}
-    with_splits = FixedEvents if isinstance(module.clips, EventSource) else FixedSplit
-    if split == "all":
-        return data(clips=with_splits(module.clips, None), **fixed)
-    if split_by == "card" and card.data.get("name") == module.clips.name:
-        return data(clips=with_splits(module.clips, card.data["clips"]), **fixed)
-    if split_by == "card":
-        log.info("the model was not trained on %s: split as data.* says", module.clips.name)
-    return module
-
-
-def _advice(name: str) -> str:
-    """What to type for a data set of this name."""
-    if name in ("esc10", "fsd50k", "synthetic"):
-        return f"add data={name}"
-    return "give that data as in training, or other data with these classes, say data=folder data.clips.root=sounds"
-
-
-def compare(card: ModelCard, given: Evaluated, int8: Evaluated, names: Sequence[str]) -> dict[str, Any]:
-    """Float beside int8 on one split: accuracies, agreement, SQNR at the output, the clips that flip.
+def evaluate_file(
+    model_file: str,
+    data: Callable[..., PatchDataModule],
+    folder: str,
+    config: EvaluateConfig = EvaluateConfig(),
+    seed: int = 0,
+) -> dict[str, float]:
+    """Scores a model on a split, writes metrics and pictures as training does, and returns the metrics.
 
     Args:
-        card: Of the model.
-        given: Of the float model.
-        int8: Of the int8 model, on the same split.
-        names: File names of the clips.
+        model_file: ``.ckpt`` or ``.onnx``.
+        data: Constructs the DataModule.
+        folder: Outputs.
+        config: Which clips, and through which programs of the model.
+        seed: Of a random split.
+
+    Raises:
+        AedError: The model or the data cannot be used.
     """
-    sqnr = sqnr_db(given.outputs, int8.outputs - given.outputs)
-    clips = [part.scores.clip_decided for part in (given, int8)]
-    patches = [card.decision.decide(torch.from_numpy(part.posteriors), card.task) for part in (given, int8)]
-    said = [tables.spoken(rows, card.class_names) for rows in (given.scores.clip_target, *clips)]
-    return {
-        "clips": len(names),
-        "patches": len(given.outputs),
-        "float": {level: given.scores.metrics[level] for level in LEVELS[card.task]},
-        "int8": {level: int8.scores.metrics[level] for level in LEVELS[card.task]},
-        "sqnr_db": {"median": float(np.median(sqnr)), "5%": float(np.percentile(sqnr, 5)), "least": float(sqnr.min())},
-        "patch_agreement": _share_equal(*patches),
-        "clip_agreement": _share_equal(*clips),
-        "flipped_clips": [
-            {"filename": name, "category": truth, "float": before, "int8": after}
-            for name, truth, before, after in zip(names, *said, strict=True)
-            if before != after
-        ],
-    }
+    with temporary_folder() as build:
+        return Evaluation(Path(model_file), partial(data, seed=seed), config, Path(folder), build).run()
 
 
-def write_scores(folder: Path, prefix: str, scores: Scores, names: Sequence[str], class_names: Sequence[str]) -> None:
-    """Writes a row a clip and draws what fits the task.
+def evaluate(run: Run) -> None:
+    """Scores the int8 file beside the float one on val and test; adds both to the cards and to the report."""
+    files = {file: read_model(run, "evaluate", file) for file in (INT8, FLOAT)}
+    if files[INT8][1].float_sha256 != files[FLOAT][1].float_sha256:
+        raise AedError(f"stages: {INT8} was quantised from another {FLOAT}; add quantize before evaluate")
+    in_float, int8 = (OnnxClassifier(*files[file], run.folder / file) for file in (FLOAT, INT8))
+    comparisons = {split: _compare(run, split, in_float, int8) for split in SCORED if split in run.data.datasets}
+    for file, (model, card) in files.items():
+        save_model(run.folder / file, model, replace(card, metrics=card_metrics(run)))
+    content = tables.read_json(run.folder / REPORT)
+    tables.write_json(run.folder / REPORT, content | {"comparison": comparisons})
+    tables.print_comparison(comparisons, run.data.note(in_float.card.weights))
 
-    Args:
-        folder: Of the run.
-        prefix: ``test``, ``val_int8``, ...
-        scores: Of the split.
-        names: File names of its clips.
-        class_names: In the order of the outputs.
-    """
-    tables.write_clips(folder / f"{prefix}_clips.csv", names, scores, class_names)
-    pictures.plot_scores(folder / "plots", prefix, scores, class_names)
+
+def _compare(run: Run, split: str, in_float: OnnxClassifier, int8: OnnxClassifier) -> dict[str, Any]:
+    """Adds the scores of both models on a split to the run's metrics; returns their comparison."""
+    data, names = run.data.datasets[split], run.data.clip_names(split)
+    before, after = (score_classifier(model, data, run.data.class_names) for model in (in_float, int8))
+    prefix = f"{split}_int8"
+    run.metrics |= before.metrics(split) | after.metrics(prefix)
+    if split == "test":
+        if "test" not in run.config.stages:
+            run.metrics |= reject(run, split, lambda: in_float, before.scores)
+        run.metrics |= reject(run, prefix, lambda: int8, after.scores)
+    comparison = compare(in_float.card, before, after, names)
+    for key in ("patch_agreement", "clip_agreement"):
+        run.metrics[f"{prefix}/{key}"] = comparison[key]
+    run.metrics[f"{prefix}/sqnr_db"] = comparison["sqnr_db"]["median"]
+    write_scores(run.folder, prefix, after.scores, names, run.data.class_names, run.subject)
+    return comparison

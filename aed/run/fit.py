@@ -1,28 +1,19 @@
-"""The stages that train and test with Lightning."""
+"""The fit stage: training with Lightning."""
 
 import logging
 import sys
 import time
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-from aed.base.errors import AedError
-from aed.inference.checkpoint import TorchClassifier
-from aed.run import decide
-from aed.run.evaluate import write_scores
 from aed.run.resume import restoring
 from aed.run.state import Run
-from aed.scoring import pictures, tables
-from aed.scoring.decision import Decision
-from aed.scoring.scores import Scores
+from aed.scoring import pictures
 
 log = logging.getLogger(__name__)
 
 
 def fit(run: Run) -> None:
-    """Trains; leaves ``checkpoints/{best,last}.ckpt`` and the learning curves."""
+    """Trains; writes ``checkpoints/{best,last}.ckpt`` and draws the learning curves."""
     started = time.monotonic()
     resume = run.config.ckpt_path
     try:
@@ -42,63 +33,4 @@ def fit(run: Run) -> None:
     }
     curves = run.folder / "metrics.csv"
     if run.speaks and curves.is_file():
-        pictures.plot_curves(run.folder / "plots" / "learning_curves.png", curves)
-
-
-def test(run: Run) -> None:
-    """Tests the picked checkpoint; leaves the decision rule, metrics, a row a clip, pictures and a table.
-
-    The validation set, where there is one, is scored with the same checkpoint, and the rule is chosen on it.
-    """
-    run.data.setup()
-    splits = ["val", "test"] if "val" in run.data.datasets else ["test"]
-    scores, rule = _score(run, splits, "test")
-    if run.speaks:
-        run.metrics |= decide.reject(run, "test", partial(_tested, run, rule), scores["test"])
-
-
-def validate(run: Run) -> None:
-    """Scores the validation set alone with the picked checkpoint; leaves what :func:`test` does of it.
-
-    Raises:
-        AedError: There is no validation set.
-    """
-    run.data.setup()
-    if "val" not in run.data.datasets:
-        raise AedError("data: there is no validation set; set data.val_fold or data.val_fraction")
-    _score(run, ["val"], "validate")
-
-
-def _score(run: Run, splits: list[str], stage: str) -> tuple[dict[str, Scores], Decision]:
-    """Scores of some splits, the last of which is printed, and the decision rule."""
-    arguments: dict[str, Any] = {
-        "model": run.model, "datamodule": run.data, "ckpt_path": str(run.need_checkpoint(stage)), "verbose": False,
-        "weights_only": True,
-    }  # fmt: skip
-    for split in splits:
-        with restoring(arguments["ckpt_path"]):
-            (run.trainer.validate if split == "val" else run.trainer.test)(**arguments)
-    rule = decide.choose(run)
-    scores = {split: decide.rescore(run, split, rule) for split in splits}
-    for split in splits:
-        run.metrics[f"{split}/loss"] = decide.loss(run, split, rule)
-        _write_scores(run, split, scores[split], is_printed=split == splits[-1])
-    return scores, rule
-
-
-def _tested(run: Run, rule: Decision) -> TorchClassifier:
-    """The tested checkpoint, with the rule that was chosen for it."""
-    model = TorchClassifier(run.need_checkpoint("test"), run.net_class)
-    model.card = replace(model.card, decision=rule)
-    return model
-
-
-def _write_scores(run: Run, split: str, scores: Scores, is_printed: bool) -> None:
-    names = run.data.class_names
-    run.metrics |= {f"{split}/{key}": value for key, value in scores.metrics.items()}
-    if not run.speaks:
-        return
-    write_scores(run.folder, split, scores, run.data.clip_names(split), names)
-    if is_printed:
-        counts = run.data.class_counts(split).tolist()
-        tables.print_scores(split, run.metrics, counts, names, run.data.note(run.model.weights))
+        pictures.plot_curves(run.folder / "plots" / "learning_curves.png", curves, run.subject)

@@ -2,7 +2,7 @@
 
 Hydra makes the folder and writes into it before a task begins, hence a callback of Hydra's. A folder named by date and
 time is a new one: where two runs begin in the same second, the later one's name gets a number. A folder named by the
-user may hold an earlier run; a lock of the system, which ends with its process, tells whether that one still runs.
+user may hold an earlier run; a lock of the system, which ends with its process, shows whether that one still runs.
 """
 
 import itertools
@@ -31,15 +31,15 @@ from aed.settings.entry import clear_errors
 log = logging.getLogger(__name__)
 
 LOCK = ".run.lock"
-"""In a run's or a sweep's folder; it stays, what counts is who holds it."""
+"""In a run's or a sweep's folder; the file stays, the lock on it is held by a running process."""
 
 SWEEP = ".run.sweep"
 """In the folders of a sweep and its jobs: which sweep last wrote there."""
 
 _THIS_SWEEP = "AED_SWEEP"
-"""Variable that tells a sweep's jobs, in whichever process they run, which sweep they are of."""
+"""Variable with the sweep's identifier, for its jobs, in whichever process they run."""
 
-_EACH_ITS_OWN = "give each job its own, 'hydra.sweep.subdir=${hydra.job.num}'"
+_ONE_EACH = "give each job its own, 'hydra.sweep.subdir=${hydra.job.num}'"
 
 FIRST_BYTES = 1 << 20
 """Room that a run needs to begin with."""
@@ -83,10 +83,10 @@ class OwnFolder(Callback):
         with clear_errors(log):
             folder = Path(config.hydra.runtime.output_dir)
             if (lock := _lock(folder)) is None:
-                raise AedError(f"hydra.sweep.subdir: {folder} is being written to already; {_EACH_ITS_OWN}")
+                raise AedError(f"hydra.sweep.subdir: {folder} is being written to already; {_ONE_EACH}")
             self.job, mark, sweep = lock, folder / SWEEP, os.environ.get(_THIS_SWEEP)
             if sweep and mark.is_file() and mark.read_text(encoding="ascii") == sweep:
-                raise AedError(f"hydra.sweep.subdir: an earlier job of this sweep wrote to {folder}; {_EACH_ITS_OWN}")
+                raise AedError(f"hydra.sweep.subdir: an earlier job of this sweep wrote to {folder}; {_ONE_EACH}")
             mark.write_text(sweep or "", encoding="ascii")
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: object) -> None:
@@ -102,7 +102,7 @@ def rank() -> int:
 
 
 def _check_jobs(config: DictConfig) -> None:
-    """Refuses one folder for several jobs, where that is seen before they begin."""
+    """Refuses one folder for several jobs, where the names are known before the jobs begin."""
     hydra = config.hydra
     subdir = str(OmegaConf.to_container(hydra.sweep, resolve=False)["subdir"])  # type: ignore[call-overload, index]
     if "hydra.job.num" in subdir:  # the rule, and every job its own
@@ -114,11 +114,11 @@ def _check_jobs(config: DictConfig) -> None:
         return
     name, count = Counter(folders).most_common(1)[0]
     if count > 1:
-        raise AedError(f"hydra.sweep.subdir: {name or 'nothing'} is one folder for several jobs; {_EACH_ITS_OWN}")
+        raise AedError(f"hydra.sweep.subdir: {name or 'nothing'} is one folder for several jobs; {_ONE_EACH}")
 
 
 def _job_folders(config: DictConfig) -> list[str]:
-    """What ``hydra.sweep.subdir`` is in each job of Hydra's own sweeper."""
+    """``hydra.sweep.subdir`` of each job of Hydra's own sweeper."""
     loader = GlobalHydra.instance().config_loader()
     typed = OverridesParser.create(loader).parse_overrides(list(config.hydra.overrides.task))
     (jobs,) = BasicSweeper.split_arguments(typed, None)
@@ -128,23 +128,23 @@ def _job_folders(config: DictConfig) -> list[str]:
     return [os.path.normpath(str(OmegaConf.select(job, "hydra.sweep.subdir"))) for job in composed]
 
 
-def _follow(config: DictConfig, number: int) -> None:
-    """Has a further process of a run leave the files of the first alone."""
+def _follow(config: DictConfig, rank: int) -> None:
+    """Has a further process of a run write no files of the first."""
     if config.hydra.output_subdir is not None:  # Lightning, where it starts them, says so itself
         _set(config, "hydra.output_subdir", None)
-        _set(config, "hydra.job.name", f"{config.hydra.job.name}_process_{number}")
+        _set(config, "hydra.job.name", f"{config.hydra.job.name}_process_{rank}")
 
 
 def _take(config: DictConfig, key: str) -> Path:
-    """Makes and locks the folder that ``key`` names, as a new one where its name is made from the time.
+    """Creates and locks the folder that ``key`` names, a new one where the name contains the time.
 
     Raises:
         AedError: It is in use, or cannot be written.
     """
-    given = OmegaConf.select(config, key)
-    if given in (None, ""):
+    name = OmegaConf.select(config, key)
+    if name in (None, ""):
         raise AedError(f"{key}: names no folder; give one, {key}=outputs/mine, or leave it out")
-    asked = Path(str(given))
+    asked = Path(str(name))
     parent, _, leaf = key.rpartition(".")
     is_dated = "${now:" in str(OmegaConf.to_container(OmegaConf.select(config, parent), resolve=False)[leaf])  # type: ignore[call-overload, index]
     folder = claim(asked, key, is_dated)
@@ -167,7 +167,7 @@ def claim(asked: Path, key: str, is_dated: bool) -> Path:
         AedError: It is in use, or cannot be written.
     """
     try:
-        for above in asked.resolve().parents:  # before anything is written there
+        for above in asked.resolve().parents:  # before anything is created there
             if (above / SWEEP).is_file() and _is_held(above):
                 raise AedError(f"{key}: {asked} belongs to a sweep that is running; give another folder")
         folder, lock = _new(asked) if is_dated else (asked, _lock(asked))
@@ -203,7 +203,7 @@ def _new(asked: Path) -> tuple[Path, FileLock]:
 
 
 def _lock(folder: Path) -> FileLock | None:
-    """Makes and locks a folder until its lock is released; None: another has it."""
+    """Creates a folder and locks it until the lock is released; None: another process holds it."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
     try:

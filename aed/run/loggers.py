@@ -1,6 +1,7 @@
-"""Loggers of a run: metrics as csv, and MLflow's database, which several runs may begin with at once."""
+"""Loggers of a run: those installed, metrics as csv, MLflow's database, which several runs may create at once."""
 
 import csv
+import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -14,19 +15,58 @@ from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from omegaconf import DictConfig
 
 from aed.base.errors import reason
+from aed.base.extras import install_command, is_installed, need
 from aed.base.files import WriteError
 from aed.scoring.tables import write_rows
 
+log = logging.getLogger(__name__)
+
 _SQLITE = "sqlite:///"
+_PACKAGES = {"MLFlowLogger": ("mlflow",), "TensorBoardLogger": ("tensorboard", "tensorboardX")}
+"""Class of a logger -> the packages of which it needs any one."""
+
+
+def installed(loggers: DictConfig) -> dict[str, DictConfig]:
+    """The configured loggers whose packages are installed; a warning names the others.
+
+    ``logger=default`` asks for all kinds, so that a smaller installation logs to those it has. A logger that is asked
+    for alone is not replaced.
+
+    Args:
+        loggers: Name -> configuration of a logger, or nothing.
+
+    Raises:
+        AedError: Loggers are configured and none is installed.
+    """
+    wanted = {str(key): node for key, node in loggers.items() if node}
+    missing = {key: packages[0] for key, node in wanted.items() if (packages := _missing(node))}
+    usable = {key: node for key, node in wanted.items() if key not in missing}
+    if not usable:
+        for key, package in missing.items():
+            need(package, f"logger={key}")
+    if missing:
+        log.warning(
+            "logger: metrics go to %s alone; not installed: %s (%s; logger=csv asks for no more)",
+            " and ".join(usable),
+            ", ".join(missing.values()),
+            install_command(next(iter(missing.values()))),
+        )
+    return usable
+
+
+def _missing(node: DictConfig) -> tuple[str, ...]:
+    """The packages of which a logger needs one, where none is installed."""
+    packages = _PACKAGES.get(str(node.get("_target_")).rpartition(".")[2], ())
+    return () if any(map(is_installed, packages)) else packages
 
 
 class MetricsCsv(CSVLogger):
-    """``metrics.csv``, which is whole at any time: Lightning's is written anew in place where a column is added."""
+    """``metrics.csv``, which is whole at any time: Lightning's is overwritten where a column is added."""
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """What writes the rows."""
+        """The writer of the rows."""
         if self._experiment is None:
             self._experiment = _Writer(log_dir=self.log_dir)
         return self._experiment
@@ -48,10 +88,10 @@ class _Writer(ExperimentWriter):
 
 @contextmanager
 def creating(node: DictConfig) -> Iterator[None]:
-    """Has one run after the other make what MLflow's database lacks: tables, or the experiment.
+    """Has one run after the other create the tables and the experiment that MLflow's database lacks.
 
-    MLflow itself looks for tables and then makes them, so of two runs in a fresh folder one fails. Where all is there
-    nobody waits.
+    MLflow looks for tables and then creates them, so of two runs in a fresh folder one fails. Where nothing is
+    missing no run waits.
 
     Args:
         node: Configuration of a logger.
@@ -67,11 +107,11 @@ def creating(node: DictConfig) -> Iterator[None]:
 
 
 def _has_experiment(database: Path, name: str) -> bool:
-    """Whether the database has it, and hence all tables: these come first."""
+    """Whether the database has the experiment, and hence all tables, which are created first."""
     if not database.is_file():
         return False
     try:
         with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             return connection.execute("SELECT 1 FROM experiments WHERE name = ?", (name,)).fetchone() is not None
-    except sqlite3.Error:  # half made
+    except sqlite3.Error:  # half created
         return False

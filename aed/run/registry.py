@@ -6,12 +6,13 @@ import inspect
 import types
 from typing import Any
 
+from hydra.utils import get_method
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from aed.base.errors import AedError, place
+from aed.base.errors import AedError, source_line
 from aed.base.paths import CONFIG_DIR
 from aed.dsp import PRESETS, FrontendConfig
-from aed.settings.schemas import schema, store, store_schemas
+from aed.settings.schemas import command, schema, store, store_schemas
 
 
 def register_frontends() -> None:
@@ -35,32 +36,20 @@ def register() -> None:
     from lightning.pytorch import Trainer, callbacks, loggers
 
     from aed.export.footprint import Budget
-    from aed.export.onnx import ExportConfig
-    from aed.export.quantize import QuantizeConfig
     from aed.modules import nets, schedules
     from aed.modules.classifier import ClipClassifier
     from aed.run import callbacks as own_callbacks
-    from aed.run.benchmark import BenchmarkConfig
     from aed.run.decide import DecisionConfig
-    from aed.run.deploy import DeployConfig
     from aed.run.loggers import MetricsCsv
-    from aed.run.predict import PredictConfig
+    from aed.run.stages import STAGES
     from aed.run.state import RunConfig
 
     register_data()
     store("schema", "RunConfig", RunConfig)
-    store_schemas(Trainer, ClipClassifier, *(getattr(nets, name) for name in nets.__all__))
+    store_schemas(Trainer, ClipClassifier, *nets.net_classes())
     store_schemas(callbacks.EarlyStopping, callbacks.LearningRateMonitor, callbacks.RichProgressBar)
-    store_schemas(
-        own_callbacks.BestCheckpoint,
-        DecisionConfig,
-        ExportConfig,
-        QuantizeConfig,
-        Budget,
-        BenchmarkConfig,
-        DeployConfig,
-        PredictConfig,
-    )
+    store_schemas(own_callbacks.BestCheckpoint, DecisionConfig, Budget)
+    store_schemas(*(stage.settings for stage in STAGES.values() if stage.settings))
     store_schemas(MetricsCsv, loggers.TensorBoardLogger, loggers.MLFlowLogger)
     # open to any key: the arguments of a user's class
     user = {"_target_": MISSING, "num_classes": MISSING}
@@ -75,6 +64,43 @@ def register() -> None:
             store("model/scheduler", target.__name__, node)
 
 
+FUNCTIONS = {
+    "benchmark": "aed.run.benchmark.benchmark_file",
+    "deploy": "aed.run.deploy.deploy_file",
+    "evaluate": "aed.run.evaluate.evaluate_file",
+    "import_keras": "aed.run.import_keras.import_keras",
+    "inspect": "aed.run.data.inspect",
+    "models": "aed.run.models.show",
+    "predict": "aed.run.predict.predict_files",
+}
+"""Configuration of a verb -> the function whose parameters are its keys."""
+
+_CLASSES = {
+    "deploy": register_data,
+    "evaluate": register_data,
+    "import_keras": register_frontends,
+    "inspect": register_data,
+    "predict": register_frontends,
+}
+"""Configuration of a verb -> what stores the classes that it may name."""
+
+
+def register_verb(config_name: str) -> None:
+    """Stores the schema of a verb's keys and of the classes that they may name.
+
+    Args:
+        config_name: Primary configuration: ``train`` or a key of :data:`FUNCTIONS`.
+    """
+    if config_name == "train":
+        register()
+        return
+    if config_name in _CLASSES:
+        _CLASSES[config_name]()
+    function = get_method(FUNCTIONS[config_name])
+    settings = inspect.get_annotations(function, eval_str=True).get("config")
+    store("schema", config_name, command(function, settings))
+
+
 def _preset(config: FrontendConfig) -> Any:
     node = OmegaConf.structured(schema(FrontendConfig))
     return OmegaConf.merge(node, dataclasses.asdict(config))
@@ -87,14 +113,14 @@ def _public(module: types.ModuleType, base: type) -> list[Any]:
 
 
 def check_net_class(node: DictConfig) -> None:
-    """Refuses a net that Hydra could not make.
+    """Refuses a net that Hydra could not construct.
 
     Args:
         node: ``model.net`` of a composed configuration.
 
     Raises:
-        AedError: Its class cannot be imported, is no ``nn.Module``, or does not take the arguments given.
-        MissingMandatoryValue: No class is given.
+        AedError: Its class cannot be imported, is no ``nn.Module``, or does not take the configured arguments.
+        MissingMandatoryValue: No class is named.
     """
     from torch import nn
 
@@ -109,24 +135,24 @@ def check_net_class(node: DictConfig) -> None:
         ) from error
     except Exception as error:  # whatever a user's module raises
         raise AedError(
-            f"model.net._target_: {target} cannot be imported: {type(error).__name__}: {error}{place(error)}"
+            f"model.net._target_: {target} cannot be imported: {type(error).__name__}: {error}{source_line(error)}"
         ) from error
     if not (inspect.isclass(found) and issubclass(found, nn.Module)):
         raise AedError(f"model.net._target_: need a class of nn.Module, got {target}; wrap it in one (docs/own_net.md)")
     parameters = inspect.signature(found).parameters
     open_kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     named = [key for key, parameter in parameters.items() if parameter.kind not in open_kinds]
-    given = [str(key) for key in node if key != "_target_"]
+    passed = [str(key) for key in node if key != "_target_"]
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     if "num_classes" not in named and not takes_any:
         raise AedError(f"model.net: {target} needs a parameter num_classes, it takes {named}")
-    if not takes_any and (unknown := [key for key in given if key not in named]):
+    if not takes_any and (unknown := [key for key in passed if key not in named]):
         raise AedError(
             f"model.net: {target} takes {named}, got {unknown}; for a net of your own choose model/net=user, "
             "whose keys are all yours"
         )
     needed = [key for key in named if parameters[key].default is inspect.Parameter.empty]
-    if missing := [key for key in needed if key not in given]:
+    if missing := [key for key in needed if key not in passed]:
         raise AedError(f"model.net: {target} needs {missing}, too: model.net.{missing[0]}=...")
 
 

@@ -1,4 +1,4 @@
-"""What a training goes on from: a checkpoint's state, judged before features are computed."""
+"""Resuming a training: the state in its checkpoint is checked before features are computed."""
 
 import logging
 import traceback
@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 
 
 def check_resumable(path: Path, has_schedule: bool) -> None:
-    """Refuses a checkpoint whose state of the training is damaged; warns of what it has none of.
+    """Refuses a checkpoint whose state of the training is damaged; warns of parts that are missing.
 
-    An imported model has weights alone: training on from it is no going on, and does not end as an unbroken run would.
+    An imported model has weights alone: a training from it does not end as an unbroken run would.
 
     Args:
         path: The file.
@@ -52,7 +52,7 @@ def check_resumable(path: Path, has_schedule: bool) -> None:
 
 
 def _check_kinds(checkpoint: Mapping[str, Any]) -> None:
-    """That every entry that Lightning restores is of its kind."""
+    """Refuses an entry of another kind than Lightning restores."""
     for key in ("epoch", "global_step"):
         if not _is_count(checkpoint[key]):
             raise AedError(f"its entry {key}: need a whole number of at least 0, got {checkpoint[key]!r:.40}")
@@ -71,7 +71,7 @@ def _check_kinds(checkpoint: Mapping[str, Any]) -> None:
 
 
 def _check_loops(checkpoint: Mapping[str, Any]) -> None:
-    """That how far the training was is told as Lightning does: parts of the loops, and counts within their progress."""
+    """Refuses a progress of the training that is not as Lightning writes it: parts of the loops, and counts in them."""
     loops = checkpoint.get("loops")
     if loops is None:
         return
@@ -102,7 +102,7 @@ def _is_count(value: object) -> bool:
 
 @contextmanager
 def restoring(path: Path | str | None) -> Iterator[None]:
-    """Says of which file it was that Lightning failed as it restored a checkpoint; other errors pass.
+    """Names the file where Lightning fails as it restores a checkpoint; other errors pass.
 
     Args:
         path: The checkpoint; None: there is none.

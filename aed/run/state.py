@@ -1,43 +1,58 @@
-"""What the stages of a run share; models pass from one to the next as files in its folder."""
+"""The state that the stages of a run share; models pass from one to the next as files in its folder."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightning.pytorch as L
 from omegaconf import MISSING, DictConfig
 
 from aed.base.errors import AedError
-from aed.datamodules import PatchDataModule
-from aed.modules.classifier import ClipClassifier
+
+if TYPE_CHECKING:  # an exported model is measured and delivered without what trained it
+    import lightning.pytorch as L
+
+    from aed.datamodules import PatchDataModule
+    from aed.modules.classifier import ClipClassifier
+
+FLOAT, INT8 = "model.onnx", "model_int8.onnx"
+"""Models in the folder of a run."""
+
+FLOAT, INT8 = "model.onnx", "model_int8.onnx"
+"""Models in a run's folder."""
+
+SCORED = ("val", "test")
+"""Splits that models are scored on."""
 
 
 @dataclass(kw_only=True)
 class RunConfig:
-    """What a run is composed of.
+    """Configuration of a run.
 
     Args:
-        seed: Of weights, splits, order, dropout and augmentation.
-        stages: In order; null: fit, test, export, quantize, evaluate. Further: validate, predict, benchmark,
+        seed: Seed of weights, splits, order, dropout and augmentation.
+        stages: Stages in order; null: fit, test, export, quantize, evaluate. Further: validate, predict, benchmark,
             deploy.
         operation_mode: Instead of stages: a name of ST's zoo, ``chain_tqe``, ...
-        ckpt_path: fit: resumes from it. Without fit: it is tested or exported; null: the folder's ``best.ckpt``.
-        threads: CPU threads of torch, 1 when folds run in parallel; null: one a core.
-        optimized_metric: What a search sees; null: ``test/clip_acc``, multi-label ``test/clip_map``.
+        ckpt_path: Checkpoint. With the stage fit: training resumes from it. Without: it is tested or exported; null:
+            ``best.ckpt`` in the run's folder.
+        threads: CPU threads of torch, 1 where folds run in parallel; null: one per core.
+        optimized_metric: Metric that a search optimises; null: ``test/clip_acc``, multi-label ``test/clip_map``.
         output_dir: Folder of the run.
-        frontend: From recording to patch.
-        data: The DataModule.
-        model: The LightningModule.
+        frontend: Front end, from recording to patch: a preset.
+        data: Data set.
+        model: LightningModule that trains the net.
         trainer: Lightning's Trainer.
-        callbacks: Of the Trainer, by names of your choice.
-        logger: Of the Trainer, by names of your choice.
-        quantization: Of the stage quantize.
-        decision: How decisions are made.
-        export: Of the stage export.
-        budget: What the net may cost.
-        benchmark: Of the stage benchmark.
-        deploy: Of the stage deploy.
-        predict: Of the stage predict.
+        callbacks: Callbacks of the Trainer, under names of your choice.
+        logger: Loggers of the Trainer, under names of your choice.
+        quantization: Settings of the stage quantize.
+        decision: Settings of the decision rule.
+        export: Settings of the stage export.
+        budget: Limits of the net's size.
+        benchmark: Settings of the stage benchmark.
+        deploy: Settings of the stage deploy.
+        predict: Settings of the stage predict.
     """
 
     seed: int = 0
@@ -64,7 +79,7 @@ class RunConfig:
 
 @dataclass
 class Run:
-    """What stages share.
+    """State that the stages of a run share.
 
     Args:
         config: The composed configuration.
@@ -72,7 +87,7 @@ class Run:
         data: The DataModule.
         model: The LightningModule.
         trainer: The Trainer.
-        checkpoint: The model later stages use; set by ``fit`` or ``ckpt_path``.
+        checkpoint: Chosen by ``fit``, for later stages.
         metrics: Content of ``metrics.json``.
     """
 
@@ -90,24 +105,33 @@ class Run:
         return str(self.config.model.net.get("_target_"))
 
     @property
+    def subject(self) -> str:
+        """Net and data set, for titles: ``YAMNet on esc10``."""
+        return f"{type(self.model.net).__name__} on {self.data.clips.name}"
+
+    @property
     def speaks(self) -> bool:
         """Whether this process writes files and tables: the first of several."""
         return self.trainer.is_global_zero
 
-    def need_file(self, stage: str, file: str, maker: str) -> Path:
+    def drop_metrics(self, prefixes: tuple[str, ...]) -> None:
+        """Removes metrics of an earlier model in this folder, by the first letters of their names."""
+        self.metrics = {key: value for key, value in self.metrics.items() if not key.startswith(prefixes)}
+
+    def need_file(self, stage: str, file: str, writer: str) -> Path:
         """A file of the run's folder that ``stage`` works on.
 
         Args:
-            stage: Asks for it.
+            stage: Needs it.
             file: Its name.
-            maker: The stage that leaves it.
+            writer: The stage that writes it.
 
         Raises:
             AedError: It is not there.
         """
         path = self.folder / file
         if not path.is_file():
-            raise AedError(f"stages: {stage} needs {file}; add {maker} before it")
+            raise AedError(f"stages: {stage} needs {file}; add {writer} before it")
         return path
 
     def need_checkpoint(self, stage: str) -> Path:
@@ -116,8 +140,8 @@ class Run:
         Raises:
             AedError: There is none.
         """
-        given, earlier = self.config.ckpt_path, self.folder / "checkpoints" / "best.ckpt"
-        checkpoint = self.checkpoint or (Path(given) if given else earlier)
+        configured, earlier = self.config.ckpt_path, self.folder / "checkpoints" / "best.ckpt"
+        checkpoint = self.checkpoint or (Path(configured) if configured else earlier)
         if not checkpoint.is_file():
             raise AedError(f"stages: {stage} needs a model; add fit before it or set ckpt_path")
         return checkpoint

@@ -14,7 +14,7 @@ from rich.table import Table
 from aed.base.console import PlainConsole
 from aed.scoring import tables
 from aed.scoring.decision import Task
-from aed.scoring.scores import HEADLINE, LEVELS
+from aed.scoring.levels import HEADLINE, LEVELS
 from aed.settings.entry import clear_errors, in_words
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ def collect(folder: Path) -> list[tuple[str, list[str], dict[str, float]]]:
     for path in folder.glob("*/metrics.json"):
         overrides = path.parent / ".hydra" / "overrides.yaml"
         if begun.is_file() and path.stat().st_mtime < begun.stat().st_mtime:
-            log.warning("%s: of an earlier multirun here, and not counted", path)
+            log.warning("%s: of an earlier multirun here; left out of the summary", path)
             continue
         chosen = [str(item) for item in OmegaConf.load(overrides)] if overrides.is_file() else []
         jobs.append((path.parent.name, chosen, tables.read_metrics(path)))
@@ -58,12 +58,12 @@ def summarise(folder: Path) -> dict[str, dict[str, Any]]:
 def show(folder: Path, summary: dict[str, dict[str, Any]]) -> None:
     """Prints each job's headline accuracies, then mean and deviation of every test metric."""
     jobs = Table(title=f"{folder}: jobs, %")
-    found = collect(folder)
-    task: Task = "multi_label" if any("test/clip_map" in metrics for _, _, metrics in found) else "single_label"
+    collected = collect(folder)
+    task: Task = "multi_label" if any("test/clip_map" in metrics for _, _, metrics in collected) else "single_label"
     headline = (*(f"test/{level}" for level in LEVELS[task]), f"test_int8/{HEADLINE[task]}")
     for column in ("job", "overrides", "patches", "clips", "clips, int8"):
         jobs.add_column(column)
-    for name, chosen, metrics in found:
+    for name, chosen, metrics in collected:
         cells = (tables.readable(key, metrics[key]) if key in metrics else "-" for key in headline)
         jobs.add_row(name, " ".join(chosen), *cells)
     table = Table(title="over jobs")
@@ -80,7 +80,7 @@ class Summary(Callback):
     """Hydra callback: keeps the summary up to date after each job and prints it at the end."""
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        """Rewrites the summary, so that a sweep that stops early leaves one too; says what ended a job."""
+        """Rewrites the summary, so that a sweep that stops early has one, too; logs the error that ended a job."""
         if config.hydra.mode is None or config.hydra.mode.name != "MULTIRUN":
             return
         if job_return.status == JobStatus.FAILED and (words := in_words(job_return._return_value)):

@@ -1,6 +1,6 @@
-"""What a run takes from the model it starts from: front end, net and classes are that model's, whatever is configured.
+"""Front end, net and classes of the model that a run starts from replace the configured ones.
 
-Told before anything is computed, in the words of the command line.
+The log says which, before anything is computed, as overrides of the command line.
 """
 
 import inspect
@@ -17,28 +17,29 @@ from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from aed.base.errors import AedError
 from aed.base.overrides import override
 from aed.base.paths import CONFIG_DIR
-from aed.datamodules.selection import OTHER
 from aed.export.card import ModelCard
 from aed.export.graph import load_model, read_model_card
-from aed.modules.checkpoint import Trained, net_facts
+from aed.modules.rebuild import net_facts
+from aed.modules.trained import Trained
+from aed.scoring.labels import OTHER
 
 log = logging.getLogger(__name__)
 
 
 def take_over(config: DictConfig, folder: Path) -> Trained | ModelCard | None:
-    """Puts front end, net and classes of the model that a run starts from into its configuration.
+    """Copies front end, net and classes of the model that a run starts from into its configuration.
 
-    A run that trains on has to be configured as the checkpoint was; others take over what was not typed.
+    A run that trains on has to be configured as the checkpoint was; others take over settings that were not typed.
 
     Args:
         config: Of the run, changed in place.
-        folder: Of the run; without ``ckpt_path``, its ``checkpoints/best.ckpt`` counts, else its ``model.onnx``.
+        folder: Of the run; without ``ckpt_path``, the model is its ``checkpoints/best.ckpt``, else its ``model.onnx``.
 
     Returns:
         The model; None where the run starts anew.
 
     Raises:
-        AedError: The model cannot be read, or something was typed, or to be trained on, that is not as in it.
+        AedError: The model cannot be read, or a setting that was typed, or that training needs, differs from it.
     """
     trains = "fit" in config.stages
     if trains and not config.ckpt_path:
@@ -56,20 +57,22 @@ def take_over(config: DictConfig, folder: Path) -> Trained | ModelCard | None:
     if "model.aggregate" in typed and not trains:  # how clips are scored may be changed
         del theirs["model.aggregate"]
     other = differing_settings(config, theirs)
-    said = [*_choice_of_net(other), *(override(key, value) for key, value in other.items() if key != _TARGET)]
-    if trains and said:
-        raise AedError(f"ckpt_path: {path} was trained with other settings; to train on from it, add {' '.join(said)}")
+    overrides = [*_choice_of_net(other), *(override(key, value) for key, value in other.items() if key != _TARGET)]
+    if trains and overrides:
+        raise AedError(
+            f"ckpt_path: {path} was trained with other settings; to train on from it, add {' '.join(overrides)}"
+        )
     if _TARGET not in other:
         typed.discard("model.net")  # the class alone, which is the model's
     if clash := sorted(item for item in typed if any(f"{key}.".startswith(f"{item}.") for key in other)):
         raise AedError(
-            f"{', '.join(clash)}: front end, net and classes of {path} count; leave it out, or type what is in there: "
-            f"{' '.join(said)}"
+            f"{', '.join(clash)}: front end, net and classes are those of {path}; leave it out, or type the same: "
+            f"{' '.join(overrides)}"
         )
     if not trains:
         _put(config, theirs, isinstance(model, Trained))
-        if said:
-            log.info("%s: taken from it: %s", path, " ".join(said))
+        if overrides:
+            log.info("%s: taken from it: %s", path, " ".join(overrides))
     return model
 
 
@@ -116,10 +119,9 @@ def _defaults(config: DictConfig) -> dict[str, Any]:
     """Arguments of the configured net that its class has defaults for, by the keys of a configuration."""
     try:
         parameters = inspect.signature(get_class(config.model.net.get("_target_"))).parameters.values()
-    except Exception:  # whatever a user's module raises; told where the net is made
+    except Exception:  # whatever a user's module raises; reported where the net is built
         return {}
-    given = [own for own in parameters if own.default is not own.empty]
-    return {f"model.net.{own.name}": _listed(own.default) for own in given}
+    return {f"model.net.{own.name}": _listed(own.default) for own in parameters if own.default is not own.empty}
 
 
 def _plain(config: DictConfig, key: str) -> Any:
@@ -127,7 +129,7 @@ def _plain(config: DictConfig, key: str) -> Any:
     if key == _TARGET and value:
         try:
             cls = get_class(value)
-        except Exception:  # whatever a user's module raises; told where the net is made
+        except Exception:  # whatever a user's module raises; reported where the net is built
             return value
         return f"{cls.__module__}.{cls.__qualname__}"
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

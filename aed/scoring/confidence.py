@@ -1,4 +1,4 @@
-"""How far posteriors can be believed: cross entropy, calibration error, and the temperature that mends it."""
+"""Calibration of posteriors: cross entropy, calibration error, and the temperature that reduces it."""
 
 import math
 
@@ -21,14 +21,14 @@ def nats(posteriors: Tensor, target: Tensor) -> Tensor:
         posteriors: ``(rows, num_classes)``.
         target: ``(rows,)`` int64, or ``(rows, num_classes)`` of 0 and 1.
     """
-    kept = posteriors.double().clamp(1e-12, 1 - 1e-12)
+    inside = posteriors.double().clamp(1e-12, 1 - 1e-12)
     if task_of(target) == "multi_label":
-        return F.binary_cross_entropy(kept, target.double())
-    return F.nll_loss(kept.log(), target)
+        return F.binary_cross_entropy(inside, target.double())
+    return F.nll_loss(inside.log(), target)
 
 
 def ranking(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores in descending order, their indices, and whether a place is the last of equal scores.
+    """Scores in descending order, their indices, and whether a position is the last of equal scores.
 
     Args:
         scores: ``(..., size)``; the results have this shape; the last is bool.
@@ -64,10 +64,10 @@ def reliability(confidence: Tensor, right: Tensor, bins: int = 15) -> tuple[Tens
         right: ``(statements,)`` bool.
         bins: Their number.
     """
-    place = (confidence.double() * bins).long().clamp(0, bins - 1)
-    count = torch.bincount(place, minlength=bins)
-    sure = torch.bincount(place, weights=confidence.double(), minlength=bins) / count
-    true = torch.bincount(place, weights=right.double(), minlength=bins) / count
+    index = (confidence.double() * bins).long().clamp(0, bins - 1)
+    count = torch.bincount(index, minlength=bins)
+    sure = torch.bincount(index, weights=confidence.double(), minlength=bins) / count
+    true = torch.bincount(index, weights=right.double(), minlength=bins) / count
     return count, sure, true
 
 

@@ -1,21 +1,23 @@
-"""From logits to posteriors to decisions, for both tasks; what a model card says about it."""
+"""From logits to posteriors to decisions, for both tasks, by the rule in a model card."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self, TypeGuard, get_args
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeGuard, get_args
 
 from aed.base.errors import AedError
 from aed.dsp.aggregate import Aggregate, decide
 
+if TYPE_CHECKING:  # a model card is read without torch
+    from torch import Tensor
+
 Task = Literal["single_label", "multi_label"]
 """One class a clip, or any number of them."""
 
-UNKNOWN = -1
-"""Stands for the class of a row that belongs to none of the known ones."""
+UNKNOWN_INDEX = -1
+"""The class index of a row that is decided to be none of the classes."""
 
 
 def to_posteriors(logits: Tensor, task: Task, temperature: float = 1.0) -> Tensor:
@@ -37,11 +39,11 @@ def task_of(target: Tensor) -> Task:
 
 @dataclass(frozen=True)
 class Decision:
-    """How a model's logits become decisions; a decision is made of the posteriors of a patch or of a clip.
+    """From a model's logits to decisions, each about the posteriors of a patch or of a clip.
 
     Args:
         temperature: Logits are divided by it before softmax or sigmoid.
-        thresholds: Multi-label only, one a class: a posterior not under it is a yes; none given: 0.5 for all.
+        thresholds: Multi-label only, one a class: a posterior not under it is a yes; empty: 0.5 for all.
         unknown_threshold: Single-label only: a row whose greatest posterior is under it is unknown; null: none is.
         aggregate: A clip's posterior is the mean or the maximum over its patches.
 
@@ -101,14 +103,14 @@ class Decision:
     def known(self, posteriors: Tensor) -> Tensor:
         """Whether each row belongs to a class, ``(rows,)`` bool; with a threshold, a row of NaN does not."""
         if self.unknown_threshold is None:
-            return posteriors.new_ones(len(posteriors), dtype=torch.bool)
+            return posteriors.new_ones(len(posteriors)).bool()
         return posteriors.amax(dim=1) >= self.unknown_threshold
 
     def decide(self, posteriors: Tensor, task: Task) -> Tensor:
         """The decision of each row.
 
         Single-label: ``(rows,)`` int64, the class with the greatest posterior, the lowest index of equal ones, or
-        :data:`UNKNOWN`. Multi-label: ``(rows, num_classes)`` bool; NaN is no.
+        :data:`UNKNOWN_INDEX`. Multi-label: ``(rows, num_classes)`` bool; NaN is no.
 
         Args:
             posteriors: ``(rows, num_classes)``.
@@ -120,7 +122,7 @@ class Decision:
         self.check(task, posteriors.shape[1])
         if task == "multi_label":
             return posteriors >= posteriors.new_tensor(self.thresholds_of(posteriors.shape[1]))
-        return decide(posteriors).masked_fill(~self.known(posteriors), UNKNOWN)
+        return decide(posteriors).masked_fill(~self.known(posteriors), UNKNOWN_INDEX)
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -67,8 +67,8 @@ def average_precisions(posteriors: Tensor, target: Tensor) -> Tensor:
 def lwlrap(posteriors: Tensor, target: Tensor) -> float:
     """Label-weighted label-ranking average precision (Fonseca et al., DCASE 2019 task 2).
 
-    Each label of each row counts the same: the share of right ones among the classes ranked at or over it in its row;
-    equal posteriors share the lowest of their ranks. NaN without a label.
+    The mean, over all labels of all rows, of the share of right classes among those ranked at or over the label in its
+    row; equal posteriors share the lowest of their ranks. NaN without a label.
 
     Args:
         posteriors: ``(rows, num_classes)``.
@@ -85,8 +85,8 @@ def _summed_precision(scores: Tensor, truth: Tensor) -> Tensor:
     for part, right in zip(torch.split(scores, step), torch.split(truth, step), strict=True):
         _, order, ends = ranking(part)
         hits = right.gather(1, order)
-        places = torch.arange(size, device=scores.device).expand_as(order)
-        last = places.masked_fill(~ends, size).flip(1).cummin(dim=1).values.flip(1)  # of equal scores
+        ranks = torch.arange(size, device=scores.device).expand_as(order)
+        last = ranks.masked_fill(~ends, size).flip(1).cummin(dim=1).values.flip(1)  # of equal scores
         precision = hits.cumsum(dim=1).gather(1, last).double() / (last + 1)
         sums.append((precision * hits).sum(dim=1))
     return torch.cat(sums)
@@ -95,8 +95,8 @@ def _summed_precision(scores: Tensor, truth: Tensor) -> Tensor:
 def choose_thresholds(posteriors: Tensor, target: Tensor) -> tuple[float, ...]:
     """The threshold of each class with the greatest F1, best chosen on validation clips.
 
-    Halfway between the posteriors it parts, so that a slightly different program of the model (int8, C) decides
-    alike; of equally good ones the greatest, which gives the fewest false alarms. 0.5 for a class without a positive.
+    Halfway between the posteriors that it separates, so that another program of the model (int8, C) decides alike; of
+    equally good ones the greatest, which gives the fewest false alarms. 0.5 for a class without a positive.
 
     Args:
         posteriors: ``(rows, num_classes)``.
@@ -116,13 +116,13 @@ def _best_threshold(posteriors: Tensor, truth: Tensor) -> float:
 
 
 def f1_curve(posteriors: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Thresholds, descending, and the F1 at each, float64; every distinct posterior is one.
+    """Thresholds, descending, and the F1 at each, float64; every distinct posterior is a threshold.
 
     Args:
         posteriors: ``(rows,)`` of one class.
         truth: ``(rows,)`` bool, at least one true.
     """
     ranked, order, ends = ranking(posteriors)
-    said = torch.arange(1, len(ranked) + 1, device=ranked.device)
-    f1 = 2 * truth[order].cumsum(dim=0).double() / (said + truth.sum())
+    positives = torch.arange(1, len(ranked) + 1, device=ranked.device)
+    f1 = 2 * truth[order].cumsum(dim=0).double() / (positives + truth.sum())
     return ranked[ends], f1[ends]

@@ -1,10 +1,9 @@
-"""Open-set recognition: when a model should say that a sound is none of its classes, and how well that works."""
+"""Open-set recognition: a threshold under which a sound is none of the classes, and its figures."""
 
 import math
 from dataclasses import asdict, dataclass
 
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from aed.base.errors import AedError
@@ -53,18 +52,20 @@ def judge_rejection(confidence: Tensor, right: Tensor, threshold: float, unseen:
         threshold: Of the model.
         unseen: ``(unseen_clips,)``, greatest posterior of each clip of other sounds.
     """
-    kept = confidence >= threshold
+    accepted = confidence >= threshold
     coverage, risk = risk_coverage(confidence, right)
     known = Rejection(
         threshold=threshold,
         clips=len(confidence),
         acc=float(right.double().mean()),
-        coverage=float(kept.double().mean()),
-        selective_acc=float(right[kept].double().mean()),
+        coverage=float(accepted.double().mean()),
+        selective_acc=float(right[accepted].double().mean()),
         aurc=float((coverage.diff(prepend=coverage.new_zeros(1)) * risk).sum()),
     )
     if unseen is None or not len(unseen):
         return known
+    from sklearn.metrics import roc_auc_score  # takes 0.7 s to import, and few have unseen sounds
+
     truth = torch.cat([torch.ones(len(confidence)), torch.zeros(len(unseen))])
     return Rejection(
         **asdict(known)
@@ -78,18 +79,18 @@ def judge_rejection(confidence: Tensor, right: Tensor, threshold: float, unseen:
 
 
 def risk_coverage(confidence: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """Share of clips kept and share of wrong ones among them, float64, at each distinct confidence as a threshold.
+    """Share of clips accepted and share of wrong ones among them, float64, at each distinct confidence as threshold.
 
-    Coverage ascends to 1; clips of equal confidence are kept or rejected together.
+    Coverage ascends to 1; clips of equal confidence are accepted or rejected together.
 
     Args:
         confidence: ``(clips,)``.
         right: ``(clips,)`` bool.
     """
     _, order, ends = ranking(confidence)
-    kept = torch.arange(1, len(order) + 1, dtype=torch.float64, device=order.device)
+    accepted = torch.arange(1, len(order) + 1, dtype=torch.float64, device=order.device)
     wrong = (~right[order]).cumsum(dim=0)
-    return (kept / len(order))[ends], (wrong / kept)[ends]
+    return (accepted / len(order))[ends], (wrong / accepted)[ends]
 
 
 def keeping_threshold(confidence: Tensor, share: float) -> float:
@@ -103,9 +104,9 @@ def choose_unknown_threshold(confidence: Tensor, right: Tensor, keep: float = 0.
 
     Halfway to the next lower confidence, so that a slightly different program of the model (int8, C) decides alike.
 
-    A rule that needs no unseen sounds, always has an answer, and names its price: with 0.95, one right decision in 20
-    becomes ``unknown``. What it buys, among wrong decisions and unseen sounds, :func:`judge_rejection` tells. A wanted
-    accuracy would be no such rule: a model that has it already would reject nothing.
+    The rule needs no unseen sounds and always has a result: with 0.95, one right decision in 20 becomes ``unknown``.
+    How many wrong decisions and unseen sounds it rejects is measured by :func:`judge_rejection`. A wanted accuracy
+    would be a worse rule: a model that has it already would reject nothing.
 
     Args:
         confidence: ``(clips,)``, greatest posterior of each clip.

@@ -11,21 +11,13 @@ from torchmetrics.utilities import dim_zero_cat
 from aed.dsp.aggregate import clip_posteriors, decide
 from aed.scoring.confidence import clip_targets, expected_calibration_error
 from aed.scoring.decision import Decision, Task, task_of
+from aed.scoring.levels import HEADLINE, LEVELS
 from aed.scoring.multilabel import multi_label_metrics
-
-LEVELS: dict[Task, tuple[str, str]] = {
-    "single_label": ("patch_acc", "clip_acc"),
-    "multi_label": ("patch_map", "clip_map"),
-}
-"""Main metrics of a split, over patches and over clips: accuracy or mean average precision."""
-
-HEADLINE: dict[Task, str] = {task: levels[1] for task, levels in LEVELS.items()}
-"""The metric that models of a task are compared by."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model got right on one split.
+    """Scores of a model on one split.
 
     Args:
         metrics: Fractions. Single-label: ``patch_acc``, ``clip_acc`` and ``<level>/<class>`` (recall; classes without a
@@ -89,13 +81,13 @@ def score(
     if task == "multi_label":
         metrics = {
             f"{level}_{key}": value
-            for level, given, right in (("patch", posteriors, target), ("clip", by_clip, truth))
-            for key, value in multi_label_metrics(given, right, class_names, decision).items()
+            for level, rows, right in (("patch", posteriors, target), ("clip", by_clip, truth))
+            for key, value in multi_label_metrics(rows, right, class_names, decision).items()
         }
         return Scores(metrics, by_clip, truth, decision)
     metrics, confusion = {}, []
-    for key, given, right in zip(LEVELS[task], (posteriors, by_clip), (target, truth), strict=True):
-        decided = decide(given)
+    for key, rows, right in zip(LEVELS[task], (posteriors, by_clip), (target, truth), strict=True):
+        decided = decide(rows)
         metrics[key] = float(multiclass_accuracy(decided, right, num_classes=len(class_names), average="micro"))
         confusion.append(multiclass_confusion_matrix(decided, right, num_classes=len(class_names)))
         for name, row, hit in zip(class_names, confusion[-1], confusion[-1].diagonal(), strict=True):

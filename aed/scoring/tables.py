@@ -1,4 +1,6 @@
-"""What a run leaves: metrics as JSON and csv, and tables of the same numbers."""
+"""Metrics of a run as JSON and csv files, and tables of the same numbers."""
+
+from __future__ import annotations
 
 import csv
 import io
@@ -6,20 +8,22 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from rich.table import Table
-from torch import Tensor
 
 from aed.base.console import PlainConsole
 from aed.base.errors import AedError
 from aed.base.files import json_text, write_whole
-from aed.scoring.decision import UNKNOWN, Task
-from aed.scoring.rejection import Rejection
-from aed.scoring.scores import HEADLINE, LEVELS, Scores
+from aed.scoring.decision import UNKNOWN_INDEX, Task
+from aed.scoring.labels import UNKNOWN
+from aed.scoring.levels import HEADLINE, LEVELS
 
-UNKNOWN_NAME = "unknown"
-"""Of a clip that belongs to none of the classes."""
+if TYPE_CHECKING:  # reports of boards are written without torch
+    from torch import Tensor
+
+    from aed.scoring.rejection import Rejection
+    from aed.scoring.scores import Scores
 
 MANY = 60
 """Most classes that a table lists."""
@@ -71,15 +75,15 @@ def write_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]])
     write_whole(path, write)
 
 
-def spoken(rows: Tensor, class_names: Sequence[str]) -> list[str]:
-    """Targets or decisions in words: a class or ``unknown``, or all classes of a row, joined by commas.
+def labels_of(rows: Tensor, class_names: Sequence[str]) -> list[str]:
+    """Targets or decisions as text: a class or ``unknown``, or all classes of a row, joined by commas.
 
     Args:
         rows: ``(rows,)`` int64, -1 is unknown, or ``(rows, num_classes)`` of 0 and 1 or bool.
         class_names: In the order of the posteriors.
     """
     if rows.ndim == 1:
-        return [UNKNOWN_NAME if row == UNKNOWN else class_names[row] for row in rows.tolist()]
+        return [UNKNOWN if row == UNKNOWN_INDEX else class_names[row] for row in rows.tolist()]
     return [",".join(name for name, on in zip(class_names, row, strict=True) if on) for row in rows.tolist()]
 
 
@@ -98,7 +102,7 @@ def clip_rows(
         scores: Of the clips; its decision decides.
         class_names: In the order of the posteriors.
     """
-    truth, decided = (spoken(rows, class_names) for rows in (scores.clip_target, scores.clip_decided))
+    truth, decided = (labels_of(rows, class_names) for rows in (scores.clip_target, scores.clip_decided))
     posteriors = ([f"{value:.6f}" for value in row] for row in scores.clip_posteriors.tolist())
     rows = [[*facts, *row] for *facts, row in zip(names, truth, decided, posteriors, strict=True)]
     column = "category" if scores.task == "single_label" else "labels"
@@ -132,10 +136,10 @@ def print_scores(
     rows = list(zip(class_names, counts, strict=True))
     if left_out := max(0, len(rows) - MANY):
         rows.sort(key=lambda row: -metrics.get(f"{split}/{levels[1]}/{row[0]}", -1.0))  # without a clip: last
-    for place, (name, count) in enumerate(rows):
-        if not left_out or not MANY // 2 <= place < len(rows) - MANY // 2:
+    for index, (name, count) in enumerate(rows):
+        if not left_out or not MANY // 2 <= index < len(rows) - MANY // 2:
             table.add_row(name, str(count), *(_percent(metrics, f"{split}/{level}/{name}") for level in levels))
-        elif place == MANY // 2:
+        elif index == MANY // 2:
             table.add_row(f"... {left_out} more", "")
     table.add_section()
     if several:
@@ -144,8 +148,8 @@ def print_scores(
     else:
         table.add_row("all", str(sum(counts)), *(_percent(metrics, f"{split}/{level}") for level in levels))
         if f"{split}/clip_coverage" in metrics:
-            kept = _percent(metrics, f"{split}/clip_coverage")
-            table.add_row(f"not unknown: {kept} %", "", "", _percent(metrics, f"{split}/clip_selective_acc"))
+            known = _percent(metrics, f"{split}/clip_coverage")
+            table.add_row(f"not unknown: {known} %", "", "", _percent(metrics, f"{split}/clip_selective_acc"))
     PlainConsole().print(table)
 
 
@@ -157,10 +161,10 @@ def readable(key: str, value: float) -> str:
         value: Of ``metrics.json``.
     """
     figure = [*key.split("/", 2), ""][1]
-    return _told(value if figure.endswith(_NO_SHARE) else 100 * value)
+    return _number(value if figure.endswith(_NO_SHARE) else 100 * value)
 
 
-def _told(value: float, spec: str = ".2f") -> str:
+def _number(value: float, spec: str = ".2f") -> str:
     return "-" if math.isnan(value) else format(value, spec)
 
 
@@ -187,7 +191,7 @@ def _percent(metrics: Mapping[str, float], key: str) -> str:
 
 
 def print_layers(content: Mapping[str, Any]) -> None:
-    """Prints what int8 costs each layer, and what was tried; ``content`` is that of ``quantization.json``."""
+    """Prints the loss of each layer in int8, and the steps of the repair, from the content of ``quantization.json``."""
     table = Table(title="int8, layer by layer")
     for column in ("layer", "SQNR dB", "range", "sat. %", "KiB", "MMACC"):
         table.add_column(column, justify="left" if column == "layer" else "right", no_wrap=True)
@@ -210,7 +214,7 @@ def print_layers(content: Mapping[str, Any]) -> None:
             steps.add_column(column)
         for step in content["steps"]:
             interval = f"{step['low']:+.2f} .. {step['high']:+.2f}"
-            cells = (_told(100 * step["score"]), _told(step["gain"], "+.2f"), interval, f"{step['sqnr_db']:.1f}")
+            cells = (_number(100 * step["score"]), _number(step["gain"], "+.2f"), interval, f"{step['sqnr_db']:.1f}")
             steps.add_row(step["name"], *cells, "yes" if step["kept"] else "no", step["detail"])
         PlainConsole().print(steps)
 
@@ -221,22 +225,22 @@ def print_comparison(comparisons: Mapping[str, Any], note: str = "") -> None:
     for column in ("split", "level", "float", "int8", "int8 - float", "same decision", "SQNR dB, median"):
         table.add_column(column, justify="left" if column in ("split", "level") else "right")
     for split, facts in comparisons.items():
-        for level, given in facts["float"].items():
+        for level, share in facts["float"].items():
             unit, _, measure = level.partition("_")
-            before, after = 100 * given, 100 * facts["int8"][level]
+            before, after = 100 * share, 100 * facts["int8"][level]
             same, sqnr = 100 * facts[f"{unit}_agreement"], facts["sqnr_db"]["median"]
             label = ("patches" if unit == "patch" else "clips") + (", mAP" if measure == "map" else "")
-            cells = (_told(before), _told(after), _told(after - before, "+.2f"), _told(same))
+            cells = (_number(before), _number(after), _number(after - before, "+.2f"), _number(same))
             table.add_row(split, label, *cells, f"{sqnr:.1f}" if unit == "patch" else "")
     PlainConsole().print(table)
 
 
 def print_programs(split: str, rows: Sequence[tuple[str, Mapping[str, float]]], note: str = "") -> None:
-    """Prints what the programs of one model say of the same clips.
+    """Prints the scores of the programs of one model on the same clips.
 
     Args:
         split: For the title.
-        rows: Name of a program and its metrics: those of :data:`aed.scoring.scores.LEVELS`, which tell the task,
+        rows: Name of a program and its metrics: those of :data:`aed.scoring.levels.LEVELS`, which tell the task,
             ``clip_agreement`` and ``equal_outputs`` with the int8 model in ONNX Runtime.
         note: Under the table.
     """
@@ -252,7 +256,7 @@ def print_programs(split: str, rows: Sequence[tuple[str, Mapping[str, float]]], 
 
 
 def print_rejection(prefix: str, rejection: Rejection) -> None:
-    """Prints what a threshold on the greatest posterior rejects, of known and of unseen sounds."""
+    """Prints the shares of known and of unseen sounds that a threshold on the greatest posterior rejects."""
     table = Table(title=f"{prefix}: unknown under a posterior of {rejection.threshold:.3f}")
     table.add_column("figure")
     table.add_column("", justify="right")

@@ -1,4 +1,4 @@
-"""What is wrong with a command line, in one line that says what to type: errors of Hydra and OmegaConf as ours."""
+"""Errors of Hydra and OmegaConf about a command line as messages of ours, which say what to type."""
 
 import re
 import shlex
@@ -22,10 +22,10 @@ _KINDS = {
     "ListConfig": "a list, [a,b]",
     "DictConfig": "keys of its own",
 }
-"""What a value of OmegaConf's node has to be."""
+"""Type of a node of OmegaConf in words."""
 
 MOST_LISTED = 30
-"""So many keys or choices are named at the most."""
+"""Most keys or choices that a message names."""
 
 
 def explain(error: BaseException, config_dir: Path) -> AedError | None:
@@ -47,7 +47,7 @@ def explain(error: BaseException, config_dir: Path) -> AedError | None:
     if isinstance(cause, OmegaConfBaseException):
         return AedError(_wrong_value(cause))
     if isinstance(error, CompactHydraException):
-        return AedError(_plain(str(error)))
+        return AedError(_plain(str(error), config_dir))
     if isinstance(error, ValueError) and "Config group override" in str(error):  # model=3
         return AedError(f"{_first_line(error)}; a group takes the name of one of its files")
     if isinstance(error, ValueError) and str(error).startswith(("Only one of --run", "The --resolve flag")):
@@ -56,10 +56,10 @@ def explain(error: BaseException, config_dir: Path) -> AedError | None:
 
 
 def check(config: DictConfig, config_dir: Path) -> None:
-    """Refuses what OmegaConf lets pass: keys that nothing reads, values that are no choice, a group set as a value.
+    """Refuses what OmegaConf accepts: keys that nothing reads, values that are no choice, a group set as a value.
 
     Args:
-        config: A composed configuration; its nodes know the typed signature that they were made of.
+        config: A composed configuration; its nodes have the types of the signatures.
         config_dir: Folder of the configuration files, whose folders are groups.
 
     Raises:
@@ -103,7 +103,7 @@ def check_words(arguments: Sequence[str], config_dir: Path) -> None:
         config_dir: Folder of the configuration files.
 
     Raises:
-        AedError: Names the first, and what was likely meant.
+        AedError: Names the first, and the likely intention.
     """
     valued = False
     for word in arguments:
@@ -139,8 +139,8 @@ def _nodes(config: DictConfig, path: str) -> Iterator[tuple[str, DictConfig]]:
 
 
 def _no_key(error: OmegaConfBaseException, text: str, groups: list[str]) -> str:
-    """A key that is in no signature: those beside it are named, or one of that name that lies elsewhere."""
-    full, found = str(error.full_key), re.search(r"use \+\S+?=(.*)", text, re.DOTALL)
+    """Message for a key that is in no signature, with the keys beside it or those of that name elsewhere."""
+    full, match = str(error.full_key), re.search(r"use \+\S+?=(.*)", text, re.DOTALL)
     path, _, key = full.rpartition(".")
     node = error.parent_node
     known = [str(name) for name in node] if isinstance(node, DictConfig) and not node._is_none() else []
@@ -149,15 +149,16 @@ def _no_key(error: OmegaConfBaseException, text: str, groups: list[str]) -> str:
     elsewhere = []
     if isinstance(node, DictConfig) and not nearest(key, known):
         elsewhere = [name for name in _leaves(node._get_root(), "") if name.rpartition(".")[2] == key]
+        elsewhere.sort(key=lambda name: not name.startswith(f"{path}."))  # those beneath the mapping first
     if elsewhere:
         path, known, key = "", elsewhere[:2], elsewhere[0]
     # Hydra's quotes, which stand around what it cannot read, need not be typed
-    value = found and re.sub(r"^'([^'\\]*)'$", r"\1", found[1])
+    value = match and re.sub(r"^'([^'\\]*)'$", r"\1", match[1])
     return f"{full}: there is no such key{_instead(f'{path}.' if path else '', key, known, value)}"
 
 
 def _leaves(node: Any, prefix: str) -> Iterator[str]:
-    """The dotted keys of all that is no mapping, but for Hydra's own."""
+    """The dotted keys of all values that are no mapping, without Hydra's own."""
     for name in map(str, node):
         child = node._get_node(name)
         if isinstance(child, DictConfig) and not (child._is_none() or child._is_interpolation()):
@@ -168,7 +169,7 @@ def _leaves(node: Any, prefix: str) -> Iterator[str]:
 
 
 def _instead(path: str, key: str, known: Sequence[str], value: str | None = None) -> str:
-    """What may be meant, ready to be typed where the value is known."""
+    """Keys that may be meant, ready to be typed where the value is known."""
     typed = ["model" if name == "model_file" else name for name in dict.fromkeys(known) if not name.startswith("_")]
     if near := nearest(key, typed):
         end = "" if value is None else f"={value}"
@@ -178,7 +179,7 @@ def _instead(path: str, key: str, known: Sequence[str], value: str | None = None
 
 
 def _no_choice(missing: str, options: Sequence[str] | None) -> str:
-    """A file that a group does not have."""
+    """Message for a file that a group does not have."""
     group, _, name = missing.rpartition("/")
     key = group or "experiment"
     known = sorted(options or ())
@@ -188,16 +189,16 @@ def _no_choice(missing: str, options: Sequence[str] | None) -> str:
 
 
 def _wrong_value(error: OmegaConfBaseException) -> str:
-    """A value of another type than the signature's."""
+    """Message for a value of another type than the signature's."""
     kind = _KINDS.get(type(error.child_node).__name__)
     if kind and error.full_key:
-        given = "null" if error.value is None else repr(error.value)
-        return f"{error.full_key}: need {kind}, got {given}"
+        value = "null" if error.value is None else repr(error.value)
+        return f"{error.full_key}: need {kind}, got {value}"
     return f"{error.full_key}: {_first_line(error)}" if error.full_key else _first_line(error)
 
 
 def _unreadable(override: str, text: str) -> str:
-    """An override that Hydra's grammar does not take."""
+    """Message for an override that Hydra's grammar does not accept."""
     key, equals, value = override.partition("=")
     if not equals:
         return f"{override}: need key=value"
@@ -208,18 +209,32 @@ def _unreadable(override: str, text: str) -> str:
     )
 
 
-def _plain(text: str) -> str:
-    """Hydra's own words, without what does not help."""
-    if found := re.match(r"You must specify '([^']+)'.*?Available options:\s*(.*)", text, re.DOTALL):
-        return f"{found[1]}: give one of {', '.join(found[2].split())}: {found[1]}=<name>"
-    if found := re.match(r"Ambiguous value for argument '([^=]+)=(.*?)'\n", text, re.DOTALL):
-        key, value = found.groups()
+def _plain(text: str, config_dir: Path) -> str:
+    """Message for other errors of Hydra: its own words, without those that do not help."""
+    if match := re.match(r"You must specify '([^']+)'.*?Available options:\s*(.*)", text, re.DOTALL):
+        return _choose(match[1], match[2].split(), config_dir)
+    if match := re.match(r"Ambiguous value for argument '([^=]+)=(.*?)'\n", text, re.DOTALL):
+        key, value = match.groups()
         return f"{key}: {value} is several values; a list is {key}=[{value}], a run for each of them needs -m"
-    if found := re.match(r"Sweep parameters '(.*?)' requires --multirun", text):
-        return f"{found[1]}: is a sweep; add -m"
-    if found := re.match(r"Could not delete from config\. '(.*?)' does not exist", text):
-        return f"~{found[1]}: there is no such key"
+    if match := re.match(r"Sweep parameters '(.*?)' requires --multirun", text):
+        return f"{match[1]}: is a sweep; add -m"
+    if match := re.match(r"Could not delete from config\. '(.*?)' does not exist", text):
+        return f"~{match[1]}: there is no such key"
     return " ".join(line.strip() for line in text.splitlines() if line.strip() and "hydra.cc" not in line)
+
+
+def _choose(group: str, names: Sequence[str], config_dir: Path) -> str:
+    """Message where a file of a group has to be chosen: the files with what they say of themselves."""
+    width = max(map(len, names), default=0)
+    lines = [f"  {name:<{width}}  {first_comment(config_dir / group / f'{name}.yaml')}".rstrip() for name in names]
+    return "\n".join([f"{group}: choose one, {group}=<name>", *lines])
+
+
+def first_comment(path: Path) -> str:
+    """First line of the comment on top of a configuration file: what it is; empty where it has none."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    first = next((line for line in lines if not line.startswith("# @package")), "")
+    return first.removeprefix("#").strip().rstrip(".:") if first.startswith("#") else ""
 
 
 def _first_line(error: BaseException) -> str:
@@ -234,7 +249,7 @@ def _groups(config_dir: Path) -> list[str]:
 
 
 def _options(group: str, config_dir: Path) -> list[str]:
-    """What a group may be set to."""
+    """Names that a group can be set to."""
     node: Any = ConfigStore.instance().repo
     for name in group.split("/"):
         node = node.get(name, {})
@@ -243,7 +258,7 @@ def _options(group: str, config_dir: Path) -> list[str]:
 
 
 def _stored(tree: dict[str, Any], path: str) -> Iterator[str]:
-    """Groups that the code stores."""
+    """Groups that the code, not a file, has stored."""
     for name, node in tree.items():
         if isinstance(node, dict):
             yield f"{path}{name}"

@@ -1,4 +1,4 @@
-"""What all Hydra entry points share: errors a user can put right end in one line and exit code 1."""
+"""Start of a Hydra task: an error that a user can put right ends it with one line and exit code 1."""
 
 import io
 import logging
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import hydra
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict
 
 from aed.base.errors import KNOWN, find_aed_error
@@ -23,16 +24,16 @@ def clear_errors(log: logging.Logger, stopped: str = "stopped") -> Iterator[None
 
     Args:
         log: Of the entry point.
-        stopped: What Ctrl-C leaves.
+        stopped: Message after Ctrl-C.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the output's encoding lacks, as on Windows in a pipe
+    if isinstance(sys.stdout, io.TextIOWrapper):  # for names outside the output's encoding, as on Windows in a pipe
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         yield
     except KeyboardInterrupt:
         log.error("%s", stopped)
         sys.exit(130)
-    except BrokenPipeError:  # the reader of a pipe has had enough
+    except BrokenPipeError:  # the reader of a pipe has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
@@ -44,7 +45,7 @@ def clear_errors(log: logging.Logger, stopped: str = "stopped") -> Iterator[None
 
 
 def in_words(error: BaseException) -> str | None:
-    """What a user is told of an error he can put right; None for others, whose traceback tells more."""
+    """Message for an error that the user can put right; None for others, whose traceback tells more."""
     if known := find_aed_error(error):  # first: a WriteError is an OSError too
         return str(known)
     if isinstance(error, MissingMandatoryValue):
@@ -62,24 +63,25 @@ _FULL = "HYDRA_FULL_ERROR"
 """Variable with which Hydra lets its errors through instead of printing them in its own way."""
 
 
-def run_task(task: Callable[[], object], log: logging.Logger, config_name: str) -> None:
-    """Runs a Hydra task: what is wrong with the command line ends the process as what is wrong later does.
+def run_task(task: Callable[[DictConfig], object], log: logging.Logger, config_name: str) -> None:
+    """Runs a task of Hydra: errors of the command line end the process as later errors do.
 
     Args:
-        task: A function that ``hydra.main`` decorates.
+        task: Gets the composed configuration.
         log: Of the entry point.
         config_name: The primary configuration.
     """
+    hydra_task = hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name=config_name)(task)
     if os.environ.get(_FULL):  # the user wants to see them whole
         sys.argv[1:] = as_typed(sys.argv[1:], config_name)
-        task()
+        hydra_task()
         return
     with clear_errors(log):
         advice.check_words(sys.argv[1:], CONFIG_DIR)
         os.environ[_FULL] = "1"
         try:
             sys.argv[1:] = as_typed(sys.argv[1:], config_name)
-            task()
+            hydra_task()
         except Exception as error:
             if known := advice.explain(error, CONFIG_DIR):
                 raise known from error
@@ -93,7 +95,7 @@ def resolved(config: DictConfig, **replaced: Any) -> dict[str, Any]:
 
     Args:
         config: As Hydra composed it.
-        replaced: Values of keys of the first level that count instead.
+        replaced: New values of keys of the first level.
 
     Raises:
         AedError: A value is no choice, or nothing reads a key.

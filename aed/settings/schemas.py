@@ -1,7 +1,7 @@
-"""One definition of every parameter: typed signatures become Hydra schemas, composed configs LightningCLI ones.
+"""One definition of every parameter: typed signatures become Hydra schemas.
 
-For each class a config may name, ``register`` stores a structured config ``{_target_, fields typed and defaulted
-from the signature}``. YAML extends it, so every parameter can be overridden without ``+`` and a misspelt or
+For each class a config may name, ``registry.register`` stores a structured config ``{_target_, fields typed and
+defaulted from the signature}``. YAML extends it, so every parameter can be overridden without ``+`` and a misspelt or
 mistyped key fails with its full name. hydra-zen's ``builds`` does the same, but turns ``int | None`` into an
 unchecked ``Any``.
 """
@@ -24,7 +24,7 @@ _LEAVES = (bool, int, float, str)
 
 
 def _field_type(annotation: Any) -> Any:
-    """The annotation as far as OmegaConf can check it, else ``Any``; a path is text."""
+    """The annotation as far as OmegaConf can check it, else ``Any``; a path is a text."""
     if annotation in _LEAVES:
         return annotation
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
@@ -32,10 +32,10 @@ def _field_type(annotation: Any) -> Any:
         return str
     if origin in (typing.Union, types.UnionType):
         arguments = tuple(item for item in arguments if getattr(item, "__name__", "") != "Tensor")  # no YAML has one
-        kept = list(dict.fromkeys(_field_type(argument) for argument in arguments if argument is not type(None)))
-        if len(kept) > 1 or kept[0] is Any:
+        members = list(dict.fromkeys(_field_type(argument) for argument in arguments if argument is not type(None)))
+        if len(members) > 1 or members[0] is Any:
             return Any
-        return kept[0] | None if type(None) in arguments else kept[0]
+        return members[0] | None if type(None) in arguments else members[0]
     if origin is typing.Literal and all(isinstance(value, str) for value in arguments):
         return str
     is_sequence = origin is list or (origin is tuple and arguments[1:] == (Ellipsis,))
@@ -45,20 +45,21 @@ def _field_type(annotation: Any) -> Any:
 
 
 def schema(target: Callable[..., Any], *, partial: bool = False, skip: tuple[str, ...] = ()) -> type:
-    """A structured config of ``target``'s signature; its ``choices`` are the strings that a ``Literal`` allows.
+    """A structured config of ``target``'s signature.
 
-    ``is_open``: whether it takes any further key.
-
-    OmegaConf checks no Literal: :func:`aed.settings.advice.check` does.
+    ``choices``: the strings that a ``Literal`` allows; OmegaConf checks none, :func:`aed.settings.advice.check` does.
+    ``is_open``: whether it takes any further key. ``documented``: the targets whose docstrings explain its keys.
 
     Args:
         target: A class or function.
-        partial: Whether Hydra is to make a ``functools.partial`` of it.
+        partial: Whether Hydra builds a ``functools.partial`` of it.
         skip: Parameters the caller passes.
     """
     try:
         hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
     except NameError:  # some of torch's schedules name types that they import for type checkers only
+        if target.__module__.partition(".")[0] == "aed":
+            raise  # keys of ours without types would take any value
         hints = {}
     fields: list[Any] = [("_target_", str, f"{target.__module__}.{target.__qualname__}")]
     if partial:
@@ -84,11 +85,12 @@ def schema(target: Callable[..., Any], *, partial: bool = False, skip: tuple[str
             fields.append((name, of_list, dataclasses.field(default_factory=functools.partial(copy.copy, plain))))
         else:
             fields.append((name, Any, MISSING))  # an object: composed in YAML
-    return dataclasses.make_dataclass(target.__name__, fields, namespace={"choices": choices, "is_open": is_open})
+    namespace = {"choices": choices, "is_open": is_open, "documented": (target,)}
+    return dataclasses.make_dataclass(target.__name__, fields, namespace=namespace)
 
 
 def _choices(annotation: Any) -> tuple[str, ...]:
-    """The strings that a ``Literal``, or one that may be None, allows; () where it is none."""
+    """The strings that a ``Literal``, or a ``Literal | None``, allows; () for other annotations."""
     if typing.get_origin(annotation) is typing.Literal:
         allowed = typing.get_args(annotation)
         return allowed if all(isinstance(value, str) for value in allowed) else ()
@@ -103,24 +105,26 @@ def command(function: Callable[..., Any], settings: type | None = None) -> type:
 
     Args:
         function: Its parameters become keys.
-        settings: A dataclass that ``function`` takes as ``config``; its fields become keys beside the others.
+        settings: Dataclass of the parameter ``config`` of ``function``; its fields become keys beside the others.
     """
     parts = [schema(function, skip=("config",) if settings else ()), *([schema(settings)] if settings else [])]
     fields = [(field.name, field.type, field) for part in parts for field in dataclasses.fields(part)]
     choices = {key: allowed for part in parts for key, allowed in part.choices.items()}  # type: ignore[attr-defined]
     named = [item for item in fields if item[0] != "_target_"]
-    return dataclasses.make_dataclass(function.__name__, named, namespace={"choices": choices})
+    documented = (function, settings) if settings else (function,)
+    namespace = {"choices": choices, "documented": documented}
+    return dataclasses.make_dataclass(function.__name__, named, namespace=namespace)
 
 
 def split_settings(values: dict[str, Any], settings: type) -> dict[str, Any]:
-    """Arguments of a function whose ``command`` took in ``settings``: its fields as one object, ``config``."""
+    """Arguments of a function whose :func:`command` has the fields of ``settings``: these as one object, ``config``."""
     names = [field.name for field in dataclasses.fields(settings)]
     inner = settings(**{name: values[name] for name in names})
     return {name: value for name, value in values.items() if name not in names} | {"config": inner}
 
 
 def store(group: str, name: str, node: Any) -> None:
-    """Makes ``node`` a choice of a config group."""
+    """Adds ``node`` to the choices of a config group."""
     ConfigStore.instance().store(group=group, name=name, node=node)
 
 

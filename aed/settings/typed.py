@@ -1,37 +1,48 @@
-"""What is typed on the command line, as Hydra reads it unchanged: paths and other text need no quotes of Hydra's.
+"""Words of a command line as Hydra reads them unchanged: paths and other text need no quotes of Hydra's.
 
 The typed signatures say which keys are text (``schemas.py``): the configuration that the arguments choose is
 composed without their values, and a value is quoted where Hydra's grammar would take it for something else.
 """
 
-import os
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig, OmegaConf, StringNode
+from omegaconf import DictConfig, ListConfig, StringNode
 from omegaconf.errors import OmegaConfBaseException
 
 from aed.base.overrides import quoted
 from aed.base.paths import CONFIG_DIR
 from aed.settings.advice import VALUED
+from aed.settings.quoting import Reader
 
 MULTIRUN = {"-m", "--multirun"}
 
 _OTHER_CONFIG = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
 
 _ARGUMENT = re.compile(r"([+~]{0,2})(\w[\w./@:-]*)=(.*)", re.DOTALL)
-_QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
-_QUOTED_ELEMENT = re.compile(rf"\s*(?:{_QUOTED.pattern})\s*(?=[,)\]}}]|$)", re.DOTALL)
-_CLOSING = {")": "(", "]": "[", "}": "{"}
+_OVERRIDE = re.compile(r"[+~]{0,2}[\w./@-]+=|\+\+?[\w.]+$")
+
+
+def with_files(arguments: list[str]) -> list[str]:
+    """Command-line arguments with those that are no ``key=value`` and no option gathered in ``files=[...]``.
+
+    A shell's globs thus work as they do everywhere; ``-`` is standard input.
+    """
+    files: list[str] = []
+    others: list[str] = []
+    valued = False
+    for item in arguments:
+        is_file = not valued and (item == "-" or not (item.startswith("-") or _OVERRIDE.match(item)))
+        (files if is_file or (not valued and Path(item).exists()) else others).append(item)
+        valued = item in VALUED
+    return [*others, f"files=[{','.join(map(quoted, files))}]"] if files else arguments
 
 
 def as_typed(arguments: Sequence[str], config_name: str) -> list[str]:
@@ -47,20 +58,20 @@ def as_typed(arguments: Sequence[str], config_name: str) -> list[str]:
         config_name: The primary configuration; it and the schemas are registered.
     """
     names = _file_keys(config_name)
-    made, is_option_value = list(arguments), False
-    found: dict[int, tuple[str, str, str]] = {}
-    for place, item in enumerate(arguments):
+    words, is_option_value = list(arguments), False
+    settings: dict[int, tuple[str, str, str]] = {}
+    for index, item in enumerate(arguments):
         if not is_option_value and (match := _ARGUMENT.fullmatch(item)):
-            found[place] = match[1], names.get(match[2], match[2]), match[3]
-            made[place] = f"{match[1]}{found[place][1]}={match[3]}"
+            settings[index] = match[1], names.get(match[2], match[2]), match[3]
+            words[index] = f"{match[1]}{settings[index][1]}={match[3]}"
         is_option_value = item in VALUED
-    reader = _Reader(is_sweep=bool(MULTIRUN.intersection(arguments)))
+    reader = Reader(is_sweep=bool(MULTIRUN.intersection(arguments)))
     texts, lists = _text_names()
-    if all(reader.is_clear(key, value, texts, lists) for _, key, value in found.values()):
-        return made
+    if all(reader.is_clear(key, value, texts, lists) for _, key, value in settings.values()):
+        return words
     is_other = any(item.startswith(_OTHER_CONFIG) for item in arguments)
-    known = _Known() if is_other else _Known.of(config_name, [made[place] for place in found])
-    for place, (prefix, key, value) in found.items():
+    known = _Known() if is_other else _Known.of(config_name, [words[index] for index in settings])
+    for index, (prefix, key, value) in settings.items():
         if known.is_group(key) or prefix.startswith("~"):
             continue
         node = known.node(key) if prefix != "+" else None
@@ -70,8 +81,8 @@ def as_typed(arguments: Sequence[str], config_name: str) -> list[str]:
             value = reader.texts(value)
         elif reader.parsed(value) is None:
             value = reader.text(value)
-        made[place] = f"{prefix}{key}={value}"
-    return made
+        words[index] = f"{prefix}{key}={value}"
+    return words
 
 
 def _file_keys(config_name: str) -> dict[str, str]:
@@ -110,10 +121,10 @@ def _text_names() -> tuple[set[str], set[str]]:
 
 @dataclass(frozen=True)
 class _Known:
-    """What keys there are.
+    """Keys and groups of a configuration.
 
     Args:
-        config: Composed of the chosen groups; None where it cannot be, of which Hydra will tell.
+        config: Composed of the chosen groups; None where it cannot be, of which Hydra's own error tells.
         options: Names that each chosen group of configs has.
     """
 
@@ -127,21 +138,22 @@ class _Known:
             repository = GlobalHydra.instance().config_loader().repository  # type: ignore[attr-defined]
             groups = {_group(item): repository.get_group_options(_group(item), None) for item in overrides}
             groups = {group: names for group, names in groups.items() if names}
-            # of a sweep the first: keys are those of any
+            # of a sweep the first: its keys are those of any
             chosen = [item.partition(",")[0] for item in overrides if _group(item) in groups]
             try:
-                made = compose(config_name, overrides=chosen, return_hydra_config=True)
+                config = compose(config_name, overrides=chosen, return_hydra_config=True)
             except (HydraException, OmegaConfBaseException):
                 return cls(None, groups)
-            choices = {group.partition("@")[0] for group in made.hydra.runtime.choices}
-            return cls(made, {group: repository.get_group_options(group, None) for group in sorted(choices)} | groups)
+            choices = {group.partition("@")[0] for group in config.hydra.runtime.choices}
+            options = {group: repository.get_group_options(group, None) for group in sorted(choices)}
+            return cls(config, options | groups)
 
     def is_group(self, key: str) -> bool:
         """Whether a key chooses from a group of configs."""
         return _group(key) in self.options
 
     def node(self, key: str) -> Any:
-        """What a key holds, None where there is none or it cannot be known."""
+        """The node at a key; None where there is none or it cannot be known."""
         node: Any = self.config
         for part in key.split("."):
             if not isinstance(node, DictConfig) or node._is_none() or node._is_interpolation() or node._is_missing():
@@ -155,123 +167,3 @@ class _Known:
 def _group(argument: str) -> str:
     """The group of configs that an argument chooses from, if it does."""
     return argument.lstrip("+~").partition("=")[0].partition("@")[0]
-
-
-class _Reader:
-    """Reads values as Hydra does.
-
-    Args:
-        is_sweep: Whether commas separate values of a sweep.
-    """
-
-    def __init__(self, is_sweep: bool) -> None:
-        self.is_sweep, self.parser = is_sweep, OverridesParser.create()
-
-    def parsed(self, value: str) -> Override | None:
-        """None where Hydra cannot read it."""
-        try:
-            return self.parser.parse_override(f"key={value}")
-        except HydraException:
-            return None
-
-    def is_clear(self, key: str, value: str, texts: Set[str], lists: Set[str]) -> bool:
-        """Whether Hydra reads a value right whatever the key holds by its name; then nothing has to be composed.
-
-        Args:
-            key: With dots.
-            value: As typed.
-            texts: Last parts of keys that may be text.
-            lists: Of those that may be lists of text.
-        """
-        name = key.rpartition(".")[2]
-        override = self.parsed(value)
-        if override is None or name in lists or key.startswith("hydra."):  # some of Hydra's names are anybody's
-            return False
-        is_plain = not override.is_sweep_override() and self._is_plain(override._value, value)
-        return is_plain or name not in texts
-
-    def text(self, value: str) -> str:
-        """A text, quoted if it has to be; a sweep over some where that is meant."""
-        override = self.parsed(value)
-        if self.is_sweep and not _exists(value) and (override is None or override.is_sweep_override()):
-            if override is not None and not getattr(override._value, "simple_form", False):
-                return value  # range(1,3)
-            if len(parts := _elements(value)) > 1:
-                return ",".join(map(self._one, parts))
-        return self._one(value)
-
-    def _one(self, value: str) -> str:
-        override = self.parsed(value)
-        if override is not None and not override.is_sweep_override() and self._is_plain(override._value, value):
-            return value
-        return quoted(value, has_references=_has_references(value) and not _exists(value))
-
-    def texts(self, value: str) -> str:
-        """A list of texts; a single one stands for a list of it."""
-        is_list = value.startswith("[") and value.endswith("]") and not _exists(value)
-        elements = _elements(value[1:-1]) if is_list else []
-        if elements and all(map(_QUOTED.fullmatch, elements)):  # thousands of recordings, as with_files gives them
-            return value
-        override = self.parsed(value)
-        if override is not None and (override.is_sweep_override() or override._value is None):
-            return value
-        several = _elements(value) if self.is_sweep and is_list else []
-        if len(several) > 1:  # lists
-            return ",".join(map(self.texts, several))
-        if is_list:
-            return f"[{','.join(map(self._element, elements))}]"
-        if override is not None and not isinstance(override._value, str | int | float | QuotedString):
-            return value
-        return value if value.startswith("${") or not value else f"[{self._element(value)}]"
-
-    def _element(self, value: str) -> str:
-        """A text of a list, where fewer marks stand for themselves."""
-        made = self._one(value)
-        return made if made != value or re.fullmatch(r"[\w./-]+|'.*'|\".*\"", value, re.DOTALL) else quoted(value)
-
-    @staticmethod
-    def _is_plain(parsed: Any, value: str) -> bool:
-        """Whether Hydra's reading is what a text means: itself, what is in Hydra's quotes, or null."""
-        if isinstance(parsed, QuotedString):
-            return not _exists(value)
-        return parsed is None or (type(parsed) in (str, int) and value == str(parsed))
-
-
-def _elements(text: str) -> list[str]:
-    """What stands between the commas that are not in quotes, nor in brackets or braces that are closed again."""
-    bounds = [-1, *_separating(text), len(text)]
-    elements = [text[before + 1 : after].strip() for before, after in pairwise(bounds)]
-    return elements if elements[-1] else elements[:-1]
-
-
-def _separating(text: str) -> list[int]:
-    """Positions of those commas; a bracket without a partner means itself."""
-    commas: list[int] = []
-    opened: list[tuple[str, int]] = []
-    at, may_be_quoted = 0, True
-    while at < len(text):
-        if may_be_quoted and (match := _QUOTED_ELEMENT.match(text, at)):
-            at, may_be_quoted = match.end(), False
-            continue
-        mark = text[at]
-        if mark == ",":
-            commas.append(at)
-        elif mark in _CLOSING.values():
-            opened.append((mark, len(commas)))
-        elif partners := [place for place, (other, _) in enumerate(opened) if other == _CLOSING.get(mark)]:
-            del commas[opened[partners[-1]][1] :], opened[partners[-1] :]
-        at, may_be_quoted = at + 1, mark in ",([{"
-    return commas
-
-
-def _exists(value: str) -> bool:
-    """Whether a file or folder is called so, whatever its characters mean elsewhere."""
-    return bool(value) and os.path.lexists(value)
-
-
-def _has_references(value: str) -> bool:
-    """Whether OmegaConf finds a reference in a text, ``${...}``."""
-    try:
-        return bool(OmegaConf.create({"key": value})._get_node("key")._is_interpolation())  # type: ignore[union-attr]
-    except OmegaConfBaseException:
-        return False

@@ -14,12 +14,12 @@ from aed.base.paths import CONFIG_DIR
 BOARD_DIR = CONFIG_DIR / "boards"
 
 BACKENDS = ("emulator", "stedgeai", "cloud")
-"""Who can say what a net costs on a board."""
+"""Backends, which measure the costs of a net on a board."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """How QEMU emulates a board.
+    """Emulation of a board by QEMU.
 
     Args:
         machine: QEMU's name.
@@ -53,7 +53,7 @@ class Board:
         firmware: The ``deploy target=stm32`` variant: ``u5``, ``n6``; null: none.
         machine: How QEMU emulates it; null: it does not.
         emulated_by: Board with the same core that QEMU emulates instead.
-        note: What a reader of its figures has to know.
+        note: Sentence that stands with its figures.
     """
 
     name: str
@@ -72,26 +72,30 @@ class Board:
 
     @property
     def backends(self) -> tuple[str, ...]:
-        """Which of :data:`BACKENDS` know it."""
+        """Those of :data:`BACKENDS` that know it."""
         known = {"emulator": self.machine or self.emulated_by, "stedgeai": self.series, "cloud": self.cloud_name}
         return tuple(name for name in BACKENDS if known[name])
 
 
 def board_names(backend: str | None = None) -> list[str]:
-    """The boards there are, or those that a backend knows."""
+    """Names of all boards, or of those that a backend knows."""
     names = sorted(path.stem for path in BOARD_DIR.glob("*.yaml"))
     return [name for name in names if backend is None or backend in load_board(name).backends]
 
 
-def load_board(name: str) -> Board:
+def load_board(name: str, key: str = "board") -> Board:
     """The board of this name.
+
+    Args:
+        name: Of its file.
+        key: Of the configuration, for messages.
 
     Raises:
         AedError: There is none, or its file has an unknown key or a value of another type.
     """
     path = BOARD_DIR / f"{name}.yaml"
     if Path(name).name != name or not path.is_file():
-        raise AedError(f"board: need one of {board_names()}, got {name!r}; a board of yours is one file in {BOARD_DIR}")
+        raise AedError(f"{key}: need one of {board_names()}, got {name!r}; a board of yours is one file in {BOARD_DIR}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
@@ -121,7 +125,7 @@ def need_backend(board: Board, backend: str) -> None:
 
 
 def _typed(kind: Any, content: dict[str, Any], where: str) -> Any:
-    """A dataclass of what a YAML file holds, its types checked."""
+    """A dataclass from the contents of a YAML file, its types checked."""
     hints = typing.get_type_hints(kind)
     required = {field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING}
     if unknown := sorted(set(content) - set(hints)):

@@ -15,8 +15,9 @@ from aed.base.processes import run_tool
 from aed.dsp.frontend import FrontendConfig
 from aed.target.codegen.frontend import frontend_kernel, frontend_sources
 from aed.target.codegen.generate import kernel_sources, net_sources
-from aed.target.codegen.lower import Program, lower
+from aed.target.codegen.lower import lower
 from aed.target.codegen.plan import Plan, make_plan
+from aed.target.codegen.program import Program
 
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-pedantic", "-ffp-contract=off")
 """No contraction: a fused multiply-add would round otherwise than ONNX Runtime does."""
@@ -38,16 +39,16 @@ def device_sources(program: Program, plan: Plan, frontend: FrontendConfig) -> di
     Raises:
         AedError: The front end has no C form.
     """
-    given = program.tensors[program.input]
+    x = program.tensors[program.input]
     net = kernel_sources() | net_sources(program, plan)
-    return net | frontend_kernel() | frontend_sources(frontend, float(given.scale), given.zero)
+    return net | frontend_kernel() | frontend_sources(frontend, float(x.scale), x.zero)
 
 
 def build_library(folder: Path, sources: Mapping[str, str]) -> ctypes.CDLL:
     """The sources as a shared library of this machine, loaded.
 
     Raises:
-        AedError: There is no compiler, or what it makes may not be loaded.
+        AedError: There is no compiler, or the library may not be loaded.
     """
     library = folder / "aed.so"
     units = write_sources(folder, sources)
@@ -64,10 +65,10 @@ def pointer(array: npt.NDArray[Any]) -> ctypes.c_void_p:
 
 
 class HostDevice:
-    """Front end and net in C as a function of samples: what a device hears, on this machine.
+    """Front end and net in C on this machine, as a function of samples.
 
     Args:
-        folder: Where sources and library go.
+        folder: For sources and library.
         model: int8.
         frontend: Streamable.
 
@@ -79,7 +80,7 @@ class HostDevice:
 
     def __init__(self, folder: Path, model: onnx.ModelProto, frontend: FrontendConfig) -> None:
         program = lower(model)
-        self.made = program.tensors[program.output]
+        self.output = program.tensors[program.output]
         sources = device_sources(program, make_plan(program), frontend)
         glue = files("aed.target.codegen") / "c" / "host" / "run_clip.c"
         self.run_c = build_library(folder, sources | {glue.name: glue.read_text(encoding="utf-8")}).aed_run_clip
@@ -87,13 +88,13 @@ class HostDevice:
 
     def outputs(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
         """The net's output of each patch of a clip ``(T,)`` at the front end's rate: ``(patches, num_classes)``."""
-        room = 1 + self.frontend.num_frames(len(samples)) // self.frontend.patch_hop
-        steps = np.empty((room, self.made.size), np.int8)
+        most = 1 + self.frontend.num_frames(len(samples)) // self.frontend.patch_hop
+        steps = np.empty((most, self.output.size), np.int8)
         samples = np.ascontiguousarray(samples, dtype=np.int16)
-        count = self.run_c(pointer(samples), len(samples), pointer(steps), room)
-        return self.made.real(steps[:count])
+        count = self.run_c(pointer(samples), len(samples), pointer(steps), most)
+        return self.output.real(steps[:count])
 
 
 def to_int16(wave: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
-    """The samples a microphone would give for ``wave`` in [-1, 1]."""
+    """The 16-bit samples of a microphone for ``wave`` in [-1, 1]."""
     return np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16)

@@ -1,15 +1,9 @@
-"""What a net costs on a device: one form of report for every backend, every figure with its source."""
+"""Costs of a net on a board: one form of report for every backend, every figure with its source."""
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, Protocol
-
-import numpy as np
-import numpy.typing as npt
-
-from aed.target.boards import Board
+from typing import Any, Literal
 
 Source = Literal["measured", "emulated", "estimated", "vendor"]
 """``measured``: on the board; ``emulated``: by QEMU; ``estimated``: by arithmetic; ``vendor``: by ST's tools."""
@@ -31,12 +25,12 @@ FIGURES = (
     "rmse",
 )
 """Keys of the figures. ``flash_bytes`` and ``ram_bytes`` are totals: code and weights, activations and state, without
-the stack; what is not known is null, never 0."""
+the stack; an unknown figure is null, never 0."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A number and where it comes from."""
+    """A number and its source."""
 
     value: float
     source: Source
@@ -44,10 +38,10 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What one part of a program costs.
+    """Costs of a part of a program.
 
     Args:
-        figures: By key of :data:`FIGURES`; a key that is missing is not known.
+        figures: By key of :data:`FIGURES`; an unknown one is left out.
         layers: A row a layer: ``name``, ``kind`` and figures.
         functions: A row a C function: ``name``, ``share`` of the instructions.
     """
@@ -62,25 +56,21 @@ class Cost:
         rows = {"layers": list(self.layers), "functions": list(self.functions)}
         return {key: known.get(key) for key in FIGURES} | {key: value for key, value in rows.items() if value}
 
-    def value(self, key: str) -> float | None:
-        """The number of a figure, where known."""
-        return self.figures[key].value if key in self.figures else None
-
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a backend says of a model on a board.
+    """Costs of a model on a board, by a backend.
 
     Args:
         target: The backend.
-        action: ``analyze``, ``generate``, ``validate`` or ``benchmark``.
+        action: What was done: ``analyze``, ``benchmark``, ``generate`` or ``validate``.
         board: Name.
         core: ``cortex-m33``.
         net: The net, one patch.
         frontend: The log-mel front end, one patch; None: not part of it.
-        tools: Name -> version of what gave the figures.
-        limits: What the figures do not tell.
-        details: More, as this backend has it; JSON.
+        tools: Name -> version of the tools behind the figures.
+        limits: Limits of the figures, in sentences.
+        details: Further facts of this backend; JSON.
     """
 
     target: str
@@ -98,27 +88,3 @@ class Report:
         head = {"target": self.target, "action": self.action, "board": self.board, "core": self.core}
         tail = {"frontend": self.frontend.content() if self.frontend else None, "tools": dict(self.tools)}
         return head | self.net.content() | tail | {"limits": self.limits, "details": dict(self.details)}
-
-
-class Target(Protocol):
-    """A backend: says what an int8 model of ours costs on a board, and whether it computes the same there.
-
-    Every method takes the model's file, the board and a folder for what the backend writes, and raises an AedError
-    that says what to do.
-    """
-
-    @property
-    def name(self) -> str:
-        """As users type it."""
-
-    def analyze(self, model: Path, board: Board, folder: Path) -> Report:
-        """Memory, without running anything."""
-
-    def generate(self, model: Path, board: Board, folder: Path) -> Report:
-        """As above, and C code for the board in ``folder/c``."""
-
-    def validate(self, model: Path, board: Board, folder: Path, patches: npt.NDArray[np.float32]) -> Report:
-        """Outputs for real ``patches`` ``(N, 1, n_mels, patch_frames)`` beside those of ONNX Runtime."""
-
-    def benchmark(self, model: Path, board: Board, folder: Path) -> Report:
-        """Memory and time."""

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from aed.base.console import PlainConsole
 from aed.base.errors import AedError, AudioError
 from aed.datamodules.cache.keys import Facts, still_has
 from aed.datamodules.cache.shards import Clip, write_shard
@@ -198,7 +199,9 @@ class _Report:
         columns = (TextColumn("log-mel features"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.total, self.done, self.started = total, 0, time.monotonic()
         self.reported = self.started
-        self.bar = Progress(*columns, TextColumn("{task.fields[rate]}"), transient=True)
+        console = PlainConsole(stderr=True)
+        shown = (*columns, TextColumn("{task.fields[rate]}"))
+        self.bar = Progress(*shown, transient=True, console=console, disable=not console.is_terminal)
         self.task = self.bar.add_task("", total=total, rate="")
 
     def __enter__(self) -> "_Report":

@@ -89,7 +89,7 @@ class BCResNet(nn.Module):
             raise AedError(f"net.activation: need one of ('silu', 'relu'), got {activation!r}")
         self.num_classes, self.width, self.activation = num_classes, width, activation
         self.block_dropout, self.dropout = block_dropout, dropout
-        made = {"silu": nn.SiLU, "relu": nn.ReLU}[activation]
+        kind = {"silu": nn.SiLU, "relu": nn.ReLU}[activation]
         inputs, *widths, embedding = (int(width * factor) for factor in _WIDTHS)
         layers: list[nn.Module] = [
             nn.Conv2d(1, inputs, 5, (2, 1), 2, bias=False),
@@ -99,7 +99,7 @@ class BCResNet(nn.Module):
         for stage, (blocks, outputs) in enumerate(zip(_BLOCKS, widths, strict=True)):
             for block in range(blocks):
                 stride = 2 if block == 0 and stage in (1, 2) else 1
-                layers.append(_Block(inputs, outputs, stride, 2**stage, made(), block_dropout))
+                layers.append(_Block(inputs, outputs, stride, 2**stage, kind(), block_dropout))
                 inputs = outputs
         layers += [
             # the reference pads frames alone, for its 40 bands leave 5; padded, other numbers of bands pass too

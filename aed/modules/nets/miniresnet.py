@@ -50,7 +50,7 @@ def _published(version: Version, n_stacks: int, pooling: Pooling) -> Weights:
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=1.001e-5, momentum=0.01)  # Keras' ResNet: 0.99 of the old statistics is kept
+    return nn.BatchNorm2d(channels, eps=1.001e-5, momentum=0.01)  # Keras' ResNet: 0.99 of the old statistics stay
 
 
 class _Block(nn.Module):
@@ -128,8 +128,9 @@ class MiniResNet(nn.Module):
         num_classes: Outputs.
         version: ``v1``, or ``v2`` with BatchNorm and ReLU before the convolutions.
         n_stacks: Stacks of two blocks, 1 to 3: 64, 128 and 256 channels; each halves the image.
-        pooling: From image to embedding: ``none`` keeps all its values, ``avg`` and ``max`` one a channel. Weights are
-            published for one and two stacks with ``none`` and ``avg``; those of v1 are the same, and serve ``max`` too.
+        pooling: From image to embedding: ``none`` keeps all its values, ``avg`` and ``max`` a value a channel. Weights
+            are published for one and two stacks with ``none`` and ``avg``; those of v1 are the same, and serve ``max``
+            too.
         n_mels: Mel bands of a patch; without pooling the head's size depends on it.
         patch_frames: Frames of a patch; as above.
         dropout: Share of the embedding dropped in training.
@@ -207,7 +208,7 @@ class MiniResNet(nn.Module):
         return logits
 
     def load_pretrained(self) -> Weights:
-        """Loads the published backbone and returns what it is.
+        """Load the published backbone and return its description.
 
         Raises:
             AedError: There is none, its file is not to be had, or its arrays do not fit.
@@ -225,7 +226,7 @@ class MiniResNet(nn.Module):
         return weights
 
     def load_keras(self, arrays: Mapping[str, npt.NDArray[np.float32]], name: str) -> None:
-        """Takes the backbone from a Keras model's arrays.
+        """Load the backbone from a Keras model's arrays.
 
         Args:
             arrays: Layer and array name -> array, e.g. ``conv2_block1_1_conv/kernel:0`` (height, width, in, out).

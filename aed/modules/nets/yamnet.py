@@ -43,12 +43,12 @@ class _ConvNorm(nn.Sequential):
 
     @torch.no_grad()
     def load(self, kernel: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> None:
-        """Takes a kernel ``(out, in, mel, time)`` and what its BatchNorm holds, ``(out,)`` each."""
+        """Load a kernel ``(out, in, mel, time)`` and the values of its BatchNorm, ``(out,)`` each."""
         self.conv.weight.copy_(kernel)
         values = (self.norm.weight, scale), (self.norm.bias, bias)
-        for kept, value in (*values, (self.norm.running_mean, mean), (self.norm.running_var, variance)):
-            assert kept is not None
-            kept.copy_(value)
+        for own, value in (*values, (self.norm.running_mean, mean), (self.norm.running_var, variance)):
+            assert own is not None
+            own.copy_(value)
 
 
 class YAMNet(nn.Module):
@@ -109,12 +109,12 @@ class YAMNet(nn.Module):
         self.weights, self.layers = weights, layers
         relu = nn.ReLU6 if weights == "google" else nn.ReLU
         (inputs, stride), *separable = _LAYERS[:depth]
-        made: list[nn.Module] = [_ConvNorm(1, inputs, 3, stride, relu=relu)]
+        layers_: list[nn.Module] = [_ConvNorm(1, inputs, 3, stride, relu=relu)]
         for outputs, stride in separable:
-            made.append(_ConvNorm(inputs, inputs, 3, stride, groups=inputs, relu=relu))
-            made.append(_ConvNorm(inputs, outputs, 1, relu=relu))
+            layers_.append(_ConvNorm(inputs, inputs, 3, stride, groups=inputs, relu=relu))
+            layers_.append(_ConvNorm(inputs, outputs, 1, relu=relu))
             inputs = outputs
-        self.backbone = nn.Sequential(*made, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.backbone = nn.Sequential(*layers_, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(inputs, num_classes))
         self._folded = False
 
@@ -132,13 +132,13 @@ class YAMNet(nn.Module):
         return self
 
     def load_pretrained(self) -> Weights:
-        """Loads the published backbone and returns what it is.
+        """Load the published backbone and return its description.
 
         The published nets see (time, mel); here a patch is (mel, time), so every kernel is transposed once and
         no Transpose is left in the graph.
 
         Raises:
-            AedError: The file is not to be had, or its arrays do not fit.
+            AedError: The file cannot be had, or its arrays do not fit.
         """
         weights = self.WEIGHTS[self.weights]
         depth = CUTS[self.embedding_size] if self.layers is None else self.layers
@@ -175,7 +175,7 @@ class YAMNet(nn.Module):
         return net.eval(), names
 
     def load_keras(self, arrays: Mapping[str, npt.NDArray[np.float32]], name: str) -> None:
-        """Takes the backbone from a Keras model's arrays; others are left out.
+        """Load the backbone from a Keras model's arrays; others are left out.
 
         Args:
             arrays: Layer and array name -> array, e.g. ``layer2/pointwise_conv/kernel:0`` (time, mel, in, out).
@@ -184,18 +184,18 @@ class YAMNet(nn.Module):
         Raises:
             AedError: An array is missing, or has another shape.
         """
-        found: list[tuple[_ConvNorm, list[Tensor]]] = []
+        arranged: list[tuple[_ConvNorm, list[Tensor]]] = []
         for number, layer in enumerate(self._conv_norms()):
             depthwise = layer.conv.groups > 1
             kind = "conv" if number == 0 else "depthwise_conv" if depthwise else "pointwise_conv"
-            place = f"layer{(number + 3) // 2}/{kind}"
-            parts = [f"{place}/bn/{part}:0" for part in ("gamma", "beta", "moving_mean", "moving_variance")]
-            keys = [f"{place}/{'depthwise_kernel' if depthwise else 'kernel'}:0", *parts]
+            scope = f"layer{(number + 3) // 2}/{kind}"
+            parts = [f"{scope}/bn/{part}:0" for part in ("gamma", "beta", "moving_mean", "moving_variance")]
+            keys = [f"{scope}/{'depthwise_kernel' if depthwise else 'kernel'}:0", *parts]
             ones = np.ones(layer.conv.out_channels, np.float32)
-            given = {keys[1]: ones, **arrays}  # published without a scale
-            if missing := [key for key in keys if key not in given]:
+            available = {keys[1]: ones, **arrays}  # published without a scale
+            if missing := [key for key in keys if key not in available]:
                 raise AedError(f"{name}: as a YAMNet with embedding_size={self.embedding_size} it lacks {missing}")
-            kernel, *rest = (torch.from_numpy(given[key]) for key in keys)
+            kernel, *rest = (torch.from_numpy(available[key]) for key in keys)
             # (time, mel, in, out) -> (out, in, mel, time); depthwise is (time, mel, channels, 1)
             kernel = kernel.permute((2, 3, 1, 0) if depthwise else (3, 2, 1, 0)) if kernel.ndim == 4 else kernel
             for key, value, wanted in zip(
@@ -205,8 +205,8 @@ class YAMNet(nn.Module):
                     raise AedError(
                         f"{name}: {key} needs shape {tuple(wanted.shape)} in torch's order, got {tuple(value.shape)}"
                     )
-            found.append((layer, [kernel, *rest]))
-        for layer, values in found:
+            arranged.append((layer, [kernel, *rest]))
+        for layer, values in arranged:
             layer.load(*values)
 
     def _load_google(self, path: Path) -> None:
@@ -218,7 +218,7 @@ class YAMNet(nn.Module):
             shift = torch.from_numpy(bias)
             # BatchNorm was published folded into the kernel, w = v * scale. Its factors span 0.014 to 32 a channel in
             # the last layers, and trained as one with the direction they diverge: on fold 3 of ESC-10, layers 12 to 14
-            # and the head, SGD, rate 0.02, momentum 0.9, 3 epochs, ended at 97.5 % of the clips with the scale kept
+            # and the head, SGD, rate 0.02, momentum 0.9, 3 epochs, ended at 97.5 % of the clips with the scale held
             # apart and at 10 % without. Adam, which rescales by itself, at 0.001: 93.2 and 90.3 % of the patches.
             scale = kernel.flatten(1).norm(dim=1).clamp(min=torch.finfo(torch.float32).tiny)
             none = torch.zeros_like(shift)

@@ -3,20 +3,20 @@
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from aed.base import paths
 from aed.base.download import fetch
 from aed.base.errors import AedError
+from aed.base.extras import need
 from aed.dsp.frontend import PRESETS, FrontendConfig
 
 _GRID = {"patch_frames", "overlap", "include_last_patch"}
 _LENGTH = {"min_length_s", "max_length_s", "lengthen"}
 _SILENCE = {"trim", "trim_top_db", "trim_frame_length", "trim_hop_length", "trim_last_second"}
 _FREE = _GRID | _LENGTH | _SILENCE | {"sample_bits", "center", "pad_mode", "db_ref"}
-"""What leaves a feature's value alone but at a clip's ends; the reference of dB is the device's own affair."""
+"""Fields that change no feature but at a clip's ends; the reference of dB is set on the device."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Weights:
         url: Its official address.
         licence: SPDX name.
         source: Who trained it on what.
-        frontend: Preset that makes the patches it was trained on.
+        frontend: Preset of the patches it was trained on.
         origin: Where the recordings it was trained on come from, if data sets of ours come from there too.
     """
 
@@ -45,8 +45,9 @@ class Weights:
         """The file in ``$AED_PRETRAINED_DIR``, downloaded there if missing, its digest checked.
 
         Raises:
-            AedError: It can neither be found nor downloaded, or is not the published file.
+            AedError: It can neither be found nor downloaded, or is not the published file, or what reads it is missing.
         """
+        need("tflite" if self.file.endswith(".tflite") else "h5py", f"{self.file} (published weights)")
         path = paths.pretrained_dir() / self.file
         advice = (
             f"Put {self.file} into {path.parent.absolute()} (or set AED_PRETRAINED_DIR), or train from scratch "
@@ -55,7 +56,7 @@ class Weights:
         return fetch(self.url, path, digest=f"sha256:{self.sha256}", advice=advice)
 
     def check_frontend(self, frontend: FrontendConfig) -> None:
-        """Refuses other features than those the weights were trained on; silence and the patch grid are free.
+        """Refuse other features than those the weights were trained on; silence and the patch grid are free.
 
         Raises:
             AedError: What differs.
@@ -79,8 +80,11 @@ def read_keras_h5(path: Path) -> dict[str, npt.NDArray[np.float32]]:
     ``layer1/conv/kernel:0``, ``layer1/conv/bn/beta:0``.
 
     Raises:
-        AedError: The file is no Keras weights file.
+        AedError: The file is no Keras weights file, or h5py is not installed.
     """
+    need("h5py", str(path))
+    import h5py
+
     arrays: dict[str, npt.NDArray[np.float32]] = {}
 
     def collect(name: str, item: object) -> None:

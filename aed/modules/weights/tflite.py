@@ -11,18 +11,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import tflite  # type: ignore[import-untyped]
 
 from aed.base.errors import AedError
+from aed.base.extras import need
 
-_DTYPES = {tflite.TensorType.FLOAT32: "<f4", tflite.TensorType.INT8: "i1", tflite.TensorType.INT32: "<i4"}
-_OPERATORS = tuple(
-    getattr(tflite.BuiltinOperator, name) for name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-)
+_DTYPES = {0: "<f4", 9: "i1", 2: "<i4"}
+"""NumPy's name of a ``TensorType``: FLOAT32, INT8, INT32."""
+
+_OPERATORS = (3, 4, 9)
+"""``BuiltinOperator``: CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED."""
 
 
 class Layer(NamedTuple):
-    """What a layer holds, as real values, float32.
+    """Weights and bias of a layer as real values, float32.
 
     Args:
         weight: Convolution ``(out, height, width, in)``, depthwise ``(1, height, width, channels)``, fully connected
@@ -40,8 +41,11 @@ def read_tflite(path: Path) -> list[Layer]:
     Not by name: a converter that fuses operators gives a tensor the names of several.
 
     Raises:
-        AedError: The file is no TensorFlow Lite model.
+        AedError: The file is no TensorFlow Lite model, or tflite is not installed.
     """
+    need("tflite", str(path))
+    import tflite  # type: ignore[import-untyped]
+
     data = path.read_bytes()
     if not tflite.Model.ModelBufferHasIdentifier(data, 0):
         raise AedError(f"{path}: not a TensorFlow Lite model")
@@ -65,7 +69,7 @@ def _code(model: Any, operator: Any) -> int:
 
 
 def _real(model: Any, tensor: Any) -> npt.NDArray[np.float32]:
-    """The values of a constant: scale * (q - zero point), with one scale a tensor or one a channel."""
+    """The values of a constant: scale * (q - zero point), with a scale a tensor or a scale a channel."""
     stored = model.Buffers(tensor.Buffer()).DataAsNumpy()
     values = stored.view(_DTYPES[tensor.Type()]).reshape(tensor.ShapeAsNumpy())
     steps = tensor.Quantization()

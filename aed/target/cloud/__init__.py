@@ -3,8 +3,3 @@
 No account was at hand: the protocol is that of ST's published client, and everything here was tried only against a
 local stand-in (``tests/fake_cloud.py``).
 """
-
-from aed.target.cloud.backend import Cloud
-from aed.target.cloud.errors import CloudError
-
-__all__ = ["Cloud", "CloudError"]

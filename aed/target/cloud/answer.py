@@ -1,4 +1,4 @@
-"""Figures of what the service answers: the reports of ST's tool, and the time on the farm's board."""
+"""Figures in an answer of the service: the reports of ST's tool, and the time on the farm's board."""
 
 import json
 import logging
@@ -25,12 +25,12 @@ _FILES = {"info": "network_c_info.json", "report": "network_report.json", "graph
 
 
 @dataclass(frozen=True)
-class Found:
-    """What an answer tells.
+class RunResult:
+    """Figures of a run.
 
     Args:
         cost: Of the net.
-        tool: Version of ST Edge AI Core; empty: not told.
+        tool: Version of ST Edge AI Core; empty: unknown.
         details: More, JSON.
     """
 
@@ -39,15 +39,15 @@ class Found:
     details: Mapping[str, Any]
 
 
-def read_answer(content: Mapping[str, Any], folder: Path, secrets: Secrets) -> Found:
+def read_answer(content: Mapping[str, Any], folder: Path, secrets: Secrets) -> RunResult:
     """Figures of ``report``, ``graph`` and ``info``, which are also written to ``folder``.
 
-    What is missing, of another type or absurd is unknown.
+    A figure that is missing, of another type or absurd is left out.
 
     Args:
         content: Of a run: ``benchmark`` of a benchmark, ``result`` of an analysis.
         folder: For the files; their names are ours, never the service's.
-        secrets: Stay out of files and texts.
+        secrets: Removed from files and texts.
 
     Raises:
         RecursionError: The content is too deep.
@@ -57,29 +57,29 @@ def read_answer(content: Mapping[str, Any], folder: Path, secrets: Secrets) -> F
         if isinstance(content.get(key), dict):
             path = _write(folder / _FILES[key], secrets.clean_json(content[key]))
             try:
-                readings.append(_told(read(json.dumps(content[key]).encode(), path)))
+                readings.append(_without_empty(read(json.dumps(content[key]).encode(), path)))
             except AedError as error:
                 log.warning("%s: not used", secrets.line(str(error)))
     if isinstance(content.get("graph"), dict):
         _write(folder / _FILES["graph"], secrets.clean_json(content["graph"]))
         readings.append(_read_graph(content["graph"]))
-    found = merge(readings)
-    details = {key: value for key, value in found.details.items() if key != "tool"}
+    reading = merge(readings)
+    details = {key: value for key, value in reading.details.items() if key != "tool"}
     memory = _pools(content.get("info")) or _pools(content.get("graph"))
     agreement = _agreement(content.get("info"), content.get("report"))
     more = {"ram_in_use_bytes": memory, "agreement_on_random_inputs": agreement}
-    return Found(
+    return RunResult(
         cost=Cost(
-            figures={key: Figure(value, _source(key)) for key, value in found.figures.items()},
-            layers=tuple(map(secrets.clean_json, found.layers)),
+            figures={key: Figure(value, _source(key)) for key, value in reading.figures.items()},
+            layers=tuple(map(secrets.clean_json, reading.layers)),
         ),
-        tool=secrets.line(str(found.details.get("tool") or "")),
+        tool=secrets.line(str(reading.details.get("tool") or "")),
         details=secrets.clean_json(details | {key: value for key, value in more.items() if value}),
     )
 
 
-def _told(reading: Reading) -> Reading:
-    """A reading without details that are empty, so that another one's count."""
+def _without_empty(reading: Reading) -> Reading:
+    """A reading without empty details, so that those of another one are taken."""
     return replace(reading, details={key: value for key, value in reading.details.items() if value})
 
 
@@ -114,7 +114,7 @@ def _read_graph(graph: Mapping[str, Any]) -> Reading:
 
 
 def _pools(source: object) -> dict[str, float]:
-    """Bytes in use of RAM on and beside the chip, where the tool tells."""
+    """Bytes of RAM in use on the chip (``internal``) and beside it, where the report has them."""
     used: dict[str, float] = {}
     pools = _dict(source).get("memory_pools")
     for pool in map(_dict, pools if isinstance(pools, list) else []):
@@ -122,8 +122,8 @@ def _pools(source: object) -> dict[str, float]:
         if size is None or pool.get("virtual") or pool.get("subpools") or pool.get("rights") == "ACC_READ":
             continue
         outside = "EXTERNAL" in str(pool.get("name")).upper() or _address(pool.get("address")) >= EXTERNAL
-        place = "external" if outside else "internal"
-        used[place] = used.get(place, 0) + size
+        side = "external" if outside else "internal"
+        used[side] = used.get(side, 0) + size
     return used
 
 
@@ -136,12 +136,12 @@ def _address(value: object) -> int:
 
 
 def _agreement(info: object, report: object) -> list[dict[str, Any]]:
-    """How the C code's outputs agree with the model's, on the service's random inputs."""
+    """Agreement of the C code's outputs with the model's, on the service's random inputs."""
     for source in (_dict(info).get("validation"), info, report):
         rows = _dict(source).get("val_metrics")
         if isinstance(rows, list) and rows:
-            kept = [_numbers(row) | _texts(row) for row in map(_dict, rows[:20])]
-            return [row for row in kept if row]
+            shown = [_numbers(row) | _texts(row) for row in map(_dict, rows[:20])]
+            return [row for row in shown if row]
     return []
 
 

@@ -7,19 +7,16 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 from urllib.parse import quote
-
-import numpy as np
-import numpy.typing as npt
 
 from aed.base.errors import AedError
 from aed.export.graph import copy_of, graph_sha256, load_model
 from aed.target.boards import Board, need_backend
-from aed.target.cloud.answer import Found, read_answer
+from aed.target.cloud.answer import RunResult, read_answer
 from aed.target.cloud.endpoints import Endpoints
 from aed.target.cloud.errors import CloudError
-from aed.target.cloud.service import Progress, Service, compact, identifier
+from aed.target.cloud.service import Service, compact, identifier
 from aed.target.cloud.session import Session
 from aed.target.cloud.wire import Wire
 from aed.target.report import Report
@@ -33,7 +30,7 @@ LIMITS = (
 
 
 class Cloud:
-    """ST Edge AI Developer Cloud. What is written here was tried only against a local stand-in of the service.
+    """ST Edge AI Developer Cloud; tried only against a local stand-in of the service.
 
     Credentials come from the environment: ``STEDGEAI_CLOUD_TOKEN``, or ``STEDGEAI_CLOUD_USER`` and
     ``STEDGEAI_CLOUD_PASSWORD``, or ST's ``stmai_username`` and ``stmai_password``; without them a person at a
@@ -42,11 +39,10 @@ class Cloud:
 
     Args:
         version: Of ST Edge AI Core; null: the newest on offer.
-        optimization: What the tool tries to save.
-        total_s: Limit of everything, s. A busy farm may need more than its default.
+        optimization: What the tool minimises.
+        timeout_s: Limit of everything, s. A busy farm may need more than its default.
         request_s: Limit of one request, s.
-        token_file: Keeps the tokens of a sign-on, readable by its owner only; null: none.
-        progress: Told of each state.
+        token_file: Stores the tokens of a sign-on, readable by its owner only; null: none.
         environment: Null: of this process.
         clock: Seconds.
         sleep: Waits so many seconds.
@@ -58,35 +54,26 @@ class Cloud:
         self,
         version: str | None = None,
         optimization: Literal["balanced", "time", "ram"] = "balanced",
-        total_s: float = 900.0,
+        timeout_s: float = 900.0,
         request_s: float = 30.0,
         token_file: Path | None = None,
-        progress: Progress | None = None,
         environment: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        for key, seconds in (("total_s", total_s), ("request_s", request_s)):
+        for key, seconds in (("cloud.timeout_s", timeout_s), ("request_s", request_s)):
             if not (seconds > 0 and math.isfinite(seconds)):
                 raise AedError(f"{key}: need seconds above 0, got {seconds}")
         if version is not None and not re.fullmatch(r"[\w.-]{1,40}", version):
-            raise AedError(f"version: need one such as 4.0.1, got {version!r}")
-        self.version, self.optimization, self.total_s = version, optimization, total_s
+            raise AedError(f"cloud.version: need one such as 4.0.1, got {version!r}")
+        self.version, self.optimization, self.timeout_s = version, optimization, timeout_s
         environment = os.environ if environment is None else environment
-        self._wire, self._places = Wire(request_s, clock=clock, sleep=sleep), Endpoints.of(environment)
-        self._session = Session(self._wire, self._places, environment, token_file)
-        self._service = Service(self._session, progress)
+        self._wire, self._endpoints = Wire(request_s, clock=clock, sleep=sleep), Endpoints.of(environment)
+        self._session = Session(self._wire, self._endpoints, environment, token_file)
+        self.service = Service(self._session)
 
     def __repr__(self) -> str:
-        return f"Cloud(version={self.version!r}, optimization={self.optimization!r}, total_s={self.total_s:g})"
-
-    def boards(self) -> dict[str, dict[str, Any]]:
-        """Name -> what the service says of it, of the boards in the farm.
-
-        Raises:
-            CloudError: See its kinds.
-        """
-        return self._service.boards(self._wire.limit(self.total_s))
+        return f"Cloud(version={self.version!r}, optimization={self.optimization!r}, timeout_s={self.timeout_s:g})"
 
     def benchmark(self, model: Path, board: Board, folder: Path) -> Report:
         """Memory, and time measured on a board of the farm.
@@ -101,25 +88,25 @@ class Cloud:
         """
         need_backend(board, self.name)
         content, sha256 = _model_bytes(model)
-        limit = self._wire.limit(self.total_s)
-        queue = self._service.queue(board, limit)
-        version = self._service.version(self.version, limit)
-        with self._service.uploaded(content, limit) as name:
+        limit = self._wire.limit(self.timeout_s)
+        queue = self.service.queue(board, limit)
+        version = self.service.version(self.version, limit)
+        with self.service.uploaded(content, limit) as name:
             asked: dict[str, Any] = {"optimization": self.optimization} | ({"version": version} if version else {})
             if board.neural_art:
                 asked |= {"target": board.series or "stm32n6", "stNeuralArt": "default"}
                 asked |= {"atonnOptions": {"enable-epoch-controller": True}}
-            options = {"args": compact(asked)} if self._service.wants_text(limit) else asked
-            address = f"{self._places.benchmark}/benchmark"
-            place, body = f"{address}/{quote(queue.lower(), safe='')}", {"model": name, **options}
-            started = self._session.call("POST", place, limit, board=board, json=body)
+            options = {"args": compact(asked)} if self.service.wants_text(limit) else asked
+            address = f"{self._endpoints.benchmark}/benchmark"
+            queued, body = f"{address}/{quote(queue.lower(), safe='')}", {"model": name, **options}
+            started = self._session.call("POST", queued, limit, board=board, json=body)
             run = identifier(self._session.content(started), "benchmarkId", started)
             log.info("Developer Cloud: %s waits for a %s", model.name, queue)
-            done = self._service.wait(f"{address}/{run}", limit)
-        found = self._found(done.get("benchmark"), run, folder)
-        if "inference_ms" not in found.cost.figures:
+            done = self.service.wait(f"{address}/{run}", limit)
+        result = self._result(done.get("benchmark"), run, folder)
+        if "inference_ms" not in result.cost.figures:
             log.warning("Developer Cloud: run %s is done, but no time came with it", self._wire.secrets.line(run))
-        return self._report("benchmark", board, found, version, {"run": run, "graph_sha256": sha256})
+        return self._report("benchmark", board, result, version, {"run": run, "graph_sha256": sha256})
 
     def analyze(self, model: Path, board: Board, folder: Path) -> Report:
         """Memory and multiply-accumulates, as ST's tool counts them; nothing is run.
@@ -136,69 +123,50 @@ class Cloud:
         if board.series is None:
             raise AedError(f"board={board.name}: its file names no series, which the analysis needs")
         content, sha256 = _model_bytes(model)
-        limit = self._wire.limit(self.total_s)
-        version = self._service.version(self.version, limit)
-        with self._service.uploaded(content, limit) as name:
+        limit = self._wire.limit(self.timeout_s)
+        version = self.service.version(self.version, limit)
+        with self.service.uploaded(content, limit) as name:
             asked: dict[str, Any] = {"model": name, "target": board.series, "optimization": self.optimization}
             asked |= {"stNeuralArt": "default"} if board.neural_art else {}
-            address = self._places.analysis(version)
+            address = self._endpoints.analysis(version)
             files = {"model": (name, content, "application/octet-stream")}
             # args and the file in one form, as ST's client sends them; the analysis changes nothing, so may be repeated
             data = {"args": compact(asked)}
             started = self._session.call("POST", f"{address}/analyze", limit, repeat=True, data=data, files=files)
             run = identifier(self._session.content(started), "runtimeId", started)
-            done = self._service.wait(f"{address}/run/{run}", limit)
-        found = self._found(done.get("result"), run, folder)
-        return self._report("analyze", board, found, version, {"run": run, "graph_sha256": sha256})
+            done = self.service.wait(f"{address}/run/{run}", limit)
+        result = self._result(done.get("result"), run, folder)
+        return self._report("analyze", board, result, version, {"run": run, "graph_sha256": sha256})
 
-    def generate(self, model: Path, board: Board, folder: Path) -> NoReturn:
-        """Not here.
-
-        Raises:
-            AedError: Always.
-        """
-        raise AedError(
-            "cloud: C code is not fetched from the service; target=stedgeai gives ST's, target=emulator gives ours"
-        )
-
-    def validate(self, model: Path, board: Board, folder: Path, patches: npt.NDArray[np.float32]) -> NoReturn:
-        """Not here.
+    def _result(self, content: object, run: str, folder: Path) -> RunResult:
+        """The figures of a run that is done.
 
         Raises:
-            AedError: Always.
-        """
-        raise AedError(
-            "cloud: the farm runs random inputs, not yours; target=stedgeai validates on your patches, also on "
-            "a board of yours, target=emulator bit by bit on an emulated one"
-        )
-
-    def _found(self, content: object, run: str, folder: Path) -> Found:
-        """What a run that is done found.
-
-        Raises:
-            CloudError: ``service``: nothing.
+            CloudError: ``service``: there are none.
         """
         try:
-            found = read_answer(content if isinstance(content, dict) else {}, folder, self._wire.secrets)
+            result = read_answer(content if isinstance(content, dict) else {}, folder, self._wire.secrets)
         except RecursionError:
-            found = read_answer({}, folder, self._wire.secrets)
-        if not found.cost.figures:
+            result = read_answer({}, folder, self._wire.secrets)
+        if not result.cost.figures:
             text = "is done, but no figure came with it; try later"
             raise CloudError("service", f"Developer Cloud: run {self._wire.secrets.line(run)} {text}")
-        return found
+        return result
 
-    def _report(self, action: str, board: Board, found: Found, version: str | None, more: Mapping[str, str]) -> Report:
+    def _report(
+        self, action: str, board: Board, result: RunResult, version: str | None, more: Mapping[str, str]
+    ) -> Report:
         """The report of a run."""
-        tools = {"ST Edge AI Core": found.tool, "ST Edge AI Developer Cloud": version or ""}
+        tools = {"ST Edge AI Core": result.tool, "ST Edge AI Developer Cloud": version or ""}
         return Report(
             target=self.name,
             action=action,
             board=board.name,
             core=board.core,
-            net=found.cost,
+            net=result.cost,
             tools={name: text for name, text in tools.items() if text},
             limits=LIMITS if action == "benchmark" else LIMITS.split("; ")[1],
-            details={**self._wire.secrets.clean_json(more), "optimization": self.optimization, **found.details},
+            details={**self._wire.secrets.clean_json(more), "optimization": self.optimization, **result.details},
         )
 
 

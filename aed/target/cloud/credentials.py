@@ -1,4 +1,4 @@
-"""Where credentials come from: the environment, a token file if one is asked for, a person at a terminal."""
+"""Sources of credentials: the environment, a token file where the settings name one, a person at a terminal."""
 
 import getpass
 import json
@@ -25,7 +25,7 @@ class Account:
     password: str = field(repr=False)
 
 
-def given_token(environment: Mapping[str, str]) -> Tokens | None:
+def token_in(environment: Mapping[str, str]) -> Tokens | None:
     """The token of the environment, if there is one.
 
     Raises:
@@ -40,7 +40,7 @@ def given_token(environment: Mapping[str, str]) -> Tokens | None:
     return Tokens(token)
 
 
-def given_account(environment: Mapping[str, str]) -> Account | None:
+def account_in(environment: Mapping[str, str]) -> Account | None:
     """User and password of the environment, if they are there.
 
     Raises:

@@ -30,7 +30,7 @@ def check_address(url: str, name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoints:
-    """Where the services are.
+    """Addresses of the services.
 
     Args:
         stm32ai: Analysis; null: beside the others, by version.

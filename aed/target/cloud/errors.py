@@ -1,4 +1,4 @@
-"""What can go wrong with the service, in kinds that a program can tell apart."""
+"""Errors of the service, in kinds that a program can distinguish."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from aed.base.errors import AedError
 
 Kind = Literal["credentials", "blocked", "network", "service", "board", "model", "time"]
 """``credentials``: refused or missing; ``blocked``: the account; ``network``: the service cannot be reached;
-``service``: it answered what it should not have; ``board``: it has none of that name; ``model``: it cannot build or run
+``service``: its answer cannot be used; ``board``: it has none of that name; ``model``: it cannot build or run
 this model; ``time``: a limit has passed."""
 
 
@@ -14,7 +14,7 @@ class CloudError(AedError):
     """An error of ST's Developer Cloud.
 
     Args:
-        kind: What is at fault.
+        kind: Cause.
         message: What happened and what to do; free of credentials.
         status: Of HTTP, where that is what happened.
     """

@@ -1,6 +1,6 @@
 """From user and password to a token, as a browser does it: OpenID Connect with ST's sign-on page.
 
-The page has no documented interface: what is looked for in it is what ST's own client of 2023 to 2026 looks for.
+The page has no documented interface: it is read as ST's own client of 2023 to 2026 reads it.
 """
 
 import re
@@ -30,11 +30,11 @@ BLOCKED = re.compile(r"exceeded \d{1,4} login attempts|account (?:is|has been) (
 
 @dataclass(frozen=True)
 class Tokens:
-    """What the sign-on gives.
+    """Tokens of a sign-on.
 
     Args:
         access: For every request.
-        refresh: For a new one; null: none was given.
+        refresh: Renews the access token; null: the service sent none.
     """
 
     access: str = field(repr=False)
@@ -53,7 +53,7 @@ class _Page(HTMLParser):
         self.words = " ".join(" ".join(self._words).split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Notes forms and their inputs."""
+        """Collects forms and their inputs."""
         values = {name: value or "" for name, value in attrs}
         if tag == "form":
             self.forms.append((values.get("action", ""), {}))
@@ -61,18 +61,18 @@ class _Page(HTMLParser):
             self.forms[-1][1][values["name"]] = values.get("value", "")
 
     def handle_data(self, data: str) -> None:
-        """Notes words."""
+        """Collects words."""
         self._words.append(data)
 
 
-def sign_on(wire: Wire, places: Endpoints, user: str, password: str, limit: Limit) -> Tokens:
+def sign_on(wire: Wire, endpoints: Endpoints, user: str, password: str, limit: Limit) -> Tokens:
     """Tokens for a user.
 
     The password is sent once, whatever happens: after five wrong ones the account is blocked.
 
     Args:
         wire: Sends.
-        places: Addresses.
+        endpoints: Addresses.
         user: Of myST.
         password: Of myST.
         limit: Of everything.
@@ -85,20 +85,20 @@ def sign_on(wire: Wire, places: Endpoints, user: str, password: str, limit: Limi
         session.headers.update(AGENT)
         question = {
             "response_type": "code",
-            "client_id": places.client_id,
+            "client_id": endpoints.client_id,
             "scope": "openid",
-            "redirect_uri": places.callback,
+            "redirect_uri": endpoints.callback,
             "response_mode": "query",
         }
         start = wire.send(
-            "GET", f"{places.sso}/as/authorization.oauth2", limit, session=session, params=question,
+            "GET", f"{endpoints.sso}/as/authorization.oauth2", limit, session=session, params=question,
             most_bytes=MOST_PAGE_BYTES,
         )  # fmt: skip
-        page = _follow(wire, places, session, start, limit)
+        page = _follow(wire, endpoints, session, start, limit)
         if not isinstance(page, Answer):
             raise _unknown("leads back without a sign-on")
         action, mark = _form(page)
-        target = _allowed(places, _joined(page.url, action))
+        target = _allowed(endpoints, _joined(page.url, action))
         wire.secrets.add(mark)
         fields = {"username": user, "password": password, "_eventId": "Login", "lt": mark}
         sent = wire.send(
@@ -106,25 +106,25 @@ def sign_on(wire: Wire, places: Endpoints, user: str, password: str, limit: Limi
         )
         if sent.status == 200:
             _refuse(sent)
-        code = _follow(wire, places, session, sent, limit)
+        code = _follow(wire, endpoints, session, sent, limit)
     if isinstance(code, Answer):
         raise _unknown(f"answered {code.status} where a code was due")
     wire.secrets.add(code)
     answer = wire.send(
-        "POST", f"{places.user}/login/callback", limit, data={"redirect_url": places.callback, "code": code}
+        "POST", f"{endpoints.user}/login/callback", limit, data={"redirect_url": endpoints.callback, "code": code}
     )
     if answer.status != 200:
         raise CloudError("service", f"{answer.host}: no token for the sign-on (status {answer.status}); {ELSEWHERE}")
     return read_tokens(wire, answer)
 
 
-def refresh(wire: Wire, places: Endpoints, token: str, limit: Limit) -> Tokens | None:
+def refresh(wire: Wire, endpoints: Endpoints, token: str, limit: Limit) -> Tokens | None:
     """New tokens for a refresh token; None: it is used up or refused."""
-    answer = wire.send("POST", f"{places.user}/login/refresh", limit, data={"refresh_token": token})
+    answer = wire.send("POST", f"{endpoints.user}/login/refresh", limit, data={"refresh_token": token})
     if answer.status != 200:
         return None
-    made = read_tokens(wire, answer)
-    return Tokens(made.access, made.refresh or token)
+    tokens = read_tokens(wire, answer)
+    return Tokens(tokens.access, tokens.refresh or token)
 
 
 def read_tokens(wire: Wire, answer: Answer) -> Tokens:
@@ -134,8 +134,8 @@ def read_tokens(wire: Wire, answer: Answer) -> Tokens:
         CloudError: ``service``: there are none.
     """
     content = wire.parse(answer)
-    found = {key: content.get(key) for key in ("access_token", "refresh_token")} if isinstance(content, dict) else {}
-    access, more = usable(found.get("access_token")), usable(found.get("refresh_token"))
+    texts = {key: content.get(key) for key in ("access_token", "refresh_token")} if isinstance(content, dict) else {}
+    access, more = usable(texts.get("access_token")), usable(texts.get("refresh_token"))
     if access is None:
         raise CloudError("service", f"{answer.host}: the sign-on gave no token; {ELSEWHERE}")
     wire.secrets.add(access, more)
@@ -158,7 +158,7 @@ def _form(page: Answer) -> tuple[str, str]:
 
 
 def _refuse(page: Answer) -> None:
-    """Says what a page shown after the password means."""
+    """Raises the error that a page shown after the password stands for."""
     words = _Page(page.text).words
     if BLOCKED.search(words):
         raise CloudError(
@@ -166,29 +166,29 @@ def _refuse(page: Answer) -> None:
             "Developer Cloud: the account is blocked after too many wrong passwords; set a new one with "
             "'Forgot Password' at https://my.st.com",
         )
-    if found := WRONG.search(words):
+    if wrong := WRONG.search(words):
         raise CloudError(
             "credentials",
-            f"Developer Cloud: wrong user or password, {found.group(1)} attempts left before the account is blocked; "
+            f"Developer Cloud: wrong user or password, {wrong.group(1)} attempts left before the account is blocked; "
             "correct STEDGEAI_CLOUD_USER and STEDGEAI_CLOUD_PASSWORD",
         )
     raise _unknown("shows a page that is not known (terms to accept, a second factor, a password that has expired?)")
 
 
-def _follow(wire: Wire, places: Endpoints, session: requests.Session, answer: Answer, limit: Limit) -> Answer | str:
+def _follow(wire: Wire, endpoints: Endpoints, session: requests.Session, answer: Answer, limit: Limit) -> Answer | str:
     """The first page that is no redirection, or the code that comes with the one to the callback, never opened."""
     for _ in range(MOST_HOPS):
         if answer.status not in (301, 302, 303, 307, 308):
             return answer
         if not answer.headers.get("location"):
             raise _unknown("redirects nowhere")
-        place = _joined(answer.url, answer.headers["location"])
-        if _same(place, places.callback):
-            codes = parse_qs(urlsplit(place).query).get("code", [])
+        target = _joined(answer.url, answer.headers["location"])
+        if _same(target, endpoints.callback):
+            codes = parse_qs(urlsplit(target).query).get("code", [])
             if not codes:
                 raise _unknown("refused, it gave no code")
             return codes[0]
-        answer = wire.send("GET", _allowed(places, place), limit, session=session, most_bytes=MOST_PAGE_BYTES)
+        answer = wire.send("GET", _allowed(endpoints, target), limit, session=session, most_bytes=MOST_PAGE_BYTES)
     raise _unknown(f"redirects more than {MOST_HOPS} times")
 
 
@@ -197,10 +197,10 @@ def _same(url: str, callback: str) -> bool:
     return _parts(url)[:3] == _parts(callback)[:3]
 
 
-def _joined(page: str, place: str) -> str:
-    """The address that ``place`` means on ``page``; empty where it is none."""
+def _joined(page: str, target: str) -> str:
+    """The absolute address of ``target``, a link on ``page``; empty where it is no address."""
     try:
-        return urljoin(page, place)
+        return urljoin(page, target)
     except ValueError:
         return ""
 
@@ -214,23 +214,23 @@ def _parts(url: str) -> tuple[str, str, str]:
         return "", "", ""
 
 
-def _allowed(places: Endpoints, url: str) -> str:
+def _allowed(endpoints: Endpoints, url: str) -> str:
     """``url`` where the sign-on may lead: ST's hosts by https; this machine if it began here.
 
     Raises:
         CloudError: ``service``: it leads elsewhere.
     """
-    home = urlsplit(places.sso)
+    home = urlsplit(endpoints.sso)
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
         raise _unknown("leads to an address that is none") from None
-    known = {urlsplit(place).hostname for place in (places.sso, places.user, places.callback)}
+    known = {urlsplit(own).hostname for own in (endpoints.sso, endpoints.user, endpoints.callback)}
     safe = parts.scheme == "https" and (host in known or host == "st.com" or host.endswith(".st.com"))
     local = parts.scheme == "http" and host in LOOPBACK and home.scheme == "http"
     if "@" in parts.netloc or not (safe or local):
-        raise _unknown(f"leads to {parts.scheme[:10]}://{host[:100]}, where no password is sent")
+        raise _unknown(f"leads to {parts.scheme[:10]}://{host[:100]}, to which no password is sent")
     return url
 
 

@@ -1,4 +1,4 @@
-"""Credentials that leave this process for the service only: what it sends is cleaned of them before it is shown."""
+"""Credentials that leave this process for the service only: its answers are cleaned of them before they are shown."""
 
 import html
 import json
@@ -11,7 +11,7 @@ _TOKENS = re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]*){0,4}|(?i:bearer)\s+[^\s\"'<>,;]+
 
 
 class Secrets:
-    """What is never shown."""
+    """Texts that are never shown."""
 
     def __init__(self) -> None:
         self._texts: set[str] = set()
@@ -26,7 +26,7 @@ class Secrets:
             self._texts.update((*forms, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]))
 
     def clean(self, text: str) -> str:
-        """``text`` with stars in place of credentials."""
+        """``text`` with stars instead of credentials."""
         text = text.encode("utf-8", errors="replace").decode("utf-8")  # halves of surrogate pairs cannot be written
         for secret in sorted(self._texts, key=len, reverse=True):
             text = text.replace(secret, "***")

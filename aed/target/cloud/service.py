@@ -1,10 +1,10 @@
-"""What is asked of the service: boards, versions, an upload that is deleted again, the end of a run."""
+"""Requests to the service: boards, versions, an upload that is deleted again, the end of a run."""
 
 import json
 import logging
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 2.0
 CLEAN_UP_S = 60.0
-"""For deleting what was uploaded, whatever time is left otherwise."""
+"""For the deletion of an upload, whatever time is left otherwise."""
 
 STATES = (
     "waiting_for_build", "in_queue", "generating_sources", "copying_sources", "loading_sources", "building", "flashing",
@@ -27,25 +27,24 @@ STATES = (
 )  # fmt: skip
 """Of a benchmark, as ST's client knows them."""
 
-Progress = Callable[[str, float | None], None]
-"""Called with each new state and, where the service tells, the fraction that is done."""
-
 
 class Service:
     """The service as one user sees it.
 
     Args:
         session: Of the user.
-        progress: Told of each state.
     """
 
-    def __init__(self, session: Session, progress: Progress | None = None) -> None:
-        self.session, self.wire, self.places = session, session.wire, session.places
-        self._progress = progress or (lambda state, fraction: None)
+    def __init__(self, session: Session) -> None:
+        self.session, self.wire, self.endpoints = session, session.wire, session.endpoints
 
     def boards(self, limit: Limit) -> dict[str, dict[str, Any]]:
-        """Name -> what the service says of it."""
-        content = self.session.content(self.session.call("GET", f"{self.places.benchmark}/boards", limit))
+        """Name -> the service's description, of the boards in the farm.
+
+        Raises:
+            CloudError: See its kinds.
+        """
+        content = self.session.content(self.session.call("GET", f"{self.endpoints.benchmark}/boards", limit))
         return {name: about for name, about in content.items() if isinstance(about, dict)}
 
     def queue(self, board: Board, limit: Limit) -> str:
@@ -58,7 +57,7 @@ class Service:
         for name, about in known.items():
             if name.lower() == wanted:
                 if about.get("boardCount") == 0:
-                    log.warning("Developer Cloud: the farm says that it has 0 of %s at the moment", board.cloud_name)
+                    log.warning("Developer Cloud: the farm reports 0 of %s at the moment", board.cloud_name)
                 return board.cloud_name or name
         names = [self.wire.secrets.line(name, 60) for name in sorted(known)[:60]]
         raise CloudError("board", f"board={board.name}: the farm has no {board.cloud_name}; it has {names}")
@@ -70,7 +69,7 @@ class Service:
             AedError: The chosen one is not on offer.
         """
         try:
-            answer = self.wire.send("GET", self.places.versions, limit, tries=2)
+            answer = self.wire.send("GET", self.endpoints.versions, limit, tries=2)
             rows = self.wire.parse(answer) if answer.status == 200 else None
         except CloudError as error:
             if error.kind == "time":
@@ -82,14 +81,14 @@ class Service:
             return next((name for name, row in known.items() if row.get("isLatest") is True), None)
         if known and chosen not in known:
             raise AedError(
-                f"version: Developer Cloud offers {self.wire.secrets.line(str(list(known)))}, got {chosen!r}"
+                f"cloud.version: Developer Cloud offers {self.wire.secrets.line(str(list(known)))}, got {chosen!r}"
             )
         return chosen
 
     def wants_text(self, limit: Limit) -> bool:
-        """Whether the service is of the older kind, that takes the options as one text; its description says so."""
+        """Whether the service is of the older kind, that takes the options as one text, by its own description."""
         try:
-            answer = self.wire.send("GET", f"{self.places.benchmark}/api", limit, tries=2)
+            answer = self.wire.send("GET", f"{self.endpoints.benchmark}/api", limit, tries=2)
             value: Any = self.wire.parse(answer) if answer.status == 200 else None
         except CloudError as error:
             if error.kind == "time":
@@ -107,8 +106,8 @@ class Service:
         self.session.signed_on(limit)  # without it there is nothing to delete
         try:
             files = {"file": (name, content, "application/octet-stream")}
-            # the name is ours alone: a second copy takes the place of the first
-            answer = self.session.call("POST", f"{self.places.file}/files/models", limit, repeat=True, files=files)
+            # the name is ours alone: a second copy replaces the first
+            answer = self.session.call("POST", f"{self.endpoints.file}/files/models", limit, repeat=True, files=files)
             if self.session.content(answer).get("upload") is not True:
                 raise CloudError("service", f"{answer.host}: the upload failed, {self.wire.excerpt(answer)}; try later")
             log.info("Developer Cloud: uploaded %d bytes as %s", len(content), name)
@@ -117,9 +116,9 @@ class Service:
             self._delete(name)
 
     def _delete(self, name: str) -> None:
-        """Deletes an uploaded model; if that fails, says so."""
+        """Deletes an uploaded model; warns if that fails."""
         try:
-            self.session.call("DELETE", f"{self.places.file}/files/models/{name}", self.wire.limit(CLEAN_UP_S))
+            self.session.call("DELETE", f"{self.endpoints.file}/files/models/{name}", self.wire.limit(CLEAN_UP_S))
             log.info("Developer Cloud: deleted %s", name)
         except AedError as error:
             if not (isinstance(error, CloudError) and error.status == 404):
@@ -134,14 +133,14 @@ class Service:
         last = ""
         while True:
             content = self.session.content(answer := self.session.call("GET", address, limit))
-            said = content.get("state")
-            if not isinstance(said, str) or not said:
+            state = content.get("state")
+            if not isinstance(state, str) or not state:
                 text = f"need a state, got {self.wire.excerpt(answer)}"
                 raise CloudError("service", f"{answer.host}: {text}; try later")
-            state, shown = said.lower(), self.wire.secrets.line(said.lower(), 60)
+            state, shown = state.lower(), self.wire.secrets.line(state.lower(), 60)
             if state != last:
-                log.info("Developer Cloud: %s", shown if state in STATES else f"{shown} (a state not known here)")
-                self._progress(shown, _fraction(content))
+                known = "" if state in STATES else " (a state not known here)"
+                log.info("Developer Cloud: %s%s%s", shown, known, _percentage(content))
                 last = state
             if state == "done" or (state != "error" and content.get("result")):  # an analysis may not say done
                 return content
@@ -152,14 +151,14 @@ class Service:
             self.wire.sleep(POLL_S)
 
     def _message(self, content: Mapping[str, Any]) -> str:
-        """What the service says of an error."""
+        """The service's own message of an error."""
         result = content.get("result")
         for source in (content, result if isinstance(result, dict) else {}):
             for key in ("message", "error", "errors", "error_str"):
                 if source.get(key):
                     value = source[key]
                     return self.wire.secrets.line(value if isinstance(value, str) else compact(value), 600)
-        return "it says no more; target=stedgeai shows ST's tool's own messages for the same model"
+        return "it gives no reason; target=stedgeai shows ST's tool's own messages for the same model"
 
 
 def compact(value: Any) -> str:
@@ -180,9 +179,10 @@ def identifier(content: Mapping[str, Any], key: str, answer: Answer) -> str:
     return text
 
 
-def _fraction(content: Mapping[str, Any]) -> float | None:
-    """The part that is done, of ``step``, ``totalStep`` and ``progress`` (percent of the step)."""
+def _percentage(content: Mapping[str, Any]) -> str:
+    """The progress, ``, 38 %``, from ``step``, ``totalStep`` and ``progress`` (percent of the step), where known."""
     step, steps, percent = (number(content.get(key)) for key in ("step", "totalStep", "progress"))
     if step is None or percent is None or not steps:
-        return None
-    return min(1.0, max(0.0, (step - 1 + percent / 100) / steps))
+        return ""
+    fraction = min(1.0, max(0.0, (step - 1 + percent / 100) / steps))
+    return f", {100 * fraction:.0f} %"

@@ -1,4 +1,4 @@
-"""Requests with a token, from wherever credentials come, and what a refusal means."""
+"""Requests with a token, from wherever credentials come, and the meaning of a refusal."""
 
 import logging
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from aed.target.boards import Board
 from aed.target.cloud.credentials import (
     TOKEN,
     Account,
+    account_in,
     ask_account,
-    given_account,
-    given_token,
     load_tokens,
     save_tokens,
+    token_in,
 )
 from aed.target.cloud.endpoints import Endpoints
 from aed.target.cloud.errors import CloudError
@@ -28,15 +28,15 @@ class Session:
 
     Args:
         wire: Sends.
-        places: Addresses.
+        endpoints: Addresses.
         environment: With credentials.
-        token_file: Keeps the tokens of a sign-on; null: none.
+        token_file: Stores the tokens of a sign-on; null: none.
     """
 
     def __init__(
-        self, wire: Wire, places: Endpoints, environment: Mapping[str, str], token_file: Path | None = None
+        self, wire: Wire, endpoints: Endpoints, environment: Mapping[str, str], token_file: Path | None = None
     ) -> None:
-        self.wire, self.places, self._environment, self._token_file = wire, places, environment, token_file
+        self.wire, self.endpoints, self._environment, self._token_file = wire, endpoints, environment, token_file
         self._tokens: Tokens | None = None
         self._account: Account | None = None
         self._refused: CloudError | None = None
@@ -64,9 +64,8 @@ class Session:
         return answer
 
     def _refusal(self, answer: Answer, board: Board | None) -> CloudError:
-        """What a status means."""
-        said = self.wire.excerpt(answer)
-        where = f"{answer.host}: status {answer.status}, {said}"
+        """The error that a status stands for."""
+        where = f"{answer.host}: status {answer.status}, {self.wire.excerpt(answer)}"
         if answer.status == 401:
             text = f"the token is refused or has expired; get a new one for {TOKEN}, or set user and password"
             return CloudError("credentials", f"{where}: {text}", answer.status)
@@ -93,10 +92,10 @@ class Session:
     def signed_on(self, limit: Limit) -> Tokens:
         """Tokens: of the environment, of the file, of a sign-on."""
         if self._tokens is None:
-            tokens = given_token(self._environment)
+            tokens = token_in(self._environment)
             if tokens is None and self._token_file is not None:
                 tokens = load_tokens(self._token_file)
-            self._account = given_account(self._environment)
+            self._account = account_in(self._environment)
             if tokens is not None:
                 self.wire.secrets.add(tokens.access, tokens.refresh)
                 self._tokens = tokens
@@ -109,7 +108,7 @@ class Session:
     def _renewed(self, limit: Limit) -> Tokens | None:
         """New tokens after a refusal; None: there is no way to any."""
         old = self._tokens
-        if old is not None and old.refresh and (fresh := refresh(self.wire, self.places, old.refresh, limit)):
+        if old is not None and old.refresh and (fresh := refresh(self.wire, self.endpoints, old.refresh, limit)):
             return self._keep(fresh)
         return self._keep(self._sign_on(self._account, limit)) if self._account is not None else None
 
@@ -118,7 +117,7 @@ class Session:
             raise self._refused
         log.info("Developer Cloud: signing on")
         try:
-            return sign_on(self.wire, self.places, account.user, account.password, limit)
+            return sign_on(self.wire, self.endpoints, account.user, account.password, limit)
         except CloudError as error:
             self._refused = error if error.kind in ("credentials", "blocked") else None
             raise

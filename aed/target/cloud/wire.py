@@ -1,7 +1,7 @@
-"""HTTP with limits: on the time of a request and of everything, on sizes, on what is tried again.
+"""HTTP with limits: on the time of a request and of everything, on sizes, on repetitions.
 
 A request runs in a thread of its own, so that name look-ups and servers that send byte by byte cannot pass the limit
-and Ctrl-C is heard at once. No redirection is followed here. Certificates are checked; those of a company's proxy go
+and Ctrl-C acts at once. No redirection is followed here. Certificates are checked; those of a company's proxy go
 into ``REQUESTS_CA_BUNDLE``, as for every program that uses requests.
 """
 
@@ -32,18 +32,18 @@ LISTEN_S = 0.2
 
 MOST_BYTES = 64 << 20
 UPLOAD_BYTES_PER_S = 20_000
-"""Slowest line on which an upload is not given up."""
+"""Slowest connection on which an upload is not cancelled."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server sent.
+    """Answer of a server.
 
     Args:
         status: Of HTTP.
         body: Whole.
         headers: Lower-case names.
-        url: That was asked.
+        url: Of the request.
     """
 
     status: int
@@ -81,7 +81,7 @@ class _Trouble:
 
 @dataclass(frozen=True)
 class Limit:
-    """When everything has to be over.
+    """Time by which everything has to be over.
 
     Args:
         ends: On ``clock``, s.
@@ -101,7 +101,7 @@ class Limit:
         """
         left = self.ends - self.clock()
         if left <= 0:
-            raise self.passed("nothing came of it")
+            raise self.passed("without an answer")
         return left
 
     def passed(self, state: str) -> CloudError:
@@ -274,7 +274,7 @@ def _exchange(
             for chunk in response.iter_content(1 << 14):
                 body += chunk
                 if over.is_set():
-                    return _Trouble("given up", sent=True)
+                    return _Trouble("cancelled", sent=True)
                 if len(body) > most_bytes:
                     return _Trouble(f"its answer is larger than {most_bytes} bytes", sent=True, final=True)
             headers = {name.lower(): value for name, value in response.headers.items()}
@@ -299,7 +299,7 @@ def _exchange(
         return _Trouble("the connection was dropped", sent=True)
     except requests.exceptions.RequestException as error:
         return _Trouble(f"the connection was dropped ({type(error).__name__})", sent=True)
-    except Exception as error:  # out of a thread it would be printed, with what it holds
+    except Exception as error:  # out of a thread it would be printed, credentials included
         return _Trouble(f"the exchange failed ({type(error).__name__})", sent=True)
     finally:
         if session is None:

@@ -1,8 +1,9 @@
-"""C for what follows the net: names of the classes, probabilities, decisions, and patches that make a recording."""
+"""C for the steps after the net: names of the classes, probabilities, decisions, and recordings of several patches."""
 
 from aed.base.errors import AedError
 from aed.dsp.aggregate import Aggregate
 from aed.export.card import ModelCard
+from aed.scoring.decision import UNKNOWN_INDEX
 from aed.target.codegen.text import c_float, c_lines, c_string
 
 
@@ -26,7 +27,7 @@ def class_sources(card: ModelCard, num_outputs: int) -> dict[str, str]:
 
 
 def rule(card: ModelCard) -> str:
-    """Which classes are heard, in words: a part of a sentence."""
+    """The classes that are detected, in words: a part of a sentence."""
     if card.task == "multi_label":
         return "each class whose probability is not under its threshold"
     best = "the most probable class, the first of equal ones"
@@ -45,7 +46,7 @@ def _header(card: ModelCard) -> str:
 #define AED_CLASSES {len(card.class_names)}
 
 /* None of the classes. */
-#define AED_UNKNOWN (-1)
+#define AED_UNKNOWN ({UNKNOWN_INDEX})
 
 #ifdef __cplusplus
 extern "C" {{
@@ -57,10 +58,10 @@ extern const char *const aed_class_names[AED_CLASSES];
 void aed_probabilities(const int8_t *out, float *probability);
 
 /*
- * Which classes are heard: {rule(card)}.
- * Both are AED_CLASSES long. Returns the most probable of the classes heard, or AED_UNKNOWN.
+ * Which classes are detected: {rule(card)}.
+ * Both are AED_CLASSES long. Returns the most probable of the detected classes, or AED_UNKNOWN.
  */
-int aed_decide(const float *probability, bool *heard);
+int aed_decide(const float *probability, bool *detected);
 
 /* A recording so far; its probabilities are the {card.decision.aggregate} of each class over its patches. */
 typedef struct {{
@@ -134,14 +135,14 @@ def _one(card: ModelCard) -> str:
     """``aed_decide`` of a single-label model."""
     least = card.decision.unknown_threshold
     known = "true" if least is None else f"probability[best] >= {c_float(least)}"
-    return f"""int aed_decide(const float *probability, bool *heard) {{
+    return f"""int aed_decide(const float *probability, bool *detected) {{
     int best = 0;
     for (int i = 0; i < AED_CLASSES; ++i) {{
         best = probability[i] > probability[best] ? i : best;
-        heard[i] = false;
+        detected[i] = false;
     }}
-    heard[best] = {known};
-    return heard[best] ? best : AED_UNKNOWN;
+    detected[best] = {known};
+    return detected[best] ? best : AED_UNKNOWN;
 }}
 """
 
@@ -152,11 +153,11 @@ def _several(card: ModelCard) -> str:
 {c_lines(map(c_float, card.decision.thresholds_of(len(card.class_names))))}
 }};
 
-int aed_decide(const float *probability, bool *heard) {{
+int aed_decide(const float *probability, bool *detected) {{
     int best = AED_UNKNOWN;
     for (int i = 0; i < AED_CLASSES; ++i) {{
-        heard[i] = probability[i] >= thresholds[i];
-        if (heard[i] && ((best == AED_UNKNOWN) || (probability[i] > probability[best]))) {{
+        detected[i] = probability[i] >= thresholds[i];
+        if (detected[i] && ((best == AED_UNKNOWN) || (probability[i] > probability[best]))) {{
             best = i;
         }}
     }}
@@ -166,7 +167,7 @@ int aed_decide(const float *probability, bool *heard) {{
 
 
 _KINDS = {"mean": "double", "max": "float"}
-"""What is kept of a recording; sums are float64, as in :func:`aed.dsp.aggregate.clip_posteriors`."""
+"""C type of the values stored of a recording; sums are float64, as in :func:`aed.dsp.aggregate.clip_posteriors`."""
 
 _ADD = {
     "mean": "clip->total[i] += (double)probability[i];",

@@ -25,7 +25,7 @@ N_FFT = (32, 4096)
 
 @dataclass(frozen=True)
 class CmsisDsp:
-    """What to compile, and how.
+    """Files to compile, with options.
 
     Args:
         units: C files.
@@ -45,8 +45,10 @@ def find_cmsis_dsp(folder: Path, n_fft: int) -> CmsisDsp:
     """
     units = tuple(folder / "Source" / unit for unit in UNITS)
     if missing := [str(path) for path in (*units, folder / "Include/arm_math.h") if not path.is_file()]:
-        raise AedError(f"cmsis_dsp: {missing[0]} is missing; give the folder of a checkout of CMSIS-DSP >= 1.14.3")
+        raise AedError(
+            f"emulator.cmsis_dsp: {missing[0]} is missing; give the folder of a checkout of CMSIS-DSP >= 1.14.3"
+        )
     if not N_FFT[0] <= n_fft <= N_FFT[1]:
-        raise AedError(f"cmsis_dsp: transforms of {N_FFT[0]} to {N_FFT[1]} samples, frontend.n_fft is {n_fft}")
+        raise AedError(f"emulator.cmsis_dsp: transforms of {N_FFT[0]} to {N_FFT[1]} samples, frontend.n_fft is {n_fft}")
     includes = (f"-I{folder / 'Include'}", f"-I{folder / 'PrivateInclude'}")
     return CmsisDsp(units, (*includes, "-DAED_FE_CMSIS_DSP", "-D__GNUC_PYTHON__", "-w"))

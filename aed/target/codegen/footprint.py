@@ -1,4 +1,4 @@
-"""What a float graph will need as C: its cost, with the arena that the int8 model will get."""
+"""Costs of a float graph as C, with the arena that its int8 model will have."""
 
 from dataclasses import replace
 
@@ -14,11 +14,11 @@ from aed.target.codegen.plan import make_plan
 def planned_footprint(model: onnx.ModelProto) -> Footprint:
     """The cost of ``model`` with ``activations_bytes`` and ``peak_layer`` of the plan for its int8 version.
 
-    The plan has no room for input and output, which are the caller's. A graph that the C code cannot run keeps the
-    estimate.
+    The plan has no bytes for input and output, which are the caller's. A graph that the C code cannot run has the
+    estimate instead.
 
     Args:
-        model: Float, as :func:`aed.export.onnx.to_onnx` makes it.
+        model: Float, as :func:`aed.export.onnx.to_onnx` returns it.
 
     Raises:
         AedError: A shape is unknown.
@@ -41,7 +41,7 @@ def on_board(budget: Budget) -> Budget:
     """
     if budget.board is None:
         return budget
-    board = load_board(budget.board)
+    board = load_board(budget.board, "budget.board")
     flash = board.flash_kib or None if budget.flash_kib is None else budget.flash_kib
     ram = board.ram_kib if budget.ram_kib is None else budget.ram_kib
     return replace(budget, flash_kib=flash, ram_kib=ram)

@@ -1,4 +1,4 @@
-"""The tables of the C front end: everything in ``c/aed_frontend.c`` that depends on the front end.
+"""The tables of the C front end: all values of ``c/aed_frontend.c`` that depend on the front end.
 
 The numbers come from :mod:`aed.dsp.tables`, which training uses too.
 """
@@ -43,7 +43,7 @@ def frontend_sources(config: FrontendConfig, input_scale: float, input_zero_poin
 
     Raises:
         AedError: The front end cannot run on a stream, or its sample width, FFT length, power, window or
-            quantisation is none that the C code knows.
+            quantisation is one that the C code does not support.
     """
     _check(config, input_scale, input_zero_point)
     window, first = _window(config)
@@ -116,7 +116,7 @@ def _check(config: FrontendConfig, scale: float, zero_point: int) -> None:
 
 
 def _window(config: FrontendConfig) -> tuple[Array, int]:
-    """The window, zeros added so that it begins and ends between pairs of samples, and its place in the frame.
+    """The window, zeros added so that it begins and ends between pairs of samples, and its first sample in the frame.
 
     ``torch.stft`` centres it: ``(n_fft - win_length) // 2`` zeros come first.
     """

@@ -1,6 +1,6 @@
 """The prefix of all names of a library: two libraries with prefixes of their own can be in one firmware.
 
-The C is written, compiled and tested here with ``aed``; what is delivered is renamed in this one place.
+The C is written, compiled and tested here with ``aed``; all files of a delivery are renamed here.
 """
 
 import re
@@ -28,21 +28,25 @@ _RESERVED = frozenset((_KEYWORDS + _TARGETS).split())
 """Keywords of C and C++; names that CMake keeps for itself, for the prefix is its target's name too."""
 
 
-def check_prefix(prefix: str) -> None:
-    """Refuses what cannot begin the names of a library.
+def check_prefix(prefix: str, key: str = "c.prefix") -> None:
+    """Refuses a text that cannot begin the names of a library.
+
+    Args:
+        prefix: Of all names.
+        key: Of the configuration.
 
     Raises:
         AedError: It is no identifier of C, begins or ends with an underscore, is a keyword, or is too long.
     """
     if not isinstance(prefix, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*", prefix):
         raise AedError(
-            f"prefix: need a name of C, letters, digits and single underscores inside, such as prefix=doorbell; got "
+            f"{key}: need a name of C, letters, digits and single underscores inside, such as {key}=doorbell; got "
             f"{prefix!r}"
         )
     if prefix.lower() in _RESERVED:
-        raise AedError(f"prefix: {prefix} means something else in C, C++ or CMake; add to it: prefix={prefix}_sound")
+        raise AedError(f"{key}: {prefix} means something else in C, C++ or CMake; add to it: {key}={prefix}_sound")
     if len(prefix) > LONGEST:
-        raise AedError(f"prefix: need at most {LONGEST} characters, got {len(prefix)}")
+        raise AedError(f"{key}: need at most {LONGEST} characters, got {len(prefix)}")
 
 
 def renamed(text: str, prefix: str) -> str:
@@ -55,4 +59,4 @@ def renamed(text: str, prefix: str) -> str:
     if prefix == DEFAULT:
         return text
     names = {"aed": prefix, "AED": prefix.upper()}
-    return _NAME.sub(lambda found: found["text"] or names[found["stem"]], text)
+    return _NAME.sub(lambda match: match["text"] or names[match["stem"]], text)

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def c_float(value: float | np.float32) -> str:
-    """A float constant of C that is exactly the float32 nearest to ``value``: nine digits tell all apart."""
+    """A float constant of C that is exactly the float32 nearest to ``value``: nine digits distinguish all of them."""
     text = f"{np.float32(value):.9g}"
     return f"{text if '.' in text or 'e' in text else text + '.0'}F"
 

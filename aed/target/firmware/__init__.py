@@ -1,1 +1,1 @@
-"""What goes into a firmware project: a C library, or ST's firmware with the net in it."""
+"""Files for a firmware project: a library of C, or a package for ST's audio firmware."""

@@ -12,7 +12,7 @@ import onnx
 
 from aed.base.errors import AedError
 from aed.base.files import temporary_folder, whole_folder
-from aed.base.processes import found
+from aed.base.processes import is_available
 from aed.dsp.frontend import FrontendConfig
 from aed.export.card import ModelCard
 from aed.export.runtime import open_exact
@@ -20,26 +20,27 @@ from aed.target.boards import load_board
 from aed.target.codegen.classes import class_sources, rule
 from aed.target.codegen.frontend import state_bytes, table_bytes
 from aed.target.codegen.generate import kernel_sources, net_sources
-from aed.target.codegen.lower import Program, lower
+from aed.target.codegen.lower import lower
 from aed.target.codegen.plan import Plan, make_plan
 from aed.target.codegen.prefix import DEFAULT, renamed
+from aed.target.codegen.program import Program
 from aed.target.codegen.text import c_lines
-from aed.target.emulator import sessions
+from aed.target.emulator import toolchain
 from aed.target.host import device_sources
 
 log = logging.getLogger(__name__)
 
 MARK = "aed_firmware.json"
-"""The file that tells a folder of ours from another one: the model card."""
+"""The model card; a folder without it is none of ours and is not replaced."""
 
 BUILT_FOR = ("mps2-an386", "mps2-an505", "mps3-an547")
-"""Boards whose cores the README gives the size of the code for."""
+"""Boards for whose cores the README has the size of the code."""
 
 
 def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title: str, prefix: str = DEFAULT) -> None:
     """Writes the library; the folder is whole or, where something fails, as it was before.
 
-    A front end that no device can compute is left out: the library is then the net alone, and its README says so.
+    A front end that no device can compute is left out: the library is then the net alone, as its README states.
 
     Args:
         model: int8.
@@ -53,19 +54,19 @@ def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title:
     """
     if card.frontend.not_streamable:
         log.warning(
-            "no C of the front end, the library is the net alone: %s; its patches are yours to make",
+            "no C of the front end, the library is the net alone: %s; you have to compute its patches",
             "; ".join(card.frontend.not_streamable),
         )
     program = lower(model)
     plan = make_plan(program)
     sources = library_sources(model, program, plan, card)
     parts = files("aed.target.firmware") / "c"
-    with whole_folder(folder, MARK) as place:
+    with whole_folder(folder, MARK) as staging:
         for name, text in sources.items():
-            target = place / ("include" if name.endswith(".h") else "src") / renamed(name, prefix)
+            target = staging / ("include" if name.endswith(".h") else "src") / renamed(name, prefix)
             target.parent.mkdir(exist_ok=True)
             target.write_text(renamed(text, prefix), encoding="utf-8")
-        (place / "examples").mkdir()
+        (staging / "examples").mkdir()
         example = "main.c" if card.frontend.streamable else "main_net.c"
         for name, part in (
             ("examples/main.c", example),
@@ -75,9 +76,9 @@ def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title:
             text = renamed((parts / part).read_text(encoding="utf-8"), prefix)
             if name == "README.md":
                 text = Template(text).substitute(_facts(program, plan, card, title, sources, prefix), prefix=prefix)
-            (place / name).write_text(text, encoding="utf-8")
-        (place / "LICENSE").write_bytes((parts / "LICENSE").read_bytes())
-        (place / MARK).write_text(
+            (staging / name).write_text(text, encoding="utf-8")
+        (staging / "LICENSE").write_bytes((parts / "LICENSE").read_bytes())
+        (staging / MARK).write_text(
             json.dumps(json.loads(card.to_json()), indent=1, sort_keys=True) + "\n", encoding="utf-8"
         )
 
@@ -99,11 +100,11 @@ _TEMPERATURE = " Logits are divided by a temperature of {:g} first."
 
 def selftest_input(size: int) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
     """The input of ``aed_selftest``: the upper bytes of a linear congruential generator (Numerical Recipes)."""
-    state, made = 1, np.empty(size, np.int8)
+    state, steps = 1, np.empty(size, np.int8)
     for index in range(size):
         state = (1664525 * state + 1013904223) % 2**32
-        made[index] = (state >> 24) - 128
-    return made
+        steps[index] = (state >> 24) - 128
+    return steps
 
 
 def _selftest(model: onnx.ModelProto, program: Program) -> str:
@@ -141,9 +142,9 @@ int aed_selftest(void) {{
 def _facts(
     program: Program, plan: Plan, card: ModelCard, title: str, sources: dict[str, str], prefix: str
 ) -> dict[str, str]:
-    """What the README's template asks for."""
-    given, made = program.tensors[program.input], program.tensors[program.output]
-    of_frontend = _frontend_facts(card.frontend, float(given.scale), given.zero)
+    """Values of the README's template."""
+    x, y = program.tensors[program.input], program.tensors[program.output]
+    of_frontend = _frontend_facts(card.frontend, float(x.scale), x.zero)
     licence = (card.weights or {}).get("licence", "as those of whoever trained them; the card names no published ones")
     return {
         "title": title,
@@ -152,25 +153,25 @@ def _facts(
         "temperature": _TEMPERATURE.format(card.decision.temperature) if card.decision.temperature != 1 else "",
         "aggregate": card.decision.aggregate,
         **{key: renamed(text, prefix) for key, text in of_frontend.items()},
-        "weights": f"{sum(layer.weight_bytes for layer in program.layers):,}",
+        "weights": f"{program.weight_bytes:,}",
         "arena": f"{plan.size:,}",
-        "patch": f"{given.size:,}",
-        "output": f"{made.size:,}",
-        "macc": f"{sum(layer.macc(program) for layer in program.layers):,}",
+        "patch": f"{x.size:,}",
+        "output": f"{y.size:,}",
+        "macc": f"{program.macc:,}",
         "built": _built(sources),
         "weights_licence": licence,
     }
 
 
 def _frontend_facts(frontend: FrontendConfig, scale: float, zero: int) -> dict[str, str]:
-    """What the template asks for of the front end, or says where there is none."""
+    """Values of the template about the front end, or about the lack of one."""
     if frontend.not_streamable:
         return {
             "parts": "int8 net",
             "no_frontend": (
                 "\n**No front end**: no device can compute the one this model was trained with ("
-                f"{'; '.join(frontend.not_streamable)}). Its patches are yours to make; its accuracies hold only for "
-                "patches made as in training.\n"
+                f"{'; '.join(frontend.not_streamable)}). You have to compute its patches; its accuracies hold only for "
+                "patches computed as in training.\n"
             ),
             "feed": (
                 f"patches of {frontend.n_mels} mel bands and {frontend.patch_frames} frames, band after band, each "
@@ -207,20 +208,20 @@ def _without_weights(text: str) -> str:
 
 def _built(sources: dict[str, str]) -> str:
     """Sizes of the whole, linked for some cores, where the compiler is here."""
-    if not found("arm-none-eabi-gcc"):
+    if not is_available("arm-none-eabi-gcc"):
         return "Sizes of the code: not known, arm-none-eabi-gcc was not there when this was generated."
     used = {name: text for name, text in sources.items() if not name.startswith(("aed_selftest", "aed_classes"))}
     used["aed_net.c"] = _without_weights(used["aed_net.c"])
     whole = "run_clip.c" if "aed_frontend.c" in used else "run_net.c"
-    rows, version = [], sessions.versions(("gcc",))["gcc"]
+    rows, version = [], toolchain.versions(("gcc",))["gcc"]
     with temporary_folder() as folder:
-        for board in map(sessions.roomy, map(load_board, BUILT_FOR)):
+        for board in map(toolchain.roomy, map(load_board, BUILT_FOR)):
             try:
                 elf, bare = (
-                    sessions.build(folder / board.name / main, {**parts, **sessions.harness_sources(main)}, board)
+                    toolchain.build(folder / board.name / main, {**parts, **toolchain.harness_sources(main)}, board)
                     for main, parts in ((whole, used), ("run_nothing.c", {}))
                 )
-                sizes = list(zip(sessions.section_sizes(elf), sessions.section_sizes(bare), strict=True))
+                sizes = list(zip(toolchain.section_sizes(elf), toolchain.section_sizes(bare), strict=True))
             except AedError as error:  # a compiler that is too old, or without its C library
                 log.warning("%s: size of the code not known: %s", board.core, error)
                 continue

@@ -22,7 +22,7 @@ from aed.target.stedgeai.exchange import agreement, data_types, to_inputs, to_re
 from aed.target.stedgeai.failure import error_line, failed
 from aed.target.stedgeai.find import Tool, environment, find_tool
 from aed.target.stedgeai.options import Action, Choices, command, port
-from aed.target.stedgeai.workspace import ascii_folder, keep, prepare
+from aed.target.stedgeai.workspace import ascii_folder, copy_results, prepare
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +34,10 @@ ON_BOARD_ONLY = ("cortex-m55", "cortex-m85")
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """A validation with what the C code gave.
+    """A validation with the outputs of the C code.
 
     Args:
-        report: As of :meth:`StEdgeAi.validate`.
+        report: Memory, agreement and, of a board, time.
         outputs: ``(N, num_classes)`` of the C code, dequantised, in the order of the patches.
         expected: ``(N, num_classes)`` of ONNX Runtime.
     """
@@ -60,11 +60,11 @@ class StEdgeAi:
     """ST's command-line tool on this machine, and a board on its serial port where there is one.
 
     Args:
-        path: The tool or its folder; null: looked for, see :func:`aed.target.stedgeai.find.find_tool`.
+        path: The tool or its folder; null: searched for, see :func:`aed.target.stedgeai.find.find_tool`.
         descriptor: Port of a board that runs ST's validation program: ``serial``, ``serial:COM3:921600``,
             ``serial:/dev/ttyACM0``; null: no board, validation on this machine.
         timeout_s: Seconds after which a run is stopped. A board at 115200 baud takes about 2 s for a float patch.
-        choices: What else the tool can be told.
+        choices: Further options of the tool.
     """
 
     name = "stedgeai"
@@ -113,8 +113,11 @@ class StEdgeAi:
             raise failed(self.tool.path, "validate", 0, f"{run.output}\nit printed no duration", run.log)
         return report
 
-    def validate(self, model: Path, board: Board, folder: Path, patches: Array) -> Report:
+    def compare(self, model: Path, board: Board, folder: Path, patches: Array) -> Validation:
         """The C code's outputs for ``patches``, of the board if there is one, else of this machine, beside ours.
+
+        For an accuracy on the board pass the patches of the clips one after the other, turn the outputs into posteriors
+        (:func:`aed.inference.classifier.to_posteriors`), split them by the clips' numbers of patches and average.
 
         Args:
             model: Of ours, with a card.
@@ -124,14 +127,6 @@ class StEdgeAi:
 
         Raises:
             AedError: The tool is missing, fails or hangs, or the core cannot be had on this machine.
-        """
-        return self.compare(model, board, folder, patches).report
-
-    def compare(self, model: Path, board: Board, folder: Path, patches: Array) -> Validation:
-        """As :meth:`validate`, with the outputs themselves.
-
-        For an accuracy on the board give the patches of the clips one after the other, turn the outputs into posteriors
-        (:func:`aed.inference.classifier.to_posteriors`), split them by the clips' numbers of patches and average.
         """
         if self.descriptor is None and board.core in ON_BOARD_ONLY:
             raise AedError(
@@ -151,10 +146,10 @@ class StEdgeAi:
         source: Source = "vendor" if self.descriptor is None else "measured"
         differing = int((outputs != expected).sum())
         agreed = {key: Figure(value, source) for key, value in agreement(outputs, expected).items()}
-        kept = {key: value for key, value in report.net.figures.items() if key not in ("cos", "rmse")}
+        others = {key: value for key, value in report.net.figures.items() if key not in ("cos", "rmse")}
         report = replace(
             report,
-            net=replace(report.net, figures=kept | agreed),
+            net=replace(report.net, figures=others | agreed),
             details=dict(report.details) | {"inputs": len(patches), "differing_outputs": differing},
         )
         return Validation(report=report, outputs=outputs, expected=expected)
@@ -179,26 +174,26 @@ class StEdgeAi:
         log_file = folder / f"stedgeai_{action}.log"
         with temporary_folder("aed_", ascii_folder()) as temporary:
             inputs = None if patches is None else to_inputs(patches, onnx_model, model, board.neural_art)
-            place = prepare(temporary, model.stem, with_fixed_batch(onnx_model), inputs)
-            line = command(tool, action, board, place, self.choices, data_types(onnx_model), descriptor)
+            paths = prepare(temporary, model.stem, with_fixed_batch(onnx_model), inputs)
+            line = command(tool, action, board, paths, self.choices, data_types(onnx_model), descriptor)
             head = f"{tool.version.text}\n{' '.join(line)}\n\n"
             log.info("%s %s: %s", tool.path.name, tool.version.text, action)
             try:
                 done = finish(line, self.timeout_s, temporary, environment())
             except AedError as error:  # it hung or could not be started
-                said = error.output if isinstance(error, Stopped) else ""
-                _keep_log(log_file, f"{head}{said}\n{error}\n")
+                printed = error.output if isinstance(error, Stopped) else ""
+                _write_log(log_file, f"{head}{printed}\n{error}\n")
                 raise failed(tool.path, action, None, str(error), log_file) from error
             output = parse.plain_text(done.output)
-            _keep_log(log_file, head + output)
+            _write_log(log_file, head + output)
             if done.code or error_line(output):
                 raise failed(tool.path, action, done.code, output, log_file)
-            keep(place.output, folder)
+            copy_results(paths.output, folder)
             log.info("results in %s", folder)
-            yield _Run(output, place.output, log_file)
+            yield _Run(output, paths.output, log_file)
 
     def _report(self, action: str, board: Board, run: _Run) -> Report:
-        """What the files and the text of a run say."""
+        """The report of a run, from its files and its text."""
         name, readings = self.choices.c_name, []
         for file in (f"{name}_c_info.json", f"{name}_c_info_valid.json"):
             if (run.files / file).is_file():
@@ -222,7 +217,7 @@ class StEdgeAi:
         measured = dict(reading.figures) | dict(run.figures) if on_board else {}
         figures = {key: Figure(value, "vendor") for key, value in (dict(run.figures) | dict(reading.figures)).items()}
         for key in ("inference_ms", "cycles"):
-            figures.pop(key, None)  # a PC's time says nothing of the board
+            figures.pop(key, None)  # a PC's time is not the board's
             if key in measured:
                 figures[key] = Figure(measured[key], "measured")
         if action != "validate":  # on random inputs
@@ -250,7 +245,7 @@ class StEdgeAi:
 
 
 def _limits(action: str, on_board: bool) -> list[str]:
-    """What the figures do not tell."""
+    """Limits of the figures, in sentences."""
     if on_board:
         return ["The net alone, in ST's validation program; the front end is not part of it."]
     if action == "validate":
@@ -260,14 +255,14 @@ def _limits(action: str, on_board: bool) -> list[str]:
 
 def misfits(board: Board, figures: Mapping[str, Figure]) -> list[str]:
     """Sentences on memory that the chip does not have."""
-    found = []
+    sentences = []
     for key, kib, name in (("flash_bytes", board.flash_kib, "flash"), ("ram_bytes", board.ram_kib, "RAM")):
         if key in figures and kib and figures[key].value > kib * 1024:
             beside = f"; beside the chip: {board.external}" if board.external else ""
             needed = figures[key].value / 1024
-            found.append(f"Does not fit: {needed:,.1f} KiB of {name}, the chip has {kib:,.0f}{beside}.")
-    return found
+            sentences.append(f"Does not fit: {needed:,.1f} KiB of {name}, the chip has {kib:,.0f}{beside}.")
+    return sentences
 
 
-def _keep_log(path: Path, text: str) -> None:
+def _write_log(path: Path, text: str) -> None:
     write_whole(path, lambda file: file.write(text.encode()))

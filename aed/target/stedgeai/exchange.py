@@ -37,7 +37,7 @@ def with_fixed_batch(model: onnx.ModelProto) -> onnx.ModelProto:
 def to_inputs(patches: Array, model: onnx.ModelProto, path: Path, channels_last: bool) -> npt.NDArray[Any]:
     """``patches`` in the shape and type of the C code's input.
 
-    The tool keeps the model's own order of axes; only Neural-ART is told to take channels-last. With one channel both
+    The tool keeps the model's own order of axes; only for Neural-ART it is set to channels-last. With one channel both
     have the same bytes. Not tried on the real tool: that it wants the array in the order the C code has.
     """
     shape = [dim.dim_value for dim in input_of(model).type.tensor_type.shape.dim][1:]
@@ -64,7 +64,7 @@ def to_real(outputs: npt.NDArray[Any], model: onnx.ModelProto, path: Path) -> Ar
 
 
 def data_types(model: onnx.ModelProto) -> tuple[DataType, DataType]:
-    """Types of input and output: the tool is told to keep the model's, else it makes them int8."""
+    """Types of input and output, which the tool gets as options: else it would choose int8."""
     kinds = (value.type.tensor_type.elem_type for value in (input_of(model), model.graph.output[0]))
     first, last = (_TYPES.get(kind, "float32") for kind in kinds)
     return first, last
@@ -83,7 +83,7 @@ def _end(model: onnx.ModelProto, path: Path, name: str) -> tuple[float, int]:
 def agreement(outputs: Array, expected: Array) -> dict[str, float]:
     """Cosine similarity and root of the mean square difference over all values."""
     ours, theirs = outputs.astype(np.float64).ravel(), expected.astype(np.float64).ravel()
-    found = {"rmse": float(np.sqrt(np.mean((ours - theirs) ** 2)))}
+    figures = {"rmse": float(np.sqrt(np.mean((ours - theirs) ** 2)))}
     if (norms := float(np.linalg.norm(ours) * np.linalg.norm(theirs))) > 0:
-        found["cos"] = min(1.0, float(ours @ theirs) / norms)
-    return {key: value for key, value in found.items() if np.isfinite(value)}
+        figures["cos"] = min(1.0, float(ours @ theirs) / norms)
+    return {key: value for key, value in figures.items() if np.isfinite(value)}

@@ -1,4 +1,4 @@
-"""What a failed run of the tool means for its user."""
+"""Errors for a failed run of the tool, with advice."""
 
 import re
 from pathlib import Path
@@ -11,12 +11,13 @@ _CODE = re.compile(r"^\s{0,8}(E\d{3}\(\w{1,40}\): ?.{0,400}|INTERNAL ERROR: ?.{0
 ADVICE: tuple[tuple[str, str], ...] = (
     (
         r"Validation on host is not supported",
-        "this core runs on the board only: connect it and give its port, serial=serial:921600; memory alone is told "
-        "without a board by python -m aed.benchmark model=model_int8.onnx target=stedgeai",
+        "this core runs on the board only: connect it and give its port, serial=serial:921600; memory alone is "
+        "reported without a board: python -m aed.benchmark model=model_int8.onnx target=stedgeai",
     ),
     (
         r"--(?:address|copy-weights-at)\b.{0,80}not supported",
-        "this project gives no such option: a wrapper of the tool, or its own configuration, adds it; remove it there",
+        "this project passes no such option unless stedgeai.extra has it: a "
+        "wrapper of the tool, or its own configuration, adds it; remove it there",
     ),
     (
         r"Neural ?Art compiler|wstring_convert",
@@ -30,13 +31,14 @@ ADVICE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"No SERIAL COM port|unsupported \".{0,80}\" descriptor|No such file or directory: '/dev/",
-        "no board at this port: connect the board's ST-LINK or give its port, serial=serial:COM3:921600",
+        "no board at this port: connect the board's ST-LINK or give its port: aed.benchmark "
+        "stedgeai.serial=serial:COM3:921600, aed.evaluate serial=serial:COM3:921600",
     ),
     (
         r"Unable to bind|Invalid firmware|[Nn]o weights are available",
-        "the board answers, but not with this net: load ST's validation program made from this very model, its C name "
-        "the same (c_name, as a rule network), and take its baud rate (115200; STM32N6 921600); on STM32N6 ST's "
-        "n6_loader.py loads it",
+        "the board answers, but not with this net: load ST's validation program built from this very model, its C name "
+        "the same (stedgeai.c_name, as a rule network), and take its baud rate (115200; STM32N6 921600); on STM32N6 "
+        "ST's n6_loader.py loads it",
     ),
     (
         r"E010\(|InvalidModelError|NotImplementedError|[Uu]nsupported (?:layer|operator|type)|INTERNAL ERROR",
@@ -56,25 +58,27 @@ ADVICE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"unrecognized argument|invalid choice|unknown option|expected one argument|required: ",
-        "the tool does not know an option: its version is other than it says; tool=<folder> names another one",
+        "the tool does not know an option: its version is other than it prints; stedgeai.tool=<folder> (deploy: "
+        "stm32.tool=<folder>) names another one",
     ),
     (r"[Nn]o space left|Errno 28|disk full", "the disk is full; the tool works in the system's temporary folder"),
     (
         r"did not end within",
-        "it hung, waited for an answer, or needs longer: then raise the time limit: timeout_s=7200",
+        "it hung, waited for an answer, or needs longer: then raise the time limit: stedgeai.timeout_s=7200 (deploy: "
+        "stm32.timeout_s=7200)",
     ),
 )
-"""What the tool prints, as far as others have published it -> what to do; the first that fits counts."""
+"""Text that the tool prints, as far as others have published it -> advice; the first match is taken."""
 
 
 def error_line(output: str) -> str | None:
     """The tool's own error, ``E010(InvalidModelError): ...``, if it printed one."""
-    found = _CODE.search(output)
-    return found.group(1).strip() if found else None
+    match = _CODE.search(output)
+    return match.group(1).strip() if match else None
 
 
 def advice(output: str, program: Path) -> str | None:
-    """What to do about ``output``, where that is known."""
+    """Advice for ``output``, where there is any."""
     for pattern, text in ADVICE:
         if re.search(pattern, output, re.MULTILINE):
             return text.format(program=program)
@@ -86,10 +90,10 @@ def failed(program: Path, action: str, code: int | None, output: str, log: Path 
 
     Args:
         program: The tool.
-        action: What it was asked for.
+        action: Command of the tool.
         code: Exit code; None: it was stopped.
-        output: What it printed.
-        log: Where all of that is.
+        output: Text that it printed.
+        log: File with all of it.
     """
     end = "" if code is None else f" (exit code {code})"
     lines = [f"{program.name} {action} failed{end}: {error_line(output) or ''}".rstrip(": ")]

@@ -1,4 +1,4 @@
-"""Where the tool is installed, which version it is, and what it gets to see."""
+"""The installed tool: its path, its version, and the environment it runs in."""
 
 import logging
 import os
@@ -30,13 +30,13 @@ _PART = re.compile(r"^\s{1,8}([A-Za-z]\w{1,30}) (\d{1,4}\.\d{1,4}\.\d{1,4}\S{0,2
 
 @dataclass(frozen=True, order=True)
 class Version:
-    """Which tool it is; newer is greater.
+    """Name and version of a tool; newer is greater.
 
     Args:
-        core: Whether it is an ST Edge AI Core; the STM.ai of X-CUBE-AI came before.
+        core: Whether it is an ST Edge AI Core; the STM.ai of X-CUBE-AI is older.
         numbers: Major, minor, micro.
         text: As the tool prints it, with build and hash.
-        parts: Versions of its components, ``STM32CubeAI`` among them, where it tells.
+        parts: Versions of its components, ``STM32CubeAI`` among them, where it prints them.
     """
 
     core: bool
@@ -58,17 +58,17 @@ class Tool:
 
 
 def read_version(output: str) -> Version:
-    """The version that ``--version`` printed; builds, hashes and suffixes such as ``-RC2`` are kept as text.
+    """The version that ``--version`` printed; builds, hashes and suffixes such as ``-RC2`` remain in ``text``.
 
     Raises:
         AedError: There is none in it, or it is older than STM.ai 7.3.
     """
     core = _CORE.search(output)
-    found = core or _STM.search(output)
-    if found is None:
+    match = core or _STM.search(output)
+    if match is None:
         shown = output.strip()[:200] or "nothing"
         raise AedError(f"--version: need 'ST Edge AI Core v...' or 'STM.ai v...', got {shown!r}; is it ST's tool?")
-    major, minor, micro, rest = found.groups()
+    major, minor, micro, rest = match.groups()
     numbers = (int(major), int(minor), int(micro or 0))
     if not core and numbers[:2] < FIRST:
         raise AedError(f"STM.ai {major}.{minor} is too old; need 7.3 or newer, best ST Edge AI Core 4")
@@ -85,7 +85,7 @@ def find_tool(path: Path | None = None) -> Tool:
         path: The program, or the folder it is installed in.
 
     Raises:
-        AedError: It is not there, or does not tell a version that can be used.
+        AedError: It is not there, or reports no version that can be used.
     """
     program = _locate(path)
     command: list[str | Path] = [program, "--version"]
@@ -111,9 +111,9 @@ def environment() -> dict[str, str]:
 
 def _locate(path: Path | None) -> Path:
     """The program's file."""
-    for given, source in ((path, "stedgeai"), (os.environ.get("STEDGEAI_PATH"), "STEDGEAI_PATH")):
-        if given:
-            return _inside(Path(given).expanduser(), source)
+    for named, source in ((path, "stedgeai"), (os.environ.get("STEDGEAI_PATH"), "STEDGEAI_PATH")):
+        if named:
+            return _inside(Path(named).expanduser(), source)
     for name in NAMES:
         if found := shutil.which(name):
             return Path(found)
@@ -128,17 +128,17 @@ def _locate(path: Path | None) -> Path:
     )
 
 
-def _inside(given: Path, source: str) -> Path:
-    """The program at ``given``, or in the folder ``given``."""
-    if given.is_file():
-        if not os.access(given, os.X_OK):
-            raise AedError(f"{source}: {given} may not be run; chmod +x it, or give the tool itself")
-        return given.absolute()
-    for folder in (given, *(given / "Utilities" / name for name in _folders(platform.system()))):
+def _inside(path: Path, source: str) -> Path:
+    """The program at ``path``, or in the folder ``path``."""
+    if path.is_file():
+        if not os.access(path, os.X_OK):
+            raise AedError(f"{source}: {path} may not be run; chmod +x it, or give the tool itself")
+        return path.absolute()
+    for folder in (path, *(path / "Utilities" / name for name in _folders(platform.system()))):
         for name in _programs(platform.system()):
             if (folder / name).is_file():
                 return (folder / name).absolute()
-    raise AedError(f"{source}: no stedgeai at {given}; give the program itself or the folder STEdgeAI/<version>")
+    raise AedError(f"{source}: no stedgeai at {path}; give the program itself or the folder STEdgeAI/<version>")
 
 
 def _programs(system: str) -> tuple[str, ...]:
@@ -156,22 +156,22 @@ def installed(system: str, home: Path, root: Path | None = None) -> Iterator[Pat
     """The programs in the usual install folders, newest version first.
 
     Args:
-        system: As :func:`platform.system` says.
+        system: As :func:`platform.system` returns it.
         home: The user's folder.
         root: Stands for the file system's root.
     """
     top = root or Path("C:/" if system == "Windows" else "/")
     cores = {"Windows": ["ST"], "Darwin": ["Applications/ST"]}.get(system, ["opt/ST", "opt/st", "usr/local/ST"])
-    places = [(home / "ST" / "STEdgeAI", 0), *((top / name / "STEdgeAI", 0) for name in cores)]
+    parents = [(home / "ST" / "STEdgeAI", 0), *((top / name / "STEdgeAI", 0) for name in cores)]
     # X-CUBE-AI 10 holds Core 2, and so on
-    places.append((home / "STM32Cube" / "Repository" / "Packs" / "STMicroelectronics" / "X-CUBE-AI", 8))
-    found: list[tuple[tuple[int, ...], Path]] = []
-    for place, ahead in places:
-        for folder in sorted(place.glob("*")) if place.is_dir() else ():
+    parents.append((home / "STM32Cube" / "Repository" / "Packs" / "STMicroelectronics" / "X-CUBE-AI", 8))
+    versions: list[tuple[tuple[int, ...], Path]] = []
+    for parent, ahead in parents:
+        for folder in sorted(parent.glob("*")) if parent.is_dir() else ():
             if match := re.fullmatch(r"(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?", folder.name):
                 numbers = tuple(int(number or 0) for number in match.groups())
-                found.append(((numbers[0] - ahead, *numbers[1:]), folder))
-    for _, folder in sorted(found, key=lambda item: item[0], reverse=True):
+                versions.append(((numbers[0] - ahead, *numbers[1:]), folder))
+    for _, folder in sorted(versions, key=lambda item: item[0], reverse=True):
         for part in _folders(system):
             for name in _programs(system):
                 if (program := folder / "Utilities" / part / name).is_file():

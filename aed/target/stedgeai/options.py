@@ -5,7 +5,6 @@ as in published command lines of that age; not tried on the real tool.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +12,9 @@ from typing import Literal
 from aed.base.errors import AedError
 from aed.target.boards import Board
 from aed.target.stedgeai.find import Tool, Version
+
+RANDOM_INPUTS = 4
+"""Number of inputs where there are no patches."""
 
 Action = Literal["analyze", "generate", "validate"]
 DataType = Literal["float32", "int8", "uint8"]
@@ -23,42 +25,43 @@ BAUD_N6 = 921600
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What a user may choose of the tool.
+    """Options of the tool that a user may choose.
 
     Args:
-        optimization: What the tool tries to save.
-        c_name: Of the generated functions and files.
-        c_api: ``legacy``: the API of before Core 3.0; null: the version's own.
+        optimization: What the tool minimises.
+        c_name: Prefix of the generated functions and files.
+        c_api: ``legacy``: the C API before Core 3.0; null: the version's own.
         neural_art: ``profile`` or ``profile@file.json`` for the Neural-ART accelerator; null: the tool's default.
         memory_pool: JSON file with the board's memories; null: the tool's default.
-        extra: More options, word by word.
+        extra: Further options of the tool, word by word.
     """
 
     optimization: Literal["balanced", "time", "ram"] = "balanced"
     c_name: str = "network"
     c_api: Literal["st-ai", "legacy"] | None = None
     neural_art: str | None = None
-    memory_pool: Path | None = None
-    extra: Sequence[str] = ()
+    memory_pool: str | None = None
+    extra: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuses what could not be a C name.
+        """Refuses names that C does not take; a list becomes a tuple.
 
         Raises:
-            AedError: It is none.
+            AedError: ``c_name`` is no name of C.
         """
+        object.__setattr__(self, "extra", tuple(self.extra))
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,60}", self.c_name):
             raise AedError(f"c_name: need a name of C, got {self.c_name!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class RunFiles:
     """Files of a run, all with ASCII paths.
 
     Args:
         model: ONNX.
         workspace: The tool's own.
-        output: Where its results go.
+        output: Folder of its results.
         patches: Inputs for validation, ``.npy``; null: random ones.
     """
 
@@ -72,31 +75,29 @@ def command(
     tool: Tool,
     action: Action,
     board: Board,
-    place: Place,
+    paths: RunFiles,
     choices: Choices,
     ends: tuple[DataType, DataType],
     descriptor: str | None = None,
-    batch: int = 4,
 ) -> list[str]:
     """The tool's command line, word by word; no shell ever sees it.
 
     Args:
         tool: Decides on the names of options.
-        action: What it shall do.
+        action: Command of the tool.
         board: With a series.
-        place: Its files.
-        choices: The user's.
+        paths: Files of the run.
+        choices: Of the user.
         ends: Data types of the net's input and output.
         descriptor: The board's port, for a validation on the board; null: on this machine.
-        batch: Number of random inputs where there are no patches.
 
     Raises:
         AedError: This version cannot do it.
     """
     version = tool.version
-    words = [str(tool.path), action, "--model", str(place.model)]
+    words = [str(tool.path), action, "--model", str(paths.model)]
     words += ["--target" if version.core else "--series", str(board.series)]
-    words += ["--name", choices.c_name, "--workspace", str(place.workspace), "--output", str(place.output)]
+    words += ["--name", choices.c_name, "--workspace", str(paths.workspace), "--output", str(paths.output)]
     words += ["--optimization", choices.optimization, "--verbosity", "1"]
     if not version.is_core(2):
         words += ["--allocate-inputs", "--allocate-outputs"]  # what newer versions do anyway
@@ -106,12 +107,12 @@ def command(
         words += _c_api(version, choices.c_api)
     words += _neural_art(version, board, choices)
     if choices.memory_pool is not None:
-        words += ["--memory-pool", str(plain(choices.memory_pool, "memory_pool"))]
+        words += ["--memory-pool", str(plain(Path(choices.memory_pool), "memory_pool"))]
     if action == "validate":
         host, target = ("host", "target") if version.core else ("x86", "stm32")
         words += ["--mode", host if descriptor is None else target]
         words += [] if descriptor is None else ["--desc", port(descriptor, board)]
-        words += ["--batch-size", str(batch)] if place.patches is None else ["--valinput", str(place.patches)]
+        words += ["--batch-size", str(RANDOM_INPUTS)] if paths.patches is None else ["--valinput", str(paths.patches)]
     return [*words, *choices.extra]
 
 
@@ -158,8 +159,8 @@ def port(descriptor: str, board: Board) -> str:
     Raises:
         AedError: It is no port.
     """
-    found = re.fullmatch(r"serial(:(?!\d+$)[^\s:]+)?(:\d{1,8})?", descriptor)
-    if found is None:
+    match = re.fullmatch(r"serial(:(?!\d+$)[^\s:]+)?(:\d{1,8})?", descriptor)
+    if match is None:
         raise AedError(f"serial: need serial[:port][:baud], e.g. serial:COM3:921600, got {descriptor!r}")
-    name, baud = found.groups()
+    name, baud = match.groups()
     return f"serial{name or ''}{baud or (f':{BAUD_N6}' if board.neural_art else '')}"

@@ -1,4 +1,4 @@
-"""What the tool reports: JSON files, text, arrays. A number that is missing or absurd is unknown, never 0.
+"""Reports of the tool: JSON files, text, arrays. A number that is missing or absurd is unknown, never 0.
 
 The JSON layouts are those of published files: ``network_c_info.json`` (schema 2.0, Core 2.0 and newer) and
 ``network_report.json`` (before).
@@ -26,7 +26,7 @@ MOST = 1e15
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What was found in a report.
+    """Contents of a report.
 
     Args:
         figures: By key of :data:`aed.target.report.FIGURES`.
@@ -40,7 +40,7 @@ class Reading:
 
 
 def merge(readings: Iterable[Reading]) -> Reading:
-    """One reading of several; where two know a figure, the earlier counts."""
+    """One reading of several; where two have a figure, the earlier one is taken."""
     figures: dict[str, float] = {}
     details: dict[str, Any] = {}
     layers: tuple[Mapping[str, Any], ...] = ()
@@ -165,15 +165,15 @@ def _node(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_report(raw: bytes, path: Path) -> Reading:
-    """Figures of ``network_report.json``, which knows nothing of the library; ``ram_size`` was a list up to 8.1.
+    """Figures of ``network_report.json``, which lacks the library; ``ram_size`` was a list up to 8.1.
 
     Raises:
-        AedError: It is damaged, or tells of an error.
+        AedError: It is damaged, or reports an error.
     """
     content = read_json(raw, path)
     if content.get("error") not in (None, 0, False, ""):
-        said = content.get("error_str")
-        raise AedError(f"{path}: the tool failed: {str(said)[:300]}")
+        message = content.get("error_str")
+        raise AedError(f"{path}: the tool failed: {str(message)[:300]}")
     figures = {
         "weights_bytes": _some(_size(content.get("rom_size"))),
         "activations_bytes": _some(_size(content.get("ram_size"))),
@@ -201,11 +201,11 @@ _NO_ZERO = {"flash_bytes", "ram_bytes", "weights_bytes", "activations_bytes", "l
 
 
 def read_text(text: str) -> Reading:
-    """Figures of what the tool prints, or of its text report; the tail with the totals is not in every run."""
+    """Figures that the tool prints, also in its text report; the tail with the totals is not in every run."""
     figures = {}
     for key, pattern in _TAIL.items():
-        if found := re.search(pattern, text, re.MULTILINE):
-            value = number(int(found.group(1).replace(",", "") or "0"))
+        if match := re.search(pattern, text, re.MULTILINE):
+            value = number(int(match.group(1).replace(",", "") or "0"))
             figures[key] = (value or None) if key in _NO_ZERO else value
     return Reading(figures=_known(figures))
 
@@ -237,7 +237,7 @@ def _real(text: str) -> float | None:
 
 
 def read_validation(text: str) -> Reading:
-    """Agreement, time and layers of what ``validate`` prints.
+    """Agreement, time and layers that ``validate`` prints.
 
     ``cos`` and ``rmse`` are those of the C code against the original model. The time is that of the machine the C code
     ran on. Rows of layers are as ST's runner prints them; not tried on the real tool.
@@ -250,14 +250,14 @@ def read_validation(text: str) -> Reading:
     if cross := rows.get("X-cross"):
         figures["rmse"] = number(cross["rmse"])
         figures["cos"] = number(cross["cos"], -1.0, 1.0)
-    if found := _DURATION.search(text):
-        mean, least, most, deviation = (number(_real(part)) for part in found.groups())
+    if match := _DURATION.search(text):
+        mean, least, most, deviation = (number(_real(part)) for part in match.groups())
         figures["inference_ms"] = _some(mean)
         details["duration_ms"] = {"min": least, "max": most, "std": deviation}
-    if found := _CYCLES.search(text):
-        figures["cycles"] = _some(number(int(found.group(1).replace(",", "") or "0")))
-    if found := re.search(r"^ *device\.desc {1,20}: {1,20}(\S.{0,120})$", text, re.MULTILINE):
-        details["device"] = found.group(1).rstrip()
+    if match := _CYCLES.search(text):
+        figures["cycles"] = _some(number(int(match.group(1).replace(",", "") or "0")))
+    if match := re.search(r"^ *device\.desc {1,20}: {1,20}(\S.{0,120})$", text, re.MULTILINE):
+        details["device"] = match.group(1).rstrip()
     return Reading(figures=_known(figures), layers=_layers(text), details=details)
 
 

@@ -1,4 +1,4 @@
-"""Where the tool runs: a temporary folder with an ASCII path."""
+"""The temporary folder, with an ASCII path, in which the tool runs."""
 
 import os
 import platform
@@ -13,23 +13,23 @@ import numpy.typing as npt
 import onnx
 
 from aed.base.errors import AedError
-from aed.target.stedgeai.options import Place
+from aed.target.stedgeai.options import RunFiles
 
 _REPORT_FILES = (".json", ".npz", ".csv", "_report.txt")
-"""Ends of the names of what is no code."""
+"""Ends of the names of files that are no code."""
 
 
-def prepare(folder: Path, name: str, model: onnx.ModelProto, inputs: npt.NDArray[Any] | None) -> Place:
+def prepare(folder: Path, name: str, model: onnx.ModelProto, inputs: npt.NDArray[Any] | None) -> RunFiles:
     """The run's files, with names that every part of the tool can read."""
     copy = folder / f"{re.sub(r'[^A-Za-z0-9_]', '_', name)[:60]}.onnx"
     copy.write_bytes(model.SerializeToString(deterministic=True))
-    given = None
+    patches = None
     if inputs is not None:
-        given = folder / "patches.npy"
-        np.save(given, inputs, allow_pickle=False)
+        patches = folder / "patches.npy"
+        np.save(patches, inputs, allow_pickle=False)
     for part in ("workspace", "output"):
         (folder / part).mkdir()
-    return Place(model=copy, workspace=folder / "workspace", output=folder / "output", patches=given)
+    return RunFiles(model=copy, workspace=folder / "workspace", output=folder / "output", patches=patches)
 
 
 def ascii_folder() -> str:
@@ -38,18 +38,20 @@ def ascii_folder() -> str:
     Raises:
         AedError: There is none.
     """
-    places = [tempfile.gettempdir()]
+    candidates = [tempfile.gettempdir()]
     if platform.system() == "Windows":
-        places += [os.environ.get("PUBLIC", ""), f"{os.environ.get('SYSTEMDRIVE', 'C:')}\\Temp"]
+        candidates += [os.environ.get("PUBLIC", ""), f"{os.environ.get('SYSTEMDRIVE', 'C:')}\\Temp"]
     else:
-        places += ["/tmp", "/var/tmp"]
-    for place in places:
-        if place and place.isascii() and Path(place).is_dir() and os.access(place, os.W_OK):
-            return place
-    raise AedError(f"none of {places} is a folder that can be written to with a plain ASCII path; set TMPDIR (TEMP)")
+        candidates += ["/tmp", "/var/tmp"]
+    for candidate in candidates:
+        if candidate and candidate.isascii() and Path(candidate).is_dir() and os.access(candidate, os.W_OK):
+            return candidate
+    raise AedError(
+        f"none of {candidates} is a folder that can be written to with a plain ASCII path; set TMPDIR (TEMP)"
+    )
 
 
-def keep(results: Path, folder: Path) -> None:
+def copy_results(results: Path, folder: Path) -> None:
     """Copies reports to ``folder``, all else, code and weights, to ``folder/c``."""
     for path in sorted(results.rglob("*")):
         if path.is_file():

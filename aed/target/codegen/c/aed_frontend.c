@@ -16,7 +16,7 @@
  * With AED_FE_CMSIS_DSP defined, CMSIS-DSP's float32 transform takes its place: fewer instructions, but errors of some 1e-3
  * log units in quiet bands of tonal sounds.
  *
- * Assumes what every compiler for Cortex-M does: >> of a negative number is arithmetic, conversion to a narrower signed
+ * Assumes, as is so in every compiler for Cortex-M: >> of a negative number is arithmetic, conversion to a narrower signed
  * type keeps the low bits. Compile with -ffp-contract=off: then host and target give the same bits.
  */
 #include "aed_frontend.h"

@@ -72,10 +72,10 @@ static inline void aed_steps(int32x4_t sum, const float *factor, int32_t zero, i
 /* ---- dot products of int8 weights and unpacked inputs -------------------------------------------------------- */
 
 /* Inputs of two pixels are unpacked to int16 side by side, four of the one and four of the other, each four in the
- * order 0, 2, 1, 3: what SXTB16 makes of a word of weights. */
+ * order 0, 2, 1, 3: as SXTB16 unpacks a word of weights. */
 #define AED_PAIR 8
 
-/* Unpacks count values of one pixel; what is missing to a multiple of 4 becomes 0. */
+/* Unpacks count values of one pixel; fills up with 0 to a multiple of 4. */
 static void aed_unpack(const int8_t *in, int16_t *out, int32_t count) {
     int32_t i = 0;
     for (; i + 4 <= count; i += 4) {
@@ -173,7 +173,7 @@ static inline void aed_dot_2x2(
 
 /* ---- convolutions -------------------------------------------------------------------------------------------- */
 
-/* Unpacks what one output pixel sees; the input's zero point stands where the kernel looks outside. */
+/* Unpacks the inputs of one output pixel; the input's zero point stands where the kernel looks outside. */
 static void aed_gather(const int8_t *in, const aed_conv_t *layer, int32_t row, int32_t column, int16_t *out) {
     const int32_t depth = layer->in_c;
     const int32_t top = row * layer->stride_h - layer->pad_top;
@@ -214,7 +214,7 @@ void aed_conv(const int8_t *in, int8_t *out, const aed_conv_t *layer, void *scra
     int32_t row = 0;
     int32_t column = 0;
     const int32_t zero = layer->out_zero;
-    memset(x, 0, (size_t)k * 4u); /* what is past the last value stays 0 */
+    memset(x, 0, (size_t)k * 4u); /* values past the last one stay 0 */
     for (int32_t pixel = 0; pixel < pixels; pixel += 2) {
         const int32_t both = pixel + 1 < pixels;
         aed_gather(in, layer, row, column, x);
@@ -264,7 +264,7 @@ void aed_conv(const int8_t *in, int8_t *out, const aed_conv_t *layer, void *scra
 
 #else /* AED_MVE */
 
-/* Copies what one output pixel sees; the input's zero point stands where the kernel looks outside. */
+/* Copies the inputs of one output pixel; the input's zero point stands where the kernel looks outside. */
 static void aed_gather(const int8_t *in, const aed_conv_t *layer, int32_t row, int32_t column, int8_t *out) {
     const int32_t depth = layer->in_c;
     const int32_t top = row * layer->stride_h - layer->pad_top;
@@ -302,7 +302,7 @@ void aed_conv(const int8_t *in, int8_t *out, const aed_conv_t *layer, void *scra
     const int32_t outputs = layer->out_c;
     const int32_t zero = layer->out_zero;
     int8_t *const x = (int8_t *)scratch;
-    memset(x, 0, (size_t)k); /* what is past the last value stays 0 */
+    memset(x, 0, (size_t)k); /* values past the last one stay 0 */
     for (int32_t row = 0; row < layer->out_h; ++row) {
         for (int32_t column = 0; column < layer->out_w; ++column) {
             aed_gather(in, layer, row, column, x);
@@ -501,7 +501,7 @@ void aed_global_average_pool(
 }
 
 /* As ONNX Runtime's ReduceMean, which is Eigen's float sum: eight sums side by side from the first address that is a
- * multiple of 16 bytes, then what lies before and after; channel c begins pixels * c floats after such an address. */
+ * multiple of 16 bytes, then the values before and after; channel c begins pixels * c floats after such an address. */
 void aed_mean(
     const int8_t *in, int8_t *out, int32_t pixels, int32_t channels, float in_scale, float out_scale, int8_t in_zero,
     int8_t out_zero) {

@@ -69,7 +69,7 @@ void aed_add(
 void aed_multiply(
     const int8_t *one, const int8_t *other, int8_t *out, int32_t size, int32_t period, float factor, int8_t one_zero,
     int8_t other_zero, int8_t out_zero);
-/* table: what becomes of -128, -127, ... 127. */
+/* table: outputs for -128, -127, ... 127. */
 void aed_lookup(const int8_t *in, int8_t *out, int32_t size, const int8_t *table);
 /* table: 256 exponentials, by how many steps a value lies under the largest; steps: of the output in 1. */
 void aed_softmax(const int8_t *in, int8_t *out, int32_t size, const float *table, float steps, int8_t out_zero);

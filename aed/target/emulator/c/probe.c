@@ -24,7 +24,7 @@ int aed_wrapped(void) {
 void aed_paint_stack(void) {
     const uint32_t *here;
     __asm volatile("mov %0, sp" : "=r"(here));
-    here -= 16; /* what this function itself may push after that */
+    here -= 16; /* for words that this function itself may push after that */
     /* volatile: as a call of memset it would paint over that call's own frame */
     for (volatile uint32_t *word = &aed_stack_bottom; word < here; ++word) {
         *word = PAINT;

@@ -3,11 +3,9 @@
 #include "sampler.h"
 #include "semihost.h"
 
-#define BLOCK 160
-
 int main(void) {
     static aed_frontend fe;
-    static int16_t samples[BLOCK];
+    static int16_t samples[AED_BLOCK];
     static int8_t patch[AED_FRONTEND_PATCH_BYTES];
     const int32_t from = aed_open("input.bin", 1);
     const int32_t to = aed_open("output.bin", 5);

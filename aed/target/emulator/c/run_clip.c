@@ -3,11 +3,9 @@
 #include "aed_net.h"
 #include "semihost.h"
 
-#define BLOCK 160
-
 int main(void) {
     static aed_frontend fe;
-    static int16_t samples[BLOCK];
+    static int16_t samples[AED_BLOCK];
     static int8_t patch[AED_FRONTEND_PATCH_BYTES];
     static int8_t out[AED_NET_OUTPUT_SIZE];
     const int32_t from = aed_open("input.bin", 1);

@@ -3,11 +3,9 @@
 #include "probe.h"
 #include "semihost.h"
 
-#define BLOCK 160
-
 int main(void) {
     static aed_frontend fe;
-    static int16_t samples[BLOCK];
+    static int16_t samples[AED_BLOCK];
     static int8_t patch[AED_FRONTEND_PATCH_BYTES];
     static uint32_t facts[2];
     const int32_t from = aed_open("input.bin", 1);

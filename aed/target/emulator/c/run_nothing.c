@@ -1,4 +1,4 @@
-/* The harness without a net: what it takes itself. */
+/* The harness without a net, for its own size. */
 #include "semihost.h"
 
 int main(void) {

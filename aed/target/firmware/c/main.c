@@ -1,4 +1,4 @@
-/* Names what a microphone hears: 16-bit mono samples in, a line for each patch out, and one for all of them at the end. */
+/* Names the sounds at a microphone: 16-bit mono samples in, a line for each patch out, one for all of them at the end. */
 #include <stdio.h>
 
 #include "aed_classes.h"
@@ -12,26 +12,26 @@ static size_t microphone(int16_t *block, size_t size) {
     return fread(block, sizeof block[0], size, stdin);
 }
 
-/* The classes heard and their probabilities. */
-static void say(const char *of, const float *probability) {
-    bool heard[AED_CLASSES];
-    const int best = aed_decide(probability, heard);
+/* Prints the detected classes and their probabilities. */
+static void report(const char *of, const float *probability) {
+    bool detected[AED_CLASSES];
+    const int best = aed_decide(probability, detected);
     (void)printf("%s:%s", of, best == AED_UNKNOWN ? " unknown" : "");
     for (int i = 0; i < AED_CLASSES; ++i) {
-        if (heard[i]) {
+        if (detected[i]) {
             (void)printf(" %s %.3f", aed_class_names[i], (double)probability[i]);
         }
     }
     (void)printf("\n");
 }
 
-static void hear(const int8_t *patch, aed_clip *clip) {
+static void classify(const int8_t *patch, aed_clip *clip) {
     int8_t out[AED_NET_OUTPUT_SIZE];
     float probability[AED_CLASSES];
     aed_net_run(patch, out);
     aed_probabilities(out, probability);
     aed_clip_add(clip, probability);
-    say("patch", probability);
+    report("patch", probability);
 }
 
 int main(void) {
@@ -48,14 +48,14 @@ int main(void) {
             used += aed_frontend_feed(&frontend, &block[used], count - used, &ready);
             if (ready != 0) {
                 aed_frontend_patch(&frontend, patch);
-                hear(patch, &clip);
+                classify(patch, &clip);
             }
         }
     }
     if (clip.patches > 0U) {
         float probability[AED_CLASSES];
         aed_clip_probabilities(&clip, probability);
-        say("all", probability);
+        report("all", probability);
     }
     return 0;
 }

@@ -1,4 +1,4 @@
-/* Names what patches hold: int8 patches in, a line for each of them out. */
+/* Names the sounds in patches: int8 patches in, a line for each of them out. */
 #include <stdio.h>
 
 #include "aed_classes.h"
@@ -14,13 +14,13 @@ int main(void) {
     while (next_patch(patch) != 0) {
         int8_t out[AED_NET_OUTPUT_SIZE];
         float probability[AED_CLASSES];
-        bool heard[AED_CLASSES];
+        bool detected[AED_CLASSES];
         aed_net_run(patch, out);
         aed_probabilities(out, probability);
-        const int best = aed_decide(probability, heard);
+        const int best = aed_decide(probability, detected);
         (void)printf("patch:%s", best == AED_UNKNOWN ? " unknown" : "");
         for (int i = 0; i < AED_CLASSES; ++i) {
-            if (heard[i]) {
+            if (detected[i]) {
                 (void)printf(" %s %.3f", aed_class_names[i], (double)probability[i]);
             }
         }

@@ -64,16 +64,16 @@ def build_and_flash(
         action: ``build`` stops before the board.
         network_dir: Folder under ``root`` for network code; None: where there is some already.
         probe: Serial number of the ST-LINK; None: the only one.
-        tools: Where ST's programs are; None: looked for.
+        tools: Paths of ST's programs; None: searched for.
         dry_run: Only show what would be copied and run; nothing has to be installed.
-        show: Takes a line: a copy, a command, what to do with the board's switches.
+        show: Takes a line: a copy, a command, an instruction for the board's switches.
 
     Raises:
         AedError: A program is missing or fails, the build leaves no image, or the probe is not clear.
     """
     tools = tools or Tools()
     project = find_project(root, variant, configuration)
-    places = destinations(package, project, network_dir)
+    targets = destinations(package, project, network_dir)
     ide = tools.path(IDE, dry_run)
     programmer = tools.path(PROGRAMMER, dry_run) if action == "flash" else None
     signing_tool = tools.path(SIGNING_TOOL, dry_run) if action == "flash" and variant == "n6" else None
@@ -81,12 +81,12 @@ def build_and_flash(
         probe = flash.choose_probe(flash.list_probes(programmer), probe)  # before a build of minutes
         if variant == "n6":
             flash.check_n6(project, package, programmer)
-    for source, place in places.items():
+    for source, path in targets.items():
         if dry_run:
-            show(f"cp {shlex.quote(str(source))} {shlex.quote(str(place))}")
+            show(f"cp {shlex.quote(str(source))} {shlex.quote(str(path))}")
         else:
             content = source.read_bytes()
-            write_whole(place, lambda file, content=content: file.write(content))  # type: ignore[misc]
+            write_whole(path, lambda file, content=content: file.write(content))  # type: ignore[misc]
     if dry_run:
         image = project.output / f"{project.name}{IMAGES[variant]}"
         commands = [build_command(project, ide, Path("WORKSPACE"))]
@@ -120,16 +120,22 @@ def _build(project: Project, command: Command) -> Path:
     log.info("%s: %s", command.what, command)
     done = finish(command.words, command.timeout_s)
     if "no config matched" in done.output.lower():
-        raise AedError(f"{project.name} has no build configuration {project.configuration}; choose configuration=")
+        raise AedError(
+            f"{project.name} has no build configuration {project.configuration}; choose stm32.configuration="
+        )
     error = _COMPILER_ERROR.search(done.output)
     first = error.group().strip() if error else done.tail or "it printed nothing"
     if done.code:
         raise AedError(f"build of {project.name}/{project.configuration} failed (exit code {done.code}): {first}")
-    made = sorted(path for path in project.output.glob(f"*{suffix}") if not path.stem.endswith("_signed"))
-    made = [path for path in made if before.get(path) != path.stat().st_mtime_ns]
-    if not made and suffix == ".bin" and any(project.output.glob("*.elf")):
+    images = sorted(path for path in project.output.glob(f"*{suffix}") if not path.stem.endswith("_signed"))
+    images = [path for path in images if before.get(path) != path.stat().st_mtime_ns]
+    if not images and suffix == ".bin" and any(project.output.glob("*.elf")):
         raise AedError(f"{project.output}: no new .bin; let the project convert its .elf to binary (post-build output)")
-    if len(made) != 1:
-        what = f"no new {suffix}" if not made else f"{len(made)} new {suffix} ({', '.join(path.name for path in made)})"
+    if len(images) != 1:
+        what = (
+            f"no new {suffix}"
+            if not images
+            else f"{len(images)} new {suffix} ({', '.join(path.name for path in images)})"
+        )
         raise AedError(f"build of {project.name}/{project.configuration} left {what} in {project.output}: {first}")
-    return made[0]
+    return images[0]

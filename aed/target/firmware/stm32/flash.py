@@ -38,7 +38,7 @@ _PROBE = re.compile(r"^\s*ST-LINK SN\s*:\s*(\S+)\s*$", re.M | re.I)
 def flash_commands(
     project: Project, image: Path, programmer: Path, signing_tool: Path | None, probe: str | None
 ) -> list[Command]:
-    """What writes an image to the board.
+    """The commands that write an image to the board.
 
     Args:
         project: ST's firmware.
@@ -62,18 +62,18 @@ def flash_commands(
 
 
 def weights_of(package: Path) -> Path:
-    """The N6's weights as the package holds them, or where they would lie."""
+    """The file of the N6's weights in the package; the usual path where there is none."""
     return next(iter(sorted(package.rglob(WEIGHTS))), package / NETWORK / WEIGHTS)
 
 
 def weights_image(project: Project) -> Path:
-    """Where they lie under a name that the programmer takes."""
+    """The path of the weights under a name that the programmer takes."""
     return project.output / WEIGHTS.replace(".raw", ".bin")
 
 
 def _fsbl(project: Project) -> Path:
-    found = sorted(project.root.rglob(FSBL))
-    return found[-1] if found else project.root / FSBL.replace("*", "1.2.0")
+    images = sorted(project.root.rglob(FSBL))
+    return images[-1] if images else project.root / FSBL.replace("*", "1.2.0")
 
 
 def list_probes(programmer: Path) -> list[str]:
@@ -102,17 +102,17 @@ def choose_probe(probes: Sequence[str], wanted: str | None) -> str:
         raise AedError("no ST-LINK probe found: plug the board's ST-LINK in, look at cable and driver (udev rules)")
     if wanted is not None:
         if wanted not in probes:
-            raise AedError(f"probe={wanted}: there is no such probe; there are {list(probes)}")
+            raise AedError(f"stm32.probe={wanted}: there is no such probe; there are {list(probes)}")
         return wanted
     if len(probes) > 1:
-        raise AedError(f"{len(probes)} probes are plugged in: say which, probe=SN with one of {list(probes)}")
+        raise AedError(f"{len(probes)} probes are plugged in: say which, stm32.probe=SN with one of {list(probes)}")
     return probes[0]
 
 
 def check_n6(project: Project, package: Path, programmer: Path) -> None:
-    """What flashing an N6 needs, looked at before the build."""
+    """Refuses, before the build, to flash an N6 where a file is missing."""
     needed = {
-        weights_of(package): "the network's weights; is the package made for the N6?",
+        weights_of(package): "the network's weights; is the package for the N6?",
         _fsbl(project): "ST's first boot loader, of the firmware's Binaries folder",
         programmer.parent / LOADER: "the loader of the board's external flash, part of STM32CubeProgrammer",
     }
@@ -125,7 +125,7 @@ def run_command(command: Command) -> None:
     """Runs a flash or sign command.
 
     Raises:
-        AedError: It failed, by its exit code or by what it printed.
+        AedError: It failed, by its exit code or by its output.
     """
     log.info("%s: %s", command.what, command)
     if "-o" in command.words:  # an old file would pass for a new one

@@ -1,7 +1,6 @@
 """``ai_model_config.h`` and ``user_mel_tables.{c,h}``, as ST's 'getting started' audio firmware reads them."""
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +11,8 @@ import numpy.typing as npt
 from aed.base.errors import AedError
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.tables import mel_table, window_table
-from aed.target.codegen.text import c_float, c_lines
+from aed.scoring.labels import OTHER
+from aed.target.codegen.text import c_float, c_lines, c_string
 from aed.target.firmware.stm32.st_frontend import default_silence_threshold
 
 Variant = Literal["u5", "n6"]
@@ -21,9 +21,6 @@ RATES_HZ = (16000, 48000)
 FFT_LENGTHS = tuple(2**k for k in range(5, 13))
 """Of CMSIS-DSP's real float32 FFT."""
 
-GARBAGE = "other"
-"""The class of sounds that are none of the rest."""
-
 CONFIG, TABLES_H, TABLES_C = "ai_model_config.h", "user_mel_tables.h", "user_mel_tables.c"
 
 _TYPES = {"u5": "float32_t", "n6": "PREPROC_FLOAT_T"}
@@ -31,10 +28,10 @@ _INCLUDES = {"u5": ("arm_math.h",), "n6": ("arm_math.h", "preproc_dpu.h")}
 
 
 def check_frontend(config: FrontendConfig) -> None:
-    """Refuses what the firmware cannot compute at all; what it computes otherwise is no error but a difference.
+    """Refuses what the firmware cannot compute at all; a step it computes in another way is no error but a difference.
 
     Raises:
-        AedError: Names the field, what the firmware takes and what came.
+        AedError: Names the field, the values the firmware takes and the one that came.
     """
     rules: tuple[tuple[str, bool, str], ...] = (
         ("sample_rate", config.sample_rate in RATES_HZ, f"one of {RATES_HZ} Hz"),
@@ -49,21 +46,18 @@ def check_frontend(config: FrontendConfig) -> None:
             raise AedError(f"frontend.{field}: ST's firmware takes {what}, got {getattr(config, field)!r}")
 
 
-def c_string(text: str) -> str:
-    """A string constant of C, ASCII alone: other characters as the hexadecimal escapes of their UTF-8 bytes.
+def check_class_name(name: str) -> None:
+    """Refuses a class name that the firmware cannot print in one line.
 
     Raises:
-        AedError: It is empty or holds a control character, such as a newline.
+        AedError: It is empty, no Unicode text, or holds a control character, such as a newline.
     """
-    if not text or any(ord(char) < 32 or 127 <= ord(char) < 160 or char in "\u2028\u2029" for char in text):
-        raise AedError(f"class name {text!r}: need text without line breaks and other control characters")
+    if not name or any(ord(char) < 32 or 127 <= ord(char) < 160 or char in "\u2028\u2029" for char in name):
+        raise AedError(f"class name {name!r}: need text without line breaks and other control characters")
     try:
-        raw = text.encode()
+        name.encode()
     except UnicodeEncodeError as error:
-        raise AedError(f"class name {text!r}: no Unicode text ({error.reason})") from error
-    escaped = "".join(chr(byte) if byte < 128 and chr(byte) not in '"\\?' else f"\\x{byte:02x}" for byte in raw)
-    # an escape takes every hexadecimal digit that follows: where one does, the constant is closed and opened anew
-    return '"' + re.sub(r"(\\x[0-9a-f]{2})(?=[0-9a-fA-F])", r'\1""', escaped) + '"'
+        raise AedError(f"class name {name!r}: no Unicode text ({error.reason})") from error
 
 
 @dataclass(frozen=True)
@@ -112,7 +106,7 @@ def config_header(
     Args:
         config: The trained front end.
         class_names: In the order of the net's outputs: the firmware prints the name at the index of the largest.
-        unknown_threshold: Probability a class has to exceed, else the firmware says ``unknown``; 0: none.
+        unknown_threshold: Probability a class has to exceed, else the firmware answers ``unknown``; 0: none.
         silence_threshold: Sum of a patch's magnitudes under which there is no answer; None: ST's, see
             :func:`aed.target.firmware.stm32.st_frontend.default_silence_threshold`.
 
@@ -145,11 +139,13 @@ def config_header(
 def _check_decision(class_names: Sequence[str], unknown_threshold: float) -> None:
     if not class_names:
         raise AedError("class_names: need at least one")
+    for name in class_names:
+        check_class_name(name)
     if not (math.isfinite(unknown_threshold) and 0 <= unknown_threshold < 1):
         raise AedError(f"unknown_threshold: need a probability in [0, 1), got {unknown_threshold}")
-    if unknown_threshold and GARBAGE in class_names:
+    if unknown_threshold and OTHER in class_names:
         raise AedError(
-            f"unknown_threshold={unknown_threshold}: the net has a class {GARBAGE!r} already for what is none of the "
+            f"unknown_threshold={unknown_threshold}: the net has a class {OTHER!r} already for what is none of the "
             "rest, and would be asked twice; use unknown_threshold=0"
         )
 

@@ -14,7 +14,7 @@ from aed.export.graph import constants, copy_of, input_of, producers, readers, t
 
 
 def input_steps(card: ModelCard, path: Path) -> Quantization:
-    """How the net's input is quantised, by the firmware itself.
+    """Quantisation of the net's input, which the firmware does itself.
 
     Raises:
         AedError: The model is not int8, or its first layer is float.
@@ -44,23 +44,23 @@ def firmware_model(model: onnx.ModelProto, card: ModelCard, path: Path) -> tuple
         )
     facts = input_steps(card, path)
     twin = copy_of(model)
-    given = input_of(twin)
-    if given.type.tensor_type.elem_type == TensorProto.FLOAT:
-        _strip_input(twin, given, path)
+    source = input_of(twin)
+    if source.type.tensor_type.elem_type == TensorProto.FLOAT:
+        _strip_input(twin, source, path)
     _finish_output(twin, card, facts)
     return tidy(twin), replace(card, outputs="probabilities")
 
 
-def _strip_input(model: onnx.ModelProto, given: onnx.ValueInfoProto, path: Path) -> None:
-    """Takes away the first QuantizeLinear, in place."""
-    first = readers(model)[given.name]
+def _strip_input(model: onnx.ModelProto, source: onnx.ValueInfoProto, path: Path) -> None:
+    """Removes the first QuantizeLinear, in place."""
+    first = readers(model)[source.name]
     if [node.op_type for node in first] != ["QuantizeLinear"]:
         raise AedError(f"{path}: its input is not quantised at once; ST's firmware writes int8 patches")
     quantised = first[0].output[0]
     model.graph.node.remove(first[0])
     for node in model.graph.node:
-        node.input[:] = [given.name if name == quantised else name for name in node.input]
-    given.type.tensor_type.elem_type = TensorProto.INT8
+        node.input[:] = [source.name if name == quantised else name for name in node.input]
+    source.type.tensor_type.elem_type = TensorProto.INT8
 
 
 def _finish_output(model: onnx.ModelProto, card: ModelCard, facts: Quantization) -> None:
@@ -68,20 +68,20 @@ def _finish_output(model: onnx.ModelProto, card: ModelCard, facts: Quantization)
 
     The temperature needs no operator where it can divide the scale of the output.
     """
-    made = model.graph.output[0]
+    result = model.graph.output[0]
     temperature = card.decision.temperature if card.outputs == "logits" else 1.0
-    last = producers(model)[made.name]
+    last = producers(model)[result.name]
     ends: list[tuple[str, list[str]]] = []
 
     def constant(name: str, value: Any, dtype: type[np.generic]) -> str:
         model.graph.initializer.append(numpy_helper.from_array(np.array(value, dtype), name))
         return name
 
-    if made.type.tensor_type.elem_type == TensorProto.INT8:
+    if result.type.tensor_type.elem_type == TensorProto.INT8:
         assert facts.output_scale is not None
         scale = constant("end.scale", facts.output_scale / temperature, np.float32)
         ends.append(("DequantizeLinear", [scale, constant("end.zero", facts.output_zero_point, np.int8)]))
-        made.type.tensor_type.elem_type = TensorProto.FLOAT
+        result.type.tensor_type.elem_type = TensorProto.FLOAT
     elif temperature != 1 and last.op_type == "DequantizeLinear":
         last.input[1] = constant("end.scale", constants(model)[last.input[1]] / temperature, np.float32)
     elif temperature != 1:
@@ -90,5 +90,5 @@ def _finish_output(model: onnx.ModelProto, card: ModelCard, facts: Quantization)
         ends.append(("Softmax", []))  # its default axis is the last
     for kind, more in ends:
         name = f"end.{kind}"
-        model.graph.node.append(helper.make_node(kind, [made.name, *more], [name], name))
-        made.name = name
+        model.graph.node.append(helper.make_node(kind, [result.name, *more], [name], name))
+        result.name = name

@@ -1,13 +1,13 @@
-"""The deployment package: what ST's 'getting started' audio firmware needs to run a model of ours, in one folder."""
+"""The deployment package: all that ST's 'getting started' audio firmware needs to run our model, in one folder."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from aed.base.errors import AedError
-from aed.base.files import check_place, json_text, sha256_of, whole_folder
+from aed.base.files import check_replaceable, json_text, sha256_of, whole_folder
 from aed.dsp.frontend import FrontendConfig
 from aed.export.card import ModelCard
 from aed.export.graph import load_model, read_model_card, save_model
@@ -25,7 +25,7 @@ from aed.target.firmware.stm32.headers import (
 )
 from aed.target.firmware.stm32.net import firmware_model, input_steps
 from aed.target.firmware.stm32.st_frontend import Effect, Firmware, default_silence_threshold, differences, effect
-from aed.target.report import Report, Target
+from aed.target.report import Report
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,17 @@ CLASS_ORDER = (
 
 LARGEST_SIDE = 100
 """Of a patch: the firmware's own check of the net warns where it is more."""
+
+
+class Generator(Protocol):
+    """Writes a net as C code for a board, as :class:`aed.target.stedgeai.backend.StEdgeAi` does."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+
+    def generate(self, model: Path, board: Board, folder: Path) -> Report:
+        """Leaves the C code in ``folder/c`` and returns the costs."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,7 @@ def variant_of(board: Board) -> Variant:
     """
     if board.firmware not in get_args(Variant):
         known = [name for name in board_names() if load_board(name).firmware in get_args(Variant)]
-        raise AedError(f"board={board.name}: ST's audio firmware is not made for it; it is for {known}")
+        raise AedError(f"stm32.board={board.name}: there is no ST audio firmware for it; there is one for {known}")
     return "n6" if board.firmware == "n6" else "u5"
 
 
@@ -69,7 +80,7 @@ def deploy_stm32(
     model_file: Path,
     folder: Path,
     board: Board,
-    generator: Target,
+    generator: Generator,
     *,
     clips: Sequence[tuple[Path, int]] = (),
     unknown_threshold: float | None = None,
@@ -80,18 +91,18 @@ def deploy_stm32(
     """Writes a deployment package: network code, the firmware's headers, and ``manifest.json``.
 
     The folder is complete or not there; an older package stays until the new one is whole. It holds ``C_header/``
-    (``headers.py``), ``c/`` and what else ``generator`` writes, ``model_firmware.onnx`` (the net with int8
-    input and float probabilities out, which ``generator`` was given) and the manifest: files, classes, and every
+    (``headers.py``), ``c/`` and the other files of ``generator``, ``model_firmware.onnx`` (the net with int8
+    input and float probabilities out, from which ``generator`` starts) and the manifest: files, classes, and every
     known difference between the firmware's front end and the trained one with its effect on ``clips``.
 
     Args:
         model_file: int8, with a model card.
-        folder: The package's own: what else lies in it would be lost, so a folder that is no package is refused.
+        folder: Of the package alone: other files in it would be lost, so a folder that is no package is refused.
         board: With ``firmware``.
         generator: Writes the network's C code to ``folder/c``; for ST's tool its legacy C API is what the firmware
             of the U5 calls.
-        clips: Test clips and the index of their class, for the effects; (): not measured, the manifest says so.
-        unknown_threshold: Probability that a class has to exceed, else the firmware says ``unknown``; 0: none has to;
+        clips: Test clips and the index of their class, for the effects; (): none, as the manifest states.
+        unknown_threshold: Probability that a class has to exceed, else it answers ``unknown``; 0: none has to;
             None: the card's.
         silence_threshold: Sum of a patch's magnitudes that must be exceeded for an answer; None: ST's.
         rtos: Which of ST's applications for the U5; they differ in the front end's effect, not in the files.
@@ -101,7 +112,7 @@ def deploy_stm32(
         AedError: The firmware cannot use the model, its front end, the classes or the board, or a tool fails.
     """
     variant = variant_of(board)
-    check_place(folder, MANIFEST)
+    check_replaceable(folder, MANIFEST)
     model = load_model(model_file)
     card = read_model_card(model, model_file)
     check_frontend(card.frontend)
@@ -174,37 +185,37 @@ def _model_facts(model_file: Path, card: ModelCard) -> dict[str, Any]:
 
 
 def _requirements(variant: Variant, config: FrontendConfig, report: Report) -> list[str]:
-    """What the files alone do not ensure."""
-    found = [
+    """Requirements that the files alone do not meet."""
+    needs = [
         "The network code has to be built with int8 input and float32 output, as model_firmware.onnx has them.",
         "ST's runtime library and its headers, of the version that wrote the network code, belong into the project.",
     ]
     if variant == "u5":
-        found.append("The firmware calls ST's older C API: ST Edge AI Core 3.0 and newer need --c-api legacy.")
+        needs.append("The firmware calls ST's older C API: ST Edge AI Core 3.0 and newer need --c-api legacy.")
     else:
-        found.append("app_config.h is the application's own and is not generated; the N6 application comes from ST.")
-        found.append("The N6 was not simulated from its own sources: the U5's front end is assumed.")
+        needs.append("app_config.h is the application's own and is not generated; the N6 application comes from ST.")
+        needs.append("The N6 was not simulated from its own sources: the U5's front end is assumed.")
     if max(config.n_mels, config.patch_frames) > LARGEST_SIDE:
-        found.append(f"A patch has a side over {LARGEST_SIDE}: the firmware's check of the net warns.")
-    return [*found, *([report.limits] if report.limits else [])]
+        needs.append(f"A patch has a side over {LARGEST_SIDE}: the firmware's check of the net warns.")
+    return [*needs, *([report.limits] if report.limits else [])]
 
 
 def _effects(
     config: FrontendConfig, firmware: Firmware, variant: Variant, measured: Mapping[str, Effect] | None, num_clips: int
 ) -> dict[str, Any]:
     """The differences, each with its effect alone, and both ends."""
-    found = measured or {}
+    effects = measured or {}
     rows: list[dict[str, Any]] = []
-    for one in differences(config, firmware):
-        row = asdict(one) | {"effect": asdict(found[one.name]) if one.name in found else None}
-        if one.name in found:
-            row["clip_acc_change"] = found[one.name].clip_acc - found["trained"].clip_acc
-            row["patch_acc_change"] = found[one.name].patch_acc - found["trained"].patch_acc
+    for item in differences(config, firmware):
+        row = asdict(item) | {"effect": asdict(effects[item.name]) if item.name in effects else None}
+        if item.name in effects:
+            row["clip_acc_change"] = effects[item.name].clip_acc - effects["trained"].clip_acc
+            row["patch_acc_change"] = effects[item.name].patch_acc - effects["trained"].patch_acc
         if variant == "n6":
             row["known"] = "guess"
         rows.append(row)
-    ends = {key: asdict(found[key]) for key in ("trained", "firmware") if key in found}
-    how = f"simulated on {num_clips} clips, each difference alone" if measured else "not measured: no clips were given"
+    ends = {key: asdict(effects[key]) for key in ("trained", "firmware") if key in effects}
+    how = f"simulated on {num_clips} clips, each difference alone" if measured else "not measured: no clips"
     return {"differences": rows, "accuracy": {"how": how, "clips": num_clips, **ends}}
 
 

@@ -1,4 +1,4 @@
-"""ST's firmware on this machine: its project, and where a package's files go in it."""
+"""ST's firmware on this machine: its project, and the paths of a package's files in it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Project:
     """ST's firmware on this machine.
 
     Args:
-        root: What the user gave: sources and project.
+        root: The user's folder: sources and project.
         folder: Of the STM32CubeIDE project in it.
         name: Of that project.
         configuration: What is built.
@@ -35,7 +35,7 @@ class Project:
 
     @property
     def output(self) -> Path:
-        """Where the IDE builds."""
+        """Folder in which the IDE builds."""
         return self.folder / self.configuration
 
 
@@ -51,28 +51,32 @@ def find_project(root: Path, variant: Variant, configuration: str | None = None)
         AedError: There is no project, more than one, or it lacks the configuration.
     """
     if not root.is_dir():
-        raise AedError(f"project={root}: no such folder; unpack ST's 'getting started' audio firmware there")
+        raise AedError(f"stm32.project={root}: no such folder; unpack ST's 'getting started' audio firmware there")
     root = root.resolve()
-    found = sorted(path.parent for path in root.rglob(".cproject"))
-    if len(found) != 1:
-        listed = ", ".join(str(path) for path in found) or "none"
-        raise AedError(f"project={root}: need a folder with one STM32CubeIDE project (.cproject), there are: {listed}")
+    folders = sorted(path.parent for path in root.rglob(".cproject"))
+    if len(folders) != 1:
+        listed = ", ".join(str(path) for path in folders) or "none"
+        raise AedError(
+            f"stm32.project={root}: need a folder with one STM32CubeIDE project (.cproject), there are: {listed}"
+        )
     try:
-        name = ElementTree.parse(found[0] / ".project").getroot().findtext("name")
-        settings = ElementTree.parse(found[0] / ".cproject").getroot().iter("cconfiguration")
-        known = [str(part.get("name")) for one in settings for part in one.findall("storageModule") if part.get("name")]
+        name = ElementTree.parse(folders[0] / ".project").getroot().findtext("name")
+        settings = ElementTree.parse(folders[0] / ".cproject").getroot().iter("cconfiguration")
+        known = [
+            str(part.get("name")) for item in settings for part in item.findall("storageModule") if part.get("name")
+        ]
     except (OSError, ElementTree.ParseError) as error:
-        raise AedError(f"project={found[0]}: its .project or .cproject cannot be read ({error})") from error
+        raise AedError(f"stm32.project={folders[0]}: its .project or .cproject cannot be read ({error})") from error
     if not name:
-        raise AedError(f"project={found[0]}: its .project has no name")
+        raise AedError(f"stm32.project={folders[0]}: its .project has no name")
     chosen = configuration or CONFIGURATIONS[variant]
     if known and chosen not in known:
-        raise AedError(f"configuration={chosen}: {name} has {known}")
-    return Project(root, found[0], name, chosen, variant)
+        raise AedError(f"stm32.configuration={chosen}: {name} has {known}")
+    return Project(root, folders[0], name, chosen, variant)
 
 
 def destinations(package: Path, project: Project, network_dir: Path | None = None) -> dict[Path, Path]:
-    """Where each C file of a package goes: over the file of that name in the project, else beside its siblings.
+    """The path of each C file of a package in a project: over the file of that name, else beside its siblings.
 
     Args:
         package: Folder of a complete package.
@@ -80,7 +84,7 @@ def destinations(package: Path, project: Project, network_dir: Path | None = Non
         network_dir: Folder under the project's root for network code, where the project came without any.
 
     Raises:
-        AedError: The package is none, or the project has no place, or several, for a file.
+        AedError: The package is none, or the project has no folder, or several, for a file.
     """
     if not (package / MANIFEST).is_file():
         raise AedError(f"{package}: no deployment package ({MANIFEST} is missing)")
@@ -91,24 +95,28 @@ def destinations(package: Path, project: Project, network_dir: Path | None = Non
     near = ("network.c", "network.h")
     placed: dict[Path, Path] = {}
     for source in sorted((package / HEADERS).glob("*.[ch]")):
-        placed[source] = _place((source.name, f"user_mel_tables{source.suffix}", CONFIG), there, project)
+        placed[source] = _destination((source.name, f"user_mel_tables{source.suffix}", CONFIG), there, project)
     for source in sorted((package / NETWORK).rglob("*.[ch]")):
         if network_dir is not None:
             placed[source] = project.root / network_dir / source.name
         else:
             names = (source.name, f"network{source.suffix}", f"network_data{source.suffix}", *near)
-            placed[source] = _place(names, there, project)
+            placed[source] = _destination(names, there, project)
     return placed
 
 
-def _place(names: Sequence[str], there: dict[str, list[Path]], project: Project) -> Path:
-    """Where the first of ``names`` belongs: over itself, else beside the first of the others that is there."""
+def _destination(names: Sequence[str], there: dict[str, list[Path]], project: Project) -> Path:
+    """The path for the first of ``names``: over itself, else beside the first of the others that is there."""
     for candidate in names:
-        found = there.get(candidate, [])
-        if len(found) > 1:
-            listed = ", ".join(str(path.relative_to(project.root)) for path in found)
-            raise AedError(f"project={project.root}: {candidate} is there {len(found)} times ({listed}); give one part")
-        if found:
-            return found[0].with_name(names[0])
-    advice = "is it ST's audio firmware?" if CONFIG in names else "say where network code goes, network_dir="
-    raise AedError(f"project={project.root}: no {names[-1]} in it, so no place for {names[0]}; {advice}")
+        paths = there.get(candidate, [])
+        if len(paths) > 1:
+            listed = ", ".join(str(path.relative_to(project.root)) for path in paths)
+            raise AedError(
+                f"stm32.project={project.root}: {candidate} is there {len(paths)} times ({listed}); name one part of it"
+            )
+        if paths:
+            return paths[0].with_name(names[0])
+    advice = (
+        "is it ST's audio firmware?" if CONFIG in names else "say where network code goes, stm32.network_dir=<folder>"
+    )
+    raise AedError(f"stm32.project={project.root}: no {names[-1]} in it, so no folder for {names[0]}; {advice}")

@@ -1,4 +1,4 @@
-"""ST's 'getting started' audio firmware: what its front end makes of samples, and what that costs in accuracy.
+"""A simulation of the front end of ST's 'getting started' audio firmware, and its effect on accuracy.
 
 The facts were read in the sources of the firmware for the STM32U5 (FreeRTOS and ThreadX applications, one library);
 that of the STM32N6 is assumed to compute the same. Guesses, where the sources leave room:
@@ -27,7 +27,7 @@ from aed.dsp.logmel import to_resolution
 from aed.dsp.patches import grid_starts
 from aed.dsp.tables import mel_table, window_table
 from aed.dsp.waveform import load_clip, read_audio, resample
-from aed.scoring.decision import UNKNOWN
+from aed.scoring.decision import UNKNOWN_INDEX
 
 Float32 = npt.NDArray[np.float32]
 Posteriors = Callable[[Float32], Float32]
@@ -35,10 +35,10 @@ Posteriors = Callable[[Float32], Float32]
 
 MIC_BITS = 16
 FREERTOS_RATE = 16000
-"""Hz: the FreeRTOS application starts the microphone at this rate, whatever the header says."""
+"""Hz: the FreeRTOS application starts the microphone at this rate, whatever the header has."""
 
 BATCH = 128
-"""Patches given to the net at once, or somewhat more."""
+"""Patches that the net gets at once, or somewhat more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +62,12 @@ class Firmware:
 
 @dataclass(frozen=True)
 class Difference:
-    """One step at which the firmware and the trained front end part.
+    """A step at which the firmware and the trained front end differ.
 
     Args:
         name: Identifier.
-        trained: What the trained front end does.
-        firmware: What the firmware does instead.
+        trained: Step of the trained front end.
+        firmware: Step of the firmware.
         known: ``read`` in the sources, or a ``guess``.
         measurable: Whether recordings can show its effect.
     """
@@ -91,26 +91,26 @@ def default_silence_threshold(config: FrontendConfig) -> int:
 
 
 def differences(config: FrontendConfig, firmware: Firmware) -> tuple[Difference, ...]:
-    """Where the firmware, set to ``config``, parts from ``config``, in the order of the steps.
+    """The differences between the firmware, set to ``config``, and ``config``, in the order of the steps.
 
     Args:
         config: The trained front end.
         firmware: Its counterpart.
     """
-    found = [*_sample_differences(config, firmware), *_frame_differences(config), *_level_differences(config)]
+    every = [*_sample_differences(config, firmware), *_frame_differences(config), *_level_differences(config)]
     if firmware.input_scale is not None:
-        found.append(Difference("input_rounding", "half to even", "half away from zero, times 1 / scale", "guess"))
+        every.append(Difference("input_rounding", "half to even", "half away from zero, times 1 / scale", "guess"))
     if firmware.silence_threshold >= 0 and not (firmware.rtos == "threadx" and firmware.silence_threshold == 0):
         what = "magnitudes of the patch" if config.power == 1 else "power spectra, which count as 0,"
         gate = f"no answer unless the sum of the {what} is over {firmware.silence_threshold:g}"
-        found.append(Difference("silence_gate", "every patch gets an answer", gate))
+        every.append(Difference("silence_gate", "every patch gets an answer", gate))
     aggregation = "an answer a patch, of it alone: compare patch_acc"
-    found.append(Difference("aggregation", "one of all patches of a clip", aggregation, measurable=False))
+    every.append(Difference("aggregation", "one of all patches of a clip", aggregation, measurable=False))
     microphone = "its gain, noise and response; levels in dBFS"
-    found.append(Difference("microphone", "recordings as they are", microphone, measurable=False))
+    every.append(Difference("microphone", "recordings as they are", microphone, measurable=False))
     overrun = "where the net takes longer than a patch lasts, patches are lost"
-    found.append(Difference("overrun", "no patch is lost", overrun, measurable=False))
-    return tuple(found)
+    every.append(Difference("overrun", "no patch is lost", overrun, measurable=False))
+    return tuple(every)
 
 
 def _sample_differences(config: FrontendConfig, firmware: Firmware) -> Iterable[Difference]:
@@ -118,10 +118,10 @@ def _sample_differences(config: FrontendConfig, firmware: Firmware) -> Iterable[
         what = f"samples come at {FREERTOS_RATE} Hz and are taken for {config.sample_rate} Hz"
         yield Difference("sample_rate", f"{config.sample_rate} Hz", what)
     steps = f"trim={config.trim}, at least {config.min_length_s:g} s by repetition"
-    yield Difference("clip_steps", steps, "neither: silence is heard, short sounds are followed by silence")
+    yield Difference("clip_steps", steps, "neither: silence is not cut, short sounds are followed by silence")
     if config.sample_bits != MIC_BITS:
-        given = "float" if config.sample_bits is None else f"{config.sample_bits} bits"
-        yield Difference("sample_bits", given, f"{MIC_BITS} bits")
+        trained = "float" if config.sample_bits is None else f"{config.sample_bits} bits"
+        yield Difference("sample_bits", trained, f"{MIC_BITS} bits")
 
 
 def _frame_differences(config: FrontendConfig) -> Iterable[Difference]:
@@ -144,8 +144,8 @@ def _level_differences(config: FrontendConfig) -> Iterable[Difference]:
     if config.power == 1:
         yield Difference("db_factor", "20 log10 of magnitudes", "10 log10 of magnitudes")
     if config.db_ref != 1:
-        given = "the clip's maximum" if config.db_ref is None else f"{config.db_ref:g}"
-        yield Difference("db_reference", f"0 dB is {given}", "0 dB is 1.0")
+        reference = "the clip's maximum" if config.db_ref is None else f"{config.db_ref:g}"
+        yield Difference("db_reference", f"0 dB is {reference}", "0 dB is 1.0")
     floor = f"floor {AMIN_POWER ** (config.power / 2):g}"
     if config.db_ref is None:
         floor += f", and {DB_RANGE:g} dB under the clip's maximum"
@@ -153,17 +153,17 @@ def _level_differences(config: FrontendConfig) -> Iterable[Difference]:
 
 
 def measurable(config: FrontendConfig, firmware: Firmware) -> tuple[str, ...]:
-    """Names of the differences that :func:`hear` and :func:`effect` know how to switch on."""
-    return tuple(one.name for one in differences(config, firmware) if one.measurable)
+    """Names of the differences that :func:`compute_patches` and :func:`effect` can switch on."""
+    return tuple(item.name for item in differences(config, firmware) if item.measurable)
 
 
 def load(path: Path, config: FrontendConfig, on: Collection[str]) -> Float32:
-    """The samples ``(T,)`` that are heard of a recording.
+    """The samples ``(T,)`` of a recording that a front end gets.
 
     Args:
         path: Of the recording.
         config: The trained front end.
-        on: Names of differences; ``clip_steps`` and ``sample_rate`` count here.
+        on: Names of differences; ``clip_steps`` and ``sample_rate`` matter here.
 
     Raises:
         AudioError: The recording cannot be used.
@@ -177,8 +177,8 @@ def load(path: Path, config: FrontendConfig, on: Collection[str]) -> Float32:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What a front end makes of a clip.
+class ClipPatches:
+    """Patches of a clip, as a front end computes them.
 
     Args:
         patches: ``(P, n_mels, patch_frames)``.
@@ -190,21 +190,23 @@ class Heard:
 
 
 @torch.no_grad()
-def hear(wave: Float32, config: FrontendConfig, firmware: Firmware, on: Collection[str] | None = None) -> Heard:
+def compute_patches(
+    wave: Float32, config: FrontendConfig, firmware: Firmware, on: Collection[str] | None = None
+) -> ClipPatches:
     """Patches as the firmware computes them, or as a front end between it and the trained one would.
 
     Args:
-        wave: ``(T,)`` float32 in [-1, 1]; what is shorter than a patch is followed by silence.
+        wave: ``(T,)`` float32 in [-1, 1]; a clip shorter than a patch is followed by silence.
         config: The trained front end.
         firmware: Its counterpart.
-        on: Names of the differences that count; None: all, which is the firmware; (): the trained front end.
+        on: Names of the differences in effect; None: all, which is the firmware; (): the trained front end.
     """
     on = measurable(config, firmware) if on is None else on
     return _finish(_spectra(wave, config, on), config, firmware, on)
 
 
 _EARLY = frozenset({"sample_rate", "clip_steps", "sample_bits", "centre", "frame_start", "grid", "precision"})
-"""Differences that count up to the mel values."""
+"""Differences in the steps up to the mel values."""
 
 
 class _Spectra(NamedTuple):
@@ -216,7 +218,7 @@ class _Spectra(NamedTuple):
 
 
 def _spectra(wave: Float32, config: FrontendConfig, on: Collection[str]) -> _Spectra:
-    """All that comes before the logarithm."""
+    """The steps before the logarithm."""
     signal = _signal(wave, config, on)
     starts = _starts(len(signal), config, on)
     frames = torch.from_numpy(starts)[:, None] + config.hop_length * torch.arange(config.patch_frames)
@@ -228,7 +230,7 @@ def _spectra(wave: Float32, config: FrontendConfig, on: Collection[str]) -> _Spe
     return _Spectra(mel, loudness, peak)
 
 
-def _finish(spectra: _Spectra, config: FrontendConfig, firmware: Firmware, on: Collection[str]) -> Heard:
+def _finish(spectra: _Spectra, config: FrontendConfig, firmware: Firmware, on: Collection[str]) -> ClipPatches:
     """Logarithm, rounding, silence gate."""
     level = _compress(spectra.mel, spectra.peak, config, on)
     if "input_rounding" in on:
@@ -236,7 +238,7 @@ def _finish(spectra: _Spectra, config: FrontendConfig, firmware: Firmware, on: C
     answered = spectra.loudness > firmware.silence_threshold
     if "silence_gate" not in on:
         answered = torch.ones_like(answered)
-    return Heard(level.numpy(), answered.numpy())
+    return ClipPatches(level.numpy(), answered.numpy())
 
 
 def _signal(wave: Float32, config: FrontendConfig, on: Collection[str]) -> Tensor:
@@ -258,7 +260,7 @@ def _starts(num_samples: int, config: FrontendConfig, on: Collection[str]) -> np
 def _mel(signal: Tensor, frames: Tensor, config: FrontendConfig, on: Collection[str]) -> tuple[Tensor, Tensor]:
     """Mel values ``(P, n_mels, F)`` of frames that begin at ``frames`` ``(P, F)``, and each patch's loudness ``(P,)``.
 
-    The loudness is what the firmware gates by: a sum of magnitudes, which stays 0 for power spectra.
+    The firmware gates by the loudness: a sum of magnitudes, which stays 0 for power spectra.
     """
     left = (config.n_fft - config.win_length) // 2
     dtype = torch.float32 if "precision" in on else torch.float64
@@ -287,10 +289,10 @@ def _compress(mel: Tensor, peak: Tensor | None, config: FrontendConfig, on: Coll
         zero = torch.tensor(0.0)
     else:
         zero = level(peak if peak is not None else torch.tensor(config.db_ref))
-    made = level(mel) - zero
+    result = level(mel) - zero
     if peak is not None and "db_floor" not in on:
-        made = torch.maximum(made, level(peak) - zero - DB_RANGE)
-    return made
+        result = torch.maximum(result, level(peak) - zero - DB_RANGE)
+    return result
 
 
 def _steps(level: Tensor, firmware: Firmware) -> Tensor:
@@ -333,7 +335,7 @@ def effect(
 ) -> dict[str, Effect]:
     """Accuracy with the trained front end (``trained``), with each difference alone, and with all (``firmware``).
 
-    The firmware's threshold for ``unknown`` counts in all of them.
+    The firmware's threshold for ``unknown`` applies to all of them.
 
     Args:
         clips: Recordings and the index of their class.
@@ -374,26 +376,26 @@ class _Answers:
     def __init__(self, posteriors: Posteriors, unknown_threshold: float, aggregate: Aggregate) -> None:
         self.posteriors, self.unknown_threshold, self.aggregate = posteriors, unknown_threshold, aggregate
         self.waiting: list[Float32] = []
-        self.given: list[Float32] = []
+        self.outputs: list[Float32] = []
         self.answered: list[npt.NDArray[np.bool_]] = []
         self.clip: list[npt.NDArray[np.int64]] = []
 
-    def add(self, clip: int, heard: Heard) -> None:
-        self.waiting.append(heard.patches)
-        self.answered.append(heard.answered)
-        self.clip.append(np.full(len(heard.patches), clip))
+    def add(self, clip: int, patches: ClipPatches) -> None:
+        self.waiting.append(patches.patches)
+        self.answered.append(patches.answered)
+        self.clip.append(np.full(len(patches.patches), clip))
         if sum(map(len, self.waiting)) >= BATCH:
             self._ask()
 
     def _ask(self) -> None:
         if self.waiting:
-            self.given.append(self.posteriors(np.concatenate(self.waiting)[:, None]))
+            self.outputs.append(self.posteriors(np.concatenate(self.waiting)[:, None]))
             self.waiting = []
 
     def judge(self, target: Tensor, trained: Tensor | None = None) -> tuple[Tensor, Effect]:
         """Each clip's decision ``(num_clips,)``, -1 where it is unknown or there is no answer, and the accuracies."""
         self._ask()
-        each, clip = torch.from_numpy(np.concatenate(self.given)), torch.from_numpy(np.concatenate(self.clip))
+        each, clip = torch.from_numpy(np.concatenate(self.outputs)), torch.from_numpy(np.concatenate(self.clip))
         answered = torch.from_numpy(np.concatenate(self.answered))
         decisions = self._decide(clip_posteriors(each[answered], clip[answered], len(target), self.aggregate))
         right = (self._decide(each) == target[clip]) & answered
@@ -409,4 +411,4 @@ class _Answers:
     def _decide(self, posteriors: Tensor) -> Tensor:
         """The firmware's answer for each row, ``(rows,)``; a row of NaN, which has none, is unknown too."""
         exceeds = posteriors.amax(dim=1) > self.unknown_threshold
-        return decide(posteriors).masked_fill(~exceeds, UNKNOWN)
+        return decide(posteriors).masked_fill(~exceeds, UNKNOWN_INDEX)

@@ -1,4 +1,4 @@
-"""ST's programs for building and flashing: where they are, and runs of them as data."""
+"""ST's programs for building and flashing: their paths, and runs of them as data."""
 
 import os
 import shlex
@@ -30,7 +30,7 @@ class Program:
         key: Of the configuration.
         names: Of its file, the usual one first.
         variable: Of the environment.
-        folders: Where its installer puts it, with wildcards.
+        folders: Of its installer, with wildcards.
     """
 
     key: str
@@ -54,38 +54,38 @@ PROGRAMMER = Program("programmer", ("STM32_Programmer_CLI",), "STM32_PROGRAMMER_
 SIGNING_TOOL = Program("signing_tool", ("STM32_SigningTool_CLI",), "STM32_SIGNINGTOOL_CLI", _PROGRAMMER_DIRS)
 
 
-def find_program(program: Program, given: Path | None = None) -> Path:
-    """The file of a program: as given, as the environment says, on the PATH, or where its installer puts it.
+def find_program(program: Program, path: Path | None = None) -> Path:
+    """The file of a program: ``path``, that of the environment, on the PATH, or in the folder of its installer.
 
     Args:
         program: One of the three above.
-        given: The file or its folder.
+        path: The file or its folder.
 
     Raises:
-        AedError: It is nowhere; says where it was looked for.
+        AedError: It is nowhere; names the folders searched.
     """
-    named = given, os.environ.get(program.variable)
-    for origin, place in zip((program.key, f"${program.variable}"), named, strict=True):
-        if not place:
+    named = path, os.environ.get(program.variable)
+    for origin, value in zip((f"stm32.{program.key}", f"${program.variable}"), named, strict=True):
+        if not value:
             continue
-        path = Path(place).expanduser()
-        found = _executable(path, program.names) if path.is_dir() else shutil.which(path)
-        if found is None:
-            raise AedError(f"{origin}={place}: there is no {program.names[0]} that can be run")
-        return Path(found).resolve()
-    if path_found := next((found for name in program.names if (found := shutil.which(name))), None):
-        return Path(path_found).resolve()
+        path = Path(value).expanduser()
+        file = _executable(path, program.names) if path.is_dir() else shutil.which(path)
+        if file is None:
+            raise AedError(f"{origin}={value}: there is no {program.names[0]} that can be run")
+        return Path(file).resolve()
+    if on_path := next((file for name in program.names if (file := shutil.which(name))), None):
+        return Path(on_path).resolve()
     for folder in _installed(program.folders):
-        if found := _executable(folder, program.names):
-            return Path(found)
+        if file := _executable(folder, program.names):
+            return Path(file)
     raise AedError(
-        f"{program.names[0]}: not found as {program.key}=, in ${program.variable}, on the PATH or in "
-        f"{', '.join(program.folders)}; install it from ST, or use dry_run=true to see the commands"
+        f"{program.names[0]}: not found as stm32.{program.key}=, in ${program.variable}, on the PATH or in "
+        f"{', '.join(program.folders)}; install it from ST, or use stm32.dry_run=true to see the commands"
     )
 
 
 def _executable(folder: Path, names: tuple[str, ...]) -> str | None:
-    return next((found for name in names if (found := shutil.which(name, path=str(folder)))), None)
+    return next((file for name in names if (file := shutil.which(name, path=str(folder)))), None)
 
 
 def _installed(patterns: tuple[str, ...]) -> Iterator[Path]:
@@ -123,7 +123,7 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """The user's choice of programs; None: looked for.
+    """The user's choice of programs; None: searched for.
 
     Args:
         cube_ide: ``stm32cubeidec`` or its folder.
@@ -136,10 +136,10 @@ class Tools:
     signing_tool: Path | None = None
 
     def path(self, program: Program, dry_run: bool) -> Path:
-        """The program's file; its bare name where a dry run does not find it.
+        """The program's file; its bare name where it is missing in a dry run.
 
         Raises:
-            AedError: It is not found.
+            AedError: It is nowhere.
         """
         try:
             return find_program(program, getattr(self, program.key))

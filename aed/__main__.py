@@ -1,0 +1,33 @@
+"""``aed <verb> ...`` and ``python -m aed <verb> ...``: runs the door of a verb; without one it lists them."""
+
+import runpy
+import sys
+
+from aed import __version__
+from aed.base.overrides import nearest
+from aed.run.help import asks_for_help, overview, page, show, verbs
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    verb, *rest = sys.argv[1:] or ["--help"]
+    if verb in ("--help", "-h"):
+        show(overview())
+        return
+    if verb == "--version":
+        show(f"aed {__version__}")
+        return
+    if verb not in verbs():
+        near = nearest(verb, verbs())
+        hint = f"did you mean aed {near[0]}?" if near else f"there are {', '.join(verbs())}"
+        sys.exit(f"aed {verb}: there is no such verb; {hint}")
+    if rest and asks_for_help(rest[:1]):
+        show(page(verb))
+        return
+    sys.argv[1:] = rest
+    # as __main__: processes that Lightning starts for further devices run python -m aed.<verb> with the same arguments
+    runpy.run_module(f"aed.{verb}", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Embeddings of a frozen backbone: computed once a patch, then only the head is trained on them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aed.dsp.patches import PatchBatch
+
+BANK_BYTES = 256 * 2**20
+"""Most memory that the embeddings of a split may take; over it they are computed anew each epoch."""
+
+EMBED_BATCH = 64
+"""Patches that are embedded together."""
+
+
+@torch.no_grad()
+def is_separable(net: nn.Module, patches: Tensor) -> bool:
+    """Whether ``net(patches)`` is ``net.head(net.backbone(patches))``, so that embeddings can be stored between them.
+
+    Args:
+        net: In inference mode, with a ``backbone`` and a ``head``.
+        patches: ``(B, 1, n_mels, patch_frames)``.
+    """
+    backbone, head = net.get_submodule("backbone"), net.get_submodule("head")
+    try:
+        return torch.allclose(head(backbone(patches)), net(patches), rtol=1e-4, atol=1e-5)
+    except RuntimeError:  # forward reshapes in between
+        return False
+
+
+class EmbeddingBank:
+    """Logits of a net with a frozen backbone, from embeddings that are stored as far as :data:`BANK_BYTES` allows.
+
+    Args:
+        backbone: Frozen, in inference mode: patches ``(B, 1, n_mels, patch_frames)`` -> embeddings ``(B, ...)``.
+        head: Embeddings -> logits ``(B, num_classes)``.
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+        self.backbone, self.head = backbone, head
+        self.train: Tensor | None = None
+        """Embedding of each patch of the training grid, in its order; empty if they would take too much memory."""
+        self.val: dict[int, Tensor] = {}
+        """Embeddings of a validation batch, by its index: batches come in the same order each epoch."""
+
+    def train_logits(self, batch: PatchBatch, dataset: Any) -> Tensor:
+        """Logits ``(B, num_classes)`` of patches on the grid of ``dataset``, the training split."""
+        if self.train is None:
+            self.train = self._embed(dataset, batch.patches.device)
+        embeddings = self.train[batch.position] if len(self.train) else self.backbone(batch.patches)
+        logits: Tensor = self.head(embeddings)
+        return logits
+
+    def val_logits(self, batch: PatchBatch, batch_idx: int) -> Tensor:
+        """Logits ``(B, num_classes)`` of validation batch number ``batch_idx``."""
+        embeddings = self.val.get(batch_idx)
+        if embeddings is None:
+            embeddings = self.backbone(batch.patches)
+            if sum(stored.nbytes for stored in self.val.values()) < BANK_BYTES:
+                self.val[batch_idx] = embeddings
+        logits: Tensor = self.head(embeddings)
+        return logits
+
+    @torch.no_grad()
+    def _embed(self, dataset: Any, device: torch.device) -> Tensor:
+        """Embeddings ``(num_patches, ...)`` of the whole grid, in its order; empty if they would take too much."""
+        parts: list[Tensor] = []
+        for first in range(0, len(dataset), EMBED_BATCH):
+            patches = dataset.__getitems__(range(first, min(first + EMBED_BATCH, len(dataset)))).patches
+            parts.append(self.backbone(patches.to(device)))
+            if parts[0][0].nbytes * len(dataset) > BANK_BYTES:
+                return torch.empty(0)
+        return torch.cat(parts)

@@ -1,0 +1,39 @@
+"""Start of a verb: its help, or its task with what Hydra needs; nothing heavy is imported before the task."""
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from aed.run.help import asks_for_help, page, show
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def run_verb(
+    verb: str,
+    task: "Callable[[DictConfig], object]",
+    config_name: str | None = None,
+    words_are_files: bool = False,
+) -> None:
+    """Prints the help of a verb, where the command line asks for it, or runs its task.
+
+    Args:
+        verb: Its name.
+        task: Gets the composed configuration.
+        config_name: The primary configuration; default: the one of the verb's name.
+        words_are_files: Whether words that are no ``key=value`` are elements of ``files``.
+    """
+    if asks_for_help(sys.argv[1:]):
+        show(page(verb))
+        return
+    from aed.run import registry
+    from aed.settings.entry import run_task
+    from aed.settings.typed import with_files
+
+    if words_are_files:
+        sys.argv[1:] = with_files(sys.argv[1:])
+    name = config_name or verb
+    registry.register_verb(name)
+    run_task(task, logging.getLogger(f"aed.{verb}"), name)

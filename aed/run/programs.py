@@ -1,0 +1,127 @@
+"""The programs of an int8 model besides ONNX Runtime: its C code here or on an emulated board, and ST's code."""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from rich.progress import track
+
+from aed.base.errors import AedError
+from aed.dsp.waveform import load_clip
+from aed.export.card import ModelCard
+from aed.export.runtime import onnx_runtime_on
+from aed.inference.classifier import Classifier
+from aed.inference.onnx import OnnxClassifier
+from aed.run.results import Result, score_outputs
+from aed.scoring import tables
+from aed.target.boards import Board, emulated, load_board, need_backend
+from aed.target.emulator.device import EmulatedDevice
+from aed.target.host import HostDevice, to_int16
+from aed.target.stedgeai.backend import StEdgeAi
+
+log = logging.getLogger(__name__)
+
+
+class Device(Protocol):
+    """Front end and net in C as a function of samples."""
+
+    workers: int
+    """Clips it can process at once."""
+
+    def outputs(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
+        """The net's output for each patch of a clip ``(T,)``: ``(patches, num_classes)``."""
+
+
+def choose_board(on: str, name: str) -> Board | None:
+    """The board that a program runs on; None: it needs none.
+
+    Raises:
+        AedError: There is no such board, or it cannot run that program.
+    """
+    if on == "emulator":
+        return emulated(load_board(name))
+    if on == "board":
+        board = load_board(name)
+        need_backend(board, "stedgeai")
+        return board
+    return None
+
+
+def int8_graph(classifier: Classifier, on: str) -> OnnxClassifier:
+    """The classifier, if it is one that other programs can be generated of.
+
+    Raises:
+        AedError: It is not int8, or has a front end that no device can compute.
+    """
+    if classifier.kind != "int8" or not isinstance(classifier, OnnxClassifier):
+        raise AedError(f"on={on}: need an int8 .onnx, {classifier.path.name} is float; give model_int8.onnx")
+    if on != "board" and classifier.card.frontend.include_last_patch:
+        raise AedError(f"on={on}: frontend.include_last_patch needs a clip's end, which a device does not know")
+    return classifier
+
+
+def with_device_samples(card: ModelCard) -> ModelCard:
+    """The card with features of 16-bit samples, so that ONNX Runtime and C compute them of the same input."""
+    if card.frontend.sample_bits is not None:
+        return card
+    log.info(
+        "the model's features are of float samples, the C code reads 16 bits: so do its scores in ONNX Runtime here "
+        "(frontend.sample_bits=16)"
+    )
+    return replace(card, frontend=replace(card.frontend, sample_bits=16))
+
+
+def build_devices(classifier: OnnxClassifier, card: ModelCard, folder: Path, board: Board | None) -> dict[str, Device]:
+    """``c``, the C code compiled for this machine, and ``emulator``, for an emulated board if one is passed.
+
+    Args:
+        classifier: int8.
+        card: Its front end is compiled, too.
+        folder: For sources and programs.
+        board: Emulated.
+
+    Raises:
+        AedError: Front end or net cannot be written in C, or a tool is missing.
+    """
+    with onnx_runtime_on(classifier.path):
+        devices: dict[str, Device] = {"c": HostDevice(folder / "host", classifier.model, card.frontend)}
+        if board is not None:
+            devices["emulator"] = EmulatedDevice(folder / "board", classifier.model, card.frontend, board)
+    return devices
+
+
+def score_device(
+    device: Device, card: ModelCard, files: Sequence[Path], targets: npt.NDArray[Any], class_names: Sequence[str]
+) -> Result:
+    """The result of C code for whole clips, whose features are computed by C, too.
+
+    Args:
+        device: Front end and net.
+        card: Of the model.
+        files: The clips.
+        targets: ``(num_clips,)`` or ``(num_clips, num_classes)``.
+        class_names: In the order of the outputs.
+    """
+
+    def outputs(path: Path) -> npt.NDArray[np.float32]:
+        return device.outputs(to_int16(load_clip(path, card.frontend)))
+
+    with ThreadPoolExecutor(device.workers) as pool:
+        parts = list(track(pool.map(outputs, files), f"C: {len(files)} clips", len(files), transient=True))
+    clip = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    return score_outputs(card, np.concatenate(parts), targets[clip], clip, class_names)
+
+
+def st_outputs(
+    tool: StEdgeAi, model: Path, board: Board, folder: Path, patches: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Outputs ``(num_patches, num_classes)`` of ST's code; its report is written to ``folder/target/stedgeai``."""
+    folder = folder / "target" / "stedgeai" / board.name
+    validation = tool.compare(model, board, folder, patches)
+    tables.write_json(folder / "report.json", {"model": model.name} | validation.report.content())
+    return validation.outputs

@@ -1,0 +1,91 @@
+"""The stages of a run: a further one is a file with a function of a run, and its line in :data:`STAGES`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from aed.base.errors import AedError
+from aed.export.onnx import ExportConfig
+from aed.export.quantize import QuantizeConfig
+from aed.run import benchmark, deploy, evaluate, export, fit, predict, quantize, test
+from aed.run.state import Run
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of a run.
+
+    Args:
+        execute: Does the work; reads earlier stages' files in the run's folder, writes its own.
+        key: Of its settings in the run's configuration; "": it has none.
+        settings: Their class.
+        check: Refuses settings that cannot work, before hours of training.
+        in_all_processes: Whether all of several processes take part; else the first alone.
+    """
+
+    execute: Callable[[Run], None]
+    key: str = ""
+    settings: type | None = None
+    check: Callable[[Any], object] | None = None
+    in_all_processes: bool = False
+
+
+STAGES: dict[str, Stage] = {
+    "fit": Stage(fit.fit, in_all_processes=True),
+    "test": Stage(test.test, in_all_processes=True),
+    "validate": Stage(test.validate, in_all_processes=True),
+    "export": Stage(export.export, "export", ExportConfig),
+    "quantize": Stage(quantize.quantize, "quantization", QuantizeConfig),
+    "evaluate": Stage(evaluate.evaluate),
+    "predict": Stage(predict.predict, "predict", predict.PredictConfig, predict.check),
+    "benchmark": Stage(
+        benchmark.benchmark, "benchmark", benchmark.BenchmarkConfig, partial(benchmark.choose, prefix="benchmark.")
+    ),
+    "deploy": Stage(deploy.deploy, "deploy", deploy.DeployConfig, partial(deploy.check, prefix="deploy.")),
+}
+"""Stages by name."""
+
+DEFAULT = ("fit", "test", "export", "quantize", "evaluate")
+
+_TO_INT8 = ("export", "quantize")
+
+MODES: dict[str, tuple[str, ...]] = {
+    "training": ("fit", "test", "export"),
+    "evaluation": ("test",),
+    "quantization": _TO_INT8,
+    "prediction": ("predict",),
+    "benchmarking": (*_TO_INT8, "benchmark"),
+    "deployment": (*_TO_INT8, "deploy"),
+    "chain_tqe": ("fit", *_TO_INT8, "evaluate"),
+    "chain_tbqeb": ("fit", "test", *_TO_INT8, "evaluate", "benchmark"),
+    "chain_eqe": ("test", *_TO_INT8, "evaluate"),
+    "chain_qb": (*_TO_INT8, "benchmark"),
+    "chain_eqeb": ("test", *_TO_INT8, "evaluate", "benchmark"),
+    "chain_qd": (*_TO_INT8, "deploy"),
+}
+"""Operation modes of ST's model zoo as lists of stages. What is benchmarked and deployed here is int8."""
+
+
+def choose_stages(stages: Sequence[str] | None, operation_mode: str | None) -> list[str]:
+    """The stages of a run.
+
+    Args:
+        stages: In order; null: :data:`DEFAULT`, or those of the mode.
+        operation_mode: One of :data:`MODES`.
+
+    Raises:
+        AedError: A name is unknown, or both are set.
+    """
+    if operation_mode is not None:
+        if operation_mode not in MODES:
+            raise AedError(f"operation_mode: need one of {list(MODES)}, got {operation_mode!r}")
+        if stages is not None:
+            raise AedError(f"operation_mode={operation_mode} is a list of stages; give it or stages, not both")
+        return list(MODES[operation_mode])
+    chosen = list(DEFAULT if stages is None else stages)
+    if not chosen:
+        raise AedError(f"stages: need at least one of {list(STAGES)}, got none")
+    if unknown := [name for name in chosen if name not in STAGES]:
+        raise AedError(f"stages: need a list of {list(STAGES)}, got {unknown}")
+    return chosen

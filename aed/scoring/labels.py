@@ -1,0 +1,7 @@
+"""Names that stand for no class of the user's."""
+
+OTHER = "other"
+"""The class for sounds that are none of the others (``garbage_class``), as ST's zoo names it."""
+
+UNKNOWN = "unknown"
+"""The label of a row that is decided to be none of the classes."""

@@ -1,0 +1,147 @@
+"""Conv: of all channels, and depthwise. Sums of 32 bits, one float32 factor a channel, rounded half to even."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from aed.base.errors import AedError
+from aed.export.graph import attributes
+from aed.target.codegen.program import Float32, Int8, Int32, Program, Tensor, aligned
+from aed.target.codegen.source import Source
+from aed.target.codegen.walk import Lowering, Walk
+from aed.target.codegen.window import WindowLayer, is_explicit, pair, window_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv(WindowLayer):
+    """A convolution.
+
+    Args:
+        weight: ``(out, kh, kw, in)``.
+        bias: ``(out,)``, the input's zero point folded in.
+        factor: ``(out,)``: steps of the output in one unit of the sum.
+    """
+
+    kind: ClassVar[str] = "conv"
+    weight: Int8
+    bias: Int32
+    factor: Float32
+
+    def lead(self, x: Tensor, y: Tensor) -> int | None:
+        """Less for a kernel of one pixel: it reads two pixels before it writes either."""
+        same = x.shape[:2] == y.shape[:2]  # no padding, not even on the right or below
+        if self.kernel == (1, 1) == self.stride and same:
+            height, width, channels = y.shape
+            return aligned(max(0, height * width * (channels - x.shape[2])))
+        return super().lead(x, y)
+
+    def call(self, source: Source, number: int, program: Program) -> list[str]:
+        """Rows of weights, filled with zeros to a multiple of 16 columns."""
+        x, y = program.ends(self)
+        rows = self.weight.reshape(len(self.weight), -1)
+        packed = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 16)))
+        source.need_scratch(4 * packed.shape[1])
+        fields = [*sum_fields(source, number, packed, self.bias, self.factor), *self.geometry(x, y)]
+        layer = source.struct("aed_conv_t", f"layer{number}", fields)
+        return [f"aed_conv({source.addresses[x.name]}, {source.addresses[y.name]}, &{layer}, scratch);"]
+
+    def macc(self, program: Program) -> int:
+        """Weights times output pixels."""
+        return _macc(program.tensors[self.output], self.weight)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Depthwise(WindowLayer):
+    """A convolution of each channel alone.
+
+    Args:
+        weight: ``(kh, kw, out)``.
+        bias: ``(out,)``, the input's zero point folded in.
+        factor: ``(out,)``: steps of the output in one unit of the sum.
+    """
+
+    kind: ClassVar[str] = "depthwise"
+    weight: Int8
+    bias: Int32
+    factor: Float32
+
+    def call(self, source: Source, number: int, program: Program) -> list[str]:
+        """Weights of four channels beside each other, tap after tap."""
+        x, y = program.ends(self)
+        taps = self.kernel[0] * self.kernel[1]
+        source.need_scratch(8 * taps + x.shape[2] + 3)
+        rows = self.weight.reshape(taps, -1)
+        quads = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4))).reshape(taps, -1, 4).transpose(1, 0, 2)
+        fields = [*sum_fields(source, number, quads, self.bias, self.factor), *self.geometry(x, y)]
+        layer = source.struct("aed_depthwise_t", f"layer{number}", fields)
+        return [f"aed_depthwise({source.addresses[x.name]}, {source.addresses[y.name]}, &{layer}, scratch);"]
+
+    def macc(self, program: Program) -> int:
+        """Weights times output pixels."""
+        return _macc(program.tensors[self.output], self.weight)
+
+
+def _macc(y: Tensor, weight: Int8) -> int:
+    return int(y.shape[0] * y.shape[1] * weight.size)
+
+
+def sum_fields(source: Source, number: int, weight: npt.NDArray[np.int8], bias: Int32, factor: Float32) -> list[str]:
+    """Defines the constants of a layer that sums products, and returns the fields that point to them."""
+    return [
+        f".weight = {source.array('int8_t', f'weight{number}', weight)}",
+        f".bias = {source.array('int32_t', f'bias{number}', bias)}",
+        f".factor = {source.array('float', f'factor{number}', factor)}",
+    ]
+
+
+def factor_of(x: Tensor, scales: Float32, y: Tensor, outputs: int) -> Float32:
+    """ONNX Runtime's factor, ``(outputs,)``: (input scale * weight scale) / output scale, each step in float32."""
+    factor = (x.scale * scales.astype(np.float32)) / y.scale
+    return np.broadcast_to(factor, outputs).astype(np.float32)
+
+
+def folded(bias: Int32, weight: Int8, x: Tensor) -> Int32:
+    """``bias`` less what the zero point of ``x`` adds to every sum; ``weight`` has the output first.
+
+    Raises:
+        AedError: It does not fit 32 bits.
+    """
+    sums = weight.reshape(len(bias), -1).astype(np.int64).sum(axis=1)
+    result = bias.astype(np.int64) - x.zero * sums
+    if np.abs(result).max(initial=0) > np.iinfo(np.int32).max:
+        raise AedError("a bias does not fit 32 bits; the model's ranges are broken")
+    return np.asarray(result, dtype=np.int32)
+
+
+def _conv(walk: Walk, node: onnx.NodeProto) -> None:
+    facts = attributes(node)
+    x, y = walk.input(node), walk.output(node)
+    weight, scales = walk.weight(node)
+    group, channels = facts.get("group", 1), x.shape[2]
+    if weight.ndim != 4:
+        raise walk.refusal(node, "only convolutions of images")
+    if not is_explicit(facts):
+        raise walk.refusal(node, "only explicit padding")
+    is_depthwise = group == channels and weight.shape[1] == 1 and group > 1
+    if group != 1 and not is_depthwise:
+        raise walk.refusal(node, "only group=1 and depthwise")
+    outputs = len(weight)
+    bias = folded(walk.bias(node, outputs), weight, x)
+    packed = weight.transpose(2, 3, 0, 1)[..., 0] if is_depthwise else weight.transpose(0, 2, 3, 1)
+    layer = (Depthwise if is_depthwise else Conv)(
+        name=node.name,
+        inputs=(x.name,),
+        output=y.name,
+        weight=np.ascontiguousarray(packed),
+        bias=bias,
+        factor=factor_of(x, scales, y, outputs),
+        kernel=pair(weight.shape[2:]),
+        **window_of(facts),
+    )
+    walk.program.layers.append(layer)
+
+
+LOWERINGS: dict[str, Lowering] = {"Conv": _conv}

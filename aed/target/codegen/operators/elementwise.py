@@ -1,0 +1,135 @@
+"""Add and Mul: of two activations, or of one and a constant, one value or one a channel."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from aed.target.codegen.program import Int8, Layer, Program, Tensor
+from aed.target.codegen.source import Source
+from aed.target.codegen.text import c_float
+from aed.target.codegen.walk import Lowering, Walk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elementwise(Layer):
+    """Two inputs, the second repeated where it is smaller.
+
+    Args:
+        weight: ``(channels,)`` or ``(1,)``: steps of a constant second input; None: it is computed.
+    """
+
+    weight: Int8 | None = None
+
+    def lead(self, x: Tensor, y: Tensor) -> int | None:
+        """Value by value; but a smaller input is read again and again."""
+        return 0 if x.size == y.size else None
+
+    def macc(self, program: Program) -> int:
+        """Of a constant: one a value."""
+        height, width, _ = program.tensors[self.output].shape
+        return 0 if self.weight is None else int(height * width * self.weight.size)
+
+    def addresses(self, source: Source, number: int) -> str:
+        """Arguments: both inputs and the output; a constant is defined."""
+        first, second = self.inputs
+        if self.weight is None:
+            other = source.addresses[second]
+        else:
+            other = source.array("int8_t", f"constant{number}", self.weight)
+        return f"{source.addresses[first]}, {other}, {source.addresses[self.output]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Add(Elementwise):
+    """A sum."""
+
+    kind: ClassVar[str] = "add"
+
+    def call(self, source: Source, number: int, program: Program) -> list[str]:
+        """Each input has a factor."""
+        (x, y), other = program.ends(self), program.tensors[self.inputs[1]]
+        factors = f"{c_float(x.scale / y.scale)}, {c_float(other.scale / y.scale)}"
+        zeros = f"{x.zero}, {other.zero}, {y.zero}"
+        return [f"aed_add({self.addresses(source, number)}, {y.size}, {other.size}, {factors}, {zeros});"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Multiply(Elementwise):
+    """A product."""
+
+    kind: ClassVar[str] = "multiply"
+
+    def call(self, source: Source, number: int, program: Program) -> list[str]:
+        """One factor."""
+        (x, y), other = program.ends(self), program.tensors[self.inputs[1]]
+        factor = c_float(x.scale * other.scale / y.scale)
+        zeros = f"{x.zero}, {other.zero}, {y.zero}"
+        return [f"aed_multiply({self.addresses(source, number)}, {y.size}, {other.size}, {factor}, {zeros});"]
+
+
+def _add(walk: Walk, node: onnx.NodeProto) -> None:
+    constants = [walk.constant(node, index) for index in (0, 1)]
+    if constants[0] is not None:
+        raise walk.refusal(node, "the constant comes first: the last bit then depends on a layout; swap the inputs")
+    _append(walk, node, Add, constants)
+
+
+def _multiply(walk: Walk, node: onnx.NodeProto) -> None:
+    _append(walk, node, Multiply, [walk.constant(node, index) for index in (0, 1)])
+
+
+def _append(
+    walk: Walk, node: onnx.NodeProto, layer: type[Elementwise], constants: list[npt.NDArray[np.int8] | None]
+) -> None:
+    index = next((index for index in (0, 1) if constants[index] is not None), None)
+    if index is None:
+        _append_both(walk, node, layer)
+        return
+    x, y, values = walk.input(node, 1 - index), walk.output(node), constants[index]
+    assert values is not None
+    weight = _by_channel(walk, node, values, x)
+    if x.shape != y.shape:
+        raise walk.refusal(node, "only of equal shapes")
+    if x.name in walk.order:
+        weight = weight if weight.size == 1 else weight[walk.order[x.name]]
+        walk.order[y.name] = walk.order[x.name]
+    walk.program.layers.append(
+        layer(
+            name=node.name,
+            inputs=(x.name, walk.constant_name(node, index)),
+            output=y.name,
+            weight=np.ascontiguousarray(weight),
+        )
+    )
+
+
+def _by_channel(walk: Walk, node: onnx.NodeProto, values: npt.NDArray[np.int8], x: Tensor) -> Int8:
+    """A constant as ``(1,)`` or ``(channels,)``."""
+    rank = len(walk.shapes[node.output[0]])
+    shape = (1,) * (rank - values.ndim) + values.shape
+    if values.size != 1 and (len(shape) != rank or shape != (1, x.shape[2], *[1] * (rank - 2))):
+        raise walk.refusal(node, f"its constant has the shape {values.shape}; only one value, or one a channel")
+    return values.reshape(-1)
+
+
+def _append_both(walk: Walk, node: onnx.NodeProto, layer: type[Elementwise]) -> None:
+    x, other, y = walk.input(node, 0), walk.input(node, 1), walk.output(node)
+    orders = [walk.order.get(tensor.name) for tensor in (x, other)]
+    if x.shape != y.shape or not _repeats(other.shape, x.shape):
+        raise walk.refusal(node, "only of equal shapes, or of an image and then one row or pixel of all channels")
+    if orders[0] is not None and orders[1] is not None and np.array_equal(orders[0], orders[1]):
+        walk.order[y.name] = orders[0]
+    elif orders != [None, None]:
+        raise walk.refusal(node, "only of vectors that are flattened alike")
+    walk.program.layers.append(layer(name=node.name, inputs=(x.name, other.name), output=y.name))
+
+
+def _repeats(part: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+    """Whether ``part``, again and again, has the shape ``whole``: all of it, a row, a pixel or one value."""
+    return any(part == (1,) * axis + whole[axis:] for axis in range(len(whole) + 1))
+
+
+LOWERINGS: dict[str, Lowering] = {"Add": _add, "Mul": _multiply}

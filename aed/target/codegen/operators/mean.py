@@ -1,0 +1,76 @@
+"""GlobalAveragePool and ReduceMean: the mean of each channel over an image."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx
+
+from aed.export.graph import attributes
+from aed.target.codegen.program import Float32, Layer, Program
+from aed.target.codegen.source import Source
+from aed.target.codegen.text import c_float
+from aed.target.codegen.walk import Lowering, Walk
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalAveragePool(Layer):
+    """ONNX Runtime's integer kernel.
+
+    Args:
+        factor: ``(1,)``: steps of the output in one unit of the sum.
+    """
+
+    kind: ClassVar[str] = "global_average_pool"
+    factor: Float32
+
+    def call(self, source: Source, number: int, program: Program) -> list[str]:
+        """All of it arguments."""
+        x, y = program.ends(self)
+        height, width, channels = x.shape
+        numbers = f"{height * width}, {channels}, {x.zero}, {y.zero}, {c_float(self.factor[0])}"
+        return [f"aed_global_average_pool({source.addresses[x.name]}, {source.addresses[y.name]}, {numbers});"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mean(Layer):
+    """ReduceMean, which ONNX Runtime computes in float."""
+
+    kind: ClassVar[str] = "mean"
+
+    def call(self, source: Source, number: int, program: Program) -> list[str]:
+        """All of it arguments."""
+        x, y = program.ends(self)
+        height, width, channels = x.shape
+        sizes, scales = f"{height * width}, {channels}", f"{c_float(x.scale)}, {c_float(y.scale)}"
+        return [
+            f"aed_mean({source.addresses[x.name]}, {source.addresses[y.name]}, {sizes}, {scales}, {x.zero}, {y.zero});"
+        ]
+
+
+def _global_average_pool(walk: Walk, node: onnx.NodeProto) -> None:
+    x, y = walk.input(node), walk.output(node)
+    pixels = np.float32(x.shape[0] * x.shape[1])
+    factor = np.array([np.float32(x.scale) / (y.scale * pixels)], np.float32)
+    walk.program.layers.append(GlobalAveragePool(name=node.name, inputs=(x.name,), output=y.name, factor=factor))
+
+
+def _reduce_mean(walk: Walk, node: onnx.NodeProto) -> None:
+    axes = walk.arrays[node.input[1]] if len(node.input) > 1 else attributes(node).get("axes", ())
+    x, shape = walk.input(node), walk.shapes[node.input[0]]
+    if len(shape) != 4 or sorted(int(axis) % 4 for axis in axes) != [2, 3]:
+        raise walk.refusal(node, "only over height and width of an image")
+    y = walk.output(_flattened(walk, node))
+    walk.program.layers.append(Mean(name=node.name, inputs=(x.name,), output=y.name))
+
+
+def _flattened(walk: Walk, node: onnx.NodeProto) -> onnx.NodeProto:
+    """``node``, or the node after it that flattens its one pixel while it is still float."""
+    following = walk.readers.get(node.output[0], [])
+    if len(following) == 1 and following[0].op_type in ("Flatten", "Reshape", "Squeeze"):
+        walk.absorbed.add(following[0].output[0])
+        return following[0]
+    return node
+
+
+LOWERINGS: dict[str, Lowering] = {"GlobalAveragePool": _global_average_pool, "ReduceMean": _reduce_mean}

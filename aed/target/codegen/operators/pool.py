@@ -1,0 +1,56 @@
+"""MaxPool and AveragePool."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx
+
+from aed.export.graph import attributes
+from aed.target.codegen.program import Program
+from aed.target.codegen.source import Source
+from aed.target.codegen.text import c_float
+from aed.target.codegen.walk import Lowering, Walk
+from aed.target.codegen.window import WindowLayer, is_explicit, pair, window_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool(WindowLayer):
+    """A kernel that takes ``aed_pool_t`` and both scales, and is called as its ``kind``."""
+
+    def call(self, source: Source, number: int, program: Program) -> list[str]:
+        """The geometry is a constant, the scales are arguments."""
+        x, y = program.ends(self)
+        layer = source.struct("aed_pool_t", f"layer{number}", self.pool_geometry(x, y))
+        scales = f"{c_float(x.scale)}, {c_float(y.scale)}"
+        return [f"aed_{self.kind}({source.addresses[x.name]}, {source.addresses[y.name]}, &{layer}, {scales});"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxPool(Pool):
+    """The largest value in each window."""
+
+    kind: ClassVar[str] = "max_pool"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AveragePool(Pool):
+    """The mean of each window."""
+
+    kind: ClassVar[str] = "average_pool"
+
+
+def _pool(walk: Walk, node: onnx.NodeProto) -> None:
+    facts = attributes(node)
+    if facts.get("ceil_mode") or not is_explicit(facts):
+        raise walk.refusal(node, "only explicit padding without ceil_mode")
+    x, y = walk.input(node), walk.output(node)
+    is_max = node.op_type == "MaxPool"
+    if not is_max and any(facts.get("pads", ())):
+        raise walk.refusal(node, "only without padding")
+    layer = (MaxPool if is_max else AveragePool)(
+        name=node.name, inputs=(x.name,), output=y.name, kernel=pair(facts["kernel_shape"]), **window_of(facts)
+    )
+    walk.program.layers.append(layer)
+
+
+LOWERINGS: dict[str, Lowering] = {"MaxPool": _pool, "AveragePool": _pool}

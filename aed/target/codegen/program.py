@@ -1,0 +1,128 @@
+"""The program of a net: integer layers in order and the tensors between them, which the C generator writes down."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from aed.target.codegen.source import Source
+
+ALIGNMENT = 4
+"""Bytes: kernels load four int8 at once."""
+
+Int8 = npt.NDArray[np.int8]
+Int32 = npt.NDArray[np.int32]
+Float32 = npt.NDArray[np.float32]
+
+
+def aligned(size: int) -> int:
+    """``size`` in bytes, rounded up to a multiple of :data:`ALIGNMENT`."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """int8 values in memory.
+
+    Args:
+        name: Unique.
+        shape: ``(height, width, channels)``; a vector is ``(1, 1, n)``.
+        scale: Real value of one step.
+        zero: Zero point: the step that stands for 0.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    scale: np.float32
+    zero: int
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return int(np.prod(self.shape))
+
+    def real(self, steps: Int8) -> Float32:
+        """Real values of ``steps``, any shape."""
+        values: Float32 = self.scale * (steps.astype(np.float32) - self.zero)
+        return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer(ABC):
+    """One call of a C kernel; every operator in ``operators/`` has a subclass, whose arrays are its constants.
+
+    Args:
+        name: Of the ONNX node.
+        inputs: Tensor names; in the methods, ``x`` is the first input and ``y`` the output.
+        output: Tensor name.
+    """
+
+    kind: ClassVar[str]
+    """The kernel's name, for reports."""
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+
+    @abstractmethod
+    def call(self, source: Source, number: int, program: "Program") -> list[str]:
+        """C statements that call the kernel.
+
+        Args:
+            source: Collects the constants; has the addresses of tensors.
+            number: Index of the layer, part of the names of its constants.
+            program: Holds the tensors.
+        """
+
+    def lead(self, x: Tensor, y: Tensor) -> int | None:
+        """Bytes by which input ``x`` must lie above output ``y`` that overwrites it; None: they may not overlap."""
+        return None
+
+    def macc(self, program: "Program") -> int:
+        """Multiply-accumulates of one patch."""
+        return 0
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all constants: weights, biases, factors, tables."""
+        return sum(value.nbytes for value in self._constants())
+
+    def _constants(self) -> Iterator[npt.NDArray[Any]]:
+        values = (getattr(self, item.name) for item in fields(self))
+        return (value for value in values if isinstance(value, np.ndarray))
+
+
+@dataclass
+class Program:
+    """Layers in order, and the tensors between them.
+
+    Args:
+        layers: In order of execution.
+        tensors: By name.
+        input: Name of the tensor that the caller fills.
+        output: Name of the tensor that the caller reads.
+        views: Tensors that share another tensor's bytes: name -> name of that tensor.
+    """
+
+    layers: list[Layer] = field(default_factory=list)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    input: str = ""
+    output: str = ""
+    views: dict[str, str] = field(default_factory=dict)
+
+    def ends(self, layer: Layer) -> tuple[Tensor, Tensor]:
+        """``x``, the first input of ``layer``, and ``y``, its output."""
+        return self.tensors[layer.inputs[0]], self.tensors[layer.output]
+
+    @property
+    def macc(self) -> int:
+        """Multiply-accumulates of one patch."""
+        return sum(layer.macc(self) for layer in self.layers)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the constants of all layers."""
+        return sum(layer.weight_bytes for layer in self.layers)

@@ -1,0 +1,286 @@
+"""The walk through an ONNX graph that collects a program; the operators it meets are in ``operators/``."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from aed.base.errors import AedError
+from aed.export.graph import QDQ, constants, input_of, producers, readers, within_range
+from aed.export.runtime import open_exact
+from aed.target.codegen.program import Float32, Int8, Int32, Program, Tensor
+
+LARGEST = 32767
+"""Height, width or channels: the kernels hold them in 16 bits."""
+
+_LEFT_FLOAT = "a layer left in float has no C kernel"
+
+
+class Walk:
+    """Goes through an int8 QDQ graph once; tensors are known by the names of their int8 values.
+
+    Operators read a node with the methods below and append a layer to ``program.layers``. A flattened image keeps
+    its bytes, so its values come channels last where ONNX has them channels first: ``order[name]`` holds, for each
+    value of such a vector in memory, its index in ONNX; operators pass it on or put their constants in that order.
+
+    Args:
+        model: Batch 1.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self.arrays, self.producers, self.readers = constants(model), producers(model), readers(model)
+        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+        self.shapes = {
+            value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+            for value in (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output)
+        }
+        self.program = Program()
+        self.order: dict[str, npt.NDArray[np.int64]] = {}
+        self.alias: dict[str, str] = {}
+        self.absorbed: set[str] = set()
+
+    def run(self, operators: Mapping[str, "Lowering"]) -> Program:
+        """The program of the whole graph.
+
+        Args:
+            operators: ONNX operator -> what appends its layers.
+
+        Raises:
+            AedError: An operator, or a form of it, has no C kernel.
+        """
+        self.program.input = self.first()
+        for node in self._nodes():
+            if node.op_type in QDQ or node.output[0] in self.absorbed:
+                continue
+            if node.op_type not in operators:
+                raise self.refusal(node, f"the C code has no {node.op_type}")
+            operators[node.op_type](self, node)
+        self.program.output = self._home(self.last())
+        if self.program.output in self.order:
+            raise AedError("the C code cannot end in a flattened image; end in a Gemm")
+        return self.program
+
+    def _nodes(self) -> list[onnx.NodeProto]:
+        """The nodes that lead to the output, producers before readers; the same however the file lists them."""
+        stack = [self.producers[self.model.graph.output[0].name]]
+        done: dict[str, onnx.NodeProto] = {}
+        while stack:
+            node = stack[-1]
+            before = (self.producers[name] for name in node.input if name in self.producers)
+            missing = next((other for other in before if other.output[0] not in done), None)
+            if missing is None:
+                done.setdefault(node.output[0], stack.pop())
+            else:
+                stack.append(missing)
+        return list(done.values())
+
+    def first(self) -> str:
+        """Adds the int8 input of the graph and returns its name."""
+        name = input_of(self.model).name
+        first = self.readers[name][0]
+        if first.op_type not in QDQ:
+            raise self.refusal(first, f"input {name} is float: {_LEFT_FLOAT}")
+        integer = first.output[0] if first.op_type == "QuantizeLinear" else name
+        # its own scale: QuantizeLinear's, or that of the DequantizeLinear that reads int8
+        return self.add_tensor(integer, first, self.shapes[name]).name
+
+    def last(self) -> str:
+        """Name of the int8 output of the graph."""
+        name: str = self.model.graph.output[0].name
+        last = self.producers[name]
+        if last.op_type != "DequantizeLinear" and name not in self.program.tensors:
+            raise self.refusal(last, f"its output is float: {_LEFT_FLOAT}")
+        return last.input[0] if last.op_type == "DequantizeLinear" else name
+
+    def refusal(self, node: onnx.NodeProto, reason: str) -> AedError:
+        """The error for a node that has no C kernel: node, operator, reason and shapes."""
+        shapes = {name: self.shapes.get(name) for name in (*node.input, *node.output) if name in self.shapes}
+        return AedError(f"{node.name} ({node.op_type}): {reason}; shapes {shapes}")
+
+    def _home(self, name: str) -> str:
+        return self.alias.get(name, name)
+
+    def add_tensor(self, name: str, quantizer: onnx.NodeProto | None, shape: list[int]) -> Tensor:
+        """Adds the int8 tensor ``name`` to the program.
+
+        Args:
+            name: Of the int8 values.
+            quantizer: Has its scale and zero point; None: they are not known yet, 1 and 0.
+            shape: In ONNX, ``(1, C, H, W)`` or ``(1, C)``.
+
+        Raises:
+            AedError: The shape or the quantisation is one that the kernels do not take.
+        """
+        if len(shape) == 4:
+            height, width, channels = shape[2], shape[3], shape[1]
+        elif len(shape) == 2:
+            height, width, channels = 1, 1, shape[1]
+        else:
+            raise AedError(f"{name}: the C code takes (1, C, H, W) and (1, C), got {shape}")
+        if max(height, width, channels) > LARGEST:
+            raise AedError(f"{name}: the C code takes sizes up to {LARGEST}, got {shape}")
+        scale, zero = np.float32(1), np.int8(0)
+        if quantizer is not None:
+            parts = [self.arrays[key] for key in quantizer.input[1:3] if key in self.arrays]
+            if len(parts) < 2 or any(part.size != 1 for part in parts) or parts[1].dtype != np.int8:
+                raise self.refusal(quantizer, "only int8 with one scale and zero point a tensor")
+            scale, zero = (part.item() for part in parts)
+        tensor = Tensor(name, (height, width, channels), np.float32(scale), int(zero))
+        self.program.tensors[name] = tensor
+        return tensor
+
+    def input(self, node: onnx.NodeProto, index: int = 0) -> Tensor:
+        """The int8 tensor behind an input.
+
+        Raises:
+            AedError: It is float or a constant.
+        """
+        source = self.producers.get(node.input[index])
+        if source is None or source.op_type != "DequantizeLinear":
+            raise self.refusal(node, f"input {node.input[index]} is float: {_LEFT_FLOAT}")
+        name = self._home(source.input[0])
+        if name not in self.program.tensors:
+            raise self.refusal(node, f"input {name} is a constant")
+        return self.program.tensors[name]
+
+    def output(self, node: onnx.NodeProto) -> Tensor:
+        """Adds the int8 tensor of the output.
+
+        Raises:
+            AedError: It is float.
+        """
+        following = self.readers.get(node.output[0], [])
+        after = [reader for reader in following if reader.op_type == "QuantizeLinear"]
+        if after:
+            return self.add_tensor(after[0].output[0], after[0], self.shapes[node.output[0]])
+        if following and following[0].op_type == "DequantizeLinear":  # int8 that is moved about, or the int8 output
+            return self.add_tensor(node.output[0], following[0], self.shapes[node.output[0]])
+        raise self.refusal(node, f"its output is float: {_LEFT_FLOAT}")
+
+    def constant(self, node: onnx.NodeProto, index: int) -> npt.NDArray[Any] | None:
+        """The int8 constant behind an input, in its own shape; None: the input is computed.
+
+        Its scale is that of the tensor :meth:`constant_name`, which is added.
+        """
+        source = self.producers.get(node.input[index])
+        if source is None or source.op_type != "DequantizeLinear" or source.input[0] not in self.arrays:
+            return None
+        values = self.arrays[source.input[0]]
+        if values.dtype != np.int8 or self.arrays[source.input[1]].size != 1:
+            raise self.refusal(node, f"its constant {source.input[0]} is not int8 of one scale")
+        self.add_tensor(self.constant_name(node, index), source, [1, values.size])
+        return values
+
+    def constant_name(self, node: onnx.NodeProto, index: int) -> str:
+        """Name of the tensor of a constant input."""
+        return f"{node.input[index]}.{node.name}"
+
+    def weight(self, node: onnx.NodeProto) -> tuple[Int8, Float32]:
+        """The second input as symmetric int8 weights, in its own shape, and their scales ``(1,)`` or ``(outputs,)``."""
+        source = self.producers.get(node.input[1])
+        if source is None or source.op_type != "DequantizeLinear" or source.input[0] not in self.arrays:
+            raise self.refusal(node, "its weights are no int8 constants")
+        weight = self.arrays[source.input[0]]
+        if weight.dtype != np.int8 or np.any(self.arrays[source.input[2]]):
+            raise self.refusal(node, "its weights are not symmetric int8")
+        return weight, np.atleast_1d(self.arrays[source.input[1]])
+
+    def bias(self, node: onnx.NodeProto, outputs: int) -> Int32:
+        """The third input, ``(outputs,)``; zeros where there is none."""
+        if len(node.input) < 3 or not node.input[2]:
+            return np.zeros(outputs, np.int32)
+        source = self.producers.get(node.input[2])
+        if source is None or self.arrays[source.input[0]].dtype != np.int32:
+            raise self.refusal(node, "its bias is no int32 constant")
+        bias: Int32 = self.arrays[source.input[0]]
+        return bias
+
+    def table(self, node: onnx.NodeProto, x: Tensor, y: Tensor) -> Int8:
+        """Outputs ``(256,)`` of ``node`` for each step of its input, -128 first, as ONNX Runtime computes them."""
+        self.need_constant_bounds(node)
+        values = [np.array(value) for value in (x.scale, np.int8(x.zero), y.scale, np.int8(y.zero))]
+        names = ("x_scale", "x_zero", "y_scale", "y_zero")
+        known = dict(zip(names, values, strict=True)) | {name: self.arrays[name] for name in node.input[1:] if name}
+        alone = onnx.NodeProto()
+        alone.CopyFrom(node)
+        alone.input[0], alone.output[0] = "real", "result"
+        nodes = [
+            helper.make_node("DequantizeLinear", ["steps", *names[:2]], ["real"]),
+            alone,
+            helper.make_node("QuantizeLinear", ["result", *names[2:]], ["table"]),
+        ]
+        ends = [helper.make_tensor_value_info(name, onnx.TensorProto.INT8, [256]) for name in ("steps", "table")]
+        arrays = [numpy_helper.from_array(array, name) for name, array in known.items()]
+        graph = helper.make_graph(nodes, "table", ends[:1], ends[1:], arrays)
+        model = helper.make_model(graph, opset_imports=self.model.opset_import, ir_version=self.model.ir_version)
+        table: Int8 = open_exact(model).run(None, {"steps": np.arange(-128, 128, dtype=np.int8)})[0]
+        return table
+
+    def need_constant_bounds(self, node: onnx.NodeProto) -> None:
+        """Refuses a node whose further inputs, such as the bounds of a Clip, are computed."""
+        if any(name and name not in self.arrays for name in node.input[1:]):
+            raise self.refusal(node, "its bounds are no constants")
+
+
+class Sketch(Walk):
+    """The same walk through a float graph: the program it will have as int8, all scales 1 and all weights 0."""
+
+    def first(self) -> str:
+        """Adds the input of the graph and returns its name."""
+        name = input_of(self.model).name
+        return self.add_tensor(name, None, self.shapes[name]).name
+
+    def last(self) -> str:
+        """Name of the output of the graph."""
+        name: str = self.model.graph.output[0].name
+        return name
+
+    def input(self, node: onnx.NodeProto, index: int = 0) -> Tensor:
+        """The tensor of an input."""
+        name = self._home(node.input[index])
+        if name not in self.program.tensors:
+            raise self.refusal(node, f"input {name} is a constant")
+        return self.program.tensors[name]
+
+    def output(self, node: onnx.NodeProto) -> Tensor:
+        """Adds the tensor of the output, or of the Relu or Clip after it, which becomes its range."""
+        name = node.output[0]
+        following = self.readers.get(name, [])
+        while len(following) == 1 and following[0].op_type in ("Relu", "Clip"):
+            if not within_range(following[0], self.producers[name], self.arrays):
+                break
+            name = following[0].output[0]
+            self.absorbed.add(name)
+            following = self.readers.get(name, [])
+        return self.add_tensor(name, None, self.shapes[name])
+
+    def table(self, node: onnx.NodeProto, x: Tensor, y: Tensor) -> Int8:
+        """Zeros ``(256,)``."""
+        self.need_constant_bounds(node)
+        return np.zeros(256, np.int8)
+
+    def constant(self, node: onnx.NodeProto, index: int) -> npt.NDArray[Any] | None:
+        """Zeros in the shape of a constant input; None: the input is computed."""
+        if node.input[index] not in self.arrays:
+            return None
+        values = self.arrays[node.input[index]]
+        self.add_tensor(self.constant_name(node, index), None, [1, values.size])
+        return np.zeros(values.shape, np.int8)
+
+    def weight(self, node: onnx.NodeProto) -> tuple[Int8, Float32]:
+        """Zeros in the shape of the weights, one scale."""
+        if node.input[1] not in self.arrays:
+            raise self.refusal(node, "its weights are no constants")
+        return np.zeros(self.arrays[node.input[1]].shape, np.int8), np.ones(1, np.float32)
+
+    def bias(self, node: onnx.NodeProto, outputs: int) -> Int32:
+        """Zeros ``(outputs,)``."""
+        return np.zeros(outputs, np.int32)
+
+
+Lowering = Callable[[Walk, onnx.NodeProto], None]
+"""Checks a node and appends its layers to the program of the walk, or raises :meth:`Walk.refusal`."""

@@ -1,0 +1,77 @@
+"""Layers that slide a window over an image: their geometry as fields of C structs, and the overlap they allow."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from aed.target.codegen.program import Layer, Tensor, aligned
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowLayer(Layer):
+    """A layer whose output rows need only some rows of the input.
+
+    Args:
+        kernel: Height and width.
+        stride: Down and across.
+        pad: Top and left.
+        dilation: Down and across.
+    """
+
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    pad: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+
+    def lead(self, x: Tensor, y: Tensor) -> int | None:
+        """Enough that no output row overwrites an input row that it or a later row needs."""
+        height, width, channels = y.shape
+        row = x.shape[1] * x.shape[2]
+        least = 0
+        for down in range(height):
+            first = max(0, down * self.stride[0] - self.pad[0])
+            if first >= x.shape[0]:  # padding alone
+                break
+            least = max(least, (down + 1) * width * channels - first * row)
+        return aligned(least)
+
+    def geometry(self, x: Tensor, y: Tensor) -> list[str]:
+        """Fields of ``aed_conv_t`` and ``aed_depthwise_t``."""
+        return self._geometry(x, y, "in_c", f", .out_c = {y.shape[2]}")
+
+    def pool_geometry(self, x: Tensor, y: Tensor) -> list[str]:
+        """Fields of ``aed_pool_t``, whose output has the channels of the input."""
+        return self._geometry(x, y, "channels", "")
+
+    def _geometry(self, x: Tensor, y: Tensor, inputs: str, outputs: str) -> list[str]:
+        return [
+            f".in_h = {x.shape[0]}, .in_w = {x.shape[1]}, .{inputs} = {x.shape[2]}",
+            f".out_h = {y.shape[0]}, .out_w = {y.shape[1]}{outputs}",
+            f".k_h = {self.kernel[0]}, .k_w = {self.kernel[1]}",
+            f".stride_h = {self.stride[0]}, .stride_w = {self.stride[1]}",
+            f".pad_top = {self.pad[0]}, .pad_left = {self.pad[1]}",
+            f".dilation_h = {self.dilation[0]}, .dilation_w = {self.dilation[1]}",
+            f".in_zero = {x.zero}, .out_zero = {y.zero}",
+        ]
+
+
+def window_of(facts: dict[str, Any]) -> dict[str, tuple[int, int]]:
+    """Stride, padding and dilation of an ONNX node, as arguments of a :class:`WindowLayer`.
+
+    Args:
+        facts: Attributes of the node; padding is explicit.
+    """
+    return {
+        "stride": pair(facts.get("strides", [1, 1])),
+        "pad": pair(facts.get("pads", [0, 0])),
+        "dilation": pair(facts.get("dilations", [1, 1])),
+    }
+
+
+def is_explicit(facts: dict[str, Any]) -> bool:
+    """Whether the padding of a node consists of numbers, not of a rule."""
+    return facts.get("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID")
+
+
+def pair(values: Any) -> tuple[int, int]:
+    """The first two of ``values``, as whole numbers."""
+    return int(values[0]), int(values[1])

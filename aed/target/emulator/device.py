@@ -1,0 +1,48 @@
+"""An emulated board as a function of samples."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from aed.base.files import temporary_folder
+from aed.dsp.frontend import FrontendConfig
+from aed.target.boards import Board, emulated
+from aed.target.codegen.lower import lower
+from aed.target.codegen.plan import make_plan
+from aed.target.emulator.qemu import run_program
+from aed.target.emulator.toolchain import build, harness_sources
+from aed.target.host import device_sources
+
+
+class EmulatedDevice:
+    """Front end and net in C on an emulated board, as a function of samples.
+
+    Args:
+        folder: For sources and program.
+        model: int8.
+        frontend: Streamable.
+        board: Emulated machine, or a board with the core of one.
+
+    Raises:
+        AedError: Front end or net cannot be written in C, or a tool is missing.
+    """
+
+    workers = os.cpu_count() or 1
+
+    def __init__(self, folder: Path, model: onnx.ModelProto, frontend: FrontendConfig, board: Board) -> None:
+        program = lower(model)
+        self.output = program.tensors[program.output]
+        sources = device_sources(program, make_plan(program), frontend)
+        self.folder, self.board = folder, emulated(board)
+        self.elf = build(folder / "program", {**sources, **harness_sources("run_clip.c")}, self.board)
+
+    def outputs(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
+        """The net's output of each patch of a clip ``(T,)`` at the front end's rate: ``(patches, num_classes)``."""
+        with temporary_folder() as folder:
+            content = np.ascontiguousarray(samples, dtype="<i2").tobytes()
+            raw = run_program(self.elf, folder, content, self.board, count=False)
+        steps = np.frombuffer(raw, np.int8).reshape(-1, self.output.size)
+        return self.output.real(steps)

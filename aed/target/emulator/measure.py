@@ -1,0 +1,170 @@
+"""Costs of a net or a front end on an emulated board: instructions, sizes, stack, shares of functions; its outputs."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from aed.base.errors import AedError
+from aed.base.files import temporary_folder
+from aed.base.processes import run_tool
+from aed.dsp.frontend import FrontendConfig
+from aed.target.boards import Board
+from aed.target.codegen.cmsis import CmsisDsp
+from aed.target.codegen.frontend import frontend_kernel, frontend_sources
+from aed.target.codegen.generate import kernel_sources, net_sources
+from aed.target.codegen.plan import Plan
+from aed.target.codegen.program import Int8, Program
+from aed.target.emulator import toolchain
+from aed.target.emulator.qemu import run_program
+from aed.target.emulator.toolchain import build, harness_sources, machine_of, section_sizes
+
+WRAP = 1 << 24
+"""Ticks after which SysTick starts again at 0."""
+
+PROFILE_SAMPLES = 1000
+"""Samples of a profile, about; a share is then known to 1.5 points."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmulatedRun:
+    """Outputs and costs of a net or a front end on an emulated board.
+
+    Args:
+        outputs: ``(N, size)``: of the net, or the patches.
+        instructions: Of the first output, to one step of SysTick.
+        layers: The same for each layer of a net.
+        functions: C functions and their shares of the instructions, the largest first; from samples, so to about
+            1.5 points.
+        flash_bytes: Code and constants, the harness not counted.
+        ram_bytes: Arena and scratch, or state.
+        stack_bytes: Deepest stack.
+    """
+
+    outputs: Int8
+    instructions: float
+    layers: tuple[float, ...]
+    functions: tuple[tuple[str, float], ...]
+    flash_bytes: int
+    ram_bytes: int
+    stack_bytes: int
+
+
+def measure_net(program: Program, plan: Plan, inputs: Int8, board: Board) -> EmulatedRun:
+    """Runs a net on ``board``.
+
+    Args:
+        program: Lowered.
+        plan: Its arena.
+        inputs: ``(N, input_size)``.
+        board: Emulated machine.
+
+    Raises:
+        AedError: A tool is missing or fails, or the program ends with an error.
+    """
+    size, layers = program.tensors[program.output].size, len(program.layers)
+    sources = kernel_sources() | net_sources(program, plan)
+    harness_ram = inputs.shape[1] + 2 * size + 4 * (layers + 2)  # input, outputs of both ways, counters
+    raw, sizes = _run("run_net.c", sources, inputs.tobytes(), board)
+    outputs, ticks = _records(raw, size, layers + 2)
+    # SysTick has 24 bits: a whole run may go round, a layer does not (the program fails)
+    ticks[:, layers] += WRAP * np.rint((ticks[0, :layers].sum() - ticks[:, layers]) / WRAP)
+    if len(outputs) != len(inputs):
+        raise AedError(f"{board.name}: {len(outputs)} outputs came back for {len(inputs)} inputs")
+    counted = ticks[0] * (1e9 / machine_of(board).systick_hz)
+    return EmulatedRun(
+        outputs=outputs,
+        instructions=float(counted[layers]),
+        layers=tuple(counted[:layers].tolist()),
+        functions=_profile("profile_net.c", sources, inputs[0].tobytes(), board, float(counted[layers])),
+        flash_bytes=sizes[0],
+        ram_bytes=sizes[1] - harness_ram,
+        stack_bytes=int(ticks[:, layers + 1].max()),
+    )
+
+
+def measure_frontend(
+    config: FrontendConfig,
+    scale: float,
+    zero: int,
+    samples: npt.NDArray[np.int16],
+    board: Board,
+    library: CmsisDsp | None = None,
+) -> EmulatedRun:
+    """Runs a front end on ``board``.
+
+    Args:
+        config: Streamable.
+        scale: Of the net's input.
+        zero: Zero point of the net's input.
+        samples: ``(T,)``, at least one patch long.
+        board: Emulated machine.
+        library: Its Fourier transform replaces this project's; None: it does not.
+
+    Raises:
+        AedError: As :func:`measure_net`, or the front end cannot be written in C.
+    """
+    size = config.n_mels * config.patch_frames
+    harness_ram = 2 * toolchain.BLOCK_SAMPLES + size + 2 * 4  # block of int16, patch, two counters
+    sources = frontend_kernel() | frontend_sources(config, scale, zero)
+    raw, sizes = _run("run_frontend.c", sources, samples.tobytes(), board, library)
+    patches, ticks = _records(raw, size, 2)
+    if not len(patches):
+        raise AedError(f"{board.name}: no patch came back of {len(samples)} samples")
+    instructions = float(ticks[0, 0] * (1e9 / machine_of(board).systick_hz))
+    return EmulatedRun(
+        outputs=patches,
+        instructions=instructions,
+        layers=(),
+        functions=_profile("profile_frontend.c", sources, samples.tobytes(), board, instructions, library),
+        flash_bytes=sizes[0],
+        ram_bytes=sizes[1] - harness_ram,
+        stack_bytes=int(ticks[:, 1].max()),
+    )
+
+
+def _run(
+    main: str, sources: Mapping[str, str], content: bytes, board: Board, library: CmsisDsp | None = None
+) -> tuple[bytes, tuple[int, int]]:
+    """Output of a program, and its flash and RAM beyond those of an empty one."""
+    with temporary_folder() as folder:
+        elf = build(folder / "program", {**sources, **harness_sources(main)}, board, library=library)
+        bare = build(folder / "bare", harness_sources("run_nothing.c"), board)
+        raw = run_program(elf, folder, content, board)
+        flash, ram = (whole - own for whole, own in zip(section_sizes(elf), section_sizes(bare), strict=True))
+    return raw, (flash, ram)
+
+
+def _records(raw: bytes, size: int, counters: int) -> tuple[Int8, npt.NDArray[np.float64]]:
+    """Outputs ``(N, size)`` and counters ``(N, counters)`` of the records a program wrote."""
+    layout = np.dtype([("output", np.int8, (size,)), ("counters", "<u4", (counters,))])
+    records = np.frombuffer(raw[: len(raw) // layout.itemsize * layout.itemsize], layout)
+    return records["output"], records["counters"].astype(np.float64)
+
+
+def _profile(
+    main: str,
+    sources: Mapping[str, str],
+    content: bytes,
+    board: Board,
+    instructions: float,
+    library: CmsisDsp | None = None,
+) -> tuple[tuple[str, float], ...]:
+    """Shares of the C functions, sampled by an interrupt."""
+    hertz = machine_of(board).systick_hz
+    ticks = max(2, round(instructions / PROFILE_SAMPLES * hertz / 1e9))
+    with temporary_folder() as folder:
+        parts = {**sources, **harness_sources(main, "sampler.c", "sampler.h")}
+        # functions called once stay functions, else the whole front end would be one name
+        options = (f"-DAED_TICKS={ticks}u", "-fno-inline-functions-called-once")
+        elf = build(folder / "program", parts, board, options, library)
+        raw = np.frombuffer(run_program(elf, folder, content, board), "<u4")
+        listing = run_tool(["arm-none-eabi-nm", "-n", "--defined-only", elf], 10)
+    symbols = [line.split() for line in listing.splitlines()]
+    code = sorted((int(word[0], 16) & ~1, word[2]) for word in symbols if len(word) == 3 and word[1] in "tTwW")
+    starts = np.array([start for start, _ in code])
+    functions = np.searchsorted(starts, raw[1 : 1 + int(raw[0])].astype(np.int64), side="right") - 1
+    counts = Counter(code[index][1] for index in functions.tolist() if index >= 0)
+    return tuple((name, count / len(functions)) for name, count in counts.most_common())
