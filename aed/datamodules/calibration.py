@@ -1,4 +1,4 @@
-"""Which patches fix int8 ranges, and which clips judge the result: never a test clip, never one clip for both."""
+"""Patches that fix int8 ranges, and clips that judge the result: never a test clip, never one clip for both."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ Index = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Calibration:
-    """What static quantisation needs of a data set.
+    """Data for static quantisation.
 
     Args:
         patches: ``(N, 1, n_mels, patch_frames)`` float32, as even over classes as they can be.
@@ -121,16 +121,16 @@ def thinned(clips: Index, targets: npt.NDArray[Any], most: int = JUDGING_CLIPS) 
         return clips
     classes = sorted(_classes(targets[clips]), key=len)
     fewest = min(CLASS_CLIPS, most // len(classes))
-    kept = np.zeros(len(clips), dtype=bool)
-    kept[_spaced(np.arange(len(clips)), most)] = True
-    if all(kept[own].sum() >= min(fewest, len(own)) for own in classes):
-        return clips[kept]
-    kept[:] = False
+    is_chosen = np.zeros(len(clips), dtype=bool)
+    is_chosen[_spaced(np.arange(len(clips)), most)] = True
+    if all(is_chosen[own].sum() >= min(fewest, len(own)) for own in classes):
+        return clips[is_chosen]
+    is_chosen[:] = False
     for own in classes:
-        lacking = max(0, fewest - int(kept[own].sum()))
-        kept[_spaced(own[~kept[own]], lacking)] = True
-    kept[_spaced(np.flatnonzero(~kept), most - int(kept.sum()))] = True
-    return clips[kept]
+        lacking = max(0, fewest - int(is_chosen[own].sum()))
+        is_chosen[_spaced(own[~is_chosen[own]], lacking)] = True
+    is_chosen[_spaced(np.flatnonzero(~is_chosen), most - int(is_chosen.sum()))] = True
+    return clips[is_chosen]
 
 
 def _spaced(rows: Index, most: int) -> Index:

@@ -59,7 +59,7 @@ class PatchDataModule(L.LightningDataModule):
         clips: The data set: one of :mod:`aed.datamodules`, or a class of yours with ``name`` and ``table()``.
         frontend: From recording to patch.
         class_names: Classes to keep, in the order of the logits; default: all, in alphabetical order. Clips of others
-            are left out; of a single one, with ``multi_label``, they are what it is told from.
+            are left out; with a single class and ``multi_label`` they are its counter-examples.
         multi_label: Any number of classes a clip. Without it, clips with several labels are left out.
         garbage_class: One more class, ``other``, the last: clips of classes that are not in ``class_names``.
         garbage_share: Its size in each split, as a share of the mean class there; null: all such clips.
@@ -75,7 +75,7 @@ class PatchDataModule(L.LightningDataModule):
         test_fraction: ``source``, ``random``: share of clips to test on.
         val_fraction: ``source``, ``random``: share that picks the checkpoint; 0: fixed schedule.
         train_patches: ``grid``: the fixed grid. ``random``: any offset, drawn anew each epoch.
-        patches_per_clip: So many of each clip an epoch; null: as many as the grid has.
+        patches_per_clip: Patches of each clip an epoch; null: as many as the grid has.
         class_balance: Draw patches so that each class is equally likely, with replacement.
         batch_size: Training patches a batch.
         eval_batch_size: Patches a batch elsewhere.
@@ -170,15 +170,15 @@ class PatchDataModule(L.LightningDataModule):
         names = check_names(self.chosen_names, available, self.clips.name, self.multi_label)
         if same := [own for own in alike(available) if set(own) & set(names)]:
             others = sorted({name for own in same for name in own} - set(names))
-            told = f"; not in data.class_names, and so no clips of a class: {others}" if others else ""
-            log.warning("%s: class names that may mean the same: %s%s", self.clips.name, _spoken(same), told)
-        kept = within(table["labels"], names)
-        inside = (kept.map(len) > 0) | (table["labels"].map(len) == 0)  # nothing in it: a counter-example
+            left_out = f"; not in data.class_names, and so no clips of a class: {others}" if others else ""
+            log.warning("%s: class names that may mean the same: %s%s", self.clips.name, _quoted(same), left_out)
+        chosen_labels = within(table["labels"], names)
+        inside = (chosen_labels.map(len) > 0) | (table["labels"].map(len) == 0)  # nothing in it: a counter-example
         if self.multi_label and len(names) == 1 and not self.garbage_class:
             inside |= True  # one sound against all others
         if self.garbage_class and OTHER in names:
             raise AedError(f"data.garbage_class=true: the data set has a class {OTHER!r} of its own; rename one")
-        final = kept.where(inside, pd.Series([(OTHER,)] * len(table), index=table.index, dtype=object))
+        final = chosen_labels.where(inside, pd.Series([(OTHER,)] * len(table), index=table.index, dtype=object))
         drawn_from, chosen = table["labels"], inside | self.garbage_class
         if self.split == "random" and not self.multi_label:
             # before the choice of classes, as ST's zoo does: the split then has the very same clips
@@ -190,7 +190,7 @@ class PatchDataModule(L.LightningDataModule):
         table["split"] = assign(table, method=self.split, **self.folds, **self.fractions, seed=self.seed)  # type: ignore[arg-type]
         table["labels"] = final[split_on].reset_index(drop=True)
         table = table[chosen[split_on].to_numpy()]
-        # of recordings with events all count: which of them is other depends on the patch
+        # recordings with events are not thinned: which of their patches are other depends on the patch
         if self.garbage_class and self.garbage_share is not None and not isinstance(self.clips, EventSource):
             drawn_from = drawn_from[split_on].reset_index(drop=True)
             table = draw_garbage(table, drawn_from, len(names), self.garbage_share, self.seed)
@@ -229,7 +229,7 @@ class PatchDataModule(L.LightningDataModule):
         return likely(self.table)
 
     def source_advice(self, guess: Guess) -> str:
-        """What names that look alike mean, and what to type."""
+        """Advice on names that look alike: the option that keeps them on one side."""
         advice = "a column src_file in the list and data.split=source keep them on one side"
         if hasattr(getattr(self.clips, "source", self.clips), "source_pattern"):
             typed = shlex.quote(f"data.clips.source_pattern={guess.pattern}")
@@ -241,7 +241,7 @@ class PatchDataModule(L.LightningDataModule):
         )
 
     def note(self, weights: Mapping[str, str] | None = None) -> str:
-        """What a table of accuracies has to say: of recordings on both sides; empty where there are none.
+        """Caption of a table of accuracies: recordings on both sides of the split; empty where there are none.
 
         Args:
             weights: Published ones the model started from, as its card has them.
@@ -324,14 +324,14 @@ class PatchDataModule(L.LightningDataModule):
         return events.assign(label=events["label"].map(class_name))
 
     def _untrusted(self) -> dict[Path, str]:
-        """Recordings whose annotation cannot be right: what happens in them is not known."""
+        """Recordings whose annotation cannot be right, with the reason."""
         if not isinstance(self.clips, EventSource):
             return {}
         readable = [path for path in self.table["path"].unique() if path not in self.skipped]
         events = self.events[self.events["path"].isin(readable)]
-        found = untrusted(events, self.cache.lengths(readable)) | self.clips.doubts()
-        listed = {*self.table["path"], *found.keys() - set(self.recordings["path"])}
-        return {path: reason for path, reason in found.items() if path in listed and path not in self.skipped}
+        reasons = untrusted(events, self.cache.lengths(readable)) | self.clips.doubts()
+        listed = {*self.table["path"], *reasons.keys() - set(self.recordings["path"])}
+        return {path: reason for path, reason in reasons.items() if path in listed and path not in self.skipped}
 
     def _check_events(self) -> None:
         """Refuses, before features are computed, a front end that moves events."""
@@ -343,7 +343,7 @@ class PatchDataModule(L.LightningDataModule):
         return self.good[self.good["split"] == split]
 
     def targets(self, rows: pd.DataFrame) -> npt.NDArray[Any]:
-        """What a net is to say of some rows; see :func:`aed.datamodules.selection.targets`."""
+        """Target classes of some rows; see :func:`aed.datamodules.selection.targets`."""
         return targets(rows["labels"], self.class_names, self.multi_label)
 
     def drawn_counts(self) -> tuple[int, npt.NDArray[np.int64]]:
@@ -427,10 +427,10 @@ class PatchDataModule(L.LightningDataModule):
         return [self._file_names[path] for path in self.rows(split)["path"]]
 
     def calibration(self, number: int) -> Calibration:
-        """Patches of training clips (or of the calibration set, where there is one) and clips to judge int8 by.
+        """Patches of training clips (or of the calibration set, where there is one), and clips that judge int8.
 
-        Judged is on validation clips; where there are none, on half of the training clips, and the other half is
-        calibrated on. Of a calibration set, clips of tested recordings are left out.
+        Validation clips judge; without a validation set, half of the training clips do, and the other half is
+        for calibration. Clips of tested recordings are left out of a calibration set.
 
         Args:
             number: Of calibration patches.
@@ -442,17 +442,17 @@ class PatchDataModule(L.LightningDataModule):
         if own not in self.datasets:
             raise AedError("data.clips.calibration_csv: none of its clips can be read; the log names them")
         data, train = self.datasets[own], self.datasets["train"]
-        given, training = self._not_tested() if own == "calibration" else np.arange(train.num_clips), train
+        chosen, training = self._not_tested() if own == "calibration" else np.arange(train.num_clips), train
         if "val" in self.datasets:
             judging, judges = self.datasets["val"], np.arange(self.datasets["val"].num_clips)
         else:
             judging, (half, judges) = train, halves(train.targets)
             training, judges = train.subset(half), judges if len(judges) else half
             if own == "train":
-                given = half
+                chosen = half
             else:
-                given, judges = self._apart(given, judges)
-        positions = balanced(data, given, number, self.seed)
+                chosen, judges = self._apart(chosen, judges)
+        positions = balanced(data, chosen, number, self.seed)
         names = self.clip_names(own)
         return Calibration(
             patches=data.__getitems__(positions.tolist()).patches.numpy(),
@@ -477,14 +477,14 @@ class PatchDataModule(L.LightningDataModule):
         return np.flatnonzero(~again.to_numpy())
 
     def _apart(
-        self, given: npt.NDArray[np.int64], judges: npt.NDArray[np.int64]
+        self, chosen: npt.NDArray[np.int64], judges: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Clips of the calibration set and training clips that judge, without the files that are among both."""
-        calibrating = self._of_clips("calibration")["path"].iloc[given]
+        calibrating = self._of_clips("calibration")["path"].iloc[chosen]
         judging = self._of_clips("train")["path"].iloc[judges]
         if len(others := judges[~judging.isin(calibrating).to_numpy()]):
-            return given, others
-        return given[~calibrating.isin(judging).to_numpy()], judges  # all would judge what they fixed
+            return chosen, others
+        return chosen[~calibrating.isin(judging).to_numpy()], judges  # every clip would judge ranges that it has fixed
 
     def training_patches(self, data: PatchDataset, epoch: int) -> Iterator[Tensor]:
         """Shuffled batches ``(B, 1, n_mels, patch_frames)`` of ``data``, for training without a Trainer."""
@@ -493,7 +493,7 @@ class PatchDataModule(L.LightningDataModule):
         return (batch.patches for batch in self._loader(data, sampler=sampler, batch_size=self.batch_size))
 
     def facts(self) -> dict[str, Any]:
-        """What a checkpoint or a report says of the data, as plain types."""
+        """Facts of the data for checkpoints and reports, as plain types."""
         return {
             "name": self.clips.name,
             "split": self.split,
@@ -563,7 +563,7 @@ class PatchDataModule(L.LightningDataModule):
 
 
 def _warn_of(reasons: Mapping[Path, str]) -> None:
-    """Says which files are left out; of very many the first."""
+    """Warns of files that are left out; of very many it names the first."""
     for reason in list(reasons.values())[:MOST_NAMED]:
         log.warning("left out: %s", reason)
     if (more := len(reasons) - MOST_NAMED) > 0:
@@ -575,7 +575,7 @@ def _warn_of(reasons: Mapping[Path, str]) -> None:
         )
 
 
-def _spoken(groups: list[list[str]]) -> str:
+def _quoted(groups: list[list[str]]) -> str:
     return "; ".join(" and ".join(map(repr, own)) for own in groups)
 
 

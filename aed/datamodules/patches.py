@@ -16,7 +16,7 @@ from aed.dsp.patches import PatchBatch, grid_starts
 
 
 class Labeller(Protocol):
-    """What is true of the recordings of a split."""
+    """Labels of the recordings of a split."""
 
     def patches(self, windows: npt.NDArray[np.int64]) -> PatchLabels:
         """The labelled patches among those of the grid, ``(P, 2)`` int64 of recording and first frame, ascending."""
@@ -41,8 +41,8 @@ class ClipLabels:
 
     def of(self, windows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """The label of the recording."""
-        found: npt.NDArray[Any] = self.targets[windows[:, 0]]
-        return found
+        targets: npt.NDArray[Any] = self.targets[windows[:, 0]]
+        return targets
 
 
 class PatchDataset(Dataset[PatchBatch]):
@@ -72,7 +72,7 @@ class PatchDataset(Dataset[PatchBatch]):
 
     @property
     def clip(self) -> npt.NDArray[np.int64]:
-        """``(P,)`` int64, the clip of each patch: what one decision is made about."""
+        """``(P,)`` int64, the clip of each patch: a clip gets one decision."""
         return self.labels.clip
 
     @property
@@ -91,7 +91,7 @@ class PatchDataset(Dataset[PatchBatch]):
         return len(self.targets)
 
     def subset(self, clips: npt.NDArray[np.int64]) -> "PatchDataset":
-        """The patches of some clips, which are numbered anew in the order given."""
+        """The patches of some clips, renumbered from 0 in the order of the argument."""
         return PatchDataset(self.features, self.labeller, self.config, self.labels.subset(clips))
 
     def start_range(self, positions: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -118,7 +118,7 @@ class PatchDataset(Dataset[PatchBatch]):
         return self.__getitems__([key])
 
     def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> PatchBatch:
-        """The batch of the given positions or windows: one gather, no collating.
+        """The batch of some positions or windows: one gather, no collating.
 
         A window without a label (between two events) is replaced by the patch of the grid before it.
         """
@@ -142,8 +142,8 @@ class PatchDataset(Dataset[PatchBatch]):
     def _before(self, windows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Positions of the last patches of the grid that begin no later."""
         stride, grid, order = self._in_time
-        found = np.searchsorted(grid, windows[:, 0] * stride + windows[:, 1], side="right")
-        return order[np.maximum(found - 1, 0)]
+        rank = np.searchsorted(grid, windows[:, 0] * stride + windows[:, 1], side="right")
+        return order[np.maximum(rank - 1, 0)]
 
     @cached_property
     def _in_time(self) -> tuple[int, npt.NDArray[np.int64], npt.NDArray[np.int64]]:

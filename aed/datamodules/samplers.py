@@ -98,12 +98,12 @@ class TrainSampler(DistributedSampler[PatchBatch]):
         taken = np.minimum(counts, self.patches_per_clip)
         clip = np.repeat(np.arange(len(counts)), taken)
         step = np.arange(len(clip)) - np.repeat(np.cumsum(taken) - taken, taken)  # 0, 1, .. of each clip
-        place = (start[clip] + step * counts[clip] // taken[clip]) % counts[clip]
-        chosen: Positions = self._by_clip[firsts[clip] + place]
+        index = (start[clip] + step * counts[clip] // taken[clip]) % counts[clip]
+        chosen: Positions = self._by_clip[firsts[clip] + index]
         return chosen
 
     def _patch_weights(self) -> npt.NDArray[np.float64]:
-        """How likely each patch is to be drawn, ``(P,)``; the sum is 1."""
+        """Probability of each patch to be drawn, ``(P,)``; the sum is 1."""
         if self.patches_per_clip is None:
             weights = rarity(self.patches.patch_targets)
         else:

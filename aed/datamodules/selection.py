@@ -1,4 +1,4 @@
-"""Which clips stand for which classes: pure functions from a clip table to the classes a net is to tell apart."""
+"""Clips and their classes: pure functions from a clip table to the classes a net is to distinguish."""
 
 import logging
 import re
@@ -103,8 +103,8 @@ def single_labels(table: pd.DataFrame, source: str) -> pd.DataFrame:
 
 def within(labels: "pd.Series[Any]", names: Sequence[str]) -> "pd.Series[Any]":
     """Each row's labels that are among ``names``; () where there is none."""
-    kept = set(names)
-    return labels.map(lambda own: tuple(name for name in own if name in kept))
+    chosen = set(names)
+    return labels.map(lambda own: tuple(name for name in own if name in chosen))
 
 
 def draw_garbage(
@@ -151,7 +151,7 @@ def draw_garbage(
 
 
 def targets(labels: "pd.Series[Any]", names: Sequence[str], multi_label: bool) -> npt.NDArray[Any]:
-    """What a net is to say of each row.
+    """Targets of each row.
 
     Args:
         labels: Tuples of names, all among ``names``.
@@ -164,11 +164,11 @@ def targets(labels: "pd.Series[Any]", names: Sequence[str], multi_label: bool) -
     index = {name: number for number, name in enumerate(names)}
     if not multi_label:
         return np.array([index[own[0]] for own in labels], dtype=np.int64)
-    made = np.zeros((len(labels), len(names)), dtype=np.float32)
+    matrix = np.zeros((len(labels), len(names)), dtype=np.float32)
     pairs = [(row, index[name]) for row, own in enumerate(labels) for name in own]
     if pairs:
-        made[tuple(np.array(pairs).T)] = 1
-    return made
+        matrix[tuple(np.array(pairs).T)] = 1
+    return matrix
 
 
 def class_counts(target: npt.NDArray[Any], num_classes: int) -> npt.NDArray[np.int64]:

@@ -27,7 +27,7 @@ def assign(
     """The split (train, val, test, calibration) of each row of ``table``, same index.
 
     Rows whose ``split`` column is set (sets with a csv of their own) keep it, and no further clips are taken
-    for a split that is given so.
+    for a split that the data set fixes.
 
     Args:
         table: Columns ``labels``, ``fold``, ``src_file``, ``split``; missing values where unknown.
@@ -45,17 +45,17 @@ def assign(
     """
     split = table["split"].copy()
     free = table[split.isna()]
-    given = set(split.dropna())
+    fixed_parts = set(split.dropna())
     wanted = {
         "test": (test_fold, test_fraction),
         "val": (val_fold, val_fraction),
     }
-    if method == "folds" and not given & {"test", "val"} and test_fold is not None and test_fold == val_fold:
+    if method == "folds" and not fixed_parts & {"test", "val"} and test_fold is not None and test_fold == val_fold:
         raise AedError(f"data: test_fold and val_fold are both {test_fold}; the checkpoint would see the test")
     if method != "folds" and test_fraction + val_fraction >= 1:
         raise AedError(f"data: test_fraction {test_fraction} and val_fraction {val_fraction} leave nothing to train on")
     for part, (fold, fraction) in wanted.items():
-        if part in given or (fold is None if method == "folds" else fraction == 0):
+        if part in fixed_parts or (fold is None if method == "folds" else fraction == 0):
             continue
         if method == "folds":
             chosen = _fold(free, part, fold)
@@ -149,7 +149,7 @@ def _balanced(labels: "pd.Series[Any]", source: "pd.Series[Any]", share: float, 
     chosen: list[int] = []
 
     def cost(row: int) -> float:
-        """What taking a recording adds to the distance from the share, over its classes."""
+        """Change of the distance from the share, over its classes, if a recording is taken."""
         return float(np.abs(taken + counts[row] - wanted).sum() - np.abs(taken - wanted).sum())
 
     def may_go(row: int) -> bool:

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from argparse import ArgumentError
+from argparse import ArgumentError, RawDescriptionHelpFormatter
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -14,7 +14,7 @@ from typing import IO, Any, Literal
 import lightning.pytorch as L
 import torch
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import DefaultHelpFormatter, Namespace
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from omegaconf import DictConfig
 
@@ -57,6 +57,10 @@ _FOLDER = "AED_CLI_FOLDER"
 """Variable that tells further processes of a run where the first one writes."""
 
 
+class Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Help whose examples keep their lines."""
+
+
 class AedParser(LightningArgumentParser):
     """A parser whose dumps keep references: what refers to ``trainer.max_epochs`` in an experiment still does."""
 
@@ -92,6 +96,8 @@ class AedCLI(LightningCLI):
                 "exit_on_error": False,
                 "prog": "aed cli",
                 "description": help.page("cli"),
+                "usage": f"aed cli {{{','.join(STAGES)}}} [--key value ...]",
+                "formatter_class": Formatter,
             },
             save_config_callback=None,
             seed_everything_default=0,
@@ -116,7 +122,8 @@ class AedCLI(LightningCLI):
         group = parser.add_subcommands()
         for name in self._asked if self._asked else self.subcommands():  # a parser takes most of a second
             description = str(inspect.getdoc(getattr(type(self), name))).partition("\n\nArgs")[0]
-            own: Any = self.init_parser(description=description)
+            usage = f"aed cli {name} [--experiment NAME] [--config FILE] [--key value ...]"
+            own: Any = self.init_parser(description=description, usage=usage)
             self._add_arguments(own)
             self._subcommand_method_arguments[name] = own.add_method_arguments(type(self), name, as_group=False)
             self._subcommand_parsers[name] = own

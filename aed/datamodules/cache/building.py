@@ -61,7 +61,7 @@ class Worker:
     Args:
         folder: Of the front end.
         config: The front end.
-        is_stopped: Asked between two clips; what is done by then is kept.
+        is_stopped: Called between two clips; clips computed before it returns true stay in the cache.
     """
 
     def __init__(self, folder: Path, config: FrontendConfig, is_stopped: Callable[[], bool] = bool) -> None:
@@ -96,7 +96,7 @@ class Worker:
         return done, bad
 
     def compute(self, task: Task) -> Clip | str:
-        """What is kept of a file, or why there is none (without the file's name)."""
+        """The features of a file, or the reason for which it has none (without the file's name)."""
         try:
             wave, length_s = load_measured(task.path, self.logmel.config)
             frames = np.ascontiguousarray(self.logmel(torch.from_numpy(wave)).numpy().T)
@@ -179,7 +179,8 @@ def _in_processes(
             yield future.result()
     except BrokenProcessPool as error:
         raise AedError(
-            "a process that computes features was killed, most likely for want of memory; what is done is kept: "
+            "a process that computes features was killed, most likely for want of memory; "
+            "what is computed stays cached: "
             "start anew with fewer, data.cache_workers=1"
         ) from error
     finally:
@@ -197,7 +198,7 @@ class _Report:
     def __init__(self, total: int) -> None:
         columns = (TextColumn("log-mel features"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.total, self.done, self.started = total, 0, time.monotonic()
-        self.told = self.started
+        self.reported = self.started
         console = PlainConsole(stderr=True)
         shown = (*columns, TextColumn("{task.fields[rate]}"))
         self.bar = Progress(*shown, transient=True, console=console, disable=not console.is_terminal)
@@ -218,7 +219,7 @@ class _Report:
         now = time.monotonic()
         rate = self.done / max(now - self.started, 1e-9)
         self.bar.update(self.task, advance=clips, rate=f"{rate:.0f} clips/s")
-        if not self.bar.console.is_terminal and now - self.told > 60:
-            self.told = now
+        if not self.bar.console.is_terminal and now - self.reported > 60:
+            self.reported = now
             left = (self.total - self.done) / max(rate, 1e-9)
             log.info("features: %d of %d clips, %.0f clips/s, %.0f s left", self.done, self.total, rate, left)

@@ -1,4 +1,4 @@
-"""Which content a file has: its BLAKE2b digest, read once and from then on known by the file's size, times and inode.
+"""The content of a file as a BLAKE2b digest, read once and from then on known by the file's size, times and inode.
 
 A set of 51,000 clips is 8 GB, which a second run would otherwise read again. What a run has read it leaves in
 ``<cache>/keys/*.json``, each written whole: no lock, so several runs and machines may share the folder.
@@ -34,7 +34,7 @@ FEW_FILES = 32
 
 
 class Facts(NamedTuple):
-    """What changes when a file's content does."""
+    """Size, times and inode of a file: they change with its content."""
 
     size: int
     mtime_ns: int
@@ -76,7 +76,7 @@ def _unreadable(path: Path, error: OSError | ValueError) -> AudioError:
 
 
 def still_has(path: Path, key: str, facts: Facts | None) -> bool:
-    """Whether a file has the content it had; read again only where ``facts`` do not tell.
+    """Whether a file has the content it had; read again only where ``facts`` leave it open.
 
     Raises:
         AudioError: The file cannot be read.
@@ -88,7 +88,7 @@ class FileKeys:
     """The keys of files, remembered in a folder.
 
     Args:
-        folder: Of the record; made when there is something to record.
+        folder: Of the record; created with the first entry.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -107,9 +107,9 @@ class FileKeys:
             except AudioError as error:
                 errors[path] = str(error)
                 continue
-            found = known.get(os.path.abspath(path))  # noqa: PTH100 - a link stays one
-            if found and found[0] == facts:
-                keys[path] = found[1]
+            stored = known.get(os.path.abspath(path))  # noqa: PTH100 - a link stays one
+            if stored and stored[0] == facts:
+                keys[path] = stored[1]
             else:
                 waiting.append(path)
         if len(waiting) > SAVE_FILES // 32:
@@ -133,8 +133,8 @@ class FileKeys:
 
     def facts(self, path: Path) -> Facts | None:
         """By which a file's key is known; None where only its content tells."""
-        found = (self._known or {}).get(os.path.abspath(path))  # noqa: PTH100
-        return found[0] if found else None
+        stored = (self._known or {}).get(os.path.abspath(path))  # noqa: PTH100
+        return stored[0] if stored else None
 
     def _load(self) -> dict[str, tuple[Facts, str]]:
         self._known = {}

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class Clip(NamedTuple):
-    """What is kept of a recording.
+    """The cached features of a recording.
 
     Args:
         frames: ``(n_frames, n_mels)``.
@@ -34,7 +34,7 @@ class Clip(NamedTuple):
     length_s: float
 
 
-class Place(NamedTuple):
+class Extent(NamedTuple):
     """Where a clip's frames lie.
 
     Args:
@@ -78,7 +78,7 @@ def _save(file: IO[bytes], frames: Array) -> None:
 
 
 class ShardIndex:
-    """Which clip lies in which shard of a folder; each shard is looked into once.
+    """Index of the clips in the shards of a folder; each shard is read once.
 
     Args:
         folder: Of one front end.
@@ -87,13 +87,13 @@ class ShardIndex:
 
     def __init__(self, folder: Path, n_mels: int) -> None:
         self.folder, self.n_mels = folder, n_mels
-        self._seen: dict[str, tuple[tuple[int, ...], dict[str, Place]]] = {}
-        self._places: dict[str, Place] = {}
+        self._seen: dict[str, tuple[tuple[int, ...], dict[str, Extent]]] = {}
+        self._extents: dict[str, Extent] = {}
 
     def refresh(self) -> list[Path]:
         """Looks for new and changed shards; returns the json of those that are not whole."""
         damaged: list[Path] = []
-        seen: dict[str, tuple[tuple[int, ...], dict[str, Place]]] = {}
+        seen: dict[str, tuple[tuple[int, ...], dict[str, Extent]]] = {}
         for path in sorted(self.folder.glob("*.json")):
             try:
                 facts = _facts(path)
@@ -104,9 +104,9 @@ class ShardIndex:
                 if not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
                     damaged.append(path)  # other trouble, such as too many open files, may pass
         if seen != self._seen:
-            self._seen, self._places = seen, {}
-            for _, places in seen.values():
-                self._places |= places
+            self._seen, self._extents = seen, {}
+            for _, extents in seen.values():
+                self._extents |= extents
         return damaged
 
     def clean(self) -> None:
@@ -119,36 +119,36 @@ class ShardIndex:
             if not orphan.with_suffix(".json").exists():
                 remove(orphan)
 
-    def _look_into(self, path: Path) -> dict[str, Place]:
+    def _look_into(self, path: Path) -> dict[str, Extent]:
         clips = json.loads(path.read_text(encoding="utf-8"))["clips"]
         frames = np.load(path.with_suffix(".npy"), mmap_mode="r")
         if frames.ndim != 2 or frames.shape[1] != self.n_mels or frames.dtype != np.float32:
             raise ValueError(f"{frames.dtype} of shape {frames.shape} is not of this front end")
         row = frames.strides[0]
-        places = {
-            key: Place(path.stem, frames.offset + int(start) * row, int(n), math.inf if length is None else length)
+        extents = {
+            key: Extent(path.stem, frames.offset + int(start) * row, int(n), math.inf if length is None else length)
             for key, start, n, length in clips
         }
-        if any(place.offset + place.frames * row > frames.offset + frames.nbytes for place in places.values()):
+        if any(extent.offset + extent.frames * row > frames.offset + frames.nbytes for extent in extents.values()):
             raise ValueError(f"{len(frames)} frames are fewer than its clips say")
-        return places
+        return extents
 
     def __contains__(self, key: str) -> bool:
-        return key in self._places
+        return key in self._extents
 
     def length_s(self, key: str) -> float:
         """Of the whole recording of a clip that is in the index, s; infinite where that is not known."""
-        return self._places[key].length_s
+        return self._extents[key].length_s
 
     def open(self, keys: Sequence[str]) -> Features:
         """The features of clips, all of which are in the index."""
-        places = [self._places[key] for key in keys]
-        names = {name: number for number, name in enumerate(dict.fromkeys(place.shard for place in places))}
+        extents = [self._extents[key] for key in keys]
+        names = {name: number for number, name in enumerate(dict.fromkeys(extent.shard for extent in extents))}
         return Features(
             files=ShardFiles([str(self.folder / f"{name}.npy") for name in names]),
-            shard=np.array([names[place.shard] for place in places], dtype=np.int64),
-            offset=np.array([place.offset for place in places], dtype=np.int64),
-            n_frames=np.array([place.frames for place in places], dtype=np.int64),
+            shard=np.array([names[extent.shard] for extent in extents], dtype=np.int64),
+            offset=np.array([extent.offset for extent in extents], dtype=np.int64),
+            n_frames=np.array([extent.frames for extent in extents], dtype=np.int64),
             n_mels=self.n_mels,
         )
 

@@ -84,7 +84,7 @@ class FeatureCache:
         return bad
 
     def open(self, files: Sequence[Path]) -> Features:
-        """The features of ``files``, all of which :meth:`ensure` has found good.
+        """The features of ``files``, which :meth:`ensure` has computed.
 
         Raises:
             AedError: One is missing, as when the cache was deleted meanwhile.
@@ -93,7 +93,7 @@ class FeatureCache:
         return self.index.open([keys[path] for path in files])
 
     def lengths(self, files: Sequence[Path]) -> dict[Path, float]:
-        """How long whole recordings are, s, as was found when their features were computed; no file is opened.
+        """Lengths of whole recordings, s, as stored with their features; no file is opened.
 
         Args:
             files: As of :meth:`open`. What cannot be read after ``max_length_s`` has no known end: infinite.

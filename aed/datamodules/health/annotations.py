@@ -67,7 +67,7 @@ def untrusted(events: pd.DataFrame, length_s: Mapping[Path, float]) -> dict[Path
 
 
 def _cause(events: pd.DataFrame, late: set[Path], length_s: Mapping[Path, float], slack: float) -> str:
-    """What is wrong with the times of the recordings with late events; "" where nothing explains them."""
+    """Likely error in the times of recordings with late events; "" where nothing explains them."""
     span = {
         path: (own["onset_s"].min(), own["offset_s"].max())
         for path, own in events[events["path"].isin(late)].groupby("path", sort=False)

@@ -20,13 +20,13 @@ SILENT_PEAK = 1e-3
 """-60 dBFS: a clip that never exceeds it is silent."""
 
 MAX_OFFSET = 0.01
-"""Share of full scale that a mean may have: a DC offset above it is told."""
+"""Share of full scale that a mean may have: a DC offset above it is reported."""
 
 MAX_PADDING = 0.5
-"""Share of digital zeros at a clip's ends above which it is told."""
+"""Share of digital zeros at a clip's ends above which it is reported."""
 
 MAX_IMBALANCE = 10.0
-"""Clips of the largest class over those of the smallest above which it is told."""
+"""Clips of the largest class over those of the smallest above which it is reported."""
 
 MOST_NAMED = 5
 """Files that a finding names as examples; the JSON file has all."""
@@ -79,7 +79,7 @@ def examine(
     doubts: Mapping[Path, str] | None = None,
     names: Iterable[str] = (),
 ) -> Report:
-    """What a data set is like.
+    """Health of a data set.
 
     Args:
         table: A clip table; ``split`` is NA where clips are in none.
@@ -92,11 +92,11 @@ def examine(
     of_file = pd.DataFrame([asdict(sounds[path]) for path in table["path"]], index=table.index)
     clips = pd.concat([table[["path", "labels", "split", "src_file"]], of_file], axis=1)
     good = clips[clips["error"] == ""]
-    found = [
+    candidates = [
         *_findings(clips, good, frontend, names),
         *(_about_events(events, doubts or {}, sounds) if events is not None else ()),
     ]
-    findings = [finding for finding in found if finding.names]
+    findings = [finding for finding in candidates if finding.names]
     facts = {
         "clips": len(clips),
         "usable": len(good),
@@ -125,12 +125,12 @@ def _counts(values: "pd.Series[Any]") -> dict[str, int]:
 def _class_counts(clips: pd.DataFrame) -> dict[str, dict[str, int]]:
     """Clips of each class in each split, and in all."""
     pairs = clips[["labels", "split"]].explode("labels").dropna(subset="labels")
-    made = {str(name): {"all": len(own)} for name, own in pairs.groupby("labels")}
+    by_class = {str(name): {"all": len(own)} for name, own in pairs.groupby("labels")}
     for split in _present(clips):
         inside = Counter(pairs["labels"][pairs["split"] == split])
-        for name, counts in made.items():
+        for name, counts in by_class.items():
             counts[split] = inside[name]
-    return made
+    return by_class
 
 
 def _distribution(values: "pd.Series[float]") -> dict[str, float]:
@@ -157,7 +157,7 @@ def _findings(
     longest_s, patch_s = frontend.max_length_s, frontend.min_clip_samples / frontend.sample_rate
     within_patch = f"shorter than a patch ({patch_s:.2f} s): they are repeated up to {frontend.min_length_s:g} s"
     sounds = (
-        ("silent", good["peak"] < SILENT_PEAK, "never exceed -60 dBFS: nothing is heard in them"),
+        ("silent", good["peak"] < SILENT_PEAK, "never exceed -60 dBFS: they are silent"),
         ("clipped", good["clipped_runs"] > 0, f"have {CLIPPED_RUN} or more equal samples at full scale in a row"),
         ("offset", good["offset"].abs() > MAX_OFFSET, f"have a mean (DC) of more than {MAX_OFFSET:.0%} of full scale"),
         (

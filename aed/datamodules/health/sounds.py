@@ -1,4 +1,4 @@
-"""What a recording holds, for a look at its health: length, level, clipping, padding, a digest of its samples."""
+"""Facts of a recording that tell its health: length, level, clipping, padding, a digest of its samples."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ _BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 
 @dataclass(frozen=True)
 class Sound:
-    """What a file holds.
+    """Facts of a file.
 
     Args:
         error: Why it cannot be used; what follows is then unknown.
@@ -54,7 +54,7 @@ class Sound:
 
 
 def listen(path: Path) -> Sound:
-    """What a file holds; decodes all of it, block by block."""
+    """Facts of a file; decodes all of it, block by block."""
     try:
         with AudioFile(path) as file:
             return _measure(file)
@@ -109,7 +109,7 @@ def _clipped_runs(sign: npt.NDArray[np.int8]) -> int:
 
 
 def listen_to_all(paths: Sequence[Path], num_workers: int, done: Callable[[], object]) -> dict[Path, Sound]:
-    """What each of the files holds.
+    """Facts of each of the files.
 
     Args:
         paths: Files.
@@ -118,10 +118,10 @@ def listen_to_all(paths: Sequence[Path], num_workers: int, done: Callable[[], ob
     """
     pool = ThreadPoolExecutor(num_workers)
     try:
-        found = {}
+        sounds = {}
         for path, sound in zip(paths, pool.map(listen, paths), strict=True):
-            found[path] = sound
+            sounds[path] = sound
             done()
-        return found
+        return sounds
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -100,7 +100,7 @@ def _labels(text: str, separator: str | None) -> tuple[str, ...]:
 
 
 def _resolve(names: "pd.Series[str]", audio_dir: Path) -> list[Path]:
-    """The file of each name; where there is none, the name as given, so that reading it reports it."""
+    """The file of each name; where there is none, the name as listed, so that reading it reports it."""
     present = {entry.name for entry in audio_dir.iterdir()}
 
     def resolve(name: str) -> Path:
@@ -212,7 +212,7 @@ class FixedSplit(ClipSource):
         self.name, self.origin = source.name, source.origin
 
     def table(self) -> pd.DataFrame:
-        """The rows of the source that are named; what is not there any more is counted in a warning.
+        """The rows of the source that are named; clips that are gone are counted in a warning.
 
         Raises:
             AedError: No named clip is there, or a name stands for several files.
@@ -227,19 +227,19 @@ class FixedSplit(ClipSource):
             return table
         splits = {name: split for split, names in self.clips.items() for name in names}
         depths = sorted({name.count("/") + 1 for name in splits}, reverse=True)
-        found: dict[str, Path] = {}
+        files: dict[str, Path] = {}
         split_of: dict[Path, str] = {}
         for path in dict.fromkeys(table["path"]):
             ends = ("/".join(path.parts[-depth:]) for depth in depths)
             if name := next((end for end in ends if end in splits), None):
-                if other := found.get(name):
+                if other := files.get(name):
                     raise AedError(
                         f"{self.name}: the model's card lists {name}, which may be {other} or {path}; move the one "
                         "that is not meant, or use split_by=data"
                     )
-                found[name], split_of[path] = path, splits[name]
+                files[name], split_of[path] = path, splits[name]
         for split, names in self.clips.items():
-            if gone := [name for name in names if name not in found]:
+            if gone := [name for name in names if name not in files]:
                 log.warning(
                     "%s: %d of %d %s clips that the model's card lists are not here (e.g. %s)",
                     self.name,
@@ -281,14 +281,14 @@ class ESC10(ClipSource):
 
     def table(self) -> pd.DataFrame:
         """One row a clip of ESC-10; downloads it where it is missing."""
-        found = self._find()
-        if found is None:
+        files = self._find()
+        if files is None:
             if not self.download:
                 raise AedError(f"ESC-10 is not in {self.data_dir.absolute()}. {self._advice()}")
             self._fetch()
-            found = self._find()
-            assert found is not None
-        csv, audio_dir = found
+            files = self._find()
+            assert files is not None
+        csv, audio_dir = files
         table = read_esc_csv(csv, audio_dir)
         target = table["path"].map(lambda path: path.stem.rsplit("-", 1)[-1])
         return table[target.isin([str(number) for number in self.TARGETS])].reset_index(drop=True)
@@ -334,7 +334,7 @@ class ESC10(ClipSource):
 
 
 class Synthetic(ClipSource):
-    """Sounds made by the project: nothing to download, seconds to make; not a benchmark of anything.
+    """Sounds that the project generates in seconds: nothing to download; not a benchmark of anything.
 
     Args:
         class_names: Which of :data:`aed.datamodules.sources.synthesis.CLASSES`; default all.

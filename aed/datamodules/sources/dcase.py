@@ -21,8 +21,8 @@ class Dcase(ClipSource):
     """Clips in a list as the DCASE challenges publish them; lists with onset and offset are ``data=segments``.
 
     Scenes have ``filename`` and ``scene_label``, weak labels ``filename`` and ``event_labels`` (several between
-    commas; a clip without any has none of the classes). ``identifier``, the place or recording a clip was cut from, is
-    its source; without it, each clip is one of its own.
+    commas; a clip without any has none of the classes). ``identifier``, the location or recording that a clip was cut
+    from, is its source; without it, each clip is one of its own.
 
     Beside a list of scenes, ``evaluation_setup/fold<n>_{train,evaluate,test}.{csv,txt}`` are read: of several folds,
     each clip's fold is the one it is evaluated in; with a single one, train and test are as it says, and clips that it
@@ -85,17 +85,17 @@ class Dcase(ClipSource):
             )
             known = table["split"] != ""
         else:
-            place = pd.Series("", index=table.index)
+            fold_of_clip = pd.Series("", index=table.index)
             for fold, own in tested.items():
                 inside = names.isin(own)
-                if (again := inside & (place != "")).any():
+                if (again := inside & (fold_of_clip != "")).any():
                     raise AedError(
                         f"{self.meta}: {names[again].iloc[0]} is evaluated in two folds; keep the files of one fold "
                         f"in {self.meta.parent / 'evaluation_setup'}"
                     )
-                place[inside] = str(fold)
-            table["fold"] = place
-            known = place != ""
+                fold_of_clip[inside] = str(fold)
+            table["fold"] = fold_of_clip
+            known = fold_of_clip != ""
         if not known.all():
             log.warning("%s: %d of %d clips are in no fold and are left out", self.meta, (~known).sum(), len(table))
         return table[known]

@@ -40,7 +40,7 @@ class EventSource(ClipSource):
         """One row an event, columns :data:`EVENT_COLUMNS`."""
 
     def doubts(self) -> dict[Path, str]:
-        """What of the annotation could not be understood: why a recording's is not to be trusted, by its path."""
+        """Reasons why the annotation of a recording cannot be trusted, by its path."""
         return {}
 
 
@@ -91,7 +91,7 @@ def check_frontend(frontend: FrontendConfig, events: pd.DataFrame) -> None:
 
 @dataclass(frozen=True)
 class PatchLabels:
-    """What is true of the patches of a split, and which of them make one decision, a clip.
+    """Labels of the patches of a split, and which of them are one clip, decided together.
 
     Args:
         windows: ``(P, 2)`` int64, recording and first frame of each patch.
@@ -115,7 +115,7 @@ class PatchLabels:
         return self.clip_target[self.clip[positions]] if self.target is None else self.target[positions]
 
     def patches_of_classes(self, num_classes: int) -> Index:
-        """How many patches are of each class, ``(num_classes,)``."""
+        """Number of patches of each class, ``(num_classes,)``."""
         if self.target is not None:
             return class_counts(self.target, num_classes)
         patches = np.bincount(self.clip, minlength=len(self.clip_target))
@@ -124,13 +124,13 @@ class PatchLabels:
         return np.bincount(self.clip_target, patches, num_classes).astype(np.int64)
 
     def subset(self, clips: Index) -> Self:
-        """The patches of some clips, which are numbered anew in the order given."""
+        """The patches of some clips, renumbered from 0 in the order of the argument."""
         number = np.full(len(self.clip_target), -1)
         number[clips] = np.arange(len(clips))
-        kept = np.flatnonzero(number[self.clip] >= 0)
-        kept = kept[np.argsort(number[self.clip[kept]], kind="stable")]
-        clip, target = number[self.clip[kept]], None if self.target is None else self.target[kept]
-        return replace(self, windows=self.windows[kept], target=target, clip=clip, clip_target=self.clip_target[clips])
+        rows = np.flatnonzero(number[self.clip] >= 0)
+        rows = rows[np.argsort(number[self.clip[rows]], kind="stable")]
+        clip, target = number[self.clip[rows]], None if self.target is None else self.target[rows]
+        return replace(self, windows=self.windows[rows], target=target, clip=clip, clip_target=self.clip_target[clips])
 
     def first_windows(self) -> Index:
         """Recording and first frame of each clip's first patch, ``(num_clips, 2)``: they tell clips apart by name."""
@@ -198,10 +198,10 @@ class EventLabels:
             min_overlap: As in the class.
             excerpt_s: As in the class.
         """
-        place = {path: number for number, path in enumerate(paths)}
-        known = events[events["path"].isin(place) & events["label"].isin(classes)]
+        numbers = {path: number for number, path in enumerate(paths)}
+        known = events[events["path"].isin(numbers) & events["label"].isin(classes)]
         merged = merge(
-            np.array([place[path] for path in known["path"]], dtype=np.int64),
+            np.array([numbers[path] for path in known["path"]], dtype=np.int64),
             np.array([classes[label] for label in known["label"]], dtype=np.int64),
             known["onset_s"].to_numpy(np.float64),
             known["offset_s"].to_numpy(np.float64),
@@ -253,9 +253,9 @@ class EventLabels:
             clip_target = np.zeros((int(new.sum()), self.num_classes), dtype=np.float32)
             np.maximum.at(clip_target, clip, target)
             return PatchLabels(windows, target, clip, clip_target)
-        new, kept = _changes(windows[:, 0]) | _changes(target), target >= 0
-        clip = np.cumsum(new & kept) - 1
-        return PatchLabels(windows[kept], target[kept], clip[kept], target[new & kept])
+        new, has_class = _changes(windows[:, 0]) | _changes(target), target >= 0
+        clip = np.cumsum(new & has_class) - 1
+        return PatchLabels(windows[has_class], target[has_class], clip[has_class], target[new & has_class])
 
     def _span_s(self, windows: Index) -> tuple[Seconds, Seconds]:
         """Begin and end of each patch in its recording, s; with ``center`` the first begins before it."""

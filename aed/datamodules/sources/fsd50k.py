@@ -79,8 +79,8 @@ class FSD50K(ClipSource):
         if self.labels == "unsmeared":
             mids = self._read_ontology().unsmear_all(mids)
         # 51,000 clips, a few thousand different sets
-        sorted_names = {found: tuple(sorted(names[mid] for mid in found)) for found in set(mids)}
-        table["labels"] = pd.Series([sorted_names[found] for found in mids], dtype=object)
+        sorted_names = {own: tuple(sorted(names[mid] for mid in own)) for own in set(mids)}
+        table["labels"] = pd.Series([sorted_names[own] for own in mids], dtype=object)
         table["fold"] = pd.NA
         return table[list(COLUMNS)]
 
@@ -116,11 +116,11 @@ class FSD50K(ClipSource):
             rows["split"] = pd.NA
             bad["no uploader"] = rows["src_file"].isna()
         left_out = pd.Series(False, index=rows.index)
-        for reason, found in bad.items():
-            if first := list(rows["fname"][found & ~left_out][:1]):
-                number = int((found & ~left_out).sum())
+        for reason, is_bad in bad.items():
+            if first := list(rows["fname"][is_bad & ~left_out][:1]):
+                number = int((is_bad & ~left_out).sum())
                 log.warning("%s: left out %d of %d rows: %s; first: %r", path, number, len(rows), reason, first[0])
-            left_out |= found
+            left_out |= is_bad
         rows = rows[~left_out]
         folder = self.data_dir / f"FSD50K.{part}_audio"
         return pd.DataFrame(
@@ -146,29 +146,29 @@ class FSD50K(ClipSource):
             return {}
         try:
             clips = json.loads(path.read_text(encoding="utf-8"))
-            found = {fname: clip.get("uploader") for fname, clip in clips.items()}
+            uploaders = {fname: clip.get("uploader") for fname, clip in clips.items()}
         except (OSError, ValueError, AttributeError, RecursionError) as error:
             raise AedError(f"{path}: need JSON, fname -> {{uploader, ...}} ({error}). {self._advice()}") from error
-        return {fname: str(uploader) for fname, uploader in found.items() if uploader}
+        return {fname: str(uploader) for fname, uploader in uploaders.items() if uploader}
 
     def _read_ontology(self) -> Ontology:
         if self.ontology:
             return Ontology.read(self.ontology)
         folders = ("", "FSD50K.metadata", "FSD50K.ground_truth", "FSD50K.doc")
-        places = [self.data_dir / folder / "ontology.json" for folder in folders]
-        if found := next((place for place in places if place.is_file()), None):
-            return Ontology.read(found)
+        paths = [self.data_dir / folder / "ontology.json" for folder in folders]
+        if path := next((path for path in paths if path.is_file()), None):
+            return Ontology.read(path)
         advice = (
-            f"Put ontology.json of github.com/audioset/ontology at {places[0].absolute()}, set "
+            f"Put ontology.json of github.com/audioset/ontology at {paths[0].absolute()}, set "
             "data.clips.ontology=<file> or use the published labels: data.clips.labels=smeared"
         )
         if not self.download:
             raise AedError(f"FSD50K: labels=unsmeared needs AudioSet's ontology. {advice}")
-        fetch(self.ONTOLOGY_URL, places[0], digest=None, advice=advice)
+        fetch(self.ONTOLOGY_URL, paths[0], digest=None, advice=advice)
         try:
-            return Ontology.read(places[0])
+            return Ontology.read(paths[0])
         except AedError:
-            places[0].unlink(missing_ok=True)  # a proxy's page: the next run tries again
+            paths[0].unlink(missing_ok=True)  # a proxy's page: the next run tries again
             raise
 
     def _truth(self, name: str) -> Path:

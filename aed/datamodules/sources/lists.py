@@ -30,7 +30,7 @@ SPLIT_NAMES = {
     "evaluation": "test",
     "calibration": "calibration",
 }
-"""How people call a split, and its name here."""
+"""Usual names of a split, and its name here."""
 
 
 _LABEL_WORDS = {"label", "labels", "class", "class_name", "category", "tag", "tags", "target", "species", "event_label"}
@@ -43,7 +43,7 @@ _WORDS = {
     "onset": {"onset", "start", "begin", "start_time", "begin_time", "start_seconds", "start_s", "onset_s", "from"},
     "offset": {"offset", "end", "stop", "end_time", "stop_time", "end_seconds", "end_s", "offset_s", "to"},
 }
-"""How people call the columns that lists need."""
+"""Usual names of the columns that lists need."""
 
 UNUSED = "_"
 """In a list of columns: one that is not read."""
@@ -109,11 +109,11 @@ def read_rows(file: Path, headless: Sequence[str] = (), columns: Sequence[str] |
             )
     if not cells:
         raise AedError(f"{file}: no rows")
-    made = zip(*(row[: len(names)] + [""] * (len(names) - len(row)) for row in cells.values()), strict=True)
+    cut = zip(*(row[: len(names)] + [""] * (len(names) - len(row)) for row in cells.values()), strict=True)
     index = pd.Index([line - 2 for line in cells])
     # a comma at the end of each line is no column
-    kept = {name: list(own) for name, own in zip(names, made, strict=True) if name not in ("", UNUSED)}
-    rows = pd.DataFrame(kept, index, dtype=object)
+    named = {name: list(own) for name, own in zip(names, cut, strict=True) if name not in ("", UNUSED)}
+    rows = pd.DataFrame(named, index, dtype=object)
     rows.attrs["separator"] = separator
     return rows
 
@@ -172,18 +172,18 @@ def _is_head(row: Sequence[str]) -> bool:
 def need_columns(rows: pd.DataFrame, needed: tuple[str, ...], file: Path) -> None:
     """Raises AedError, which says what to type, unless the list has these columns."""
     if missing := [name for name in needed if name not in rows]:
-        found = list(rows.columns)
-        guess = _guess(found, needed)
+        header = list(rows.columns)
+        guess = _guess(header, needed)
         if not set(needed) <= set(guess):
-            raise AedError(f"{file}: no column {missing}; it has {found}, need {list(needed)} in the first line")
-        what = "it has" if _is_head(found) else "its first line has no names but"
-        raise AedError(f"{file}: no column {missing}; {what} {found}; type data.clips.columns=[{','.join(guess)}]")
+            raise AedError(f"{file}: no column {missing}; it has {header}, need {list(needed)} in the first line")
+        what = "it has" if _is_head(header) else "its first line has no names but"
+        raise AedError(f"{file}: no column {missing}; {what} {header}; type data.clips.columns=[{','.join(guess)}]")
 
 
 def _guess(row: Sequence[str], needed: Sequence[str]) -> list[str]:
     """Which of the ``needed`` columns those of a row may be, by their names or else by what is in them."""
     left = list(needed)
-    made = []
+    guessed = []
     for cell in row:
         if _is_head(row):
             fit = [name for name in left if cell.lower() in _WORDS.get(name, ())] or [cell] * (cell in COLUMNS)
@@ -193,9 +193,9 @@ def _guess(row: Sequence[str], needed: Sequence[str]) -> list[str]:
             fit = [name for name in left if name == "filename"]
         else:
             fit = [name for name in left if name not in ("filename", "onset", "offset")]
-        made.append(fit[0] if fit else UNUSED)
-        left = [name for name in left if name != made[-1]]
-    return made
+        guessed.append(fit[0] if fit else UNUSED)
+        left = [name for name in left if name != guessed[-1]]
+    return guessed
 
 
 def is_number(text: str) -> bool:
@@ -222,5 +222,5 @@ def known_columns(table: pd.DataFrame, file: Path) -> pd.DataFrame:
     fold = pd.to_numeric(table["fold"], errors="coerce")
     if (wrong := fold.isna() & table["fold"].notna()).any():
         raise AedError(f"{file}: fold {table.loc[wrong, 'fold'].iloc[0]!r} is no number")
-    made: dict[str, Any] = {"fold": fold, "split": named}
-    return table.assign(**made)[list(COLUMNS)].reset_index(drop=True)
+    roles: dict[str, Any] = {"fold": fold, "split": named}
+    return table.assign(**roles)[list(COLUMNS)].reset_index(drop=True)

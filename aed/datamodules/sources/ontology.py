@@ -72,18 +72,18 @@ class Ontology:
         return _reached(self._children, mid) - _reached(self._parents, mid) - {mid}
 
     def unsmear(self, mids: Iterable[str]) -> tuple[str, ...]:
-        """The most special of ``mids``: those that are above no other one, each once, in the given order.
+        """The most special of ``mids``: those that are above no other, each once, in the order of ``mids``.
 
         Classes between the two need not be among ``mids``. At least one is left of any set that is not empty.
         """
-        kept = tuple(dict.fromkeys(mids))
-        implied = frozenset[str]().union(*map(self.ancestors, kept))
-        return tuple(mid for mid in kept if mid not in implied)
+        unique = tuple(dict.fromkeys(mids))
+        implied = frozenset[str]().union(*map(self.ancestors, unique))
+        return tuple(mid for mid in unique if mid not in implied)
 
     def unsmear_all(self, label_sets: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
         """:meth:`unsmear` of each of many sets; equal ones are worked out once.
 
-        A mid that is not in the ontology stays, and one warning counts them.
+        A mid that is not in the ontology stays; a single warning has their number.
         """
         known = {mids: self.unsmear(mids) for mids in set(label_sets)}
         if strange := {mid for mids in known for mid in mids if mid not in self}:
@@ -98,7 +98,7 @@ class Ontology:
 
 
 def _reached(edges: Mapping[str, frozenset[str]], start: str) -> frozenset[str]:
-    """What can be reached from ``start`` in one step or more."""
+    """All that can be reached from ``start`` in one step or more."""
     reached: set[str] = set()
     border = set(edges.get(start, ()))
     while border:

@@ -8,7 +8,7 @@ import pandas as pd
 from aed.base.errors import AedError
 
 Pattern = tuple[re.Pattern[str], str | int]
-"""A compiled expression, and the name or number of the group that counts."""
+"""A compiled expression, and the name or number of the group whose text is the answer."""
 
 
 def compiled(key: str, text: str | None, group: str) -> Pattern | None:
@@ -34,16 +34,16 @@ def compiled(key: str, text: str | None, group: str) -> Pattern | None:
 
 
 def found_by(pattern: Pattern | None, key: str) -> Any:
-    """What the pattern's group finds, or NA."""
+    """Text of the pattern's group, or NA."""
     match = pattern[0].search(key) if pattern else None
     return (match[pattern[1]] or pd.NA) if pattern and match else pd.NA
 
 
 def with_pattern(rows: pd.DataFrame, source_pattern: str | None) -> Any:
     """The column ``src_file`` of a list, its gaps filled with what a pattern finds in ``filename``, else ""."""
-    given: pd.Series[Any] = rows.get("src_file", pd.Series("", rows.index, dtype=object))
+    listed: pd.Series[Any] = rows.get("src_file", pd.Series("", rows.index, dtype=object))
     if (pattern := compiled("source_pattern", source_pattern, "src")) is None:
-        return given
+        return listed
     # a name alone has a folder before it, too, as it would have in data=folder
-    found = rows["filename"].map(lambda name: found_by(pattern, f"/{name}"))
-    return given.where(given != "", found.fillna(""))
+    matched = rows["filename"].map(lambda name: found_by(pattern, f"/{name}"))
+    return listed.where(listed != "", matched.fillna(""))

@@ -1,4 +1,4 @@
-"""Which clips may be pieces of one recording, by their names, where the data set does not say."""
+"""Clips that may be pieces of one recording, by their names, where the data set names no sources."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ MARKS = (
     # what Edge Impulse cuts a sample into: rec.s12.wav, rec.1a2b3c.s12.wav
     r"\.s\d+",
 )
-"""What tools append to the names of pieces and copies of one recording."""
+"""Suffixes that tools append to the names of pieces and copies of one recording."""
 
 _EXTENSION = r"\.[^/.]+"
 _END = _EXTENSION + "$"
@@ -61,7 +61,7 @@ class Guess:
 
 
 def likely(table: pd.DataFrame) -> Guess | None:
-    """What the names tell, where some recording seems to be on both sides; else None, also where sources are known.
+    """The pattern of the names, where some recording seems to be on both sides; else None, as where sources are known.
 
     Args:
         table: A clip table with its splits.
@@ -79,17 +79,17 @@ def likely(table: pd.DataFrame) -> Guess | None:
         }
     )
     for mark in MARKS:
-        if made := _straddling(clips, _marked(clips, mark), is_sure=True):
-            return made
+        if guess := _straddling(clips, _marked(clips, mark), is_sure=True):
+            return guess
     chosen = _counter(clips)
     return _straddling(clips, chosen, is_sure=False) if chosen else None
 
 
 def _prefixes(clips: pd.DataFrame, pattern: str) -> "pd.Series[Any]":
-    """What a pattern finds in the names that match."""
+    """Text of a pattern's group in the names that match."""
     expression = re.compile(pattern)
-    found = clips["name"].map(lambda name: match[1] if (match := expression.search(f"/{name}")) else None)
-    return found.dropna()
+    keys = clips["name"].map(lambda name: match[1] if (match := expression.search(f"/{name}")) else None)
+    return keys.dropna()
 
 
 def _marked(clips: pd.DataFrame, mark: str) -> str:
@@ -113,14 +113,14 @@ def _counter(clips: pd.DataFrame) -> str | None:
     """The pattern of the counters that number pieces, if they do."""
     chosen, recordings = None, 0
     for pattern in LIKELY:
-        found = _recordings(clips, pattern)
-        if found and (chosen is None or found >= KEPT * recordings):
-            chosen, recordings = pattern, found
+        number = _recordings(clips, pattern)
+        if number and (chosen is None or number >= KEPT * recordings):
+            chosen, recordings = pattern, number
     return chosen or (LETTERS if _recordings(clips, LETTERS) else None)
 
 
 def _recordings(clips: pd.DataFrame, pattern: str) -> int:
-    """How many recordings a pattern finds; 0 where its groups do not look like recordings."""
+    """Number of recordings that a pattern tells apart; 0 where its groups do not look like recordings."""
     prefix = _prefixes(clips, pattern)
     if prefix.empty or prefix.str.fullmatch(r"\d{1,2}").all():  # numbers of folds, rooms, days
         return 0

@@ -56,13 +56,13 @@ class Segments(EventSource):
         """
         rows = self._rows[self._rows["filename"] != ""]
         by_path = rows.groupby("path", sort=False)
-        found = by_path[["fold", "src_file", "split"]].first().reset_index()
+        recordings = by_path[["fold", "src_file", "split"]].first().reset_index()
         check_agreement(rows, ["path"], ("fold", "src_file", "split"), str(self.csv))
         occurring = {path: tuple(sorted(set(labels) - {""})) for path, labels in by_path["label"]}
-        found["labels"] = found["path"].map(occurring)
-        own = found["path"].map(str)
-        found["src_file"] = found["src_file"].where(found["src_file"] != "", own)
-        return known_columns(found, self.csv)
+        recordings["labels"] = recordings["path"].map(occurring)
+        own = recordings["path"].map(str)
+        recordings["src_file"] = recordings["src_file"].where(recordings["src_file"] != "", own)
+        return known_columns(recordings, self.csv)
 
     def events(self) -> pd.DataFrame:
         """One row an event that is right, in the order of the list; raises AedError as :meth:`table`."""
@@ -74,11 +74,11 @@ class Segments(EventSource):
     def doubts(self) -> dict[Path, str]:
         """Recordings of which a row cannot be right; the list itself for rows that name none."""
         bad = self._rows[self._rows["wrong"] != ""]
-        made = {}
+        reasons = {}
         for path, own in bad.groupby("path", sort=False):
             more = f" ({len(own)} such rows)" if len(own) > 1 else ""
-            made[path] = f"{path}: {self.csv}, line {own.index[0] + 2}: {own['wrong'].iloc[0]}{more}"
-        return made  # type: ignore[return-value]
+            reasons[path] = f"{path}: {self.csv}, line {own.index[0] + 2}: {own['wrong'].iloc[0]}{more}"
+        return reasons  # type: ignore[return-value]
 
     @cached_property
     def _rows(self) -> pd.DataFrame:
@@ -102,11 +102,11 @@ class Segments(EventSource):
             "the onset is negative": is_event & (onset < -SLACK_S),
             "the offset is not after the onset": is_event & (offset <= onset),
         }.items():
-            given = f"{reason} (" + typed["onset"] + " to " + typed["offset"] + ")"
-            rows["wrong"] = rows["wrong"].where((rows["wrong"] != "") | ~own, given)
+            message = f"{reason} (" + typed["onset"] + " to " + typed["offset"] + ")"
+            rows["wrong"] = rows["wrong"].where((rows["wrong"] != "") | ~own, message)
         rows["onset"], rows["offset"] = onset, offset
-        places = [self.audio_dir / name if name else self.csv for name in rows["filename"]]
-        rows["path"] = pd.Series(places, rows.index, dtype=object)
+        paths = [self.audio_dir / name if name else self.csv for name in rows["filename"]]
+        rows["path"] = pd.Series(paths, rows.index, dtype=object)
         if (rows["wrong"] != "").all():
             line, reason = rows.index[0] + 2, rows["wrong"].iloc[0]
             raise AedError(f"{self.csv}: none of its {len(rows)} rows can be used; line {line}: {reason}")

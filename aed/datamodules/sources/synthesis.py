@@ -1,9 +1,9 @@
-"""Sounds made by formula, so that a demonstration trains with nothing downloaded.
+"""Sounds computed by formula, so that a demonstration trains with nothing downloaded.
 
 A *source* is one individual (this bell in that room, recorded with this microphone); a *take* is one clip of
-it. What a source is made of comes from random streams of its own, what a take adds from another, and all are
+it. The parts of a source come from random streams of its own, what a take adds from another, and all are
 keyed by names and numbers alone: a clip is the same, byte for byte on one machine, whichever other clips are
-made beside it.
+generated beside it.
 """
 
 import csv
@@ -27,7 +27,7 @@ from filelock import FileLock
 from aed.base.errors import AedError
 from aed.base.files import refused
 
-GENERATOR_VERSION = 1  # raise it whenever a clip made with the same arguments sounds different
+GENERATOR_VERSION = 1  # raise it whenever a clip of the same arguments sounds different
 CSV_NAME = "synthetic.csv"
 RECORD_NAME = "synthesis.json"
 COLUMNS = ("filename", "fold", "target", "category", "src_file", "take")
@@ -41,7 +41,7 @@ _SOURCES_LIMIT = 100_000  # src_file is (target + 1) * 100000 + source
 
 @dataclass(frozen=True)
 class _Clip:
-    """What a recipe is given: two random streams and the size of the sound.
+    """The arguments of a recipe: two random streams and the size of the sound.
 
     Attributes:
         source: stream of the individual, the same for all its takes.
@@ -90,7 +90,7 @@ def _noise(clip: _Clip, gain: Callable[[Array32], Array32]) -> Array32:
     freqs_hz = _freqs_hz(length, clip.rate_hz)
     # uniform, for speed: summed over thousands of bins they make Gaussian samples all the same
     pairs = clip.take.random((freqs_hz.size, 2), dtype=np.float32) - np.float32(0.5)
-    # below 20 Hz nothing is heard, yet brown noise would have nearly all its power there
+    # frequencies below 20 Hz are inaudible, yet brown noise would have nearly all its power there
     spectrum = pairs.view(np.complex64)[:, 0] * (gain(np.maximum(freqs_hz, 20)) * (freqs_hz >= 20))
     return _unit_rms(np.fft.irfft(spectrum, length)[: clip.num_samples])
 
@@ -366,7 +366,7 @@ def synthesize(
 
 
 def _check_classes(classes: Sequence[str]) -> None:
-    """None; raises AedError for a class that has no recipe, a repeated one, or none at all."""
+    """Refuses a class that has no recipe, a repeated class, or none at all."""
     unknown = sorted(set(classes) - set(CLASSES))
     if unknown or not classes or len(set(classes)) < len(classes):
         raise AedError(
@@ -377,14 +377,14 @@ def _check_classes(classes: Sequence[str]) -> None:
 
 
 def _check_range(name: str, value: float, low: float, high: float = math.inf) -> None:
-    """None; raises AedError unless low <= value <= high."""
+    """Refuses values unless low <= value <= high."""
     if not low <= value <= high:
         bounds = f"at least {low:g}" if high == math.inf else f"{low:g} to {high:g}"
         raise AedError(f"{name}: expected {bounds}, got {value:g}. Give a value in that range.")
 
 
 def _check_sound(seed: int, sample_rate: int, duration_s: float) -> None:
-    """None; raises AedError for settings no clip can be made with."""
+    """Refuses settings that no clip can be generated with."""
     _check_range("seed", seed, 0)
     _check_range("sample_rate", sample_rate, 8000, 192_000)
     _check_range("duration_s", duration_s, 0.1, 600)
@@ -399,7 +399,7 @@ def _row(category: str, source: int, take: int, num_folds: int) -> dict[str, str
 
 
 def _fill(folder: Path, arguments: Mapping[str, Any]) -> None:
-    """None; writes audio, csv and, last, the record of the arguments into a new folder."""
+    """Writes audio, csv and, last, the record of the arguments into a new folder."""
     (folder / "audio").mkdir(parents=True)
     (folder / "meta").mkdir()
     rows = []
@@ -423,18 +423,18 @@ def _fill(folder: Path, arguments: Mapping[str, Any]) -> None:
 
 
 def _is_finished(root: Path, arguments: Mapping[str, Any]) -> bool:
-    """Whether root holds every clip of a data set made with these arguments."""
+    """Whether root holds every clip of a data set generated with these arguments."""
     try:
         record = json.loads((root / "meta" / RECORD_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     expected = len(arguments["classes"]) * arguments["sources_per_class"] * arguments["takes_per_source"]
-    found = sum(1 for _ in (root / "audio").glob("*.wav"))
-    return record == arguments and found >= expected and (root / "meta" / CSV_NAME).is_file()
+    written = sum(1 for _ in (root / "audio").glob("*.wav"))
+    return record == arguments and written >= expected and (root / "meta" / CSV_NAME).is_file()
 
 
 def _check_replaceable(root: Path) -> None:
-    """None; raises AedError if root holds something that was not made here, such as recordings."""
+    """Refuses a folder with files that were not generated here, such as recordings."""
     known = {root / "meta" / CSV_NAME, root / "meta" / RECORD_NAME}
     if all(path.is_file() for path in known):
         with (root / "meta" / CSV_NAME).open(encoding="utf-8", newline="") as file:
@@ -451,7 +451,7 @@ def _check_replaceable(root: Path) -> None:
 
 
 def _settle(root: Path, partial: Path, old: Path) -> None:
-    """None; clears what an interrupted run left; the old data set returns if no new one took its place."""
+    """Clears what an interrupted run left; the old data set returns if no new one has replaced it."""
     shutil.rmtree(partial, ignore_errors=True)
     if old.exists() and not root.exists():
         old.rename(root)
@@ -469,10 +469,10 @@ def write_dataset(
     sample_rate: int = 16000,
     duration_s: float = 5.0,
 ) -> Path:
-    """Path of the csv of a whole data set in the layout of ESC-50, made if root does not hold it already.
+    """Path of the csv of a whole data set in the layout of ESC-50, generated if root does not hold it already.
 
-    A data set made with other arguments is replaced once the new one is whole. Targets are the indices in
-    `CLASSES` also when only some classes are made, so that a clip keeps its name.
+    A data set generated with other arguments is replaced once the new one is whole. Targets are the indices in
+    `CLASSES` also when only some classes are generated, so that a clip keeps its name.
 
     Args:
         root: folder to hold audio/ and meta/; new, empty, or filled by this function before.
@@ -521,7 +521,7 @@ def write_dataset(
 
 
 def _replace(root: Path, partial: Path, old: Path, arguments: Mapping[str, Any]) -> None:
-    """None; a new data set takes the place of what there was, which returns if that fails."""
+    """Replaces the old data set by a new one; the old one returns if that fails."""
     try:
         _fill(partial, arguments)
         if root.exists():
