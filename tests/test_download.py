@@ -532,7 +532,7 @@ def test_sizes_beyond_the_end_are_explained(tmp_path: Path) -> None:
     sizes = data.index(b"PK\x01\x02") + 20
     data[sizes : sizes + 8] = (10**6).to_bytes(4, "little") * 2
     archive.write_bytes(data)
-    with pytest.raises(AedError, match="damaged or of an unknown kind: EOFError"):
+    with pytest.raises(AedError, match=r"damaged or of an unknown kind: (EOFError|Overlapped entries)"):
         unpack_zip(archive, tmp_path / "out")
     assert left_in(tmp_path) == {"a.zip"}
 
