@@ -123,7 +123,7 @@ def test_a_class_is_imported_if_the_user_names_it_and_not_before(whole: Path, tm
         run(tmp_path / "run", "stages=[export]", f"ckpt_path={tmp_path / 'own.ckpt'}")
     assert "own_net_pkg" not in sys.modules
     assert type(Trained.load(tmp_path / "own.ckpt", "own_net_pkg.Own").net).__name__ == "Own"
-    with pytest.raises(AedError, match=r"this command has own_net_pkg\.Other"):
+    with pytest.raises(AedError, match=r"this command names own_net_pkg\.Other"):
         Trained.load(tmp_path / "own.ckpt", "own_net_pkg.Other")
 
 

@@ -25,7 +25,7 @@ from aed.modules.nets import DSCNN, BCResNet, MiniResNet, YAMNet
 from aed.modules.outputs import form_of, forms, trial_patches
 from aed.run import pipeline
 from aed.run.check_net import _check_form
-from aed.run.evaluate import EvaluateConfig, evaluate
+from aed.run.evaluate import EvaluateConfig, evaluate_file
 from aed.run.predict import predict_files as predict
 
 PATCHES = trial_patches(2, 16, 32, -9.2)
@@ -238,4 +238,4 @@ def test_outputs_that_are_no_numbers_end_prediction_and_evaluation(tmp_path: Pat
     clips = Synthetic(class_names=names, sources_per_class=5, takes_per_source=1)
     data = partial(PatchDataModule, clips=clips, cache_workers=1)
     with pytest.raises(AedError, match="the model gives NaN, or infinite logits"):
-        evaluate(str(path), data, str(tmp_path / "e"), EvaluateConfig(split_by="data"))
+        evaluate_file(str(path), data, str(tmp_path / "e"), EvaluateConfig(split_by="data"))
