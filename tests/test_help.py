@@ -21,7 +21,7 @@ import aed
 from aed import __main__ as console
 from aed.base.errors import AedError
 from aed.base.paths import CONFIG_DIR
-from aed.run import docstrings, help, reference, registry
+from aed.run import docstrings, help, manual, reference, registry
 from aed.run.cli import STAGES
 from aed.run.doctor import CHECKS
 from aed.settings.typed import as_typed, with_files
@@ -65,7 +65,7 @@ def test_keys_are_those_of_the_code() -> None:
 
 def test_pages_of_the_documentation_are_those_of_the_keys() -> None:
     written = {path.name: path.read_text(encoding="utf-8") for path in PAGES.iterdir()}
-    assert written == help.documents(), "run: python -m aed.run.reference"
+    assert written == manual.documents(), "run: python -m aed.run.reference"
 
 
 # ---- complete ------------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_key_of_every_experiment_is_explained(verb: str) -> None:
-    page, markdown = help.page(verb), help.document(verb)
+    page, markdown = help.page(verb), manual.document(verb)
     for start in STARTS.get(verb, [[]]):
         for key, _ in flat(OmegaConf.to_container(composed(verb, start), resolve=False)):
             typed = "model" if key == "model_file" else key
@@ -261,7 +261,7 @@ def test_a_page_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
         "aed help <key> says which of these verbs take it and what the experiments set.",
     ]
     row = "| `data.clips.root` | required | str | The folder \\| of folders. Only with `data=folder`. |"
-    assert row in help.document("train").splitlines()
+    assert row in manual.document("train").splitlines()
 
 
 @pytest.mark.usefixtures("few")

@@ -1,4 +1,4 @@
-"""Help of the verbs and their keys, as text and as Markdown; imports nothing but the standard library.
+"""Help of the verbs and their keys as text; imports nothing but the standard library.
 
 The doors' docstrings say what a verb is for, with examples. ``keys.json``, which :mod:`aed.run.reference` writes, has
 an entry for each key of each verb:
@@ -156,14 +156,14 @@ def page(verb: str) -> str:
         return "\n".join(lines)
     lines += ["", "Options"]
     lines += [f"  {option:<14}{text}" for option, text in OPTIONS]
-    for section, own_keys in _sections(keys).items():
+    for section, own_keys in sections(keys).items():
         lines += ["", section]
         for entry in own_keys:
             lines += _entry(entry)
     return "\n".join([*lines, "", "aed help <key> says which of these verbs take it and what the experiments set."])
 
 
-def _sections(keys: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+def sections(keys: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Title -> keys: what chooses files first, then by the part before the last dot."""
     found: dict[str, list[dict[str, Any]]] = {"Choices of files and classes": [], "Keys": []}
     for entry in keys:
@@ -190,12 +190,12 @@ def _entry(entry: dict[str, Any]) -> Iterator[str]:
         else:
             yield from _wrapped(f"      {', '.join(options)}", 6)
     if "with" in entry:
-        yield from _wrapped(f"      only with {_with(entry['with'])}", 6)
-    for default, options in _other_defaults(entry).items():
-        yield from _wrapped(f"      {default} with {_with(options)}", 6)
+        yield from _wrapped(f"      only with {with_options(entry['with'])}", 6)
+    for default, options in other_defaults(entry).items():
+        yield from _wrapped(f"      {default} with {with_options(options)}", 6)
 
 
-def _other_defaults(entry: dict[str, Any]) -> dict[str, list[str]]:
+def other_defaults(entry: dict[str, Any]) -> dict[str, list[str]]:
     """Default -> the options of a group that bring it."""
     found: dict[str, list[str]] = {}
     for option, default in entry.get("defaults", {}).items():
@@ -203,7 +203,7 @@ def _other_defaults(entry: dict[str, Any]) -> dict[str, list[str]]:
     return found
 
 
-def _with(options: Sequence[str]) -> str:
+def with_options(options: Sequence[str]) -> str:
     """``data=folder, esc10``."""
     group = options[0].partition("=")[0]
     return f"{group}={', '.join(option.partition('=')[2] for option in options)}"
@@ -275,55 +275,11 @@ def _explained(name: str) -> Iterator[str]:
         for option, text in entry.get("options", {}).items():
             yield from _wrapped(f"      {option}: {text}" if text else f"      {option}", 8)
         if "with" in entry:
-            yield from _wrapped(f"    only with {_with(entry['with'])}", 4)
-        for default, options in _other_defaults(entry).items():
-            yield from _wrapped(f"    default {default} with {_with(options)}", 6)
+            yield from _wrapped(f"    only with {with_options(entry['with'])}", 4)
+        for default, options in other_defaults(entry).items():
+            yield from _wrapped(f"    default {default} with {with_options(options)}", 6)
         if "file" in entry:
             yield f"    default from {entry['file']}"
         if own := entry.get("experiments"):
             yield from _wrapped("    experiments: " + ", ".join(f"{key} {value}" for key, value in own.items()), 6)
         yield f"    taken by: {', '.join(f'aed {verb}' for verb in dict.fromkeys(takers))}"
-
-
-def documents() -> dict[str, str]:
-    """File name -> Markdown: a page for each verb and one that lists them."""
-    lines = ["# Verbs", "", "`aed <verb> --help` prints these pages, `aed help <key>` explains a key.", ""]
-    lines += ["| verb | |", "|---|---|"]
-    lines += [f"| [`aed {verb}`]({verb}.md) | {_cell(door(verb).summary)} |" for verb in verbs()]
-    return {"index.md": "\n".join([*lines, ""]), **{f"{verb}.md": document(verb) for verb in verbs()}}
-
-
-def document(verb: str) -> str:
-    """The page of a verb as Markdown."""
-    own, keys = door(verb), entries(verb)
-    lines = [f"# aed {verb}", "", own.summary, ""]
-    lines += [own.text, ""] if own.text else []
-    lines += ["```", *own.usage, "```", ""] if own.usage else []
-    for command, text in own.examples:
-        lines += [text, "", "```", command, "```", ""]
-    if keys:
-        lines += ["## Options", "", "| option | meaning |", "|---|---|"]
-        lines += [f"| `{option}` | {_cell(text)} |" for option, text in OPTIONS] + [""]
-    for title, rows in _sections(keys).items():
-        lines += [
-            f"## {title.replace('*', chr(92) + '*')}",
-            "",
-            "| key | default | type | meaning |",
-            "|---|---|---|---|",
-        ]
-        lines += [_row(entry) for entry in rows] + [""]
-    return "\n".join(lines)
-
-
-def _row(entry: dict[str, Any]) -> str:
-    kinds = entry.get("choices") or entry.get("options")
-    kind = ", ".join(f"`{name}`" for name in kinds) if kinds else entry["type"]
-    default = f"`{entry['default']}`" if "default" in entry else "required"
-    meaning = _cell(entry["meaning"])
-    only = f" Only with `{_with(entry['with'])}`." if "with" in entry else ""
-    only += "".join(f" `{default}` with `{_with(options)}`." for default, options in _other_defaults(entry).items())
-    return f"| `{entry['key']}` | {_cell(default)} | {_cell(kind)} | {meaning}{only} |"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;") if "`" not in text else text.replace("|", "\\|")

@@ -20,12 +20,12 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from aed.base.overrides import in_hydra
 from aed.base.paths import CONFIG_DIR
-from aed.run import help, registry
+from aed.run import help, manual, registry
 from aed.run.docstrings import arguments, first_sentence, plain, type_text
+from aed.run.leaves import Leaf, leaves
 from aed.settings.advice import first_comment
 
 CONFIGS = {"train": "train", "data": "inspect"} | {name: name for name in registry.FUNCTIONS if name != "inspect"}
@@ -45,47 +45,6 @@ MEANINGS = {
 """Of keys that no signature has or no docstring explains, and of an option that is no class."""
 
 
-@dataclasses.dataclass(frozen=True)
-class _Leaf:
-    """A value of a composed configuration: dotted key, parent node, name in it."""
-
-    key: str
-    parent: DictConfig
-    name: str
-
-    @property
-    def kind(self) -> Any:
-        """The schema of its parent; ``dict`` where there is none."""
-        return OmegaConf.get_type(self.parent)
-
-    @property
-    def documented(self) -> tuple[Any, ...]:
-        """What explains the keys of its parent."""
-        kind = self.kind
-        return getattr(kind, "documented", (kind,) if dataclasses.is_dataclass(kind) else ())
-
-    @property
-    def default(self) -> str | None:
-        """As one types it; None where a value has to be typed; references as ``<key>``."""
-        if OmegaConf.is_missing(self.parent, self.name):
-            return None
-        node = self.parent._get_node(self.name)
-        assert not isinstance(node, list)
-        if OmegaConf.is_interpolation(self.parent, self.name):
-            text = str(node._value()).replace("${hydra:runtime.output_dir}", "<hydra.run.dir>")  # type: ignore[union-attr]
-            return re.sub(r"\$\{(?:hydra:)?([^{}]+)\}", r"<\1>", text)
-        value = self.parent[self.name]
-        if isinstance(value, DictConfig | ListConfig):
-            value = OmegaConf.to_container(value, resolve=False)
-        return in_hydra(value)
-
-    @property
-    def usual(self) -> str | None:
-        """The default of the signature."""
-        signature = _signature(self.kind)
-        return _Leaf(self.key, signature, self.name).default if self.name in signature else None
-
-
 def _file(group: str, option: str) -> Path:
     """The configuration file of an option; there is none where the code stores it."""
     return CONFIG_DIR / group / f"{option}.yaml"
@@ -97,13 +56,6 @@ def _stored(group: str, options: Iterable[str]) -> dict[str, DictConfig]:
     for part in group.split("/"):
         store = store.get(part, {})
     return {name: store[f"{name}.yaml"].node for name in options if not _file(group, name).is_file()}
-
-
-@functools.cache
-def _signature(kind: Any) -> DictConfig:
-    """The defaults of a schema."""
-    structured: DictConfig = OmegaConf.structured(kind) if dataclasses.is_dataclass(kind) else OmegaConf.create()
-    return structured
 
 
 def collect(verb: str) -> list[dict[str, Any]]:
@@ -153,7 +105,7 @@ class _Found:
     """An entry and, by the option of its group, the leaves that it is about; they may differ in their defaults."""
 
     entry: dict[str, Any]
-    leaves: dict[str | None, _Leaf] = dataclasses.field(default_factory=dict)
+    leaves: dict[str | None, Leaf] = dataclasses.field(default_factory=dict)
 
 
 class _Entries:
@@ -168,7 +120,7 @@ class _Entries:
         self.options, self.chosen = options, chosen
         self.found: dict[str, _Found] = {}
 
-    def add(self, found: Iterable[_Leaf], chosen: Mapping[str, str | None]) -> None:
+    def add(self, found: Iterable[Leaf], chosen: Mapping[str, str | None]) -> None:
         """Adds the leaves of a configuration in which each group is set to what ``chosen`` says."""
         for leaf in found:
             group = self.group(leaf.key)
@@ -201,21 +153,7 @@ class _Entries:
             yield entry
 
 
-def leaves(config: DictConfig, path: str = "") -> Iterator[_Leaf]:
-    """The values of a composed configuration that one can set, but for Hydra's own."""
-    for name in map(str, config):
-        key = f"{path}{name}"
-        is_own_class = key == "model.net._target_" and OmegaConf.is_missing(config, name)
-        if key == "hydra" or (name.startswith("_") and not is_own_class):
-            continue
-        child = None if OmegaConf.is_missing(config, name) else config._get_node(name)
-        if isinstance(child, DictConfig) and not child._is_none() and not child._is_interpolation() and len(child):
-            yield from leaves(child, f"{key}.")
-        else:
-            yield _Leaf(key, config, name)
-
-
-def _entry(leaf: _Leaf) -> dict[str, Any]:
+def _entry(leaf: Leaf) -> dict[str, Any]:
     """Key, type, default, choices and meaning of a leaf."""
     types: dict[str, str] = {}
     meanings: dict[str, str] = {}
@@ -249,7 +187,7 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-def _setter(leaf: _Leaf, group: str | None, option: str | None, config_name: str) -> str | None:
+def _setter(leaf: Leaf, group: str | None, option: str | None, config_name: str) -> str | None:
     """The file that gives a leaf another value than its signature does."""
     if leaf.usual == leaf.default:
         return None
@@ -265,7 +203,7 @@ def _groups(
         path = group.replace("/", ".")
         parent, _, name = path.rpartition(".")
         node = OmegaConf.select(base, parent) if parent else base
-        explained = [arguments(target).get(name) for target in _Leaf(path, node, name).documented]
+        explained = [arguments(target).get(name) for target in Leaf(path, node, name).documented]
         meaning = next((plain(own.text) for own in explained if own), "")
         described = {option: _description(group, option) for option in names}
         default = "null" if chosen[group] is None else str(chosen[group])
@@ -319,7 +257,7 @@ def main() -> None:
     help.content.cache_clear()
     folder = Path(__file__).parents[2] / "docs" / "reference"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in help.documents().items():
+    for name, text in manual.documents().items():
         (folder / name).write_text(text, encoding="utf-8")
 
 
