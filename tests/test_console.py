@@ -148,7 +148,7 @@ SAYS: dict[tuple[str, str], list[Say]] = {
             for name in NAMES
         ]
     ],
-    ("benchmark", "_print"): [lambda: benchmark._print(NAMES[0], [cost(name) for name in NAMES])],
+    ("benchmark", "_print"): [lambda: benchmark._print(NAMES[0], [cost(name) for name in NAMES], "benchmark")],
     ("models", "_print"): [lambda: models._print([row(name) for name in NAMES])],
     ("writers", "__init__"): [lambda: table_of(NAMES)],
     ("data", "_health"): [health],

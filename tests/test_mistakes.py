@@ -321,7 +321,7 @@ MISTAKES: dict[str, list[tuple[str, str]]] = {
     ],
     "doctor": [("nothing", "nothing"), ("--bogus", "--bogus")],
     "cli": [
-        ("", "subcommand"),
+        ("", "need one of fit"),
         ("nothing", "nothing"),
         ("fit --trainer.max_epocs=3 --data.clips=ESC10 --model.net=YAMNet", "max_epocs"),
         ("fit --data.clips=Nothing", "clips"),
@@ -415,5 +415,5 @@ def test_a_mistake_is_named_in_words_that_can_be_typed(house, monkeypatch, verb,
     assert "Traceback" not in output, output
     assert code in (1, 2), output
     assert words in output, output
-    for found in ADVICE.finditer(output):
+    for found in ADVICE.finditer(output if verb != "cli" else ""):  # its options are LightningCLI's, not Hydra's
         OverridesParser.create().parse_overrides(shlex.split(found[1]))

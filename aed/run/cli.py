@@ -320,7 +320,7 @@ class AedCLI(LightningCLI):
         elif not self.settings.experiment and self.model.weights is None:
             log.warning(
                 "no experiment: nothing is pretrained and nothing frozen, all %d parameters start from random values; "
-                "for published weights start from one: python -m aed.cli fit --experiment esc10_yamnet",
+                "for published weights start from one: aed cli fit --experiment esc10_yamnet",
                 sum(parameter.numel() for parameter in self.model.parameters()),
             )
 
@@ -339,8 +339,8 @@ class AedCLI(LightningCLI):
         """
         pipeline.run_stages(self.state, STAGES["fit"])
         if self.state.checkpoint is not None and not rank():
-            log.info("test it:   python -m aed.cli test --ckpt_path %s", self.state.checkpoint)
-            log.info("export it: python -m aed.cli export --ckpt_path %s", self.state.checkpoint)
+            log.info("test it:   aed cli test --ckpt_path %s", self.state.checkpoint)
+            log.info("export it: aed cli export --ckpt_path %s", self.state.checkpoint)
 
     def validate(self, ckpt_path: str) -> None:
         """Scores a checkpoint on the validation set.

@@ -147,7 +147,7 @@ def explained(error: BaseException, parser: LightningArgumentParser, command: st
         ]
         return AedError(f"{command}: needs {' and '.join(f'--{own}' for own in missing)}, or --experiment")
     if "subcommand" in text:
-        return AedError(f"need one of fit, validate, test, predict, export, got {command!r}; see python -m aed.cli -h")
+        return AedError(f"need one of fit, validate, test, predict, export, got {command!r}; see aed cli --help")
     kinds = re.findall(r"Expected (?:an? )?([^\n]+?)(?:\. Got value: .*)?$", text, re.MULTILINE)
     if not kinds or not name:
         return AedError(re.sub(r'Parser key "([\w.]+)":', r"--\1:", " ".join(text.split())))
