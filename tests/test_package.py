@@ -128,7 +128,7 @@ def test_the_wheel_alone_goes_from_sounds_to_c(python: Path, tmp_path: Path) -> 
     assert (tmp_path / "firmware/src/aed_kernels.c").is_file()
     if missing := [tool for tool in ("arm-none-eabi-gcc", "qemu-system-arm") if not shutil.which(tool)]:
         pytest.skip(f"benchmark not run: {missing} are missing here")
-    board = ["board=mps2-an505", "inputs=1", "hydra.run.dir=cost"]
+    board = ["board=mps2-an505", "emulator.inputs=1", "hydra.run.dir=cost"]
     finish([python, "-m", "aed.benchmark", "model=run/model_int8.onnx", *board], tmp_path, **own)
     (report,) = (tmp_path / "cost").rglob("report.json")
     assert json.loads(report.read_text())["flash_bytes"]["value"] > 100_000
