@@ -19,7 +19,7 @@ from aed.modules import schedules
 from aed.modules.augment import AugmentConfig
 from aed.run import cli_config, registry
 from aed.run.cli import AedCLI
-from aed.settings import advice, schemas
+from aed.settings import hydra_errors, schemas
 
 REFUSED = (ConfigCompositionException, OmegaConfBaseException)
 
@@ -235,4 +235,4 @@ def test_errors_are_found_behind_wrappers():
     ],
 )
 def test_keys_that_are_read_may_be_added(overrides):
-    advice.check(tiny.composed("experiment=demo", *overrides), CONFIG_DIR)
+    hydra_errors.check(tiny.composed("experiment=demo", *overrides), CONFIG_DIR)
