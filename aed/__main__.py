@@ -2,6 +2,7 @@
 
 import runpy
 import sys
+from pathlib import Path
 
 from aed import __version__
 from aed.base.overrides import nearest
@@ -25,6 +26,8 @@ def main() -> None:
         show(page(verb))
         return
     sys.argv[1:] = rest
+    if "" not in sys.path and (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # for a net of the user's, as python -m has it; last: no file there replaces a library
     # as __main__: processes that Lightning starts for further devices run python -m aed.<verb> with the same arguments
     runpy.run_module(f"aed.{verb}", run_name="__main__", alter_sys=True)
 

@@ -319,7 +319,7 @@ def always(fault: Fault) -> Fault:
 
 @contextmanager
 def serve(context: ssl.SSLContext | None = None) -> Iterator[FakeCloud]:
-    """A service of its own; with ``context`` it speaks TLS."""
+    """A service of its own; with ``context`` it is_main_process TLS."""
     cloud = FakeCloud()
     handler = type("Own", (Handler,), {"cloud": cloud})
 

@@ -20,7 +20,7 @@ from aed.base.errors import AudioError
 from aed.export.card import ModelCard
 from aed.export.graph import save_model
 from aed.export.onnx import ExportConfig, to_onnx
-from aed.run.predict import predict
+from aed.run.predict import predict_files
 
 FRONTEND = replace(tiny.FRONTEND, min_length_s=0.5)
 
@@ -62,7 +62,7 @@ def test_examples_give_what_they_show(folder, module):
 
 @pytest.mark.parametrize("settings", [{}, {"timeline": True}, {"unknown_threshold": 0.999, "mode": "stream", "top": 2}])
 def test_results_are_those_of_the_predict_verb(folder, capsys, settings):
-    predict("model.onnx", ["recordings"], format="json", **settings)
+    predict_files("model.onnx", ["recordings"], format="json", **settings)
     verb = json.loads(capsys.readouterr().out)
     results = [asdict(result) for result in aed.load("model.onnx").predict("recordings", **settings)]
     if not settings.get("timeline"):

@@ -29,7 +29,7 @@ import torch
 from aed.base.errors import AedError
 from aed.datamodules.cache import building, shards
 from aed.datamodules.cache import features as features_module
-from aed.datamodules.cache.keys import file_key
+from aed.datamodules.cache.file_keys import file_key
 from aed.datamodules.cache.store import FeatureCache
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.logmel import LogMel

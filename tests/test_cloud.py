@@ -447,7 +447,7 @@ def test_unknown_name_and_untrusted_certificate(service: FakeCloud, clock: FakeT
     places = {"BENCHMARK_SERVICE_URL": "https://nowhere.invalid/x", "STEDGEAI_CLOUD_TOKEN": TOKEN}
     cloud = make(service, clock, environment=service.environment(**places))
     assert refused(lambda: boards(cloud)).kind == "network"
-    places["BENCHMARK_SERVICE_URL"] = service.url.replace("http:", "https:")  # speaks no TLS at all
+    places["BENCHMARK_SERVICE_URL"] = service.url.replace("http:", "https:")  # is_main_process no TLS at all
     cloud = make(service, clock, environment=service.environment(**places))
     error = refused(lambda: boards(cloud))
     assert error.kind == "network" and "trusted" in str(error)

@@ -19,7 +19,7 @@ from aed.modules import schedules
 from aed.modules.augment import AugmentConfig
 from aed.run import cli_config, registry
 from aed.run.cli import AedCLI
-from aed.settings import advice, schemas
+from aed.settings import hydra_errors, schemas
 
 REFUSED = (ConfigCompositionException, OmegaConfBaseException)
 
@@ -160,25 +160,29 @@ def test_every_experiment_is_a_lightning_cli_configuration_and_back(name):
     """Types are checked on the way there; the way back gives the values that Hydra composed, of every key."""
     composed = cli_config.composed(name)
     parsed = parse(yaml.safe_load(yaml.safe_dump(cli_config.to_lightning_cli(composed))))
-    values = yaml.safe_load(LightningArgumentParser.dump(parsed.parser, parsed.config, skip_link_targets=False))
+    options = {"skip_link_targets": False, "skip_none": False}
+    values = yaml.safe_load(LightningArgumentParser.dump(parsed.parser, parsed.config, **options))
     back = plain(cli_config.run_config(composed, values))
-    for node in (back["model"]["optimizer"], back["model"]["scheduler"] or {}):
-        node.pop("last_epoch", None)  # of a schedule, passed where it is resumed
-    ours, by_name = plain(composed), {}
-    for key in ("callbacks", "logger"):
-        ours[key], by_name[key] = list(ours[key].values()), list(back[key].values())
-    assert same_classes(back | by_name) == same_classes(ours)
+    ours = plain(composed)
+    for key in ("callbacks", "logger"):  # lists in LightningCLI
+        ours[key], back[key] = (dict(enumerate(config[key].values())) for config in (ours, back))
+    assert different(ours, back) == {}
+    added = different(back, ours)  # defaults of what a class passes on to another one
+    assert {key.rpartition(".")[0] for key in added} <= {".model.scheduler", ".logger.1"}
+
+
+def different(ours: Any, theirs: Any, path: str = "") -> dict[str, Any]:
+    """Values of ``ours`` that ``theirs`` has not, by key; a class is the same whichever of its modules names it."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        found = [different(value, theirs.get(key, "missing"), f"{path}.{key}") for key, value in ours.items()]
+        return {key: value for own in found for key, value in own.items()}
+    if path.endswith("._target_"):
+        ours, theirs = get_object(ours), get_object(theirs)
+    return {} if ours == theirs else {path: (ours, theirs)}
 
 
 def plain(config: Any) -> dict[str, Any]:
     return OmegaConf.to_container(config, resolve=True, structured_config_mode=SCMode.DICT)
-
-
-def same_classes(value: Any) -> Any:
-    """With each class as the object, whichever of its modules names it."""
-    if isinstance(value, dict):
-        return {key: get_object(own) if key == "_target_" else same_classes(own) for key, own in value.items()}
-    return [same_classes(own) for own in value] if isinstance(value, list) else value
 
 
 @pytest.mark.parametrize("name", registry.experiments())
@@ -231,4 +235,4 @@ def test_errors_are_found_behind_wrappers():
     ],
 )
 def test_keys_that_are_read_may_be_added(overrides):
-    advice.check(tiny.composed("experiment=demo", *overrides), CONFIG_DIR)
+    hydra_errors.check(tiny.composed("experiment=demo", *overrides), CONFIG_DIR)

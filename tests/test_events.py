@@ -307,13 +307,13 @@ def test_a_recording_of_which_a_row_cannot_be_right_is_doubted(tmp_path: Path, r
     assert [path.name for path in source.table()["path"]] == ["a.wav", "b.wav"]
     assert source.events()["label"].tolist() == ["dog", "cat"]
     bad = tmp_path / "audio" / "a.wav"
-    assert source.doubts() == {bad: f"{bad}: {tmp_path / 'list.csv'}, line 4: {reason}"}
+    assert source.annotation_errors() == {bad: f"{bad}: {tmp_path / 'list.csv'}, line 4: {reason}"}
 
 
 def test_rows_without_a_file_name_are_doubts_of_the_list(tmp_path: Path) -> None:
     source = segments(tmp_path, "filename,onset,offset,label\na.wav,0,1,dog\n,0,1,dog\n,1,2,dog\n")
-    assert len(source.table()) == 1 and list(source.doubts()) == [tmp_path / "list.csv"]
-    assert "line 3: no file name (0 to 1) (2 such rows)" in source.doubts()[tmp_path / "list.csv"]
+    assert len(source.table()) == 1 and list(source.annotation_errors()) == [tmp_path / "list.csv"]
+    assert "line 3: no file name (0 to 1) (2 such rows)" in source.annotation_errors()[tmp_path / "list.csv"]
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ def test_decimal_commas_are_read_where_they_can_be_nothing_else(
     head = mark.join(("filename", "onset", "offset", "label"))
     source = segments(tmp_path, f"{head}\na.wav{mark}{cells}{mark}dog\n")
     assert source.events()[["onset_s", "offset_s"]].to_numpy().tolist() == [list(seconds)]
-    assert source.doubts() == {}
+    assert source.annotation_errors() == {}
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from aed.base.errors import AudioError
-from aed.datamodules.cache import keys
-from aed.datamodules.cache.keys import FileKeys, file_key
+from aed.datamodules.cache import file_keys
+from aed.datamodules.cache.file_keys import FileKeys, file_key
 from aed.datamodules.health.sounds import listen
 from aed.dsp.waveform import read_audio
 
@@ -21,8 +21,8 @@ from aed.dsp.waveform import read_audio
 def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files whose content was read; changes of a moment ago count as settled."""
     seen: list[Path] = []
-    monkeypatch.setattr(keys, "file_key", lambda path: seen.append(path) or file_key(path))
-    monkeypatch.setattr(keys, "SETTLED_NS", -(10**12))
+    monkeypatch.setattr(file_keys, "file_key", lambda path: seen.append(path) or file_key(path))
+    monkeypatch.setattr(file_keys, "SETTLED_NS", -(10**12))
     return seen
 
 
@@ -100,7 +100,7 @@ def test_files_changed_a_moment_ago_are_not_recorded(tmp_path: Path, files: list
 def test_killed_run_leaves_what_it_had_read(
     tmp_path: Path, files: list[Path], read: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "SAVE_FILES", 2)
+    monkeypatch.setattr(file_keys, "SAVE_FILES", 2)
 
     class Killed(BaseException):
         pass
@@ -111,7 +111,7 @@ def test_killed_run_leaves_what_it_had_read(
         return file_key(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(keys, "file_key", die)
+        patch.setattr(file_keys, "file_key", die)
         with pytest.raises(Killed):
             FileKeys(tmp_path / "keys")(files)
     assert FileKeys(tmp_path / "keys")(files)[0] == true_keys(files)
@@ -165,7 +165,7 @@ def test_record_that_cannot_be_written_is_done_without(
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(keys, "write_whole", full)
+    monkeypatch.setattr(file_keys, "write_whole", full)
     assert FileKeys(tmp_path / "keys")(files) == (true_keys(files), {})
 
 
@@ -179,15 +179,15 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path, files: list[Path]) 
 
 
 def test_still_has_reads_only_where_the_facts_do_not_tell(files: list[Path], read: list[Path]) -> None:
-    facts, key = keys.file_facts(files[0]), file_key(files[0])
-    assert keys.still_has(files[0], key, facts)
+    facts, key = file_keys.file_facts(files[0]), file_key(files[0])
+    assert file_keys.still_has(files[0], key, facts)
     assert read == []
     os.utime(files[0])
-    assert keys.still_has(files[0], key, facts)
+    assert file_keys.still_has(files[0], key, facts)
     assert read == [files[0]]
     overwrite(files[0])
-    assert not keys.still_has(files[0], key, facts)
-    assert not keys.still_has(files[0], key, None)
+    assert not file_keys.still_has(files[0], key, facts)
+    assert not file_keys.still_has(files[0], key, None)
 
 
 def test_a_name_that_is_not_utf8_is_an_error_of_its_file_that_can_be_printed(tmp_path: Path) -> None:

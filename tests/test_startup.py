@@ -75,7 +75,9 @@ def test_import_loads_nothing_heavy(module: str, refused: set[str], tmp_path: Pa
 def test_benchmark_on_an_emulated_board_runs_without_torch(model: Path, tmp_path: Path) -> None:
     if shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None:
         pytest.skip("apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm")
-    done, loaded = run(tmp_path, "aed.benchmark", f"model={model}", "board=mps2-an505", "folder=out", "inputs=1")
+    done, loaded = run(
+        tmp_path, "aed.benchmark", f"model={model}", "board=mps2-an505", "folder=out", "emulator.inputs=1"
+    )
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "out/target/emulator/mps2-an505/report.json").read_text())
     assert report["instructions"]["value"] > 0 and report["details"]["differing_outputs"] == 0

@@ -24,7 +24,7 @@ from aed.base.overrides import differing, override
 from aed.datamodules import PatchDataModule, Synthetic
 from aed.datamodules.sources.clips import EscCsv
 from aed.inference.opening import open_classifier
-from aed.run import pipeline, takeover
+from aed.run import from_checkpoint, pipeline
 from aed.run.evaluate import EvaluateConfig, evaluate
 from aed.run.import_keras import import_keras
 
@@ -89,7 +89,7 @@ def test_the_last_line_of_an_import_is_that_command(imported: Path, caplog: pyte
     assert words[:3] == ["python", "-m", "aed.train"]
     config = tiny.composed(*words[3:])
     assert list(config.stages) == ["export", "quantize", "evaluate"] and config.ckpt_path == str(imported)
-    takeover.take_over(config, Path("/nowhere"))
+    from_checkpoint.take_over(config, Path("/nowhere"))
     assert config.frontend.trim == "compatible" and config.frontend.sample_bits is None
     assert config.model.net._target_.endswith("YAMNet") and list(config.data.class_names) == ["alarm", "hum", "rain"]
 
@@ -97,20 +97,20 @@ def test_the_last_line_of_an_import_is_that_command(imported: Path, caplog: pyte
 def test_only_what_differs_is_said(imported: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     config = tiny.composed(*SMALL, "frontend.overlap=0", "model.net.dropout=0.2", TO_INT8, f"ckpt_path={imported}")
-    takeover.take_over(config, Path("/nowhere"))
+    from_checkpoint.take_over(config, Path("/nowhere"))
     assert caplog.messages[-1] == f"{imported}: taken from it: frontend.trim=compatible frontend.sample_bits=null"
 
 
 def test_to_train_on_one_types_what_is_told(imported: Path) -> None:
     start = [*SMALL, "model/net=dscnn", "data.class_names=[hum,rain]", f"ckpt_path={imported}", "stages=[fit]"]
     with pytest.raises(AedError, match="to train on from it, add model/net=yamnet ") as caught:
-        takeover.take_over(tiny.composed(*start), Path("/nowhere"))
+        from_checkpoint.take_over(tiny.composed(*start), Path("/nowhere"))
     told = shlex.split(str(caught.value).partition(", add ")[2])
     assert {"frontend.trim=compatible", "frontend.sample_bits=null", "model.net.dropout=0.2"} <= set(told)
     start.remove("model/net=dscnn")  # a group is chosen once
     config = tiny.composed(*start, *told)
     before = config.copy()
-    takeover.take_over(config, Path("/nowhere"))
+    from_checkpoint.take_over(config, Path("/nowhere"))
     assert config == before, "nothing is left to be changed"
 
 
@@ -162,10 +162,10 @@ def test_a_net_of_the_users_goes_on_as_it_was_typed(own: Path, monkeypatch: pyte
     """Arguments that were left at their defaults, and the choice of the class itself, are no difference."""
     typed = ["model/net=user", "model.net._target_=test_takeover.ListNet", "model.aggregate=max", f"ckpt_path={own}"]
     start = [*SMALL, "frontend.overlap=0", "model.pretrained=false", *typed]
-    takeover.take_over(tiny.composed(*start, "stages=[fit]"), Path("/nowhere"))
-    monkeypatch.setattr(takeover, "_typed", lambda: ["model.net", "model.net._target_", "frontend.overlap"])
+    from_checkpoint.take_over(tiny.composed(*start, "stages=[fit]"), Path("/nowhere"))
+    monkeypatch.setattr(from_checkpoint, "_typed", lambda: ["model.net", "model.net._target_", "frontend.overlap"])
     config = tiny.composed(*start, "stages=[export]")
-    takeover.take_over(config, Path("/nowhere"))
+    from_checkpoint.take_over(config, Path("/nowhere"))
     assert config.model.net.kernel == [5, 5] and config.model.net.width == 4
 
 
@@ -174,11 +174,11 @@ def test_how_clips_are_scored_is_the_checkpoints_where_it_is_not_typed(
 ) -> None:
     start = [*SMALL, "model/net=user", "model.net._target_=test_takeover.ListNet", f"ckpt_path={own}", "stages=[test]"]
     config = tiny.composed(*start)
-    takeover.take_over(config, Path("/nowhere"))
+    from_checkpoint.take_over(config, Path("/nowhere"))
     assert config.model.aggregate == "max"
-    monkeypatch.setattr(takeover, "_typed", lambda: ["model.aggregate"])
+    monkeypatch.setattr(from_checkpoint, "_typed", lambda: ["model.aggregate"])
     config = tiny.composed(*start, "model.aggregate=mean")
-    takeover.take_over(config, Path("/nowhere"))
+    from_checkpoint.take_over(config, Path("/nowhere"))
     assert config.model.aggregate == "mean"
 
 

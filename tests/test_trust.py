@@ -233,7 +233,7 @@ def test_recordings_that_a_card_does_not_name_are_not_judged(
 def test_rows_without_a_file_name_count_whichever_recordings_are_named(recordings: Path) -> None:
     made = tiny_set(recordings, [*GOOD, OTHERS[0], ("", 0, 1, "x")])
     fixed = FixedEvents(made.clips, {"train": ["0.wav"]})
-    assert [path.name for path in fixed.doubts()] == ["list.csv"]
+    assert [path.name for path in fixed.annotation_errors()] == ["list.csv"]
     assert set(fixed.events()["path"]) == {recordings / "0.wav"}
 
 

@@ -21,7 +21,7 @@ from aed.base.errors import find_aed_error
 from aed.base.overrides import quoted
 from aed.base.paths import CONFIG_DIR
 from aed.run import registry
-from aed.settings.advice import check_words, explain
+from aed.settings.hydra_errors import check_words, explain
 from aed.settings.typed import _Known, as_typed
 
 for verb in ("train", *registry.FUNCTIONS):

@@ -329,7 +329,7 @@ class PatchDataModule(L.LightningDataModule):
             return {}
         readable = [path for path in self.table["path"].unique() if path not in self.skipped]
         events = self.events[self.events["path"].isin(readable)]
-        reasons = untrusted(events, self.cache.lengths(readable)) | self.clips.doubts()
+        reasons = untrusted(events, self.cache.lengths(readable)) | self.clips.annotation_errors()
         listed = {*self.table["path"], *reasons.keys() - set(self.recordings["path"])}
         return {path: reason for path, reason in reasons.items() if path in listed and path not in self.skipped}
 

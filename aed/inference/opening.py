@@ -39,6 +39,8 @@ def open_classifier(
     if str(path) != AUDIOSET and path.suffix not in (".ckpt", ".onnx"):
         raise AedError(f"{path}: need a .ckpt or a .onnx file")
     if str(path) == AUDIOSET:
+        if frontend is not None or class_names is not None:  # before a download
+            raise AedError(f"{path}: it has its own front end and class names; leave frontend= and class_names= out")
         from aed.inference.audioset import AudioSetClassifier  # builds the net: rarely needed
 
         opened: Classifier = AudioSetClassifier()

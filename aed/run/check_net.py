@@ -116,7 +116,7 @@ def _check_settings(int8: QuantizeConfig, run: Run) -> None:
 def _check_frontend(run: Run) -> None:
     """Warns before training of a front end that no device can compute."""
     reasons = "; ".join(run.model.frontend.not_streamable)
-    if reasons and "fit" in run.config.stages and run.speaks:
+    if reasons and "fit" in run.config.stages and run.is_main_process:
         log.warning(
             "frontend: %s; accuracies here will not be those of a device, and aed.deploy target=c will make C of the "
             "net alone",
@@ -156,7 +156,7 @@ def _check_c(model: onnx.ModelProto, int8: QuantizeConfig, run: Run) -> None:
         frontend = run.model.frontend
         noise = np.random.default_rng(0).standard_normal((1, 1, frontend.n_mels, frontend.patch_frames))
         quantization_facts(quantize(model, noise.astype(np.float32), int8), int8, ())
-    if run.speaks:
+    if run.is_main_process:
         log.warning(
             "the C code cannot do %s: %s; for ONNX Runtime, and perhaps for ST's tools, it is none the worse",
             net,

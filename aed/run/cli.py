@@ -26,12 +26,12 @@ from aed.modules import nets  # noqa: F401 - so that --model.net YAMNet finds it
 from aed.modules.checkpoint import read_checkpoint
 from aed.modules.classifier import ClipClassifier
 from aed.modules.trained import Trained
-from aed.run import cli_advice, cli_config, help, pipeline, takeover
+from aed.run import cli_advice, cli_config, from_checkpoint, help, pipeline
 from aed.run import loggers as _loggers  # noqa: F401 - so that --trainer.logger MetricsCsv finds its class
 from aed.run.folders import claim, rank, release
 from aed.run.registry import check_net_class
-from aed.run.results import score_outputs
 from aed.run.resume import check_resumable, restoring
+from aed.run.split_scores import score_outputs
 from aed.run.stages import DEFAULT
 from aed.run.state import FLOAT, INT8, Run
 from aed.scoring import tables
@@ -267,10 +267,10 @@ class AedCLI(LightningCLI):
         if "fit" in config.stages:
             check_resumable(path, bool(config.model.scheduler))
         trained = Trained.load(path, str(config.model.net.get("_target_")))
-        theirs = takeover.fixed_settings(trained)
+        theirs = from_checkpoint.fixed_settings(trained)
         if "fit" not in config.stages:
             del theirs["model.aggregate"]  # how clips are scored may be changed
-        if other := takeover.differing_settings(config, theirs):
+        if other := from_checkpoint.differing_settings(config, theirs):
             words = " ".join(cli_advice.option(key, value) for key, value in other.items())
             raise AedError(f"--ckpt_path: {path} was trained with other settings; add {words}")
         return trained

@@ -61,11 +61,11 @@ def inspect(
     with Progress(*columns, transient=True, console=PlainConsole(stderr=True)) as progress:
         task = progress.add_task("recordings", total=len(paths))
         sounds = listen_to_all(paths, num_workers or os.cpu_count() or 1, lambda: progress.advance(task))
-    events, doubts = None, {}
+    events, annotation_errors = None, {}
     if isinstance(module.clips, EventSource):
-        events, doubts = module.events, module.clips.doubts()
+        events, annotation_errors = module.events, module.clips.annotation_errors()
     names = {name for own in module.recordings["labels"] for name in own}
-    examined = examine(table, sounds, frontend, events, doubts, names)
+    examined = examine(table, sounds, frontend, events, annotation_errors, names)
     findings = sorted([*setup, *examined.findings], key=lambda finding: not finding.matters)
     result = Report(examined.facts, findings, examined.clips)
     _write(Path(report), module.clips.name, result)

@@ -118,7 +118,7 @@ def choose(run: Run) -> Decision:
     elif model.task == "multi_label" and config.thresholds == "chosen":
         log.warning("no validation clips: the threshold of every class is 0.5")
     rule = _explicit(rule, model.task, run.data.num_classes)
-    if run.speaks:
+    if run.is_main_process:
         origin |= {"checkpoint": sha256_of(run.need_checkpoint("test"))}
         tables.write_json(run.folder / DECISION, origin | {"decision": asdict(rule)})
     return rule

@@ -18,13 +18,13 @@ from aed.dsp.frontend import FrontendConfig
 from aed.export.graph import save_model
 from aed.inference.onnx import OnnxClassifier, Outputs
 from aed.inference.opening import open_classifier
-from aed.run import programs
+from aed.run import int8_programs
 from aed.run.model_data import SplitClips, model_data
 from aed.run.quantize import REPORT
 from aed.run.reject import reject
-from aed.run.results import Result, agreement, chunks, compare, score_classifier, score_outputs, write_scores
+from aed.run.run_models import card_metrics, read_model
+from aed.run.split_scores import Result, agreement, chunks, compare, score_classifier, score_outputs, write_scores
 from aed.run.state import FLOAT, INT8, SCORED, Run
-from aed.run.trained_models import card_metrics, read_model
 from aed.scoring import tables
 from aed.scoring.decision import Task
 from aed.scoring.levels import LEVELS
@@ -116,21 +116,21 @@ class Evaluation:
         build: Path,
     ) -> None:
         self.config, self.folder = config, folder
-        self.target = programs.choose_board(config.on, config.board)
+        self.target = int8_programs.choose_board(config.on, config.board)
         names = tuple(config.class_names) if config.class_names else None
         task: Task | None = "multi_label" if getattr(data, "keywords", {}).get("multi_label") else None
         self.classifier = open_classifier(
             model_file, config.frontend, names, config.threads, config.net_class, config.outputs, task
         )
-        self.card, self.devices = self.classifier.card, dict[str, programs.Device]()
+        self.card, self.devices = self.classifier.card, dict[str, int8_programs.Device]()
         if config.on != "runtime":
-            int8 = programs.int8_graph(self.classifier, config.on)
+            int8 = int8_programs.int8_graph(self.classifier, config.on)
             if config.on == "board":
                 self.st_tool = StEdgeAi(Path(config.tool) if config.tool else None, config.serial)
                 _ = self.st_tool.tool  # refused here where there is none
             else:
-                self.card = programs.with_device_samples(self.card)
-                self.devices = programs.build_devices(int8, self.card, build, self.target)
+                self.card = int8_programs.with_device_samples(self.card)
+                self.devices = int8_programs.build_devices(int8, self.card, build, self.target)
         is_foreign = not self.card.data and names is None and model_file.suffix == ".onnx"
         module = model_data(
             data, self.card, config.split, config.split_by, None if is_foreign else list(self.card.class_names)
@@ -171,11 +171,11 @@ class Evaluation:
         assert self.target is not None
         dataset = self.clips.dataset
         patches = np.concatenate(list(chunks(dataset)))
-        outputs = programs.st_outputs(self.st_tool, self.classifier.path, self.target, self.folder, patches)
+        outputs = int8_programs.st_outputs(self.st_tool, self.classifier.path, self.target, self.folder, patches)
         return score_outputs(self.card, outputs, dataset.patch_targets, dataset.clip, self.class_names)
 
     def _on_device(self, name: str) -> Result:
-        return programs.score_device(self.devices[name], self.card, *self.clips.recordings(), self.class_names)
+        return int8_programs.score_device(self.devices[name], self.card, *self.clips.recordings(), self.class_names)
 
     def run(self) -> dict[str, float]:
         """Runs the programs that ``on`` asks for, writes metrics and pictures as training does; returns the metrics.

@@ -11,9 +11,9 @@ from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
 from aed.inference.onnx import OnnxClassifier
 from aed.modules.trained import Trained
 from aed.run import decide
-from aed.run.results import some_patches
+from aed.run.run_models import card_metrics, check_fits
+from aed.run.split_scores import some_patches
 from aed.run.state import FLOAT, SCORED, Run
-from aed.run.trained_models import card_metrics, check_fits
 
 log = logging.getLogger(__name__)
 

@@ -32,5 +32,5 @@ def fit(run: Run) -> None:
         key: float(value) for key, value in run.trainer.callback_metrics.items() if key.startswith("train/")
     }
     curves = run.folder / "metrics.csv"
-    if run.speaks and curves.is_file():
+    if run.is_main_process and curves.is_file():
         pictures.plot_curves(run.folder / "plots" / "learning_curves.png", curves, run.subject)

@@ -13,7 +13,7 @@ from aed.datamodules import PatchDataModule
 from aed.datamodules.sources.clips import FixedSplit
 from aed.datamodules.sources.events import EventSource, FixedEvents
 from aed.export.card import ModelCard
-from aed.run.results import evenly
+from aed.run.split_scores import evenly
 
 log = logging.getLogger(__name__)
 

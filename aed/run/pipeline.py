@@ -31,15 +31,15 @@ from aed.run.check_config import (
     check_training,
 )
 from aed.run.check_net import check_net
+from aed.run.from_checkpoint import take_over
 from aed.run.loggers import creating, installed
 from aed.run.model_data import check_classes
 from aed.run.registry import check_net_class
 from aed.run.resume import check_resumable
 from aed.run.stages import STAGES, choose_stages
 from aed.run.state import Run
-from aed.run.takeover import take_over
 from aed.scoring import tables
-from aed.settings.advice import check
+from aed.settings.hydra_errors import check
 
 log = logging.getLogger(__name__)
 
@@ -186,11 +186,11 @@ def run_stages(state: Run, stages: Sequence[str]) -> None:
         stage = STAGES[name]
         if not stage.in_all_processes:
             state.data.setup()
-        if state.speaks or stage.in_all_processes:
+        if state.is_main_process or stage.in_all_processes:
             started = time.monotonic()
             stage.execute(state)
             log.info("%s took %.1f s", name, time.monotonic() - started)
-        if state.speaks:
+        if state.is_main_process:
             tables.write_json(folder / "metrics.json", _facts(state) | state.metrics)
     log.info("outputs in %s", folder)
 

@@ -18,9 +18,9 @@ from aed.export.graph import float_layers, save_model, strip_ends
 from aed.export.quantize import QuantizeConfig, quantization_facts
 from aed.export.search import Candidate, Search
 from aed.inference.onnx import OnnxClassifier
-from aed.run.results import score_classifier, some_patches
+from aed.run.run_models import card_metrics, read_model
+from aed.run.split_scores import score_classifier, some_patches
 from aed.run.state import FLOAT, INT8, SCORED, Run
-from aed.run.trained_models import card_metrics, read_model
 from aed.scoring import pictures, tables
 from aed.scoring.levels import HEADLINE
 from aed.target.codegen.footprint import planned_footprint

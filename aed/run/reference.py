@@ -26,7 +26,7 @@ from aed.base.paths import CONFIG_DIR
 from aed.run import help, manual, registry
 from aed.run.docstrings import arguments, first_sentence, plain, type_text
 from aed.run.leaves import Leaf, leaves
-from aed.settings.advice import first_comment
+from aed.settings.hydra_errors import first_comment
 
 CONFIGS = {"train": "train", "data": "inspect"} | {name: name for name in registry.FUNCTIONS if name != "inspect"}
 """Verb -> its primary configuration."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from aed.inference.classifier import Classifier
-from aed.run.results import score_classifier
+from aed.run.split_scores import score_classifier
 from aed.run.state import Run
 from aed.scoring import pictures, tables
 from aed.scoring.confidence import claims

@@ -110,7 +110,7 @@ class Run:
         return f"{type(self.model.net).__name__} on {self.data.clips.name}"
 
     @property
-    def speaks(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this process writes files and tables: the first of several."""
         return self.trainer.is_global_zero
 

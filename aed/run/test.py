@@ -8,8 +8,8 @@ from aed.base.errors import AedError
 from aed.inference.checkpoint import TorchClassifier
 from aed.run import decide
 from aed.run.reject import reject
-from aed.run.results import write_scores
 from aed.run.resume import restoring
+from aed.run.split_scores import write_scores
 from aed.run.state import Run
 from aed.scoring import tables
 from aed.scoring.decision import Decision
@@ -24,7 +24,7 @@ def test(run: Run) -> None:
     run.data.setup()
     splits = ["val", "test"] if "val" in run.data.datasets else ["test"]
     scores, rule = _score(run, splits, "test")
-    if run.speaks:
+    if run.is_main_process:
         run.metrics |= reject(run, "test", partial(_tested, run, rule), scores["test"])
 
 
@@ -67,7 +67,7 @@ def _tested(run: Run, rule: Decision) -> TorchClassifier:
 def _write_scores(run: Run, split: str, scores: Scores, is_printed: bool) -> None:
     names = run.data.class_names
     run.metrics |= {f"{split}/{key}": value for key, value in scores.metrics.items()}
-    if not run.speaks:
+    if not run.is_main_process:
         return
     write_scores(run.folder, split, scores, run.data.clip_names(split), names, run.subject)
     if is_printed:

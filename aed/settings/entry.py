@@ -14,7 +14,7 @@ from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict
 
 from aed.base.errors import KNOWN, find_aed_error
 from aed.base.paths import CONFIG_DIR
-from aed.settings import advice
+from aed.settings import hydra_errors
 from aed.settings.typed import as_typed
 
 
@@ -77,13 +77,13 @@ def run_task(task: Callable[[DictConfig], object], log: logging.Logger, config_n
         hydra_task()
         return
     with clear_errors(log):
-        advice.check_words(sys.argv[1:], CONFIG_DIR)
+        hydra_errors.check_words(sys.argv[1:], CONFIG_DIR)
         os.environ[_FULL] = "1"
         try:
             sys.argv[1:] = as_typed(sys.argv[1:], config_name)
             hydra_task()
         except Exception as error:
-            if known := advice.explain(error, CONFIG_DIR):
+            if known := hydra_errors.explain(error, CONFIG_DIR):
                 raise known from error
             raise
         finally:
@@ -101,7 +101,7 @@ def resolved(config: DictConfig, **replaced: Any) -> dict[str, Any]:
         AedError: A value is no choice, or nothing reads a key.
         MissingMandatoryValue: A value is missing.
     """
-    advice.check(config, CONFIG_DIR)
+    hydra_errors.check(config, CONFIG_DIR)
     with open_dict(config):
         config.update(replaced)
     plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)

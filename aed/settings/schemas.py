@@ -47,7 +47,7 @@ def _field_type(annotation: Any) -> Any:
 def schema(target: Callable[..., Any], *, partial: bool = False, skip: tuple[str, ...] = ()) -> type:
     """A structured config of ``target``'s signature.
 
-    ``choices``: the strings that a ``Literal`` allows; OmegaConf checks none, :func:`aed.settings.advice.check` does.
+    ``choices``: the strings that a ``Literal`` allows; OmegaConf checks none, ``hydra_errors.check`` does.
     ``is_open``: whether it takes any further key. ``documented``: the targets whose docstrings explain its keys.
 
     Args:

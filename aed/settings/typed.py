@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from aed.base.overrides import quoted
 from aed.base.paths import CONFIG_DIR
-from aed.settings.advice import VALUED
+from aed.settings.hydra_errors import VALUED
 from aed.settings.quoting import Reader
 
 MULTIRUN = {"-m", "--multirun"}

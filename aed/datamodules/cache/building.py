@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from aed.base.console import PlainConsole
 from aed.base.errors import AedError, AudioError
-from aed.datamodules.cache.keys import Facts, still_has
+from aed.datamodules.cache.file_keys import Facts, still_has
 from aed.datamodules.cache.shards import Clip, write_shard
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.logmel import LogMel

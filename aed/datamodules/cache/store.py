@@ -18,7 +18,7 @@ from aed.base.errors import AedError
 from aed.base.files import write_whole
 from aed.datamodules.cache.building import Task, Worker, build
 from aed.datamodules.cache.features import Features
-from aed.datamodules.cache.keys import FileKeys
+from aed.datamodules.cache.file_keys import FileKeys
 from aed.datamodules.cache.shards import ShardIndex
 from aed.dsp.frontend import FrontendConfig
 

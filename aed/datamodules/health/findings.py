@@ -76,7 +76,7 @@ def examine(
     sounds: dict[Path, Sound],
     frontend: FrontendConfig,
     events: pd.DataFrame | None = None,
-    doubts: Mapping[Path, str] | None = None,
+    annotation_errors: Mapping[Path, str] | None = None,
     names: Iterable[str] = (),
 ) -> Report:
     """Health of a data set.
@@ -86,7 +86,7 @@ def examine(
         sounds: Of each of its files.
         frontend: Tells what is too short or too long.
         events: Of annotated recordings, as :meth:`aed.datamodules.sources.events.EventSource.events` gives them.
-        doubts: As :meth:`aed.datamodules.sources.events.EventSource.doubts` gives them.
+        annotation_errors: As :meth:`aed.datamodules.sources.events.EventSource.annotation_errors` gives them.
         names: Of classes of the data set that are in no row of ``table``, as where some were chosen.
     """
     of_file = pd.DataFrame([asdict(sounds[path]) for path in table["path"]], index=table.index)
@@ -94,7 +94,7 @@ def examine(
     good = clips[clips["error"] == ""]
     candidates = [
         *_findings(clips, good, frontend, names),
-        *(_about_events(events, doubts or {}, sounds) if events is not None else ()),
+        *(_about_events(events, annotation_errors or {}, sounds) if events is not None else ()),
     ]
     findings = [finding for finding in candidates if finding.names]
     facts = {
@@ -217,10 +217,12 @@ def _about_classes(clips: pd.DataFrame, good: pd.DataFrame, names: Iterable[str]
         yield Finding("imbalance", False, text, [rare, common])
 
 
-def _about_events(events: pd.DataFrame, doubts: Mapping[Path, str], sounds: dict[Path, Sound]) -> Iterator[Finding]:
+def _about_events(
+    events: pd.DataFrame, annotation_errors: Mapping[Path, str], sounds: dict[Path, Sound]
+) -> Iterator[Finding]:
     """Recordings whose annotation cannot be right; of those that cannot be read, the length is unknown."""
     length_s = {path: sound.duration_s for path, sound in sounds.items() if not sound.error}
-    wrong = untrusted(events, length_s) | dict(doubts)
+    wrong = untrusted(events, length_s) | dict(annotation_errors)
     text = f"{len(wrong)} recordings have annotations that cannot be right: left out of training and scores"
     yield Finding("annotation", True, text, list(wrong.values()))
     again = events[events.duplicated()]

@@ -39,7 +39,7 @@ class EventSource(ClipSource):
     def events(self) -> pd.DataFrame:
         """One row an event, columns :data:`EVENT_COLUMNS`."""
 
-    def doubts(self) -> dict[Path, str]:
+    def annotation_errors(self) -> dict[Path, str]:
         """Reasons why the annotation of a recording cannot be trusted, by its path."""
         return {}
 
@@ -54,10 +54,10 @@ class FixedEvents(FixedSplit, EventSource):
         events = self.source.events()
         return events[events["path"].isin(self._named["path"])].reset_index(drop=True)
 
-    def doubts(self) -> dict[Path, str]:
+    def annotation_errors(self) -> dict[Path, str]:
         """Those of the source: of its list, and of the recordings that are named."""
         others = set(self.source.table()["path"]) - set(self._named["path"])
-        return {path: reason for path, reason in self.source.doubts().items() if path not in others}
+        return {path: reason for path, reason in self.source.annotation_errors().items() if path not in others}
 
 
 def check_frontend(frontend: FrontendConfig, events: pd.DataFrame) -> None:

@@ -71,7 +71,7 @@ class Segments(EventSource):
             drop=True
         )
 
-    def doubts(self) -> dict[Path, str]:
+    def annotation_errors(self) -> dict[Path, str]:
         """Recordings of which a row cannot be right; the list itself for rows that name none."""
         bad = self._rows[self._rows["wrong"] != ""]
         reasons = {}

@@ -76,7 +76,7 @@ def make_plan(program: Program, overlap: bool = True) -> Plan:
         orders.append(order)
     best = min((_first_fit(order, lives, rules) for order in orders), key=lambda offsets: _height(offsets, lives))
     size = _height(best, lives)
-    return Plan(best, size, _blame(program, lives, best, size))
+    return Plan(best, size, _peak_layer(program, lives, best, size))
 
 
 def _height(offsets: dict[str, int], lives: dict[str, _Life]) -> int:
@@ -136,7 +136,7 @@ def _apart(
     return False
 
 
-def _blame(program: Program, lives: dict[str, _Life], offsets: dict[str, int], size: int) -> str:
+def _peak_layer(program: Program, lives: dict[str, _Life], offsets: dict[str, int], size: int) -> str:
     """The first layer at which the arena is used to its top."""
     for step, layer in enumerate(program.layers):
         alive = [life for life in lives.values() if life.born <= step <= life.dies]

@@ -17,7 +17,7 @@ from aed.export.card import ModelCard
 from aed.export.runtime import onnx_runtime_on
 from aed.inference.classifier import Classifier
 from aed.inference.onnx import OnnxClassifier
-from aed.run.results import Result, score_outputs
+from aed.run.split_scores import Result, score_outputs
 from aed.scoring import tables
 from aed.target.boards import Board, emulated, load_board, need_backend
 from aed.target.emulator.device import EmulatedDevice
