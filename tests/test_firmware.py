@@ -168,7 +168,7 @@ def said(of: str, card: ModelCard, posteriors: np.ndarray) -> str:
 
 @pytest.mark.parametrize("rule", ["single", "unknown", "several"])
 def test_the_example_decides_as_evaluation_does(model, tmp_path, rule, monkeypatch):
-    monkeypatch.setattr(firmware, "found", lambda _: None)  # the README's sizes of the code are not asked for
+    monkeypatch.setattr(firmware, "is_available", lambda _: None)  # the README's sizes of the code are not asked for
     graph, card = load_model(model), ruled(rule)
     save_model(tmp_path / "m.onnx", graph, card)
     library = tmp_path / "with space"

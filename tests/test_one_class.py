@@ -19,7 +19,7 @@ from aed.datamodules import PatchDataModule
 from aed.datamodules.sources.clips import EscCsv
 from aed.inference.opening import open_classifier
 from aed.run import pipeline
-from aed.run.evaluate import EvaluateConfig, evaluate
+from aed.run.evaluate import EvaluateConfig, evaluate_file
 from aed.run.predict import predict_files as predict
 from aed.target.boards import load_board
 from aed.target.emulator.backend import Emulator
@@ -130,7 +130,9 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     overrides = KINDS[request.param](folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AED_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
-        patch.setattr("aed.target.firmware.library.found", lambda _: None)  # the README's sizes are not asked for
+        patch.setattr(
+            "aed.target.firmware.library.is_available", lambda _: None
+        )  # the README's sizes are not asked for
         train([*overrides, STAGES, "deploy.c.prefix=glass"], folder / "run")
     return request.param, folder / "run", overrides
 
@@ -186,7 +188,7 @@ def test_the_library_of_c_decides_of_whole_clips_as_evaluation_does(
     kind, folder, overrides = run
     config = tiny.composed(COMMON[0], overrides[0], *COMMON[1:], *overrides[1:])
     data = instantiate(config.data, _partial_=True, _convert_="all")
-    metrics = evaluate(str(folder / "model_int8.onnx"), data, str(tmp_path), EvaluateConfig(on="c"))
+    metrics = evaluate_file(str(folder / "model_int8.onnx"), data, str(tmp_path), EvaluateConfig(on="c"))
     trained = json.loads((folder / "metrics.json").read_text())
     assert metrics["test_int8/clip_map"] == trained["test_int8/clip_map"]
     assert metrics["test_c/clip_map"] == pytest.approx(metrics["test_int8/clip_map"], abs=0.02)
