@@ -9,6 +9,12 @@ import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
+FOLDERS = {
+    name: Path(os.environ.get(name) or SHARED / folder).absolute()
+    for name, folder in (("AED_DATA_DIR", "datasets"), ("AED_PRETRAINED_DIR", "pretrained"))
+}
+"""Real data and backbones: where the environment says, before the tests set it for themselves."""
+
 SLOW = (
     "cache checkpoints classifier cli cloud commands config conversion costs datamodule emulator export_int8 extras "
     "files firmware folders import_keras inspection loggers miniresnet models own_nets pipeline portable predict "
@@ -30,15 +36,12 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     """Keeps tests away from the user's cache; one cache serves a whole session, as it serves many runs."""
     base = tmp_path_factory.getbasetemp()
     monkeypatch.setenv("AED_CACHE_DIR", str(base / "cache"))
-    for name, folder in (("AED_DATA_DIR", "datasets"), ("AED_PRETRAINED_DIR", "pretrained")):
-        if (SHARED / folder).is_dir():
-            monkeypatch.setenv(name, str(SHARED / folder))
-        else:
-            monkeypatch.setenv(name, str(base / "nothing"))
+    for name, folder in FOLDERS.items():
+        path = folder if folder.is_dir() else base / "nothing"
+        monkeypatch.setenv(name, str(path))
 
 
-def _shared(folder: str) -> Path:
-    path = SHARED / folder
+def _there(path: Path) -> Path:
     if not path.is_dir():
         pytest.skip(f"{path} is not here: real data and golden arrays are tested where they are")
     return path
@@ -47,20 +50,19 @@ def _shared(folder: str) -> Path:
 @pytest.fixture
 def golden() -> Path:
     """Arrays recorded from ST's zoo."""
-    return _shared("golden")
+    return _there(SHARED / "golden")
 
 
 @pytest.fixture
 def esc10() -> Path:
     """The real ESC-10 in its data folder."""
-    _shared("datasets/esc10")
-    return Path(os.environ["AED_DATA_DIR"])
+    return _there(FOLDERS["AED_DATA_DIR"] / "esc10").parent
 
 
 @pytest.fixture
 def pretrained() -> Path:
     """Published backbones."""
-    return _shared("pretrained")
+    return _there(FOLDERS["AED_PRETRAINED_DIR"])
 
 
 @pytest.fixture

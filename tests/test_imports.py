@@ -1,4 +1,4 @@
-"""A folder is a layer: every file has a room, and imports point downwards."""
+"""A folder is a layer: every file is in one, and imports point downwards."""
 
 import ast
 import functools
@@ -25,7 +25,7 @@ PURE = (
     "aed.target",
 )
 LAYERS = (
-    ("doors",),
+    ("verbs",),
     ("run",),
     ("settings",),
     ("target",),
@@ -37,7 +37,7 @@ LAYERS = (
     ("audio",),
     ("base",),
 )
-"""Folders of aed/ from the top down; aed/*.py are the doors. A file imports from its own folder and lower layers."""
+"""Folders of aed/ from the top down; verbs: aed/*.py. A file imports from its own folder and lower layers."""
 
 
 def module_name(path: Path, root: Path = PACKAGE.parent) -> str:
@@ -106,20 +106,20 @@ def folders() -> set[str]:
 
 
 def test_every_folder_is_a_layer_and_every_layer_a_folder() -> None:
-    assert {name for layer in LAYERS for name in layer} == folders() | {"doors"}
+    assert {name for layer in LAYERS for name in layer} == folders() | {"verbs"}
 
 
-def test_every_file_beside_the_folders_is_a_door() -> None:
+def test_every_file_beside_the_folders_is_a_verb() -> None:
     for path in PACKAGE.glob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-        assert path.stem.startswith("__") or "main" in functions, f"{path.name}: no door; it needs a folder"
+        assert path.stem.startswith("__") or "main" in functions, f"{path.name}: no verb; it needs a folder"
 
 
-def room(module: str) -> str:
+def layer_of(module: str) -> str:
     """Layer of a module of ours."""
-    first = module.split(".")[1] if "." in module else "doors"
-    return first if first in folders() else "doors"
+    first = module.split(".")[1] if "." in module else "verbs"
+    return first if first in folders() else "verbs"
 
 
 RANK = {name: number for number, layer in enumerate(LAYERS) for name in layer}
@@ -127,11 +127,11 @@ RANK = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 
 @pytest.mark.parametrize("layer", RANK)
 def test_imports_point_downwards(layer: str) -> None:
-    every = {pair for pair in imports_of("aed") if lies_in(pair[1], "aed") and room(pair[0]) == layer}
+    every = {pair for pair in imports_of("aed") if lies_in(pair[1], "aed") and layer_of(pair[0]) == layer}
     upward = {
         (importer, name)
         for importer, name in every
-        if name != "aed" and room(name) != layer and RANK[room(name)] <= RANK[layer]
+        if name != "aed" and layer_of(name) != layer and RANK[layer_of(name)] <= RANK[layer]
     }
     assert every or layer == "base"
     assert upward == set()

@@ -36,6 +36,9 @@ COMPOSED = ("train", "evaluate", "predict", "benchmark", "deploy", "data", "mode
 
 OTHERS = ("doctor", "cli", "help", "<verb>")
 
+VARIABLES = {"$M": "model_int8.onnx", "$R": "outputs/esc10_yamnet/date_time", "<date_time>": "date_time"}
+"""Variables of the shell that the pages set, and what stands for a folder of a run."""
+
 _BLOCK = re.compile(r"^(?:<!-- (\w+) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -51,7 +54,9 @@ def commands(path: Path) -> list[tuple[str, ...]]:
     found = []
     for line in lines:
         for piece in re.split(r" [|&]+ ", line):
-            words = shlex.split(piece.replace("<date_time>", "date_time"), comments=True)
+            for name, value in VARIABLES.items():
+                piece = piece.replace(name, value)
+            words = shlex.split(piece, comments=True)
             if words[:1] == ["aed"]:
                 found.append(tuple(words[1:]))
             elif words[:2] == ["python", "-m"] and words[2].startswith("aed."):
@@ -84,6 +89,23 @@ def test_the_command_composes(command: tuple[str, ...], tmp_path: Path, monkeypa
 def test_python_is_python(path: Path) -> None:
     for code in blocks(path, "python"):
         ast.parse(code)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=IDS)
+def test_variables_are_set_before_they_are_used(path: Path, tmp_path: Path) -> None:
+    for run in ("2026-01-01_00-00-00", "2026-01-02_00-00-00", "2026-01-02_00-00-00_02"):
+        (tmp_path / "outputs" / "esc10_yamnet" / run).mkdir(parents=True)
+    newest = "outputs/esc10_yamnet/2026-01-02_00-00-00_02"
+    values = {"M": f"{newest}/model_int8.onnx", "R": newest}
+    known = set()
+    for line in "".join(blocks(path, "bash")).splitlines():
+        if found := re.match(r"([A-Z])=", line):
+            (name,) = found.groups()
+            script = f'{line}\nprintf %s "${name}"'
+            ended = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+            assert ended.stdout == values[name]
+            known.add(name)
+        assert set(re.findall(r"\$([A-Z])\b", line)) <= known, line
 
 
 def test_the_sounds_of_the_page_are_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +156,7 @@ def test_the_tables_of_results_are_those_of_the_measurements() -> None:
                 assert round(sum(values) / len(values), 2) == pytest.approx(known[kind], abs=0.0051), recipe
 
 
-def test_the_readme_is_a_door() -> None:
+def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 90
 
 
@@ -153,17 +175,17 @@ def test_every_page_is_in_the_navigation_and_every_link_leads_to_a_file() -> Non
             assert target.startswith("https://") or (path.parent / target).exists(), f"{path.name}: {target}"
 
 
-def test_the_rooms_that_answer_questions_exist() -> None:
+def test_the_files_that_answer_questions_exist() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    rooms = [
+    files = [
         name
         for row in re.findall(r"^\| (?:where|what|who|how)[^|]*\| (.*) \|$", text, re.MULTILINE)
         for name in re.findall(r"`([\w/.]+)`", row)
     ]
-    assert len(rooms) >= 10
-    assert not [name for name in rooms if not any((ROOT / top / name).exists() for top in ("aed", "."))]
+    assert len(files) >= 10
+    assert not [name for name in files if not any((ROOT / top / name).exists() for top in ("aed", "."))]
     folders = {path.parent.name for path in ROOT.glob("aed/*/__init__.py")}
-    assert set(re.findall(r"^aed/(\w+)/ ", text, re.MULTILINE)) == folders
+    assert set(re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE)) == folders
 
 
 class Loaded(HTMLParser):
