@@ -37,7 +37,8 @@ from aed.inference.opening import open_classifier
 from aed.run import pipeline, quantize
 from aed.run.benchmark import BenchmarkConfig, measure
 from aed.run.deploy import DeployConfig, deliver
-from aed.run.evaluate import EvaluateConfig, Evaluation, evaluate
+from aed.run.evaluate import EvaluateConfig, Evaluation
+from aed.run.evaluate import evaluate_file as evaluate
 from aed.run.state import INT8
 
 

@@ -25,7 +25,8 @@ from aed.datamodules import PatchDataModule, Synthetic
 from aed.datamodules.sources.clips import EscCsv
 from aed.inference.opening import open_classifier
 from aed.run import from_checkpoint, pipeline
-from aed.run.evaluate import EvaluateConfig, evaluate
+from aed.run.evaluate import EvaluateConfig
+from aed.run.evaluate import evaluate_file as evaluate
 from aed.run.import_keras import import_keras
 
 pytestmark = pytest.mark.slow

@@ -25,7 +25,8 @@ from aed.datamodules.sources.segments import Segments
 from aed.inference.opening import open_classifier
 from aed.modules.classifier import ClipClassifier
 from aed.run import pipeline
-from aed.run.evaluate import EvaluateConfig, evaluate
+from aed.run.evaluate import EvaluateConfig
+from aed.run.evaluate import evaluate_file as evaluate
 from aed.scoring.decision import Decision
 
 
