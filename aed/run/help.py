@@ -21,13 +21,15 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aed.base.errors import AedError
 from aed.base.overrides import nearest
+from aed.base.paths import CONFIG_DIR
+from aed.settings.command_line import choose, given
 
 KEYS = Path(__file__).with_name("keys.json")
 _DOORS = Path(__file__).parents[1]
@@ -46,12 +48,52 @@ _ORDER = (
 )
 """The way from recordings to a board; further verbs come after it."""
 
-OPTIONS = (
+USUAL = {
+    "train": (
+        "data.clips.root",
+        "data.class_names",
+        "data.split",
+        "data.test_fold",
+        "data.val_fold",
+        "data.test_fraction",
+        "data.val_fraction",
+        "data.batch_size",
+        "model.pretrained",
+        "model.fine_tune",
+        "model.net.embedding_size",
+        "model.net.dropout",
+        "model.augment.mixup",
+        "model.optimizer.lr",
+        "trainer.max_epochs",
+        "seed",
+        "stages",
+        "ckpt_path",
+        "quantization.calibration",
+        "quantization.max_drop",
+        "decision.unknown",
+        "budget.board",
+        "deploy.target",
+        "hydra.run.dir",
+    )
+}
+"""Verb -> the keys that its page shows before the others."""
+
+_CHOSEN, _USUAL = "Choices of files and classes", "Most used keys"
+
+_FEW = 3
+"""Most keys that are explained in full where a word means several."""
+
+_MOST_FOUND = 10
+
+_LIKENESS = 0.75
+"""Least likeness of a name that is suggested."""
+
+_OPTIONS = (
     ("-m", "A run for each combination of values separated by commas: seed=0,1,2"),
     ("--cfg job", "Print the composed configuration instead of running"),
     ("--hydra-help", "Options of Hydra, which reads the keys"),
 )
-"""Of each verb that has keys."""
+"""Of each verb that has keys; ``-m`` where its usage has it."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +126,11 @@ def show(text: str) -> None:
         print(text, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def page_asked_for(verb: str, words: Sequence[str]) -> str:
+    """The page of a verb, with the keys of the libraries where ``all`` is among the words."""
+    return page(verb, is_full="all" in words)
 
 
 def verbs() -> list[str]:
@@ -138,13 +185,25 @@ def overview() -> str:
         "  aed <verb> --help    the verb's examples and keys",
         "  aed help <key>       a key: aed help data.split",
     ]
-    lines += ["", "Start with", "  aed train experiment=demo", "  aed doctor"]
+    starts = {
+        "aed predict model=yamnet_audioset x.wav": "names the sounds in a recording",
+        "aed train experiment=demo": "a net of your own in a minute, without data",
+        "aed doctor": "what is missing here",
+    }
+    width = max(map(len, starts))
+    lines += ["", "Start with", *(f"  {command:<{width}}  {text}" for command, text in starts.items())]
     return "\n".join(lines)
 
 
-def page(verb: str) -> str:
-    """The page of a verb: purpose, examples, every key."""
+def page(verb: str, is_full: bool = False) -> str:
+    """The page of a verb: purpose, examples, keys.
+
+    Args:
+        verb: Its name.
+        is_full: With the keys of classes that are not ours, too.
+    """
     own, keys = door(verb), entries(verb)
+    libraries = sorted({entry["library"] for entry in keys if "library" in entry})
     lines = [*_wrapped(f"aed {verb}: {own.summary[:1].lower()}{own.summary[1:]}", 2), ""]
     if own.text:
         lines += [*_wrapped(own.text, 0), ""]
@@ -155,23 +214,65 @@ def page(verb: str) -> str:
     if not keys:
         return "\n".join(lines)
     lines += ["", "Options"]
-    lines += [f"  {option:<14}{text}" for option, text in OPTIONS]
-    for section, own_keys in _sections(keys).items():
-        lines += ["", section]
-        for entry in own_keys:
+    lines += [f"  {option:<14}{text}" for option, text in options(verb)]
+    for section, own_keys in _sections(keys, verb).items():
+        shown = [entry for entry in own_keys if is_full or section == _USUAL or "library" not in entry]
+        if shown:
+            lines += ["", f"{section}; the others follow" if section == _USUAL else section]
+        for entry in shown:
             lines += _entry(entry)
-    return "\n".join([*lines, "", "aed help <key> says which of these verbs take it and what the experiments set."])
+    more = f"aed {verb} --help all adds the keys of {' and '.join(libraries)}. "
+    last = "aed help <key> says which verbs take a key and what the experiments set, aed help data. what is below data."
+    return "\n".join([*lines, "", *_wrapped(f"{more if libraries and not is_full else ''}{last}", 0)])
 
 
-def _sections(keys: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Title -> keys: what chooses files first, then by the part before the last dot."""
-    found: dict[str, list[dict[str, Any]]] = {"Choices of files and classes": [], "Keys": []}
+def options(verb: str) -> list[tuple[str, str]]:
+    """Options that make sense for a verb, and what they do."""
+    is_swept = any(" -m " in line for line in door(verb).usage)
+    return [(option, text) for option, text in _OPTIONS if is_swept or option != "-m"]
+
+
+def missing(verb: str, words: Sequence[str], words_are_files: bool = False) -> str:
+    """What to give, where a command line lacks a key that has no default.
+
+    Empty where it lacks none, and where it holds anything that only the composed configuration can judge.
+
+    Args:
+        verb: Its name.
+        words: Of the command line.
+        words_are_files: Whether words that are no ``key=value`` are elements of ``files``.
+    """
+    typed = given(words, "files" if words_are_files else None)
+    own = entries(verb)
+    needed = [entry for entry in own if not {"default", "with"} & entry.keys()]
+    lacking = [entry for entry in needed if typed is not None and entry["key"] not in typed]
+    if typed is None or not lacking or not typed <= {entry["key"] for entry in own}:
+        return ""
+    usage = [f"  {line}" for line in door(verb).usage]
+    last = f"aed {verb} --help explains it, with examples."
+    if group := next((entry["key"] for entry in lacking if "options" in entry), None):
+        names = sorted(path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
+        return "\n".join([choose(group, names, CONFIG_DIR), "", *usage, "", last]) if names else ""
+    lines = [f"aed {verb}: give {' and '.join(entry['key'] + '=...' for entry in lacking)}", "", *usage, ""]
+    for entry in lacking:
+        lines += _wrapped(f"  {entry['key']}: {entry['meaning']}", 6)
+    return "\n".join([*lines, "", last])
+
+
+def _sections(keys: Sequence[dict[str, Any]], verb: str) -> dict[str, list[dict[str, Any]]]:
+    """Title -> keys: what chooses files first, then the most used, then by the part before the last dot."""
+    first = {entry["key"]: entry for entry in reversed(keys)}
+    usual = {name: first[name] for name in USUAL.get(verb, ()) if name in first}
+    found: dict[str, list[dict[str, Any]]] = {_CHOSEN: [], _USUAL: list(usual.values()), "Keys": []}
     for entry in keys:
+        if entry is usual.get(entry["key"]):
+            continue
         prefix = entry["key"].rpartition(".")[0]
-        title = "Choices of files and classes" if "options" in entry else f"Keys {prefix}.*" if prefix else "Keys"
+        title = _CHOSEN if "options" in entry else f"Keys {prefix}.*" if prefix else "Keys"
         found.setdefault(title, []).append(entry)
     # what is not ours comes last
-    return {title: own for title, own in sorted(found.items(), key=lambda item: _is_foreign(item[1])) if own}
+    ordered = sorted(found.items(), key=lambda item: item[0] != _USUAL and _is_foreign(item[1]))
+    return {title: own for title, own in ordered if own}
 
 
 def _is_foreign(keys: Sequence[dict[str, Any]]) -> bool:
@@ -237,28 +338,114 @@ def explain(word: str) -> str:
 
     Args:
         word: A verb; a key, with ``=`` where a verb has its name; the end of a key (``lr``); the start of several
-            (``data.clips``).
+            (``data.``); else a choice, a part of a key's name, or words of a meaning (``learning_rate``).
 
     Raises:
-        AedError: Names the nearest.
+        AedError: Names the nearest, or all verbs.
     """
     known = {entry["key"] for verb in content()["verbs"] for entry in entries(verb)}
     if word in verbs():
-        return page(word) + (f"\n\naed help {word}= explains the key {word}." if word in known else "")
+        keys = f"aed help {word}= explains the key {word}, aed help {word}. lists the keys below it.\n\n"
+        return (keys if word in known else "") + page(word)
     wanted = word.partition("=")[0].lstrip("+~").rstrip(".*")
-    exact = [key for key in known if key.replace("/", ".") == wanted.replace("/", ".")]
-    inside = [key for key in known if key.startswith(f"{wanted}.")]
-    names = sorted(exact or [key for key in known if key.endswith(f".{wanted}")] or inside)
+    exact = sorted(key for key in known if key.replace("/", ".") == wanted.replace("/", "."))
+    ends = sorted(key for key in known if key.endswith(f".{wanted}"))
+    inside = sorted(key for key in known if key.startswith(f"{wanted}."))
+    names = (word.endswith((".", "*")) and inside) or exact or ends or inside
     if not names:
-        ends = {key.rpartition(".")[2]: key for key in sorted(known, reverse=True)}
-        near = nearest(wanted, [*known, *verbs()]) or [ends[end] for end in nearest(wanted.rpartition(".")[2], ends)]
-        raise AedError(
-            f"{word}: no verb or key; did you mean aed help {near[0]}?" if near else f"{word}: no verb or key"
-        )
-    blocks = ["\n".join(_explained(name)) for name in names]
-    if exact and inside:
-        blocks.append("\n".join(_wrapped(f"Keys below it: {', '.join(sorted(inside))}", 2)))
+        return _found(word, wanted, known)
+    is_few = names == exact or len(names) <= _FEW
+    blocks = ["\n".join(_explained(name)) for name in names] if is_few else ["\n".join(_brief(_called(names)))]
+    if names == exact and inside:
+        blocks.append("\n".join(_wrapped(f"Keys below it: {', '.join(inside)}", 2)))
+    if names == exact and ends:
+        blocks.append("\n".join(["Keys of that name elsewhere", *_brief(_called(ends))]))
+    similar = sorted(set(_similar(wanted, known)).difference(exact, ends, inside))
+    if names in (exact, ends) and "=" not in word and similar:
+        blocks.append("\n".join(_wrapped(f"Keys with {wanted} in their name: {', '.join(similar)}", 2)))
     return "\n\n".join(blocks)
+
+
+def _similar(wanted: str, known: Iterable[str]) -> list[str]:
+    """Keys of whose last part a word starts with what is wanted."""
+    last = wanted.rpartition(".")[2]
+    parts = {key: re.split(r"[./]", key)[-1].split("_") for key in known}
+    return sorted(key for key, words in parts.items() if len(last) >= 3 and any(own.startswith(last) for own in words))
+
+
+def _found(word: str, wanted: str, known: Collection[str]) -> str:
+    """Where a word that no key has for a name occurs: among the choices, in names, else in meanings.
+
+    Raises:
+        AedError: Nowhere, or it is close to a name.
+    """
+    blocks = []
+    if lines := list(_choices(wanted)):
+        blocks.append("\n".join([f"{wanted} is no key, but a choice or a part of one", *lines]))
+    if names := _similar(wanted, known):
+        blocks.append("\n".join([f"Keys with {wanted} in their name", *_brief(_called(names))]))
+    if blocks:
+        return "\n\n".join(blocks)
+    ends = {re.split(r"[./]", key)[-1]: key for key in sorted(known, reverse=True)}
+    near = nearest(wanted, [*known, *verbs()], _LIKENESS)
+    near = near or [ends[end] for end in nearest(wanted.rpartition(".")[2], ends, _LIKENESS)]
+    if near:
+        raise AedError(f"{word}: no verb or key; did you mean aed help {near[0]}?")
+    if keys := _with_meaning(wanted):
+        return "\n".join([f"{wanted} is no key; keys whose meaning has it", *_brief(keys, _MOST_FOUND)])
+    raise AedError(f"{word}: no verb, key or choice, nor in the meaning of one; the verbs are {', '.join(verbs())}")
+
+
+def _choices(name: str) -> Iterator[str]:
+    """Lines about the choices that are called so, or have it between underscores."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for verb in verbs():
+        for entry in entries(verb):
+            described = entry.get("options") or dict.fromkeys(entry.get("choices", ()), entry["meaning"])
+            for option, text in described.items():
+                if name.lower() in (option.lower(), *option.lower().split("_")):
+                    found.setdefault((f"{entry['key']}={option}", text), []).append(verb)
+    for (choice, text), takers in found.items():
+        yield from _wrapped(f"  {choice}  {_verbs(takers)}", 6)
+        yield from _wrapped(f"      {text}", 6)
+
+
+def _with_meaning(wanted: str) -> list[tuple[str, dict[str, Any]]]:
+    """Verbs and keys whose meaning has all words of what is wanted, the shortest meanings first."""
+    words = re.findall(r"[^\W_]+", wanted.lower())
+    patterns = [re.compile(rf"\b{re.escape(word)}" + ("" if len(word) > 3 else r"\b")) for word in words]
+    found = [
+        (verb, entry)
+        for verb in verbs()
+        for entry in entries(verb)
+        if patterns and all(pattern.search(entry["meaning"].lower()) for pattern in patterns)
+    ]
+    return sorted(found, key=lambda item: (" ".join(words) not in item[1]["meaning"].lower(), len(item[1]["meaning"])))
+
+
+def _verbs(names: Iterable[str]) -> str:
+    return ", ".join(f"aed {verb}" for verb in dict.fromkeys(names))
+
+
+def _called(names: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Verbs and keys of these names."""
+    return [(verb, entry) for name in names for verb in verbs() for entry in entries(verb) if entry["key"] == name]
+
+
+def _brief(keys: Iterable[tuple[str, dict[str, Any]]], most: int | None = None) -> Iterator[str]:
+    """Lines about several keys: type, verbs and meaning, those of one meaning together."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for verb, entry in keys:
+        text = entry["meaning"]
+        if len(entry.get("with", ())) in range(1, _FEW + 1):
+            text += f" Only with {_with(entry['with'])}."
+        found.setdefault(text, {}).setdefault(_head(entry), []).append(verb)
+    for text in list(found)[:most]:
+        for head, takers in found[text].items():
+            yield from _wrapped(f"  {head}  {_verbs(takers)}", 6)
+        yield from _wrapped(f"      {text}", 6)
+    if most and len(found) > most:
+        yield f"  and {len(found) - most} more"
 
 
 def _explained(name: str) -> Iterator[str]:
@@ -282,12 +469,13 @@ def _explained(name: str) -> Iterator[str]:
             yield f"    default from {entry['file']}"
         if own := entry.get("experiments"):
             yield from _wrapped("    experiments: " + ", ".join(f"{key} {value}" for key, value in own.items()), 6)
-        yield f"    taken by: {', '.join(f'aed {verb}' for verb in dict.fromkeys(takers))}"
+        yield f"    taken by: {_verbs(takers)}"
 
 
 def documents() -> dict[str, str]:
     """File name -> Markdown: a page for each verb and one that lists them."""
-    lines = ["# Verbs", "", "`aed <verb> --help` prints these pages, `aed help <key>` explains a key.", ""]
+    text = "`aed <verb> --help all` prints these pages, `--help` alone leaves out the keys of Lightning and torch; "
+    lines = ["# Verbs", "", f"{text}`aed help <key>` explains a key.", ""]
     lines += ["| verb | |", "|---|---|"]
     lines += [f"| [`aed {verb}`]({verb}.md) | {_cell(door(verb).summary)} |" for verb in verbs()]
     return {"index.md": "\n".join([*lines, ""]), **{f"{verb}.md": document(verb) for verb in verbs()}}
@@ -303,8 +491,8 @@ def document(verb: str) -> str:
         lines += [text, "", "```", command, "```", ""]
     if keys:
         lines += ["## Options", "", "| option | meaning |", "|---|---|"]
-        lines += [f"| `{option}` | {_cell(text)} |" for option, text in OPTIONS] + [""]
-    for title, rows in _sections(keys).items():
+        lines += [f"| `{option}` | {_cell(text)} |" for option, text in options(verb)] + [""]
+    for title, rows in _sections(keys, verb).items():
         lines += [
             f"## {title.replace('*', chr(92) + '*')}",
             "",
