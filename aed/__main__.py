@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aed import __version__
 from aed.base.overrides import nearest
-from aed.run.help import asks_for_help, overview, page, show, verbs
+from aed.run.help import asks_for_help, overview, page_asked_for, show, verbs
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
         hint = f"did you mean aed {near[0]}?" if near else f"there are {', '.join(verbs())}"
         sys.exit(f"aed {verb}: there is no such verb; {hint}")
     if rest and asks_for_help(rest[:1]):
-        show(page(verb))
+        show(page_asked_for(verb, rest))
         return
     sys.argv[1:] = rest
     if "" not in sys.path and (here := str(Path.cwd())) not in sys.path:

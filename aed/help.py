@@ -15,7 +15,8 @@ Examples:
 import sys
 
 from aed.base.errors import AedError
-from aed.run.help import asks_for_help, explain, overview, page, show
+from aed.run.explain import explain
+from aed.run.help import asks_for_help, overview, page, show
 
 
 def main() -> None:

@@ -21,9 +21,10 @@ import aed
 from aed import __main__ as console
 from aed.base.errors import AedError
 from aed.base.paths import CONFIG_DIR
-from aed.run import docstrings, help, manual, reference, registry
+from aed.run import docstrings, explain, help, manual, reference, registry
 from aed.run.cli import STAGES
 from aed.run.doctor import CHECKS
+from aed.settings.command_line import check_options
 from aed.settings.typed import as_typed, with_files
 
 VERBS = sorted(reference.CONFIGS)
@@ -82,14 +83,49 @@ def flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_key_of_every_experiment_is_explained(verb: str) -> None:
-    page, markdown = help.page(verb), manual.document(verb)
+    page, markdown = help.page(verb, is_full=True), manual.document(verb)
+    groups = {entry["key"].replace("/", "."): entry["key"] for entry in help.entries(verb) if "options" in entry}
     for start in STARTS.get(verb, [[]]):
         for key, _ in flat(OmegaConf.to_container(composed(verb, start), resolve=False)):
-            typed = "model" if key == "model_file" else key
+            typed = "model" if key == "model_file" else groups.get(key, key)
             assert re.search(rf"^  {re.escape(typed)}=", page, re.MULTILINE), key
             assert f"| `{typed}` |" in markdown, key
     for entry in help.entries(verb):
         assert entry["meaning"] and entry["type"], entry["key"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_usual_page_has_every_key_of_ours(verb: str) -> None:
+    page = help.page(verb)
+    for entry in help.entries(verb):
+        lines = page.count("\n".join(help._entry(entry)))
+        usual = entry["key"] in help.USUAL.get(verb, ())
+        assert lines >= 1 or "library" in entry, entry["key"]
+        assert lines == 0 or usual or "library" not in entry, entry["key"]
+    assert ("--help all" in page) == (verb == "train")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_key_is_listed_twice(verb: str) -> None:
+    keys = [(entry["key"].replace("/", "."), entry.get("with", [None])) for entry in help.entries(verb)]
+    settings = [(key, option) for key, options in keys for option in options]
+    assert len(settings) == len(set(settings))
+    groups = {entry["key"].replace("/", ".") for entry in help.entries(verb) if "options" in entry}
+    assert all([key for key, _ in keys].count(group) == 1 for group in groups)
+
+
+def test_the_most_used_keys_come_first() -> None:
+    keys = [entry["key"] for entry in help.entries("train")]
+    page = help.page("train")
+    assert 15 <= len(help.USUAL["train"]) <= 25 and set(help.USUAL["train"]) <= set(keys)
+    first = page.partition("Most used keys")[2].partition("\nKeys\n")[0]
+    assert re.findall(r"^  (\S+?)=", first, re.MULTILINE) == list(help.USUAL["train"])
+    assert len(page.splitlines()) < len(help.page("train", is_full=True).splitlines())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_sweep_is_an_option_of_training_alone(verb: str) -> None:
+    assert ("\n  -m " in help.page(verb)) == ("| `-m` |" in manual.document(verb)) == (verb == "train")
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -146,7 +182,7 @@ def test_examples_can_be_typed(verb: str, tmp_path: Path, monkeypatch: pytest.Mo
         elif verb == "doctor":
             assert set(words) <= {check.name for check in CHECKS}
         elif verb == "help":
-            assert all(help.explain(word) for word in words)
+            assert all(explain.explain(word) for word in words)
         else:
             words = [word for word in words if word not in ("-m", "inspect")]
             words = with_files(words) if verb in ("predict", "import_keras") else words
@@ -181,6 +217,27 @@ def test_a_door_prints_its_page(
     assert capsys.readouterr().out == help.page(verb) + "\n"
 
 
+def test_the_page_in_full_is_asked_for(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    run(monkeypatch, "train", "--help", "all")
+    assert capsys.readouterr().out == help.page("train", is_full=True) + "\n"
+    monkeypatch.setattr(sys, "argv", ["train.py", "--help", "all"])
+    importlib.import_module("aed.train").main()
+    assert capsys.readouterr().out == help.page("train", is_full=True) + "\n"
+
+
+def test_the_first_command_needs_no_data() -> None:
+    lines = help.overview().splitlines()
+    assert lines[lines.index("Start with") + 1].startswith("  aed predict model=yamnet_audioset x.wav")
+    told = [line.strip() for line in lines if line.strip()]
+    assert len(told) == len(set(told))
+
+
+def test_the_meaning_of_split_says_what_it_is_in_the_order_of_its_choices() -> None:
+    (split,) = [entry for entry in help.entries("train") if entry["key"] == "data.split"]
+    assert split["meaning"].startswith("How clips are divided into train, val and test: ")
+    assert re.findall(r"(\w+): ", split["meaning"])[1:] == split["choices"]
+
+
 @pytest.mark.parametrize(
     ("word", "nearest"),
     [("trian", "aed train"), ("evalute", "aed evaluate"), ("import", "aed import_keras"), ("xyz", "there are data")],
@@ -197,7 +254,7 @@ def test_a_verb_runs_as_a_module_whose_command_can_be_repeated(monkeypatch: pyte
         seen.append((sys.modules["__main__"].__spec__.name, sys.argv[1:], word))
         return ""
 
-    monkeypatch.setattr(help, "explain", record)
+    monkeypatch.setattr(explain, "explain", record)
     run(monkeypatch, "help", "seed")
     assert seen == [("aed.help", ["seed"], "seed")]
 
@@ -233,33 +290,33 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("few")
-def test_a_page_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(help, "USUAL", {"train": ("data.split",)})
     assert help.page("train").partition("Choices of files")[2].splitlines() == [
         " and classes",
         "  data=esc10",
         "      Data set.",
         "      esc10, folder",
         "",
-        "Keys",
-        "  seed=0  (int)",
-        "      Seed.",
-        "",
-        "Keys data.*",
+        "Most used keys; the others follow",
         "  data.split=folds  (folds, random)",
         "      How clips are divided.",
         "      random with data=folder",
+        "",
+        "Keys",
+        "  seed=0  (int)",
+        "      Seed.",
         "",
         "Keys data.clips.*",
         "  data.clips.root=...  (str)  required",
         "      The folder | of folders.",
         "      only with data=folder",
         "",
-        "Keys model.optimizer.*",
-        "  model.optimizer.lr=0.001  (float)",
-        "      Rate.",
-        "",
-        "aed help <key> says which of these verbs take it and what the experiments set.",
+        "aed train --help all adds the keys of torch. aed help <key> says which verbs take a key and what the",
+        "experiments set, aed help data. what is below data.",
     ]
+    foreign = ["Keys model.optimizer.*", "  model.optimizer.lr=0.001  (float)", "      Rate."]
+    assert help.page("train", is_full=True).splitlines()[-6:-2] == [*foreign, ""]
     row = "| `data.clips.root` | required | str | The folder \\| of folders. Only with `data=folder`. |"
     assert row in manual.document("train").splitlines()
 
@@ -299,7 +356,7 @@ def test_a_page_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
 )  # fmt: skip
 def test_a_key_is_explained(word: str, lines: list[str]) -> None:
     start = [*lines, ""] if word == "model" else lines
-    assert help.explain(word).splitlines()[: len(lines)] == start[: len(lines)]
+    assert explain.explain(word).splitlines()[: len(lines)] == start[: len(lines)]
 
 
 @pytest.mark.usefixtures("few")
@@ -308,13 +365,61 @@ def test_a_key_is_explained(word: str, lines: list[str]) -> None:
 )
 def test_an_unknown_key_names_the_nearest(word: str, near: str) -> None:
     with pytest.raises(AedError, match=rf"^{word}: no verb or key; did you mean aed help {near}\?"):
-        help.explain(word)
-    assert help.explain(near)
+        explain.explain(word)
+    assert explain.explain(near)
 
 
 def test_a_verb_is_its_page_and_a_key_of_its_name_is_named() -> None:
-    assert help.explain("train") == help.page("train")
-    assert help.explain("data") == help.page("data") + "\n\naed help data= explains the key data."
+    assert explain.explain("train") == help.page("train")
+    first = "aed help data= explains the key data, aed help data. lists the keys below it."
+    assert explain.explain("data") == f"{first}\n\n{help.page('data')}"
+    assert explain.explain("data=").startswith("data=esc10\n")
+    assert "\n  data.split=folds " in explain.explain("data.") and explain.explain("data.") == explain.explain("data.*")
+
+
+@pytest.mark.parametrize(
+    ("word", "parts"),
+    [
+        (
+            "unknown_threshold",
+            [
+                "unknown_threshold=null  (float or null)\n",
+                "Keys of that name elsewhere\n  decision.unknown_threshold=null  (float or null)  aed train\n",
+                "\n  deploy.stm32.unknown_threshold=null  (float or null)  aed train\n  stm32.unknown_threshold=null",
+                "\n  predict.unknown_threshold=null  (float or null)  aed train\n",
+            ],
+        ),
+        ("board", ["board=mps2-an505", "\n  budget.board=null", "\n  stm32.board=", "\n  benchmark.board="]),
+        ("tool", ["tool=null", "\n  benchmark.stedgeai.tool=null", "\n  stm32.tool=null", "  aed deploy\n"]),
+        ("folder", ["folder=", "taken by: aed benchmark"]),
+        ("class_names", ["class_names=null", "\n  data.class_names=null", "\n  data.clips.class_names=null"]),
+        (
+            "threshold",
+            ["model.scheduler.threshold=0.0001", "Keys with threshold in their name: ", "decision.thresholds"],
+        ),
+        (
+            "yamnet",
+            ["yamnet is no key", "\n  model/net=yamnet  aed train\n", "\n  experiment=esc10_yamnet  aed train\n"],
+        ),
+        ("esc10_yamnet", ["\n  experiment=esc10_yamnet  aed train\n"]),
+        ("learning_rate", ["meaning has it\n  model.optimizer.lr=0.001  (float)  aed train\n      Learning rate."]),
+        ("class", ["Keys with class in their name\n", "\n  data.class_names=", "\n  model.class_weights="]),
+    ],
+)
+def test_a_word_leads_to_all_keys_that_it_may_mean(
+    word: str, parts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    text = explain.explain(word)
+    assert all(part in text for part in parts), text
+    assert len(text.splitlines()) < 60
+
+
+def test_where_nothing_is_near_the_verbs_are_listed() -> None:
+    with pytest.raises(AedError, match=r"^xyzzy: no verb, key or choice, .*; the verbs are data, train, .*help$"):
+        explain.explain("xyzzy")
+    with pytest.raises(AedError, match=r"did you mean aed help model/optimizer\?"):
+        explain.explain("optimiser")
 
 
 def test_an_unknown_key_ends_the_command_with_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,18 +470,121 @@ def test_the_version(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     assert capsys.readouterr().out == f"aed {aed.__version__}\n"
 
 
-def test_train_alone_lists_the_experiments(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.chdir(tmp_path)
+# ---- before anything heavy is imported -----------------------------------------------------------------------
+
+
+def refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, verb: str, *words: str
+) -> tuple[int, str]:
+    monkeypatch.setattr(sys, "argv", [f"{verb}.py", *words])
     with pytest.raises(SystemExit) as ended:
-        run(monkeypatch, "train")
-    assert ended.value.code == 1 and "Traceback" not in caplog.text
-    (message,) = [record.getMessage() for record in caplog.records]
-    first, *lines = message.splitlines()
-    assert first == "experiment: choose one, experiment=<name>"
+        importlib.import_module(f"aed.{verb}").main()
+    output = capsys.readouterr()
+    assert output.out == "" and isinstance(ended.value.code, int)
+    return ended.value.code, output.err
+
+
+@pytest.mark.parametrize("words", [[], ["seed=1"], ["-m", "seed=1,2"]])
+def test_train_without_an_experiment_lists_them(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, text = refused(capsys, monkeypatch, "train", *words)
+    first, *lines = text.partition("\n\n")[0].splitlines()
+    assert code == 1 and first == "experiment: choose one, experiment=<name>"
     assert [line.split()[0] for line in lines] == registry.experiments()
     assert all(len(line.split()) > 3 for line in lines), "each says what it is"
+    assert help.door("train").usage[0] in text and "aed train --help" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "first"),
+    [
+        ("predict", "aed predict: give model=... and files=..."),
+        ("predict model=x.onnx format=csv", "aed predict: give files=..."),
+        ("predict a.wav", "aed predict: give model=..."),
+        ("evaluate split=all", "aed evaluate: give model=..."),
+        ("benchmark", "aed benchmark: give model=..."),
+        ("deploy", "aed deploy: give model=..."),
+        ("import_keras", "aed import_keras: give files=..."),
+    ],
+)
+def test_a_verb_without_what_it_needs_says_so(
+    line: str, first: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verb, *words = line.split()
+    code, text = refused(capsys, monkeypatch, verb, *words)
+    assert code == 1 and text.splitlines()[0] == first
+    assert help.door(verb).usage[0] in text and text.endswith(f"aed {verb} --help explains it, with examples.\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "words_are_files"),
+    [
+        ("evaluate model=x.onnx", False),
+        ("evaluate modl=x.onnx", False),  # did you mean model
+        ("evaluate x.onnx", False),  # did you mean model=x.onnx
+        ("evaluate --cfg job", False),
+        ("evaluate --hydra-help", False),
+        ("predict model_file=x.onnx -", True),
+        ("predict model=x.onnx files=[a.wav]", True),
+        ("train experiment=", False),
+        ("train ~experiment", False),
+        ("train demo", False),
+    ],
+)
+def test_what_only_the_configuration_can_judge_is_left_to_it(line: str, words_are_files: bool) -> None:
+    verb, *words = line.split()
+    check_options(words, f"aed {verb}")
+    assert help.missing(verb, words, words_are_files) == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("predict --hlep", "aed predict: no option --hlep; see aed predict --help"),
+        ("predict model=x.onnx a.wav --hlep=3", "aed predict: no option --hlep; see aed predict --help"),
+        ("train -x experiment=demo", "aed train: no option -x; see aed train --help"),
+        ("train --cfg", "aed train: --cfg needs one of job, hydra, all"),
+        ("train --cfg -m", "aed train: --cfg needs one of job, hydra, all"),
+        ("train --cfg=jobs", "aed train: --cfg needs one of job, hydra, all, got jobs"),
+        ("train --config-name", "aed train: --config-name needs a value"),
+        ("data inspect --bogus", "aed data: no option --bogus; see aed data --help"),
+    ],
+)
+def test_an_option_that_is_none_ends_in_one_line(
+    line: str, text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert refused(capsys, monkeypatch, *line.split()) == (2, f"{text}\n")
+
+
+@pytest.mark.parametrize(
+    "line", ["-m seed=1,2", "--multirun", "--cfg job --resolve", "-c=all", "--package model --cfg job", "--info", "-sc"]
+)
+def test_options_of_hydra_are_let_through(line: str) -> None:
+    check_options(line.split(), "aed train")
+
+
+REFUSED = """
+import sys
+from aed.__main__ import main
+for arguments in {commands}:
+    sys.argv = ["aed", *arguments]
+    try:
+        main()
+    except SystemExit as ended:
+        assert ended.code
+print(*sorted({{name.partition(".")[0] for name in sys.modules}}))
+"""
+
+
+def test_a_refusal_imports_the_standard_library_alone(tmp_path: Path) -> None:
+    needy = ["train", "predict", "evaluate", "benchmark", "deploy", "import_keras"]
+    commands = [*([verb] for verb in needy), *([verb, "--bogus"] for verb in needy)]
+    ended = subprocess.run(
+        [sys.executable, "-c", REFUSED.format(commands=commands)], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "aed" in ended.stdout.split() and set(ended.stdout.split()) & HEAVY == set()
 
 
 # ---- docstrings ----------------------------------------------------------------------------------------------
@@ -421,6 +629,7 @@ def test_arguments_of_docstrings() -> None:
         ("Log every step. Default: ``50``.", "Log every step."),
         ("decay. Default: 1.0.", "Decay."),
         ("v1.5 of `On this`_ at 3. 5 is more", "V1.5 of On this at 3. 5 is more."),
+        ("ESC-10 (K. J. Piczak, 2015): 400 clips. More", "ESC-10 (K. J. Piczak, 2015): 400 clips."),
         ("", ""),
     ],
 )

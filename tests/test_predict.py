@@ -448,7 +448,7 @@ def test_the_command_says_in_one_line_what_is_wrong(folder, model, tmp_path):
     for arguments, stdin, message in (
         ((f"model={model}", "-"), flac, b"send wav: "),
         ((f"model={model}", "-"), b"", b"standard input is empty"),
-        (("b.wav",), b"", b"model: give a value"),
+        (("b.wav",), b"", b"aed predict: give model=..."),
         ((f"model={tmp_path / 'none.onnx'}", str(folder)), b"", b"no such model"),
         ((f"model={model}", str(folder), "formatt=csv"), b"", b"formatt"),
     ):

@@ -62,12 +62,17 @@ def differing(theirs: Mapping[str, Any], ours: Mapping[str, Any], prefix: str = 
     return [override(f"{prefix}{key}", value) for key, value in theirs.items() if ours.get(key, _NOTHING) != value]
 
 
-def nearest(word: str, known: Iterable[str]) -> list[str]:
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> list[str]:
     """Up to three of ``known`` that ``word`` may be a misspelling of, the likeliest first.
 
     Names that contain ``word`` between underscores come last.
+
+    Args:
+        word: As typed.
+        known: Names that there are.
+        cutoff: Least likeness, 0 to 1.
     """
     by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), by_lower, n=3, cutoff=0.6)
+    close = difflib.get_close_matches(word.lower(), by_lower, n=3, cutoff=cutoff)
     parts = [name for name in by_lower if word.lower() in name.split("_")]
     return [by_lower[name] for name in dict.fromkeys([*close, *parts])][:3]

@@ -65,8 +65,8 @@ class PatchDataModule(L.LightningDataModule):
         garbage_share: Its size in each split, as a share of the mean class there; null: all such clips.
         unseen: Sounds that are none of the classes, to judge how well they are rejected: ``unused``: the clips of
             classes that are not in ``class_names``; else a folder of recordings.
-        split: ``folds``: by the published fold numbers. ``source``: random, no recording on both sides.
-            ``random``: random over clips, as ST's zoo does; it leaks and says so.
+        split: How clips are divided into train, val and test: ``folds``: by the published fold numbers. ``random``:
+            over clips, as ST's zoo does; it leaks and says so. ``source``: random, no recording on both sides.
         test_fold: ``folds``: the fold to test on.
         val_fold: ``folds``: the fold that picks the checkpoint; null trains on all others with a fixed schedule.
         min_overlap: Annotated recordings: share of a patch that a class's events have to fill, or of a shorter event

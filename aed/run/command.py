@@ -5,7 +5,9 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from aed.run.help import asks_for_help, page, show
+from aed.base.errors import AedError
+from aed.run.help import asks_for_help, missing, page_asked_for, show
+from aed.settings.command_line import check_options
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -26,8 +28,16 @@ def run_verb(
         words_are_files: Whether words that are no ``key=value`` are elements of ``files``.
     """
     if asks_for_help(sys.argv[1:]):
-        show(page(verb))
+        show(page_asked_for(verb, sys.argv[1:]))
         return
+    try:
+        check_options(sys.argv[1:], f"aed {verb}")
+    except AedError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    if text := missing(verb, sys.argv[1:], words_are_files):
+        print(text, file=sys.stderr)
+        sys.exit(1)
     from aed.run import registry
     from aed.settings.entry import run_task
     from aed.settings.typed import with_files

@@ -79,10 +79,10 @@ def plain(text: str) -> str:
 
 
 def first_sentence(text: str) -> str:
-    """The first sentence, without the default, with a capital and a full stop."""
+    """The first sentence, without the default, with a capital and a full stop; an initial ends none."""
     text = re.sub(r"\s*\([^()]*\bdefault\b[^()]*(?:\([^()]*\)[^()]*)*\)", "", plain(text), flags=re.IGNORECASE)
     text = re.sub(r"\.?\s*Defaults?(?: to)?: .*", "", text)
-    sentence = re.split(r"(?<=[^.\d]\.)\s+(?=[A-Z])", text.strip())[0].strip().rstrip(".")
+    sentence = re.split(r"(?<=[^.\d]\.)(?<!\b[A-Z]\.)\s+(?=[A-Z])", text.strip())[0].strip().rstrip(".")
     return f"{sentence[0].upper()}{sentence[1:]}." if sentence else ""
 
 

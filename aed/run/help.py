@@ -1,4 +1,4 @@
-"""Help of the verbs and their keys as text; imports nothing but the standard library.
+"""Help of the verbs and their keys, as text and as Markdown; imports nothing but the standard library.
 
 The doors' docstrings say what a verb is for, with examples. ``keys.json``, which :mod:`aed.run.reference` writes, has
 an entry for each key of each verb:
@@ -21,13 +21,13 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aed.base.errors import AedError
-from aed.base.overrides import nearest
+from aed.base.paths import CONFIG_DIR
+from aed.settings.command_line import choose, given
 
 KEYS = Path(__file__).with_name("keys.json")
 _DOORS = Path(__file__).parents[1]
@@ -46,12 +46,44 @@ _ORDER = (
 )
 """The way from recordings to a board; further verbs come after it."""
 
-OPTIONS = (
+USUAL = {
+    "train": (
+        "data.clips.root",
+        "data.class_names",
+        "data.split",
+        "data.test_fold",
+        "data.val_fold",
+        "data.test_fraction",
+        "data.val_fraction",
+        "data.batch_size",
+        "model.pretrained",
+        "model.fine_tune",
+        "model.net.embedding_size",
+        "model.net.dropout",
+        "model.augment.mixup",
+        "model.optimizer.lr",
+        "trainer.max_epochs",
+        "seed",
+        "stages",
+        "ckpt_path",
+        "quantization.calibration",
+        "quantization.max_drop",
+        "decision.unknown",
+        "budget.board",
+        "deploy.target",
+        "hydra.run.dir",
+    )
+}
+"""Verb -> the keys that its page shows before the others."""
+
+_CHOSEN, _USUAL = "Choices of files and classes", "Most used keys"
+
+_OPTIONS = (
     ("-m", "A run for each combination of values separated by commas: seed=0,1,2"),
     ("--cfg job", "Print the composed configuration instead of running"),
     ("--hydra-help", "Options of Hydra, which reads the keys"),
 )
-"""Of each verb that has keys."""
+"""Of each verb that has keys; ``-m`` where its usage has it."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +116,11 @@ def show(text: str) -> None:
         print(text, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def page_asked_for(verb: str, words: Sequence[str]) -> str:
+    """The page of a verb, with the keys of the libraries where ``all`` is among the words."""
+    return page(verb, is_full="all" in words)
 
 
 def verbs() -> list[str]:
@@ -132,67 +169,122 @@ def overview() -> str:
     lines = ["aed: from a folder of labelled sounds to a microcontroller that recognises them", ""]
     lines += ["  aed <verb> [key=value ...]", ""]
     for verb in verbs():
-        lines += _wrapped(f"  {verb:<{width}}  {door(verb).summary}", width + 4)
+        lines += wrapped(f"  {verb:<{width}}  {door(verb).summary}", width + 4)
     lines += [
         "",
         "  aed <verb> --help    the verb's examples and keys",
         "  aed help <key>       a key: aed help data.split",
     ]
-    lines += ["", "Start with", "  aed train experiment=demo", "  aed doctor"]
+    starts = {
+        "aed predict model=yamnet_audioset x.wav": "names the sounds in a recording",
+        "aed train experiment=demo": "a net of your own in a minute, without data",
+        "aed doctor": "what is missing here",
+    }
+    width = max(map(len, starts))
+    lines += ["", "Start with", *(f"  {command:<{width}}  {text}" for command, text in starts.items())]
     return "\n".join(lines)
 
 
-def page(verb: str) -> str:
-    """The page of a verb: purpose, examples, every key."""
+def page(verb: str, is_full: bool = False) -> str:
+    """The page of a verb: purpose, examples, keys.
+
+    Args:
+        verb: Its name.
+        is_full: With the keys of classes that are not ours, too.
+    """
     own, keys = door(verb), entries(verb)
-    lines = [*_wrapped(f"aed {verb}: {own.summary[:1].lower()}{own.summary[1:]}", 2), ""]
+    libraries = sorted({entry["library"] for entry in keys if "library" in entry})
+    lines = [*wrapped(f"aed {verb}: {own.summary[:1].lower()}{own.summary[1:]}", 2), ""]
     if own.text:
-        lines += [*_wrapped(own.text, 0), ""]
+        lines += [*wrapped(own.text, 0), ""]
     lines += [f"  {line}" for line in own.usage]
     lines += ["", "Examples"] if own.examples else []
     for command, text in own.examples:
-        lines += [f"  {command}", *_wrapped(f"      {text}", 6)]
+        lines += [f"  {command}", *wrapped(f"      {text}", 6)]
     if not keys:
         return "\n".join(lines)
     lines += ["", "Options"]
-    lines += [f"  {option:<14}{text}" for option, text in OPTIONS]
-    for section, own_keys in sections(keys).items():
-        lines += ["", section]
-        for entry in own_keys:
-            lines += _entry(entry)
-    return "\n".join([*lines, "", "aed help <key> says which of these verbs take it and what the experiments set."])
+    lines += [f"  {option:<14}{text}" for option, text in options(verb)]
+    for section, own_keys in sections(keys, verb).items():
+        shown = [entry for entry in own_keys if is_full or section == _USUAL or "library" not in entry]
+        if shown:
+            lines += ["", f"{section}; the others follow" if section == _USUAL else section]
+        for entry in shown:
+            lines += entry_lines(entry)
+    more = f"aed {verb} --help all adds the keys of {' and '.join(libraries)}. "
+    last = "aed help <key> says which verbs take a key and what the experiments set, aed help data. what is below data."
+    return "\n".join([*lines, "", *wrapped(f"{more if libraries and not is_full else ''}{last}", 0)])
 
 
-def sections(keys: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Title -> keys: what chooses files first, then by the part before the last dot."""
-    found: dict[str, list[dict[str, Any]]] = {"Choices of files and classes": [], "Keys": []}
+def options(verb: str) -> list[tuple[str, str]]:
+    """Options that make sense for a verb, and what they do."""
+    is_swept = any(" -m " in line for line in door(verb).usage)
+    return [(option, text) for option, text in _OPTIONS if is_swept or option != "-m"]
+
+
+def missing(verb: str, words: Sequence[str], words_are_files: bool = False) -> str:
+    """What to give, where a command line lacks a key that has no default.
+
+    Empty where it lacks none, and where it holds anything that only the composed configuration can judge.
+
+    Args:
+        verb: Its name.
+        words: Of the command line.
+        words_are_files: Whether words that are no ``key=value`` are elements of ``files``.
+    """
+    typed = given(words, "files" if words_are_files else None)
+    own = entries(verb)
+    needed = [entry for entry in own if not {"default", "with"} & entry.keys()]
+    lacking = [entry for entry in needed if typed is not None and entry["key"] not in typed]
+    if typed is None or not lacking or not typed <= {entry["key"] for entry in own}:
+        return ""
+    usage = [f"  {line}" for line in door(verb).usage]
+    last = f"aed {verb} --help explains it, with examples."
+    if group := next((entry["key"] for entry in lacking if "options" in entry), None):
+        names = sorted(path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
+        return "\n".join([choose(group, names, CONFIG_DIR), "", *usage, "", last]) if names else ""
+    lines = [f"aed {verb}: give {' and '.join(entry['key'] + '=...' for entry in lacking)}", "", *usage, ""]
+    for entry in lacking:
+        lines += wrapped(f"  {entry['key']}: {entry['meaning']}", 6)
+    return "\n".join([*lines, "", last])
+
+
+def sections(keys: Sequence[dict[str, Any]], verb: str) -> dict[str, list[dict[str, Any]]]:
+    """Title -> keys: what chooses files first, then the most used, then by the part before the last dot."""
+    first = {entry["key"]: entry for entry in reversed(keys)}
+    usual = {name: first[name] for name in USUAL.get(verb, ()) if name in first}
+    found: dict[str, list[dict[str, Any]]] = {_CHOSEN: [], _USUAL: list(usual.values()), "Keys": []}
     for entry in keys:
+        if entry is usual.get(entry["key"]):
+            continue
         prefix = entry["key"].rpartition(".")[0]
-        title = "Choices of files and classes" if "options" in entry else f"Keys {prefix}.*" if prefix else "Keys"
+        title = _CHOSEN if "options" in entry else f"Keys {prefix}.*" if prefix else "Keys"
         found.setdefault(title, []).append(entry)
     # what is not ours comes last
-    return {title: own for title, own in sorted(found.items(), key=lambda item: _is_foreign(item[1])) if own}
+    ordered = sorted(found.items(), key=lambda item: item[0] != _USUAL and is_foreign(item[1]))
+    return {title: own for title, own in ordered if own}
 
 
-def _is_foreign(keys: Sequence[dict[str, Any]]) -> bool:
+def is_foreign(keys: Sequence[dict[str, Any]]) -> bool:
+    """Whether some of the keys are those of a library."""
     return any("library" in entry or entry["key"].startswith("hydra.") for entry in keys)
 
 
-def _entry(entry: dict[str, Any]) -> Iterator[str]:
+def entry_lines(entry: dict[str, Any]) -> Iterator[str]:
     """Lines of a key on a page."""
-    yield from _wrapped(f"  {_head(entry)}", 6)
-    yield from _wrapped(f"      {entry['meaning']}", 6)
+    yield from wrapped(f"  {head(entry)}", 6)
+    yield from wrapped(f"      {entry['meaning']}", 6)
     if options := entry.get("options"):
         if entry["key"] == "experiment":
             width = max(map(len, options))
             for name, text in options.items():
-                yield from _wrapped(f"        {name:<{width}}  {text}".rstrip(), width + 10)
+                yield from wrapped(f"        {name:<{width}}  {text}".rstrip(), width + 10)
         else:
-            yield from _wrapped(f"      {', '.join(options)}", 6)
+            yield from wrapped(f"      {', '.join(options)}", 6)
     if "with" in entry:
-        yield from _wrapped(f"      only with {with_options(entry['with'])}", 6)
+        yield from wrapped(f"      only with {with_options(entry['with'])}", 6)
     for default, options in other_defaults(entry).items():
-        yield from _wrapped(f"      {default} with {with_options(options)}", 6)
+        yield from wrapped(f"      {default} with {with_options(options)}", 6)
 
 
 def other_defaults(entry: dict[str, Any]) -> dict[str, list[str]]:
@@ -209,7 +301,7 @@ def with_options(options: Sequence[str]) -> str:
     return f"{group}={', '.join(option.partition('=')[2] for option in options)}"
 
 
-def _head(entry: dict[str, Any]) -> str:
+def head(entry: dict[str, Any]) -> str:
     """``key=default`` and the type or choices."""
     kind = ", ".join(entry["choices"]) if "choices" in entry else entry["type"]
     kind = "" if "options" in entry or kind == "any" else f"  ({kind})"
@@ -220,7 +312,8 @@ def _width() -> int:
     return max(60, min(shutil.get_terminal_size((100, 24)).columns, 120))
 
 
-def _wrapped(text: str, indent: int) -> list[str]:
+def wrapped(text: str, indent: int) -> list[str]:
+    """Lines of the terminal's width; all but the first are indented."""
     start = " " * (len(text) - len(text.lstrip()))
     return textwrap.wrap(
         text.lstrip(),
@@ -230,56 +323,3 @@ def _wrapped(text: str, indent: int) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
-
-
-def explain(word: str) -> str:
-    """What a verb or a key is, all verbs that take it together.
-
-    Args:
-        word: A verb; a key, with ``=`` where a verb has its name; the end of a key (``lr``); the start of several
-            (``data.clips``).
-
-    Raises:
-        AedError: Names the nearest.
-    """
-    known = {entry["key"] for verb in content()["verbs"] for entry in entries(verb)}
-    if word in verbs():
-        return page(word) + (f"\n\naed help {word}= explains the key {word}." if word in known else "")
-    wanted = word.partition("=")[0].lstrip("+~").rstrip(".*")
-    exact = [key for key in known if key.replace("/", ".") == wanted.replace("/", ".")]
-    inside = [key for key in known if key.startswith(f"{wanted}.")]
-    names = sorted(exact or [key for key in known if key.endswith(f".{wanted}")] or inside)
-    if not names:
-        ends = {key.rpartition(".")[2]: key for key in sorted(known, reverse=True)}
-        near = nearest(wanted, [*known, *verbs()]) or [ends[end] for end in nearest(wanted.rpartition(".")[2], ends)]
-        raise AedError(
-            f"{word}: no verb or key; did you mean aed help {near[0]}?" if near else f"{word}: no verb or key"
-        )
-    blocks = ["\n".join(_explained(name)) for name in names]
-    if exact and inside:
-        blocks.append("\n".join(_wrapped(f"Keys below it: {', '.join(sorted(inside))}", 2)))
-    return "\n\n".join(blocks)
-
-
-def _explained(name: str) -> Iterator[str]:
-    """Lines about a key of that name."""
-    found = [(verb, entry) for verb in verbs() for entry in entries(verb) if entry["key"] == name]
-    seen: list[dict[str, Any]] = []
-    for _, entry in found:
-        if entry in seen:
-            continue
-        seen.append(entry)
-        takers = [verb for verb, other in found if other == entry]
-        yield from _wrapped(_head(entry), 4)
-        yield from _wrapped(f"    {entry['meaning']}", 4)
-        for option, text in entry.get("options", {}).items():
-            yield from _wrapped(f"      {option}: {text}" if text else f"      {option}", 8)
-        if "with" in entry:
-            yield from _wrapped(f"    only with {with_options(entry['with'])}", 4)
-        for default, options in other_defaults(entry).items():
-            yield from _wrapped(f"    default {default} with {with_options(options)}", 6)
-        if "file" in entry:
-            yield f"    default from {entry['file']}"
-        if own := entry.get("experiments"):
-            yield from _wrapped("    experiments: " + ", ".join(f"{key} {value}" for key, value in own.items()), 6)
-        yield f"    taken by: {', '.join(f'aed {verb}' for verb in dict.fromkeys(takers))}"

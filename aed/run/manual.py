@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from aed.run.help import OPTIONS, door, entries, other_defaults, sections, verbs, with_options
+from aed.run.help import door, entries, options, other_defaults, sections, verbs, with_options
 
 
 def documents() -> dict[str, str]:
     """File name -> Markdown: a page for each verb and one that lists them."""
-    lines = ["# Verbs", "", "`aed <verb> --help` prints these pages, `aed help <key>` explains a key.", ""]
+    text = "`aed <verb> --help all` prints these pages, `--help` alone leaves out the keys of Lightning and torch; "
+    lines = ["# Verbs", "", f"{text}`aed help <key>` explains a key.", ""]
     lines += ["| verb | |", "|---|---|"]
     lines += [f"| [`aed {verb}`]({verb}.md) | {_cell(door(verb).summary)} |" for verb in verbs()]
     return {"index.md": "\n".join([*lines, ""]), **{f"{verb}.md": document(verb) for verb in verbs()}}
@@ -23,8 +24,8 @@ def document(verb: str) -> str:
         lines += [text, "", "```", command, "```", ""]
     if keys:
         lines += ["## Options", "", "| option | meaning |", "|---|---|"]
-        lines += [f"| `{option}` | {_cell(text)} |" for option, text in OPTIONS] + [""]
-    for title, rows in sections(keys).items():
+        lines += [f"| `{option}` | {_cell(text)} |" for option, text in options(verb)] + [""]
+    for title, rows in sections(keys, verb).items():
         lines += [
             f"## {title.replace('*', chr(92) + '*')}",
             "",

@@ -26,7 +26,7 @@ from aed.base.paths import CONFIG_DIR
 from aed.run import help, manual, registry
 from aed.run.docstrings import arguments, first_sentence, plain, type_text
 from aed.run.leaves import Leaf, leaves
-from aed.settings.hydra_errors import first_comment
+from aed.settings.command_line import first_comment
 
 CONFIGS = {"train": "train", "data": "inspect"} | {name: name for name in registry.FUNCTIONS if name != "inspect"}
 """Verb -> its primary configuration."""
@@ -81,7 +81,9 @@ def collect(verb: str) -> list[dict[str, Any]]:
         for number in zip_longest(*files):
             config = compose(config_name, overrides=[*start, *filter(None, number)], return_hydra_config=True)
             entries.add(leaves(config), dict(config.hydra.runtime.choices))
-        found = [*_groups(chosen, options, base), *entries.finished(config_name)]
+        names_of_groups = {group.replace("/", ".") for group in chosen}
+        own = [entry for entry in entries.finished(config_name) if entry["key"] not in names_of_groups]
+        found = [*_groups(chosen, options, base), *own]
         run_folder = str(OmegaConf.to_container(base.hydra.run, resolve=False)["dir"])  # type: ignore[call-overload,index]
         if run_folder != ".":
             folder = re.sub(r"\$\{now:[^}]*\}", "<date_time>", run_folder)
@@ -161,7 +163,7 @@ def _entry(leaf: Leaf) -> dict[str, Any]:
     for target in leaf.documented:
         own = arguments(target)
         if leaf.name in own:
-            owner = target.__module__
+            owner = _owner(target, leaf.name)
             meanings[leaf.name], types[leaf.name] = own[leaf.name].text, own[leaf.name].type
         hints = _hints(target)
         if leaf.name in hints:
@@ -177,6 +179,12 @@ def _entry(leaf: Leaf) -> dict[str, Any]:
     if owner and not owner.startswith("aed"):
         entry["library"] = owner.partition(".")[0]
     return entry
+
+
+def _owner(target: Any, name: str) -> str:
+    """Module of the function or class, of the bases the first one, whose docstring explains a parameter so."""
+    bases = reversed(target.__mro__[:-1]) if inspect.isclass(target) else [target]
+    return str(next(base.__module__ for base in bases if arguments(base).get(name) == arguments(target)[name]))
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, Interpolation
 
 from aed.base.errors import AedError
 from aed.base.overrides import nearest
+from aed.settings.command_line import VALUED, choose
 
 _KINDS = {
     "IntegerNode": "a whole number",
@@ -112,11 +113,6 @@ def check_words(arguments: Sequence[str], config_dir: Path) -> None:
         valued = word in VALUED
 
 
-VALUED = {"--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"}
-VALUED |= {"--info", "-i", "--experimental-rerun"}
-"""Hydra's options that take a value."""
-
-
 def _bare(word: str, config_dir: Path) -> str:
     groups = {group: _options(group, config_dir) for group in _groups(config_dir)}
     named = [f"{group}={word}" for group, names in groups.items() if word in names]
@@ -212,7 +208,7 @@ def _unreadable(override: str, text: str) -> str:
 def _plain(text: str, config_dir: Path) -> str:
     """Message for other errors of Hydra: its own words, without those that do not help."""
     if match := re.match(r"You must specify '([^']+)'.*?Available options:\s*(.*)", text, re.DOTALL):
-        return _choose(match[1], match[2].split(), config_dir)
+        return choose(match[1], match[2].split(), config_dir)
     if match := re.match(r"Ambiguous value for argument '([^=]+)=(.*?)'\n", text, re.DOTALL):
         key, value = match.groups()
         return f"{key}: {value} is several values; a list is {key}=[{value}], a run for each of them needs -m"
@@ -221,20 +217,6 @@ def _plain(text: str, config_dir: Path) -> str:
     if match := re.match(r"Could not delete from config\. '(.*?)' does not exist", text):
         return f"~{match[1]}: there is no such key"
     return " ".join(line.strip() for line in text.splitlines() if line.strip() and "hydra.cc" not in line)
-
-
-def _choose(group: str, names: Sequence[str], config_dir: Path) -> str:
-    """Message where a file of a group has to be chosen: the files with what they say of themselves."""
-    width = max(map(len, names), default=0)
-    lines = [f"  {name:<{width}}  {first_comment(config_dir / group / f'{name}.yaml')}".rstrip() for name in names]
-    return "\n".join([f"{group}: choose one, {group}=<name>", *lines])
-
-
-def first_comment(path: Path) -> str:
-    """First line of the comment on top of a configuration file: what it is; empty where it has none."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    first = next((line for line in lines if not line.startswith("# @package")), "")
-    return first.removeprefix("#").strip().rstrip(".:") if first.startswith("#") else ""
 
 
 def _first_line(error: BaseException) -> str:

@@ -19,10 +19,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from aed.base.overrides import quoted
 from aed.base.paths import CONFIG_DIR
-from aed.settings.hydra_errors import VALUED
+from aed.settings.command_line import MULTIRUN, VALUED
 from aed.settings.quoting import Reader
-
-MULTIRUN = {"-m", "--multirun"}
 
 _OTHER_CONFIG = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
 
