@@ -61,7 +61,7 @@ def lightning_commands() -> list[list[str]]:
     found = [
         line
         for page in pages
-        for line in re.findall(r"python -m aed\.cli ([^`|\n]+)", page.read_text(encoding="utf-8"))
+        for line in re.findall(r"(?:python -m aed\.|\baed )cli ([^`|\n]+)", page.read_text(encoding="utf-8"))
     ]
     return [shlex.split(line, comments=True) for line in found]
 

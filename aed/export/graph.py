@@ -64,7 +64,7 @@ def save_model(path: Path, model: onnx.ModelProto, card: ModelCard) -> None:
 
 
 def copy_of(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A model of its own with the same content."""
+    """Deep copy of a model."""
     twin = onnx.ModelProto()
     twin.CopyFrom(model)
     return twin

@@ -60,7 +60,7 @@ def open_session(model: onnx.ModelProto, threads: int = 0) -> Any:
 
 
 def open_exact(model: onnx.ModelProto) -> Any:
-    """The session that C code is held against: int8 in and out, exact integer arithmetic.
+    """The session that C code is compared with: int8 in and out, exact integer arithmetic.
 
     Args:
         model: QDQ, with float or int8 ends; left as it is.

@@ -99,7 +99,7 @@ def check_finite(state: Mapping[str, Any], name: str) -> None:
 
 
 def check_shapes(ours: Mapping[str, Any], theirs: Mapping[str, Any], net: str) -> None:
-    """Refuse weights that are not those of a net, in one line where torch prints a line a tensor.
+    """Refuse weights that are not those of a net, in one line where torch prints a line per tensor.
 
     Args:
         ours: ``state_dict`` of the net.

@@ -41,7 +41,7 @@ class ClipClassifier(L.LightningModule):
     patch's embedding is then computed once and stored, unless augmentation or random offsets change patches.
 
     Args:
-        net: ``forward(patches) -> logits``; see :mod:`aed.modules.nets`.
+        net: The net: ``forward(patches) -> logits``; see :mod:`aed.modules.nets`.
         frontend: From recording to patch.
         optimizer: Factory of the optimizer of the trainable parameters.
         scheduler: Factory of the learning-rate schedule; null: constant.
@@ -56,7 +56,7 @@ class ClipClassifier(L.LightningModule):
         aggregate: A clip's posterior: ``mean`` or ``max`` over its patches.
         outputs_are_logits: Take the outputs of the net for logits even where they are bound to be probabilities;
             without, such a net is refused before it is trained.
-        seed: Of dropout and augmentation; each step starts from (seed, step), so that a resumed run repeats it.
+        seed: Seed of dropout and augmentation; each step starts from (seed, step), so that a resumed run repeats it.
     """
 
     def __init__(

@@ -10,8 +10,7 @@ import inspect
 import json
 import re
 import sys
-import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
@@ -25,14 +24,14 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from aed.base.overrides import in_hydra
 from aed.base.paths import CONFIG_DIR
 from aed.run import help, registry
-from aed.run.docstrings import arguments, first_sentence, plain, type_text
+from aed.run.docstrings import arguments, first_sentence, plain, type_hints, type_text
 from aed.settings.hydra_errors import first_comment
 
 CONFIGS = {"train": "train", "data": "inspect"} | {name: name for name in registry.FUNCTIONS if name != "inspect"}
 """Verb -> its primary configuration."""
 
 LIBRARIES = ("torch", "lightning")
-"""Whose docstrings explain keys of classes that are not ours."""
+"""Whose docstrings explain keys of classes of other packages."""
 
 MEANINGS = {
     "hydra.run.dir": "Folder of the outputs.",
@@ -150,7 +149,7 @@ def collect(verb: str) -> list[dict[str, Any]]:
 
 @dataclasses.dataclass
 class _Found:
-    """An entry and, by the option of its group, the leaves that it is about; they may differ in their defaults."""
+    """An entry and, by the option of its group, its leaves; they may differ in their defaults."""
 
     entry: dict[str, Any]
     leaves: dict[str | None, _Leaf] = dataclasses.field(default_factory=dict)
@@ -225,7 +224,7 @@ def _entry(leaf: _Leaf) -> dict[str, Any]:
         if leaf.name in own:
             owner = target.__module__
             meanings[leaf.name], types[leaf.name] = own[leaf.name].text, own[leaf.name].type
-        hints = _hints(target)
+        hints = type_hints(target)
         if leaf.name in hints:
             types[leaf.name] = type_text(hints[leaf.name])
     meaning = meanings.get(leaf.name) or MEANINGS.get(leaf.key, "")
@@ -239,14 +238,6 @@ def _entry(leaf: _Leaf) -> dict[str, Any]:
     if owner and not owner.startswith("aed"):
         entry["library"] = owner.partition(".")[0]
     return entry
-
-
-@functools.cache
-def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    except NameError:  # types that a library imports for type checkers only
-        return {}
 
 
 def _setter(leaf: _Leaf, group: str | None, option: str | None, config_name: str) -> str | None:

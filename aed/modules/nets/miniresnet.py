@@ -125,12 +125,12 @@ class MiniResNet(nn.Module):
     """Logits of dB-mel patches.
 
     Args:
-        num_classes: Outputs.
+        num_classes: Number of outputs.
         version: ``v1``, or ``v2`` with BatchNorm and ReLU before the convolutions.
         n_stacks: Stacks of two blocks, 1 to 3: 64, 128 and 256 channels; each halves the image.
-        pooling: From image to embedding: ``none`` keeps all its values, ``avg`` and ``max`` a value a channel. Weights
-            are published for one and two stacks with ``none`` and ``avg``; those of v1 are the same, and serve ``max``
-            too.
+        pooling: From image to embedding: ``none`` keeps all its values, ``avg`` and ``max`` a value per channel.
+            Weights are published for one and two stacks with ``none`` and ``avg``; those of v1 are the same, and serve
+            ``max`` too.
         n_mels: Mel bands of a patch; without pooling the head's size depends on it.
         patch_frames: Frames of a patch; as above.
         dropout: Share of the embedding dropped in training.

@@ -55,7 +55,7 @@ class YAMNet(nn.Module):
     """Logits of log-mel patches.
 
     Args:
-        num_classes: Outputs.
+        num_classes: Number of outputs.
         embedding_size: Channels before the head: 256 (23.9 M MACC at 64x96), 512 (34) or 1024 (69).
         dropout: Share of the embedding dropped in training.
         weights: Whose published backbone ``load_pretrained`` takes, and so the activation. ``st``: six layers, ReLU,

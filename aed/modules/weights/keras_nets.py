@@ -1,4 +1,4 @@
-"""A Keras model as the net of ours that computes the same: YAMNet or MiniResNet, proved on random patches."""
+"""A Keras model as the net of aed that computes the same: YAMNet or MiniResNet, proved on random patches."""
 
 from dataclasses import dataclass
 from typing import Literal

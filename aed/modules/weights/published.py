@@ -30,7 +30,7 @@ class Weights:
         licence: SPDX name.
         source: Who trained it on what.
         frontend: Preset of the patches it was trained on.
-        origin: Where the recordings it was trained on come from, if data sets of ours come from there too.
+        origin: Where the recordings it was trained on come from, if data sets of aed come from there too.
     """
 
     file: str

@@ -22,7 +22,7 @@ def plot_curves(path: Path, metrics_csv: Path, subject: str = "") -> None:
 
     Args:
         path: Of the picture.
-        metrics_csv: Lightning's, a row an epoch and split.
+        metrics_csv: Lightning's, a row per epoch and split.
         subject: Model and data set.
     """
     curves = read_curves(metrics_csv)
