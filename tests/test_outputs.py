@@ -161,7 +161,7 @@ def test_what_a_foreign_model_gives_is_tried_and_told(
     caplog.set_level("INFO")
     path = saved(tmp_path, ending(operators), None)
     assert open_classifier(path, nets.FRONTEND).card.outputs == outputs
-    assert f"taken for {outputs}" in caplog.text and said in caplog.text
+    assert f"treated as {outputs}" in caplog.text and said in caplog.text
     other = "logits" if outputs == "probabilities" else "probabilities"
     assert open_classifier(path, nets.FRONTEND, outputs=other).card.outputs == other
 

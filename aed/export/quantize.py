@@ -185,7 +185,7 @@ def quantize(
 
 
 def check_names(model: onnx.ModelProto, config: QuantizeConfig) -> None:
-    """Refuse names of layers that a graph does not have.
+    """Refuses names of layers that a graph does not have.
 
     Raises:
         AedError: Those, and the names there are.

@@ -31,7 +31,7 @@ ORT_ERRORS: tuple[type[Exception], ...] = tuple(
 
 @contextmanager
 def onnx_runtime_on(path: Path | str) -> Iterator[None]:
-    """Name the model's file that ONNX Runtime refuses, in an AedError of one line."""
+    """Names the model's file that ONNX Runtime refuses, in an AedError of one line."""
     try:
         yield
     except ORT_ERRORS as error:

@@ -126,12 +126,12 @@ class Search:
     def try_requested(
         self, name: str, float_model: onnx.ModelProto, int8: onnx.ModelProto, detail: str, reference: onnx.ModelProto
     ) -> Candidate:
-        """Judge a way that the user asked for; return the best: this way unless it scores worse than those before."""
+        """Judges a way that the user asked for; returns the best: this way unless it scores worse than those before."""
         self._try(name, float_model, int8, detail, reference, asked_for=True)
         return self.best
 
     def conclude(self) -> None:
-        """Log the loss of int8 where it is more than ``max_drop``, or that it is not known."""
+        """Logs the loss of int8 where it is more than ``max_drop``, or that it is not known."""
         clips, limit = len(self.in_float.target), f"quantization.max_drop={self.config.max_drop}"
         if self.outcome == "unknown":
             log.warning(

@@ -80,7 +80,7 @@ def form_of(net: nn.Module, patches: Tensor) -> Form | None:
 
 @torch.no_grad()
 def check_num_logits(net: nn.Module, patches: Tensor, num_classes: int) -> None:
-    """Refuse a net that does not fit the patches or the classes.
+    """Refuses a net that does not fit the patches or the classes.
 
     Args:
         net: In inference mode.

@@ -337,7 +337,7 @@ class Synthetic(ClipSource):
     """Sounds that the project generates in seconds: nothing to download; not a benchmark of anything.
 
     Args:
-        class_names: Classes to write, of :data:`aed.datamodules.sources.synthesis.CLASSES`; default all.
+        class_names: Names of the classes to write, from :data:`aed.datamodules.sources.synthesis.CLASSES`; default all.
         sources_per_class: Different individuals a class; the five folds never share one.
         takes_per_source: Clips of each individual.
         seed: Another seed, other sounds.

@@ -208,7 +208,7 @@ class MiniResNet(nn.Module):
         return logits
 
     def load_pretrained(self) -> Weights:
-        """Load the published backbone and return its description.
+        """Loads the published backbone and returns its description.
 
         Raises:
             AedError: There is none, its file is not to be had, or its arrays do not fit.
@@ -226,7 +226,7 @@ class MiniResNet(nn.Module):
         return weights
 
     def load_keras(self, arrays: Mapping[str, npt.NDArray[np.float32]], name: str) -> None:
-        """Load the backbone from a Keras model's arrays.
+        """Loads the backbone from a Keras model's arrays.
 
         Args:
             arrays: Layer and array name -> array, e.g. ``conv2_block1_1_conv/kernel:0`` (height, width, in, out).

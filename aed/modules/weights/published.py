@@ -56,7 +56,7 @@ class Weights:
         return fetch(self.url, path, digest=f"sha256:{self.sha256}", advice=advice)
 
     def check_frontend(self, frontend: FrontendConfig) -> None:
-        """Refuse other features than those the weights were trained on; silence and the patch grid are free.
+        """Refuses other features than those the weights were trained on; silence and the patch grid are free.
 
         Raises:
             AedError: What differs.

@@ -18,7 +18,7 @@ _STYLES = {"train": (ORANGE, "--"), "val": (BLUE, "-")}
 
 
 def plot_curves(path: Path, metrics_csv: Path, subject: str = "") -> None:
-    """Draw :func:`curves_figure`; nothing without epochs.
+    """Draws :func:`curves_figure`; nothing without epochs.
 
     Args:
         path: Of the picture.
