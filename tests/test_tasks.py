@@ -185,7 +185,7 @@ def test_a_run_that_rejects_what_it_does_not_know(tmp_path: Path) -> None:
         (["decision.thresholds=some"], "decision.thresholds: need one of chosen, half"),
         (
             ["decision.unknown=true", "data.garbage_class=true", "data.class_names=[rain,alarm]", "data.val_fold=4"],
-            "use one of them",
+            "use only one of them",
         ),
         (["decision.unknown=true", "data.multi_label=true", "data.val_fold=4"], "already answer 'no class'"),
         (["export.softmax=true", "data.multi_label=true"], "independent of each other"),
