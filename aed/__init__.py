@@ -1,6 +1,6 @@
 """From a folder of labelled sounds to a microcontroller that recognises them.
 
-The commands are ``python -m aed.<verb>``; from Python:
+The commands are ``aed <verb>``; from Python:
 
 >>> import aed
 >>> model = aed.load("model.onnx")

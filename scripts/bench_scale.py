@@ -167,9 +167,9 @@ def loading(folder: Path) -> None:
     print(f"data set        {time.perf_counter() - started:8.2f} s, {len(data)} patches on the grid")
     for name, choice in {
         "grid": {},
-        "one a clip": {"patches_per_clip": 1},
+        "one per clip": {"patches_per_clip": 1},
         "balanced": {"class_balance": True},
-        "balanced, one a clip": {"class_balance": True, "patches_per_clip": 1},
+        "balanced, one per clip": {"class_balance": True, "patches_per_clip": 1},
     }.items():
         started = time.perf_counter()
         sampler = TrainSampler(data, 0, True, **choice)  # type: ignore[arg-type]

@@ -58,7 +58,7 @@ def main() -> None:
     theirs = search_per_row(children, clips)
     per_row = time.perf_counter() - started
     assert ours == theirs
-    print(f"aed            {seconds:7.3f} s, {np.mean([len(mids) for mids in ours]):.2f} labels a clip left")
+    print(f"aed            {seconds:7.3f} s, {np.mean([len(mids) for mids in ours]):.2f} labels per clip left")
     print(f"search per row {per_row:7.3f} s")
     print(f"ratio          {per_row / seconds:7.1f}")
 

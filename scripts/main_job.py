@@ -35,9 +35,9 @@ def stages() -> list[str]:
 
 
 def main() -> None:
-    """Trains, quantises to int8 and benchmarks; further arguments are passed on to ``aed.train``."""
+    """Trains, quantises to int8 and benchmarks; further arguments are passed on to ``aed train``."""
     experiment, reason = choose()
-    print(f"python -m aed.train experiment={experiment}   ({reason})", flush=True)
+    print(f"aed train experiment={experiment}   ({reason})", flush=True)
     folder = Path("outputs") / experiment / time.strftime("%Y-%m-%d_%H-%M-%S")
     arguments = [f"experiment={experiment}", f"hydra.run.dir={folder}", *stages(), *sys.argv[1:]]
     try:

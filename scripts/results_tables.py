@@ -1,6 +1,6 @@
 """Writes the tables of results into README.md and docs/results.md, between their marks.
 
-Accuracies: ``scripts/results.json``, a value a seed, mean over five folds; costs: ``python -m aed.models format=json``.
+Accuracies: ``scripts/results.json``, a value per seed, mean over five folds; costs: ``aed models format=json``.
 """
 
 import json

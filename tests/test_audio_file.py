@@ -18,7 +18,7 @@ from aed.audio import audio_file
 from aed.audio.audio_file import AudioFile
 from aed.audio.formats import AUDIO_SUFFIXES, FOREIGN_SUFFIXES, SUFFIXES_OF
 from aed.base.errors import AudioError
-from aed.datamodules.health.sounds import listen
+from aed.datamodules.health.sounds import measure_file
 from aed.dsp.waveform import Wave, read_audio
 
 RATE = 16000
@@ -72,7 +72,7 @@ def refusals(path: Path) -> list[str]:
         with pytest.raises(AudioError) as error:
             read_audio(path, seconds)
         found.append(str(error.value).removeprefix(f"{path}: "))
-    return [*found, listen(path).error]
+    return [*found, measure_file(path).error]
 
 
 def whole(path: Path) -> np.ndarray:
@@ -80,7 +80,7 @@ def whole(path: Path) -> np.ndarray:
     wave, rate = read_audio(path, 1000.0)
     with AudioFile(path) as file:
         blocks = np.concatenate(list(file.blocks(777)))
-    sound = listen(path)
+    sound = measure_file(path)
     np.testing.assert_array_equal(wave, blocks[:, 0] if blocks.shape[1] == 1 else blocks.mean(axis=1))
     assert (sound.error, sound.rate_hz, round(sound.duration_s * rate)) == ("", rate, len(wave))
     np.testing.assert_array_equal(read_audio(path, 100 / rate)[0], wave[:100])

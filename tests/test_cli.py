@@ -1,4 +1,4 @@
-"""LightningCLI: the numbers of aed.train with the same values, its own folders, mistakes in one line."""
+"""LightningCLI: the numbers of aed train with the same values, its own folders, mistakes in one line."""
 
 import csv
 import json
@@ -73,7 +73,7 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
-    """A run of aed.train and one of aed.cli, each trained and tested."""
+    """A run of aed train and one of aed cli, each trained and tested."""
     base = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AED_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
@@ -226,10 +226,10 @@ def parse(*words: str) -> Any:
         ("fit --experiment demo --model.optimizer.lrr=1", r"did you mean --model\.optimizer\.lr\?"),
         ("fit --experiment demo --data.frontend.n_mel=4", r"did you mean --data\.frontend\.n_mels\?"),
         ("fit --experiment demo --model.augment.mixu=1", r"did you mean --model\.augment\.mixup\?"),
-        ("fit --experiment demo --data.seed=4", r"--data\.seed: is taken from elsewhere; use --seed_everything"),
+        ("fit --experiment demo --data.seed=4", r"--data\.seed: is set by another option; use --seed_everything"),
         ("fit --experiment demo --model.net.num_classes=4", r"use --data\.class_names"),
         ("fit --experiment demo --quantization.methd=qat", r"did you mean --quantization\.method=qat\?"),
-        ("fit --experiment demo --config seed.yaml", r"data\.seed: is taken from elsewhere; use --seed_everything"),
+        ("fit --experiment demo --config seed.yaml", r"data\.seed: is set by another option; use --seed_everything"),
         ("fit --experiment demo --config mels.yaml", r"--data\.frontend\.n_mel: there is no such option"),
         ("fit --config none.yaml", r"--config: File does not exist"),
         ("fit", r"needs --data\.clips, or --experiment"),

@@ -693,12 +693,14 @@ def test_netrc_is_not_read(
 )  # fmt: skip
 def test_address_to_which_no_credentials_may_go(url: str) -> None:
     with pytest.raises(AedError, match="FILE_SERVICE_URL") as caught:
-        Endpoints.of({"FILE_SERVICE_URL": url})
+        Endpoints.from_environment({"FILE_SERVICE_URL": url})
     assert "u:p" not in str(caught.value)
 
 
 def test_addresses() -> None:
-    places = Endpoints.of({"FILE_SERVICE_URL": "https://example.org/x/", "CLIENTID": "mine", "SSO_URL": ""})
+    places = Endpoints.from_environment(
+        {"FILE_SERVICE_URL": "https://example.org/x/", "CLIENTID": "mine", "SSO_URL": ""}
+    )
     assert places.file == "https://example.org/x" and places.client_id == "mine" and places.sso == "https://sso.st.com"
     assert places.analysis("4.0.1") == "https://stedgeai-dc.st.com/api/4.0.1/stm32ai"
     assert places.analysis(None) == "https://stedgeai-dc.st.com/api/stm32ai"

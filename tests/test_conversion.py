@@ -1,4 +1,4 @@
-"""From a checkpoint to an int8 file and its honest score, as stages of a run and as python -m aed.evaluate."""
+"""From a checkpoint to an int8 file and its honest score, as stages of a run and as aed evaluate."""
 
 import csv
 import hashlib
@@ -31,7 +31,7 @@ from aed.datamodules import PatchDataModule, Synthetic
 from aed.datamodules.sources.clips import ClipSource, FixedSplit
 from aed.datamodules.sources.lists import COLUMNS
 from aed.export.card import read_card
-from aed.export.evidence import Verdict
+from aed.export.evidence import JudgedModel
 from aed.export.graph import graph_sha256, load_model, save_model
 from aed.inference.opening import open_classifier
 from aed.run import pipeline, quantize
@@ -212,7 +212,7 @@ def test_every_choice_gives_a_whole_chain(finished, tmp_path, overrides):
     assert ("qat" in steps) == ("quantization=qat" in overrides)
 
 
-# --- python -m aed.evaluate ---------------------------------------------------------------------------------------
+# --- aed evaluate -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["checkpoints/best.ckpt", "model.onnx", "model_int8.onnx"])
@@ -300,8 +300,12 @@ def no_data(**_: object) -> PatchDataModule:
     ("model", "given", "message"),
     [
         ("none.onnx", {"max_clips": 0}, "max_clips: need at least 1, got 0"),
-        ("none.onnx", {"serial": "COM3"}, "serial: only of on=board, here on=runtime; leave it out, or add on=board"),
-        ("none.onnx", {"on": "c", "tool": "x"}, "tool: only of on=board, here on=c"),
+        (
+            "none.onnx",
+            {"serial": "COM3"},
+            "serial: only used with on=board, here on=runtime; leave it out, or add on=board",
+        ),
+        ("none.onnx", {"on": "c", "tool": "x"}, "tool: only used with on=board, here on=c"),
         ("none.onnx", {"on": "emulator", "board": "nowhere"}, "nowhere"),
         ("model.onnx", {"on": "c"}, "need an int8 .onnx, model.onnx is float"),
         ("model_int8.onnx", {"on": "c"}, "gcc"),
@@ -514,10 +518,10 @@ def test_a_loss_that_stays_is_told_loudly(earlier, caplog, monkeypatch):
     """No float layer is taken for it, and the best stays."""
     scores = iter([0.9, 0.7, 0.7, 0.6])  # float, static, equalised, corrected
 
-    def judge(*arguments: object) -> Verdict:
+    def judge(*arguments: object) -> JudgedModel:
         score = next(scores)
         hits = torch.arange(100) < round(100 * score)
-        return Verdict(score, torch.stack([hits, ~hits], dim=1).float(), torch.zeros(100).long())
+        return JudgedModel(score, torch.stack([hits, ~hits], dim=1).float(), torch.zeros(100).long())
 
     monkeypatch.setattr(quantize, "_judge", judge)
     run(earlier, "stages=[quantize]", "data.val_fold=4")
@@ -535,7 +539,7 @@ def no_constant(name: str) -> None:
 
 
 def test_int8_that_no_clip_judges_is_told_loudly_and_its_report_is_json(earlier, caplog, monkeypatch, capsys):
-    nothing = Verdict(math.nan, torch.rand(41, 1), torch.zeros(41, 1))
+    nothing = JudgedModel(math.nan, torch.rand(41, 1), torch.zeros(41, 1))
     monkeypatch.setattr(quantize, "_judge", lambda *_: nothing)
     run(earlier, "stages=[quantize,evaluate]", "data.val_fold=4")
     text = (earlier / "quantization.json").read_text()

@@ -9,7 +9,7 @@ import pytest
 from aed.base.errors import AedError
 from aed.datamodules.sources.dcase import Dcase
 from aed.datamodules.sources.lists import COLUMNS
-from aed.datamodules.splits import assign
+from aed.datamodules.splits import assign_splits
 
 SCENES = (
     "filename\tscene_label\tidentifier\tsource_label\n"
@@ -70,7 +70,7 @@ def test_several_folds_are_numbers_and_the_default_split_tests_on_one(tmp_path: 
     )  # fmt: skip
     table = Dcase(str(meta)).table()
     assert list(table["fold"]) == [1, 2, 1, 2] and table["split"].isna().all()
-    split = assign(
+    split = assign_splits(
         table, method="folds", test_fold=2, val_fold=None, test_fraction=0.2, val_fraction=0, seed=0
     )  # fmt: skip
     assert list(split) == ["train", "test", "train", "test"]

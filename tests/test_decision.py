@@ -81,7 +81,7 @@ def test_what_does_not_fit_the_task_is_refused() -> None:
         Decision(thresholds=(0.5,) * 3).decide(posteriors, "single_label")
     with pytest.raises(AedError, match="only a single-label"):
         Decision(unknown_threshold=0.5).decide(posteriors, "multi_label")
-    with pytest.raises(AedError, match="need 3, one a class, got 2"):
+    with pytest.raises(AedError, match="need 3, one per class, got 2"):
         Decision(thresholds=(0.5, 0.5)).decide(posteriors, "multi_label")
 
 

@@ -87,7 +87,7 @@ def test_labels_are_those_of_counting_milliseconds(
     config = CENTERED if center else CONFIG
     expected = [brute_force(events, window, config, share) for window in chosen]
     for multi_label in (True, False):
-        found = labels_of(table(*events), multi_label, config, min_overlap=float(share)).of(windows(*chosen))
+        found = labels_of(table(*events), multi_label, config, min_overlap=float(share)).labels_of(windows(*chosen))
         if multi_label:
             assert found.dtype == np.float32 and found.shape == (len(chosen), 3)
             assert found.astype(bool).tolist() == [on for on, _ in expected]
@@ -130,35 +130,37 @@ def test_merged_events_cover_the_same_and_never_touch(events: list[tuple[int, in
 )
 def test_the_rule_at_its_edges(events: list[tuple[str, float, float, str]], on: bool) -> None:
     expected = on or events == [("x", 0, 59, "a")]  # which lies inside whole
-    assert labels_of(table(*events), True).of(windows((0, 0)))[0, 0] == expected
+    assert labels_of(table(*events), True).labels_of(windows((0, 0)))[0, 0] == expected
 
 
 def test_centred_frames_begin_half_a_window_earlier() -> None:
     events = table(("x", 105, 400, "a"))
-    assert labels_of(events, False).of(windows((0, 4), (0, 5))).tolist() == [-1, 0]  # 40..160, 50..170
-    assert labels_of(events, False, CENTERED).of(windows((0, 5), (0, 6))).tolist() == [-1, 0]  # 35..155, 45..165
+    assert labels_of(events, False).labels_of(windows((0, 4), (0, 5))).tolist() == [-1, 0]  # 40..160, 50..170
+    assert labels_of(events, False, CENTERED).labels_of(windows((0, 5), (0, 6))).tolist() == [-1, 0]  # 35..155, 45..165
 
 
 def test_of_equals_the_lowest_class_wins_and_the_fullest_decides() -> None:
     tie = table(("x", 0, 80, "b"), ("x", 40, 120, "a"))
-    assert labels_of(tie, False).of(windows((0, 0))).tolist() == [0]
+    assert labels_of(tie, False).labels_of(windows((0, 0))).tolist() == [0]
     # b fills most of the patch but too little of it and of itself; a, shorter, would pass alone
     beaten = table(("x", 70, 400, "b"), ("x", 0, 20, "a"))
-    assert labels_of(beaten, False).of(windows((0, 0))).tolist() == [-1]
-    assert labels_of(beaten, True).of(windows((0, 0))).tolist() == [[1, 0, 0]]
+    assert labels_of(beaten, False).labels_of(windows((0, 0))).tolist() == [-1]
+    assert labels_of(beaten, True).labels_of(windows((0, 0))).tolist() == [[1, 0, 0]]
 
 
 def test_several_names_may_be_one_class() -> None:
     events = table(("x", 0, 50, "a"), ("x", 50, 120, "c"))
     made = EventLabels.from_table(events, PATHS, {"a": 1, "b": 0, "c": 1}, CONFIG, True)
-    assert made.num_classes == 2 and made.onset_s.tolist() == [0] and made.of(windows((0, 0))).tolist() == [[0, 1]]
+    assert (
+        made.num_classes == 2 and made.onset_s.tolist() == [0] and made.labels_of(windows((0, 0))).tolist() == [[0, 1]]
+    )
 
 
 def test_hours_and_wild_annotations_do_not_cost_precision() -> None:
     hour = 3_600_000
     events = table(("z", hour, hour + 120, "a"), ("x", 5, 1e15, "b"))
     made = labels_of(events, False, replace(CONFIG, max_length_s=4000))
-    assert made.of(windows((2, hour // 10), (2, hour // 10 + 7), (0, 0), (0, 360_000))).tolist() == [0, -1, 1, 1]
+    assert made.labels_of(windows((2, hour // 10), (2, hour // 10 + 7), (0, 0), (0, 360_000))).tolist() == [0, -1, 1, 1]
 
 
 def grid(*frames: int, config: FrontendConfig = CONFIG) -> np.ndarray:
@@ -171,7 +173,7 @@ def test_single_label_clips_are_runs_of_one_label() -> None:
     made = labels_of(events, False)
     places = grid(130, 40, 40)
     parts = made.patches(places)
-    labels = made.of(places)
+    labels = made.labels_of(places)
     assert (labels == -1).any() and len(parts.target) == (labels >= 0).sum()
     np.testing.assert_array_equal(parts.windows, places[labels >= 0])
     np.testing.assert_array_equal(parts.target, parts.clip_target[parts.clip])

@@ -12,13 +12,13 @@ from scipy.stats import multinomial
 from sklearn.metrics import average_precision_score
 
 from aed.export import evidence
-from aed.export.evidence import Verdict, difference, paired_interval, weighted_map
+from aed.export.evidence import JudgedModel, difference, paired_interval, weighted_map
 
 
-def accuracy(right: list[bool]) -> Verdict:
+def accuracy(right: list[bool]) -> JudgedModel:
     """Of a model that gets these clips right; two classes, all clips of the first."""
     posteriors = torch.tensor([[0.9, 0.1] if hit else [0.1, 0.9] for hit in right])
-    return Verdict(sum(right) / len(right), posteriors, torch.zeros(len(right), dtype=torch.int64))
+    return JudgedModel(sum(right) / len(right), posteriors, torch.zeros(len(right), dtype=torch.int64))
 
 
 counts = st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(1, 100)).map(
@@ -134,14 +134,14 @@ def test_clips_that_flip_one_way_are_evidence(gained, lost, evident):
     assert f"{found.points:.2f} points (90 % interval" in str(found)
 
 
-def labels(seed: int, noise: float, size: tuple[int, int] = (60, 4)) -> Verdict:
+def labels(seed: int, noise: float, size: tuple[int, int] = (60, 4)) -> JudgedModel:
     draw = np.random.default_rng(0)
     target = (draw.uniform(size=size) < 0.3).astype(np.float32)
     base = target + draw.normal(size=size)
     scores = base + noise * np.random.default_rng(seed).normal(size=size)
     posteriors = torch.from_numpy(np.round(1 / (1 + np.exp(-scores)), 2)).float()  # some equal
     precision = [average_precision_score(target[:, k], posteriors[:, k].numpy()) for k in range(size[1])]
-    return Verdict(float(np.mean(precision)), posteriors, torch.from_numpy(target))
+    return JudgedModel(float(np.mean(precision)), posteriors, torch.from_numpy(target))
 
 
 def test_weights_count_clips_as_scikit_learn_does():
@@ -175,7 +175,7 @@ def test_each_resample_has_the_score_of_the_clips_it_drew(density, steps):
     target = (draw.uniform(size=(90, 3)) < density).astype(np.float32)
     target[0] = 1
     scores = np.round(1 / (1 + np.exp(-draw.normal(size=target.shape) - target)) * steps) / steps
-    verdict = Verdict(0.5, torch.from_numpy(scores).float(), torch.from_numpy(target))
+    verdict = JudgedModel(0.5, torch.from_numpy(scores).float(), torch.from_numpy(target))
     draws = np.random.default_rng(0).multinomial(90, np.full(90, 1 / 90), evidence.RESAMPLES)
     for counts, found in list(zip(draws, verdict.resampled.tolist(), strict=True))[:25]:
         chosen = np.repeat(np.arange(90), counts)
@@ -185,5 +185,5 @@ def test_each_resample_has_the_score_of_the_clips_it_drew(density, steps):
 
 
 def test_where_no_clip_has_a_class_nothing_is_evident():
-    empty = Verdict(float("nan"), torch.rand(5, 2), torch.zeros(5, 2))
+    empty = JudgedModel(float("nan"), torch.rand(5, 2), torch.zeros(5, 2))
     assert difference(empty, empty).low == -100

@@ -17,7 +17,7 @@ from onnx import numpy_helper
 
 from aed.base.errors import AedError
 from aed.export import fidelity, qat, repair
-from aed.export.evidence import Verdict, difference
+from aed.export.evidence import JudgedModel, difference
 from aed.export.footprint import footprint
 from aed.export.graph import constants, copy_of, float_layers, strip_ends
 from aed.export.interpreter import GraphNet
@@ -321,11 +321,11 @@ def test_bias_correction_takes_the_mean_error_away(name):
 CLIPS = 200
 
 
-def verdict(points: float) -> Verdict:
-    """Of a model that gets so many points of the clips wrong: the first ones."""
+def verdict(points: float) -> JudgedModel:
+    """Of a model that gets ``points`` of the clips wrong: the first ones."""
     wrong = round(CLIPS * points / 100)
     hits = torch.arange(CLIPS) >= wrong
-    return Verdict(float(hits.float().mean()), torch.stack([hits, ~hits], dim=1).float(), torch.zeros(CLIPS).long())
+    return JudgedModel(float(hits.float().mean()), torch.stack([hits, ~hits], dim=1).float(), torch.zeros(CLIPS).long())
 
 
 def judged(*drops: float) -> Judge:
@@ -411,11 +411,11 @@ def test_allowed_layers_stay_in_int8_where_nothing_is_gained():
 def test_what_was_asked_for_is_taken_unless_it_is_worse(drop, kept):
     search = searched(2, drop, repair=())
     best = search.run()
-    assert (search.offer("qat", best.float_model, best.int8, "", best.reference) is not best) == kept
+    assert (search.try_requested("qat", best.float_model, best.int8, "", best.reference) is not best) == kept
 
 
 def test_a_loss_that_no_clip_shows_is_unknown_and_calls_for_nothing(caplog):
-    nothing = Verdict(math.nan, torch.rand(20, 2), torch.zeros(20, 2))
+    nothing = JudgedModel(math.nan, torch.rand(20, 2), torch.zeros(20, 2))
     search = Search(FLOAT["uneven"], CALIBRATION, QuantizeConfig(float_layers="allowed"), lambda model: nothing)
     best = search.run()
     assert search.outcome == "unknown" and [step.name for step in search.steps] == ["static"]
@@ -423,7 +423,7 @@ def test_a_loss_that_no_clip_shows_is_unknown_and_calls_for_nothing(caplog):
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert "INT8 COULD NOT BE JUDGED: none of the 20 judging clips has a class" in record.getMessage()
-    assert search.offer("qat", best.float_model, best.int8, "", best.reference) is not best, "it was asked for"
+    assert search.try_requested("qat", best.float_model, best.int8, "", best.reference) is not best, "it was asked for"
 
 
 def test_a_loss_that_is_total_is_measured():

@@ -112,7 +112,7 @@ def test_a_living_writers_file_is_left_alone(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_taken_for_a_dead_writers(tmp_path: Path, name: str, age_s: float, stays: bool) -> None:
-    """Another machine's locks may not be seen here, so age decides; other names are none of ours."""
+    """Another machine's locks may not be seen here, so age decides; other names are not written by aed."""
     there = hashlib.sha256(b"another machine").hexdigest()[:8]
     path = tmp_path / name.format(here=files._machine(), there=there, token="0123456789abcdef" * 2)
     path.write_bytes(b"half")

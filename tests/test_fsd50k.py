@@ -16,7 +16,7 @@ from aed.base.errors import AedError
 from aed.datamodules.sources import fsd50k
 from aed.datamodules.sources.fsd50k import FSD50K
 from aed.datamodules.sources.lists import COLUMNS
-from aed.datamodules.splits import assign, shared_sources
+from aed.datamodules.splits import assign_splits, shared_sources
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_a_split_of_ones_own_keeps_uploaders_apart_and_eval_the_test(written: Pa
     table = FSD50K(str(written), official_split=False).table()
     official = FSD50K(str(written)).table()["split"]
     assert (table["split"].fillna("free") == official.replace({"train": "free", "val": "free"})).all()
-    split = assign(
+    split = assign_splits(
         table, method="source", test_fold=None, val_fold=None, test_fraction=0.2, val_fraction=0.3, seed=0
     )  # fmt: skip
     assert set(split) == {"train", "val", "test"}
@@ -139,7 +139,7 @@ BELL, RAIN = tree.VOCABULARY["Bell"], tree.VOCABULARY["Rain"]
         ("9,,,train", "no label; first: '9'"),
         ('9,",",",",train', "no label; first: '9'"),
         (f",Rain,{RAIN},train", "no fname"),
-        (f"1000,Rain,{RAIN},train", "stood before; first: '1000'"),
+        (f"1000,Rain,{RAIN},train", "a repeated fname; first: '1000'"),
         (f"9,Rain,{RAIN},test", "split other than"),
         (f"9,Rain,{RAIN},", "split other than"),
     ],

@@ -299,7 +299,7 @@ def test_miniresnet_gives_what_tensorflow_gave(golden, pretrained, tmp_path, ver
 
 
 def test_the_graph_of_a_published_file_gives_what_tensorflow_gave(golden, pretrained):
-    """The reader's own arithmetic, which every import is held against."""
+    """The reader's own arithmetic, which every import is compared with."""
     for path in sorted(pretrained.glob("*.h5")):
         if path.stem == "yamnet_256_f32":
             model, family = KerasModel.read(path), "yamnet"

@@ -21,7 +21,7 @@ from aed.base.errors import AedError
 from aed.datamodules import PatchDataModule
 from aed.datamodules.health import sounds
 from aed.datamodules.health.findings import Report, examine
-from aed.datamodules.health.sounds import Sound, listen
+from aed.datamodules.health.sounds import Sound, measure_file
 from aed.datamodules.sources.clips import ClipSource
 from aed.datamodules.sources.events import EVENT_COLUMNS
 from aed.datamodules.sources.lists import COLUMNS
@@ -49,7 +49,7 @@ def test_statistics_are_those_of_the_whole_array(
 ) -> None:
     monkeypatch.setattr(sounds, "BLOCK_FRAMES", block)
     sf.write(tmp_path / "a.wav", samples, 8000, subtype="PCM_16")
-    sound = listen(tmp_path / "a.wav")
+    sound = measure_file(tmp_path / "a.wav")
     wave = samples / 32768
     assert (sound.error, sound.rate_hz, sound.channels) == ("", 8000, samples.shape[1])
     assert sound.encoding == "WAV PCM_16" and sound.duration_s == len(samples) / 8000
@@ -69,9 +69,9 @@ def test_statistics_are_those_of_the_whole_array(
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT"])
 def test_full_scale_is_that_of_the_format(tmp_path: Path, subtype: str) -> None:
     sf.write(tmp_path / "a.wav", np.array([0.5, 1, 1, 1, -1, -1, -1, 0.9]), 8000, subtype=subtype)
-    assert listen(tmp_path / "a.wav").clipped_runs == 2
+    assert measure_file(tmp_path / "a.wav").clipped_runs == 2
     sf.write(tmp_path / "b.wav", np.full(9, 0.95), 8000, subtype=subtype)
-    assert listen(tmp_path / "b.wav").full_scale == 0
+    assert measure_file(tmp_path / "b.wav").full_scale == 0
 
 
 def test_the_digest_is_of_the_sound_not_of_the_file(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_the_digest_is_of_the_sound_not_of_the_file(tmp_path: Path) -> None:
     sf.write(tmp_path / "b.flac", samples, 8000)
     sf.write(tmp_path / "stereo.wav", np.stack([samples, samples], axis=1), 8000)
     sf.write(tmp_path / "other.wav", samples[::-1], 8000)
-    digests = [listen(tmp_path / name).digest for name in ("a.wav", "b.flac", "stereo.wav", "other.wav")]
+    digests = [measure_file(tmp_path / name).digest for name in ("a.wav", "b.flac", "stereo.wav", "other.wav")]
     assert digests[0] == digests[1] == digests[2] != digests[3]
 
 
@@ -107,7 +107,7 @@ def test_files_that_cannot_be_used_have_a_reason(tmp_path: Path, name: str, cont
         path.write_bytes(path.read_bytes()[:-5000])
     elif content is not None:
         sf.write(path, np.full(9, np.nan) if content == "nan" else np.zeros(0), 8000, subtype="FLOAT")
-    error = listen(path).error
+    error = measure_file(path).error
     assert any(part in error for part in message.split("|")) and not error.startswith(str(path))
 
 

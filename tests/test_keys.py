@@ -13,7 +13,7 @@ import pytest
 from aed.base.errors import AudioError
 from aed.datamodules.cache import file_keys
 from aed.datamodules.cache.file_keys import FileKeys, file_key
-from aed.datamodules.health.sounds import listen
+from aed.datamodules.health.sounds import measure_file
 from aed.dsp.waveform import read_audio
 
 
@@ -198,7 +198,7 @@ def test_a_name_that_is_not_utf8_is_an_error_of_its_file_that_can_be_printed(tmp
         read_audio(path, 1.0)
     for reason in (errors[path], str(caught.value)):
         assert "not UTF-8; rename" in reason and reason.encode()
-    assert not found and "not UTF-8; rename" in listen(path).error
+    assert not found and "not UTF-8; rename" in measure_file(path).error
 
 
 def test_a_name_with_a_null_is_an_error_of_its_file(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_accuracies_come_with_the_command_that_printed_them(table):
         assert all(known) or not any(known), recipe
         if measured["command"]:
             words = shlex.split(measured["command"])
-            assert words[:3] == ["python", "-m", "aed.train"]
+            assert words[:2] == ["aed", "train"]
             assert {f"experiment={recipe}".split()[0], *recipe.split()[1:]} <= set(words), recipe
             assert 0 < measured["float"] <= 100 and 0 < measured["int8"] <= 100
     assert table["YAMNet-256 (st)"].float_acc == json.loads(models.MEASURED.read_text())["esc10_yamnet"]["float"]

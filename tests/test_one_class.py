@@ -56,7 +56,7 @@ def sound(generator: np.random.Generator, seconds: float, events: list[tuple[flo
 
 
 def clips(folder: Path) -> pd.DataFrame:
-    """25 clips of 2 s, ten with the tone; a row a clip."""
+    """25 clips of 2 s, ten with the tone; a row per clip."""
     generator, rows = np.random.default_rng(0), []
     for number in range(25):
         has = number % 5 < 2

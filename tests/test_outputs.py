@@ -94,7 +94,7 @@ def fit(tmp_path: Path, *overrides: str) -> None:
     ("overrides", "message"),
     [
         (["end=softmax"], r"sums to 1, .*softmax to them once more.*outputs_are_logits=true"),
-        (["end=softmax", "late=true"], "no logits in evaluation"),
+        (["end=softmax", "late=true"], "does not output logits in evaluation"),
         (["end=sigmoid"], r"outputs lie in \[0, 1\], as those of a sigmoid"),
         (["end=sigmoid", "data.multi_label=true"], "apply a sigmoid to them once more"),
         (["end=log_softmax", "data.multi_label=true"], "none of its outputs is over 0"),
@@ -161,14 +161,14 @@ def test_what_a_foreign_model_gives_is_tried_and_told(
     caplog.set_level("INFO")
     path = saved(tmp_path, ending(operators), None)
     assert open_classifier(path, nets.FRONTEND).card.outputs == outputs
-    assert f"taken for {outputs}" in caplog.text and said in caplog.text
+    assert f"treated as {outputs}" in caplog.text and said in caplog.text
     other = "logits" if outputs == "probabilities" else "probabilities"
     assert open_classifier(path, nets.FRONTEND, outputs=other).card.outputs == other
 
 
 def test_a_models_card_says_what_it_gives(tmp_path: Path) -> None:
     path = saved(tmp_path, to_onnx(nets.make("awkward"), nets.FRONTEND, ExportConfig()))
-    with pytest.raises(AedError, match="its card says that it gives logits; leave outputs= out"):
+    with pytest.raises(AedError, match="its model card says its outputs are logits; leave outputs= out"):
         open_classifier(path, outputs="probabilities")
 
 

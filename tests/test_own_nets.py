@@ -243,7 +243,7 @@ def build(folder: Path, kind: str, *overrides: str, stages: str = "fit,test,expo
         ("pair", "Own gives tuple for two patches"),
         ("pair_in_training", "Own gives tuple for two patches in training"),
         ("layer", "Own: self.kind is a Dropout.*keep the argument under its name"),
-        ("grow", "Own: built anew with .*'grown'.* it has other parameters"),
+        ("grow", "Own: rebuilding it with .*'grown'.* gives different parameters"),
         ("lazy", "Own: has lazy layers; give them their sizes"),
         ("unborn", r"model.net: ValueError: no such kind \(.*own_nets.py, line"),
         ("forgetful", r"keep the constructor arguments \['kind'\] as attributes"),

@@ -61,6 +61,6 @@ def test_a_recipe_ends_in_c(tmp_path, caplog, name, val_fold):
     if card.frontend.streamable:
         return
     messages = [record.getMessage() for record in caplog.records]
-    said = next(number for number, text in enumerate(messages) if "will make C of the net alone" in text)
+    said = next(number for number, text in enumerate(messages) if "will write C for the net only" in text)
     assert said < next(number for number, text in enumerate(messages) if text.startswith("fit took"))
     assert "**No front end**" in (library / "README.md").read_text() and "center=true" in messages[-1] + messages[-2]

@@ -1,4 +1,4 @@
-"""Who draws patches: each law by counts."""
+"""Samplers of patches: each law by counts."""
 
 from dataclasses import dataclass
 from types import SimpleNamespace

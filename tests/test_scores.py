@@ -20,7 +20,13 @@ from sklearn.metrics import (
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
 from aed.base.errors import AedError
-from aed.scoring.confidence import TEMPERATURES, choose_temperature, expected_calibration_error, nats, reliability
+from aed.scoring.confidence import (
+    TEMPERATURES,
+    choose_temperature,
+    cross_entropy,
+    expected_calibration_error,
+    reliability,
+)
 from aed.scoring.decision import Decision
 from aed.scoring.levels import HEADLINE, LEVELS
 from aed.scoring.multilabel import average_precisions, choose_thresholds, f1_curve, lwlrap
@@ -235,12 +241,12 @@ def test_chosen_thresholds_decide_as_promised_in_float32():
 def test_cross_entropy_is_sklearns():
     posteriors, target, _ = random_patches()
     posteriors = posteriors.double() / posteriors.double().sum(dim=1, keepdim=True)
-    assert float(nats(posteriors, target)) == pytest.approx(log_loss(target, posteriors, labels=range(4)))
+    assert float(cross_entropy(posteriors, target)) == pytest.approx(log_loss(target, posteriors, labels=range(4)))
     posteriors, target, _ = labelled_patches()
     inner = posteriors.double().clamp(0.1, 0.9)
     expected = np.mean([log_loss(y, p, labels=[0, 1]) for y, p in zip(target.T, inner.T, strict=True)])
-    assert float(nats(inner, target)) == pytest.approx(expected)
-    assert float(nats(torch.tensor([[0.0, 1.0]]), torch.tensor([0]))) == pytest.approx(-np.log(1e-12))
+    assert float(cross_entropy(inner, target)) == pytest.approx(expected)
+    assert float(cross_entropy(torch.tensor([[0.0, 1.0]]), torch.tensor([0]))) == pytest.approx(-np.log(1e-12))
 
 
 @pytest.mark.parametrize("true_temperature", [0.5, 1.0, 2.5])

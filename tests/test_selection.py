@@ -105,7 +105,7 @@ def test_the_garbage_class_needs_names_and_unused_classes() -> None:
         module(garbage_class=True, class_names=None)
     with pytest.raises(AedError, match="unused class"):
         _ = module(garbage_class=True, class_names=["alarm", "hum", "rain", "bell"]).table
-    with pytest.raises(AedError, match="they are seen"):
+    with pytest.raises(AedError, match="the net is trained on them"):
         module(garbage_class=True, unseen="unused")
 
 

@@ -15,8 +15,8 @@ from hydra.utils import instantiate
 from aed.datamodules import PatchDataModule
 from aed.datamodules.sources.clips import ESC10, EscCsv
 from aed.datamodules.sources.folder import Folder
-from aed.datamodules.sources.pieces import LETTERS, LIKELY, MARKS, likely
-from aed.datamodules.splits import assign, shared_sources
+from aed.datamodules.sources.pieces import LETTERS, LIKELY, MARKS, find_possible_leaks
+from aed.datamodules.splits import assign_splits, shared_sources
 from aed.run import data as verb
 from aed.settings.typed import as_typed
 
@@ -27,7 +27,7 @@ def table(names: dict[str, Sequence[str]], source_pattern: str | None = None, ro
     """A random split of class -> names, or that by source where a pattern is given."""
     rows = [(Path("set", label, name), (label,), pd.NA, pd.NA, pd.NA) for label, own in names.items() for name in own]
     made = pd.DataFrame(rows, columns=["path", "labels", "fold", "src_file", "split"]).astype(object)
-    made["split"] = assign(
+    made["split"] = assign_splits(
         made, method="random", test_fold=None, val_fold=None, test_fraction=0.3, val_fraction=0.0, seed=0
     )
     return made
@@ -98,14 +98,14 @@ DIFFERENT: dict[str, dict[str, Sequence[str]]] = {
 
 @pytest.mark.parametrize("kind", PIECES)
 def test_marks_of_tools_are_found_and_the_pattern_joins_the_pieces(kind: str) -> None:
-    guess = likely(table(PIECES[kind]))
+    guess = find_possible_leaks(table(PIECES[kind]))
     assert guess is not None and guess.is_sure and guess.pairs >= guess.recordings > 0
     check(PIECES[kind], guess.pattern, RECORDINGS[kind])
 
 
 @pytest.mark.parametrize("kind", COUNTED)
 def test_counters_behind_many_prefixes_are_found(kind: str) -> None:
-    guess = likely(table(COUNTED[kind]))
+    guess = find_possible_leaks(table(COUNTED[kind]))
     assert guess is not None and not guess.is_sure
     check(COUNTED[kind], guess.pattern, RECORDINGS[kind])
 
@@ -125,12 +125,12 @@ def check(names: dict[str, Sequence[str]], pattern: str, recordings: int) -> Non
     assert found.notna().mean() > 0.99
     assert found.groupby(clips["labels"]).nunique().tolist() == [recordings] * len(names)
     assert all(path.name.startswith(own) for path, own in zip(clips["path"], found, strict=True))
-    assert likely(clips.assign(src_file=found)) is None, "what is known needs no guess"
+    assert find_possible_leaks(clips.assign(src_file=found)) is None, "what is known needs no guess"
 
 
 @pytest.mark.parametrize("kind", DIFFERENT)
 def test_names_of_different_recordings_are_no_alarm(kind: str) -> None:
-    assert likely(table(DIFFERENT[kind])) is None
+    assert find_possible_leaks(table(DIFFERENT[kind])) is None
 
 
 def test_pairs_are_those_of_one_recording_and_class_on_two_sides() -> None:
@@ -140,18 +140,18 @@ def test_pairs_are_those_of_one_recording_and_class_on_two_sides() -> None:
         recording[i] == recording[j] and clips["split"][i] != clips["split"][j]
         for i in range(len(clips)) for j in range(i)
     )  # fmt: skip
-    guess = likely(clips)
+    guess = find_possible_leaks(clips)
     assert guess is not None and guess.pairs == expected
     assert guess.recordings == (clips.groupby(recording)["split"].nunique() > 1).sum()
-    assert likely(clips.assign(split="train")) is None
+    assert find_possible_leaks(clips.assign(split="train")) is None
 
 
 def test_of_esc10_the_takes_of_a_recording_are_found(esc10: object) -> None:
     known = ESC10().table()
     clips = known.assign(src_file=pd.NA)
-    clips["split"] = assign(clips, method="random", test_fold=None, val_fold=None, test_fraction=0.2,
+    clips["split"] = assign_splits(clips, method="random", test_fold=None, val_fold=None, test_fraction=0.2,
                             val_fraction=0, seed=0)  # fmt: skip
-    guess = likely(clips)
+    guess = find_possible_leaks(clips)
     assert guess is not None
     found = [Folder("x", source_pattern=guess.pattern).source_of(f"c/{path.name}") for path in clips["path"]]
     assert pd.Series(found).str.rpartition("-")[2].tolist() == known["src_file"].tolist()

@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 from aed.base.errors import AedError
 from aed.datamodules.sources.clips import ESC10
 from aed.datamodules.sources.lists import COLUMNS
-from aed.datamodules.splits import assign, shared_sources
+from aed.datamodules.splits import assign_splits, shared_sources
 
 DEFAULTS: dict[str, Any] = {
     "method": "folds",
@@ -26,7 +26,7 @@ PROPERTY = settings(max_examples=40, deadline=None, suppress_health_check=list(H
 
 
 def split(table: pd.DataFrame, **changes: Any) -> "pd.Series[str]":
-    return assign(table, **{**DEFAULTS, **changes})
+    return assign_splits(table, **{**DEFAULTS, **changes})
 
 
 def make_table(rows: Iterable[tuple[str, object, object]], preset: object = pd.NA) -> pd.DataFrame:
@@ -292,7 +292,9 @@ def test_source_split_without_src_file_is_an_error_with_a_way_out() -> None:
 
 def test_too_few_clips_for_three_parts_say_what_is_needed() -> None:
     table = make_table((name, 1, "s") for name in "abcdefgh" for _ in range(3))
-    with pytest.raises(AedError, match=r"val and train need a clip of each class each, .* or use data.val_fraction=0"):
+    with pytest.raises(
+        AedError, match=r"val and train each need at least one clip per class, .* or use data.val_fraction=0"
+    ):
         split(table, method="random", test_fraction=0.4, val_fraction=0.4)
 
 

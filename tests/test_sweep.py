@@ -24,7 +24,7 @@ def test_jobs_of_an_earlier_sweep_in_the_folder_are_not_counted(
     (tmp_path / "multirun.yaml").touch()
     os.utime(tmp_path / "multirun.yaml", (100, 100))
     assert sweep.summarise(tmp_path)["test/clip_acc"]["values"] == [0.0, 0.5]
-    assert "1/metrics.json: of an earlier multirun" in caplog.text
+    assert "1/metrics.json: belongs to an earlier multirun" in caplog.text
 
 
 @pytest.mark.parametrize(

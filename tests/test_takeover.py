@@ -87,8 +87,8 @@ def test_the_last_line_of_an_import_is_that_command(imported: Path, caplog: pyte
     caplog.set_level("INFO")
     import_keras([str(imported.with_suffix(".h5"))], ["alarm", "hum", "rain"], FRONTEND)
     words = shlex.split(caplog.messages[-1].partition(": ")[2])
-    assert words[:3] == ["python", "-m", "aed.train"]
-    config = tiny.composed(*words[3:])
+    assert words[:2] == ["aed", "train"]
+    config = tiny.composed(*words[2:])
     assert list(config.stages) == ["export", "quantize", "evaluate"] and config.ckpt_path == str(imported)
     from_checkpoint.take_over(config, Path("/nowhere"))
     assert config.frontend.trim == "compatible" and config.frontend.sample_bits is None
@@ -99,7 +99,9 @@ def test_only_what_differs_is_said(imported: Path, caplog: pytest.LogCaptureFixt
     caplog.set_level("INFO")
     config = tiny.composed(*SMALL, "frontend.overlap=0", "model.net.dropout=0.2", TO_INT8, f"ckpt_path={imported}")
     from_checkpoint.take_over(config, Path("/nowhere"))
-    assert caplog.messages[-1] == f"{imported}: taken from it: frontend.trim=compatible frontend.sample_bits=null"
+    assert (
+        caplog.messages[-1] == f"{imported}: settings used from it: frontend.trim=compatible frontend.sample_bits=null"
+    )
 
 
 def test_to_train_on_one_types_what_is_told(imported: Path) -> None:

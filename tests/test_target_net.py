@@ -346,7 +346,7 @@ def test_a_plan_keeps_apart_what_is_needed_at_once(name, overlap):
             if low >= stop or high <= start:
                 continue
             assert overlap and home not in {program.views.get(name, name) for name in later}
-            distance = layer.lead(program.tensors[home], made)
+            distance = layer.overlap_offset(program.tensors[home], made)
             assert distance is not None and low - start >= distance
 
 
@@ -434,7 +434,7 @@ def test_padding_by_rule_is_refused():
     del conv.attribute[:]
     conv.attribute.extend([*kept, onnx.helper.make_attribute("auto_pad", "SAME_UPPER")])
     walk = Walk(model)
-    walk.first()
+    walk.add_graph_input()
     with pytest.raises(AedError, match="only explicit padding"):
         OPERATORS["Conv"](walk, conv)
 

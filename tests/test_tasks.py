@@ -186,9 +186,9 @@ def test_a_run_that_rejects_what_it_does_not_know(tmp_path: Path) -> None:
         (["decision.thresholds=some"], "decision.thresholds: need one of chosen, half"),
         (
             ["decision.unknown=true", "data.garbage_class=true", "data.class_names=[rain,alarm]", "data.val_fold=4"],
-            "use one of them",
+            "use only one of them",
         ),
-        (["decision.unknown=true", "data.multi_label=true", "data.val_fold=4"], "of no class is one already"),
+        (["decision.unknown=true", "data.multi_label=true", "data.val_fold=4"], "already answer 'no class'"),
         (["export.softmax=true", "data.multi_label=true"], "independent of each other"),
     ],
 )
@@ -301,7 +301,7 @@ def test_weights_of_classes_count_patches_of_annotated_recordings(annotated: Pat
     assert not several or (found > 1).all(), "each class is on in less than half of the patches"
 
 
-# ---- a folder a class -------------------------------------------------------------------------------------
+# ---- a folder per class -----------------------------------------------------------------------------------
 
 
 def test_files_of_one_name_in_several_folders_are_told_apart(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from aed.base.errors import AudioError
 Samples = npt.NDArray[np.float32]
 
 _IN_FILE = 1 << 62
-"""libsndfile reports at least so many samples for a file whose header says that the length is unknown."""
+"""libsndfile reports at least this number of samples for a file whose header says that the length is unknown."""
 
 _IN_PIPE = 1 << 25
 """The same for a pipe: programs that write wav to one state 2 or 4 GB, at up to 64 bytes per sample."""
@@ -286,7 +286,7 @@ class AudioFile:
     def _advice(self, options: str = "") -> str:
         """The command that converts the recording."""
         if str(self.path) == STDIN:
-            return f"send wav: ... | ffmpeg -v error -i -{options} -f wav - | python -m aed.predict ... -"
+            return f"send wav: ... | ffmpeg -v error -i -{options} -f wav - | aed predict ... -"
         return f"convert it: {conversion(self.path, options)}"
 
 

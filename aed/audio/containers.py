@@ -31,7 +31,7 @@ class _Chunks:
         data: Name of the chunk of samples.
         order: Byte order of sizes.
         size_bytes: Bytes of a size.
-        align: Contents are padded to a multiple of so many bytes.
+        align: Contents are padded to a multiple of this number of bytes.
         inclusive: Whether a size includes the bytes of name and size.
     """
 

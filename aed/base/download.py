@@ -135,7 +135,7 @@ def _is_present(path: Path, url: str, expected: str | None) -> bool:
     if actual != expected:
         raise AedError(
             f"{path} is not the file at {url}: expected {expected}, found {actual}. "
-            f"Delete it to have it downloaded again, or move it away if it is yours."
+            f"Delete it to have it downloaded again, or move it away if it is your own."
         )
     return True
 

@@ -10,7 +10,7 @@ from aed.base.errors import AedError
 from aed.datamodules.patches import PatchDataset
 
 JUDGING_CLIPS = 1000
-"""At most so many are judged on: each way to int8 is scored on them."""
+"""Largest number of clips judged on: each way to int8 is scored on them."""
 
 CLASS_CLIPS = 50
 """So many of a class are among them if there are, and if the classes are few enough."""

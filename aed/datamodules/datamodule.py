@@ -37,8 +37,8 @@ from aed.datamodules.selection import (
 from aed.datamodules.sources.clips import ClipSource, clip_names
 from aed.datamodules.sources.events import EventLabels, EventSource, check_frontend
 from aed.datamodules.sources.lists import class_name
-from aed.datamodules.sources.pieces import Guess, likely
-from aed.datamodules.splits import SplitMethod, assign, shared_sources
+from aed.datamodules.sources.pieces import PossibleLeak, find_possible_leaks
+from aed.datamodules.splits import SplitMethod, assign_splits, shared_sources
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import PatchBatch
 from aed.scoring.decision import Task
@@ -56,7 +56,7 @@ class PatchDataModule(L.LightningDataModule):
     """Batches of log-mel patches of a labelled data set.
 
     Args:
-        clips: The data set: one of :mod:`aed.datamodules`, or a class of yours with ``name`` and ``table()``.
+        clips: The data set: one of :mod:`aed.datamodules`, or your own class with ``name`` and ``table()``.
         frontend: From recording to patch.
         class_names: Classes to keep, in the order of the logits; default: all, in alphabetical order. Clips of others
             are left out; with a single class and ``multi_label`` they are its counter-examples.
@@ -83,7 +83,7 @@ class PatchDataModule(L.LightningDataModule):
         cache_workers: Processes that compute features; 0: one per CPU.
         cache_dir: Default ``$AED_CACHE_DIR``, else the user's cache folder.
         strict: Stop at the first bad file instead of reporting and leaving it out.
-        seed: Of splits, order and offsets.
+        seed: Seed of splits, order and offsets.
     """
 
     def __init__(
@@ -132,9 +132,12 @@ class PatchDataModule(L.LightningDataModule):
         if garbage_class and not class_names:
             raise AedError("data.garbage_class=true: give data.class_names; all others become one class")
         if unseen is not None and multi_label:
-            raise AedError("data.unseen: judges the greatest of posteriors that add up to 1, not data.multi_label=true")
+            raise AedError("data.unseen: needs a single-label model, not data.multi_label=true")
         if unseen == "unused" and garbage_class:
-            raise AedError("data.unseen=unused: the unused classes are the garbage class: they are seen; give a folder")
+            raise AedError(
+                "data.unseen=unused: the unused classes are the garbage class: the net is trained "
+                "on them; choose a folder of other sounds"
+            )
         self.clips, self.frontend, self.strict, self.seed = clips, frontend, strict, seed
         self.multi_label, self.garbage_class, self.garbage_share = multi_label, garbage_class, garbage_share
         self.unseen, self.min_overlap, self.excerpt_s = unseen, min_overlap, excerpt_s
@@ -155,7 +158,7 @@ class PatchDataModule(L.LightningDataModule):
 
     @cached_property
     def _raw(self) -> pd.DataFrame:
-        """The rows that can be used: one a clip, of a single label unless ``multi_label``."""
+        """The rows that can be used: one per clip, of a single label unless ``multi_label``."""
         table = one_row_a_clip(self.recordings.reset_index(drop=True), self.clips.name)
         self._file_names = clip_names(table["path"])
         if self.multi_label or isinstance(self.clips, EventSource):
@@ -187,7 +190,7 @@ class PatchDataModule(L.LightningDataModule):
         else:
             table["labels"], split_on = final, chosen
         table = table[split_on].reset_index(drop=True)
-        table["split"] = assign(table, method=self.split, **self.folds, **self.fractions, seed=self.seed)  # type: ignore[arg-type]
+        table["split"] = assign_splits(table, method=self.split, **self.folds, **self.fractions, seed=self.seed)  # type: ignore[arg-type]
         table["labels"] = final[split_on].reset_index(drop=True)
         table = table[chosen[split_on].to_numpy()]
         # recordings with events are not thinned: which of their patches are other depends on the patch
@@ -224,11 +227,11 @@ class PatchDataModule(L.LightningDataModule):
         return sorted(first.get(key, key) for key in shared_sources(content))
 
     @cached_property
-    def likely_sources(self) -> Guess | None:
+    def likely_sources(self) -> PossibleLeak | None:
         """Clips on both sides of the split that may be of one recording, where the data set does not tell."""
-        return likely(self.table)
+        return find_possible_leaks(self.table)
 
-    def source_advice(self, guess: Guess) -> str:
+    def source_advice(self, guess: PossibleLeak) -> str:
         """Advice on names that look alike: the option that keeps them on one side."""
         advice = "a column src_file in the list and data.split=source keep them on one side"
         if hasattr(getattr(self.clips, "source", self.clips), "source_pattern"):
@@ -280,7 +283,7 @@ class PatchDataModule(L.LightningDataModule):
             log.warning(
                 "split=%s LEAKS: %d sources (recordings, uploaders, or files of the same content) are on both sides of "
                 "it (e.g. %s), so its accuracies are too high; split=folds and split=source keep known sources apart, "
-                "python -m aed.data inspect names files that are copies",
+                "aed data inspect names files that are copies",
                 self.split,
                 len(self.leaking_sources),
                 self.leaking_sources[0],
@@ -568,7 +571,7 @@ def _warn_of(reasons: Mapping[Path, str]) -> None:
         log.warning("left out: %s", reason)
     if (more := len(reasons) - MOST_NAMED) > 0:
         log.warning(
-            "left out: %d more, %d in all; python -m aed.data inspect, with the data settings of this command, writes "
+            "left out: %d more, %d in all; aed data inspect, with the data settings of this command, writes "
             "the reason of each to inspection.json",
             more,
             len(reasons),

@@ -21,7 +21,7 @@ class Labeller(Protocol):
     def patches(self, windows: npt.NDArray[np.int64]) -> PatchLabels:
         """The labelled patches among those of the grid, ``(P, 2)`` int64 of recording and first frame, ascending."""
 
-    def of(self, windows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    def labels_of(self, windows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """The targets of any patches; -1 where one has no label."""
 
 
@@ -36,10 +36,10 @@ class ClipLabels:
         self.targets = targets
 
     def patches(self, windows: npt.NDArray[np.int64]) -> PatchLabels:
-        """All of them."""
+        """All patches of the grid."""
         return PatchLabels.of_clips(windows, self.targets)
 
-    def of(self, windows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    def labels_of(self, windows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """The label of the recording."""
         targets: npt.NDArray[Any] = self.targets[windows[:, 0]]
         return targets
@@ -95,7 +95,7 @@ class PatchDataset(Dataset[PatchBatch]):
         return PatchDataset(self.features, self.labeller, self.config, self.labels.subset(clips))
 
     def start_range(self, positions: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """First and last frame at which a patch may begin that is to stand for one of the grid.
+        """Range of start frames allowed for random patches in place of those of the grid.
 
         Anywhere in a recording that is one clip; else between the first and the last patch of the same clip.
         """
@@ -124,7 +124,7 @@ class PatchDataset(Dataset[PatchBatch]):
         """
         position = np.asarray(keys, dtype=np.int64)
         if position.ndim == 2:
-            windows, target = position, self.labeller.of(position)
+            windows, target = position, self.labeller.labels_of(position)
             if target.ndim == 1 and (lost := np.flatnonzero(target < 0)).size:
                 near = self._before(windows[lost])
                 windows[lost], target[lost] = self.windows[near], self.labels.target_at(near)

@@ -1,4 +1,4 @@
-"""Who draws patches: shuffled anew each epoch for training, each once and in order for evaluation."""
+"""Samplers of patches: shuffled anew each epoch for training, each once and in order for evaluation."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,7 +26,7 @@ class TrainSampler(DistributedSampler[PatchBatch]):
 
     Args:
         dataset: Training patches.
-        seed: Of order and offsets.
+        seed: Seed of order and offsets.
         random_offsets: Random windows instead of the grid.
         num_replicas: Processes that share the epoch.
         rank: This process.

@@ -44,14 +44,14 @@ def check_names(chosen: Sequence[str] | None, available: Sequence[str], source: 
         multi_label: Whether one class is enough.
 
     Raises:
-        AedError: A name is unknown or stands twice, or there are too few.
+        AedError: A name is unknown or duplicate, or there are too few.
     """
     names = [class_name(name) for name in chosen] if chosen else list(available)
     if unknown := [name for name in names if name not in available]:
         hint = "".join(f"; did you mean {near[0]!r}?" for name in unknown if (near := nearest(name, available)))
         raise AedError(f"data.class_names: {source} has no clips of {unknown}; it has {list(available)}{hint}")
     if len(set(names)) != len(names):
-        raise AedError(f"data.class_names: a name stands twice in {names}")
+        raise AedError(f"data.class_names: duplicate name in {names}")
     if len(names) < (1 if multi_label else 2):
         need = "one class" if multi_label else "two classes, or data.multi_label=true for a detector of one"
         raise AedError(f"data.class_names: need at least {need}, got {names}")
@@ -71,7 +71,7 @@ def one_row_a_clip(table: pd.DataFrame, source: str) -> pd.DataFrame:
     again = table.duplicated(["path", "split"])
     if not again.any():
         return table
-    log.warning("%s: %d rows name a clip that stood before; its labels are those of all its rows", source, again.sum())
+    log.warning("%s: %d rows repeat a clip; its labels are those of all its rows", source, again.sum())
     rows = table.groupby(["path", "split"], sort=False, dropna=False)
     check_agreement(table, ["path", "split"], ("fold", "src_file"), source)
     labels = [tuple(dict.fromkeys(name for names in own for name in names)) for _, own in rows["labels"]]

@@ -1,4 +1,4 @@
-"""Who is in train, val and test: pure functions from a clip table to a split of each row."""
+"""Assignment of clips to train, val and test: pure functions from a clip table to a split of each row."""
 
 import logging
 import math
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 SplitMethod = Literal["folds", "random", "source"]
 
 
-def assign(
+def assign_splits(
     table: pd.DataFrame,
     *,
     method: SplitMethod,
@@ -51,7 +51,9 @@ def assign(
         "val": (val_fold, val_fraction),
     }
     if method == "folds" and not fixed_parts & {"test", "val"} and test_fold is not None and test_fold == val_fold:
-        raise AedError(f"data: test_fold and val_fold are both {test_fold}; the checkpoint would see the test")
+        raise AedError(
+            f"data: test_fold and val_fold are both {test_fold}; the checkpoint would be chosen on test clips"
+        )
     if method != "folds" and test_fraction + val_fraction >= 1:
         raise AedError(f"data: test_fraction {test_fraction} and val_fraction {val_fraction} leave nothing to train on")
     for part, (fold, fraction) in wanted.items():
@@ -61,7 +63,7 @@ def assign(
             chosen = _fold(free, part, fold)
         elif free.empty:
             raise AedError(
-                f"data.{part}_fraction={fraction:g}: each clip has its split already; use 0 or give {part} a set"
+                f"data.{part}_fraction={fraction:g}: each clip has its split already; use 0 or provide a {part} set"
             )
         else:
             # a share of all clips, also when the test clips are gone already
@@ -96,8 +98,8 @@ def _random(table: pd.DataFrame, part: str, share: float, seed: int) -> "pd.Inde
     counts = strata.value_counts()
     if rare := sorted(counts.index[counts < 2]):
         raise AedError(
-            f"data.split=random: {part} and train need a clip of each class each, {rare} have one; add clips, leave "
-            f"these out of data.class_names, or use data.{part}_fraction=0"
+            f"data.split=random: {part} and train each need at least one clip per class, {rare} have one; add clips, "
+            f"leave these out of data.class_names, or use data.{part}_fraction=0"
         )
     wanted = math.ceil(share * len(table))
     if not len(counts) <= wanted <= len(table) - len(counts):  # which scikit-learn refuses
@@ -121,12 +123,12 @@ def _by_source(table: pd.DataFrame, part: str, share: float, seed: int) -> "pd.I
     unknown = table["src_file"].isna()
     if unknown.all():
         raise AedError(
-            "data.split=source: no clip's recording is known; add a column 'src_file' to the list or, where file names "
-            "tell it, give data.clips.source_pattern; or use data.split=folds or data.split=random"
+            "data.split=source: no clip's recording is known; add a column 'src_file' to the list or, if file names "
+            "contain it, set data.clips.source_pattern; or use data.split=folds or data.split=random"
         )
     if unknown.any():
         log.warning(
-            "data.split=source: %d of %d clips have no known recording (e.g. %s): each is one of its own",
+            "data.split=source: %d of %d clips have no known recording (e.g. %s): each is treated as its own recording",
             unknown.sum(),
             len(table),
             table["path"][unknown].iloc[0] if "path" in table else table.index[unknown][0],

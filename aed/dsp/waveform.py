@@ -121,8 +121,8 @@ _MASKS: dict[str, Callable[[Wave, FrontendConfig], Mask]] = {
 }
 
 
-def choose(wave: Wave, config: FrontendConfig) -> Positions:
-    """Indices into ``wave`` ``(T,)`` of the clip's samples, ``(T',)`` int64.
+def trim_silence(wave: Wave, config: FrontendConfig) -> Positions:
+    """Indices into ``wave`` ``(T,)`` of the clip's samples, without silence, ``(T',)`` int64.
 
     ST's order of steps: (repeat), remove silence, cut to whole seconds, (repeat).
 
@@ -151,10 +151,10 @@ def process(wave: Wave, rate: int, config: FrontendConfig) -> Wave:
         config: The front end.
 
     Raises:
-        AudioError: As :func:`choose`.
+        AudioError: As :func:`trim_silence`.
     """
     wave = resample(wave, rate, config.sample_rate)
-    return wave[choose(wave, config)]
+    return wave[trim_silence(wave, config)]
 
 
 def load_clip(path: Path, config: FrontendConfig) -> Wave:
@@ -189,7 +189,7 @@ def cut_clip(wave: Wave, rate: int, config: FrontendConfig, name: str | Path) ->
         raise AudioError(f"{name}: the file holds no samples")
     wave = resample(wave, rate, config.sample_rate)
     try:
-        positions = choose(wave, config)
+        positions = trim_silence(wave, config)
     except AudioError as error:
         raise AudioError(f"{name}: {error}") from error
     if len(positions) < config.min_clip_samples:

@@ -165,7 +165,7 @@ def read_card(model: onnx.ModelProto, name: str) -> ModelCard | None:
 
 
 def put_card(model: onnx.ModelProto, card: ModelCard) -> None:
-    """Write ``card`` into ``model``; it replaces an earlier one."""
+    """Writes ``card`` into ``model``; it replaces an earlier one."""
     others = [entry for entry in model.metadata_props if entry.key != CARD_KEY]
     del model.metadata_props[:]
     model.metadata_props.extend(others)

@@ -28,7 +28,7 @@ RESAMPLES = 400
 
 
 @dataclass(frozen=True)
-class Verdict:
+class JudgedModel:
     """Posteriors of a model on the judging clips, and its score.
 
     Args:
@@ -64,14 +64,14 @@ class Difference:
     high: float
 
     def facts(self) -> dict[str, float]:
-        """As plain types."""
+        """Fields as JSON-compatible values."""
         return {key: round(value, 4) for key, value in asdict(self).items()}
 
     def __str__(self) -> str:
         return f"{self.points:.2f} points (90 % interval {self.low:.2f} to {self.high:.2f})"
 
 
-def difference(one: Verdict, other: Verdict) -> Difference:
+def difference(one: JudgedModel, other: JudgedModel) -> Difference:
     """By how many points ``other`` is better than ``one`` on the same clips.
 
     Accuracy: Tango's score interval of the clips that one of the two alone gets right; it covers 90 % for
@@ -122,7 +122,7 @@ def _deviations(gained: int, lost: int, number: int, share: float) -> float:
     return (gained - lost - number * share) / math.sqrt(number * (2 * only_lost + share * (1 - share)))
 
 
-def _resampled(one: Verdict, other: Verdict) -> tuple[float, float]:
+def _resampled(one: JudgedModel, other: JudgedModel) -> tuple[float, float]:
     change = other.resampled - one.resampled
     known = change[~change.isnan()]
     if not len(known):
@@ -131,7 +131,7 @@ def _resampled(one: Verdict, other: Verdict) -> tuple[float, float]:
     return low, high
 
 
-def weighted_map(verdict: Verdict, weights: Tensor) -> Tensor:
+def weighted_map(verdict: JudgedModel, weights: Tensor) -> Tensor:
     """Mean average precision with clips counted as ``weights`` say, ``(resamples,)`` float64; NaN without any positive.
 
     A class without a positive has no part in it. Each class is ranked once, and weights are summed between those

@@ -53,7 +53,7 @@ class LayerError:
     macc: int
 
     def facts(self) -> dict[str, Any]:
-        """As plain types."""
+        """Fields as JSON-compatible values."""
         return asdict(self)
 
 
@@ -75,7 +75,7 @@ def outputs(model: onnx.ModelProto, patches: Patches) -> Array:
 
 @dataclass
 class _Sums:
-    """Of one tensor, over patches."""
+    """Running sums of one tensor."""
 
     signal: float = 0.0
     noise: float = 0.0

@@ -151,7 +151,7 @@ class Budget:
     board: str | None = None
 
     def check(self, cost: Footprint) -> None:
-        """Refuse a net that does not fit.
+        """Refuses a net that does not fit.
 
         Raises:
             AedError: A limit is passed; names the layer to blame.

@@ -54,7 +54,7 @@ def read_model_card(model: onnx.ModelProto, path: Path) -> ModelCard:
 
 
 def save_model(path: Path, model: onnx.ModelProto, card: ModelCard) -> None:
-    """Write ``model`` with ``card`` in it; the same model and card give the same bytes.
+    """Writes ``model`` with ``card`` in it; the same model and card give the same bytes.
 
     Raises:
         AedError: The file cannot be written; an old one is then untouched.
@@ -64,7 +64,7 @@ def save_model(path: Path, model: onnx.ModelProto, card: ModelCard) -> None:
 
 
 def copy_of(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A model of its own with the same content."""
+    """Deep copy of a model."""
     twin = onnx.ModelProto()
     twin.CopyFrom(model)
     return twin
@@ -81,7 +81,7 @@ def constants(model: onnx.ModelProto) -> dict[str, Array]:
 
 
 def replace_constants(model: onnx.ModelProto, arrays: dict[str, Array]) -> None:
-    """Replace the initializers by ``arrays`` of the same names."""
+    """Replaces the initializers by ``arrays`` of the same names."""
     for item in model.graph.initializer:
         if item.name in arrays:
             item.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(arrays[item.name]), item.name))

@@ -179,4 +179,4 @@ OPERATORS: dict[str, Callable[..., Tensor]] = {
     "Reshape": _reshape,
     "Identity": lambda facts, value: value,
 }
-"""Operator -> function of its attributes and inputs; those that nets of ours and their int8 graphs have."""
+"""Operator -> function of its attributes and inputs; those that the nets of aed and their int8 graphs have."""

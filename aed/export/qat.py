@@ -1,4 +1,4 @@
-"""Quantisation-aware training: the int8 graph itself is fine-tuned, its rounding in place.
+"""Quantisation-aware training: the int8 graph itself is fine-tuned with simulated int8 rounding.
 
 The trained graph is exactly the QDQ graph of static quantisation: per-channel symmetric weights, per-tensor
 asymmetric activations with their calibrated ranges, int32 biases, gradients straight through the rounding
@@ -63,7 +63,7 @@ class FakeQuantNet(GraphNet):
                 self.bias_inputs[key] = (bias, step)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """The graph's output ``(B, num_classes)``, every rounding in place."""
+        """The graph's output ``(B, num_classes)``, with simulated int8 rounding."""
         rounded: dict[str, Tensor] = {}
         for key, (_, tensor, axis) in self.weight_inputs.items():
             weight = self._weight(key)
@@ -140,7 +140,7 @@ def fine_tune(
 
 
 def _divergence(logits: Tensor, wanted: Tensor, task: Task) -> Tensor:
-    """Nats by which posteriors of ``logits`` are further from those of ``wanted`` than these from themselves."""
+    """KL divergence from ``wanted`` to ``logits``, nats."""
     if task == "multi_label":
         target = wanted.sigmoid()
         of = F.binary_cross_entropy_with_logits

@@ -36,7 +36,7 @@ class QuantizeConfig:
     """How a model becomes int8: activations asymmetric, one scale a tensor; weights symmetric.
 
     Args:
-        method: ``ptq``: after training. ``qat``: and then fine-tuned with the rounding in place.
+        method: ``ptq``: after training. ``qat``: and then fine-tuned with simulated int8 rounding.
         per_channel: A weight scale for each output channel, else for the tensor.
         calibration: How activation ranges are fixed: ``minmax``, ``entropy`` or ``percentile``.
         percentile: Share of values inside the range, %, for ``percentile``.
@@ -45,13 +45,13 @@ class QuantizeConfig:
         exclude_ops: Operators left in float: not for C.
         io: ``int8``: input and output are int8, scale and zero point in the card; no layer may be float.
         max_drop: Points of clip accuracy (multi-label: mean average precision), on clips neither tested nor calibrated
-            on, that int8 may lose before it is repaired; held against the lower end of the loss's 90 % interval.
+            on, that int8 may lose before it is repaired; compared with the lower end of the loss's 90 % interval.
         repair: Repairs that may be tried, in this order: ``equalise`` channels across layers, correct ``bias``. Both
             leave all in int8.
         float_layers: ``allowed``: where that is not enough, single layers are left in float, which ONNX Runtime runs
             and C code cannot. ``refused``: none but those of exclude_nodes and exclude_ops.
         qat_epochs: Passes over the training patches.
-        qat_lr: Largest relative change of a weight a step (Adam).
+        qat_lr: Largest relative change of a weight per step (Adam).
     """
 
     method: Literal["ptq", "qat"] = "ptq"
@@ -185,7 +185,7 @@ def quantize(
 
 
 def check_names(model: onnx.ModelProto, config: QuantizeConfig) -> None:
-    """Refuse names of layers that a graph does not have.
+    """Refuses names of layers that a graph does not have.
 
     Raises:
         AedError: Those, and the names there are.
@@ -196,7 +196,7 @@ def check_names(model: onnx.ModelProto, config: QuantizeConfig) -> None:
 
 
 def _for_quantiser(model: onnx.ModelProto, excluded: Collection[str]) -> onnx.ModelProto:
-    """A copy of ``model`` for ONNX Runtime's quantiser to change, with outputs more that make it keep activations.
+    """A copy of ``model`` for ONNX Runtime's quantiser to change, with extra outputs so that activations stay.
 
     It drops every Clip and Relu after a layer, as if the layer's int8 range did their work, and loses those for which
     it does not. An activation is not dropped where its input is an output of the graph. One that reads the graph's

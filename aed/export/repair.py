@@ -23,7 +23,7 @@ _CHANNELWISE = {"Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMa
 _BIASED = ("Conv", "Gemm")
 
 BIAS_PATCHES = 64
-"""Over which bias correction takes its means: all activations of so many patches are in memory at once."""
+"""Patches over which bias correction takes its means: all their activations are in memory at once."""
 
 MOST_SCALE = 64.0
 """Of equalisation: a channel is not scaled by more, either way."""
@@ -37,7 +37,7 @@ def equalise(model: onnx.ModelProto, patches: Patches, per_channel: bool) -> tup
     Args:
         model: Float; left as it is.
         patches: Their activations give the ranges, with ``per_channel``.
-        per_channel: Whether weights have a scale a channel, so that only activations need it in the first layer.
+        per_channel: Whether weights have a scale per channel, so that only activations need it in the first layer.
     """
     equal = copy_of(model)
     pairs = list(_pairs(equal))

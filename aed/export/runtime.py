@@ -31,7 +31,7 @@ ORT_ERRORS: tuple[type[Exception], ...] = tuple(
 
 @contextmanager
 def onnx_runtime_on(path: Path | str) -> Iterator[None]:
-    """Name the model's file that ONNX Runtime refuses, in an AedError of one line."""
+    """Names the model's file that ONNX Runtime refuses, in an AedError of one line."""
     try:
         yield
     except ORT_ERRORS as error:
@@ -60,7 +60,7 @@ def open_session(model: onnx.ModelProto, threads: int = 0) -> Any:
 
 
 def open_exact(model: onnx.ModelProto) -> Any:
-    """The session that C code is held against: int8 in and out, exact integer arithmetic.
+    """The session that C code is compared with: int8 in and out, exact integer arithmetic.
 
     Args:
         model: QDQ, with float or int8 ends; left as it is.

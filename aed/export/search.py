@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from aed.base.errors import AedError
-from aed.export.evidence import Difference, Verdict, difference
+from aed.export.evidence import Difference, JudgedModel, difference
 from aed.export.fidelity import outputs, sqnr_db
 from aed.export.graph import layers
 from aed.export.quantize import Patches, QuantizeConfig, activation_ranges, quantize
@@ -23,11 +23,11 @@ from aed.export.repair import correct_biases, equalise
 
 log = logging.getLogger(__name__)
 
-Judge = Callable[[onnx.ModelProto], Verdict]
+Judge = Callable[[onnx.ModelProto], JudgedModel]
 """Scores a model on clips that were neither tested nor calibrated on."""
 
 Outcome = Literal["within", "not evident", "beyond", "unknown"]
-"""The loss and ``max_drop``: measured within; beyond it by no more than chance may do; beyond it; not measured."""
+"""The loss and ``max_drop``: measured within; beyond it, but within chance; beyond it; not measured."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Step:
     detail: str
 
     def facts(self) -> dict[str, Any]:
-        """As plain types."""
+        """Fields as JSON-compatible values."""
         return asdict(self)
 
 
@@ -66,11 +66,11 @@ class Candidate:
     reference: onnx.ModelProto
     float_model: onnx.ModelProto
     int8: onnx.ModelProto
-    verdict: Verdict
+    verdict: JudgedModel
 
     @property
     def score(self) -> float:
-        """A fraction."""
+        """Score as a fraction."""
         return self.verdict.score
 
 
@@ -123,15 +123,15 @@ class Search:
                 log.warning("repair by %s is left out: %s", name, error)
         return self.best
 
-    def offer(
+    def try_requested(
         self, name: str, float_model: onnx.ModelProto, int8: onnx.ModelProto, detail: str, reference: onnx.ModelProto
     ) -> Candidate:
-        """Judge a way that the user asked for; return the best: this way unless it scores worse than those before."""
+        """Judges a way that the user asked for; returns the best: this way unless it scores worse than those before."""
         self._try(name, float_model, int8, detail, reference, asked_for=True)
         return self.best
 
     def conclude(self) -> None:
-        """Log the loss of int8 where it is more than ``max_drop``, or that it is not known."""
+        """Logs the loss of int8 where it is more than ``max_drop``, or that it is not known."""
         clips, limit = len(self.in_float.target), f"quantization.max_drop={self.config.max_drop}"
         if self.outcome == "unknown":
             log.warning(
@@ -141,7 +141,7 @@ class Search:
             )
         elif self.outcome == "not evident":
             log.info(
-                "int8 loses %s on %d judging clips: chance may do that, and %s calls for no repair",
+                "int8 loses %s on %d judging clips: within chance; no repair needed for %s",
                 *(self.loss, clips, limit),
             )
         elif self.outcome == "beyond":

@@ -1,1 +1,1 @@
-"""What a model says of recordings: one face for every kind of model, predictions, their output."""
+"""Predictions of a model for recordings: one interface for every kind of model, and writers of the output."""

@@ -32,7 +32,7 @@ class RecordingPrediction(Prediction):
 
 
 class Model:
-    """A model file, ready to predict recordings; made by :func:`load`.
+    """A model file, ready to predict recordings; returned by :func:`load`.
 
     Attributes:
         card: The facts stored with the model: front end, class names, decision rule, training data, scores.
@@ -68,7 +68,7 @@ class Model:
         unknown_threshold: float | None = None,
         top: int | None = None,
     ) -> list[RecordingPrediction]:
-        """Predictions of recordings, in order; the numbers of ``python -m aed.predict``.
+        """Predictions of recordings, in order; the numbers of ``aed predict``.
 
         Long recordings are read in blocks: memory does not grow with their length.
 

@@ -1,4 +1,4 @@
-"""One interface for every kind of model: a checkpoint, an ONNX file, float or int8, ours or a user's."""
+"""One interface for every kind of model: a checkpoint, an ONNX file, float or int8, of this package or a user's."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""An ONNX model as a classifier: float or int8, ours with a card or a user's without one."""
+"""An ONNX model as a classifier: float or int8, of this package with a card or a user's without one."""
 
 import logging
 from collections.abc import Iterator
@@ -157,7 +157,7 @@ def open_foreign(
         if reason:
             opened.card = replace(card, outputs="probabilities")
         log.info(
-            "%s: no model card; its outputs are taken for %s%s",
+            "%s: no model card; outputs are treated as %s%s",
             path,
             opened.card.outputs,
             f": {reason}" if reason else ", for they are not all in [0, 1]",
@@ -166,7 +166,7 @@ def open_foreign(
 
 
 def _why_probabilities(classifier: OnnxClassifier, last: str) -> str | None:
-    """Why outputs are taken for probabilities; None: they are taken for logits.
+    """Why outputs are treated as probabilities; None: they are treated as logits.
 
     Args:
         classifier: Of a model without a card; tried.

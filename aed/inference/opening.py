@@ -35,7 +35,7 @@ def open_classifier(
         AedError: It cannot be used, or is described otherwise than its card does.
     """
     if path.suffix in (".h5", ".keras"):
-        raise AedError(f"{path}: of Keras; first python -m aed.import_keras {path} class_names=[...]")
+        raise AedError(f"{path}: a Keras model; convert it first: aed import_keras {path} class_names=[...]")
     if str(path) != AUDIOSET and path.suffix not in (".ckpt", ".onnx"):
         raise AedError(f"{path}: need a .ckpt or a .onnx file")
     if str(path) == AUDIOSET:
@@ -59,5 +59,5 @@ def open_classifier(
     if class_names not in (None, opened.card.class_names):
         raise AedError(f"{path}: its card has the model's own class names: {list(opened.card.class_names)}")
     if outputs not in (None, opened.card.outputs):
-        raise AedError(f"{path}: its card says that it gives {opened.card.outputs}; leave outputs= out")
+        raise AedError(f"{path}: its model card says its outputs are {opened.card.outputs}; leave outputs= out")
     return opened

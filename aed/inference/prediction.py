@@ -94,7 +94,7 @@ class Predictor:
 
     @cached_property
     def logmel(self) -> "LogMel":
-        """The front end; built for the first recording, with torch, which what may be wrong before does not need."""
+        """The front end; built late so that earlier errors need no torch."""
         from aed.dsp.logmel import LogMel
 
         return LogMel(self.config)

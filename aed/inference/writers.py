@@ -29,7 +29,7 @@ class Writer(Protocol):
 
 
 class _Rows:
-    """One row a recording, or one a patch.
+    """One row per recording, or one per patch.
 
     Args:
         out: Output.
@@ -123,4 +123,4 @@ class _Json:
 
 
 WRITERS: dict[str, Callable[[IO[str], bool], Writer]] = {"table": _Table, "csv": _Csv, "json": _Json}
-"""Format -> writer of an output; the flag: timeline, a row a patch."""
+"""Format -> writer of an output; the flag: timeline, a row per patch."""

@@ -75,7 +75,7 @@ def mask(patches: Tensor, axis: int, count: int, max_width: int, fill: float | T
         axis: 2 masks mel bands, 3 frames.
         count: Masks a patch.
         max_width: Rows of the widest.
-        fill: Value written, or one a patch ``(B, 1, 1, 1)``.
+        fill: Value written, or one per patch ``(B, 1, 1, 1)``.
     """
     size, batch = patches.shape[axis], len(patches)
     width = torch.randint(0, max_width + 1, (batch, count, 1), device=patches.device)

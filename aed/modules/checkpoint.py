@@ -16,7 +16,7 @@ CHECKPOINT_VERSION = 1
 
 
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint, whole or not at all.
+    """Writes a checkpoint, whole or not at all.
 
     Raises:
         WriteError: It cannot be written.
@@ -64,7 +64,7 @@ def check_facts(checkpoint: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def check_same(theirs: Mapping[str, Any], ours: Mapping[str, Any], name: str) -> None:
-    """Refuse the facts of a checkpoint that is resumed with other settings; ``name`` is the checkpoint's.
+    """Refuses the facts of a checkpoint that is resumed with other settings; ``name`` is the checkpoint's.
 
     Raises:
         AedError: Names each part that differs, and in which values.
@@ -84,7 +84,7 @@ def _difference(theirs: Any, ours: Any) -> str:
 
 
 def check_finite(state: Mapping[str, Any], name: str) -> None:
-    """Refuse weights that are no numbers; ``name`` is the checkpoint's, for messages.
+    """Refuses weights that are no numbers; ``name`` is the checkpoint's, for messages.
 
     Raises:
         AedError: Names the first.
@@ -99,7 +99,7 @@ def check_finite(state: Mapping[str, Any], name: str) -> None:
 
 
 def check_shapes(ours: Mapping[str, Any], theirs: Mapping[str, Any], net: str) -> None:
-    """Refuse weights that are not those of a net, in one line where torch prints a line a tensor.
+    """Refuses weights that are not those of a net, in one line where torch prints a line per tensor.
 
     Args:
         ours: ``state_dict`` of the net.
@@ -130,7 +130,7 @@ def _shape(value: Any) -> str:
 
 @contextmanager
 def checkpoint_entry(name: str) -> Iterator[None]:
-    """Name the entry of a checkpoint that is damaged."""
+    """Names the entry of a checkpoint that is damaged."""
     try:
         with entry(name):
             yield

@@ -41,7 +41,7 @@ class ClipClassifier(L.LightningModule):
     patch's embedding is then computed once and stored, unless augmentation or random offsets change patches.
 
     Args:
-        net: ``forward(patches) -> logits``; see :mod:`aed.modules.nets`.
+        net: The net: ``forward(patches) -> logits``; see :mod:`aed.modules.nets`.
         frontend: From recording to patch.
         optimizer: Factory of the optimizer of the trainable parameters.
         scheduler: Factory of the learning-rate schedule; null: constant.
@@ -56,7 +56,7 @@ class ClipClassifier(L.LightningModule):
         aggregate: A clip's posterior: ``mean`` or ``max`` over its patches.
         outputs_are_logits: Take the outputs of the net for logits even where they are bound to be probabilities;
             without, such a net is refused before it is trained.
-        seed: Of dropout and augmentation; each step starts from (seed, step), so that a resumed run repeats it.
+        seed: Seed of dropout and augmentation; each step starts from (seed, step), so that a resumed run repeats it.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class ClipClassifier(L.LightningModule):
         return part
 
     def setup(self, stage: str) -> None:
-        """Take class names from the DataModule and check that the net fits them and the patches."""
+        """Takes class names from the DataModule and checks that the net fits them and the patches."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         self.class_names, self.data_facts = tuple(data.class_names), data.facts()
         if data.frontend != self.frontend:
@@ -244,11 +244,11 @@ class ClipClassifier(L.LightningModule):
         self.log(f"{split}/loss", loss, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Log accuracies, or average precisions, of validation patches and clips."""
+        """Logs accuracies, or average precisions, of validation patches and clips."""
         self._finish("val")
 
     def on_test_epoch_end(self) -> None:
-        """Log those of test patches and clips."""
+        """Logs those of test patches and clips."""
         self._finish("test")
 
     def _finish(self, split: str) -> None:
@@ -280,11 +280,11 @@ class ClipClassifier(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": self.scheduler_interval}}
 
     def try_schedule(self, epochs: int | None) -> None:
-        """Try optimizer and schedule before training; see :func:`aed.modules.optimization.try_schedule`."""
+        """Tries optimizer and schedule before training; see :func:`aed.modules.optimization.try_schedule`."""
         optimization.try_schedule(self.optimizer, self.scheduler, epochs)
 
     def on_train_epoch_end(self) -> None:
-        """Check that the weights are finite, and step ``ReduceLROnPlateau``.
+        """Checks that the weights are finite, and steps ``ReduceLROnPlateau``.
 
         Raises:
             AedError: The training diverged.
@@ -311,7 +311,7 @@ class ClipClassifier(L.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another front end, net or class list.
+        """Refuses a checkpoint of another front end, net or class list.
 
         Raises:
             AedError: Names the difference.

@@ -44,7 +44,7 @@ class EpochSchedule(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def __init_subclass__(cls) -> None:
-        """Give the subclass an ``__init__`` whose signature and annotations are those of its formula."""
+        """Gives the subclass an ``__init__`` whose signature and annotations are those of its formula."""
 
         def __init__(self: EpochSchedule, optimizer: Optimizer, *, last_epoch: int = -1, **arguments: Any) -> None:
             EpochSchedule.__init__(self, optimizer, last_epoch=last_epoch, **arguments)

@@ -40,7 +40,7 @@ def build_schedule(factory: LRSchedulerCallable, optimizer: Optimizer) -> LRSche
 
 
 def check_interval(schedule: LRScheduler | ReduceLROnPlateau, interval: str) -> None:
-    """Refuse to step a schedule of epochs at each optimizer step.
+    """Refuses to step a schedule of epochs at each optimizer step.
 
     Raises:
         AedError: Names ``model.scheduler_interval``.
@@ -53,7 +53,7 @@ def check_interval(schedule: LRScheduler | ReduceLROnPlateau, interval: str) -> 
 
 
 def try_schedule(optimizer: OptimizerCallable, scheduler: LRSchedulerCallable | None, epochs: int | None) -> None:
-    """Try optimizer and schedule on a single weight, so that values they fail at are detected before training.
+    """Tries optimizer and schedule on a single weight, so that values they fail at are detected before training.
 
     Args:
         optimizer: Factory.
@@ -91,7 +91,7 @@ class Plateau:
         self._restored: dict[str, Any] | None = None
 
     def attach(self, schedule: ReduceLROnPlateau) -> None:
-        """Take over ``schedule``, in the state of the checkpoint that is resumed, if any."""
+        """Takes over ``schedule``, in the state of the checkpoint that is resumed, if any."""
         if self._restored:
             schedule.load_state_dict(self._restored)
         self._schedule = schedule
@@ -113,13 +113,13 @@ class Plateau:
         return self._schedule.state_dict() if self._schedule else None
 
     def restore(self, state: dict[str, Any] | None) -> None:
-        """Start from the ``state`` of a checkpoint when a schedule is attached."""
+        """Starts from the ``state`` of a checkpoint when a schedule is attached."""
         self._restored = state
 
 
 @contextmanager
 def _refused_values(key: str, factory: Callable[..., Any]) -> Iterator[None]:
-    """Name the key whose values torch refuses."""
+    """Names the key whose values torch refuses."""
     try:
         yield
     except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:

@@ -80,7 +80,7 @@ def form_of(net: nn.Module, patches: Tensor) -> Form | None:
 
 @torch.no_grad()
 def check_num_logits(net: nn.Module, patches: Tensor, num_classes: int) -> None:
-    """Refuse a net that does not fit the patches or the classes.
+    """Refuses a net that does not fit the patches or the classes.
 
     Args:
         net: In inference mode.
@@ -131,8 +131,8 @@ def check_outputs(net: nn.Module, patches: Tensor, task: Task) -> None:
         own = "softmax" if task == "single_label" else "sigmoid"
         after = " (export.softmax=true puts one into the .onnx)" if task == "single_label" else ""
         raise AedError(
-            f"{type(net).__name__} gives no logits in {'training' if training else 'evaluation'}: whatever its "
-            f"weights, {_REASONS[form]}. Loss and decisions would apply a {own} to them once more; leave the last one "
-            f"out of the net{after}, or, if they are to be taken for logits as they are, type "
+            f"{type(net).__name__} does not output logits in {'training' if training else 'evaluation'}: "
+            f"{_REASONS[form]}. Loss and decisions would apply a {own} to them once more; leave the last one "
+            f"out of the net{after}, or, if they are to be treated as logits as they are, type "
             "model.outputs_are_logits=true"
         )

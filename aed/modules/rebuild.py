@@ -1,4 +1,4 @@
-"""Description of a net in a checkpoint, class and arguments, and the net built anew from it."""
+"""Description of a net in a checkpoint, class and arguments, and the net rebuilt from it."""
 
 import importlib
 import inspect
@@ -57,13 +57,11 @@ def build_net(facts: dict[str, Any], asked: str | None = None) -> nn.Module:
         raise AedError(f"damaged checkpoint (net: its class {name!r} is no name that can be imported)")
     is_own = name.startswith("aed.modules.")
     if not is_own and asked is None:
-        raise AedError(
-            f"its net is {name}, which is none of this project's; to have it imported, name it: net_class={name}"
-        )
+        raise AedError(f"its net is {name}, which is not part of aed; allow the import with net_class={name}")
     cls = _imported(name if is_own or asked is None else asked)
     if (imported := f"{cls.__module__}.{cls.__qualname__}") != name:
         raise AedError(
-            f"its net is {name}, and this command names {imported}; name the former: net_class={name}, in a training "
+            f"its net is {name}, and this command names {imported}; set net_class={name}, in a training "
             f"model/net=user model.net._target_={name}"
         )
     with checkpoint_entry("net"):

@@ -91,7 +91,7 @@ def measure(model: Path, folder: Path, config: BenchmarkConfig, prefix: str = ""
 
     Args:
         model: int8 ``.onnx`` with a model card.
-        folder: Outputs.
+        folder: Folder to write to.
         config: Where and how.
         prefix: Of the configuration's keys, as users type them.
 
@@ -193,7 +193,7 @@ def benchmark_file(model_file: str, folder: str, config: BenchmarkConfig) -> Non
 
     Args:
         model_file: int8 ``.onnx`` with a model card.
-        folder: Outputs.
+        folder: Folder to write to.
         config: Where it is measured.
     """
     measure(Path(model_file), Path(folder), config)

@@ -119,5 +119,5 @@ class BestCheckpoint(ModelCheckpoint):
 
             state_dict = moved(state_dict)
         elif old and old != new:
-            log.warning("%s is gone: the best epoch is sought among the epochs to come", best)
+            log.warning("%s is gone: the best epoch is chosen among the remaining epochs", best)
         super().load_state_dict(state_dict)

@@ -73,7 +73,7 @@ def _check_form(net: nn.Module, frontend: FrontendConfig, num_classes: int) -> N
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         if _shapes(build_net(facts, facts["class"])) != _shapes(net):
             raise AedError(
-                f"{name}: built anew with {facts['arguments']} it has other parameters; keep the arguments as "
+                f"{name}: rebuilding it with {facts['arguments']} gives different parameters; keep the arguments as "
                 "attributes just as they are passed, for checkpoints rebuild the net from them"
             )
         for training in (True, False):
@@ -108,8 +108,8 @@ def _check_settings(int8: QuantizeConfig, run: Run) -> None:
     needing += ["quantization.io=int8"] if int8.io == "int8" else []
     if needing and int8.may_leave_float:
         raise AedError(
-            f"{' and '.join(int8.may_leave_float)} can leave layers in float, which are not for C; leave it out, for "
-            f"{' and '.join(needing)} needs all layers in int8"
+            f"{' and '.join(int8.may_leave_float)} can leave layers in float, which C code cannot run; leave it out, "
+            f"for {' and '.join(needing)} needs all layers in int8"
         )
 
 
@@ -118,8 +118,8 @@ def _check_frontend(run: Run) -> None:
     reasons = "; ".join(run.model.frontend.not_streamable)
     if reasons and "fit" in run.config.stages and run.is_main_process:
         log.warning(
-            "frontend: %s; accuracies here will not be those of a device, and aed.deploy target=c will make C of the "
-            "net alone",
+            "frontend: %s; accuracies here will not be those of a device, and aed deploy target=c will write C for the "
+            "net only",
             reasons,
         )
 
@@ -158,7 +158,7 @@ def _check_c(model: onnx.ModelProto, int8: QuantizeConfig, run: Run) -> None:
         quantization_facts(quantize(model, noise.astype(np.float32), int8), int8, ())
     if run.is_main_process:
         log.warning(
-            "the C code cannot do %s: %s; for ONNX Runtime, and perhaps for ST's tools, it is none the worse",
+            "the C code cannot do %s: %s; ONNX Runtime, and perhaps ST's tools, can still run it",
             net,
             reason,
         )

@@ -54,7 +54,7 @@ SCORED = ("val_clips.csv", "test_clips.csv")
 """Of a run's folder whose checkpoint has been scored."""
 
 _FOLDER = "AED_CLI_FOLDER"
-"""Variable that tells further processes of a run where the first one writes."""
+"""Variable that holds the folder of a run's first process, for the others."""
 
 
 class Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
@@ -142,7 +142,7 @@ class AedCLI(LightningCLI):
             "--seed_everything",
             type=int,
             default=self.seed_everything_default,
-            help="Of weights, splits, order, dropout and augmentation: seed=... of aed.train.",
+            help="Of weights, splits, order, dropout and augmentation: seed=... of aed train.",
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -188,7 +188,7 @@ class AedCLI(LightningCLI):
         own = None
         is_asking = any(word in ("-h", "--help") or word.startswith("--print_config") for word in words)
         if checkpoint is None and words[0] != "fit" and not is_asking:
-            raise AedError(f"{words[0]}: needs --ckpt_path, a checkpoint that fit or aed.train has written")
+            raise AedError(f"{words[0]}: needs --ckpt_path, a checkpoint that fit or aed train has written")
         if checkpoint is not None:
             read_checkpoint(Path(checkpoint))
             own = Path(checkpoint).absolute().parents[1] / CONFIG
@@ -346,7 +346,7 @@ class AedCLI(LightningCLI):
         """Scores a checkpoint on the validation set.
 
         Args:
-            ckpt_path: The checkpoint; without --experiment and --config its run's config.yaml counts.
+            ckpt_path: The checkpoint; without --experiment and --config its run's config.yaml is used.
         """
         pipeline.run_stages(self.state, STAGES["validate"])
 
@@ -354,7 +354,7 @@ class AedCLI(LightningCLI):
         """Scores a checkpoint on the test set; chooses its decision rule on the validation set, where there is one.
 
         Args:
-            ckpt_path: The checkpoint; without --experiment and --config its run's config.yaml counts.
+            ckpt_path: The checkpoint; without --experiment and --config its run's config.yaml is used.
         """
         pipeline.run_stages(self.state, STAGES["test"])
 
@@ -363,10 +363,10 @@ class AedCLI(LightningCLI):
     ) -> None:
         """Prints, as CSV, what a checkpoint says of each clip of a split: file, class, decision, all posteriors.
 
-        For other recordings: python -m aed.predict model=best.ckpt *.wav
+        For other recordings: aed predict model=best.ckpt *.wav
 
         Args:
-            ckpt_path: The checkpoint; without --experiment and --config its run's config.yaml counts.
+            ckpt_path: The checkpoint; without --experiment and --config its run's config.yaml is used.
             split: Whose clips.
             output: CSV file to write instead of printing.
         """
@@ -390,7 +390,7 @@ class AedCLI(LightningCLI):
         """Writes model.onnx and model_int8.onnx, each with its card, and scores both.
 
         Args:
-            ckpt_path: The checkpoint; without --experiment and --config its run's config.yaml counts.
+            ckpt_path: The checkpoint; without --experiment and --config its run's config.yaml is used.
             output: Where model.onnx is written, too; model_int8.onnx beside it as <name>_int8.onnx.
             int8: Whether to quantise.
         """

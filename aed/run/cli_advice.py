@@ -66,7 +66,7 @@ def _check_typed(name: str, parsed: Any) -> None:
     keys = [key for key in name[2:].split(".") if key not in _STRUCTURE]
     for linked, instead in LINKED.items():
         if f"{'.'.join(keys)}.".startswith(f"{linked}."):
-            raise AedError(f"{name}: is taken from elsewhere; use {instead}")
+            raise AedError(f"{name}: is set by another option; use {instead}")
     for key in keys:
         parsed = parsed[-1] if isinstance(parsed, list) and parsed else parsed
         parsed = _arguments(parsed)
@@ -101,7 +101,7 @@ def _check_file(content: Any, parsed: Any, path: tuple[str, ...]) -> None:
         if key not in values:
             raise AedError(f"--config: {name}: there is no such key{_near(key, values)}")
         if name in LINKED and value != values[key]:
-            raise AedError(f"--config: {name}: is taken from elsewhere; use {LINKED[name]}")
+            raise AedError(f"--config: {name}: is set by another option; use {LINKED[name]}")
         _check_file(value, values[key], (*path, str(key)))
 
 

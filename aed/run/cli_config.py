@@ -6,7 +6,6 @@ parameter annotated as a callable, and a dataclass has no class at all: the anno
 
 import collections.abc
 import dataclasses
-import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from aed.export.onnx import ExportConfig
 from aed.export.quantize import QuantizeConfig
 from aed.run import registry
 from aed.run.decide import DecisionConfig
+from aed.run.docstrings import type_hints
 
 OUTPUT_DIR = "{output_dir}"
 """Stands in a configuration for the folder of the run, which is new each time."""
@@ -45,7 +45,7 @@ SECTIONS: dict[str, type] = {
 
 
 def composed(experiment: str | None) -> DictConfig:
-    """The configuration that ``aed.train`` would run, its folder written as :data:`OUTPUT_DIR`.
+    """The configuration that ``aed train`` would run, its folder written as :data:`OUTPUT_DIR`.
 
     Args:
         experiment: Its name; None: what all experiments build on.
@@ -212,20 +212,13 @@ def _targeted(value: Any, annotation: Any = Any) -> Any:
         return {**(named[0] if named else {}), **{key: _targeted(item) for key, item in value.items()}}
     target = get_object(value["class_path"])
     is_called_later = any(typing.get_origin(kind) is collections.abc.Callable for kind in kinds)
-    hints = _hints(target)
+    hints = type_hints(target)
     arguments = {**value.get("init_args", {}), **value.get("dict_kwargs", {})}
     return {
         "_target_": _name(target),
         **({"_partial_": True} if is_called_later else {}),
         **{key: _targeted(item, hints.get(key, Any)) for key, item in arguments.items()},
     }
-
-
-def _hints(target: Any) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    except NameError:  # some of torch's schedules name types that they import for type checkers only
-        return {}
 
 
 def _name(target: Callable[..., Any]) -> str:

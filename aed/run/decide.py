@@ -16,10 +16,10 @@ from aed.scoring import tables
 from aed.scoring.confidence import (
     TEMPERATURES,
     choose_temperature,
-    claims,
     clip_targets,
+    confidence_and_correctness,
+    cross_entropy,
     expected_calibration_error,
-    nats,
 )
 from aed.scoring.decision import Decision, Task
 from aed.scoring.multilabel import choose_thresholds
@@ -70,15 +70,17 @@ def settings(run: Run) -> DecisionConfig:
     config: DecisionConfig = instantiate(run.config.decision, _convert_="all")
     data = run.data
     if config.unknown and data.multi_label:
-        raise AedError("decision.unknown=true: with data.multi_label=true a clip of no class is one already; use false")
+        raise AedError("decision.unknown=true: multi-label models already answer 'no class'; use false")
     if config.unknown and data.garbage_class:
         raise AedError(
-            "decision.unknown=true and data.garbage_class=true: both say what is none of the classes, and a net with a "
-            "class for it would be asked twice; use one of them"
+            "decision.unknown=true and data.garbage_class=true: both say what is none of the classes; use only "
+            "one of them"
         )
     chooses = config.temperature or (config.unknown and config.unknown_threshold is None)
     if chooses and not (data.table["split"] == "val").any():
-        raise AedError("decision: temperature and unknown are chosen on validation clips; set data.val_fold or so")
+        raise AedError(
+            "decision: temperature and unknown are chosen on validation clips; set data.val_fold or data.val_fraction"
+        )
     stages = run.config.stages or ()
     if (config.temperature or config.unknown) and "fit" in stages and "test" not in stages:
         raise AedError("decision: the stage test chooses temperature and unknown; add it after fit")
@@ -113,7 +115,10 @@ def choose(run: Run) -> Decision:
         if model.task == "multi_label" and config.thresholds == "chosen":
             rule = replace(rule, thresholds=choose_thresholds(posteriors, truth))
         if config.unknown and config.unknown_threshold is None:
-            rule = replace(rule, unknown_threshold=choose_unknown_threshold(*claims(posteriors, truth), config.keep))
+            rule = replace(
+                rule,
+                unknown_threshold=choose_unknown_threshold(*confidence_and_correctness(posteriors, truth), config.keep),
+            )
         origin = {"chosen_on": "val", "clips": len(truth)}
     elif model.task == "multi_label" and config.thresholds == "chosen":
         log.warning("no validation clips: the threshold of every class is 0.5")
@@ -140,7 +145,7 @@ def rescore(run: Run, split: str, rule: Decision) -> Scores:
 def loss(run: Run, split: str, rule: Decision) -> float:
     """Mean cross entropy of the patches of the split that was validated or tested last, at a rule's temperature."""
     logits, target, _ = _logits(run, split)
-    return float(nats(rule.posteriors(logits, run.model.task), target))
+    return float(cross_entropy(rule.posteriors(logits, run.model.task), target))
 
 
 def read(run: Run, trained: Trained) -> Decision:

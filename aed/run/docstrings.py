@@ -29,6 +29,15 @@ _ENTRY = re.compile(r"\*{0,2}(\w+(?:, \w+)*)\s*(?:\((.*?)\))?\s*: *(.*)", re.DOT
 
 
 @functools.cache
+def type_hints(target: Callable[..., Any]) -> dict[str, Any]:
+    """Types of the parameters of a class or function; empty where they cannot be resolved."""
+    try:
+        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except NameError:  # types that a library imports for type checkers only, as some of torch's schedules
+        return {}
+
+
+@functools.cache
 def arguments(target: Callable[..., Any]) -> dict[str, Argument]:
     """The parameters that the docstrings of a class, of its ``__init__`` and of its bases, or of a function explain."""
     sources: list[Any] = [target]

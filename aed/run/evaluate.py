@@ -1,4 +1,4 @@
-"""A model on any split of a data set, through any of its programs; and the stage that holds int8 against float."""
+"""A model on any split of a data set, through any of its programs; and the stage that compares int8 with float."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -45,13 +45,13 @@ class EvaluateConfig:
             for this machine, on the clips' audio; int8 ``.onnx`` only. ``emulator``: also the same C on an emulated
             board. ``board``: also ST's code on the clips' patches, by ``stedgeai validate``: on the board at a serial
             port or, without one, on this machine.
-        board: emulator and board: a file in ``configs/boards``.
-        serial: board: its port, ``serial``, ``serial:COM3:921600``.
-        tool: board: ``stedgeai`` or its folder; null: looked for.
-        max_clips: At most so many clips of the split, evenly spread: an emulated or real board is slow.
+        board: With on=emulator or on=board: a file in ``configs/boards``.
+        serial: With on=board: serial port, ``serial``, ``serial:COM3:921600``.
+        tool: With on=board: ``stedgeai`` or its folder; null: looked for.
+        max_clips: Largest number of clips of the split, evenly spread: an emulated or real board is slow.
         frontend: For an ``.onnx`` without a model card.
         class_names: For an ``.onnx`` without a model card; null: the data's, in alphabetical order.
-        net_class: For a ``.ckpt`` of a net of yours: its class, ``my_pkg.MyNet``.
+        net_class: For a ``.ckpt`` of your own net: its class, ``my_pkg.MyNet``.
         outputs: Outputs of an ``.onnx`` without a model card; null: probabilities where it ends in a softmax or
             sigmoid or where all outputs for trial patches are in [0, 1], which the log says, else logits.
         threads: CPU threads of ONNX Runtime; 0: as many as torch.
@@ -84,7 +84,7 @@ class EvaluateConfig:
         if self.max_clips is not None and self.max_clips < 1:
             raise AedError(f"max_clips: need at least 1, got {self.max_clips}")
         if self.on != "board" and (unused := [key for key in ("serial", "tool") if getattr(self, key) is not None]):
-            raise AedError(f"{unused[0]}: only of on=board, here on={self.on}; leave it out, or add on=board")
+            raise AedError(f"{unused[0]}: only used with on=board, here on={self.on}; leave it out, or add on=board")
 
 
 TITLES = {"runtime": "int8, ONNX Runtime", "c": "int8, C", "emulator": "int8, C, emulated", "board": "int8, ST's code"}
@@ -100,7 +100,7 @@ class Evaluation:
         model_file: ``.ckpt`` or ``.onnx``.
         data: Constructs the DataModule.
         config: Which clips and programs.
-        folder: Outputs.
+        folder: Folder to write to.
         build: For programs, as long as the evaluation lasts.
 
     Raises:
@@ -254,9 +254,9 @@ def evaluate_file(
     Args:
         model_file: ``.ckpt`` or ``.onnx``.
         data: Constructs the DataModule.
-        folder: Outputs.
+        folder: Folder to write to.
         config: Which clips, and through which programs of the model.
-        seed: Of a random split.
+        seed: Seed of a random split.
 
     Raises:
         AedError: The model or the data cannot be used.

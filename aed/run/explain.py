@@ -6,7 +6,7 @@ from typing import Any
 
 from aed.base.errors import AedError
 from aed.base.overrides import nearest
-from aed.run.help import content, entries, head, other_defaults, page, verbs, with_options, wrapped
+from aed.run.help import entries, head, other_defaults, page, verbs, with_options, wrapped
 
 _FEW = 3
 """Most keys that are explained in full where a word means several."""
@@ -27,7 +27,7 @@ def explain(word: str) -> str:
     Raises:
         AedError: Names the nearest, or all verbs.
     """
-    known = {entry["key"] for verb in content()["verbs"] for entry in entries(verb)}
+    known = {entry["key"] for verb in verbs() for entry in entries(verb)}
     if word in verbs():
         keys = f"aed help {word}= explains the key {word}, aed help {word}. lists the keys below it.\n\n"
         return (keys if word in known else "") + page(word)

@@ -18,14 +18,14 @@ from aed.run.state import FLOAT, SCORED, Run
 log = logging.getLogger(__name__)
 
 COMPARED_PATCHES = 64
-"""Real patches on which the exported graph is held against torch."""
+"""Real patches on which the exported graph is compared with torch."""
 
 LIBRARIES = ("aed", "torch", "torchaudio", "onnx", "onnxruntime", "numpy", "soxr")
 """Whose versions the card has: they can change a number."""
 
 
 def export(run: Run) -> None:
-    """Writes ``model.onnx``, held against torch on real patches, with its card.
+    """Writes ``model.onnx``, compared with torch on real patches, with its card.
 
     Raises:
         AedError: The checkpoint does not fit the configuration, or the outputs of the graph are not those of torch.

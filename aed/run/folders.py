@@ -159,7 +159,7 @@ def claim(asked: Path, key: str, is_dated: bool) -> Path:
     """Creates and locks a folder for this process.
 
     Args:
-        asked: The folder.
+        asked: Folder to write to.
         key: What names it, for messages.
         is_dated: Whether it is to be a new one: the name gets a number where the folder exists.
 
@@ -211,7 +211,7 @@ def _lock(folder: Path) -> FileLock | None:
     except Timeout:
         return None
     except NotImplementedError:
-        log.warning("%s: its file system has no locks; see to it that no other run writes there", folder)
+        log.warning("%s: its file system has no locks; make sure that no other run writes there", folder)
     return lock
 
 

@@ -72,7 +72,7 @@ def take_over(config: DictConfig, folder: Path) -> Trained | ModelCard | None:
     if not trains:
         _put(config, theirs, isinstance(model, Trained))
         if overrides:
-            log.info("%s: taken from it: %s", path, " ".join(overrides))
+            log.info("%s: settings used from it: %s", path, " ".join(overrides))
     return model
 
 

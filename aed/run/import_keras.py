@@ -106,7 +106,7 @@ def _to_int8(preset: str, checkpoint: Path) -> str:
     """The command that converts it to int8."""
     data = "data=folder data.clips.root=sounds"
     stages, path = override("stages", ["export", "quantize", "evaluate"]), override("ckpt_path", str(checkpoint))
-    return f"python -m aed.train experiment={_EXPERIMENTS[preset]} {data} {stages} {path}"
+    return f"aed train experiment={_EXPERIMENTS[preset]} {data} {stages} {path}"
 
 
 def _check_names(file: Path, names: tuple[str, ...], num_classes: int) -> None:
@@ -180,7 +180,7 @@ def _names(
     names: Any = _read_names(Path(source)) if isinstance(source, str) else source or []
     if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
         raise AedError(
-            f"{where}: need a list of names, got {names!r}; put what YAML takes for something else in quotes"
+            f"{where}: need a list of names, got {names!r}; put values that YAML would not read as text in quotes"
         )
     if doubled := sorted({name for name in names if names.count(name) > 1}):
         raise AedError(f"{where}: {doubled} twice")

@@ -53,7 +53,7 @@ def choose_board(on: str, name: str) -> Board | None:
 
 
 def int8_graph(classifier: Classifier, on: str) -> OnnxClassifier:
-    """The classifier, if it is one that other programs can be generated of.
+    """The classifier, if C can be generated from it.
 
     Raises:
         AedError: It is not int8, or has a front end that no device can compute.
@@ -70,8 +70,8 @@ def with_device_samples(card: ModelCard) -> ModelCard:
     if card.frontend.sample_bits is not None:
         return card
     log.info(
-        "the model's features are of float samples, the C code reads 16 bits: so do its scores in ONNX Runtime here "
-        "(frontend.sample_bits=16)"
+        "the model's features are of float samples, the C code reads 16 bits: ONNX Runtime is therefore scored on "
+        "16-bit samples too (frontend.sample_bits=16)"
     )
     return replace(card, frontend=replace(card.frontend, sample_bits=16))
 

@@ -46,7 +46,7 @@ def installed(loggers: DictConfig) -> dict[str, DictConfig]:
             need(package, f"logger={key}")
     if missing:
         log.warning(
-            "logger: metrics go to %s alone; not installed: %s (%s; logger=csv asks for no more)",
+            "logger: metrics go to %s alone; not installed: %s (%s; logger=csv silences this warning)",
             " and ".join(usable),
             ", ".join(missing.values()),
             install_command(next(iter(missing.values()))),

@@ -89,7 +89,7 @@ class SplitClips:
     Args:
         module: The data; its table is read.
         split: Of its splits; ``all``: of the whole data set.
-        max_clips: At most so many, evenly spread; None: all.
+        max_clips: Largest number of clips, evenly spread; None: all.
 
     Attributes:
         names: File names of the clips.
@@ -117,7 +117,7 @@ class SplitClips:
         return list(rows["path"]), self.module.targets(rows)
 
     def note(self, card: ModelCard) -> str:
-        """A line for under a table: that a model was trained on some of these clips, else of the data and its weights.
+        """Footnote of a table: that a model was trained on some of these clips, else of the data and its weights.
 
         Args:
             card: Of the model.

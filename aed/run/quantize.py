@@ -13,7 +13,7 @@ from aed.base.errors import AedError
 from aed.datamodules.calibration import Calibration
 from aed.export import fidelity, qat
 from aed.export.card import ModelCard, not_for_c
-from aed.export.evidence import Verdict
+from aed.export.evidence import JudgedModel
 from aed.export.graph import float_layers, save_model, strip_ends
 from aed.export.quantize import QuantizeConfig, quantization_facts
 from aed.export.search import Candidate, Search
@@ -54,7 +54,7 @@ def quantize(run: Run) -> None:
         tuned, int8, student = qat.fine_tune(model, best.int8, batches, config, calibration.patches, card.task)
         agreement = qat.agreement(student, int8, some_patches(calibration.judging, REPORTED_PATCHES))
         detail = f"{config.qat_epochs} epochs; torch and ONNX Runtime agree on {100 * agreement:.2f} % of patches"
-        best = search.offer("qat", tuned, int8, detail, best.reference)
+        best = search.try_requested("qat", tuned, int8, detail, best.reference)
     search.conclude()
     facts = quantization_facts(best.int8, config, calibration.clips)
     graph = strip_ends(best.int8) if config.io == "int8" else best.int8
@@ -69,11 +69,11 @@ def quantize(run: Run) -> None:
         log.warning("%s %s", run.folder / INT8, facts.note)
 
 
-def _judge(graph: onnx.ModelProto, card: ModelCard, calibration: Calibration) -> Verdict:
+def _judge(graph: onnx.ModelProto, card: ModelCard, calibration: Calibration) -> JudgedModel:
     """The headline metric of the judging clips, and the posteriors and the target of each."""
     classifier = OnnxClassifier(graph, card, Path("candidate"))
     scores = score_classifier(classifier, calibration.judging, card.class_names).scores
-    return Verdict(scores.metrics[HEADLINE[card.task]], scores.clip_posteriors, scores.clip_target)
+    return JudgedModel(scores.metrics[HEADLINE[card.task]], scores.clip_posteriors, scores.clip_target)
 
 
 def _facts(

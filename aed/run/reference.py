@@ -5,13 +5,11 @@ and the pages ``docs/reference/<verb>.md``; tests/test_help.py fails where they 
 """
 
 import dataclasses
-import functools
 import inspect
 import json
 import re
 import sys
-import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
@@ -24,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from aed.base.paths import CONFIG_DIR
 from aed.run import help, manual, registry
-from aed.run.docstrings import arguments, first_sentence, plain, type_text
+from aed.run.docstrings import arguments, first_sentence, plain, type_hints, type_text
 from aed.run.leaves import Leaf, leaves
 from aed.settings.command_line import first_comment
 
@@ -32,7 +30,7 @@ CONFIGS = {"train": "train", "data": "inspect"} | {name: name for name in regist
 """Verb -> its primary configuration."""
 
 LIBRARIES = ("torch", "lightning")
-"""Whose docstrings explain keys of classes that are not ours."""
+"""Whose docstrings explain keys of classes of other packages."""
 
 MEANINGS = {
     "hydra.run.dir": "Folder of the outputs.",
@@ -104,7 +102,7 @@ def collect(verb: str) -> list[dict[str, Any]]:
 
 @dataclasses.dataclass
 class _Found:
-    """An entry and, by the option of its group, the leaves that it is about; they may differ in their defaults."""
+    """An entry and, by the option of its group, its leaves; they may differ in their defaults."""
 
     entry: dict[str, Any]
     leaves: dict[str | None, Leaf] = dataclasses.field(default_factory=dict)
@@ -165,7 +163,7 @@ def _entry(leaf: Leaf) -> dict[str, Any]:
         if leaf.name in own:
             owner = _owner(target, leaf.name)
             meanings[leaf.name], types[leaf.name] = own[leaf.name].text, own[leaf.name].type
-        hints = _hints(target)
+        hints = type_hints(target)
         if leaf.name in hints:
             types[leaf.name] = type_text(hints[leaf.name])
     meaning = meanings.get(leaf.name) or MEANINGS.get(leaf.key, "")
@@ -185,14 +183,6 @@ def _owner(target: Any, name: str) -> str:
     """Module of the function or class, of the bases the first one, whose docstring explains a parameter so."""
     bases = reversed(target.__mro__[:-1]) if inspect.isclass(target) else [target]
     return str(next(base.__module__ for base in bases if arguments(base).get(name) == arguments(target)[name]))
-
-
-@functools.cache
-def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    except NameError:  # types that a library imports for type checkers only
-        return {}
 
 
 def _setter(leaf: Leaf, group: str | None, option: str | None, config_name: str) -> str | None:

@@ -149,7 +149,7 @@ def check_net_class(node: DictConfig) -> None:
     if not takes_any and (unknown := [key for key in passed if key not in named]):
         raise AedError(
             f"model.net: {target} takes {named}, got {unknown}; for a net of your own choose model/net=user, "
-            "whose keys are all yours"
+            "whose keys are all your own"
         )
     needed = [key for key in named if parameters[key].default is inspect.Parameter.empty]
     if missing := [key for key in needed if key not in passed]:

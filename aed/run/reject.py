@@ -1,4 +1,4 @@
-"""How well a model of a run tells its classes from unseen sounds."""
+"""Rejection of unseen sounds by a model of a run."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from aed.inference.classifier import Classifier
 from aed.run.split_scores import score_classifier
 from aed.run.state import Run
 from aed.scoring import pictures, tables
-from aed.scoring.confidence import claims
+from aed.scoring.confidence import confidence_and_correctness
 from aed.scoring.rejection import judge_rejection
 from aed.scoring.scores import Scores
 
@@ -15,9 +15,9 @@ FIGURES = ("aurc", "auroc", "fpr95", "unseen_clips", "unseen_rejected")
 
 
 def reject(run: Run, prefix: str, open_model: Callable[[], Classifier], scores: Scores) -> dict[str, float]:
-    """How well a model tells its classes from the sounds of ``data.unseen``; {} where there are none and no rule.
+    """How well a model tells its classes from the sounds of ``data.unseen``.
 
-    Prints a table and draws a picture.
+    Empty without unseen sounds and without a threshold. Prints a table and draws a picture.
 
     Args:
         run: Its data has the unseen clips.
@@ -34,7 +34,10 @@ def reject(run: Run, prefix: str, open_model: Callable[[], Classifier], scores: 
         confidence = score_classifier(classifier, unseen, classifier.card.class_names).scores.clip_posteriors.amax(
             dim=1
         )
-    known, threshold = claims(scores.clip_posteriors.cpu(), scores.clip_target.cpu()), rule.unknown_threshold or 0.0
+    known, threshold = (
+        confidence_and_correctness(scores.clip_posteriors.cpu(), scores.clip_target.cpu()),
+        rule.unknown_threshold or 0.0,
+    )
     rejection = judge_rejection(*known, threshold, confidence)
     tables.print_rejection(prefix, rejection)
     picture = run.folder / "plots" / f"{prefix}_rejection.png"

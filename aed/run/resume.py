@@ -45,7 +45,7 @@ def check_resumable(path: Path, has_schedule: bool) -> None:
     }
     if anew := [name for name, is_there in parts.items() if not is_there]:
         log.warning(
-            "ckpt_path: %s holds no state of its %s: started anew, so this is no going on of an unbroken run",
+            "ckpt_path: %s holds no state of its %s: started anew, so the result differs from an uninterrupted run",
             path,
             ", ".join(anew),
         )

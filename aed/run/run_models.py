@@ -1,4 +1,4 @@
-"""The models in a run's folder, held against the run's data."""
+"""The models in a run's folder, checked against the run's data."""
 
 import math
 from dataclasses import asdict
@@ -66,7 +66,7 @@ def check_fits(run: Run, name: str, model: Trained | ModelCard) -> None:
             ]
             raise AedError(
                 f"data: {name} was trained on another split of {facts['name']}; "
-                f"{'add ' + ' '.join(needed) if needed else 'its clips were others then'}"
+                f"{'add ' + ' '.join(needed) if needed else 'the data set has changed since'}"
             )
 
 

@@ -15,7 +15,7 @@ from aed.export.card import ModelCard
 from aed.export.fidelity import sqnr_db
 from aed.inference.classifier import Classifier, to_posteriors
 from aed.scoring import pictures, tables
-from aed.scoring.confidence import nats
+from aed.scoring.confidence import cross_entropy
 from aed.scoring.levels import LEVELS
 from aed.scoring.scores import Scores, score
 
@@ -63,7 +63,7 @@ def score_outputs(
     clip: npt.NDArray[np.int64],
     class_names: Sequence[str],
 ) -> Result:
-    """The result of outputs, by the decision rule of the model's card.
+    """Scores of model outputs, by the decision rule of the model's card.
 
     Args:
         card: Tells logits from probabilities.
@@ -75,7 +75,7 @@ def score_outputs(
     posteriors = torch.from_numpy(to_posteriors(card, outputs))
     truth = torch.from_numpy(np.ascontiguousarray(target))
     scores = score(posteriors, truth, torch.from_numpy(clip), class_names, card.decision)
-    return Result(scores, outputs, posteriors.numpy(), float(nats(posteriors, truth)))
+    return Result(scores, outputs, posteriors.numpy(), float(cross_entropy(posteriors, truth)))
 
 
 def chunks(data: PatchDataset) -> Iterator[npt.NDArray[np.float32]]:
@@ -140,7 +140,7 @@ def compare(card: ModelCard, in_float: Result, int8: Result, names: Sequence[str
 def write_scores(
     folder: Path, prefix: str, scores: Scores, names: Sequence[str], class_names: Sequence[str], subject: str
 ) -> None:
-    """Writes a row a clip and draws what fits the task.
+    """Writes a row per clip and draws what fits the task.
 
     Args:
         folder: Of the run.

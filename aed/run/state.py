@@ -83,7 +83,7 @@ class Run:
 
     Args:
         config: The composed configuration.
-        folder: Outputs.
+        folder: Folder to write to.
         data: The DataModule.
         model: The LightningModule.
         trainer: The Trainer.
@@ -111,7 +111,7 @@ class Run:
 
     @property
     def is_main_process(self) -> bool:
-        """Whether this process writes files and tables: the first of several."""
+        """Whether this is the main process, which writes files and tables."""
         return self.trainer.is_global_zero
 
     def drop_metrics(self, prefixes: tuple[str, ...]) -> None:

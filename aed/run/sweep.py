@@ -26,7 +26,7 @@ def collect(folder: Path) -> list[tuple[str, list[str], dict[str, float]]]:
     for path in folder.glob("*/metrics.json"):
         overrides = path.parent / ".hydra" / "overrides.yaml"
         if begun.is_file() and path.stat().st_mtime < begun.stat().st_mtime:
-            log.warning("%s: of an earlier multirun here; left out of the summary", path)
+            log.warning("%s: belongs to an earlier multirun; left out of the summary", path)
             continue
         chosen = [str(item) for item in OmegaConf.load(overrides)] if overrides.is_file() else []
         jobs.append((path.parent.name, chosen, tables.read_metrics(path)))

@@ -17,7 +17,7 @@ from aed.scoring.scores import Scores
 
 
 def test(run: Run) -> None:
-    """Tests the chosen checkpoint; writes the decision rule, metrics, a row a clip, pictures and a table.
+    """Tests the chosen checkpoint; writes the decision rule, metrics, a row per clip, pictures and a table.
 
     The validation set, where there is one, is scored with the same checkpoint, and the rule is chosen on it.
     """
@@ -29,7 +29,7 @@ def test(run: Run) -> None:
 
 
 def validate(run: Run) -> None:
-    """Scores the validation set alone with the chosen checkpoint; writes what :func:`test` does of it.
+    """Scores the validation set alone with the chosen checkpoint; writes the validation part of :func:`test`'s files.
 
     Raises:
         AedError: There is no validation set.

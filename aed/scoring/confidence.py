@@ -14,7 +14,7 @@ TEMPERATURES = (0.2, 10.0)
 """Range of the search: few validation clips, all of them right, would ask for a temperature of 0."""
 
 
-def nats(posteriors: Tensor, target: Tensor) -> Tensor:
+def cross_entropy(posteriors: Tensor, target: Tensor) -> Tensor:
     """Mean cross entropy, binary where ``target`` is ``(rows, num_classes)``; nothing is surer than 1e-12.
 
     Args:
@@ -39,11 +39,11 @@ def ranking(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return ranked, order, ends
 
 
-def claims(posteriors: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """How sure each statement of a model is, and whether it is true; ``(statements,)`` float and bool.
+def confidence_and_correctness(posteriors: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Confidence and correctness of each decision of a model; ``(statements,)`` float and bool.
 
-    Single-label: a statement a row, "it is the class with the greatest posterior". Multi-label: a statement a row and
-    class, "it is this class".
+    Single-label: a statement per row, "it is the class with the greatest posterior". Multi-label: a statement per
+    row and class, "it is this class".
 
     Args:
         posteriors: ``(rows, num_classes)``.
@@ -81,7 +81,7 @@ def expected_calibration_error(posteriors: Tensor, target: Tensor, bins: int = 1
         target: ``(rows,)`` int64, or ``(rows, num_classes)`` of 0 and 1.
         bins: Their number, of equal width.
     """
-    count, sure, true = reliability(*claims(posteriors, target), bins)
+    count, sure, true = reliability(*confidence_and_correctness(posteriors, target), bins)
     return float(((sure - true).abs() * count).nansum() / count.sum())
 
 
@@ -96,7 +96,7 @@ def choose_temperature(logits: Tensor, target: Tensor) -> float:
     """
 
     def loss(log_temperature: float) -> float:
-        return float(nats(to_posteriors(logits.double(), task_of(target), math.exp(log_temperature)), target))
+        return float(cross_entropy(to_posteriors(logits.double(), task_of(target), math.exp(log_temperature)), target))
 
     low, high = map(math.log, TEMPERATURES)
     return math.exp(minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-4}).x)

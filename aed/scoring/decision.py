@@ -43,7 +43,7 @@ class Decision:
 
     Args:
         temperature: Logits are divided by it before softmax or sigmoid.
-        thresholds: Multi-label only, one a class: a posterior not under it is a yes; empty: 0.5 for all.
+        thresholds: Multi-label only, one per class: a posterior not under it is a yes; empty: 0.5 for all.
         unknown_threshold: Single-label only: a row whose greatest posterior is under it is unknown; null: none is.
         aggregate: A clip's posterior is the mean or the maximum over its patches.
 
@@ -60,7 +60,7 @@ class Decision:
         if not (_is_number(self.temperature) and 0 < self.temperature < math.inf):
             raise AedError(f"decision.temperature: need a number over 0, got {self.temperature!r}")
         if not (isinstance(self.thresholds, tuple) and all(map(_is_posterior, self.thresholds))):
-            raise AedError(f"decision.thresholds: need numbers in [0, 1], one a class, got {self.thresholds!r}")
+            raise AedError(f"decision.thresholds: need numbers in [0, 1], one per class, got {self.thresholds!r}")
         if self.unknown_threshold is not None and not _is_posterior(self.unknown_threshold):
             raise AedError(f"decision.unknown_threshold: need null or [0, 1], got {self.unknown_threshold!r}")
         if self.aggregate not in get_args(Aggregate):
@@ -90,7 +90,7 @@ class Decision:
         if task == "multi_label" and self.unknown_threshold is not None:
             raise AedError("decision.unknown_threshold: only a single-label model has one; use null")
         if len(self.thresholds) not in (0, num_classes):
-            raise AedError(f"decision.thresholds: need {num_classes}, one a class, got {len(self.thresholds)}")
+            raise AedError(f"decision.thresholds: need {num_classes}, one per class, got {len(self.thresholds)}")
 
     def thresholds_of(self, num_classes: int) -> tuple[float, ...]:
         """The threshold of each class of a multi-label model."""
@@ -149,7 +149,7 @@ def checked_class_names(values: Any) -> tuple[str, ...]:
 
 
 def check_num_outputs(num_outputs: int, class_names: Sequence[str], name: str) -> None:
-    """Refuses a model, of the file ``name``, whose outputs are not one a class.
+    """Refuses a model, of the file ``name``, whose outputs are not one per class.
 
     Raises:
         AedError: Says both numbers.

@@ -122,6 +122,6 @@ class PatchPosteriors(Metric):
         self.clip.append(clip)
 
     def compute(self) -> tuple[Tensor, Tensor, Tensor]:
-        """All batches so far, of all processes."""
+        """Posteriors, targets and clips so far, of all processes."""
         posteriors, target, clip = (dim_zero_cat(s) for s in (self.posteriors, self.target, self.clip))
         return posteriors, target, clip

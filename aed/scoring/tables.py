@@ -95,7 +95,7 @@ def write_clips(path: Path, names: Sequence[str], scores: Scores, class_names: S
 def clip_rows(
     names: Sequence[str], scores: Scores, class_names: Sequence[str]
 ) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-    """Header, and one row a clip: file, true and decided class or classes, posterior of each class.
+    """Header, and one row per clip: file, true and decided class or classes, posterior of each class.
 
     Args:
         names: File name of each clip.

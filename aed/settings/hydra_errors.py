@@ -1,4 +1,4 @@
-"""Errors of Hydra and OmegaConf about a command line as messages of ours, which say what to type."""
+"""Errors of Hydra and OmegaConf about a command line as messages that say what to type."""
 
 import re
 import shlex

@@ -37,7 +37,7 @@ class Reader:
             return None
 
     def is_clear(self, key: str, value: str, texts: Set[str], lists: Set[str]) -> bool:
-        """Whether Hydra reads a value right whatever the key holds by its name; then nothing has to be composed.
+        """Whether Hydra reads a value right whatever type the key has; then nothing has to be composed.
 
         Args:
             key: With dots.

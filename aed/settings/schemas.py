@@ -59,7 +59,7 @@ def schema(target: Callable[..., Any], *, partial: bool = False, skip: tuple[str
         hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
     except NameError:  # some of torch's schedules name types that they import for type checkers only
         if target.__module__.partition(".")[0] == "aed":
-            raise  # keys of ours without types would take any value
+            raise  # keys of aed without types would take any value
         hints = {}
     fields: list[Any] = [("_target_", str, f"{target.__module__}.{target.__qualname__}")]
     if partial:

@@ -1,7 +1,7 @@
 """Words of a command line as Hydra reads them unchanged: paths and other text need no quotes of Hydra's.
 
 The typed signatures say which keys are text (``schemas.py``): the configuration that the arguments choose is
-composed without their values, and a value is quoted where Hydra's grammar would take it for something else.
+composed without their values, and a value is quoted where Hydra's grammar would not read it as text.
 """
 
 import re
@@ -44,7 +44,7 @@ def with_files(arguments: list[str]) -> list[str]:
 
 
 def as_typed(arguments: Sequence[str], config_name: str) -> list[str]:
-    """Command-line arguments with the values quoted that Hydra would take for something else than the text they are.
+    """Command-line arguments with the values quoted that Hydra would not read as text.
 
     Values of text: nothing but Hydra's own quotes, ``null`` and ``${...}`` means anything, and with ``-m`` a comma,
     where no such file exists. Of lists of text each element is such a value. No comma within brackets or braces
@@ -122,7 +122,7 @@ class _Known:
     """Keys and groups of a configuration.
 
     Args:
-        config: Composed of the chosen groups; None where it cannot be, of which Hydra's own error tells.
+        config: Composed of the chosen groups; None where it cannot be; Hydra then reports the error.
         options: Names that each chosen group of configs has.
     """
 

@@ -95,7 +95,7 @@ def load_board(name: str, key: str = "board") -> Board:
     """
     path = BOARD_DIR / f"{name}.yaml"
     if Path(name).name != name or not path.is_file():
-        raise AedError(f"{key}: need one of {board_names()}, got {name!r}; a board of yours is one file in {BOARD_DIR}")
+        raise AedError(f"{key}: need one of {board_names()}, got {name!r}; your own board is one file in {BOARD_DIR}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:

@@ -22,7 +22,7 @@ class Backend(Protocol):
         """Memory and multiply-accumulates; nothing is run."""
 
     def benchmark(self, model: Path, board: Board, folder: Path) -> Report:
-        """Memory and time, or what stands for time."""
+        """Memory and time, or instructions."""
 
 
 class Settings(Protocol):

@@ -37,7 +37,7 @@ SHARD_BYTES = 1 << 28
 """Of a shard, about, whatever its clips are: a process holds one, and 16 recordings of an hour would be 1.5 GB."""
 
 SHARDS_PER_WORKER = 128
-"""At least so many in a large set: a killed run loses the one at work, less than 1 %."""
+"""Smallest number in a large set: a killed run loses the one at work, less than 1 %."""
 
 FEW_CLIPS = 16
 """So many are computed in this process: starting others would take longer. Also the clips of the smallest shard."""
@@ -101,7 +101,7 @@ class Worker:
             wave, length_s = load_measured(task.path, self.logmel.config)
             frames = np.ascontiguousarray(self.logmel(torch.from_numpy(wave)).numpy().T)
             if not still_has(task.path, task.key, task.facts):
-                return "changed while it was read; start anew"
+                return "changed while it was read; run again"
             return Clip(frames, length_s)
         except AudioError as error:
             return str(error).removeprefix(f"{task.path}: ")
@@ -179,9 +179,8 @@ def _in_processes(
             yield future.result()
     except BrokenProcessPool as error:
         raise AedError(
-            "a process that computes features was killed, most likely for want of memory; "
-            "what is computed stays cached: "
-            "start anew with fewer, data.cache_workers=1"
+            "a process that computes features was killed, most likely out of memory; finished features stay "
+            "cached; run again with data.cache_workers=1"
         ) from error
     finally:
         stop.set()  # after Ctrl-C or an error: shards at work are written as far as they are
@@ -189,7 +188,7 @@ def _in_processes(
 
 
 class _Report:
-    """A bar with time left and rate; where there is no terminal, a line a minute.
+    """A bar with time left and rate; where there is no terminal, a line per minute.
 
     Args:
         total: Clips to compute.

@@ -56,7 +56,7 @@ class ShardFiles:
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 raise
             reason = str(error)
-        raise AedError(f"{self.paths[number]}: cached features deleted or damaged while in use ({reason}); start anew")
+        raise AedError(f"{self.paths[number]}: cached features deleted or damaged while in use ({reason}); run again")
 
     def _descriptor(self, number: int) -> int:
         if number in self._open:

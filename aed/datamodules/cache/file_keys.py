@@ -76,7 +76,7 @@ def _unreadable(path: Path, error: OSError | ValueError) -> AudioError:
 
 
 def still_has(path: Path, key: str, facts: Facts | None) -> bool:
-    """Whether a file has the content it had; read again only where ``facts`` leave it open.
+    """Whether a file has the content it had; rereads it only if size or times changed.
 
     Raises:
         AudioError: The file cannot be read.
@@ -113,7 +113,7 @@ class FileKeys:
             else:
                 waiting.append(path)
         if len(waiting) > SAVE_FILES // 32:
-            log.info("reading %d files to know their content", len(waiting))
+            log.info("hashing %d files", len(waiting))
         with ThreadPoolExecutor(4) as pool:  # hashing lets go of the interpreter lock
             for first in range(0, len(waiting), SAVE_FILES):
                 part = waiting[first : first + SAVE_FILES]
@@ -132,7 +132,7 @@ class FileKeys:
         return {path: keys[path] for path in files if path in keys}, errors
 
     def facts(self, path: Path) -> Facts | None:
-        """By which a file's key is known; None where only its content tells."""
+        """Stored size, times and inode; None if the file must be reread."""
         stored = (self._known or {}).get(os.path.abspath(path))  # noqa: PTH100
         return stored[0] if stored else None
 

@@ -27,7 +27,7 @@ class Clip(NamedTuple):
 
     Args:
         frames: ``(n_frames, n_mels)``.
-        length_s: Of the whole recording, s; infinite where that is not known.
+        length_s: Length of the whole recording, s; infinite where that is not known.
     """
 
     frames: Array
@@ -137,7 +137,7 @@ class ShardIndex:
         return key in self._extents
 
     def length_s(self, key: str) -> float:
-        """Of the whole recording of a clip that is in the index, s; infinite where that is not known."""
+        """Length of the whole recording of a clip that is in the index, s; infinite where that is not known."""
         return self._extents[key].length_s
 
     def open(self, keys: Sequence[str]) -> Features:

@@ -109,7 +109,7 @@ class FeatureCache:
         keys, errors = self.keys(files)
         lacking = [path for path, key in keys.items() if key not in self.index]
         if errors or lacking:
-            raise AedError(f"{[*errors, *lacking][0]}: changed, or its features deleted, while in use; start anew")
+            raise AedError(f"{[*errors, *lacking][0]}: changed, or its features deleted, while in use; run again")
         return keys
 
     def _missing(self, keys: dict[Path, str]) -> list[Task]:

@@ -36,7 +36,7 @@ SPLITS = ("train", "val", "test", "calibration")
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to know of a data set.
+    """One finding of a data set.
 
     Args:
         key: Its name for programs.
@@ -58,7 +58,7 @@ class Report:
     Args:
         facts: Counts and distributions, as plain types.
         findings: What matters first.
-        clips: One row a clip, columns ``path``, ``labels``, ``split``, ``src_file`` and those of :class:`Sound`.
+        clips: One row per clip, columns ``path``, ``labels``, ``split``, ``src_file`` and those of :class:`Sound`.
     """
 
     facts: dict[str, Any]

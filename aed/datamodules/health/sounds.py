@@ -53,7 +53,7 @@ class Sound:
     digest: str = ""
 
 
-def listen(path: Path) -> Sound:
+def measure_file(path: Path) -> Sound:
     """Facts of a file; decodes all of it, block by block."""
     try:
         with AudioFile(path) as file:
@@ -119,7 +119,7 @@ def listen_to_all(paths: Sequence[Path], num_workers: int, done: Callable[[], ob
     pool = ThreadPoolExecutor(num_workers)
     try:
         sounds = {}
-        for path, sound in zip(paths, pool.map(listen, paths), strict=True):
+        for path, sound in zip(paths, pool.map(measure_file, paths), strict=True):
             sounds[path] = sound
             done()
         return sounds

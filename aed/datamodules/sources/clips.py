@@ -1,7 +1,7 @@
 """Clip tables: what a data set says of its recordings.
 
 A clip source has a ``name`` and a ``table()``; a new data set is one class with these two. The table has one
-row a clip and the columns of :data:`aed.datamodules.sources.lists.COLUMNS`.
+row per clip and the columns of :data:`aed.datamodules.sources.lists.COLUMNS`.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ class ClipSource(ABC):
 
     @abstractmethod
     def table(self) -> pd.DataFrame:
-        """One row a clip, columns of :mod:`aed.datamodules.sources.lists`.
+        """One row per clip, columns of :mod:`aed.datamodules.sources.lists`.
 
         Raises:
             AedError: There is none to be had.
@@ -188,7 +188,7 @@ class EscCsv(ClipSource):
                 raise AedError(f"data.clips.{split}_audio_dir: given without {split}_csv; give both or none")
 
     def table(self) -> pd.DataFrame:
-        """One row a clip; see :func:`read_esc_csv`."""
+        """One row per clip; see :func:`read_esc_csv`."""
         how = {"label_separator": self.label_separator, "columns": self.columns, "source_pattern": self.source_pattern}
         parts = [read_esc_csv(self.csv, self.audio_dir, **how)]  # type: ignore[arg-type]
         for split, (csv, folder) in self.separate.items():
@@ -262,7 +262,7 @@ class ESC10(ClipSource):
 
     Args:
         data_dir: Default ``$AED_DATA_DIR``, else ``data``.
-        download: Whether it may be downloaded.
+        download: Whether the data set may be downloaded.
     """
 
     # the last commit of github.com/karolpiczak/ESC-50. GitHub makes archives anew with other bytes, so the
@@ -280,7 +280,7 @@ class ESC10(ClipSource):
         self.download = download
 
     def table(self) -> pd.DataFrame:
-        """One row a clip of ESC-10; downloads it where it is missing."""
+        """One row per clip of ESC-10; downloads it where it is missing."""
         files = self._find()
         if files is None:
             if not self.download:
@@ -337,7 +337,7 @@ class Synthetic(ClipSource):
     """Sounds that the project generates in seconds: nothing to download; not a benchmark of anything.
 
     Args:
-        class_names: Which of :data:`aed.datamodules.sources.synthesis.CLASSES`; default all.
+        class_names: Names of the classes to write, from :data:`aed.datamodules.sources.synthesis.CLASSES`; default all.
         sources_per_class: Different individuals a class; the five folds never share one.
         takes_per_source: Clips of each individual.
         seed: Another seed, other sounds.
@@ -364,6 +364,6 @@ class Synthetic(ClipSource):
         self.root = (Path(cache_dir) if cache_dir else paths.cache_dir()) / "synthetic" / key
 
     def table(self) -> pd.DataFrame:
-        """One row a clip; writes the sounds first where they are missing."""
+        """One row per clip; writes the sounds first where they are missing."""
         csv = synthesis.write_dataset(self.root, **self.arguments)  # type: ignore[arg-type]
         return read_esc_csv(csv, csv.parents[1] / "audio")

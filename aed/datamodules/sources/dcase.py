@@ -22,7 +22,7 @@ class Dcase(ClipSource):
 
     Scenes have ``filename`` and ``scene_label``, weak labels ``filename`` and ``event_labels`` (several between
     commas; a clip without any has none of the classes). ``identifier``, the location or recording that a clip was cut
-    from, is its source; without it, each clip is one of its own.
+    from, is its source; without it, each clip is treated as its own recording.
 
     Beside a list of scenes, ``evaluation_setup/fold<n>_{train,evaluate,test}.{csv,txt}`` are read: of several folds,
     each clip's fold is the one it is evaluated in; with a single one, train and test are as it says, and clips that it
@@ -40,7 +40,7 @@ class Dcase(ClipSource):
         self.name = self.meta.parent.name if self.meta.stem == "meta" and self.meta.parent.name else self.meta.stem
 
     def table(self) -> pd.DataFrame:
-        """One row a clip, in the order of the list.
+        """One row per clip, in the order of the list.
 
         Raises:
             AedError: The list is missing or no such list, a clip stands in it twice, or the folds are not disjoint.

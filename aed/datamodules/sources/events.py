@@ -50,12 +50,12 @@ class FixedEvents(FixedSplit, EventSource):
     source: EventSource
 
     def events(self) -> pd.DataFrame:
-        """Those of the source, in the recordings that are named."""
+        """Events of the named recordings."""
         events = self.source.events()
         return events[events["path"].isin(self._named["path"])].reset_index(drop=True)
 
     def annotation_errors(self) -> dict[Path, str]:
-        """Those of the source: of its list, and of the recordings that are named."""
+        """Annotation errors of the source's list and of the named recordings."""
         others = set(self.source.table()["path"]) - set(self._named["path"])
         return {path: reason for path, reason in self.source.annotation_errors().items() if path not in others}
 
@@ -209,7 +209,7 @@ class EventLabels:
         num_classes = 1 + max(classes.values(), default=-1)
         return cls(*merged, num_classes, config, multi_label, min_overlap, excerpt_s)
 
-    def of(self, windows: Index) -> Labels:
+    def labels_of(self, windows: Index) -> Labels:
         """Labels of any patches.
 
         Args:
@@ -219,7 +219,7 @@ class EventLabels:
         length_s = self.config.patch_samples / self.config.sample_rate
         event_s = self.offset_s[event] - self.onset_s[event]
         is_inside = (event_s < length_s) & (overlap >= self.min_overlap * event_s - SLACK_S)
-        # one row a pair of window and class that meet
+        # one row per pair of window and class that meet
         pairs, pair = np.unique(window * self.num_classes + self.target[event], return_inverse=True)
         total = np.bincount(pair, overlap, minlength=len(pairs))
         is_on = (total >= self.min_overlap * length_s - SLACK_S) | (np.bincount(pair, is_inside, len(pairs)) > 0)
@@ -244,7 +244,7 @@ class EventLabels:
         Args:
             windows: ``(P, 2)`` int64, recording and first frame, ascending.
         """
-        target = self.of(windows)
+        target = self.labels_of(windows)
         if self.multi_label:
             start_s, stop_s = self._span_s(windows)
             piece = np.floor((start_s + stop_s) / 2 / self.excerpt_s)

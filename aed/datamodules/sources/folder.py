@@ -26,7 +26,7 @@ class Folder(ClipSource):
     ``calibration``), they are splits.
 
     Args:
-        root: The folder.
+        root: Folder with one subfolder per class.
         source_pattern: Regular expression that is searched for in the path under ``root`` (or under the split's
             folder), ``dog/1-30226-A-0.wav``: its group, or the one named ``src``, is the recording a clip was cut
             from or the person who made it; ``split=source`` keeps these on one side. ``/([^/-]+)-`` finds ``1``.
@@ -98,7 +98,7 @@ class Folder(ClipSource):
         return [(pd.NA, self.root)] if others or not splits else list(splits)
 
     def source_of(self, key: str) -> Any:
-        """The recording that a path under the root tells of, or NA."""
+        """Source recording in a path under the root, by the pattern, or NA."""
         return found_by(self.source_pattern, key)
 
     def _number(self, fold: Any, key: str) -> Any:

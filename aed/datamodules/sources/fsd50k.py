@@ -63,7 +63,7 @@ class FSD50K(ClipSource):
         self.ontology = Path(ontology) if ontology else None
 
     def table(self) -> pd.DataFrame:
-        """One row a clip; ``src_file`` is its uploader. Bad rows are left out, counted and reported.
+        """One row per clip; ``src_file`` is its uploader. Bad rows are left out, counted and reported.
 
         Raises:
             AedError: A folder, file or column is missing, or all rows are bad; without the official split also where
@@ -104,7 +104,7 @@ class FSD50K(ClipSource):
         rows["src_file"] = rows["fname"].map(self._uploaders(part)).astype(object)
         bad = {
             "no fname": rows["fname"] == "",
-            "an fname that stood before": rows["fname"].duplicated(),
+            "a repeated fname": rows["fname"].duplicated(),
             "no label": rows["mids"].map(lambda text: not cells[text]),
             "a label that is not in vocabulary.csv": rows["mids"].isin(unknown),
         }
@@ -142,7 +142,7 @@ class FSD50K(ClipSource):
                     f"one uploader on both sides. Unpack FSD50K.metadata.zip of zenodo.org/records/4060432 in "
                     f"{self.data_dir.absolute()}"
                 )
-            log.warning("%s is missing: uploaders are unknown, nobody checks whether one is on both sides", path)
+            log.warning("%s is missing: uploaders are unknown, leaks between splits are not checked", path)
             return {}
         try:
             clips = json.loads(path.read_text(encoding="utf-8"))

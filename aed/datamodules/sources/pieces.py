@@ -32,17 +32,17 @@ LETTERS = rf"/([^/]+?)[ _.-][A-Z](?:[ _.-]{_COUNTER})?" + _END
 """1-100032-A-0.wav, as ESC-50 names takes of one recording."""
 
 SHARE = 0.2
-"""Of the clips: so many have to share a prefix with others for a counter to mean pieces."""
+"""Smallest share of clips with a common prefix for a counter to mean pieces."""
 
 PREFIXES = 3
-"""So many prefixes a class has to have: dog_1 to dog_40 are forty recordings of dogs."""
+"""Smallest number of prefixes of a class: dog_1 to dog_40 are forty recordings of dogs."""
 
 KEPT = 0.5
 """A coarser pattern finds fewer recordings; with less than this share of them it finds something else: folds, days."""
 
 
 @dataclass(frozen=True)
-class Guess:
+class PossibleLeak:
     """Clips that may be of one recording and are in different splits.
 
     Args:
@@ -60,7 +60,7 @@ class Guess:
     examples: tuple[tuple[str, str], ...]
 
 
-def likely(table: pd.DataFrame) -> Guess | None:
+def find_possible_leaks(table: pd.DataFrame) -> PossibleLeak | None:
     """The pattern of the names, where some recording seems to be on both sides; else None, as where sources are known.
 
     Args:
@@ -131,7 +131,7 @@ def _recordings(clips: pd.DataFrame, pattern: str) -> int:
     return len(groups)
 
 
-def _straddling(clips: pd.DataFrame, pattern: str, is_sure: bool) -> Guess | None:
+def _straddling(clips: pd.DataFrame, pattern: str, is_sure: bool) -> PossibleLeak | None:
     """The recordings that are on several sides of the split; None where there are none."""
     prefix = _prefixes(clips, pattern)
     matched = clips.loc[prefix.index].assign(recording=prefix)
@@ -143,4 +143,4 @@ def _straddling(clips: pd.DataFrame, pattern: str, is_sure: bool) -> Guess | Non
     pairs = int((sizes.groupby(level=[0, 1]).sum() ** 2).sum() - (sizes**2).sum()) // 2
     first = matched.drop_duplicates([*by_recording, "split"]).groupby(by_recording)["name"]
     examples = tuple(zip(first.nth(0), first.nth(1), strict=True))
-    return Guess(pattern, is_sure, len(examples), pairs, examples)
+    return PossibleLeak(pattern, is_sure, len(examples), pairs, examples)

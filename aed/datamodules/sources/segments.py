@@ -114,7 +114,7 @@ class Segments(EventSource):
 
 
 def _no_time(column: str, text: str) -> str:
-    """Why a text is no time."""
+    """Reason a text is not a valid time."""
     if not text:
         return f"no {column}"
     hint = ""

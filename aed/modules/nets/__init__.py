@@ -1,4 +1,4 @@
-"""Architectures: plain nn.Modules, ``forward(patches) -> logits``, a file each; a new file is a choice at once.
+"""Architectures: plain nn.Modules, ``forward(patches) -> logits``, one per file; a new file is a choice at once.
 
 A net with a ``backbone`` and a ``head`` can be trained with the backbone frozen; a net with
 ``load_pretrained() -> Weights`` can start from published weights.

@@ -64,7 +64,7 @@ class BCResNet(nn.Module):
     """Logits of log-mel patches.
 
     Args:
-        num_classes: Outputs.
+        num_classes: Number of outputs.
         width: Channels of the first stage: 8 makes BC-ResNet-1, 16 BC-ResNet-2 and so on.
         activation: Of the temporal halves: ``silu`` as published, or ``relu``, which every int8 tool has.
         block_dropout: Share of the channels that a temporal half loses in training.

@@ -23,7 +23,7 @@ class DSCNN(nn.Module):
     """Logits of log-mel patches.
 
     Args:
-        num_classes: Outputs.
+        num_classes: Number of outputs.
         channels: Of every layer; the paper has 64, 172 and 276 (S, M, L).
         n_blocks: Separable layers; the first halves the image.
         dropout: Share of the embedding dropped in training.

@@ -125,12 +125,12 @@ class MiniResNet(nn.Module):
     """Logits of dB-mel patches.
 
     Args:
-        num_classes: Outputs.
+        num_classes: Number of outputs.
         version: ``v1``, or ``v2`` with BatchNorm and ReLU before the convolutions.
         n_stacks: Stacks of two blocks, 1 to 3: 64, 128 and 256 channels; each halves the image.
-        pooling: From image to embedding: ``none`` keeps all its values, ``avg`` and ``max`` a value a channel. Weights
-            are published for one and two stacks with ``none`` and ``avg``; those of v1 are the same, and serve ``max``
-            too.
+        pooling: From image to embedding: ``none`` keeps all its values, ``avg`` and ``max`` a value per channel.
+            Weights are published for one and two stacks with ``none`` and ``avg``; those of v1 are the same, and serve
+            ``max`` too.
         n_mels: Mel bands of a patch; without pooling the head's size depends on it.
         patch_frames: Frames of a patch; as above.
         dropout: Share of the embedding dropped in training.
@@ -208,7 +208,7 @@ class MiniResNet(nn.Module):
         return logits
 
     def load_pretrained(self) -> Weights:
-        """Load the published backbone and return its description.
+        """Loads the published backbone and returns its description.
 
         Raises:
             AedError: There is none, its file is not to be had, or its arrays do not fit.
@@ -226,7 +226,7 @@ class MiniResNet(nn.Module):
         return weights
 
     def load_keras(self, arrays: Mapping[str, npt.NDArray[np.float32]], name: str) -> None:
-        """Load the backbone from a Keras model's arrays.
+        """Loads the backbone from a Keras model's arrays.
 
         Args:
             arrays: Layer and array name -> array, e.g. ``conv2_block1_1_conv/kernel:0`` (height, width, in, out).

@@ -43,7 +43,7 @@ class _ConvNorm(nn.Sequential):
 
     @torch.no_grad()
     def load(self, kernel: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> None:
-        """Load a kernel ``(out, in, mel, time)`` and the values of its BatchNorm, ``(out,)`` each."""
+        """Loads a kernel ``(out, in, mel, time)`` and the values of its BatchNorm, ``(out,)`` each."""
         self.conv.weight.copy_(kernel)
         values = (self.norm.weight, scale), (self.norm.bias, bias)
         for own, value in (*values, (self.norm.running_mean, mean), (self.norm.running_var, variance)):
@@ -55,7 +55,7 @@ class YAMNet(nn.Module):
     """Logits of log-mel patches.
 
     Args:
-        num_classes: Outputs.
+        num_classes: Number of outputs.
         embedding_size: Channels before the head: 256 (23.9 M MACC at 64x96), 512 (34) or 1024 (69).
         dropout: Share of the embedding dropped in training.
         weights: Whose published backbone ``load_pretrained`` takes, and so the activation. ``st``: six layers, ReLU,
@@ -132,7 +132,7 @@ class YAMNet(nn.Module):
         return self
 
     def load_pretrained(self) -> Weights:
-        """Load the published backbone and return its description.
+        """Loads the published backbone and returns its description.
 
         The published nets see (time, mel); here a patch is (mel, time), so every kernel is transposed once and
         no Transpose is left in the graph.
@@ -175,7 +175,7 @@ class YAMNet(nn.Module):
         return net.eval(), names
 
     def load_keras(self, arrays: Mapping[str, npt.NDArray[np.float32]], name: str) -> None:
-        """Load the backbone from a Keras model's arrays; others are left out.
+        """Loads the backbone from a Keras model's arrays; others are left out.
 
         Args:
             arrays: Layer and array name -> array, e.g. ``layer2/pointwise_conv/kernel:0`` (time, mel, in, out).

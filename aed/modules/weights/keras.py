@@ -98,7 +98,7 @@ class KerasModel:
         return [number for number, call in enumerate(self.calls) if call.kind in kinds]
 
     def check(self) -> None:
-        """Refuse layers whose arithmetic is not known here.
+        """Refuses layers whose arithmetic is not known here.
 
         Raises:
             AedError: Names them.

@@ -1,4 +1,4 @@
-"""A Keras model as the net of ours that computes the same: YAMNet or MiniResNet, proved on random patches."""
+"""A Keras model as the net of aed that computes the same: YAMNet or MiniResNet, proved on random patches."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -133,7 +133,7 @@ def _miniresnet(model: KerasModel, head: tuple[int, ...]) -> tuple[nn.Module, st
 
 
 def _fit_biases(arrays: Arrays, stacks: int, keep: bool) -> None:
-    """Give the 3x3 convolutions of v2 a bias, or move it to where the same net has one without.
+    """Gives the 3x3 convolutions of v2 a bias, or moves it to where the same net has one without.
 
     Published files have it with pooling only; models that the zoo trains from scratch always have it.
     """
@@ -153,7 +153,7 @@ def _fit_biases(arrays: Arrays, stacks: int, keep: bool) -> None:
 
 
 def _load_head(model: KerasModel, net: nn.Module, kernel: Tensor, bias: npt.NDArray[np.float32] | None) -> None:
-    """Load the head's kernel ``(features, classes)``; Keras flattens (height, width, channels), torch channels first.
+    """Loads the head's kernel ``(features, classes)``; Keras flattens (height, width, channels), torch channels first.
 
     Raises:
         AedError: It does not fit the backbone.

@@ -30,7 +30,7 @@ class Weights:
         licence: SPDX name.
         source: Who trained it on what.
         frontend: Preset of the patches it was trained on.
-        origin: Where the recordings it was trained on come from, if data sets of ours come from there too.
+        origin: Where the recordings it was trained on come from, if data sets of aed come from there too.
     """
 
     file: str
@@ -56,7 +56,7 @@ class Weights:
         return fetch(self.url, path, digest=f"sha256:{self.sha256}", advice=advice)
 
     def check_frontend(self, frontend: FrontendConfig) -> None:
-        """Refuse other features than those the weights were trained on; silence and the patch grid are free.
+        """Refuses other features than those the weights were trained on; silence and the patch grid are free.
 
         Raises:
             AedError: What differs.

@@ -63,13 +63,13 @@ def read_tflite(path: Path) -> list[Layer]:
 
 
 def _code(model: Any, operator: Any) -> int:
-    """Of an operator; old files have it in a field of one byte alone."""
+    """Operator code; old files have it in a field of one byte alone."""
     code = model.OperatorCodes(operator.OpcodeIndex())
     return int(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()))
 
 
 def _real(model: Any, tensor: Any) -> npt.NDArray[np.float32]:
-    """The values of a constant: scale * (q - zero point), with a scale a tensor or a scale a channel."""
+    """The values of a constant: scale * (q - zero point), with a scale per tensor or per channel."""
     stored = model.Buffers(tensor.Buffer()).DataAsNumpy()
     values = stored.view(_DTYPES[tensor.Type()]).reshape(tensor.ShapeAsNumpy())
     steps = tensor.Quantization()

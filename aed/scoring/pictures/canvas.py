@@ -46,7 +46,7 @@ def plural(number: int, unit: str) -> str:
 
 
 def save(path: Path, texts: Sequence[str], draw: Callable[[], "Figure | None"]) -> None:
-    """Write the figure that ``draw`` returns as a PNG without dates; nothing for None.
+    """Writes the figure that ``draw`` returns as a PNG without dates; nothing for None.
 
     Args:
         path: Of the picture.

@@ -18,7 +18,7 @@ MOST_BARS = 60
 """Classes up to which all have a bar; over it the best and the worst half as many."""
 
 MOST_NAMED = 8
-"""Classes up to which each line has a name: as many line styles and colours are told apart."""
+"""Classes up to which each line has a name: as many line styles and colours are distinguishable."""
 
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#7F7F7F")
 
@@ -58,7 +58,7 @@ def classes_figure(values: Mapping[str, float], title: str) -> "Figure":
 def f1_figure(
     posteriors: Tensor, target: Tensor, class_names: Sequence[str], thresholds: Sequence[float], title: str
 ) -> "Figure":
-    """F1 over the threshold, a line a class that has a positive, and a dot at the model's threshold.
+    """F1 over the threshold, a line per class that has a positive, and a dot at the model's threshold.
 
     More than :data:`MOST_NAMED` classes: thin lines without names, and their mean.
 

@@ -18,11 +18,11 @@ _STYLES = {"train": (ORANGE, "--"), "val": (BLUE, "-")}
 
 
 def plot_curves(path: Path, metrics_csv: Path, subject: str = "") -> None:
-    """Draw :func:`curves_figure`; nothing without epochs.
+    """Draws :func:`curves_figure`; nothing without epochs.
 
     Args:
         path: Of the picture.
-        metrics_csv: Lightning's, a row an epoch and split.
+        metrics_csv: Lightning's, a row per epoch and split.
         subject: Model and data set.
     """
     curves = read_curves(metrics_csv)

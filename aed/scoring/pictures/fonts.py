@@ -100,7 +100,7 @@ _reported: set[str] = set()
 
 @functools.lru_cache(maxsize=64)
 def _fallbacks(missing: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Families that draw the ``missing`` characters, and the characters that none has, which the log tells once."""
+    """Families that draw the ``missing`` characters, and the characters that none has, logged once."""
     rest, families = set(missing), []
     for family, path in _system_fonts() if missing else ():
         if has := {own for own in rest if ord(own) in _characters(path)}:

@@ -17,7 +17,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def plot_layers(path: Path, layers: Rows, subject: str = "") -> None:
-    """Draw :func:`layers_figure`.
+    """Draws :func:`layers_figure`.
 
     Args:
         path: Of the picture.

@@ -24,7 +24,7 @@ def plot_rejection(
     unseen: Tensor | None = None,
     subject: str = "",
 ) -> None:
-    """Draw :func:`rejection_figure`.
+    """Draws :func:`rejection_figure`.
 
     Args:
         path: Of the picture.

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from aed.scoring.confidence import claims, expected_calibration_error
+from aed.scoring.confidence import confidence_and_correctness, expected_calibration_error
 from aed.scoring.decision import task_of
 from aed.scoring.pictures.canvas import BLUE, GREY, ORANGE, RED, new_figure, plural
 
@@ -55,7 +55,7 @@ def reliability_figure(posteriors: Tensor, target: Tensor, title: str) -> "Figur
     """
     several = task_of(target) == "multi_label"
     yes, no = ("true", "not true") if several else ("right", "wrong")
-    confidence, true = (part.double().numpy() for part in claims(posteriors, target))
+    confidence, true = (part.double().numpy() for part in confidence_and_correctness(posteriors, target))
     figure = new_figure(6.4, 6.6)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.2])
     _draw_groups(upper, confidence, true, groups_of(confidence, equal_width=several), yes)

@@ -11,7 +11,7 @@ from aed.scoring.scores import Scores
 
 
 def plot_scores(folder: Path, prefix: str, scores: Scores, class_names: Sequence[str], subject: str = "") -> None:
-    """Draw what fits the task, into files that begin with the prefix.
+    """Draws what fits the task, into files that begin with the prefix.
 
     Single-label: ``_patch_confusion``, ``_clip_confusion``. Multi-label: ``_clip_ap``, ``_clip_f1``. Both:
     ``_clip_reliability``.

@@ -46,7 +46,7 @@ def read_answer(content: Mapping[str, Any], folder: Path, secrets: Secrets) -> R
 
     Args:
         content: Of a run: ``benchmark`` of a benchmark, ``result`` of an analysis.
-        folder: For the files; their names are ours, never the service's.
+        folder: For the files; their names are chosen here, never by the service.
         secrets: Removed from files and texts.
 
     Raises:

@@ -45,7 +45,7 @@ class Cloud:
         token_file: Stores the tokens of a sign-on, readable by its owner only; null: none.
         environment: Null: of this process.
         clock: Seconds.
-        sleep: Waits so many seconds.
+        sleep: Waits a number of seconds.
     """
 
     name = "cloud"
@@ -68,7 +68,7 @@ class Cloud:
             raise AedError(f"cloud.version: need one such as 4.0.1, got {version!r}")
         self.version, self.optimization, self.timeout_s = version, optimization, timeout_s
         environment = os.environ if environment is None else environment
-        self._wire, self._endpoints = Wire(request_s, clock=clock, sleep=sleep), Endpoints.of(environment)
+        self._wire, self._endpoints = Wire(request_s, clock=clock, sleep=sleep), Endpoints.from_environment(environment)
         self._session = Session(self._wire, self._endpoints, environment, token_file)
         self.service = Service(self._session)
 

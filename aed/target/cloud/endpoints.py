@@ -64,7 +64,7 @@ class Endpoints:
                 object.__setattr__(self, item.name, check_address(value, VARIABLES[item.name]))
 
     @classmethod
-    def of(cls, environment: Mapping[str, str]) -> Self:
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """As :data:`VARIABLES` in the environment say.
 
         Raises:

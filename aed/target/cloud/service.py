@@ -106,7 +106,7 @@ class Service:
         self.session.signed_on(limit)  # without it there is nothing to delete
         try:
             files = {"file": (name, content, "application/octet-stream")}
-            # the name is ours alone: a second copy replaces the first
+            # no other upload has this name: a second copy replaces the first
             answer = self.session.call("POST", f"{self.endpoints.file}/files/models", limit, repeat=True, files=files)
             if self.session.content(answer).get("upload") is not True:
                 raise CloudError("service", f"{answer.host}: the upload failed, {self.wire.excerpt(answer)}; try later")

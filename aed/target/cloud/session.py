@@ -106,7 +106,7 @@ class Session:
         return self._tokens
 
     def _renewed(self, limit: Limit) -> Tokens | None:
-        """New tokens after a refusal; None: there is no way to any."""
+        """New tokens after a refusal; None: none available."""
         old = self._tokens
         if old is not None and old.refresh and (fresh := refresh(self.wire, self.endpoints, old.refresh, limit)):
             return self._keep(fresh)

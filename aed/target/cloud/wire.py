@@ -63,7 +63,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class _Trouble:
+class _NoAnswer:
     """Why there is no answer.
 
     Args:
@@ -128,7 +128,7 @@ class Wire:
         request_s: Limit of one request, s; an upload gets more where it is large.
         tries: Of a request that may be repeated.
         clock: Seconds.
-        sleep: Waits so many seconds.
+        sleep: Waits a number of seconds.
         secrets: Never shown.
     """
 
@@ -229,14 +229,14 @@ class Wire:
         session: requests.Session | None,
         most_bytes: int,
         content: Mapping[str, Any],
-    ) -> Answer | _Trouble:
+    ) -> Answer | _NoAnswer:
         """One try, in a thread that is left behind when the limit passes."""
         left = limit.left()
         allowed = self.request_s + sum(len(part[1]) for part in content.get("files", {}).values()) / UPLOAD_BYTES_PER_S
         allowed = min(allowed, left)
         silence_s = min(allowed, self.request_s)
         over = threading.Event()
-        came: list[Answer | _Trouble] = []
+        came: list[Answer | _NoAnswer] = []
 
         def work() -> None:
             came.append(_exchange(method, url, _Bearer(token), session, silence_s, most_bytes, over, content))
@@ -251,7 +251,7 @@ class Wire:
             over.set()
         if came:
             return came[0]
-        return _Trouble(f"no whole answer within {allowed:.3g} s", sent=True, slow=True)
+        return _NoAnswer(f"no whole answer within {allowed:.3g} s", sent=True, slow=True)
 
 
 def _exchange(
@@ -263,7 +263,7 @@ def _exchange(
     most_bytes: int,
     over: threading.Event,
     content: Mapping[str, Any],
-) -> Answer | _Trouble:
+) -> Answer | _NoAnswer:
     """One request and its whole answer. Errors are turned into texts here: theirs may hold addresses and headers."""
     own = session or requests.Session()
     try:
@@ -274,33 +274,33 @@ def _exchange(
             for chunk in response.iter_content(1 << 14):
                 body += chunk
                 if over.is_set():
-                    return _Trouble("cancelled", sent=True)
+                    return _NoAnswer("cancelled", sent=True)
                 if len(body) > most_bytes:
-                    return _Trouble(f"its answer is larger than {most_bytes} bytes", sent=True, final=True)
+                    return _NoAnswer(f"its answer is larger than {most_bytes} bytes", sent=True, final=True)
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Answer(response.status_code, bytes(body), headers, url)
     except requests.exceptions.SSLError:
         reason = (
             "no TLS connection that can be trusted (behind a company's proxy set REQUESTS_CA_BUNDLE to its certificate)"
         )
-        return _Trouble(reason, sent=False, final=True)
+        return _NoAnswer(reason, sent=False, final=True)
     except requests.exceptions.ProxyError:
-        return _Trouble("the proxy does not let it through", sent=False)
+        return _NoAnswer("the proxy does not let it through", sent=False)
     except requests.exceptions.ConnectTimeout:
-        return _Trouble("no connection in time", sent=False, slow=True)
+        return _NoAnswer("no connection in time", sent=False, slow=True)
     except requests.exceptions.Timeout:
-        return _Trouble(f"silent for {silence_s:.3g} s", sent=True, slow=True)
+        return _NoAnswer(f"silent for {silence_s:.3g} s", sent=True, slow=True)
     except requests.exceptions.ConnectionError as error:
         cause = getattr(error.args[0] if error.args else None, "reason", None)
         if isinstance(cause, urllib3.exceptions.NameResolutionError):
-            return _Trouble("its name is not known", sent=False)
+            return _NoAnswer("its name is not known", sent=False)
         if isinstance(cause, urllib3.exceptions.NewConnectionError):
-            return _Trouble("connection refused or unreachable", sent=False)
-        return _Trouble("the connection was dropped", sent=True)
+            return _NoAnswer("connection refused or unreachable", sent=False)
+        return _NoAnswer("the connection was dropped", sent=True)
     except requests.exceptions.RequestException as error:
-        return _Trouble(f"the connection was dropped ({type(error).__name__})", sent=True)
+        return _NoAnswer(f"the connection was dropped ({type(error).__name__})", sent=True)
     except Exception as error:  # out of a thread it would be printed, credentials included
-        return _Trouble(f"the exchange failed ({type(error).__name__})", sent=True)
+        return _NoAnswer(f"the exchange failed ({type(error).__name__})", sent=True)
     finally:
         if session is None:
             own.close()

@@ -21,7 +21,7 @@ AS_INT8 = (
 
 
 def lower(model: onnx.ModelProto) -> Program:
-    """The integer program of an int8 model of ours, with float or int8 input and output.
+    """The integer program of an int8 model of aed, with float or int8 input and output.
 
     Args:
         model: QDQ, batch 1, as :func:`aed.export.quantize.quantize` returns it.

@@ -2,7 +2,7 @@
 
 A kernel goes through its output from first byte to last and never returns to an input row it has left. So the output
 may overlap an input that no later layer reads, as long as the input lies at least
-:meth:`aed.target.codegen.program.Layer.lead` bytes further up.
+:meth:`aed.target.codegen.program.Layer.overlap_offset` bytes further up.
 """
 
 import random
@@ -84,13 +84,13 @@ def _height(offsets: dict[str, int], lives: dict[str, _Life]) -> int:
 
 
 def _overlaps(program: Program, lives: dict[str, _Life]) -> dict[tuple[str, str], int]:
-    """(input, output) -> lead, for inputs that are last read by the layer that writes the output."""
+    """(input, output) -> overlap offset, for inputs that are last read by the layer that writes the output."""
     rules: dict[tuple[str, str], int] = {}
     for step, layer in enumerate(program.layers):
         for used in layer.inputs:
             home = program.views.get(used, used)
             if home in lives and layer.output in lives and lives[home].dies == step and layer.inputs.count(used) == 1:
-                distance = layer.lead(program.tensors[used], program.tensors[layer.output])
+                distance = layer.overlap_offset(program.tensors[used], program.tensors[layer.output])
                 if distance is not None:
                     rules[home, layer.output] = distance
     return rules

@@ -14,7 +14,7 @@ LONGEST = 31
 """Characters; C99 promises no more of a name to a linker, though all that are used today take more."""
 
 _NAME = re.compile(r'(?P<text>(?<!#include )"(?:\\.|[^"\\\n])*")|((?<!\w)|(?<=-D))(?P<stem>aed|AED)(?=_|\b(?!\.\w))')
-"""A string, which stays (a class may be called ``aed_x``), or the prefix of a name; ``aed.deploy`` has none."""
+"""A string, which stays (a class may be called ``aed_x``), or the prefix of a name; ``aed deploy`` has none."""
 
 _KEYWORDS = """
 auto break case char const continue default do double else enum extern float for goto if inline int long register

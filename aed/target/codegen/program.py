@@ -77,7 +77,7 @@ class Layer(ABC):
             program: Holds the tensors.
         """
 
-    def lead(self, x: Tensor, y: Tensor) -> int | None:
+    def overlap_offset(self, x: Tensor, y: Tensor) -> int | None:
         """Bytes by which input ``x`` must lie above output ``y`` that overwrites it; None: they may not overlap."""
         return None
 

@@ -52,14 +52,14 @@ class Walk:
         Raises:
             AedError: An operator, or a form of it, has no C kernel.
         """
-        self.program.input = self.first()
+        self.program.input = self.add_graph_input()
         for node in self._nodes():
             if node.op_type in QDQ or node.output[0] in self.absorbed:
                 continue
             if node.op_type not in operators:
                 raise self.refusal(node, f"the C code has no {node.op_type}")
             operators[node.op_type](self, node)
-        self.program.output = self._home(self.last())
+        self.program.output = self._home(self.graph_output())
         if self.program.output in self.order:
             raise AedError("the C code cannot end in a flattened image; end in a Gemm")
         return self.program
@@ -78,7 +78,7 @@ class Walk:
                 stack.append(missing)
         return list(done.values())
 
-    def first(self) -> str:
+    def add_graph_input(self) -> str:
         """Adds the int8 input of the graph and returns its name."""
         name = input_of(self.model).name
         first = self.readers[name][0]
@@ -88,7 +88,7 @@ class Walk:
         # its own scale: QuantizeLinear's, or that of the DequantizeLinear that reads int8
         return self.add_tensor(integer, first, self.shapes[name]).name
 
-    def last(self) -> str:
+    def graph_output(self) -> str:
         """Name of the int8 output of the graph."""
         name: str = self.model.graph.output[0].name
         last = self.producers[name]
@@ -229,12 +229,12 @@ class Walk:
 class Sketch(Walk):
     """The same walk through a float graph: the program it will have as int8, all scales 1 and all weights 0."""
 
-    def first(self) -> str:
+    def add_graph_input(self) -> str:
         """Adds the input of the graph and returns its name."""
         name = input_of(self.model).name
         return self.add_tensor(name, None, self.shapes[name]).name
 
-    def last(self) -> str:
+    def graph_output(self) -> str:
         """Name of the output of the graph."""
         name: str = self.model.graph.output[0].name
         return name

@@ -22,7 +22,7 @@ class WindowLayer(Layer):
     pad: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
 
-    def lead(self, x: Tensor, y: Tensor) -> int | None:
+    def overlap_offset(self, x: Tensor, y: Tensor) -> int | None:
         """Enough that no output row overwrites an input row that it or a later row needs."""
         height, width, channels = y.shape
         row = x.shape[1] * x.shape[2]

@@ -19,7 +19,7 @@ FAILURES = {
     71: "its input cannot be read",
     72: "layer by layer gives other outputs than all at once",
     73: "its output cannot be written",
-    74: "a layer takes longer than SysTick can count here; another board counts further",
+    74: "a layer takes longer than SysTick can count here; choose a board with a longer counter",
 }
 """Exit codes of the harness in ``c/``."""
 

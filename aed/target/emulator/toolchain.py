@@ -71,7 +71,7 @@ def build(
         return _link(folder, units, board, options)
     except AedError:
         try:
-            sizes = section_sizes(_link(folder, units, roomy(board), options))
+            sizes = section_sizes(_link(folder, units, with_large_memory(board), options))
         except AedError:
             sizes = (0, 0)
         if reasons := _too_large(board, *sizes):
@@ -79,7 +79,7 @@ def build(
         raise
 
 
-def roomy(board: Board) -> Board:
+def with_large_memory(board: Board) -> Board:
     """The board with memories that every net fits in: to link for sizes, not to run."""
     machine = machine_of(board)
     (flash, _), (ram, _) = machine.flash, machine.ram

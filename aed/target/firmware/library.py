@@ -31,7 +31,7 @@ from aed.target.host import device_sources
 log = logging.getLogger(__name__)
 
 MARK = "aed_firmware.json"
-"""The model card; a folder without it is none of ours and is not replaced."""
+"""The model card; a folder without it was not written by aed and is not replaced."""
 
 BUILT_FOR = ("mps2-an386", "mps2-an505", "mps3-an547")
 """Boards for whose cores the README has the size of the code."""
@@ -192,7 +192,7 @@ def _frontend_facts(frontend: FrontendConfig, scale: float, zero: int) -> dict[s
             f"a patch\nof {patch_ms:.0f} ms is ready for the net"
         ),
         "input": "samples.raw",
-        "own_state": "; the front end's state is yours (`aed_frontend`)",
+        "own_state": "; you own the front end's state (`aed_frontend`)",
         "tables": f"| front-end tables | {table_bytes(frontend):,} | flash |\n",
         "state": f"| front-end state (`aed_frontend`) | {state_bytes(frontend):,} | RAM, the caller's |\n",
     }
@@ -215,7 +215,7 @@ def _built(sources: dict[str, str]) -> str:
     whole = "run_clip.c" if "aed_frontend.c" in used else "run_net.c"
     rows, version = [], toolchain.versions(("gcc",))["gcc"]
     with temporary_folder() as folder:
-        for board in map(toolchain.roomy, map(load_board, BUILT_FOR)):
+        for board in map(toolchain.with_large_memory, map(load_board, BUILT_FOR)):
             try:
                 elf, bare = (
                     toolchain.build(folder / board.name / main, {**parts, **toolchain.harness_sources(main)}, board)

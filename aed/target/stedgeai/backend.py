@@ -114,13 +114,13 @@ class StEdgeAi:
         return report
 
     def compare(self, model: Path, board: Board, folder: Path, patches: Array) -> Validation:
-        """The C code's outputs for ``patches``, of the board if there is one, else of this machine, beside ours.
+        """The C code's outputs for ``patches``, of the board or else of this machine, beside those of ONNX Runtime.
 
         For an accuracy on the board pass the patches of the clips one after the other, turn the outputs into posteriors
         (:func:`aed.inference.classifier.to_posteriors`), split them by the clips' numbers of patches and average.
 
         Args:
-            model: Of ours, with a card.
+            model: Written by aed, with a card.
             board: With a series.
             folder: For reports and log.
             patches: ``(N, 1, n_mels, patch_frames)``.

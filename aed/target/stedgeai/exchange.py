@@ -1,4 +1,4 @@
-"""Numbers to and from the tool: inputs as the C code wants them, outputs as ours."""
+"""Numbers to and from the tool: inputs as the C code wants them, outputs as those of ONNX Runtime."""
 
 from pathlib import Path
 from typing import Any

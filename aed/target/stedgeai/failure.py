@@ -12,7 +12,7 @@ ADVICE: tuple[tuple[str, str], ...] = (
     (
         r"Validation on host is not supported",
         "this core runs on the board only: connect it and give its port, serial=serial:921600; memory alone is "
-        "reported without a board: python -m aed.benchmark model=model_int8.onnx target=stedgeai",
+        "reported without a board: aed benchmark model=model_int8.onnx target=stedgeai",
     ),
     (
         r"--(?:address|copy-weights-at)\b.{0,80}not supported",
@@ -31,8 +31,8 @@ ADVICE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"No SERIAL COM port|unsupported \".{0,80}\" descriptor|No such file or directory: '/dev/",
-        "no board at this port: connect the board's ST-LINK or give its port: aed.benchmark "
-        "stedgeai.serial=serial:COM3:921600, aed.evaluate serial=serial:COM3:921600",
+        "no board at this port: connect the board's ST-LINK or give its port: aed benchmark "
+        "stedgeai.serial=serial:COM3:921600, aed evaluate serial=serial:COM3:921600",
     ),
     (
         r"Unable to bind|Invalid firmware|[Nn]o weights are available",

@@ -62,7 +62,7 @@ void aed_mean(
     int8_t out_zero);
 /* of layer, kernel, stride and dilation do not count */
 void aed_pad(const int8_t *in, int8_t *out, const aed_pool_t *layer, float in_scale, float out_scale);
-/* other has period values, again and again: as many as one, a row of all channels, one a channel, or a single one. */
+/* other has period values, again and again: as many as one, a row of all channels, one per channel, or a single one. */
 void aed_add(
     const int8_t *one, const int8_t *other, int8_t *out, int32_t size, int32_t period, float one_factor,
     float other_factor, int8_t one_zero, int8_t other_zero, int8_t out_zero);

@@ -21,12 +21,12 @@ class Lookup(Layer):
     kind: ClassVar[str] = "lookup"
     table: Int8
 
-    def lead(self, x: Tensor, y: Tensor) -> int | None:
+    def overlap_offset(self, x: Tensor, y: Tensor) -> int | None:
         """Value by value: in place."""
         return 0
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
-        """The table is a constant."""
+        """C statements that call the kernel; the table is a constant."""
         x, y = program.ends(self)
         table = source.array("int8_t", f"table{number}", self.table)
         return [f"aed_lookup({source.addresses[x.name]}, {source.addresses[y.name]}, {y.size}, {table});"]

@@ -20,7 +20,7 @@ class Concat(Layer):
     kind: ClassVar[str] = "concat"
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
-        """A call for each input."""
+        """C statements that call the kernel; one call per input."""
         lines, start = [], 0
         y = program.tensors[self.output]
         height, width, depth = y.shape

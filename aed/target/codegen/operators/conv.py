@@ -30,16 +30,16 @@ class Conv(WindowLayer):
     bias: Int32
     factor: Float32
 
-    def lead(self, x: Tensor, y: Tensor) -> int | None:
+    def overlap_offset(self, x: Tensor, y: Tensor) -> int | None:
         """Less for a kernel of one pixel: it reads two pixels before it writes either."""
         same = x.shape[:2] == y.shape[:2]  # no padding, not even on the right or below
         if self.kernel == (1, 1) == self.stride and same:
             height, width, channels = y.shape
             return aligned(max(0, height * width * (channels - x.shape[2])))
-        return super().lead(x, y)
+        return super().overlap_offset(x, y)
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
-        """Rows of weights, filled with zeros to a multiple of 16 columns."""
+        """C statements that call the kernel; rows of weights, filled with zeros to a multiple of 16 columns."""
         x, y = program.ends(self)
         rows = self.weight.reshape(len(self.weight), -1)
         packed = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 16)))
@@ -69,7 +69,7 @@ class Depthwise(WindowLayer):
     factor: Float32
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
-        """Weights of four channels beside each other, tap after tap."""
+        """C statements that call the kernel; weights of four channels beside each other, tap after tap."""
         x, y = program.ends(self)
         taps = self.kernel[0] * self.kernel[1]
         source.need_scratch(8 * taps + x.shape[2] + 3)

@@ -1,4 +1,4 @@
-"""Add and Mul: of two activations, or of one and a constant, one value or one a channel."""
+"""Add and Mul: of two activations, or of one and a constant, one value or one per channel."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -23,7 +23,7 @@ class Elementwise(Layer):
 
     weight: Int8 | None = None
 
-    def lead(self, x: Tensor, y: Tensor) -> int | None:
+    def overlap_offset(self, x: Tensor, y: Tensor) -> int | None:
         """Value by value; but a smaller input is read again and again."""
         return 0 if x.size == y.size else None
 
@@ -49,7 +49,7 @@ class Add(Elementwise):
     kind: ClassVar[str] = "add"
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
-        """Each input has a factor."""
+        """C statements that call the kernel; one factor per input."""
         (x, y), other = program.ends(self), program.tensors[self.inputs[1]]
         factors = f"{c_float(x.scale / y.scale)}, {c_float(other.scale / y.scale)}"
         zeros = f"{x.zero}, {other.zero}, {y.zero}"
@@ -63,7 +63,7 @@ class Multiply(Elementwise):
     kind: ClassVar[str] = "multiply"
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
-        """One factor."""
+        """C statements that call the kernel; one factor."""
         (x, y), other = program.ends(self), program.tensors[self.inputs[1]]
         factor = c_float(x.scale * other.scale / y.scale)
         zeros = f"{x.zero}, {other.zero}, {y.zero}"
@@ -111,7 +111,7 @@ def _by_channel(walk: Walk, node: onnx.NodeProto, values: npt.NDArray[np.int8], 
     rank = len(walk.shapes[node.output[0]])
     shape = (1,) * (rank - values.ndim) + values.shape
     if values.size != 1 and (len(shape) != rank or shape != (1, x.shape[2], *[1] * (rank - 2))):
-        raise walk.refusal(node, f"its constant has the shape {values.shape}; only one value, or one a channel")
+        raise walk.refusal(node, f"its constant has the shape {values.shape}; only one value, or one per channel")
     return values.reshape(-1)
 
 

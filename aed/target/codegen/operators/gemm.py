@@ -22,7 +22,7 @@ class Dense(Conv):
 
     kind: ClassVar[str] = "dense"
 
-    def lead(self, x: Tensor, y: Tensor) -> int | None:
+    def overlap_offset(self, x: Tensor, y: Tensor) -> int | None:
         """No overlap: every output needs the whole input."""
         return None
 

@@ -25,7 +25,7 @@ class GlobalAveragePool(Layer):
     factor: Float32
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
-        """All of it arguments."""
+        """C statements that call the kernel; all values are arguments."""
         x, y = program.ends(self)
         height, width, channels = x.shape
         numbers = f"{height * width}, {channels}, {x.zero}, {y.zero}, {c_float(self.factor[0])}"
@@ -39,7 +39,7 @@ class Mean(Layer):
     kind: ClassVar[str] = "mean"
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
-        """All of it arguments."""
+        """C statements that call the kernel; all values are arguments."""
         x, y = program.ends(self)
         height, width, channels = x.shape
         sizes, scales = f"{height * width}, {channels}", f"{c_float(x.scale)}, {c_float(y.scale)}"

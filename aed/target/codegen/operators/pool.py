@@ -18,7 +18,7 @@ class Pool(WindowLayer):
     """A kernel that takes ``aed_pool_t`` and both scales, and is called as its ``kind``."""
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
-        """The geometry is a constant, the scales are arguments."""
+        """C statements that call the kernel; geometry as a constant, scales as arguments."""
         x, y = program.ends(self)
         layer = source.struct("aed_pool_t", f"layer{number}", self.pool_geometry(x, y))
         scales = f"{c_float(x.scale)}, {c_float(y.scale)}"

@@ -26,7 +26,7 @@ class Softmax(Layer):
     exponentials: Float32
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
-        """The exponentials are a constant."""
+        """C statements that call the kernel; the exponentials are a constant."""
         x, y = program.ends(self)
         table = source.array("float", f"exponential{number}", self.exponentials)
         steps = c_float(np.floor(np.float32(1) / y.scale))

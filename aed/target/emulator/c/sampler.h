@@ -1,4 +1,4 @@
-/* Where the time goes: every so many ticks the address that is being executed. */
+/* Where the time goes: at a fixed number of ticks, the address that is being executed. */
 #ifndef AED_SAMPLER_H
 #define AED_SAMPLER_H
 

@@ -4,7 +4,7 @@
 #include "aed_classes.h"
 #include "aed_net.h"
 
-/* The next patch; 0 ends. Here from a file, on a board from a front end of yours. */
+/* The next patch; 0 ends. Here from a file, on a board from your own front end. */
 static int next_patch(int8_t *patch) {
     return fread(patch, 1, AED_NET_INPUT_SIZE, stdin) == AED_NET_INPUT_SIZE ? 1 : 0;
 }

@@ -146,7 +146,7 @@ def _check_decision(class_names: Sequence[str], unknown_threshold: float) -> Non
     if unknown_threshold and OTHER in class_names:
         raise AedError(
             f"unknown_threshold={unknown_threshold}: the net has a class {OTHER!r} already for what is none of the "
-            "rest, and would be asked twice; use unknown_threshold=0"
+            "rest; use unknown_threshold=0"
         )
 
 

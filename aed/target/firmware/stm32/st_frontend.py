@@ -115,7 +115,7 @@ def differences(config: FrontendConfig, firmware: Firmware) -> tuple[Difference,
 
 def _sample_differences(config: FrontendConfig, firmware: Firmware) -> Iterable[Difference]:
     if firmware.rtos == "freertos" and config.sample_rate != FREERTOS_RATE:
-        what = f"samples come at {FREERTOS_RATE} Hz and are taken for {config.sample_rate} Hz"
+        what = f"samples come at {FREERTOS_RATE} Hz and are treated as {config.sample_rate} Hz"
         yield Difference("sample_rate", f"{config.sample_rate} Hz", what)
     steps = f"trim={config.trim}, at least {config.min_length_s:g} s by repetition"
     yield Difference("clip_steps", steps, "neither: silence is not cut, short sounds are followed by silence")
