@@ -30,7 +30,7 @@ def results() -> list[Row]:
     """The rows, each with what its net costs."""
     costs = json.loads(
         subprocess.run(
-            [sys.executable, "-m", "aed.models", "format=json"], check=True, capture_output=True, text=True
+            [sys.executable, "-m", "aed.models", "format=json"], check=True, capture_output=True, encoding="utf-8"
         ).stdout
     )
     by_recipe = {row["recipe"]: row for row in costs}

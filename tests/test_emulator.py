@@ -20,7 +20,7 @@ from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
 from aed.export.runtime import open_exact
 from aed.run import pipeline
-from aed.run.benchmark import TARGETS, BenchmarkConfig, benchmark, measure
+from aed.run.benchmark import TARGETS, BenchmarkConfig, benchmark_file, measure
 from aed.target import boards
 from aed.target.boards import BOARD_DIR, board_names, load_board
 from aed.target.codegen.cmsis import find_cmsis_dsp
@@ -187,7 +187,7 @@ def test_a_front_end_that_no_stream_has_is_left_out_and_said(arm, model, tmp_pat
 )
 def test_a_benchmark_that_cannot_be_is_said(model, tmp_path, changes, message):
     with pytest.raises(AedError, match=message):
-        benchmark(str(model), str(tmp_path), BenchmarkConfig(**changes))
+        benchmark_file(str(model), str(tmp_path), BenchmarkConfig(**changes))
 
 
 def test_a_folder_that_cannot_be_made_is_said(model, tmp_path):

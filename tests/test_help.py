@@ -98,7 +98,7 @@ def test_every_key_of_every_experiment_is_explained(verb: str) -> None:
 def test_the_usual_page_has_every_key_of_ours(verb: str) -> None:
     page = help.page(verb)
     for entry in help.entries(verb):
-        lines = page.count("\n".join(help._entry(entry)))
+        lines = page.count("\n".join(help.entry_lines(entry)))
         usual = entry["key"] in help.USUAL.get(verb, ())
         assert lines >= 1 or "library" in entry, entry["key"]
         assert lines == 0 or usual or "library" not in entry, entry["key"]
