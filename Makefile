@@ -8,7 +8,7 @@ PYTHON ?=
 # usable: of a supported release (requires-python in pyproject.toml), and able to create an environment
 USABLE := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
-.PHONY: run test check install docs clean
+.PHONY: run test quick check install docs clean
 
 install: .venv/installed
 
@@ -31,6 +31,10 @@ run: install
 
 test: install
 	$(MAKE) check BIN=$(BIN)
+
+# without what trains, compiles, emulates or starts processes
+quick: install
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 check:
 	$(BIN)/ruff format --check .

@@ -15,20 +15,35 @@ FOLDERS = {
 }
 """Real data and backbones: where the environment says, before the tests set it for themselves."""
 
-SLOW = (
-    "cache checkpoints classifier cli cloud commands config conversion costs datamodule emulator export_int8 extras "
-    "files firmware folders import_keras inspection loggers miniresnet models own_nets pipeline portable predict "
-    "recipes sketch stedgeai stm32_package target_frontend target_net target_oracle tasks typed yamnet"
-)
-"""Files whose tests compile, emulate, train or start processes; ``-m "not slow"`` leaves them out."""
+SLOW = {"trains", "compiles", "processes", "computes"}
+"""Fixtures by which a test says what takes it seconds; ``-m "not slow"`` leaves it out."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests of :data:`SLOW`."""
-    slow = {f"test_{name}" for name in SLOW.split()}
+    """Marks the tests that use a fixture of :data:`SLOW`."""
     for item in items:
-        if item.path.stem in slow:
+        if SLOW.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session")
+def trains() -> None:
+    """The test trains, or builds features for it."""
+
+
+@pytest.fixture(scope="session")
+def compiles() -> None:
+    """The test compiles C or emulates a board."""
+
+
+@pytest.fixture(scope="session")
+def processes() -> None:
+    """The test starts processes."""
+
+
+@pytest.fixture(scope="session")
+def computes() -> None:
+    """The test computes much, or waits."""
 
 
 @pytest.fixture(autouse=True)

@@ -35,6 +35,8 @@ from aed.dsp.frontend import FrontendConfig
 from aed.dsp.logmel import LogMel
 from aed.dsp.waveform import load_clip, load_measured
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 CONFIG = FrontendConfig()
 PATIENCE_S = 60
 """Nothing waits longer: a hang is a failure."""

@@ -25,6 +25,8 @@ from aed.run.resume import check_resumable, restoring
 from aed.scoring.decision import Decision
 from aed.settings.entry import in_words
 
+pytestmark = pytest.mark.usefixtures("trains")
+
 RUN = [*SMALL, "frontend.overlap=0.0", "model/net=dscnn", "model.pretrained=false"]
 
 

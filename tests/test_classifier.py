@@ -19,6 +19,8 @@ from aed.modules.rebuild import build_net, net_facts
 from aed.modules.weights.published import Weights, read_keras_h5
 from aed.run.callbacks import BestCheckpoint
 
+pytestmark = pytest.mark.usefixtures("trains")
+
 
 def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}

@@ -17,6 +17,8 @@ from aed.base.errors import AedError, find_aed_error
 from aed.run import pipeline
 from aed.run.cli import AedCLI
 
+pytestmark = pytest.mark.usefixtures("trains")
+
 VALUES = {
     "data.clips.class_names": "[alarm,hum,rain]",
     "data.clips.sources_per_class": "5",

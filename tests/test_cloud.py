@@ -55,6 +55,8 @@ from aed.target.cloud.endpoints import Endpoints
 from aed.target.cloud.errors import CloudError
 from aed.target.cloud.secrets import Secrets
 
+pytestmark = pytest.mark.usefixtures("computes")
+
 BOARD = Board(
     name="b-u585i-iot02a", core="cortex-m33", ram_kib=786, flash_kib=2048, series="stm32u5", cloud_name="B-U585I-IOT02A"
 )

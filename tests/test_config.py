@@ -21,6 +21,8 @@ from aed.run import cli_config, registry
 from aed.run.cli import AedCLI
 from aed.settings import hydra_errors, schemas
 
+pytestmark = pytest.mark.usefixtures("computes")
+
 REFUSED = (ConfigCompositionException, OmegaConfBaseException)
 
 

@@ -41,6 +41,8 @@ from aed.run.evaluate import EvaluateConfig, Evaluation
 from aed.run.evaluate import evaluate_file as evaluate
 from aed.run.state import INT8
 
+pytestmark = pytest.mark.usefixtures("trains")
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -21,7 +21,10 @@ from aed.run.benchmark import BenchmarkConfig, measure
 from aed.target.emulator.settings import EmulatorSettings
 from aed.target.stedgeai.settings import StEdgeAiSettings
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="the double of stedgeai starts by its first line")
+pytestmark = [
+    pytest.mark.usefixtures("compiles"),
+    pytest.mark.skipif(os.name == "nt", reason="the double of stedgeai starts by its first line"),
+]
 
 
 @pytest.fixture

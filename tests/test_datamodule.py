@@ -28,6 +28,8 @@ from aed.dsp.logmel import LogMel
 from aed.dsp.patches import PatchBatch
 from aed.dsp.waveform import load_clip
 
+pytestmark = pytest.mark.usefixtures("trains")
+
 CONFIG = FrontendConfig()
 CLASSES = ("bell", "rain", "siren")
 

@@ -36,6 +36,8 @@ from aed.target.emulator.settings import EmulatorSettings
 from aed.target.host import HostDevice
 from aed.target.report import FIGURES, Cost, Figure, Report
 
+pytestmark = pytest.mark.usefixtures("compiles")
+
 CMSIS_DSP = os.environ.get("AED_CMSIS_DSP")
 
 

@@ -30,6 +30,8 @@ from aed.export.quantize import (
 )
 from aed.export.search import Judge, Search
 
+pytestmark = pytest.mark.usefixtures("computes")
+
 CALIBRATION = nets.patches(24, seed=1).numpy()
 PATCHES = nets.patches(32, seed=2).numpy()
 FLOAT = {name: to_onnx(nets.make(name), nets.FRONTEND, ExportConfig()) for name in nets.NAMES}

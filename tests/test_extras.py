@@ -9,6 +9,8 @@ import pytest
 
 from aed.base.extras import EXTRAS
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 START = """

@@ -21,6 +21,8 @@ from aed.base import files
 from aed.base.files import WriteError, temporary_folder, whole_folder, write_whole
 from aed.modules.checkpoint import write_checkpoint
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 FORK = mp.get_context("fork")
 SIZE = 1 << 21
 NUMBERS = 300_000

@@ -42,7 +42,10 @@ NAMES = ("dog", 'quo"te\\', "Türe ??/", "%s\n")
 ARM = shutil.which("arm-none-eabi-gcc")
 needs_arm = pytest.mark.skipif(not ARM, reason="apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi")
 
-pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="apt-get install gcc libc6-dev")
+pytestmark = [
+    pytest.mark.usefixtures("compiles"),
+    pytest.mark.skipif(not shutil.which("gcc"), reason="apt-get install gcc libc6-dev"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ import yaml
 
 from aed.base.paths import CONFIG_DIR
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 APP = """
 import time
 from pathlib import Path

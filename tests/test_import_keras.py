@@ -30,6 +30,8 @@ from aed.modules.weights.keras_nets import convert
 from aed.run.import_keras import import_keras
 from aed.run.predict import predict_files as predict
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 Arrays = dict[str, np.ndarray]
 Item = dict[str, Any]
 Model = tuple[Item, Arrays]

@@ -28,6 +28,8 @@ from aed.datamodules.sources.lists import COLUMNS
 from aed.dsp.frontend import FrontendConfig
 from aed.run import data
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 FRONTEND = FrontendConfig()
 GOOD = Sound("", 16000, 1, "WAV PCM_16", 5.0, 0.5, 0.0, 0.0, 0, 0.1, "")
 

@@ -17,6 +17,8 @@ from omegaconf import DictConfig
 from aed.base.files import WriteError
 from aed.run import loggers, pipeline
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 FORK = mp.get_context("fork")
 
 

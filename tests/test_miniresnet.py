@@ -18,6 +18,8 @@ from aed.modules.nets import MiniResNet
 from aed.modules.rebuild import build_net, net_facts
 from aed.modules.weights.published import read_keras_h5
 
+pytestmark = pytest.mark.usefixtures("trains")
+
 PUBLISHED = list(MiniResNet.WEIGHTS)
 SMALL = FrontendConfig(n_mels=40, patch_frames=33, min_length_s=1.0)  # odd at every layer
 

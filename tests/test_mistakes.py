@@ -22,7 +22,7 @@ from onnx import numpy_helper
 
 from aed.run import pipeline
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.usefixtures("trains")
 
 TINY = (
     "experiment=demo logger=csv callbacks.progress=null frontend.n_mels=16 frontend.patch_frames=32 threads=1 "
@@ -36,6 +36,9 @@ MISTAKES: dict[str, list[tuple[str, str]]] = {
         ("", "experiment=<name>"),
         ("demo", "experiment=demo"),
         ("esc10_yamnt", "experiment=esc10_yamnet"),
+        ("experiment=nothing", "esc10_yamnet"),
+        ("experiment=demo data=esc_csv data.clips.csv=no.csv data.clips.audio_dir=.", "no.csv: no such csv"),
+        ("experiment=demo quantization.n_calibration=none", "quantization.n_calibration"),
         ("experiment=esc10_yamnt", "experiment=esc10_yamnet"),
         ("experiment=", "experiment"),
         ("experiment=demo -x", "-x"),

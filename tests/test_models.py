@@ -15,6 +15,8 @@ from aed.base.errors import AedError
 from aed.dsp import PRESETS
 from aed.run import models
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 
 @pytest.fixture(scope="module")
 def table() -> dict[str, models.Row]:
@@ -99,7 +101,6 @@ def test_both_forms_are_printed(table, capsys, monkeypatch):
         models.show(format="yaml")
 
 
-@pytest.mark.slow
 def test_the_command_needs_no_file_of_weights(tmp_path):
     command = [sys.executable, "-m", "aed.models", "format=json"]
     environment = {

@@ -24,7 +24,7 @@ from aed.run.predict import predict_files as predict
 from aed.target.boards import load_board
 from aed.target.emulator.backend import Emulator
 
-pytestmark = pytest.mark.slow  # trains and compiles
+pytestmark = pytest.mark.usefixtures("trains")  # trains and compiles
 
 RATE = 16000
 COMMON = [

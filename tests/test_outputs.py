@@ -89,7 +89,7 @@ def fit(tmp_path: Path, *overrides: str) -> None:
     pipeline.run(tiny.composed(*SMALL, *changes, *overrides, folder=tmp_path), tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("trains")
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -107,7 +107,7 @@ def test_a_net_of_probabilities_is_not_trained(tmp_path: Path, overrides: list[s
     assert not list(tmp_path.glob("checkpoints/*"))
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("trains")
 @pytest.mark.parametrize(
     "overrides", [["model.net.end=softmax", "model.outputs_are_logits=true"], ["model.net.end=log_softmax"]]
 )

@@ -32,6 +32,8 @@ from aed.run import pipeline, registry
 from aed.target.codegen.footprint import planned_footprint
 from aed.target.codegen.lower import lower, sketch
 
+pytestmark = pytest.mark.usefixtures("trains")
+
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "own_net.md"
 BOTH = [(DSCNN, {}), (BCResNet, {}), (BCResNet, {"activation": "relu", "width": 12})]
 
@@ -394,7 +396,6 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", DOCS.read_text(), re.DOTALL)
 
 
-@pytest.mark.slow
 def test_the_documented_net_is_trained_from_the_command_line(tmp_path):
     (tmp_path / "my_pkg.py").write_text(blocks("python")[0])
     command = blocks("bash")[0].splitlines()[0].replace("experiment=esc10_dscnn", "experiment=demo").split()

@@ -20,7 +20,7 @@ from aed.base.paths import CONFIG_DIR, config_dir
 
 ROOT = Path(__file__).parents[1]
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.usefixtures("processes")
 
 
 def finish(command: list[str | Path], folder: Path, **variables: str) -> str:

@@ -73,7 +73,7 @@ def test_there_are_commands_of_each_verb() -> None:
     assert {command[0] for command in ALL} <= {*COMPOSED, *OTHERS}
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("command", [item for item in ALL if item[0] in COMPOSED], ids=" ".join)
 def test_the_command_composes(command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -138,7 +138,7 @@ def test_a_quoted_message_is_said_by_the_program(message: str) -> None:
         assert any(part in text for text in spoken()), part
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("processes")
 def test_the_tables_of_results_are_those_of_the_measurements() -> None:
     spec = importlib.util.spec_from_file_location("results_tables", ROOT / "scripts" / "results_tables.py")
     tables = importlib.util.module_from_spec(spec)
@@ -209,7 +209,7 @@ BUILDERS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("builder", BUILDERS)
 def test_the_site_builds_and_needs_no_other_host(builder: str, tmp_path: Path) -> None:
     program = shutil.which(builder, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")

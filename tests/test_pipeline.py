@@ -13,6 +13,8 @@ from sklearn.metrics import accuracy_score
 from aed.base.errors import AedError
 from aed.run import pipeline, stages, sweep
 
+pytestmark = pytest.mark.usefixtures("trains")
+
 SMALL = [
     "experiment=demo",
     *tiny.DATA,

@@ -18,6 +18,8 @@ from aed.datamodules.cache import building, features
 from aed.datamodules.cache.store import FeatureCache
 from aed.dsp import FrontendConfig
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 ROOT = Path(__file__).parents[1]
 SOURCES = [*sorted((ROOT / "aed").rglob("*.py")), *sorted((ROOT / "scripts").glob("*.py"))]
 

@@ -35,6 +35,8 @@ from aed.run.predict import predict_files as predict
 from aed.scoring.decision import UNKNOWN_INDEX, Decision
 from aed.settings.typed import with_files
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 RATE = 16000
 YAMNET = PRESETS["yamnet_64x96"]
 SMALL = replace(tiny.FRONTEND, min_length_s=0.5)

@@ -28,7 +28,7 @@ STRICT = ["-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffp-c
 MODELS = {"doorbell": ("awkward", ("dog", "aed_siren", "AED_NET", "cat")), "Baby_Cry2": ("mixed", ("a", "b", "c", "d"))}
 
 pytestmark = [
-    pytest.mark.slow,  # as all tests that compile
+    pytest.mark.usefixtures("compiles"),  # as all tests that compile
     pytest.mark.skipif(not shutil.which("gcc"), reason="apt-get install gcc libc6-dev"),
 ]
 

@@ -45,8 +45,8 @@ def test_a_hanging_tool_is_stopped_with_its_children(tmp_path):
     pid = tmp_path / "pid"
     child = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
     parent = f"import subprocess, sys; print('begun', flush=True); subprocess.run([sys.executable, '-c', {child!r}])"
-    with pytest.raises(AedError, match="did not end within 5 s and was stopped; begun"):
-        run_tool([sys.executable, "-c", parent], 5)
+    with pytest.raises(AedError, match="did not end within 3 s and was stopped; begun"):
+        run_tool([sys.executable, "-c", parent], 3)
     for _ in range(100):
         if not psutil.pid_exists(int(pid.read_text())) or psutil.Process(int(pid.read_text())).status() == "zombie":
             return
@@ -57,5 +57,5 @@ def test_a_hanging_tool_is_stopped_with_its_children(tmp_path):
 def test_all_a_stopped_tool_said_is_kept():
     talk = "import time\nfor i in range(50): print('line', i, flush=True)\ntime.sleep(600)"
     with pytest.raises(Stopped) as info:
-        finish([sys.executable, "-c", talk], 5)
+        finish([sys.executable, "-c", talk], 3)
     assert "line 0\n" in info.value.output and "line 0\n" not in str(info.value)

@@ -12,6 +12,8 @@ from aed.run import pipeline, registry
 from aed.run.deploy import DeployConfig, deliver
 from aed.target.codegen.lower import lower
 
+pytestmark = pytest.mark.usefixtures("trains")
+
 SHORT = [
     "logger=csv",
     "callbacks.progress=null",

@@ -20,6 +20,8 @@ from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
 from aed.target.codegen.lower import lower, sketch
 from aed.target.codegen.program import Program
 
+pytestmark = pytest.mark.usefixtures("compiles")
+
 CALIBRATION = nets.patches(4, seed=1).numpy()
 
 

@@ -37,7 +37,10 @@ from aed.target.stedgeai.find import Tool, Version, environment, find_tool, inst
 from aed.target.stedgeai.options import Choices, RunFiles, command, port
 from aed.target.stedgeai.workspace import ascii_folder
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="the double starts by its first line, which Windows ignores")
+pytestmark = [
+    pytest.mark.usefixtures("processes"),
+    pytest.mark.skipif(os.name == "nt", reason="the double starts by its first line, which Windows ignores"),
+]
 
 DATA = Path(__file__).parent / "data" / "stedgeai"
 CORES = ("2.0", "2.2", "3.0", "4.0")

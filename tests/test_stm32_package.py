@@ -47,6 +47,8 @@ from aed.target.firmware.stm32.st_frontend import Effect, effect
 from aed.target.firmware.stm32.tools import PROGRAMMER, find_program
 from aed.target.report import Cost, Report
 
+pytestmark = pytest.mark.usefixtures("compiles")
+
 DATA = Path(__file__).parent / "data" / "stm32"
 FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic")
 TYPES = {"u5": "float32_t", "n6": "PREPROC_FLOAT_T"}

@@ -29,7 +29,7 @@ from aed.run.evaluate import EvaluateConfig
 from aed.run.evaluate import evaluate_file as evaluate
 from aed.run.import_keras import import_keras
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.usefixtures("trains")
 
 # as ST's zoo makes features: float samples, its own trimming
 FRONTEND = replace(tiny.FRONTEND, trim="compatible", sample_bits=None)

@@ -26,6 +26,8 @@ from aed.dsp.tables import mel_table, window_table
 from aed.dsp.waveform import load_clip
 from aed.target.codegen.frontend import frontend_sources
 
+pytestmark = pytest.mark.usefixtures("compiles")
+
 Array = np.ndarray
 
 C_FOLDER = Path(next(iter(aed.target.codegen.__path__))) / "c"

@@ -38,6 +38,8 @@ from aed.target.emulator import measure, toolchain
 from aed.target.emulator.qemu import run_program
 from aed.target.host import HostDevice, build_library, pointer, to_int16
 
+pytestmark = pytest.mark.usefixtures("compiles")
+
 EMULATED = [name for name in board_names() if load_board(name).machine]
 CALIBRATION = nets.patches(16, seed=1).numpy()
 

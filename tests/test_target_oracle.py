@@ -20,6 +20,8 @@ from aed.target.codegen.lower import lower
 from aed.target.codegen.program import Program
 from aed.target.host import pointer
 
+pytestmark = pytest.mark.usefixtures("compiles")
+
 
 def with_qlinear_operators(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     """A QDQ graph with int8 ends as QLinearConv, QGemm, ...: same weights, scales and zero points."""

@@ -29,6 +29,8 @@ from aed.run.evaluate import EvaluateConfig
 from aed.run.evaluate import evaluate_file as evaluate
 from aed.scoring.decision import Decision
 
+pytestmark = pytest.mark.usefixtures("trains")
+
 
 def run(folder: Path, *overrides: str) -> dict[str, float]:
     return pipeline.run(tiny.composed(*SMALL, *overrides, folder=folder), folder)

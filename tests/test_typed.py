@@ -24,6 +24,8 @@ from aed.run import registry
 from aed.settings.hydra_errors import check_words, explain
 from aed.settings.typed import _Known, as_typed
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 for verb in ("train", *registry.FUNCTIONS):
     registry.register_verb(verb)
 

@@ -27,6 +27,8 @@ from aed.modules.weights.published import Weights
 from aed.modules.weights.tflite import read_labels, read_tflite
 from aed.run.predict import predict_files as predict
 
+pytestmark = pytest.mark.usefixtures("trains")
+
 RATE = 16000
 GOOGLE = PRESETS["yamnet_google_64x96"]
 RECORDED = Path(__file__).parent / "data" / "yamnet_audioset.npz"
