@@ -16,7 +16,21 @@ from aed.target.codegen.window import WindowLayer, is_explicit, pair, window_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conv(WindowLayer):
+class _Convolution(WindowLayer):
+    """Sums of weighted values of a window."""
+
+    weight: Int8
+    bias: Int32
+    factor: Float32
+
+    def macc(self, program: Program) -> int:
+        """Weights times output pixels."""
+        height, width, _ = program.tensors[self.output].shape
+        return height * width * self.weight.size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv(_Convolution):
     """A convolution.
 
     Args:
@@ -26,9 +40,6 @@ class Conv(WindowLayer):
     """
 
     kind: ClassVar[str] = "conv"
-    weight: Int8
-    bias: Int32
-    factor: Float32
 
     def overlap_offset(self, x: Tensor, y: Tensor) -> int | None:
         """Less for a kernel of one pixel: it reads two pixels before it writes either."""
@@ -48,13 +59,9 @@ class Conv(WindowLayer):
         layer = source.struct("aed_conv_t", f"layer{number}", fields)
         return [f"aed_conv({source.addresses[x.name]}, {source.addresses[y.name]}, &{layer}, scratch);"]
 
-    def macc(self, program: Program) -> int:
-        """Weights times output pixels."""
-        return _macc(program.tensors[self.output], self.weight)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Depthwise(WindowLayer):
+class Depthwise(_Convolution):
     """A convolution of each channel alone.
 
     Args:
@@ -64,9 +71,6 @@ class Depthwise(WindowLayer):
     """
 
     kind: ClassVar[str] = "depthwise"
-    weight: Int8
-    bias: Int32
-    factor: Float32
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
         """C statements that call the kernel; weights of four channels beside each other, tap after tap."""
@@ -78,14 +82,6 @@ class Depthwise(WindowLayer):
         fields = [*sum_fields(source, number, quads, self.bias, self.factor), *self.geometry(x, y)]
         layer = source.struct("aed_depthwise_t", f"layer{number}", fields)
         return [f"aed_depthwise({source.addresses[x.name]}, {source.addresses[y.name]}, &{layer}, scratch);"]
-
-    def macc(self, program: Program) -> int:
-        """Weights times output pixels."""
-        return _macc(program.tensors[self.output], self.weight)
-
-
-def _macc(y: Tensor, weight: Int8) -> int:
-    return int(y.shape[0] * y.shape[1] * weight.size)
 
 
 def sum_fields(source: Source, number: int, weight: npt.NDArray[np.int8], bias: Int32, factor: Float32) -> list[str]:
