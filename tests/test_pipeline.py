@@ -85,6 +85,18 @@ def test_a_checkpoint_can_be_tested_alone(finished, tmp_path):
     assert metrics["test/loss"] == pytest.approx(before["test/loss"])
 
 
+def test_a_test_in_the_folder_of_a_training_keeps_its_learning_curves(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    curves = (folder / "metrics.csv").read_bytes()
+    (folder / "test_clips.csv").unlink()
+    run(folder, "stages=[test]", "data.val_fold=4")
+    assert (folder / "test_clips.csv").read_bytes() == (finished / "test_clips.csv").read_bytes()
+    assert (folder / "metrics.csv").read_bytes() == curves
+    run(tmp_path / "new", "stages=[test]", f"ckpt_path={folder}/checkpoints/best.ckpt", "data.val_fold=4")
+    assert (tmp_path / "new" / "metrics.csv").stat().st_size > 0, "a folder without a training's logs as before"
+
+
 def test_a_failing_late_stage_leaves_the_results_of_the_earlier(tmp_path):
     with pytest.raises(AedError, match="no test set"):
         run(tmp_path, "data.test_fold=null", "trainer.max_epochs=1")

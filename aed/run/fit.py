@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+from aed.run.loggers import METRICS_CSV
 from aed.run.resume import restoring
 from aed.run.state import Run
 from aed.scoring import pictures
@@ -31,6 +32,6 @@ def fit(run: Run) -> None:
     run.metrics |= {
         key: float(value) for key, value in run.trainer.callback_metrics.items() if key.startswith("train/")
     }
-    curves = run.folder / "metrics.csv"
+    curves = run.folder / METRICS_CSV
     if run.is_main_process and curves.is_file():
         pictures.plot_curves(run.folder / "plots" / "learning_curves.png", curves, run.subject)

@@ -21,6 +21,9 @@ from aed.scoring.tables import write_rows
 
 log = logging.getLogger(__name__)
 
+METRICS_CSV = ExperimentWriter.NAME_METRICS_FILE
+"""File of a run: a row per epoch and split."""
+
 _SQLITE = "sqlite:///"
 _PACKAGES = {"MLFlowLogger": ("mlflow",), "TensorBoardLogger": ("tensorboard", "tensorboardX")}
 """Class of a logger -> the packages of which it needs any one."""
@@ -58,6 +61,21 @@ def _missing(node: DictConfig) -> tuple[str, ...]:
     """The packages of which a logger needs one, where none is installed."""
     packages = _PACKAGES.get(str(node.get("_target_")).rpartition(".")[2], ())
     return () if any(map(is_installed, packages)) else packages
+
+
+def without_finished(loggers: dict[str, DictConfig], folder: Path) -> dict[str, DictConfig]:
+    """The loggers but for :class:`MetricsCsv` where the folder has its file: opening it would delete the rows.
+
+    For runs that do not train: the learning curves of the training stay.
+
+    Args:
+        loggers: Name -> configuration of a logger.
+        folder: Folder of the run.
+    """
+    if not (folder / METRICS_CSV).exists():
+        return loggers
+    own = f"{MetricsCsv.__module__}.{MetricsCsv.__qualname__}"
+    return {key: node for key, node in loggers.items() if node.get("_target_") != own}
 
 
 class MetricsCsv(CSVLogger):

@@ -32,7 +32,7 @@ from aed.run.check_config import (
 )
 from aed.run.check_net import check_net
 from aed.run.from_checkpoint import take_over
-from aed.run.loggers import creating, installed
+from aed.run.loggers import creating, installed, without_finished
 from aed.run.model_data import check_classes
 from aed.run.registry import check_net_class
 from aed.run.resume import check_resumable
@@ -112,6 +112,8 @@ def assemble(run: Run, callbacks: Sequence[L.Callback]) -> Run:
     if "fit" in config.stages:
         check_monitors(config, callbacks, data)
         run.model.try_schedule(config.trainer.max_epochs)
+    else:
+        usable = without_finished(usable, run.folder)
     if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # not one of trainer.plugins
         trainer.strategy.checkpoint_io = WholeCheckpoints()
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
