@@ -93,14 +93,14 @@ PROJECTS = {
 @pytest.mark.parametrize("core", ["cortex-m33", "cortex-m55"])
 def test_kernels_compile_in_projects_that_leave_fewer_registers(library, tmp_path, core, options):
     flags = [*STRICT, *options, "-mthumb", "-mfloat-abi=hard", f"-mcpu={core}", f"-mfpu={CORES[core]}"]
-    source = library / "src/aed_kernels.c"
+    source = library / "src/aed_conv.c"
     run("arm-none-eabi-gcc", *flags, "-I", library / "include", "-c", source, "-o", tmp_path / "out.o")
 
 
 def test_kernels_compile_for_a_64_bit_arm_too(library, tmp_path):
     """Its compilers define __ARM_FP, but it has not the instructions of the 32-bit ones."""
     flags = [*STRICT, "-D__aarch64__=1", "-D__ARM_FP=14", "-I", library / "include"]
-    run("gcc", *flags, "-c", library / "src/aed_kernels.c", "-o", tmp_path / "out.o")
+    run("gcc", *flags, "-c", library / "src/aed_conv.c", "-o", tmp_path / "out.o")
 
 
 @needs_arm

@@ -86,7 +86,7 @@ def test_wheel_and_sdist_hold_every_file(wheel: Path, unpacked: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert held == wanted
-    assert {"aed/py.typed", "aed/configs/train.yaml", "aed/target/codegen/c/aed_kernels.c"} <= held
+    assert {"aed/py.typed", "aed/configs/train.yaml", "aed/target/codegen/c/aed_conv.c"} <= held
     missing = {
         name for name in tracked("aed", "configs", "tests", "docs", "scripts") if not (unpacked / name).is_file()
     }
@@ -125,7 +125,7 @@ def test_the_wheel_alone_goes_from_sounds_to_c(python: Path, tmp_path: Path) -> 
     (result,) = json.loads(said)
     assert set(result["posteriors"]) == {"alarm", "hum", "rain"}
     finish([python, "-m", "aed.deploy", "model=run/model_int8.onnx", "target=c", "folder=firmware"], tmp_path, **own)
-    assert (tmp_path / "firmware/src/aed_kernels.c").is_file()
+    assert (tmp_path / "firmware/src/aed_conv.c").is_file()
     if missing := [tool for tool in ("arm-none-eabi-gcc", "qemu-system-arm") if not shutil.which(tool)]:
         pytest.skip(f"benchmark not run: {missing} are missing here")
     board = ["board=mps2-an505", "emulator.inputs=1", "hydra.run.dir=cost"]

@@ -15,7 +15,7 @@ A field of :class:`aed.run.benchmark.BenchmarkConfig`, the name in its ``TARGETS
 :attr:`aed.target.boards.Board.backends` (which boards it knows) connect it; ``target=<backend>`` then works in
 ``aed benchmark`` and in the stage, and settings of other backends are refused.
 
-**An operator** of the C code is one file in ``codegen/operators/`` and a kernel in ``codegen/c/aed_kernels.c``.
+**An operator** of the C code is one file in ``codegen/operators/`` and a kernel in ``codegen/c/``.
 
 Rooms: ``codegen/`` (program, walk, operators, plan, C text), ``host.py`` (that C on this machine), ``emulator/``,
 ``stedgeai/``, ``cloud/`` (backends), ``firmware/`` (the library of C, ST's audio firmware).

@@ -1,4 +1,4 @@
-"""C for a net: constants and one function that calls the kernels of ``c/aed_kernels.c`` layer by layer."""
+"""C for a net: constants and one function that calls the kernels of ``c/aed_kernels.h`` layer by layer."""
 
 from importlib.resources import files
 
@@ -7,7 +7,16 @@ from aed.target.codegen.program import Layer, Program
 from aed.target.codegen.source import Source
 from aed.target.codegen.text import c_comment, c_float
 
-KERNELS = ("aed_kernels.h", "aed_kernels.c")
+KERNELS = (
+    "aed_kernels.h",
+    "aed_steps.h",
+    "aed_image.c",
+    "aed_conv.c",
+    "aed_depthwise.c",
+    "aed_pool.c",
+    "aed_mean.c",
+    "aed_elementwise.c",
+)
 
 
 def kernel_sources() -> dict[str, str]:

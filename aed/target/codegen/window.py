@@ -1,9 +1,13 @@
 """Layers that slide a window over an image: their geometry as fields of C structs, and the overlap they allow."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from aed.target.codegen.program import Layer, Tensor, aligned
+from aed.target.codegen.source import Source
+
+POINTER = 8
+"""Bytes of a pointer, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +20,9 @@ class WindowLayer(Layer):
         pad: Top and left.
         dilation: Down and across.
     """
+
+    row: ClassVar[str]
+    """The C function that computes a row of the output."""
 
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
@@ -34,24 +41,30 @@ class WindowLayer(Layer):
             least = max(least, (down + 1) * width * channels - first * row)
         return aligned(least)
 
-    def geometry(self, x: Tensor, y: Tensor) -> list[str]:
-        """Fields of ``aed_conv_t`` and ``aed_depthwise_t``."""
-        return self._geometry(x, y, "in_c", f", .out_c = {y.shape[2]}")
-
-    def pool_geometry(self, x: Tensor, y: Tensor) -> list[str]:
-        """Fields of ``aed_pool_t``, whose output has the channels of the input."""
-        return self._geometry(x, y, "channels", "")
-
-    def _geometry(self, x: Tensor, y: Tensor, inputs: str, outputs: str) -> list[str]:
-        return [
-            f".in_h = {x.shape[0]}, .in_w = {x.shape[1]}, .{inputs} = {x.shape[2]}",
-            f".out_h = {y.shape[0]}, .out_w = {y.shape[1]}{outputs}",
+    def window(self, x: Tensor, y: Tensor) -> str:
+        """The field ``window`` of the layer's struct, an ``aed_window_t``."""
+        sizes = [
+            f".in_h = {x.shape[0]}, .in_w = {x.shape[1]}, .in_c = {x.shape[2]}",
+            f".out_h = {y.shape[0]}, .out_w = {y.shape[1]}, .out_c = {y.shape[2]}",
             f".k_h = {self.kernel[0]}, .k_w = {self.kernel[1]}",
             f".stride_h = {self.stride[0]}, .stride_w = {self.stride[1]}",
             f".pad_top = {self.pad[0]}, .pad_left = {self.pad[1]}",
             f".dilation_h = {self.dilation[0]}, .dilation_w = {self.dilation[1]}",
             f".in_zero = {x.zero}, .out_zero = {y.zero}",
         ]
+        return ".window = {\n" + "".join(f"        {line},\n" for line in sizes) + "    }"
+
+    def image_call(self, source: Source, layer: str, scratch: int) -> str:
+        """C statement that computes all rows of the output.
+
+        Args:
+            source: Has the addresses of tensors.
+            layer: Name of the layer's struct.
+            scratch: Bytes that a row needs.
+        """
+        source.need_scratch(aligned(POINTER * self.kernel[0]) + scratch)
+        addresses = f"{source.addresses[self.inputs[0]]}, {source.addresses[self.output]}"
+        return f"aed_image({self.row}, {addresses}, &{layer}, scratch);"
 
 
 def window_of(facts: dict[str, Any]) -> dict[str, tuple[int, int]]:

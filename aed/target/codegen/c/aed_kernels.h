@@ -2,21 +2,33 @@
  *
  * Every result is that of ONNX Runtime's integer kernels: sums are exact, (float)sum * factor is rounded half to
  * even, the zero point is added and the result saturated. Images are channels last. Portable C99; where the
- * compiler targets a core with the DSP extension, dot products use SMLAD.
+ * compiler targets a core with the DSP extension or with MVE, the same results come out of its instructions.
  */
 #ifndef AED_KERNELS_H
 #define AED_KERNELS_H
 
 #include <stdint.h>
 
+/* Which instructions the kernels use, and so in which order they want their weights; aed_net.c has both orders. */
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 2) && !defined(AED_PORTABLE)
+#define AED_MVE 1
+#define AED_SMLAD 0
+#elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && defined(__thumb2__) && defined(__OPTIMIZE__) && \
+    !defined(AED_PORTABLE)
+/* the assembly takes 14 registers; without optimisation there are fewer */
+#define AED_MVE 0
+#define AED_SMLAD 1
+#else
+#define AED_MVE 0
+#define AED_SMLAD 0
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+/* A window that slides over an image; the first member of every layer that has one. */
 typedef struct {
-    const int8_t *weight;  /* (out_c, k) with k = k_h * k_w * in_c rounded up to a multiple of 16, zeros at the end */
-    const int32_t *bias;   /* (out_c), the input's zero point folded in */
-    const float *factor;   /* (out_c): output steps in one unit of the sum */
     int16_t in_h, in_w, in_c;
     int16_t out_h, out_w, out_c;
     int16_t k_h, k_w;
@@ -24,44 +36,51 @@ typedef struct {
     int16_t pad_top, pad_left;
     int16_t dilation_h, dilation_w;
     int8_t in_zero, out_zero;
+} aed_window_t;
+
+typedef struct {
+    aed_window_t window;
+    const int8_t *weight;  /* (out_c, k) with k = k_h * k_w * in_c rounded up to a multiple of 16, zeros at the end */
+    const int32_t *bias;   /* (out_c), the input's zero point folded in */
+    const float *factor;   /* (out_c): output steps in one unit of the sum */
 } aed_conv_t;
 
 typedef struct {
+    aed_window_t window;   /* out_c is a multiple of in_c */
     const int8_t *weight;  /* (out_c / 4, rounded up; k_h * k_w; 4) */
     const int32_t *bias;
     const float *factor;
-    int16_t in_h, in_w, in_c;
-    int16_t out_h, out_w, out_c; /* out_c is a multiple of in_c */
-    int16_t k_h, k_w;
-    int16_t stride_h, stride_w;
-    int16_t pad_top, pad_left;
-    int16_t dilation_h, dilation_w;
-    int8_t in_zero, out_zero;
 } aed_depthwise_t;
 
 typedef struct {
-    int16_t in_h, in_w, channels;
-    int16_t out_h, out_w;
-    int16_t k_h, k_w;
-    int16_t stride_h, stride_w;
-    int16_t pad_top, pad_left;
-    int16_t dilation_h, dilation_w;
-    int8_t in_zero, out_zero;
+    aed_window_t window;
+    float in_scale, out_scale;
 } aed_pool_t;
 
-/* scratch: 4 bytes for each of the k values of a convolution; a pointer for each tap and in_c bytes for a depthwise
- * one; aligned to 8. */
-void aed_conv(const int8_t *in, int8_t *out, const aed_conv_t *layer, void *scratch);
-void aed_depthwise(const int8_t *in, int8_t *out, const aed_depthwise_t *layer, void *scratch);
-void aed_max_pool(const int8_t *in, int8_t *out, const aed_pool_t *layer, float in_scale, float out_scale);
-void aed_average_pool(const int8_t *in, int8_t *out, const aed_pool_t *layer, float in_scale, float out_scale);
+/* One row of the output of a layer.
+ *
+ * rows: k_h rows of the input, from top to bottom; NULL where the window looks past the image.
+ * out: (out_w, out_c). layer: a pointer to the kernel's own type.
+ * scratch: aligned to 8; for a convolution 4 bytes for each of its k values; for a depthwise one a pointer for each
+ * tap and in_c bytes.
+ */
+typedef void (*aed_row_t)(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+
+void aed_conv_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+void aed_max_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+void aed_average_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+/* of the window, kernel, stride and dilation are 1 */
+void aed_pad_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+
+/* All rows of a layer, one after the other. scratch: k_h pointers, rounded up to 8 bytes, then what row needs. */
+void aed_image(aed_row_t row, const int8_t *in, int8_t *out, const void *layer, void *scratch);
+
 void aed_global_average_pool(
     const int8_t *in, int8_t *out, int32_t pixels, int32_t channels, int8_t in_zero, int8_t out_zero, float factor);
 void aed_mean(
     const int8_t *in, int8_t *out, int32_t pixels, int32_t channels, float in_scale, float out_scale, int8_t in_zero,
     int8_t out_zero);
-/* of layer, kernel, stride and dilation do not count */
-void aed_pad(const int8_t *in, int8_t *out, const aed_pool_t *layer, float in_scale, float out_scale);
 /* other has period values, again and again: as many as one, a row of all channels, one per channel, or a single one. */
 void aed_add(
     const int8_t *one, const int8_t *other, int8_t *out, int32_t size, int32_t period, float one_factor,

@@ -1,6 +1,6 @@
 """Conv: of all channels, and depthwise. Sums of 32 bits, one float32 factor a channel, rounded half to even."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -11,8 +11,8 @@ from aed.base.errors import AedError
 from aed.export.graph import attributes
 from aed.target.codegen.program import Float32, Int8, Int32, Program, Tensor, aligned
 from aed.target.codegen.source import Source
-from aed.target.codegen.walk import Lowering, Walk
-from aed.target.codegen.window import WindowLayer, is_explicit, pair, window_of
+from aed.target.codegen.walk import LARGEST, Lowering, Walk
+from aed.target.codegen.window import POINTER, WindowLayer, is_explicit, pair, window_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +40,11 @@ class Conv(_Convolution):
     """
 
     kind: ClassVar[str] = "conv"
+    row: ClassVar[str] = "aed_conv_row"
 
     def overlap_offset(self, x: Tensor, y: Tensor) -> int | None:
         """Less for a kernel of one pixel: it reads two pixels before it writes either."""
-        same = x.shape[:2] == y.shape[:2]  # no padding, not even on the right or below
-        if self.kernel == (1, 1) == self.stride and same:
+        if self._is_pointwise(x, y):
             height, width, channels = y.shape
             return aligned(max(0, height * width * (channels - x.shape[2])))
         return super().overlap_offset(x, y)
@@ -52,12 +52,18 @@ class Conv(_Convolution):
     def call(self, source: Source, number: int, program: Program) -> list[str]:
         """C statements that call the kernel; rows of weights, filled with zeros to a multiple of 16 columns."""
         x, y = program.ends(self)
+        if self._is_pointwise(x, y):  # the image is one long row
+            x, y = (replace(part, shape=(1, part.shape[0] * part.shape[1], part.shape[2])) for part in (x, y))
         rows = self.weight.reshape(len(self.weight), -1)
         packed = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 16)))
-        source.need_scratch(4 * packed.shape[1])
-        fields = [*sum_fields(source, number, packed, self.bias, self.factor), *self.geometry(x, y)]
+        fields = [self.window(x, y), *sum_fields(source, number, packed, self.bias, self.factor)]
         layer = source.struct("aed_conv_t", f"layer{number}", fields)
-        return [f"aed_conv({source.addresses[x.name]}, {source.addresses[y.name]}, &{layer}, scratch);"]
+        return [self.image_call(source, layer, 4 * packed.shape[1])]
+
+    def _is_pointwise(self, x: Tensor, y: Tensor) -> bool:
+        """Whether each output pixel is made of the input pixel at its place, and rows may be joined."""
+        same = x.shape[:2] == y.shape[:2]  # no padding, not even on the right or below
+        return self.kernel == (1, 1) == self.stride and same and x.shape[0] * x.shape[1] <= LARGEST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,17 +77,17 @@ class Depthwise(_Convolution):
     """
 
     kind: ClassVar[str] = "depthwise"
+    row: ClassVar[str] = "aed_depthwise_row"
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
         """C statements that call the kernel; weights of four channels beside each other, tap after tap."""
         x, y = program.ends(self)
         taps = self.kernel[0] * self.kernel[1]
-        source.need_scratch(8 * taps + x.shape[2] + 3)
         rows = self.weight.reshape(taps, -1)
         quads = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4))).reshape(taps, -1, 4).transpose(1, 0, 2)
-        fields = [*sum_fields(source, number, quads, self.bias, self.factor), *self.geometry(x, y)]
+        fields = [self.window(x, y), *sum_fields(source, number, quads, self.bias, self.factor)]
         layer = source.struct("aed_depthwise_t", f"layer{number}", fields)
-        return [f"aed_depthwise({source.addresses[x.name]}, {source.addresses[y.name]}, &{layer}, scratch);"]
+        return [self.image_call(source, layer, POINTER * taps + x.shape[2] + 3)]
 
 
 def sum_fields(source: Source, number: int, weight: npt.NDArray[np.int8], bias: Int32, factor: Float32) -> list[str]:

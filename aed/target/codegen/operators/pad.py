@@ -16,6 +16,7 @@ class Pad(Pool):
     """A larger image; where it has no input, it has zeros."""
 
     kind: ClassVar[str] = "pad"
+    row: ClassVar[str] = "aed_pad_row"
 
 
 def _pad(walk: Walk, node: onnx.NodeProto) -> None:

@@ -15,14 +15,14 @@ from aed.target.codegen.window import WindowLayer, is_explicit, pair, window_of
 
 @dataclass(frozen=True, kw_only=True)
 class Pool(WindowLayer):
-    """A kernel that takes ``aed_pool_t`` and both scales, and is called as its ``kind``."""
+    """A kernel that takes ``aed_pool_t`` and both scales, whose function is ``row``."""
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
-        """C statements that call the kernel; geometry as a constant, scales as arguments."""
+        """C statements that call the kernel."""
         x, y = program.ends(self)
-        layer = source.struct("aed_pool_t", f"layer{number}", self.pool_geometry(x, y))
-        scales = f"{c_float(x.scale)}, {c_float(y.scale)}"
-        return [f"aed_{self.kind}({source.addresses[x.name]}, {source.addresses[y.name]}, &{layer}, {scales});"]
+        scales = f".in_scale = {c_float(x.scale)}, .out_scale = {c_float(y.scale)}"
+        layer = source.struct("aed_pool_t", f"layer{number}", [self.window(x, y), scales])
+        return [self.image_call(source, layer, 0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,7 @@ class MaxPool(Pool):
     """The largest value in each window."""
 
     kind: ClassVar[str] = "max_pool"
+    row: ClassVar[str] = "aed_max_pool_row"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class AveragePool(Pool):
     """The mean of each window."""
 
     kind: ClassVar[str] = "average_pool"
+    row: ClassVar[str] = "aed_average_pool_row"
 
 
 def _pool(walk: Walk, node: onnx.NodeProto) -> None:

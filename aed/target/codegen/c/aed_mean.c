@@ -1,0 +1,48 @@
+/* Means of each channel over an image. */
+#include "aed_steps.h"
+
+void aed_global_average_pool(
+    const int8_t *in, int8_t *out, int32_t pixels, int32_t channels, int8_t in_zero, int8_t out_zero, float factor) {
+    for (int32_t c = 0; c < channels; ++c) {
+        int32_t sum = -pixels * in_zero;
+        for (int32_t pixel = 0; pixel < pixels; ++pixel) {
+            sum += in[pixel * channels + c];
+        }
+        out[c] = aed_step(sum, factor, out_zero);
+    }
+}
+
+/* As ONNX Runtime's ReduceMean, which is Eigen's float sum: eight sums side by side from the first address that is a
+ * multiple of 16 bytes, then the values before and after; channel c begins pixels * c floats after such an address. */
+void aed_mean(
+    const int8_t *in, int8_t *out, int32_t pixels, int32_t channels, float in_scale, float out_scale, int8_t in_zero,
+    int8_t out_zero) {
+    for (int32_t c = 0; c < channels; ++c) {
+        const int32_t before = (4 - pixels * c % 4) % 4;
+        const int32_t start = before < pixels ? before : pixels;
+        const int32_t quads = (pixels - start) / 4;
+        const int32_t end = start + 4 * quads;
+        float part[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+        for (int32_t i = start; i < end; ++i) {
+            const int32_t place = i - start;
+            if (place == quads / 2 * 8) { /* a last four alone */
+                for (int32_t j = 0; j < 4; ++j) {
+                    part[j] += part[4 + j];
+                    part[4 + j] = 0.0f;
+                }
+            }
+            part[place % 8] += in_scale * (float)(in[i * channels + c] - in_zero);
+        }
+        for (int32_t j = 0; j < 4; ++j) {
+            part[j] += part[4 + j];
+        }
+        float sum = (part[0] + part[2]) + (part[1] + part[3]);
+        for (int32_t i = 0; i < pixels; ++i) {
+            if (i < start || i >= end) {
+                sum += in_scale * (float)(in[i * channels + c] - in_zero);
+            }
+        }
+        out[c] = aed_saturate(aed_round(sum / (float)pixels / out_scale) + out_zero);
+    }
+}
+
