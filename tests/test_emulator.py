@@ -30,6 +30,7 @@ from aed.target.codegen.plan import make_plan
 from aed.target.emulator import measure as measuring
 from aed.target.emulator import toolchain
 from aed.target.emulator.backend import Emulator
+from aed.target.emulator.cycles import cycles_of
 from aed.target.emulator.device import EmulatedDevice
 from aed.target.emulator.measure import EmulatedRun
 from aed.target.emulator.settings import EmulatorSettings
@@ -71,6 +72,9 @@ def test_a_benchmark_reports_net_and_front_end(arm, model, tmp_path, capsys):
         for key in ("instructions", "flash_bytes", "ram_bytes", "stack_bytes"):
             assert part[key]["value"] > 0 and part[key]["source"] == "emulated"
         assert part["inference_ms"] is None, "what is not known is null, not 0"
+        assert (
+            part["cycles"]["source"] == "estimated" and 1 < part["cycles"]["value"] / part["instructions"]["value"] < 2
+        )
     program = lower(load_model(model))
     assert [layer["name"] for layer in content["layers"]] == [layer.name for layer in program.layers]
     assert content["activations_bytes"] == {"value": make_plan(program).size, "source": "estimated"}
@@ -82,7 +86,7 @@ def test_a_benchmark_reports_net_and_front_end(arm, model, tmp_path, capsys):
 
 def test_functions_have_shares_that_sum_to_one(arm, model):
     report = Emulator(inputs=1).benchmark(model, load_board("mps2-an505"), Path())
-    for cost, known in ((report.net, "aed_conv"), (report.frontend, "radix4_pass")):
+    for cost, known in ((report.net, "aed_conv_row"), (report.frontend, "radix4_pass")):
         shares = {row["name"]: row["share"] for row in cost.functions}
         assert known in shares and sum(shares.values()) == pytest.approx(1, abs=0.01)
     # the layers' own counts say the same as the samples
@@ -91,8 +95,45 @@ def test_functions_have_shares_that_sum_to_one(arm, model):
         kinds[row["kind"]] += row["instructions"]
     total = sum(kinds.values())
     shares = {row["name"]: row["share"] for row in report.net.functions}
-    pools = shares.get("aed_average_pool", 0.0)
+    pools = shares.get("aed_average_pool_row", 0.0)
     assert pools == pytest.approx(kinds["average_pool"] / total, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("line", "previous", "cycles"),
+    [
+        ("smlad r0, r1, r2, r3", "", 1),
+        ("ldr r0, [r1, #4]", "smlad", 2),
+        ("ldr.w r0, [r1, #4]", "ldrb.w", 1),
+        ("strb r0, [r1]", "", 1),
+        ("ldrd r0, r1, [r2], #8", "ldr", 3),
+        ("ldmia.w r1!, {r4, r5, lr}", "", 4),
+        ("ldmia.w sp!, {r4-r11, pc}", "", 12),
+        ("vldmia r0!, {s6-s7}", "", 3),
+        ("vldr s0, [r0]", "", 2),
+        ("vcvt.f32.s32 s0, s0", "", 1),
+        ("vmov r2, r3, s0, s1", "", 2),
+        ("vmov s0, r2", "", 1),
+        ("vdiv.f32 s0, s1, s2", "", 14),
+        ("vfma.f32 s0, s1, s2", "", 3),
+        ("vmladava.s8 r0, q1, q2", "", 2),
+        ("vldrb.8 q0, [r1], #16", "", 2),
+        ("bne.n 100 <loop>", "", 3),
+        ("bne.n 300 <out>", "", 1),
+        ("cbz r0, 300 <out>", "", 1),
+        ("bl 300 <f>", "", 3),
+        ("bics r0, r1", "", 1),
+        ("itt eq", "", 1),
+    ],
+)
+def test_an_instruction_takes_the_cycles_of_the_published_table(line, previous, cycles):
+    name, _, operands = line.partition(" ")
+    assert cycles_of(name, operands, previous, 0x200) == cycles
+
+
+def test_a_core_without_a_published_table_has_no_cycles(arm, model):
+    figures = Emulator(inputs=1).benchmark(model, load_board("mps2-an500"), Path()).net.figures
+    assert "cycles" not in figures and figures["instructions"].value > 0
 
 
 def test_an_analysis_needs_no_tool_and_says_what_a_benchmark_does(model, tmp_path, capsys, monkeypatch):

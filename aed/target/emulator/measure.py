@@ -18,6 +18,7 @@ from aed.target.codegen.generate import kernel_sources, net_sources
 from aed.target.codegen.plan import Plan
 from aed.target.codegen.program import Int8, Program
 from aed.target.emulator import toolchain
+from aed.target.emulator.cycles import cycles_per_instruction
 from aed.target.emulator.qemu import run_program
 from aed.target.emulator.toolchain import build, harness_sources, machine_of, section_sizes
 
@@ -35,6 +36,7 @@ class EmulatedRun:
     Args:
         outputs: ``(N, size)``: of the net, or the patches.
         instructions: Of the first output, to one step of SysTick.
+        cycles: The same, estimated from a sample of the instructions; None: the core has no published table.
         layers: The same for each layer of a net.
         functions: C functions and their shares of the instructions, the largest first; from samples, so to about
             1.5 points.
@@ -45,6 +47,7 @@ class EmulatedRun:
 
     outputs: Int8
     instructions: float
+    cycles: float | None
     layers: tuple[float, ...]
     functions: tuple[tuple[str, float], ...]
     flash_bytes: int
@@ -74,11 +77,13 @@ def measure_net(program: Program, plan: Plan, inputs: Int8, board: Board) -> Emu
     if len(outputs) != len(inputs):
         raise AedError(f"{board.name}: {len(outputs)} outputs came back for {len(inputs)} inputs")
     counted = ticks[0] * (1e9 / machine_of(board).systick_hz)
+    functions, each = _profile("profile_net.c", sources, inputs[0].tobytes(), board, float(counted[layers]))
     return EmulatedRun(
         outputs=outputs,
         instructions=float(counted[layers]),
+        cycles=None if each is None else each * float(counted[layers]),
         layers=tuple(counted[:layers].tolist()),
-        functions=_profile("profile_net.c", sources, inputs[0].tobytes(), board, float(counted[layers])),
+        functions=functions,
         flash_bytes=sizes[0],
         ram_bytes=sizes[1] - harness_ram,
         stack_bytes=int(ticks[:, layers + 1].max()),
@@ -114,11 +119,13 @@ def measure_frontend(
     if not len(patches):
         raise AedError(f"{board.name}: no patch came back of {len(samples)} samples")
     instructions = float(ticks[0, 0] * (1e9 / machine_of(board).systick_hz))
+    functions, each = _profile("profile_frontend.c", sources, samples.tobytes(), board, instructions, library)
     return EmulatedRun(
         outputs=patches,
         instructions=instructions,
+        cycles=None if each is None else each * instructions,
         layers=(),
-        functions=_profile("profile_frontend.c", sources, samples.tobytes(), board, instructions, library),
+        functions=functions,
         flash_bytes=sizes[0],
         ram_bytes=sizes[1] - harness_ram,
         stack_bytes=int(ticks[:, 1].max()),
@@ -151,8 +158,8 @@ def _profile(
     board: Board,
     instructions: float,
     library: CmsisDsp | None = None,
-) -> tuple[tuple[str, float], ...]:
-    """Shares of the C functions, sampled by an interrupt."""
+) -> tuple[tuple[tuple[str, float], ...], float | None]:
+    """Shares of the C functions, and cycles of an instruction; sampled by an interrupt."""
     hertz = machine_of(board).systick_hz
     ticks = max(2, round(instructions / PROFILE_SAMPLES * hertz / 1e9))
     with temporary_folder() as folder:
@@ -162,9 +169,11 @@ def _profile(
         elf = build(folder / "program", parts, board, options, library)
         raw = np.frombuffer(run_program(elf, folder, content, board), "<u4")
         listing = run_tool(["arm-none-eabi-nm", "-n", "--defined-only", elf], 10)
+        seen = raw[1 : 1 + int(raw[0])].astype(np.int64)
+        each = cycles_per_instruction(seen.tolist(), elf, board.core)
     symbols = [line.split() for line in listing.splitlines()]
     code = sorted((int(word[0], 16) & ~1, word[2]) for word in symbols if len(word) == 3 and word[1] in "tTwW")
     starts = np.array([start for start, _ in code])
-    functions = np.searchsorted(starts, raw[1 : 1 + int(raw[0])].astype(np.int64), side="right") - 1
+    functions = np.searchsorted(starts, seen, side="right") - 1
     counts = Counter(code[index][1] for index in functions.tolist() if index >= 0)
-    return tuple((name, count / len(functions)) for name, count in counts.most_common())
+    return tuple((name, count / len(functions)) for name, count in counts.most_common()), each
