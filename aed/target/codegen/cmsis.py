@@ -3,10 +3,10 @@
 Source: https://github.com/ARM-software/CMSIS-DSP (from 1.14.3 on); its Python package ``cmsisdsp`` holds it too.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from aed.base.errors import AedError
+from aed.target.codegen.library import Library
 
 UNITS = (
     "TransformFunctions/arm_rfft_fast_init_f32.c",
@@ -23,21 +23,7 @@ N_FFT = (32, 4096)
 """Shortest and longest transform."""
 
 
-@dataclass(frozen=True)
-class CmsisDsp:
-    """Files to compile, with options.
-
-    Args:
-        units: C files.
-        options: For the compiler; ``__GNUC_PYTHON__`` is the library's own switch for builds without CMSIS-Core, hence
-            without its intrinsics.
-    """
-
-    units: tuple[Path, ...]
-    options: tuple[str, ...]
-
-
-def find_cmsis_dsp(folder: Path, n_fft: int) -> CmsisDsp:
+def find_cmsis_dsp(folder: Path, n_fft: int) -> Library:
     """The library in ``folder``, a checkout of CMSIS-DSP, for transforms of ``n_fft`` samples.
 
     Raises:
@@ -51,4 +37,5 @@ def find_cmsis_dsp(folder: Path, n_fft: int) -> CmsisDsp:
     if not N_FFT[0] <= n_fft <= N_FFT[1]:
         raise AedError(f"emulator.cmsis_dsp: transforms of {N_FFT[0]} to {N_FFT[1]} samples, frontend.n_fft is {n_fft}")
     includes = (f"-I{folder / 'Include'}", f"-I{folder / 'PrivateInclude'}")
-    return CmsisDsp(units, (*includes, "-DAED_FE_CMSIS_DSP", "-D__GNUC_PYTHON__", "-w"))
+    # __GNUC_PYTHON__: its own switch for builds without CMSIS-Core, hence without its intrinsics
+    return Library(units, (*includes, "-DAED_FE_CMSIS_DSP", "-D__GNUC_PYTHON__", "-w"))

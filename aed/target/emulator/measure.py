@@ -12,9 +12,9 @@ from aed.base.files import temporary_folder
 from aed.base.processes import run_tool
 from aed.dsp.frontend import FrontendConfig
 from aed.target.boards import Board
-from aed.target.codegen.cmsis import CmsisDsp
 from aed.target.codegen.frontend import frontend_kernel, frontend_sources
 from aed.target.codegen.generate import kernel_sources, net_sources
+from aed.target.codegen.library import Library
 from aed.target.codegen.plan import Plan
 from aed.target.codegen.program import Int8, Program
 from aed.target.emulator import toolchain
@@ -67,17 +67,40 @@ def measure_net(program: Program, plan: Plan, inputs: Int8, board: Board) -> Emu
     Raises:
         AedError: A tool is missing or fails, or the program ends with an error.
     """
-    size, layers = program.tensors[program.output].size, len(program.layers)
     sources = kernel_sources() | net_sources(program, plan)
+    return measure_sources(sources, program.tensors[program.output].size, len(program.layers), inputs, board)
+
+
+def measure_sources(
+    sources: Mapping[str, str],
+    size: int,
+    layers: int,
+    inputs: Int8,
+    board: Board,
+    library: Library | None = None,
+) -> EmulatedRun:
+    """Runs a net, given as C with the functions of ``aed_net.h``.
+
+    Args:
+        sources: File name -> content.
+        size: Bytes of its output.
+        layers: Number of its layers.
+        inputs: ``(N, input_size)``.
+        board: Emulated machine.
+        library: Compiled with it; None: nothing is.
+
+    Raises:
+        AedError: As :func:`measure_net`.
+    """
     harness_ram = inputs.shape[1] + 2 * size + 4 * (layers + 2)  # input, outputs of both ways, counters
-    raw, sizes = _run("run_net.c", sources, inputs.tobytes(), board)
+    raw, sizes = _run("run_net.c", sources, inputs.tobytes(), board, library)
     outputs, ticks = _records(raw, size, layers + 2)
     # SysTick has 24 bits: a whole run may go round, a layer does not (the program fails)
     ticks[:, layers] += WRAP * np.rint((ticks[0, :layers].sum() - ticks[:, layers]) / WRAP)
     if len(outputs) != len(inputs):
         raise AedError(f"{board.name}: {len(outputs)} outputs came back for {len(inputs)} inputs")
     counted = ticks[0] * (1e9 / machine_of(board).systick_hz)
-    functions, each = _profile("profile_net.c", sources, inputs[0].tobytes(), board, float(counted[layers]))
+    functions, each = _profile("profile_net.c", sources, inputs[0].tobytes(), board, float(counted[layers]), library)
     return EmulatedRun(
         outputs=outputs,
         instructions=float(counted[layers]),
@@ -96,7 +119,7 @@ def measure_frontend(
     zero: int,
     samples: npt.NDArray[np.int16],
     board: Board,
-    library: CmsisDsp | None = None,
+    library: Library | None = None,
 ) -> EmulatedRun:
     """Runs a front end on ``board``.
 
@@ -133,7 +156,7 @@ def measure_frontend(
 
 
 def _run(
-    main: str, sources: Mapping[str, str], content: bytes, board: Board, library: CmsisDsp | None = None
+    main: str, sources: Mapping[str, str], content: bytes, board: Board, library: Library | None = None
 ) -> tuple[bytes, tuple[int, int]]:
     """Output of a program, and its flash and RAM beyond those of an empty one."""
     with temporary_folder() as folder:
@@ -157,7 +180,7 @@ def _profile(
     content: bytes,
     board: Board,
     instructions: float,
-    library: CmsisDsp | None = None,
+    library: Library | None = None,
 ) -> tuple[tuple[tuple[str, float], ...], float | None]:
     """Shares of the C functions, and cycles of an instruction; sampled by an interrupt."""
     hertz = machine_of(board).systick_hz

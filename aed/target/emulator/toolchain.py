@@ -8,7 +8,7 @@ from pathlib import Path
 from aed.base.errors import AedError
 from aed.base.processes import run_tool
 from aed.target.boards import Board, Machine
-from aed.target.codegen.cmsis import CmsisDsp
+from aed.target.codegen.library import Library
 from aed.target.host import write_sources
 
 STACK_BYTES = 16384
@@ -57,7 +57,7 @@ def build(
     sources: Mapping[str, str],
     board: Board,
     options: tuple[str, ...] = (),
-    library: CmsisDsp | None = None,
+    library: Library | None = None,
 ) -> Path:
     """The linked program of ``sources`` and ``library``, compiled with further ``options``.
 
