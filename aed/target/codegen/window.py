@@ -54,15 +54,17 @@ class WindowLayer(Layer):
         ]
         return ".window = {\n" + "".join(f"        {line},\n" for line in sizes) + "    }"
 
-    def image_call(self, source: Source, layer: str, scratch: int) -> str:
+    def image_call(self, source: Source, layer: str, *, mve: int = 0, others: int = 0) -> str:
         """C statement that computes all rows of the output.
 
         Args:
             source: Has the addresses of tensors.
             layer: Name of the layer's struct.
-            scratch: Bytes that a row needs.
+            mve: Bytes of scratch memory that a row needs on cores with MVE.
+            others: Those on all others.
         """
-        source.need_scratch(aligned(POINTER * self.kernel[0]) + scratch)
+        pointers = aligned(POINTER * self.kernel[0])
+        source.need_scratch(mve=pointers + mve, others=pointers + others)
         addresses = f"{source.addresses[self.inputs[0]]}, {source.addresses[self.output]}"
         return f"aed_image({self.row}, {addresses}, &{layer}, scratch);"
 

@@ -152,7 +152,7 @@ void aed_conv_row(const int8_t *const *rows, int8_t *out, const void *layer, voi
         }
         int8_t *y0 = out + column * outputs;
         int8_t *y1 = both ? y0 + outputs : y0; /* a last pixel alone is written twice, the right one last */
-        const int8_t *weight = conv->weight;
+        const int8_t *weight = (const int8_t *)conv->weight;
         const int32_t *bias = conv->bias;
         const float *factor = conv->factor;
         for (int32_t pair = outputs / 2; pair > 0; --pair) {
@@ -225,7 +225,7 @@ void aed_conv_row(const int8_t *const *rows, int8_t *out, const void *layer, voi
     memset(x, 0, (size_t)k); /* values past the last one stay 0 */
     for (int32_t column = 0; column < window->out_w; ++column) {
         aed_gather(rows, window, column, x);
-        const int8_t *weight = conv->weight;
+        const int8_t *weight = (const int8_t *)conv->weight;
         int32_t o = 0;
         for (; o + 4 <= outputs; o += 4) {
             int32_t s0 = conv->bias[o];

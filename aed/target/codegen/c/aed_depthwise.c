@@ -86,7 +86,7 @@ void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer
                 tap[t++] = rows[i] != NULL && x >= 0 && x < window->in_w ? rows[i] + x * depth : outside;
             }
         }
-        const int8_t *weight = depthwise->weight;
+        const int8_t *weight = (const int8_t *)depthwise->weight;
         for (int32_t o = 0; o < outputs; o += 4) {
             if (multiplier == 1 && o + 4 <= outputs) {
                 aed_quad_step(tap, o, weight, taps, depthwise, out + o);

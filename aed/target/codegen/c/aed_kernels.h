@@ -40,14 +40,14 @@ typedef struct {
 
 typedef struct {
     aed_window_t window;
-    const int8_t *weight;  /* (out_c, k) with k = k_h * k_w * in_c rounded up to a multiple of 16, zeros at the end */
+    const void *weight;    /* int8 (out_c, k) with k = k_h * k_w * in_c rounded up to a multiple of 16, zeros at the end */
     const int32_t *bias;   /* (out_c), the input's zero point folded in */
     const float *factor;   /* (out_c): output steps in one unit of the sum */
 } aed_conv_t;
 
 typedef struct {
     aed_window_t window;   /* out_c is a multiple of in_c */
-    const int8_t *weight;  /* (out_c / 4, rounded up; k_h * k_w; 4) */
+    const void *weight;    /* int8 (out_c / 4, rounded up; k_h * k_w; 4) */
     const int32_t *bias;
     const float *factor;
 } aed_depthwise_t;

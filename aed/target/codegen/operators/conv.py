@@ -1,7 +1,7 @@
 """Conv: of all channels, and depthwise. Sums of 32 bits, one float32 factor a channel, rounded half to even."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,21 @@ class _Convolution(WindowLayer):
         """Weights times output pixels."""
         height, width, _ = program.tensors[self.output].shape
         return height * width * self.weight.size
+
+    def sum_fields(self, source: Source, number: int, *, mve: npt.NDArray[Any], others: npt.NDArray[Any]) -> list[str]:
+        """Defines the constants, and returns the fields that point to them.
+
+        Args:
+            source: Collects the constants.
+            number: Of the layer.
+            mve: The weights as the kernels for MVE read them.
+            others: The weights as all others do.
+        """
+        return [
+            f".weight = {source.weights(f'weight{number}', mve=mve, others=others)}",
+            f".bias = {source.array('int32_t', f'bias{number}', self.bias)}",
+            f".factor = {source.array('float', f'factor{number}', self.factor)}",
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +71,9 @@ class Conv(_Convolution):
             x, y = (replace(part, shape=(1, part.shape[0] * part.shape[1], part.shape[2])) for part in (x, y))
         rows = self.weight.reshape(len(self.weight), -1)
         packed = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 16)))
-        fields = [self.window(x, y), *sum_fields(source, number, packed, self.bias, self.factor)]
+        fields = [self.window(x, y), *self.sum_fields(source, number, mve=packed, others=packed)]
         layer = source.struct("aed_conv_t", f"layer{number}", fields)
-        return [self.image_call(source, layer, 4 * packed.shape[1])]
+        return [self.image_call(source, layer, mve=packed.shape[1], others=4 * packed.shape[1])]
 
     def _is_pointwise(self, x: Tensor, y: Tensor) -> bool:
         """Whether each output pixel is made of the input pixel at its place, and rows may be joined."""
@@ -85,18 +100,10 @@ class Depthwise(_Convolution):
         taps = self.kernel[0] * self.kernel[1]
         rows = self.weight.reshape(taps, -1)
         quads = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4))).reshape(taps, -1, 4).transpose(1, 0, 2)
-        fields = [self.window(x, y), *sum_fields(source, number, quads, self.bias, self.factor)]
+        fields = [self.window(x, y), *self.sum_fields(source, number, mve=quads, others=quads)]
         layer = source.struct("aed_depthwise_t", f"layer{number}", fields)
-        return [self.image_call(source, layer, POINTER * taps + x.shape[2] + 3)]
-
-
-def sum_fields(source: Source, number: int, weight: npt.NDArray[np.int8], bias: Int32, factor: Float32) -> list[str]:
-    """Defines the constants of a layer that sums products, and returns the fields that point to them."""
-    return [
-        f".weight = {source.array('int8_t', f'weight{number}', weight)}",
-        f".bias = {source.array('int32_t', f'bias{number}', bias)}",
-        f".factor = {source.array('float', f'factor{number}', factor)}",
-    ]
+        scratch = POINTER * taps + x.shape[2] + 3
+        return [self.image_call(source, layer, mve=scratch, others=scratch)]
 
 
 def factor_of(x: Tensor, scales: Float32, y: Tensor, outputs: int) -> Float32:

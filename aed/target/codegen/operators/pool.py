@@ -22,7 +22,7 @@ class Pool(WindowLayer):
         x, y = program.ends(self)
         scales = f".in_scale = {c_float(x.scale)}, .out_scale = {c_float(y.scale)}"
         layer = source.struct("aed_pool_t", f"layer{number}", [self.window(x, y), scales])
-        return [self.image_call(source, layer, 0)]
+        return [self.image_call(source, layer)]
 
 
 @dataclass(frozen=True, kw_only=True)
