@@ -10,9 +10,12 @@ from aed.target.codegen.text import c_comment, c_float
 KERNELS = (
     "aed_kernels.h",
     "aed_steps.h",
+    "aed_mve.h",
     "aed_image.c",
     "aed_conv.c",
+    "aed_conv_mve.c",
     "aed_depthwise.c",
+    "aed_depthwise_mve.c",
     "aed_pool.c",
     "aed_mean.c",
     "aed_elementwise.c",

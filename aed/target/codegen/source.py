@@ -24,9 +24,10 @@ class Source:
         self.constants: list[str] = []
         self._scratch = {"mve": 1, "others": 1}
 
-    def array(self, kind: str, name: str, values: npt.NDArray[Any]) -> str:
-        """Defines a constant array of the C type ``kind`` and returns its name."""
-        self.constants.append(_array(kind, name, values))
+    def array(self, kind: str, name: str, values: npt.NDArray[Any], *, mve: bool = True) -> str:
+        """Defines a constant array of the C type ``kind`` and returns its name; ``mve``: cores with MVE want it too."""
+        text = _array(kind, name, values)
+        self.constants.append(text if mve else _chosen("", text))
         return name
 
     def weights(self, name: str, *, mve: npt.NDArray[Any], others: npt.NDArray[Any]) -> str:
@@ -41,10 +42,20 @@ class Source:
         self.constants.append(_chosen(*texts))
         return name
 
-    def struct(self, kind: str, name: str, fields: Sequence[str]) -> str:
-        """Defines a constant struct of the C type ``kind`` and returns its name; ``fields``: ``.in_h = 3``."""
-        inside = "".join(f"    {field},\n" for field in fields)
-        self.constants.append(f"static const {kind} {name} = {{\n{inside}}};\n")
+    def struct(
+        self, kind: str, name: str, fields: Sequence[str], *, mve: Sequence[str] = (), others: Sequence[str] = ()
+    ) -> str:
+        """Defines a constant struct and returns its name.
+
+        Args:
+            kind: C type.
+            name: Of the struct.
+            fields: ``.in_h = 3``.
+            mve: Fields that only cores with MVE have.
+            others: Fields that all others have.
+        """
+        same, *both = ("".join(f"    {field},\n" for field in part) for part in (fields, mve, others))
+        self.constants.append(f"static const {kind} {name} = {{\n{same}{_chosen(*both)}}};\n")
         return name
 
     def need_scratch(self, *, mve: int, others: int) -> None:
@@ -66,4 +77,6 @@ def _array(kind: str, name: str, values: npt.NDArray[Any]) -> str:
 
 def _chosen(mve: str, others: str) -> str:
     """Definitions of which the compiler sees those for its core."""
-    return mve if mve == others else f"#if AED_MVE\n{mve}#else\n{others}#endif\n"
+    if mve == others:
+        return mve
+    return f"#if AED_MVE\n{mve}#else\n{others}#endif\n" if mve else f"#if !AED_MVE\n{others}#endif\n"

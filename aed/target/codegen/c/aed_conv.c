@@ -1,10 +1,12 @@
 /* Convolutions of all channels, and dense layers. */
+#include "aed_kernels.h"
+
+#if !AED_MVE
 #include <stddef.h>
 #include <string.h>
 
 #include "aed_steps.h"
 
-#if !AED_MVE
 /* Inputs of two pixels are unpacked to int16 side by side, four of the one and four of the other, each four in the
  * order 0, 2, 1, 3: as SXTB16 unpacks a word of weights. */
 #define AED_PAIR 8
@@ -182,77 +184,4 @@ void aed_conv_row(const int8_t *const *rows, int8_t *out, const void *layer, voi
         }
     }
 }
-
-#else /* AED_MVE */
-
-/* Copies the inputs of one output pixel; the input's zero point stands where the kernel looks outside. */
-static void aed_gather(const int8_t *const *rows, const aed_window_t *window, int32_t column, int8_t *out) {
-    const int32_t depth = window->in_c;
-    const int32_t left = column * window->stride_w - window->pad_left;
-    for (int32_t i = 0; i < window->k_h; ++i) {
-        for (int32_t j = 0; j < window->k_w; ++j) {
-            const int32_t x = left + j * window->dilation_w;
-            const int inside = rows[i] != NULL && x >= 0 && x < window->in_w;
-            if (depth == 1) {
-                *out = inside ? rows[i][x] : window->in_zero;
-            } else if (inside) {
-                memcpy(out, rows[i] + x * depth, (size_t)depth);
-            } else {
-                memset(out, window->in_zero, (size_t)depth);
-            }
-            out += depth;
-        }
-    }
-}
-
-/* The sum of one row of weights, k values, and one pixel; k is a multiple of 16. */
-static inline int32_t aed_dot(const int8_t *weight, const int8_t *x, int32_t k, int32_t sum) {
-    for (; k > 0; k -= 16) {
-        sum = vmladavaq_s8(sum, vld1q_s8(x), vld1q_s8(weight));
-        x += 16;
-        weight += 16;
-    }
-    return sum;
-}
-
-void aed_conv_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
-    const aed_conv_t *const conv = (const aed_conv_t *)layer;
-    const aed_window_t *const window = &conv->window;
-    const int32_t k = (window->k_h * window->k_w * window->in_c + 15) / 16 * 16;
-    const int32_t outputs = window->out_c;
-    const int32_t zero = window->out_zero;
-    int8_t *const x = (int8_t *)scratch;
-    memset(x, 0, (size_t)k); /* values past the last one stay 0 */
-    for (int32_t column = 0; column < window->out_w; ++column) {
-        aed_gather(rows, window, column, x);
-        const int8_t *weight = (const int8_t *)conv->weight;
-        int32_t o = 0;
-        for (; o + 4 <= outputs; o += 4) {
-            int32_t s0 = conv->bias[o];
-            int32_t s1 = conv->bias[o + 1];
-            int32_t s2 = conv->bias[o + 2];
-            int32_t s3 = conv->bias[o + 3];
-            for (int32_t i = 0; i < k; i += 16) {
-                const int8x16_t part = vld1q_s8(x + i);
-                s0 = vmladavaq_s8(s0, part, vld1q_s8(weight));
-                s1 = vmladavaq_s8(s1, part, vld1q_s8(weight + k));
-                s2 = vmladavaq_s8(s2, part, vld1q_s8(weight + 2 * k));
-                s3 = vmladavaq_s8(s3, part, vld1q_s8(weight + 3 * k));
-                weight += 16;
-            }
-            weight += 3 * k;
-            int32x4_t sum = vdupq_n_s32(s0);
-            sum = vsetq_lane_s32(s1, sum, 1);
-            sum = vsetq_lane_s32(s2, sum, 2);
-            sum = vsetq_lane_s32(s3, sum, 3);
-            aed_steps(sum, conv->factor + o, zero, out + o);
-        }
-        for (; o < outputs; ++o) {
-            out[o] = aed_step(aed_dot(weight, x, k, conv->bias[o]), conv->factor[o], zero);
-            weight += k;
-        }
-        out += outputs;
-    }
-}
 #endif
-

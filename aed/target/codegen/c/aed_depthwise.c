@@ -1,4 +1,7 @@
 /* Convolutions of each channel alone. */
+#include "aed_kernels.h"
+
+#if !AED_MVE
 #include <stddef.h>
 #include <string.h>
 
@@ -29,14 +32,6 @@ static inline void aed_quad_step(
     const int8_t **tap, int32_t o, const int8_t *weight, int32_t taps, const aed_depthwise_t *layer, int8_t *out) {
     const float *const factor = layer->factor + o;
     const int32_t zero = layer->window.out_zero;
-#if AED_MVE
-    int32x4_t sum = vld1q_s32(layer->bias + o);
-    for (int32_t t = 0; t < taps; ++t) {
-        sum = vaddq_s32(sum, vmulq_s32(vldrbq_s32(tap[t] + o), vldrbq_s32(weight)));
-        weight += 4;
-    }
-    aed_steps(sum, factor, zero, out);
-#else
     int32_t s0 = layer->bias[o];
     int32_t s1 = layer->bias[o + 1];
     int32_t s2 = layer->bias[o + 2];
@@ -64,7 +59,6 @@ static inline void aed_quad_step(
     out[1] = aed_step(s1, factor[1], zero);
     out[2] = aed_step(s2, factor[2], zero);
     out[3] = aed_step(s3, factor[3], zero);
-#endif
 }
 
 void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
@@ -105,3 +99,4 @@ void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer
         out += outputs;
     }
 }
+#endif

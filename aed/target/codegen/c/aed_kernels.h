@@ -40,16 +40,25 @@ typedef struct {
 
 typedef struct {
     aed_window_t window;
+#if AED_MVE
+    const void *weight;    /* a stream; aed_conv_mve.c says of what */
+#else
     const void *weight;    /* int8 (out_c, k) with k = k_h * k_w * in_c rounded up to a multiple of 16, zeros at the end */
     const int32_t *bias;   /* (out_c), the input's zero point folded in */
     const float *factor;   /* (out_c): output steps in one unit of the sum */
+#endif
 } aed_conv_t;
 
 typedef struct {
     aed_window_t window;   /* out_c is a multiple of in_c */
+#if AED_MVE
+    const void *weight;    /* a stream; aed_depthwise_mve.c says of what */
+    int8_t has_blocks;     /* in which order */
+#else
     const void *weight;    /* int8 (out_c / 4, rounded up; k_h * k_w; 4) */
     const int32_t *bias;
     const float *factor;
+#endif
 } aed_depthwise_t;
 
 typedef struct {
@@ -61,8 +70,8 @@ typedef struct {
  *
  * rows: k_h rows of the input, from top to bottom; NULL where the window looks past the image.
  * out: (out_w, out_c). layer: a pointer to the kernel's own type.
- * scratch: aligned to 8; for a convolution 4 bytes for each of its k values; for a depthwise one a pointer for each
- * tap and in_c bytes.
+ * scratch: aligned to 8; for a convolution 4 bytes for each of its k values, with MVE 2; for a depthwise one a pointer
+ * for each tap and in_c bytes.
  */
 typedef void (*aed_row_t)(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 

@@ -1,5 +1,6 @@
 """Conv: of all channels, and depthwise. Sums of 32 bits, one float32 factor a channel, rounded half to even."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ import onnx
 
 from aed.base.errors import AedError
 from aed.export.graph import attributes
+from aed.target.codegen.mve import conv_stream, depthwise_blocks, depthwise_quads, fits_blocks
 from aed.target.codegen.program import Float32, Int8, Int32, Program, Tensor, aligned
 from aed.target.codegen.source import Source
 from aed.target.codegen.walk import LARGEST, Lowering, Walk
@@ -28,20 +30,40 @@ class _Convolution(WindowLayer):
         height, width, _ = program.tensors[self.output].shape
         return height * width * self.weight.size
 
-    def sum_fields(self, source: Source, number: int, *, mve: npt.NDArray[Any], others: npt.NDArray[Any]) -> list[str]:
-        """Defines the constants, and returns the fields that point to them.
+    def struct(
+        self,
+        source: Source,
+        kind: str,
+        number: int,
+        x: Tensor,
+        y: Tensor,
+        *,
+        mve: Int8,
+        others: npt.NDArray[Any],
+        mve_fields: Sequence[str] = (),
+    ) -> str:
+        """Defines the layer with its constants, and returns its name.
 
         Args:
             source: Collects the constants.
+            kind: C type of the layer.
             number: Of the layer.
-            mve: The weights as the kernels for MVE read them.
-            others: The weights as all others do.
+            x: Input.
+            y: Output.
+            mve: The stream of the kernels for MVE: weights, biases and factors.
+            others: The weights as all others read them.
+            mve_fields: Further fields of the struct that the kernels for MVE have.
         """
-        return [
-            f".weight = {source.weights(f'weight{number}', mve=mve, others=others)}",
-            f".bias = {source.array('int32_t', f'bias{number}', self.bias)}",
-            f".factor = {source.array('float', f'factor{number}', self.factor)}",
-        ]
+        weight = source.weights(f"weight{number}", mve=mve, others=others)
+        bias = source.array("int32_t", f"bias{number}", self.bias, mve=False)
+        factor = source.array("float", f"factor{number}", self.factor, mve=False)
+        return source.struct(
+            kind,
+            f"layer{number}",
+            [self.window(x, y), f".weight = {weight}"],
+            mve=mve_fields,
+            others=[f".bias = {bias}", f".factor = {factor}"],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +80,11 @@ class Conv(_Convolution):
     row: ClassVar[str] = "aed_conv_row"
 
     def overlap_offset(self, x: Tensor, y: Tensor) -> int | None:
-        """Less for a kernel of one pixel: it reads two pixels before it writes either."""
+        """Less for a kernel of one pixel: no pixel is read again once the outputs of the pair it is in are written."""
         if self._is_pointwise(x, y):
             height, width, channels = y.shape
-            return aligned(max(0, height * width * (channels - x.shape[2])))
+            more = height * width * (channels - x.shape[2])
+            return aligned(max(more + 2 * x.shape[2], 2 * channels))
         return super().overlap_offset(x, y)
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
@@ -71,9 +94,9 @@ class Conv(_Convolution):
             x, y = (replace(part, shape=(1, part.shape[0] * part.shape[1], part.shape[2])) for part in (x, y))
         rows = self.weight.reshape(len(self.weight), -1)
         packed = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 16)))
-        fields = [self.window(x, y), *self.sum_fields(source, number, mve=packed, others=packed)]
-        layer = source.struct("aed_conv_t", f"layer{number}", fields)
-        return [self.image_call(source, layer, mve=packed.shape[1], others=4 * packed.shape[1])]
+        stream = conv_stream(rows, self.bias, self.factor)
+        layer = self.struct(source, "aed_conv_t", number, x, y, mve=stream, others=packed)
+        return [self.image_call(source, layer, mve=2 * packed.shape[1], others=4 * packed.shape[1])]
 
     def _is_pointwise(self, x: Tensor, y: Tensor) -> bool:
         """Whether each output pixel is made of the input pixel at its place, and rows may be joined."""
@@ -100,8 +123,10 @@ class Depthwise(_Convolution):
         taps = self.kernel[0] * self.kernel[1]
         rows = self.weight.reshape(taps, -1)
         quads = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4))).reshape(taps, -1, 4).transpose(1, 0, 2)
-        fields = [self.window(x, y), *self.sum_fields(source, number, mve=quads, others=quads)]
-        layer = source.struct("aed_depthwise_t", f"layer{number}", fields)
+        has_blocks = fits_blocks(self.weight) and x.shape[2] == y.shape[2]
+        stream = (depthwise_blocks if has_blocks else depthwise_quads)(self.weight, self.bias, self.factor)
+        fields = [f".has_blocks = {int(has_blocks)}"]
+        layer = self.struct(source, "aed_depthwise_t", number, x, y, mve=stream, others=quads, mve_fields=fields)
         scratch = POINTER * taps + x.shape[2] + 3
         return [self.image_call(source, layer, mve=scratch, others=scratch)]
 

@@ -1,0 +1,63 @@
+/* What the kernels for MVE share; only they include it. */
+#ifndef AED_MVE_H
+#define AED_MVE_H
+
+#include "aed_steps.h"
+
+/* Assembly where intrinsics spill; a compiler that does not read GCC's gets intrinsics for the same order of weights. */
+#if defined(__GNUC__) && !defined(AED_INTRINSICS)
+#define AED_ASSEMBLY 1
+/* a whole function in assembly: free of the compiler's frame, so the same with and without optimisation */
+#define AED_NAKED static __attribute__((naked, noinline, used))
+#define AED_IN_REGISTER __attribute__((unused))
+#else
+#define AED_ASSEMBLY 0
+#endif
+
+/* size may be 0; nothing beyond it is read or written. */
+static inline int8_t *aed_copy(const int8_t *in, int8_t *out, int32_t size) {
+    int8_t *const end = out + size;
+#if AED_ASSEMBLY
+    __asm volatile("wlstp.8 lr, %[size], 2f\n"
+                   "1:\n"
+                   "vldrb.8 q0, [%[in]], #16\n"
+                   "vstrb.8 q0, [%[out]], #16\n"
+                   "letp lr, 1b\n"
+                   "2:\n"
+                   : [in] "+r"(in), [out] "+r"(out)
+                   : [size] "r"(size)
+                   : "lr", "q0", "memory");
+#else
+    memcpy(out, in, (size_t)size);
+#endif
+    return end;
+}
+
+static inline int8_t *aed_fill(int8_t value, int8_t *out, int32_t size) {
+    int8_t *const end = out + size;
+#if AED_ASSEMBLY
+    __asm volatile("vdup.8 q0, %[value]\n"
+                   "wlstp.8 lr, %[size], 2f\n"
+                   "1:\n"
+                   "vstrb.8 q0, [%[out]], #16\n"
+                   "letp lr, 1b\n"
+                   "2:\n"
+                   : [out] "+r"(out)
+                   : [size] "r"(size), [value] "r"((int32_t)value)
+                   : "lr", "q0", "memory");
+#else
+    memset(out, value, (size_t)size);
+#endif
+    return end;
+}
+
+/* Sums of the outputs 0, 2, 4, 6 and 1, 3, 5, 7 to steps; factor in that order. */
+static inline void aed_eight_steps(int32x4_t even, int32x4_t odd, const float *factor, int32_t zero, int8_t *out) {
+    const float32x4_t one = vmulq_f32(vcvtq_f32_s32(even), vld1q_f32(factor));
+    const float32x4_t other = vmulq_f32(vcvtq_f32_s32(odd), vld1q_f32(factor + 4));
+    int16x8_t step = vqmovnbq_s32(vdupq_n_s16(0), vcvtnq_s32_f32(one)); /* 16 bits are enough for what 8 will hold */
+    step = vqaddq_n_s16(vqmovntq_s32(step, vcvtnq_s32_f32(other)), (int16_t)zero);
+    vstrbq_s16(out, vreinterpretq_s16_s8(vqmovnbq_s16(vdupq_n_s8(0), step)));
+}
+
+#endif

@@ -1,0 +1,82 @@
+"""Weights in the order that the kernels for MVE read them in: streams with biases and factors where they are used."""
+
+import numpy as np
+import numpy.typing as npt
+
+from aed.target.codegen.program import Float32, Int8, Int32
+
+LANES = 16
+"""int8 values of a vector."""
+
+GROUP = 8
+"""Outputs that a convolution computes side by side."""
+
+_PAIRS = ((0, 1), (2, 3), (4, 5), (6, 7))
+"""Taps of a window of 3 x 3 whose products are added in 16 bits."""
+
+
+def conv_stream(weight: Int8, bias: Int32, factor: Float32) -> Int8:
+    """The stream of ``aed_conv_mve.c``.
+
+    Args:
+        weight: ``(out, k)``, rows are filled up with zeros to a multiple of 16.
+        bias: ``(out,)``.
+        factor: ``(out,)``.
+    """
+    rows = np.pad(weight, ((0, 0), (0, -weight.shape[1] % LANES)))
+    grouped = len(rows) // GROUP * GROUP
+    order = [0, 2, 4, 6, 1, 3, 5, 7]
+    parts = []
+    for first in range(0, grouped, GROUP):
+        places = [first + place for place in order]
+        quads = rows[places].reshape(2, 4, -1, LANES).transpose(0, 2, 1, 3)
+        parts += [quads, bias[places], factor[places]]
+    return _bytes(*parts, rows[grouped:], bias[grouped:], factor[grouped:])
+
+
+def fits_blocks(weight: Int8) -> bool:
+    """Whether a depthwise layer, whose weights are ``(kh, kw, out)``, may be computed in blocks of 16 channels.
+
+    A window of 3 x 3, channels a multiple of 4, and no sum of two products that 16 bits do not hold.
+    """
+    if weight.shape[:2] != (3, 3) or weight.shape[2] % 4:
+        return False
+    taps = np.abs(weight.reshape(9, -1).astype(np.int64))
+    return all(128 * (taps[one] + taps[other]).max() <= np.iinfo(np.int16).max for one, other in _PAIRS)
+
+
+def depthwise_blocks(weight: Int8, bias: Int32, factor: Float32) -> Int8:
+    """The stream of ``aed_depthwise_mve.c`` in blocks of 16 channels.
+
+    Args:
+        weight: ``(3, 3, out)``.
+        bias: ``(out,)``.
+        factor: ``(out,)``.
+    """
+    order = np.arange(LANES).reshape(4, 4).T[[0, 2, 1, 3]].ravel()  # as two widenings leave the lanes
+    taps, bias, factor = (_filled(array, LANES) for array in (weight.reshape(9, -1), bias, factor))
+    parts = []
+    for first in range(0, len(bias), LANES):
+        parts += [bias[first + order], taps[:, first : first + LANES], factor[first + order]]
+    return _bytes(*parts)
+
+
+def depthwise_quads(weight: Int8, bias: Int32, factor: Float32) -> Int8:
+    """The stream of ``aed_depthwise_mve.c`` in quads of channels; arguments as of :func:`depthwise_blocks`."""
+    taps = _filled(weight.reshape(-1, weight.shape[2]), 4)
+    bias, factor = _filled(bias, 4), _filled(factor, 4)
+    parts = []
+    for first in range(0, len(bias), 4):
+        parts += [bias[first : first + 4], factor[first : first + 4], taps[:, first : first + 4]]
+    return _bytes(*parts)
+
+
+def _filled(array: npt.NDArray[np.generic], size: int) -> npt.NDArray[np.generic]:
+    """``array`` with zeros at the end of its last axis, which becomes a multiple of ``size``."""
+    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, -array.shape[-1] % size)])
+
+
+def _bytes(*parts: npt.NDArray[np.generic]) -> Int8:
+    """All parts one after the other, as a core of the Cortex-M series reads them."""
+    raw = b"".join(part.astype(part.dtype.newbyteorder("<")).tobytes() for part in parts)
+    return np.frombuffer(raw, np.int8)
