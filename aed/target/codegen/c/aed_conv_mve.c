@@ -26,6 +26,7 @@ typedef struct {
     int32_t step;         /* from a pixel to the one after the next */
     int32_t rest;         /* from the end of a pair's groups to the output of the next pair */
     int32_t pairs;
+    uint32_t entry[2];    /* 0: not known yet, aed_pairs leaves them here for the next call */
 } aed_pairs_t;
 
 #if AED_ASSEMBLY
@@ -66,9 +67,12 @@ AED_NAKED void aed_pairs(AED_IN_REGISTER const aed_pairs_t *pairs) {
         "ldm r0, {r1-r11}\n"
         "stm sp, {r1-r11}\n"
         "mov r9, r8\n" /* zero */
-        /* pieces after the first one, modulo 4, begin so many before the end of a turn */
         "lsrs r2, r7, #4\n"
         "mov r7, r3\n" /* out */
+        "ldrd r5, r6, [r0, #44]\n"
+        "cmp r5, #0\n"
+        "bne 3f\n"
+        /* pieces after the first one, modulo 4, begin so many before the end of a turn */
         "subs r2, r2, #1\n"
         "rsb r3, r2, #0\n"
         "and r3, r3, #3\n"
@@ -85,6 +89,8 @@ AED_NAKED void aed_pairs(AED_IN_REGISTER const aed_pairs_t *pairs) {
         "moveq r6, r4\n"
         "orr r5, r5, #1\n"
         "orr r6, r6, #1\n"
+        "strd r5, r6, [r0, #44]\n"
+        "3:\n"
         "strd r5, r6, [sp, #44]\n"
         "1:\n"
         "ldr r1, [sp, #16]\n"
@@ -146,7 +152,7 @@ AED_NAKED void aed_pairs(AED_IN_REGISTER const aed_pairs_t *pairs) {
 #endif
 
 /* Sums of four rows and one pixel; row: from a piece of a row to that of the next; piece: from a row's to its next. */
-static inline int32x4_t aed_quad(const int8_t *x, const int8_t *weight, int32_t k, int32_t row, int32_t piece) {
+AED_APART int32x4_t aed_quad(const int8_t *x, const int8_t *weight, int32_t k, int32_t row, int32_t piece) {
     int32_t s0 = 0;
     int32_t s1 = 0;
     int32_t s2 = 0;
@@ -166,7 +172,7 @@ static inline int32x4_t aed_quad(const int8_t *x, const int8_t *weight, int32_t 
 }
 
 /* The groups of one pixel. */
-static void aed_groups(
+AED_APART void aed_groups(
     const int8_t *x, const int8_t *stream, const int8_t *end, int32_t k, int32_t zero, int8_t *out) {
     while (stream != end) {
         const int8_t *const odd = stream + 4 * k;
@@ -181,7 +187,7 @@ static void aed_groups(
 }
 
 /* The outputs of one pixel that make no group. */
-static void aed_rest(const int8_t *x, const int8_t *row, int32_t outputs, int32_t k, int32_t zero, int8_t *out) {
+AED_APART void aed_rest(const int8_t *x, const int8_t *row, int32_t outputs, int32_t k, int32_t zero, int8_t *out) {
     const int32_t *const bias = (const int32_t *)(const void *)(row + outputs * k);
     const float *const factor = (const float *)(const void *)(bias + outputs);
     int32_t o = 0;
@@ -211,23 +217,94 @@ static void aed_pairs(const aed_pairs_t *pairs) {
 #endif
 
 /* Copies the inputs of one output pixel; the input's zero point stands where the kernel looks outside. */
-static void aed_gather(const int8_t *const *rows, const aed_window_t *window, int32_t column, int8_t *out) {
+AED_APART void aed_gather(const int8_t *const *rows, const aed_window_t *window, int32_t column, int8_t *out) {
     const int32_t depth = window->in_c;
     const int32_t width = window->k_w * depth;
     const int32_t left = column * window->stride_w - window->pad_left;
-    if (left >= 0 && left + window->k_w <= window->in_w && window->dilation_w == 1) {
-        for (int32_t i = 0; i < window->k_h; ++i) {
-            out = rows[i] != NULL ? aed_copy(rows[i] + left * depth, out, width)
-                                  : aed_fill(window->in_zero, out, width);
-        }
-        return;
-    }
+    const int whole = left >= 0 && left + window->k_w <= window->in_w && window->dilation_w == 1;
     for (int32_t i = 0; i < window->k_h; ++i) {
-        for (int32_t j = 0; j < window->k_w; ++j) {
-            const int32_t x = left + j * window->dilation_w;
-            const int inside = rows[i] != NULL && x >= 0 && x < window->in_w;
-            out = inside ? aed_copy(rows[i] + x * depth, out, depth) : aed_fill(window->in_zero, out, depth);
+        if (rows[i] == NULL) {
+            out = aed_fill(window->in_zero, out, width);
+        } else if (whole) {
+            out = aed_copy(rows[i] + left * depth, out, width);
+        } else {
+            for (int32_t j = 0; j < window->k_w; ++j) {
+                const int32_t x = left + j * window->dilation_w;
+                out = x >= 0 && x < window->in_w ? aed_copy(rows[i] + x * depth, out, depth)
+                                                 : aed_fill(window->in_zero, out, depth);
+            }
         }
+    }
+}
+
+/* The same for a pixel and the next one, whose windows lie inside. */
+static void aed_gather_two(
+    const int8_t *const *rows, const aed_window_t *window, int32_t column, int8_t *out, int8_t *next) {
+    const int32_t width = window->k_w * window->in_c;
+    const int32_t step = window->stride_w * window->in_c;
+    const int32_t left = column * step - window->pad_left * window->in_c;
+    for (int32_t i = 0; i < window->k_h; ++i) {
+        if (rows[i] != NULL) {
+            aed_copy_two(rows[i] + left, rows[i] + left + step, out, next, width);
+        } else {
+            (void)aed_fill(window->in_zero, out, width);
+            (void)aed_fill(window->in_zero, next, width);
+        }
+        out += width;
+        next += width;
+    }
+}
+
+/* The outputs of pixels beside each other; pairs: what is the same for all of them, the first two and the outputs. */
+static void aed_pixels(aed_pairs_t *pairs, int32_t pixels, const aed_window_t *window) {
+    const int32_t outputs = window->out_c;
+    const int32_t rest = outputs % AED_GROUP;
+    pairs->pairs = pixels / 2;
+    if (pairs->pairs > 0 && outputs >= AED_GROUP) {
+        aed_pairs(pairs);
+    }
+    if (pixels % 2 != 0) {
+        const int8_t *const last = pairs->x[0] + pairs->pairs * pairs->step;
+        int8_t *const out = pairs->out + (pixels - 1) * outputs;
+        aed_groups(last, pairs->stream, pairs->end, pairs->k, pairs->zero, out);
+    }
+    if (rest > 0) { /* of one or two pixels */
+        for (int32_t i = 0; i < pixels; ++i) {
+            int8_t *const out = pairs->out + (i + 1) * outputs - rest;
+            aed_rest(pairs->x[i], pairs->end, rest, pairs->k, pairs->zero, out);
+        }
+    }
+}
+
+/* What is the same for all pixels. */
+static aed_pairs_t aed_pairs_of(const aed_conv_t *conv, int32_t k) {
+    const int32_t outputs = conv->window.out_c;
+    aed_pairs_t pairs;
+    memset(&pairs, 0, sizeof pairs);
+    pairs.next = outputs;
+    pairs.stream = (const int8_t *)conv->weight;
+    pairs.end = pairs.stream + outputs / AED_GROUP * (AED_GROUP * k + AED_CONSTANTS);
+    pairs.k = k;
+    pairs.zero = conv->window.out_zero;
+    pairs.rest = outputs + outputs % AED_GROUP;
+    return pairs;
+}
+
+void aed_pointwise_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
+    const aed_conv_t *const conv = (const aed_conv_t *)layer;
+    const aed_window_t *const window = &conv->window;
+    const int32_t pixel = window->stride_w * window->in_c;
+    const int32_t once = window->out_c % AED_GROUP == 0 ? window->out_w : 2;
+    aed_pairs_t pairs = aed_pairs_of(conv, window->in_c);
+    (void)scratch;
+    pairs.step = 2 * pixel;
+    pairs.x[0] = rows[0];
+    for (int32_t left = window->out_w; left > 0; left -= once) {
+        pairs.x[1] = pairs.x[0] + pixel;
+        pairs.out = out;
+        aed_pixels(&pairs, left < once ? left : once, window);
+        pairs.x[0] += once * pixel;
+        out += once * window->out_c;
     }
 }
 
@@ -235,41 +312,27 @@ void aed_conv_row(const int8_t *const *rows, int8_t *out, const void *layer, voi
     const aed_conv_t *const conv = (const aed_conv_t *)layer;
     const aed_window_t *const window = &conv->window;
     const int32_t k = (window->k_h * window->k_w * window->in_c + 15) / 16 * 16;
-    const int32_t outputs = window->out_c;
-    const int32_t grouped = outputs / AED_GROUP * AED_GROUP;
-    const int32_t rest = outputs - grouped;
-    const int8_t *const stream = (const int8_t *)conv->weight;
-    const int8_t *const end = stream + outputs / AED_GROUP * (AED_GROUP * k + AED_CONSTANTS);
-    const int32_t pixel = window->stride_w * window->in_c;
-    /* inputs that need no copy: whole pieces, all of them inside */
-    const int direct = window->k_h == 1 && window->k_w == 1 && window->in_c == k && window->pad_left == 0 &&
-                       rows[0] != NULL && (window->out_w - 1) * window->stride_w < window->in_w;
-    int8_t *const copy = (int8_t *)scratch;
-    aed_pairs_t pairs = {{copy, copy + k}, out, outputs, stream, end, k, window->out_zero, 2 * pixel, outputs + rest, 1};
-    int32_t count;
-    for (int32_t column = 0; column < window->out_w; column += count) {
-        count = window->out_w - column > 1 ? 2 : 1;
-        for (int32_t i = 0; i < count; ++i) {
-            if (direct) {
-                pairs.x[i] = rows[0] + (column + i) * pixel;
-            } else {
-                aed_gather(rows, window, column + i, copy + i * k);
+    /* the windows of a pixel and the next one are whole if the first begins between 0 and last */
+    const int32_t last = window->dilation_w == 1 ? window->in_w - window->k_w - window->stride_w : -1;
+    int8_t *const one = (int8_t *)scratch;
+    int8_t *const other = one + k;
+    aed_pairs_t pairs = aed_pairs_of(conv, k);
+    pairs.x[0] = one;
+    pairs.x[1] = other;
+    for (int32_t column = 0; column < window->out_w; column += 2) {
+        const int32_t left = column * window->stride_w - window->pad_left;
+        const int32_t pixels = window->out_w - column > 1 ? 2 : 1;
+        if (pixels == 2 && left >= 0 && left <= last) {
+            aed_gather_two(rows, window, column, one, other);
+        } else {
+            aed_gather(rows, window, column, one);
+            if (pixels == 2) {
+                aed_gather(rows, window, column + 1, other);
             }
         }
-        if (count == 1) {
-            aed_groups(pairs.x[0], stream, end, k, window->out_zero, out);
-        } else if (grouped > 0) {
-            count = direct && rest == 0 ? (window->out_w - column) / 2 * 2 : 2;
-            pairs.out = out;
-            pairs.pairs = count / 2;
-            aed_pairs(&pairs);
-        }
-        if (rest > 0) {
-            for (int32_t i = 0; i < count; ++i) {
-                aed_rest(pairs.x[i], end, rest, k, window->out_zero, out + i * outputs + grouped);
-            }
-        }
-        out += count * outputs;
+        pairs.out = out;
+        aed_pixels(&pairs, pixels, window);
+        out += 2 * window->out_c;
     }
 }
 #endif

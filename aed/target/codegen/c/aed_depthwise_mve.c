@@ -181,8 +181,9 @@ static void aed_run(const aed_run_t *run) {
 }
 #endif
 
-static void aed_blocks(const int8_t *const *rows, int8_t *out, const aed_depthwise_t *layer, void *scratch) {
-    const aed_window_t *const window = &layer->window;
+void aed_depthwise_3x3_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
+    const aed_depthwise_t *const depthwise = (const aed_depthwise_t *)layer;
+    const aed_window_t *const window = &depthwise->window;
     const int32_t depth = window->in_c;
     const int32_t padded = (depth + 15) / 16 * 16;
     const int32_t stride = window->stride_w;
@@ -193,7 +194,7 @@ static void aed_blocks(const int8_t *const *rows, int8_t *out, const aed_depthwi
     int8_t *const outside = (int8_t *)scratch;
     aed_run_t run;
     aed_fill(window->in_zero, outside, depth);
-    run.stream = (const int8_t *)layer->weight;
+    run.stream = (const int8_t *)depthwise->weight;
     run.depth = depth;
     run.zero = window->out_zero;
     run.out_step = depth - padded;
@@ -221,8 +222,9 @@ static void aed_blocks(const int8_t *const *rows, int8_t *out, const aed_depthwi
     }
 }
 
-static void aed_quads(const int8_t *const *rows, int8_t *out, const aed_depthwise_t *layer, void *scratch) {
-    const aed_window_t *const window = &layer->window;
+void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
+    const aed_depthwise_t *const depthwise = (const aed_depthwise_t *)layer;
+    const aed_window_t *const window = &depthwise->window;
     const int32_t taps = window->k_h * window->k_w;
     const int32_t depth = window->in_c;
     const int32_t outputs = window->out_c;
@@ -239,7 +241,7 @@ static void aed_quads(const int8_t *const *rows, int8_t *out, const aed_depthwis
                 tap[t++] = rows[i] != NULL && x >= 0 && x < window->in_w ? rows[i] + x * depth : outside;
             }
         }
-        const int8_t *quad = (const int8_t *)layer->weight;
+        const int8_t *quad = (const int8_t *)depthwise->weight;
         for (int32_t o = 0; o < outputs; o += 4) {
             const int32_t *const bias = (const int32_t *)(const void *)quad;
             const float *const factor = (const float *)(const void *)(bias + 4);
@@ -264,10 +266,5 @@ static void aed_quads(const int8_t *const *rows, int8_t *out, const aed_depthwis
         }
         out += outputs;
     }
-}
-
-void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
-    const aed_depthwise_t *const depthwise = (const aed_depthwise_t *)layer;
-    (depthwise->has_blocks ? aed_blocks : aed_quads)(rows, out, depthwise, scratch);
 }
 #endif

@@ -53,7 +53,6 @@ typedef struct {
     aed_window_t window;   /* out_c is a multiple of in_c */
 #if AED_MVE
     const void *weight;    /* a stream; aed_depthwise_mve.c says of what */
-    int8_t has_blocks;     /* in which order */
 #else
     const void *weight;    /* int8 (out_c / 4, rounded up; k_h * k_w; 4) */
     const int32_t *bias;
@@ -77,6 +76,15 @@ typedef void (*aed_row_t)(const int8_t *const *rows, int8_t *out, const void *la
 
 void aed_conv_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+#if AED_MVE
+#define AED_ROW(mve, others) mve
+/* a kernel of one pixel, no padding, channels a multiple of 16 */
+void aed_pointwise_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+/* channels a multiple of 4, as many outputs as inputs; weights in blocks */
+void aed_depthwise_3x3_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+#else
+#define AED_ROW(mve, others) others
+#endif
 void aed_max_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 void aed_average_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 /* of the window, kernel, stride and dilation are 1 */

@@ -10,8 +10,10 @@
 /* a whole function in assembly: free of the compiler's frame, so the same with and without optimisation */
 #define AED_NAKED static __attribute__((naked, noinline, used))
 #define AED_IN_REGISTER __attribute__((unused))
+#define AED_APART static __attribute__((noinline)) /* called from more than one place, and large */
 #else
 #define AED_ASSEMBLY 0
+#define AED_APART static
 #endif
 
 /* size may be 0; nothing beyond it is read or written. */
@@ -31,6 +33,26 @@ static inline int8_t *aed_copy(const int8_t *in, int8_t *out, int32_t size) {
     memcpy(out, in, (size_t)size);
 #endif
     return end;
+}
+
+/* Two copies at once. */
+static inline void aed_copy_two(const int8_t *one, const int8_t *other, int8_t *out, int8_t *next, int32_t size) {
+#if AED_ASSEMBLY
+    __asm volatile("wlstp.8 lr, %[size], 2f\n"
+                   "1:\n"
+                   "vldrb.8 q0, [%[one]], #16\n"
+                   "vldrb.8 q1, [%[other]], #16\n"
+                   "vstrb.8 q0, [%[out]], #16\n"
+                   "vstrb.8 q1, [%[next]], #16\n"
+                   "letp lr, 1b\n"
+                   "2:\n"
+                   : [one] "+r"(one), [other] "+r"(other), [out] "+r"(out), [next] "+r"(next)
+                   : [size] "r"(size)
+                   : "lr", "q0", "q1", "memory");
+#else
+    memcpy(out, one, (size_t)size);
+    memcpy(next, other, (size_t)size);
+#endif
 }
 
 static inline int8_t *aed_fill(int8_t value, int8_t *out, int32_t size) {

@@ -1,6 +1,5 @@
 """Conv: of all channels, and depthwise. Sums of 32 bits, one float32 factor a channel, rounded half to even."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -10,7 +9,7 @@ import onnx
 
 from aed.base.errors import AedError
 from aed.export.graph import attributes
-from aed.target.codegen.mve import conv_stream, depthwise_blocks, depthwise_quads, fits_blocks
+from aed.target.codegen.mve import LANES, conv_stream, depthwise_blocks, depthwise_quads, fits_blocks
 from aed.target.codegen.program import Float32, Int8, Int32, Program, Tensor, aligned
 from aed.target.codegen.source import Source
 from aed.target.codegen.walk import LARGEST, Lowering, Walk
@@ -40,7 +39,6 @@ class _Convolution(WindowLayer):
         *,
         mve: Int8,
         others: npt.NDArray[Any],
-        mve_fields: Sequence[str] = (),
     ) -> str:
         """Defines the layer with its constants, and returns its name.
 
@@ -52,7 +50,6 @@ class _Convolution(WindowLayer):
             y: Output.
             mve: The stream of the kernels for MVE: weights, biases and factors.
             others: The weights as all others read them.
-            mve_fields: Further fields of the struct that the kernels for MVE have.
         """
         weight = source.weights(f"weight{number}", mve=mve, others=others)
         bias = source.array("int32_t", f"bias{number}", self.bias, mve=False)
@@ -61,7 +58,6 @@ class _Convolution(WindowLayer):
             kind,
             f"layer{number}",
             [self.window(x, y), f".weight = {weight}"],
-            mve=mve_fields,
             others=[f".bias = {bias}", f".factor = {factor}"],
         )
 
@@ -96,7 +92,9 @@ class Conv(_Convolution):
         packed = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 16)))
         stream = conv_stream(rows, self.bias, self.factor)
         layer = self.struct(source, "aed_conv_t", number, x, y, mve=stream, others=packed)
-        return [self.image_call(source, layer, mve=2 * packed.shape[1], others=4 * packed.shape[1])]
+        direct = self.kernel == (1, 1) and x.shape[2] % LANES == 0 and not self.looks_outside(x, y)
+        mve, mve_row = (0, "aed_pointwise_row") if direct else (2 * packed.shape[1], self.row)
+        return [self.image_call(source, layer, mve=mve, others=4 * packed.shape[1], mve_row=mve_row)]
 
     def _is_pointwise(self, x: Tensor, y: Tensor) -> bool:
         """Whether each output pixel is made of the input pixel at its place, and rows may be joined."""
@@ -125,10 +123,10 @@ class Depthwise(_Convolution):
         quads = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4))).reshape(taps, -1, 4).transpose(1, 0, 2)
         has_blocks = fits_blocks(self.weight) and x.shape[2] == y.shape[2]
         stream = (depthwise_blocks if has_blocks else depthwise_quads)(self.weight, self.bias, self.factor)
-        fields = [f".has_blocks = {int(has_blocks)}"]
-        layer = self.struct(source, "aed_depthwise_t", number, x, y, mve=stream, others=quads, mve_fields=fields)
+        layer = self.struct(source, "aed_depthwise_t", number, x, y, mve=stream, others=quads)
         scratch = POINTER * taps + x.shape[2] + 3
-        return [self.image_call(source, layer, mve=scratch, others=scratch)]
+        mve_row = "aed_depthwise_3x3_row" if has_blocks else self.row
+        return [self.image_call(source, layer, mve=scratch, others=scratch, mve_row=mve_row)]
 
 
 def factor_of(x: Tensor, scales: Float32, y: Tensor, outputs: int) -> Float32:
