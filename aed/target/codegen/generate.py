@@ -17,8 +17,10 @@ KERNELS = (
     "aed_depthwise.c",
     "aed_depthwise_mve.c",
     "aed_pool.c",
+    "aed_pool_mve.c",
     "aed_mean.c",
     "aed_elementwise.c",
+    "aed_elementwise_mve.c",
 )
 
 

@@ -180,7 +180,7 @@ AED_APART void aed_groups(
         const float *const factor = (const float *)(const void *)(bias + AED_GROUP);
         const int32x4_t even_sums = vaddq_s32(aed_quad(x, stream, k, 16, 64), vld1q_s32(bias));
         const int32x4_t odd_sums = vaddq_s32(aed_quad(x, odd, k, 16, 64), vld1q_s32(bias + 4));
-        aed_eight_steps(even_sums, odd_sums, factor, zero, out);
+        vstrbq_s16(out, aed_eight_steps(even_sums, odd_sums, vld1q_f32(factor), vld1q_f32(factor + 4), zero));
         stream = (const int8_t *)(factor + AED_GROUP);
         out += AED_GROUP;
     }

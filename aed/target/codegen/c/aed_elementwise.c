@@ -3,6 +3,7 @@
 
 #include "aed_steps.h"
 
+#if !AED_MVE
 /* As ONNX Runtime's QLinearAdd on x86: fused multiply-adds, the zero point added before rounding. */
 void aed_add(
     const int8_t *one, const int8_t *other, int8_t *out, int32_t size, int32_t period, float one_factor,
@@ -32,6 +33,7 @@ void aed_multiply(
         }
     }
 }
+#endif
 
 void aed_lookup(const int8_t *in, int8_t *out, int32_t size, const int8_t *table) {
     for (int32_t i = 0; i < size; ++i) {

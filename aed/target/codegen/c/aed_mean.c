@@ -1,6 +1,7 @@
 /* Means of each channel over an image. */
 #include "aed_steps.h"
 
+#if !AED_MVE
 void aed_global_average_pool(
     const int8_t *in, int8_t *out, int32_t pixels, int32_t channels, int8_t in_zero, int8_t out_zero, float factor) {
     for (int32_t c = 0; c < channels; ++c) {
@@ -11,6 +12,7 @@ void aed_global_average_pool(
         out[c] = aed_step(sum, factor, out_zero);
     }
 }
+#endif
 
 /* As ONNX Runtime's ReduceMean, which is Eigen's float sum: eight sums side by side from the first address that is a
  * multiple of 16 bytes, then the values before and after; channel c begins pixels * c floats after such an address. */

@@ -3,10 +3,7 @@
 
 #include "aed_steps.h"
 
-static int aed_same_scale(const aed_pool_t *layer) {
-    return layer->in_scale == layer->out_scale && layer->window.in_zero == layer->window.out_zero;
-}
-
+#if !AED_MVE
 void aed_max_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
     const aed_pool_t *const pool = (const aed_pool_t *)layer;
     const aed_window_t *const window = &pool->window;
@@ -30,6 +27,7 @@ void aed_max_pool_row(const int8_t *const *rows, int8_t *out, const void *layer,
         }
     }
 }
+#endif
 
 /* As ONNX Runtime's QLinearAveragePool: the mean of real values, then steps. */
 void aed_average_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {

@@ -49,6 +49,10 @@ static inline int8_t aed_change(int32_t step, float in_scale, float out_scale, i
     return aed_saturate(aed_round(in_scale * (float)(step - in_zero) / out_scale) + out_zero);
 }
 
+static inline int aed_same_scale(const aed_pool_t *layer) {
+    return layer->in_scale == layer->out_scale && layer->window.in_zero == layer->window.out_zero;
+}
+
 #if AED_MVE
 /* Four sums to four steps. */
 static inline void aed_steps(int32x4_t sum, const float *factor, int32_t zero, int8_t *out) {
