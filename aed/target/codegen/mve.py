@@ -11,9 +11,6 @@ LANES = 16
 GROUP = 8
 """Outputs that a convolution computes side by side."""
 
-_PAIRS = ((0, 1), (2, 3), (4, 5), (6, 7))
-"""Taps of a window of 3 x 3 whose products are added in 16 bits."""
-
 
 def conv_stream(weight: Int8, bias: Int32, factor: Float32) -> Int8:
     """The stream of ``aed_conv_mve.c``.
@@ -34,27 +31,32 @@ def conv_stream(weight: Int8, bias: Int32, factor: Float32) -> Int8:
     return _bytes(*parts, rows[grouped:], bias[grouped:], factor[grouped:])
 
 
-def fits_blocks(weight: Int8) -> bool:
-    """Whether a depthwise layer, whose weights are ``(kh, kw, out)``, may be computed in blocks of 16 channels.
+def fits_blocks(weight: Int8, channels: int) -> bool:
+    """Whether a depthwise layer may be computed in blocks of 16 channels.
 
-    A window of 3 x 3, channels a multiple of 4, and no sum of two products that 16 bits do not hold.
+    It has as many outputs as inputs, a multiple of 4, and 16 bits hold what each two taps, the first and the second, the
+    third and the fourth and so on, add up to, whatever the inputs are.
+
+    Args:
+        weight: ``(kh, kw, out)``.
+        channels: Of the input.
     """
-    if weight.shape[:2] != (3, 3) or weight.shape[2] % 4:
-        return False
-    taps = np.abs(weight.reshape(9, -1).astype(np.int64))
-    return all(128 * (taps[one] + taps[other]).max() <= np.iinfo(np.int16).max for one, other in _PAIRS)
+    taps = np.abs(weight.reshape(-1, weight.shape[2]).astype(np.int64))
+    taps = np.pad(taps, ((0, len(taps) % 2), (0, 0)))
+    largest = 128 * (taps[::2] + taps[1::2]).max()
+    return bool(weight.shape[2] == channels and channels % 4 == 0 and largest <= np.iinfo(np.int16).max)
 
 
 def depthwise_blocks(weight: Int8, bias: Int32, factor: Float32) -> Int8:
     """The stream of ``aed_depthwise_mve.c`` in blocks of 16 channels.
 
     Args:
-        weight: ``(3, 3, out)``.
+        weight: ``(kh, kw, out)``.
         bias: ``(out,)``.
         factor: ``(out,)``.
     """
     order = np.arange(LANES).reshape(4, 4).T[[0, 2, 1, 3]].ravel()  # as two widenings leave the lanes
-    taps, bias, factor = (_filled(array, LANES) for array in (weight.reshape(9, -1), bias, factor))
+    taps, bias, factor = (_filled(array, LANES) for array in (weight.reshape(-1, weight.shape[2]), bias, factor))
     parts = []
     for first in range(0, len(bias), LANES):
         parts += [bias[first + order], taps[:, first : first + LANES], factor[first + order]]

@@ -12,7 +12,7 @@
 #include "aed_mve.h"
 
 #define AED_GROUP 8
-#define AED_CONSTANTS (AED_GROUP * 8) /* bytes of biases and factors */
+#define AED_CONSTANTS 8 /* bytes of a bias and a factor */
 
 /* Pairs of pixels, and the groups of outputs that all of them get. */
 typedef struct {
@@ -151,8 +151,8 @@ AED_NAKED void aed_pairs(AED_IN_REGISTER const aed_pairs_t *pairs) {
 }
 #endif
 
-/* Sums of four rows and one pixel; row: from a piece of a row to that of the next; piece: from a row's to its next. */
-AED_APART int32x4_t aed_quad(const int8_t *x, const int8_t *weight, int32_t k, int32_t row, int32_t piece) {
+/* Sums of four rows, in pieces beside each other, and one pixel. */
+AED_APART int32x4_t aed_quad(const int8_t *x, const int8_t *weight, int32_t k) {
     int32_t s0 = 0;
     int32_t s1 = 0;
     int32_t s2 = 0;
@@ -160,10 +160,10 @@ AED_APART int32x4_t aed_quad(const int8_t *x, const int8_t *weight, int32_t k, i
     for (int32_t i = 0; i < k; i += 16) {
         const int8x16_t part = vld1q_s8(x + i);
         s0 = vmladavaq_s8(s0, part, vld1q_s8(weight));
-        s1 = vmladavaq_s8(s1, part, vld1q_s8(weight + row));
-        s2 = vmladavaq_s8(s2, part, vld1q_s8(weight + 2 * row));
-        s3 = vmladavaq_s8(s3, part, vld1q_s8(weight + 3 * row));
-        weight += piece;
+        s1 = vmladavaq_s8(s1, part, vld1q_s8(weight + 16));
+        s2 = vmladavaq_s8(s2, part, vld1q_s8(weight + 32));
+        s3 = vmladavaq_s8(s3, part, vld1q_s8(weight + 48));
+        weight += 64;
     }
     int32x4_t sum = vdupq_n_s32(s0);
     sum = vsetq_lane_s32(s1, sum, 1);
@@ -178,8 +178,8 @@ AED_APART void aed_groups(
         const int8_t *const odd = stream + 4 * k;
         const int32_t *const bias = (const int32_t *)(const void *)(odd + 4 * k);
         const float *const factor = (const float *)(const void *)(bias + AED_GROUP);
-        const int32x4_t even_sums = vaddq_s32(aed_quad(x, stream, k, 16, 64), vld1q_s32(bias));
-        const int32x4_t odd_sums = vaddq_s32(aed_quad(x, odd, k, 16, 64), vld1q_s32(bias + 4));
+        const int32x4_t even_sums = vaddq_s32(aed_quad(x, stream, k), vld1q_s32(bias));
+        const int32x4_t odd_sums = vaddq_s32(aed_quad(x, odd, k), vld1q_s32(bias + 4));
         vstrbq_s16(out, aed_eight_steps(even_sums, odd_sums, vld1q_f32(factor), vld1q_f32(factor + 4), zero));
         stream = (const int8_t *)(factor + AED_GROUP);
         out += AED_GROUP;
@@ -190,18 +190,18 @@ AED_APART void aed_groups(
 AED_APART void aed_rest(const int8_t *x, const int8_t *row, int32_t outputs, int32_t k, int32_t zero, int8_t *out) {
     const int32_t *const bias = (const int32_t *)(const void *)(row + outputs * k);
     const float *const factor = (const float *)(const void *)(bias + outputs);
-    int32_t o = 0;
-    for (; o + 4 <= outputs; o += 4) {
-        aed_steps(vaddq_s32(aed_quad(x, row, k, k, 16), vld1q_s32(bias)), factor, zero, out);
-        row += 4 * k;
-    }
-    for (; o < outputs; ++o) {
-        int32_t sum = bias[o];
+    int32_t sum[AED_GROUP];
+    for (int32_t o = 0; o < outputs; ++o) {
+        sum[o] = bias[o];
         for (int32_t i = 0; i < k; i += 16) {
-            sum = vmladavaq_s8(sum, vld1q_s8(x + i), vld1q_s8(row + i));
+            sum[o] = vmladavaq_s8(sum[o], vld1q_s8(x + i), vld1q_s8(row));
+            row += 16;
         }
-        out[o] = aed_step(sum, factor[o], zero);
-        row += k;
+    }
+    for (int32_t o = 0; o < outputs; o += 4) {
+        const mve_pred16_t there = vctp32q((uint32_t)(outputs - o));
+        const float32x4_t factors = vldrwq_z_f32(factor + o, there);
+        aed_four_steps(vqaddq_n_s32(aed_four_values(vldrwq_s32(sum + o), factors), zero), out + o, there);
     }
 }
 
@@ -258,12 +258,12 @@ static void aed_gather_two(
 /* The outputs of pixels beside each other; pairs: what is the same for all of them, the first two and the outputs. */
 static void aed_pixels(aed_pairs_t *pairs, int32_t pixels, const aed_window_t *window) {
     const int32_t outputs = window->out_c;
-    const int32_t rest = outputs % AED_GROUP;
-    pairs->pairs = pixels / 2;
+    const int32_t rest = outputs & (AED_GROUP - 1);
+    pairs->pairs = pixels >> 1;
     if (pairs->pairs > 0 && outputs >= AED_GROUP) {
         aed_pairs(pairs);
     }
-    if (pixels % 2 != 0) {
+    if ((pixels & 1) != 0) {
         const int8_t *const last = pairs->x[0] + pairs->pairs * pairs->step;
         int8_t *const out = pairs->out + (pixels - 1) * outputs;
         aed_groups(last, pairs->stream, pairs->end, pairs->k, pairs->zero, out);
@@ -276,27 +276,28 @@ static void aed_pixels(aed_pairs_t *pairs, int32_t pixels, const aed_window_t *w
     }
 }
 
-/* What is the same for all pixels. */
-static aed_pairs_t aed_pairs_of(const aed_conv_t *conv, int32_t k) {
+/* What is the same for all pixels; step stays to be set where there is more than one pair. */
+AED_APART void aed_begin(aed_pairs_t *pairs, const aed_conv_t *conv, int32_t k) {
     const int32_t outputs = conv->window.out_c;
-    aed_pairs_t pairs;
-    memset(&pairs, 0, sizeof pairs);
-    pairs.next = outputs;
-    pairs.stream = (const int8_t *)conv->weight;
-    pairs.end = pairs.stream + outputs / AED_GROUP * (AED_GROUP * k + AED_CONSTANTS);
-    pairs.k = k;
-    pairs.zero = conv->window.out_zero;
-    pairs.rest = outputs + outputs % AED_GROUP;
-    return pairs;
+    const int32_t rest = outputs & (AED_GROUP - 1);
+    pairs->next = outputs;
+    pairs->stream = (const int8_t *)conv->weight;
+    pairs->end = pairs->stream + (outputs - rest) * (k + AED_CONSTANTS);
+    pairs->k = k;
+    pairs->zero = conv->window.out_zero;
+    pairs->step = 0;
+    pairs->rest = outputs + rest;
+    pairs->entry[0] = 0;
 }
 
 void aed_pointwise_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
     const aed_conv_t *const conv = (const aed_conv_t *)layer;
     const aed_window_t *const window = &conv->window;
     const int32_t pixel = window->stride_w * window->in_c;
-    const int32_t once = window->out_c % AED_GROUP == 0 ? window->out_w : 2;
-    aed_pairs_t pairs = aed_pairs_of(conv, window->in_c);
+    const int32_t once = (window->out_c & (AED_GROUP - 1)) == 0 ? window->out_w : 2;
+    aed_pairs_t pairs;
     (void)scratch;
+    aed_begin(&pairs, conv, window->in_c);
     pairs.step = 2 * pixel;
     pairs.x[0] = rows[0];
     for (int32_t left = window->out_w; left > 0; left -= once) {
@@ -311,12 +312,13 @@ void aed_pointwise_row(const int8_t *const *rows, int8_t *out, const void *layer
 void aed_conv_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
     const aed_conv_t *const conv = (const aed_conv_t *)layer;
     const aed_window_t *const window = &conv->window;
-    const int32_t k = (window->k_h * window->k_w * window->in_c + 15) / 16 * 16;
+    const int32_t k = (window->k_h * window->k_w * window->in_c + 15) & ~15;
     /* the windows of a pixel and the next one are whole if the first begins between 0 and last */
     const int32_t last = window->dilation_w == 1 ? window->in_w - window->k_w - window->stride_w : -1;
     int8_t *const one = (int8_t *)scratch;
     int8_t *const other = one + k;
-    aed_pairs_t pairs = aed_pairs_of(conv, k);
+    aed_pairs_t pairs;
+    aed_begin(&pairs, conv, k);
     pairs.x[0] = one;
     pairs.x[1] = other;
     for (int32_t column = 0; column < window->out_w; column += 2) {

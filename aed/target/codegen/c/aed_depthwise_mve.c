@@ -1,9 +1,9 @@
 /* Convolutions of each channel alone, with MVE.
  *
- * The weights are a stream, in one of two orders. Blocks of 16 channels, for windows of 3 x 3 whose sums of two products
- * fit 16 bits: 16 biases (of the channels 0, 4, 8, 12, then 2, 6, 10, 14, then 1, 5, 9, 13, then 3, 7, 11, 15), nine
- * times 16 weights, 16 factors in the order of the biases; a last block is filled up with zeros. Quads, for all others:
- * four biases, four factors, and four weights for each tap of the window.
+ * The weights are a stream, in one of two orders. Blocks of 16 channels, for layers with as many outputs as inputs, a
+ * multiple of 4, where sums of two products fit 16 bits: 16 biases (of the channels 0, 4, 8, 12, then 2, 6, 10, 14, then
+ * 1, 5, 9, 13, then 3, 7, 11, 15), 16 weights for each tap of the window, 16 factors in the order of the biases; a last
+ * block is filled up with zeros. Quads, for all others: four biases, four factors, four weights for each tap.
  */
 #include "aed_kernels.h"
 
@@ -12,24 +12,42 @@
 
 #include "aed_mve.h"
 
-#define AED_TAPS 9
+/* Where a window finds its inputs, tap by tap; outside: as many values as channels, all the input's zero point. */
+AED_APART void aed_taps(
+    const int8_t *const *rows, const aed_window_t *window, int32_t column, const int8_t *outside, const int8_t **tap) {
+    const int32_t depth = window->in_c;
+    const int32_t width = window->in_w;
+    const int32_t step = window->dilation_w;
+    const int32_t first = column * window->stride_w - window->pad_left;
+    const int32_t end = first + window->k_w * step;
+    for (int32_t i = window->k_h; i > 0; --i) {
+        const int8_t *const row = *rows++;
+        for (int32_t x = first; x < end; x += step) {
+            *tap++ = row != NULL && x >= 0 && x < width ? row + x * depth : outside;
+        }
+    }
+}
 
-/* Pixels beside each other whose windows lie inside the image, or one pixel. */
+/* Pixels beside each other whose windows of 3 x 3 lie inside the row, or one pixel. */
 typedef struct {
-    const int8_t *tap[AED_TAPS];
+    const int8_t *tap[9];
     const int8_t *stream;
     int8_t *out;
-    int32_t depth;      /* a multiple of 4 */
+    int32_t depth;     /* a multiple of 4 */
     int32_t zero;
-    const int8_t *end;  /* of the outputs */
+    const int8_t *end; /* of the outputs */
     /* from what lies behind the last block of a pixel to the next pixel: taps of three rows, outputs */
     int32_t step[3];
     int32_t out_step;
-    int32_t steps;      /* whether any is not 0 */
+    int32_t steps;     /* whether any is not 0 */
 } aed_run_t;
 
 #if AED_ASSEMBLY
-/* To the sums q0 to q3 what is in q6 and q7, 16 bits each. */
+/* Both functions work on 16 channels at once and are predicated by bytes: every instruction leaves out the channels of a
+ * last block that are not there. A lane of 32 bits holds one of four channels that are there or not together. The sums
+ * are q0 to q3, in the order of the biases. */
+
+/* Adds to the sums what is in q6 and q7, of 16 bits. */
 #define AED_WIDEN                                                                                                      \
     "vmovlb.s16 q4, q6\n"                                                                                              \
     "vmovlt.s16 q5, q6\n"                                                                                              \
@@ -39,29 +57,38 @@ typedef struct {
     "vmovlt.s16 q5, q7\n"                                                                                              \
     "vadd.i32 q2, q2, q4\n"                                                                                            \
     "vadd.i32 q3, q3, q5\n"
+/* Products of one tap, to q6 and q7. */
 #define AED_TAP(X, WEIGHT)                                                                                             \
-    "vldrb.8 q4, [" X "], #16\n"                                                                                       \
-    "vldrb.8 q5, [r9, #" WEIGHT "]!\n"                                                                                 \
+    "vldrb.8 q4, " X "\n"                                                                                              \
+    "vldrb.8 q5, " WEIGHT "\n"                                                                                         \
     "vmullb.s8 q6, q4, q5\n"                                                                                           \
     "vmullt.s8 q7, q4, q5\n"
-/* A second one, whose inputs have to be read twice: all registers are in use. */
-#define AED_TAP_2(X)                                                                                                   \
-    "vldrb.8 q4, [" X "]\n"                                                                                            \
-    "vldrb.8 q5, [r9, #16]!\n"                                                                                         \
+/* Those of a second one besides; its inputs are read twice, for no register is free. */
+#define AED_SECOND(X, X_AGAIN, WEIGHT)                                                                                 \
+    "vldrb.8 q4, " X "\n"                                                                                              \
+    "vldrb.8 q5, " WEIGHT "\n"                                                                                         \
     "vmullb.s8 q4, q4, q5\n"                                                                                           \
     "vadd.i16 q6, q6, q4\n"                                                                                            \
-    "vldrb.8 q4, [" X "], #16\n"                                                                                       \
+    "vldrb.8 q4, " X_AGAIN "\n"                                                                                        \
     "vmullt.s8 q4, q4, q5\n"                                                                                           \
     "vadd.i16 q7, q7, q4\n"
-#define AED_ROUND(SUM)                                                                                                 \
-    "vldrw.32 q4, [r9, #16]!\n"                                                                                        \
+#define AED_ROUND(SUM, FACTOR)                                                                                         \
+    "vldrw.32 q4, " FACTOR "\n"                                                                                        \
     "vcvt.f32.s32 " SUM ", " SUM "\n"                                                                                  \
     "vmul.f32 " SUM ", " SUM ", q4\n"                                                                                  \
     "vcvtn.s32.f32 " SUM ", " SUM "\n"
+/* The sums, rounded, to steps in q6; r12 is the zero point; 16 bits are enough for what 8 will hold. */
+#define AED_STEPS                                                                                                      \
+    "vqmovnb.s32 q4, q0\n"                                                                                             \
+    "vqmovnb.s32 q5, q2\n"                                                                                             \
+    "vqmovnt.s32 q4, q1\n"                                                                                             \
+    "vqmovnt.s32 q5, q3\n"                                                                                             \
+    "vqadd.s16 q4, q4, r12\n"                                                                                          \
+    "vqadd.s16 q5, q5, r12\n"                                                                                          \
+    "vqmovnb.s16 q6, q4\n"                                                                                             \
+    "vqmovnt.s16 q6, q5\n"
 
-/* The taps in r0 to r8; r9 lies 16 bytes below what is read next. Predicated by bytes, every instruction leaves out the
- * channels of a last block that are not there: a lane of 32 bits holds one of four channels that are there or not
- * together. */
+/* The taps in r0 to r8; r9 lies 16 bytes below what is read next. */
 AED_NAKED void aed_run(AED_IN_REGISTER const aed_run_t *run) {
     __asm volatile(
         "push {r4-r11, lr}\n"
@@ -72,7 +99,7 @@ AED_NAKED void aed_run(AED_IN_REGISTER const aed_run_t *run) {
         "stm sp, {r2-r7}\n" /* end, step, out_step, steps */
         "ldr r1, [r0, #36]\n"
         "subs r1, r1, #16\n"
-        "str r1, [sp, #24]\n"
+        "str r1, [sp, #24]\n"        /* stream */
         "ldrd r10, r11, [r0, #40]\n" /* out, depth */
         "ldr r12, [r0, #48]\n"       /* zero */
         "ldm r0, {r0-r8}\n"
@@ -80,10 +107,8 @@ AED_NAKED void aed_run(AED_IN_REGISTER const aed_run_t *run) {
         "ldr r9, [sp, #24]\n"
         "dlstp.8 lr, r11\n"
         "2:\n"
-        "vldrb.8 q4, [r0], #16\n"
-        "vldrb.8 q5, [r9, #80]\n"
-        "vmullb.s8 q6, q4, q5\n"
-        "vmullt.s8 q7, q4, q5\n"
+        /* the first two before the sums take up their registers */
+        AED_TAP("[r0], #16", "[r9, #80]")
         "vldrb.8 q4, [r1], #16\n"
         "vldrb.8 q5, [r9, #96]\n"
         "vmullb.s8 q3, q4, q5\n"
@@ -94,20 +119,12 @@ AED_NAKED void aed_run(AED_IN_REGISTER const aed_run_t *run) {
         "vldrw.32 q1, [r9, #16]!\n"
         "vldrw.32 q2, [r9, #16]!\n"
         "vldrw.32 q3, [r9, #16]!\n"
-        AED_WIDEN AED_TAP("r2", "48") AED_TAP_2("r3")
-        AED_WIDEN AED_TAP("r4", "16") AED_TAP_2("r5")
-        AED_WIDEN AED_TAP("r6", "16") AED_TAP_2("r7")
-        AED_WIDEN AED_TAP("r8", "16")
-        AED_WIDEN AED_ROUND("q0") AED_ROUND("q1") AED_ROUND("q2") AED_ROUND("q3")
-        /* 16 bits are enough for what 8 will hold */
-        "vqmovnb.s32 q4, q0\n"
-        "vqmovnb.s32 q5, q2\n"
-        "vqmovnt.s32 q4, q1\n"
-        "vqmovnt.s32 q5, q3\n"
-        "vqadd.s16 q4, q4, r12\n"
-        "vqadd.s16 q5, q5, r12\n"
-        "vqmovnb.s16 q6, q4\n"
-        "vqmovnt.s16 q6, q5\n"
+        AED_WIDEN AED_TAP("[r2], #16", "[r9, #48]!") AED_SECOND("[r3]", "[r3], #16", "[r9, #16]!")
+        AED_WIDEN AED_TAP("[r4], #16", "[r9, #16]!") AED_SECOND("[r5]", "[r5], #16", "[r9, #16]!")
+        AED_WIDEN AED_TAP("[r6], #16", "[r9, #16]!") AED_SECOND("[r7]", "[r7], #16", "[r9, #16]!")
+        AED_WIDEN AED_TAP("[r8], #16", "[r9, #16]!")
+        AED_WIDEN AED_ROUND("q0", "[r9, #16]!") AED_ROUND("q1", "[r9, #16]!")
+        AED_ROUND("q2", "[r9, #16]!") AED_ROUND("q3", "[r9, #16]!") AED_STEPS
         "vstrb.8 q6, [r10], #16\n"
         "letp lr, 2b\n"
         "ldr lr, [sp, #20]\n"
@@ -135,48 +152,85 @@ AED_NAKED void aed_run(AED_IN_REGISTER const aed_run_t *run) {
         "vpop {d8-d15}\n"
         "pop {r4-r11, pc}\n");
 }
+
+/* One pixel. tap: of each of taps taps; depth: a multiple of 4. */
+AED_NAKED void aed_pixel(
+    AED_IN_REGISTER const int8_t *const *tap, AED_IN_REGISTER const int8_t *stream, AED_IN_REGISTER int8_t *out,
+    AED_IN_REGISTER int32_t taps, AED_IN_REGISTER int32_t depth, AED_IN_REGISTER int32_t zero) {
+    __asm volatile(
+        "push {r4-r11, lr}\n"
+        "vpush {d8-d15}\n"
+        "ldrd r4, r12, [sp, #100]\n" /* depth, zero */
+        "movs r5, #0\n"              /* channel */
+        "lsr r11, r3, #1\n"
+        "dlstp.8 lr, r4\n"
+        "1:\n"
+        "vldrw.32 q0, [r1], #16\n"
+        "vldrw.32 q1, [r1], #16\n"
+        "vldrw.32 q2, [r1], #16\n"
+        "vldrw.32 q3, [r1], #16\n"
+        "mov r6, r0\n"
+        "movs r7, r11\n"
+        "beq 3f\n"
+        "2:\n"
+        "ldrd r8, r9, [r6], #8\n"
+        "add r8, r8, r5\n"
+        "add r9, r9, r5\n"
+        AED_TAP("[r8]", "[r1], #16") AED_SECOND("[r9]", "[r9]", "[r1], #16") AED_WIDEN
+        "subs r7, r7, #1\n"
+        "bne 2b\n"
+        "3:\n"
+        "lsls r7, r3, #31\n"
+        "beq 4f\n"
+        "ldr r8, [r6]\n"
+        "add r8, r8, r5\n"
+        AED_TAP("[r8]", "[r1], #16") AED_WIDEN
+        "4:\n"
+        AED_ROUND("q0", "[r1], #16") AED_ROUND("q1", "[r1], #16")
+        AED_ROUND("q2", "[r1], #16") AED_ROUND("q3", "[r1], #16") AED_STEPS
+        "vstrb.8 q6, [r2], #16\n"
+        "adds r5, r5, #16\n"
+        "letp lr, 1b\n"
+        "vpop {d8-d15}\n"
+        "pop {r4-r11, pc}\n");
+}
 #else
-static void aed_run(const aed_run_t *run) {
-    const int32_t padded = (run->depth + 15) / 16 * 16;
-    const int8_t *tap[AED_TAPS];
-    int8_t *out = run->out;
-    memcpy(tap, run->tap, sizeof tap);
-    while (out != run->end) {
-        const int8_t *weight = run->stream;
-        for (int32_t c = 0; c < run->depth; c += 16) {
-            const mve_pred16_t there = vctp8q((uint32_t)(run->depth - c));
-            int32x4_t sum[4];
-            float32x4_t value;
-            for (int32_t i = 0; i < 4; ++i) {
-                sum[i] = vldrwq_s32((const int32_t *)(const void *)(weight + 16 * i));
-            }
-            weight += 64;
-            for (int32_t t = 0; t < AED_TAPS; ++t) {
-                const int8x16_t x = vldrbq_z_s8(tap[t] + c, there);
-                const int8x16_t w = vldrbq_s8(weight);
-                const int16x8_t even = vmullbq_int_s8(x, w);
-                const int16x8_t odd = vmulltq_int_s8(x, w);
-                sum[0] = vaddq_s32(sum[0], vmovlbq_s16(even));
-                sum[1] = vaddq_s32(sum[1], vmovltq_s16(even));
-                sum[2] = vaddq_s32(sum[2], vmovlbq_s16(odd));
-                sum[3] = vaddq_s32(sum[3], vmovltq_s16(odd));
-                weight += 16;
-            }
-            for (int32_t i = 0; i < 4; ++i) {
-                value = vmulq_f32(vcvtq_f32_s32(sum[i]), vldrwq_f32((const float *)(const void *)weight));
-                sum[i] = vcvtnq_s32_f32(value);
-                weight += 16;
-            }
-            int16x8_t even = vqmovnbq_s32(vdupq_n_s16(0), sum[0]);
-            int16x8_t odd = vqmovnbq_s32(vdupq_n_s16(0), sum[2]);
-            even = vqaddq_n_s16(vqmovntq_s32(even, sum[1]), (int16_t)run->zero);
-            odd = vqaddq_n_s16(vqmovntq_s32(odd, sum[3]), (int16_t)run->zero);
-            vstrbq_p_s8(out + c, vqmovntq_s16(vqmovnbq_s16(vdupq_n_s8(0), even), odd), there);
+static void aed_pixel(
+    const int8_t *const *tap, const int8_t *stream, int8_t *out, int32_t taps, int32_t depth, int32_t zero) {
+    for (int32_t c = 0; c < depth; c += 16) {
+        const mve_pred16_t there = vctp8q((uint32_t)(depth - c));
+        int32x4_t sum[4];
+        for (int32_t i = 0; i < 4; ++i) {
+            sum[i] = vldrwq_s32((const int32_t *)(const void *)stream);
+            stream += 16;
         }
-        for (int32_t t = 0; t < AED_TAPS; ++t) {
+        for (int32_t t = 0; t < taps; ++t) {
+            const int8x16_t x = vldrbq_z_s8(tap[t] + c, there);
+            const int16x8_t even = vmullbq_int_s8(x, vldrbq_s8(stream));
+            const int16x8_t odd = vmulltq_int_s8(x, vldrbq_s8(stream));
+            sum[0] = vaddq_s32(sum[0], vmovlbq_s16(even));
+            sum[1] = vaddq_s32(sum[1], vmovltq_s16(even));
+            sum[2] = vaddq_s32(sum[2], vmovlbq_s16(odd));
+            sum[3] = vaddq_s32(sum[3], vmovltq_s16(odd));
+            stream += 16;
+        }
+        const float *const factor = (const float *)(const void *)stream;
+        const int16x8_t even = aed_eight_steps(sum[0], sum[1], vld1q_f32(factor), vld1q_f32(factor + 4), zero);
+        const int16x8_t odd = aed_eight_steps(sum[2], sum[3], vld1q_f32(factor + 8), vld1q_f32(factor + 12), zero);
+        vstrbq_p_s8(out + c, vreinterpretq_s8_s16(vsliq_n_s16(even, odd, 8)), there);
+        stream += 64;
+    }
+}
+
+static void aed_run(const aed_run_t *run) {
+    const int32_t padded = (run->depth + 15) & ~15;
+    const int8_t *tap[9];
+    memcpy(tap, run->tap, sizeof tap);
+    for (int8_t *out = run->out; out != run->end; out += run->depth) {
+        aed_pixel(tap, run->stream, out, 9, run->depth, run->zero);
+        for (int32_t t = 0; t < 9; ++t) {
             tap[t] += padded + run->step[t / 3];
         }
-        out += run->depth;
     }
 }
 #endif
@@ -185,15 +239,12 @@ void aed_depthwise_3x3_row(const int8_t *const *rows, int8_t *out, const void *l
     const aed_depthwise_t *const depthwise = (const aed_depthwise_t *)layer;
     const aed_window_t *const window = &depthwise->window;
     const int32_t depth = window->in_c;
-    const int32_t padded = (depth + 15) / 16 * 16;
+    const int32_t padded = (depth + 15) & ~15;
     const int32_t stride = window->stride_w;
-    const int32_t width = 2 * window->dilation_w; /* from the first tap to the last */
-    const int32_t past = window->in_w - width + window->pad_left; /* the first place where a window looks past the row */
-    const int32_t first = (window->pad_left + stride - 1) / stride;
-    const int32_t last = past > 0 ? (past + stride - 1) / stride : 0;
+    const int32_t last = window->in_w - 1 - 2 * window->dilation_w; /* where the last window inside the row begins */
     int8_t *const outside = (int8_t *)scratch;
     aed_run_t run;
-    aed_fill(window->in_zero, outside, depth);
+    (void)aed_fill(window->in_zero, outside, depth);
     run.stream = (const int8_t *)depthwise->weight;
     run.depth = depth;
     run.zero = window->out_zero;
@@ -206,15 +257,9 @@ void aed_depthwise_3x3_row(const int8_t *const *rows, int8_t *out, const void *l
     int32_t count;
     for (int32_t column = 0; column < window->out_w; column += count) {
         const int32_t left = column * stride - window->pad_left;
-        const int32_t end = last < window->out_w ? last : window->out_w;
-        const int8_t **tap = run.tap;
-        count = column >= first && column < end ? end - column : 1;
-        for (int32_t i = 0; i < 3; ++i) {
-            for (int32_t j = 0; j < 3; ++j) {
-                const int32_t x = left + j * window->dilation_w;
-                *tap++ = rows[i] != NULL && x >= 0 && x < window->in_w ? rows[i] + x * depth : outside;
-            }
-        }
+        const int32_t whole = left >= 0 && left <= last ? (last - left) / stride + 1 : 1;
+        count = whole < window->out_w - column ? whole : window->out_w - column;
+        aed_taps(rows, window, column, outside, run.tap);
         run.out = out;
         out += count * depth;
         run.end = out;
@@ -222,47 +267,49 @@ void aed_depthwise_3x3_row(const int8_t *const *rows, int8_t *out, const void *l
     }
 }
 
-void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
+void aed_depthwise_blocks_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
     const aed_depthwise_t *const depthwise = (const aed_depthwise_t *)layer;
     const aed_window_t *const window = &depthwise->window;
     const int32_t taps = window->k_h * window->k_w;
     const int32_t depth = window->in_c;
-    const int32_t outputs = window->out_c;
-    const int32_t multiplier = outputs / depth;
-    const int8_t **tap = (const int8_t **)scratch;
+    const int8_t **const tap = (const int8_t **)scratch;
     int8_t *const outside = (int8_t *)(tap + taps);
-    aed_fill(window->in_zero, outside, depth);
+    (void)aed_fill(window->in_zero, outside, depth);
     for (int32_t column = 0; column < window->out_w; ++column) {
-        const int32_t left = column * window->stride_w - window->pad_left;
-        int32_t t = 0;
-        for (int32_t i = 0; i < window->k_h; ++i) {
-            for (int32_t j = 0; j < window->k_w; ++j) {
-                const int32_t x = left + j * window->dilation_w;
-                tap[t++] = rows[i] != NULL && x >= 0 && x < window->in_w ? rows[i] + x * depth : outside;
-            }
-        }
-        const int8_t *quad = (const int8_t *)depthwise->weight;
+        aed_taps(rows, window, column, outside, tap);
+        aed_pixel(tap, (const int8_t *)depthwise->weight, out, taps, depth, window->out_zero);
+        out += depth;
+    }
+}
+
+void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
+    const aed_depthwise_t *const depthwise = (const aed_depthwise_t *)layer;
+    const aed_window_t *const window = &depthwise->window;
+    const int32_t taps = window->k_h * window->k_w;
+    const int32_t outputs = window->out_c;
+    const uint32_t multiplier = (uint32_t)(outputs / window->in_c);
+    const int8_t **const tap = (const int8_t **)scratch;
+    int8_t *const outside = (int8_t *)(tap + taps);
+    (void)aed_fill(window->in_zero, outside, window->in_c);
+    for (int32_t column = 0; column < window->out_w; ++column) {
+        const int8_t *stream = (const int8_t *)depthwise->weight;
+        aed_taps(rows, window, column, outside, tap);
         for (int32_t o = 0; o < outputs; o += 4) {
-            const int32_t *const bias = (const int32_t *)(const void *)quad;
-            const float *const factor = (const float *)(const void *)(bias + 4);
-            const int8_t *weight = (const int8_t *)(factor + 4);
-            if (multiplier == 1 && o + 4 <= outputs) {
-                int32x4_t sum = vld1q_s32(bias);
-                for (t = 0; t < taps; ++t) {
-                    sum = vaddq_s32(sum, vmulq_s32(vldrbq_s32(tap[t] + o), vldrbq_s32(weight)));
-                    weight += 4;
-                }
-                aed_steps(sum, factor, window->out_zero, out + o);
-            } else {
-                for (int32_t j = 0; j < 4 && o + j < outputs; ++j) {
-                    int32_t sum = bias[j];
-                    for (t = 0; t < taps; ++t) {
-                        sum += tap[t][(o + j) / multiplier] * weight[4 * t + j];
-                    }
-                    out[o + j] = aed_step(sum, factor[j], window->out_zero);
-                }
+            const mve_pred16_t there = vctp32q((uint32_t)(outputs - o));
+            const float32x4_t factor = vldrwq_f32((const float *)(const void *)(stream + 16));
+            int32x4_t sum = vldrwq_s32((const int32_t *)(const void *)stream);
+            uint32_t channel[4];
+            for (uint32_t j = 0; j < 4; ++j) {
+                channel[j] = ((uint32_t)o + j) / multiplier;
             }
-            quad += 32 + 4 * taps;
+            const uint32x4_t channels = vldrwq_u32(channel);
+            stream += 32;
+            for (int32_t t = 0; t < taps; ++t) {
+                const int32x4_t x = vldrbq_gather_offset_z_s32(tap[t], channels, there);
+                sum = vaddq_s32(sum, vmulq_s32(x, vldrbq_s32(stream)));
+                stream += 4;
+            }
+            aed_four_steps(vqaddq_n_s32(aed_four_values(sum, factor), window->out_zero), out + o, there);
         }
         out += outputs;
     }

@@ -80,8 +80,9 @@ void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer
 #define AED_ROW(mve, others) mve
 /* a kernel of one pixel, no padding, channels a multiple of 16 */
 void aed_pointwise_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
-/* channels a multiple of 4, as many outputs as inputs; weights in blocks */
+/* weights in blocks; the first for windows of 3 x 3 */
 void aed_depthwise_3x3_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+void aed_depthwise_blocks_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 #else
 #define AED_ROW(mve, others) others
 #endif

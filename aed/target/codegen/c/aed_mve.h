@@ -2,6 +2,8 @@
 #ifndef AED_MVE_H
 #define AED_MVE_H
 
+#include <arm_mve.h>
+
 #include "aed_steps.h"
 
 /* Assembly where intrinsics spill; a compiler that does not read GCC's gets intrinsics for the same order of weights. */
@@ -73,19 +75,24 @@ static inline int8_t *aed_fill(int8_t value, int8_t *out, int32_t size) {
     return end;
 }
 
-/* Rounded values of the outputs 0, 2, 4, 6 and 1, 3, 5, 7 to steps, in the lower halves of 16 bits. */
-static inline int16x8_t aed_eight_steps(
-    int32x4_t even, int32x4_t odd, float32x4_t even_factor, float32x4_t odd_factor, int32_t zero) {
-    const int32x4_t one = vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(even), even_factor));
-    const int32x4_t other = vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(odd), odd_factor));
-    /* 16 bits are enough for what 8 will hold */
-    const int16x8_t step = vqaddq_n_s16(vqmovntq_s32(vqmovnbq_s32(vdupq_n_s16(0), one), other), (int16_t)zero);
-    return vreinterpretq_s16_s8(vqmovnbq_s16(vdupq_n_s8(0), step));
+/* Four sums to rounded values, not yet steps. */
+static inline int32x4_t aed_four_values(int32x4_t sum, float32x4_t factor) {
+    return vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sum), factor));
 }
 
 /* Four rounded values to steps, of which some are there. */
 static inline void aed_four_steps(int32x4_t value, int8_t *out, mve_pred16_t there) {
     vstrbq_p_s32(out, vmaxq_s32(vminq_s32(value, vdupq_n_s32(127)), vdupq_n_s32(-128)), there);
+}
+
+/* Sums of the outputs 0, 2, 4, 6 and 1, 3, 5, 7 to steps, in the lower halves of 16 bits. */
+static inline int16x8_t aed_eight_steps(
+    int32x4_t even, int32x4_t odd, float32x4_t even_factor, float32x4_t odd_factor, int32_t zero) {
+    const int32x4_t one = aed_four_values(even, even_factor);
+    const int32x4_t other = aed_four_values(odd, odd_factor);
+    /* 16 bits are enough for what 8 will hold */
+    const int16x8_t step = vqaddq_n_s16(vqmovntq_s32(vqmovnbq_s32(vdupq_n_s16(0), one), other), (int16_t)zero);
+    return vreinterpretq_s16_s8(vqmovnbq_s16(vdupq_n_s8(0), step));
 }
 
 #endif

@@ -121,11 +121,12 @@ class Depthwise(_Convolution):
         taps = self.kernel[0] * self.kernel[1]
         rows = self.weight.reshape(taps, -1)
         quads = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4))).reshape(taps, -1, 4).transpose(1, 0, 2)
-        has_blocks = fits_blocks(self.weight) and x.shape[2] == y.shape[2]
+        has_blocks = fits_blocks(self.weight, x.shape[2])
         stream = (depthwise_blocks if has_blocks else depthwise_quads)(self.weight, self.bias, self.factor)
         layer = self.struct(source, "aed_depthwise_t", number, x, y, mve=stream, others=quads)
         scratch = POINTER * taps + x.shape[2] + 3
-        mve_row = "aed_depthwise_3x3_row" if has_blocks else self.row
+        blocks = "aed_depthwise_3x3_row" if self.kernel == (3, 3) else "aed_depthwise_blocks_row"
+        mve_row = blocks if has_blocks else self.row
         return [self.image_call(source, layer, mve=scratch, others=scratch, mve_row=mve_row)]
 
 
