@@ -10,6 +10,7 @@ from aed.target.codegen.text import c_comment, c_float
 KERNELS = (
     "aed_kernels.h",
     "aed_steps.h",
+    "aed_words.h",
     "aed_image.c",
     "aed_conv.c",
     "aed_depthwise.c",

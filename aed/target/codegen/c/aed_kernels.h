@@ -13,8 +13,8 @@
 #if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 2) && !defined(AED_PORTABLE)
 #define AED_MVE 1
 #define AED_SMLAD 0
-#elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && defined(__thumb2__) && defined(__OPTIMIZE__) && \
-    !defined(AED_PORTABLE)
+#elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && defined(__thumb2__) && defined(__ARM_FP) && \
+    (__ARM_FP & 4) && defined(__OPTIMIZE__) && !defined(AED_PORTABLE)
 /* the assembly takes 14 registers; without optimisation there are fewer */
 #define AED_MVE 0
 #define AED_SMLAD 1
@@ -40,9 +40,10 @@ typedef struct {
 
 typedef struct {
     aed_window_t window;
-    const void *weight;    /* int8 (out_c, k) with k = k_h * k_w * in_c rounded up to a multiple of 16, zeros at the end */
+    const void *weight;    /* in the order of the core's kernels: aed_conv.c */
     const int32_t *bias;   /* (out_c), the input's zero point folded in */
     const float *factor;   /* (out_c): output steps in one unit of the sum */
+    int8_t pairs;          /* whether rows of weights go in pairs; then bias and factor have an even number of values */
 } aed_conv_t;
 
 typedef struct {

@@ -9,6 +9,7 @@ import onnx
 
 from aed.base.errors import AedError
 from aed.export.graph import attributes
+from aed.target.codegen.packing import filled, row_pairs
 from aed.target.codegen.program import Float32, Int8, Int32, Program, Tensor, aligned
 from aed.target.codegen.source import Source
 from aed.target.codegen.walk import LARGEST, Lowering, Walk
@@ -37,10 +38,12 @@ class _Convolution(WindowLayer):
             mve: The weights as the kernels for MVE read them.
             others: The weights as all others do.
         """
+        odd = len(self.bias) % 2  # kernels take two at once
+        bias, factor = np.pad(self.bias, (0, odd)), np.pad(self.factor, (0, odd))
         return [
             f".weight = {source.weights(f'weight{number}', mve=mve, others=others)}",
-            f".bias = {source.array('int32_t', f'bias{number}', self.bias)}",
-            f".factor = {source.array('float', f'factor{number}', self.factor)}",
+            f".bias = {source.array('int32_t', f'bias{number}', bias)}",
+            f".factor = {source.array('float', f'factor{number}', factor)}",
         ]
 
 
@@ -58,22 +61,25 @@ class Conv(_Convolution):
     row: ClassVar[str] = "aed_conv_row"
 
     def overlap_offset(self, x: Tensor, y: Tensor) -> int | None:
-        """Less for a kernel of one pixel: it reads two pixels before it writes either."""
+        """Less for a kernel of one pixel: it reads some pixels before it writes any of them."""
         if self._is_pointwise(x, y):
             height, width, channels = y.shape
             return aligned(max(0, height * width * (channels - x.shape[2])))
         return super().overlap_offset(x, y)
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
-        """C statements that call the kernel; rows of weights, filled with zeros to a multiple of 16 columns."""
+        """C statements that call the kernel; rows of weights in pairs, where that is proved to give the sums."""
         x, y = program.ends(self)
         if self._is_pointwise(x, y):  # the image is one long row
             x, y = (replace(part, shape=(1, part.shape[0] * part.shape[1], part.shape[2])) for part in (x, y))
         rows = self.weight.reshape(len(self.weight), -1)
-        packed = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 16)))
-        fields = [self.window(x, y), *self.sum_fields(source, number, mve=packed, others=packed)]
-        layer = source.struct("aed_conv_t", f"layer{number}", fields)
-        return [self.image_call(source, layer, mve=packed.shape[1], others=4 * packed.shape[1])]
+        wide, pairs = filled(rows, 16), row_pairs(rows, self.bias)
+        others = filled(rows, 4) if pairs is None else pairs
+        fields = [self.window(x, y), *self.sum_fields(source, number, mve=wide, others=others)]
+        layer = source.struct("aed_conv_t", f"layer{number}", [*fields, f".pairs = {int(pairs is not None)}"])
+        # inputs of three pixels as int16, of one as int8; outputs of three, an odd number filled up
+        scratch = 7 * (-(-rows.shape[1] // 4) * 4) + 4 + 3 * (len(rows) + 1) * (len(rows) % 2)
+        return [self.image_call(source, layer, mve=wide.shape[1], others=scratch)]
 
     def _is_pointwise(self, x: Tensor, y: Tensor) -> bool:
         """Whether each output pixel is made of the input pixel at its place, and rows may be joined."""

@@ -1,0 +1,42 @@
+/* Four int8 in a word, two int16 in a word: instructions of the DSP extension as functions. */
+#ifndef AED_WORDS_H
+#define AED_WORDS_H
+
+#include <string.h>
+
+#include "aed_kernels.h"
+
+#if AED_SMLAD
+static inline uint32_t aed_load(const int8_t *from) {
+    uint32_t word;
+    memcpy(&word, from, sizeof word);
+    return word;
+}
+
+static inline void aed_store(int8_t *to, uint32_t word) {
+    memcpy(to, &word, sizeof word);
+}
+
+/* Values 0 and 2 as two int16. */
+static inline uint32_t aed_even(uint32_t word) {
+    uint32_t pair;
+    __asm("sxtb16 %0, %1" : "=r"(pair) : "r"(word));
+    return pair;
+}
+
+/* Values 1 and 3 as two int16. */
+static inline uint32_t aed_odd(uint32_t word) {
+    uint32_t pair;
+    __asm("sxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(word));
+    return pair;
+}
+
+/* sum plus the products of two pairs. */
+static inline int32_t aed_multiply_pairs(uint32_t one, uint32_t other, int32_t sum) {
+    int32_t result;
+    __asm("smlad %0, %1, %2, %3" : "=r"(result) : "r"(one), "r"(other), "r"(sum));
+    return result;
+}
+#endif
+
+#endif
