@@ -48,9 +48,10 @@ typedef struct {
 
 typedef struct {
     aed_window_t window;   /* out_c is a multiple of in_c */
-    const void *weight;    /* int8 (out_c / 4, rounded up; k_h * k_w; 4) */
+    const void *weight;    /* in the order of the core's kernels: aed_depthwise.c */
     const int32_t *bias;
     const float *factor;
+    int8_t sliding;        /* whether weights are ordered for a kernel of 3 x 3 that slides over columns */
 } aed_depthwise_t;
 
 typedef struct {

@@ -31,6 +31,20 @@ static inline uint32_t aed_odd(uint32_t word) {
     return pair;
 }
 
+/* The lower halves of two words. */
+static inline uint32_t aed_bottoms(uint32_t low, uint32_t high) {
+    uint32_t pair;
+    __asm("pkhbt %0, %1, %2, lsl #16" : "=r"(pair) : "r"(low), "r"(high));
+    return pair;
+}
+
+/* The upper halves of two words. */
+static inline uint32_t aed_tops(uint32_t low, uint32_t high) {
+    uint32_t pair;
+    __asm("pkhtb %0, %2, %1, asr #16" : "=r"(pair) : "r"(low), "r"(high));
+    return pair;
+}
+
 /* sum plus the products of two pairs. */
 static inline int32_t aed_multiply_pairs(uint32_t one, uint32_t other, int32_t sum) {
     int32_t result;

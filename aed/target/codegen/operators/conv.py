@@ -9,11 +9,14 @@ import onnx
 
 from aed.base.errors import AedError
 from aed.export.graph import attributes
-from aed.target.codegen.packing import filled, row_pairs
+from aed.target.codegen.packing import filled, quads, row_pairs, sliding
 from aed.target.codegen.program import Float32, Int8, Int32, Program, Tensor, aligned
 from aed.target.codegen.source import Source
 from aed.target.codegen.walk import LARGEST, Lowering, Walk
 from aed.target.codegen.window import POINTER, WindowLayer, is_explicit, pair, window_of
+
+COLUMN = 24
+"""Bytes of a column of four channels, as the kernel that slides over columns keeps it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,15 +104,30 @@ class Depthwise(_Convolution):
     row: ClassVar[str] = "aed_depthwise_row"
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
-        """C statements that call the kernel; weights of four channels beside each other, tap after tap."""
+        """C statements that call the kernel; weights of 3 x 3 in an order of their own, where that is possible."""
         x, y = program.ends(self)
-        taps = self.kernel[0] * self.kernel[1]
-        rows = self.weight.reshape(taps, -1)
-        quads = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4))).reshape(taps, -1, 4).transpose(1, 0, 2)
-        fields = [self.window(x, y), *self.sum_fields(source, number, mve=quads, others=quads)]
-        layer = source.struct("aed_depthwise_t", f"layer{number}", fields)
-        scratch = POINTER * taps + x.shape[2] + 3
-        return [self.image_call(source, layer, mve=scratch, others=scratch)]
+        taps = self.weight.reshape(self.kernel[0] * self.kernel[1], -1)
+        fours, slid = quads(taps), self._sliding(taps, x, y)
+        others = fours if slid is None else slid
+        fields = [self.window(x, y), *self.sum_fields(source, number, mve=fours, others=others)]
+        layer = source.struct("aed_depthwise_t", f"layer{number}", [*fields, f".sliding = {int(slid is not None)}"])
+        scratch = POINTER * len(taps) + x.shape[2] + 3  # taps of a pixel, and one outside the image
+        columns = 0 if slid is None else self._columns(y.shape[1])
+        return [self.image_call(source, layer, mve=scratch, others=max(scratch, COLUMN * columns))]
+
+    def _sliding(self, taps: Int8, x: Tensor, y: Tensor) -> Int8 | None:
+        """The weights for a kernel that slides over columns, where it can."""
+        channels = x.shape[2]
+        if self.kernel != (3, 3) or self.stride[1] > 2 or self.dilation[1] > 1:
+            return None
+        if channels % 4 or channels != y.shape[2]:
+            return None
+        return sliding(taps, self.bias, self.factor)
+
+    def _columns(self, width: int) -> int:
+        """Columns of the input under a row of ``width`` outputs; several outputs are computed at once."""
+        at_once = 3 if self.stride[1] == 1 else 2
+        return self.stride[1] * (-(-width // at_once) * at_once - 1) + 3
 
 
 def factor_of(x: Tensor, scales: Float32, y: Tensor, outputs: int) -> Float32:
