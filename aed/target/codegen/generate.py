@@ -11,6 +11,7 @@ KERNELS = (
     "aed_kernels.h",
     "aed_steps.h",
     "aed_mve.h",
+    "aed_words.h",
     "aed_image.c",
     "aed_conv.c",
     "aed_conv_mve.c",

@@ -43,7 +43,10 @@ class WindowLayer(Layer):
 
     def looks_outside(self, x: Tensor, y: Tensor) -> bool:
         """Whether a window of the output ``y`` looks past the image ``x``, on any side."""
-        ends = ((size - 1) * step + (taps - 1) * apart for size, step, taps, apart in zip(y.shape, self.stride, self.kernel, self.dilation, strict=False))
+        ends = (
+            (size - 1) * step + (taps - 1) * apart
+            for size, step, taps, apart in zip(y.shape, self.stride, self.kernel, self.dilation, strict=False)
+        )
         return self.pad != (0, 0) or any(end >= size for end, size in zip(ends, x.shape, strict=False))
 
     def window(self, x: Tensor, y: Tensor) -> str:

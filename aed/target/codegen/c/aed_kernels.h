@@ -13,8 +13,8 @@
 #if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 2) && !defined(AED_PORTABLE)
 #define AED_MVE 1
 #define AED_SMLAD 0
-#elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && defined(__thumb2__) && defined(__OPTIMIZE__) && \
-    !defined(AED_PORTABLE)
+#elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && defined(__thumb2__) && defined(__ARM_FP) && \
+    (__ARM_FP & 4) && defined(__OPTIMIZE__) && !defined(AED_PORTABLE)
 /* the assembly takes 14 registers; without optimisation there are fewer */
 #define AED_MVE 0
 #define AED_SMLAD 1
@@ -43,9 +43,10 @@ typedef struct {
 #if AED_MVE
     const void *weight;    /* a stream; aed_conv_mve.c says of what */
 #else
-    const void *weight;    /* int8 (out_c, k) with k = k_h * k_w * in_c rounded up to a multiple of 16, zeros at the end */
+    const void *weight;    /* in the order of the core's kernels: aed_conv.c */
     const int32_t *bias;   /* (out_c), the input's zero point folded in */
     const float *factor;   /* (out_c): output steps in one unit of the sum */
+    int8_t pairs;          /* whether rows of weights go in pairs; then bias and factor have an even number of values */
 #endif
 } aed_conv_t;
 
@@ -54,9 +55,10 @@ typedef struct {
 #if AED_MVE
     const void *weight;    /* a stream; aed_depthwise_mve.c says of what */
 #else
-    const void *weight;    /* int8 (out_c / 4, rounded up; k_h * k_w; 4) */
+    const void *weight;    /* in the order of the core's kernels: aed_depthwise.c */
     const int32_t *bias;
     const float *factor;
+    int8_t sliding;        /* whether weights are ordered for a kernel of 3 x 3 that slides over columns */
 #endif
 } aed_depthwise_t;
 
