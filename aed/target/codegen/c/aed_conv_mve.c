@@ -48,8 +48,9 @@ typedef struct {
     "vmladav" A ".s8 lr, q3, q1\n"
 /* Four rows: a first piece, then the others, four a turn; ENTRY is where the first turn begins. */
 #define AED_ROWS(ENTRY, TURN, END)                                                                                     \
-    "ldrd r3, r5, [sp]\n" AED_PIECE("") "ldr pc, [sp, #" ENTRY "]\n" TURN                                              \
-    ":\n" AED_PIECE("a") AED_PIECE("a") AED_PIECE("a") AED_PIECE("a") "cmp r3, r11\n"                                   \
+    "ldrd r3, r5, [sp]\n" AED_PIECE("") "ldr pc, [sp, #" ENTRY "]\n" TURN ":\n"                                        \
+    ".rept 4\n" AED_PIECE("a") ".endr\n"                                                                               \
+    "cmp r3, r11\n"                                                                                                    \
     "bne " TURN "b\n" END ":\n"
 /* Sums to vectors: those of the first pixel and those of the second. */
 #define AED_SUMS(FIRST, SECOND)                                                                                        \
