@@ -10,12 +10,18 @@ from aed.target.codegen.text import c_comment, c_float
 KERNELS = (
     "aed_kernels.h",
     "aed_steps.h",
+    "aed_mve.h",
+    "aed_words.h",
     "aed_image.c",
     "aed_conv.c",
+    "aed_conv_mve.c",
     "aed_depthwise.c",
+    "aed_depthwise_mve.c",
     "aed_pool.c",
+    "aed_pool_mve.c",
     "aed_mean.c",
     "aed_elementwise.c",
+    "aed_elementwise_mve.c",
 )
 
 
@@ -84,8 +90,7 @@ def _source(program: Program, plan: Plan) -> str:
             *source.constants,
             "/* 64-bit words: aligned for whatever kernels keep there. */",
             f"static uint64_t arena[{max(1, -(-plan.size // 8))}];",
-            f"static uint64_t scratch[{-(-source.scratch_bytes // 8)}];",
-            "",
+            source.scratch,
             "void aed_net_layer(int layer, const int8_t *in, int8_t *out) {",
             "    int8_t *const base = (int8_t *)arena;",
             "    (void)base;",

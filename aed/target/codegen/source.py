@@ -1,4 +1,8 @@
-"""The parts of ``aed_net.c`` that layers fill: constants, addresses of tensors, scratch memory."""
+"""The parts of ``aed_net.c`` that layers fill: constants, addresses of tensors, scratch memory.
+
+Cores with MVE want their weights in another order than all others, and other scratch memory: the text holds both, and
+the macro ``AED_MVE`` of ``aed_kernels.h`` chooses. One text so serves all cores.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,22 +22,61 @@ class Source:
     def __init__(self, addresses: Mapping[str, str]) -> None:
         self.addresses = addresses
         self.constants: list[str] = []
-        self.scratch_bytes = 1
+        self._scratch = {"mve": 1, "others": 1}
 
-    def array(self, kind: str, name: str, values: npt.NDArray[Any]) -> str:
-        """Defines a constant array of the C type ``kind`` and returns its name."""
-        flat = values.ravel()
-        text = [c_float(value) for value in flat] if flat.dtype.kind == "f" else [str(value) for value in flat.tolist()]
-        align = "\n    __attribute__((aligned(4)))" if kind == "int8_t" else ""
-        self.constants.append(f"static const {kind} {name}[{len(text)}]{align} = {{\n{c_lines(text)}\n}};\n")
+    def array(self, kind: str, name: str, values: npt.NDArray[Any], *, mve: bool = True) -> str:
+        """Defines a constant array of the C type ``kind`` and returns its name; ``mve``: cores with MVE want it too."""
+        text = _array(kind, name, values)
+        self.constants.append(text if mve else _chosen("", text))
         return name
 
-    def struct(self, kind: str, name: str, fields: Sequence[str]) -> str:
-        """Defines a constant struct of the C type ``kind`` and returns its name; ``fields``: ``.in_h = 3``."""
-        inside = "".join(f"    {field},\n" for field in fields)
-        self.constants.append(f"static const {kind} {name} = {{\n{inside}}};\n")
+    def weights(self, name: str, *, mve: npt.NDArray[Any], others: npt.NDArray[Any]) -> str:
+        """Defines a constant array in two orders, int8 or int16, and returns its name.
+
+        Args:
+            name: Of the array.
+            mve: For cores with MVE.
+            others: For all others.
+        """
+        texts = [_array(f"{values.dtype}_t", name, values) for values in (mve, others)]
+        self.constants.append(_chosen(*texts))
         return name
 
-    def need_scratch(self, size: int) -> None:
-        """Reserves at least ``size`` bytes, which a kernel gets as ``scratch``."""
-        self.scratch_bytes = max(self.scratch_bytes, size)
+    def struct(
+        self, kind: str, name: str, fields: Sequence[str], *, mve: Sequence[str] = (), others: Sequence[str] = ()
+    ) -> str:
+        """Defines a constant struct and returns its name.
+
+        Args:
+            kind: C type.
+            name: Of the struct.
+            fields: ``.in_h = 3``.
+            mve: Fields that only cores with MVE have.
+            others: Fields that all others have.
+        """
+        same, *both = ("".join(f"    {field},\n" for field in part) for part in (fields, mve, others))
+        self.constants.append(f"static const {kind} {name} = {{\n{same}{_chosen(*both)}}};\n")
+        return name
+
+    def need_scratch(self, *, mve: int, others: int) -> None:
+        """Reserves at least so many bytes, on cores with MVE and on all others, which a kernel gets as ``scratch``."""
+        self._scratch = {"mve": max(self._scratch["mve"], mve), "others": max(self._scratch["others"], others)}
+
+    @property
+    def scratch(self) -> str:
+        """Definition of the scratch memory, in words of 64 bits: aligned for whatever kernels keep there."""
+        return _chosen(*(f"static uint64_t scratch[{-(-size // 8)}];\n" for size in self._scratch.values()))
+
+
+def _array(kind: str, name: str, values: npt.NDArray[Any]) -> str:
+    flat = values.ravel()
+    text = [c_float(value) for value in flat] if flat.dtype.kind == "f" else [str(value) for value in flat.tolist()]
+    align = "\n    __attribute__((aligned(4)))" if kind in ("int8_t", "int16_t") else ""  # read as words
+    return f"static const {kind} {name}[{len(text)}]{align} = {{\n{c_lines(text)}\n}};\n"
+
+
+def _chosen(mve: str, others: str) -> str:
+    """Definitions of which the compiler sees those for its core."""
+    if mve == others:
+        return mve
+    return f"#if AED_MVE\n{mve}#else\n{others}#endif\n" if mve else f"#if !AED_MVE\n{others}#endif\n"

@@ -41,6 +41,14 @@ class WindowLayer(Layer):
             least = max(least, (down + 1) * width * channels - first * row)
         return aligned(least)
 
+    def looks_outside(self, x: Tensor, y: Tensor) -> bool:
+        """Whether a window of the output ``y`` looks past the image ``x``, on any side."""
+        ends = (
+            (size - 1) * step + (taps - 1) * apart
+            for size, step, taps, apart in zip(y.shape, self.stride, self.kernel, self.dilation, strict=False)
+        )
+        return self.pad != (0, 0) or any(end >= size for end, size in zip(ends, x.shape, strict=False))
+
     def window(self, x: Tensor, y: Tensor) -> str:
         """The field ``window`` of the layer's struct, an ``aed_window_t``."""
         sizes = [
@@ -54,17 +62,23 @@ class WindowLayer(Layer):
         ]
         return ".window = {\n" + "".join(f"        {line},\n" for line in sizes) + "    }"
 
-    def image_call(self, source: Source, layer: str, scratch: int) -> str:
+    def image_call(
+        self, source: Source, layer: str, *, mve: int = 0, others: int = 0, mve_row: str | None = None
+    ) -> str:
         """C statement that computes all rows of the output.
 
         Args:
             source: Has the addresses of tensors.
             layer: Name of the layer's struct.
-            scratch: Bytes that a row needs.
+            mve: Bytes of scratch memory that a row needs on cores with MVE.
+            others: Those on all others.
+            mve_row: The function for cores with MVE; None: that for all.
         """
-        source.need_scratch(aligned(POINTER * self.kernel[0]) + scratch)
+        pointers = aligned(POINTER * self.kernel[0])
+        source.need_scratch(mve=pointers + mve, others=pointers + others)
         addresses = f"{source.addresses[self.inputs[0]]}, {source.addresses[self.output]}"
-        return f"aed_image({self.row}, {addresses}, &{layer}, scratch);"
+        row = self.row if mve_row in (None, self.row) else f"AED_ROW({mve_row}, {self.row})"
+        return f"aed_image({row}, {addresses}, &{layer}, scratch);"
 
 
 def window_of(facts: dict[str, Any]) -> dict[str, tuple[int, int]]:

@@ -1,201 +1,43 @@
-/* Convolutions of all channels, and dense layers. */
+/* Convolutions of all channels, and dense layers.
+ *
+ * Rows of weights come in pairs, row o and o + 1 as w_o + 256 w_(o+1) in one int16: two rows in as many bytes as two
+ * rows of int8, and a multiplication by such a weight serves both. SXTB16 takes the w_o out of four bytes, so a
+ * sum over low bytes is S_o, a sum over whole weights S_o + 256 S_(o+1), from which the other follows. Four weights
+ * lie in the order 0, 2, 1, 3: the halves of two words.
+ */
+#include "aed_kernels.h"
+
+#if !AED_MVE
 #include <stddef.h>
 #include <string.h>
 
 #include "aed_steps.h"
+#include "aed_words.h"
 
-#if !AED_MVE
-/* Inputs of two pixels are unpacked to int16 side by side, four of the one and four of the other, each four in the
- * order 0, 2, 1, 3: as SXTB16 unpacks a word of weights. */
-#define AED_PAIR 8
-
-/* Unpacks count values of one pixel; fills up with 0 to a multiple of 4. */
-static void aed_unpack(const int8_t *in, int16_t *out, int32_t count) {
-    int32_t i = 0;
-    for (; i + 4 <= count; i += 4) {
-#if AED_SMLAD
-        uint32_t word;
-        uint32_t even;
-        uint32_t odd;
-        memcpy(&word, in + i, sizeof word);
-        __asm("sxtb16 %0, %1" : "=r"(even) : "r"(word));
-        __asm("sxtb16 %0, %1, ror #8" : "=r"(odd) : "r"(word));
-        memcpy(out, &even, sizeof even);
-        memcpy(out + 2, &odd, sizeof odd);
-#else
-        out[0] = in[i];
-        out[1] = in[i + 2];
-        out[2] = in[i + 1];
-        out[3] = in[i + 3];
-#endif
-        out += AED_PAIR;
-    }
-    if (i < count) {
-        int8_t last[4] = {0, 0, 0, 0};
-        memcpy(last, in + i, (size_t)(count - i));
-        out[0] = last[0];
-        out[1] = last[2];
-        out[2] = last[1];
-        out[3] = last[3];
-    }
+/* Inputs of an output pixel, filled up to a multiple of 4. */
+static int32_t aed_values(const aed_window_t *window) {
+    return (window->k_h * window->k_w * window->in_c + 3) / 4 * 4;
 }
 
-#if AED_SMLAD
-/* Four values of two pixels against four weights of two rows: 16 products in 16 instructions. */
-#define AED_QUAD                                                                                                       \
-    "ldrd %[a], %[b], [%[x]], #8\n"                                                                                    \
-    "ldrd %[c], %[d], [%[x]], #8\n"                                                                                    \
-    "ldr %[t], [%[w0]], #4\n"                                                                                          \
-    "sxtb16 %[u], %[t]\n"                                                                                              \
-    "sxtb16 %[t], %[t], ror #8\n"                                                                                      \
-    "smlad %[s00], %[a], %[u], %[s00]\n"                                                                               \
-    "smlad %[s10], %[c], %[u], %[s10]\n"                                                                               \
-    "smlad %[s00], %[b], %[t], %[s00]\n"                                                                               \
-    "smlad %[s10], %[d], %[t], %[s10]\n"                                                                               \
-    "ldr %[t], [%[w1]], #4\n"                                                                                          \
-    "sxtb16 %[u], %[t]\n"                                                                                              \
-    "sxtb16 %[t], %[t], ror #8\n"                                                                                      \
-    "smlad %[s01], %[a], %[u], %[s01]\n"                                                                               \
-    "smlad %[s11], %[c], %[u], %[s11]\n"                                                                               \
-    "smlad %[s01], %[b], %[t], %[s01]\n"                                                                               \
-    "smlad %[s11], %[d], %[t], %[s11]\n"
-#endif
-
-/* Adds the products of two rows of weights, k values each, with two unpacked pixels to the sums: row 0 and 1
- * with pixel 0, row 0 and 1 with pixel 1. k is a multiple of 16. */
-static inline void aed_dot_2x2(
-    const int8_t *row0, const int8_t *row1, const int16_t *x, int32_t k, int32_t *sum00, int32_t *sum01, int32_t *sum10,
-    int32_t *sum11) {
-    int32_t s00 = *sum00;
-    int32_t s01 = *sum01;
-    int32_t s10 = *sum10;
-    int32_t s11 = *sum11;
-#if AED_SMLAD
-    uint32_t a;
-    uint32_t b;
-    uint32_t c;
-    uint32_t d;
-    uint32_t t;
-    uint32_t u;
-    /* in one piece: it takes all 14 registers, and a compiler that schedules it spills some */
-    __asm volatile("1:\n" AED_QUAD AED_QUAD AED_QUAD AED_QUAD "subs %[k], %[k], #16\n"
-                   "bgt 1b\n"
-                   : [s00] "+r"(s00), [s01] "+r"(s01), [s10] "+r"(s10), [s11] "+r"(s11), [w0] "+r"(row0),
-                     [w1] "+r"(row1), [x] "+r"(x), [k] "+r"(k), [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d),
-                     [t] "=&r"(t), [u] "=&r"(u)
-                   :
-                   : "cc", "memory");
-#else
-    for (int32_t i = 0; i < k; i += 4) {
-        static const int32_t place[4] = {0, 2, 1, 3};
-        for (int32_t j = 0; j < 4; ++j) {
-            const int32_t a = row0[i + place[j]];
-            const int32_t b = row1[i + place[j]];
-            s00 += x[j] * a;
-            s01 += x[j] * b;
-            s10 += x[4 + j] * a;
-            s11 += x[4 + j] * b;
-        }
-        x += AED_PAIR;
-    }
-#endif
-    *sum00 = s00;
-    *sum01 = s01;
-    *sum10 = s10;
-    *sum11 = s11;
-}
-
-/* Unpacks the inputs of one output pixel; the input's zero point stands where the kernel looks outside. */
-static void aed_gather(const int8_t *const *rows, const aed_window_t *window, int32_t column, int16_t *out) {
-    const int32_t depth = window->in_c;
-    const int32_t left = column * window->stride_w - window->pad_left;
-    int8_t quad[4];
-    int32_t held = 0;
-    if (window->k_h == 1 && window->k_w == 1 && rows[0] != NULL && left >= 0 && left < window->in_w) {
-        aed_unpack(rows[0] + left * depth, out, depth);
-        return;
-    }
-    for (int32_t i = 0; i < window->k_h; ++i) {
-        for (int32_t j = 0; j < window->k_w; ++j) {
-            const int32_t x = left + j * window->dilation_w;
-            const int inside = rows[i] != NULL && x >= 0 && x < window->in_w;
-            const int8_t *pixel = inside ? rows[i] + x * depth : NULL;
-            for (int32_t c = 0; c < depth; ++c) {
-                quad[held] = inside ? pixel[c] : window->in_zero;
-                ++held;
-                if (held == 4) {
-                    aed_unpack(quad, out, 4);
-                    out += AED_PAIR;
-                    held = 0;
-                }
-            }
-        }
-    }
-    if (held > 0) {
-        aed_unpack(quad, out, held);
-    }
-}
-
-void aed_conv_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
-    const aed_conv_t *const conv = (const aed_conv_t *)layer;
-    const aed_window_t *const window = &conv->window;
-    const int32_t k = (window->k_h * window->k_w * window->in_c + 15) / 16 * 16;
-    const int32_t outputs = window->out_c;
-    const int32_t zero = window->out_zero;
-    int16_t *x = (int16_t *)scratch;
-    memset(x, 0, (size_t)k * 4u); /* values past the last one stay 0 */
-    for (int32_t column = 0; column < window->out_w; column += 2) {
-        const int32_t both = column + 1 < window->out_w;
-        aed_gather(rows, window, column, x);
-        if (both) {
-            aed_gather(rows, window, column + 1, x + 4);
-        }
-        int8_t *y0 = out + column * outputs;
-        int8_t *y1 = both ? y0 + outputs : y0; /* a last pixel alone is written twice, the right one last */
-        const int8_t *weight = conv->weight;
-        const int32_t *bias = conv->bias;
-        const float *factor = conv->factor;
-        for (int32_t pair = outputs / 2; pair > 0; --pair) {
-            int32_t s00 = bias[0];
-            int32_t s01 = bias[1];
-            int32_t s10 = s00;
-            int32_t s11 = s01;
-            aed_dot_2x2(weight, weight + k, x, k, &s00, &s01, &s10, &s11);
-            weight += 2 * k;
-            bias += 2;
-            y1[0] = aed_step(s10, factor[0], zero);
-            y1[1] = aed_step(s11, factor[1], zero);
-            y0[0] = aed_step(s00, factor[0], zero);
-            y0[1] = aed_step(s01, factor[1], zero);
-            factor += 2;
-            y0 += 2;
-            y1 += 2;
-        }
-        if (outputs % 2 != 0) {
-            int32_t s00 = bias[0];
-            int32_t s10 = s00;
-            int32_t ignored0 = 0;
-            int32_t ignored1 = 0;
-            aed_dot_2x2(weight, weight, x, k, &s00, &ignored0, &s10, &ignored1);
-            y1[0] = aed_step(s10, factor[0], zero);
-            y0[0] = aed_step(s00, factor[0], zero);
-        }
-    }
-}
-
-#else /* AED_MVE */
-
-/* Copies the inputs of one output pixel; the input's zero point stands where the kernel looks outside. */
+/* Copies the inputs of one output pixel; the input's zero point stands where the kernel looks outside. Whole words
+ * are copied: up to 3 bytes of out after the last value are written too. */
 static void aed_gather(const int8_t *const *rows, const aed_window_t *window, int32_t column, int8_t *out) {
     const int32_t depth = window->in_c;
     const int32_t left = column * window->stride_w - window->pad_left;
+    const int32_t wide = window->k_w * depth;
+    const int whole = window->dilation_w == 1 && left >= 0 && left * depth + (wide + 3) / 4 * 4 <= window->in_w * depth;
     for (int32_t i = 0; i < window->k_h; ++i) {
+        if (whole && rows[i] != NULL) {
+            const int8_t *const from = rows[i] + left * depth;
+            for (int32_t byte = 0; byte < wide; byte += 4) {
+                memcpy(out + byte, from + byte, 4);
+            }
+            out += wide;
+            continue;
+        }
         for (int32_t j = 0; j < window->k_w; ++j) {
             const int32_t x = left + j * window->dilation_w;
-            const int inside = rows[i] != NULL && x >= 0 && x < window->in_w;
-            if (depth == 1) {
-                *out = inside ? rows[i][x] : window->in_zero;
-            } else if (inside) {
+            if (rows[i] != NULL && x >= 0 && x < window->in_w) {
                 memcpy(out, rows[i] + x * depth, (size_t)depth);
             } else {
                 memset(out, window->in_zero, (size_t)depth);
@@ -205,54 +47,281 @@ static void aed_gather(const int8_t *const *rows, const aed_window_t *window, in
     }
 }
 
-/* The sum of one row of weights, k values, and one pixel; k is a multiple of 16. */
-static inline int32_t aed_dot(const int8_t *weight, const int8_t *x, int32_t k, int32_t sum) {
-    for (; k > 0; k -= 16) {
-        sum = vmladavaq_s8(sum, vld1q_s8(x), vld1q_s8(weight));
-        x += 16;
-        weight += 16;
+/* The sum of one row of weights, k values, and one pixel; k is a multiple of 4. */
+static int32_t aed_dot(const int8_t *weight, const int8_t *x, int32_t k, int32_t sum) {
+    for (int32_t i = 0; i < k; i += 4) {
+#if AED_SMLAD
+        const uint32_t one = aed_load(weight + i);
+        const uint32_t other = aed_load(x + i);
+        sum = aed_multiply_pairs(aed_even(one), aed_even(other), sum);
+        sum = aed_multiply_pairs(aed_odd(one), aed_odd(other), sum);
+#else
+        for (int32_t j = i; j < i + 4; ++j) {
+            sum += weight[j] * x[j];
+        }
+#endif
     }
     return sum;
 }
 
-void aed_conv_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
-    const aed_conv_t *const conv = (const aed_conv_t *)layer;
+/* With rows of weights that do not go in pairs: (out_c, k) int8. */
+static void aed_single_row(const int8_t *const *rows, int8_t *out, const aed_conv_t *conv, int8_t *x) {
     const aed_window_t *const window = &conv->window;
-    const int32_t k = (window->k_h * window->k_w * window->in_c + 15) / 16 * 16;
-    const int32_t outputs = window->out_c;
-    const int32_t zero = window->out_zero;
-    int8_t *const x = (int8_t *)scratch;
-    memset(x, 0, (size_t)k); /* values past the last one stay 0 */
+    const int32_t k = aed_values(window);
     for (int32_t column = 0; column < window->out_w; ++column) {
+        const int8_t *weight = (const int8_t *)conv->weight;
         aed_gather(rows, window, column, x);
-        const int8_t *weight = conv->weight;
-        int32_t o = 0;
-        for (; o + 4 <= outputs; o += 4) {
-            int32_t s0 = conv->bias[o];
-            int32_t s1 = conv->bias[o + 1];
-            int32_t s2 = conv->bias[o + 2];
-            int32_t s3 = conv->bias[o + 3];
-            for (int32_t i = 0; i < k; i += 16) {
-                const int8x16_t part = vld1q_s8(x + i);
-                s0 = vmladavaq_s8(s0, part, vld1q_s8(weight));
-                s1 = vmladavaq_s8(s1, part, vld1q_s8(weight + k));
-                s2 = vmladavaq_s8(s2, part, vld1q_s8(weight + 2 * k));
-                s3 = vmladavaq_s8(s3, part, vld1q_s8(weight + 3 * k));
-                weight += 16;
-            }
-            weight += 3 * k;
-            int32x4_t sum = vdupq_n_s32(s0);
-            sum = vsetq_lane_s32(s1, sum, 1);
-            sum = vsetq_lane_s32(s2, sum, 2);
-            sum = vsetq_lane_s32(s3, sum, 3);
-            aed_steps(sum, conv->factor + o, zero, out + o);
-        }
-        for (; o < outputs; ++o) {
-            out[o] = aed_step(aed_dot(weight, x, k, conv->bias[o]), conv->factor[o], zero);
+        for (int32_t o = 0; o < window->out_c; ++o) {
+            *out++ = aed_step(aed_dot(weight, x, k, conv->bias[o]), conv->factor[o], window->out_zero);
             weight += k;
         }
-        out += outputs;
+    }
+}
+
+#if AED_SMLAD
+/* What the assembly keeps on the stack, in this order; it changes bias, factor and out. */
+typedef struct {
+    int32_t zero;
+    const int32_t *bias;
+    const float *factor;
+    int8_t *out;              /* of the first pixel */
+    int32_t second, third;    /* bytes from there to the outputs of the others */
+    const int8_t *end;        /* of the outputs of the first pixel */
+    const uint32_t *x_end, *x;
+    uint32_t skip;            /* bytes of code to leave out where the loop is entered */
+} aed_block_t;
+
+/* Each of the following takes four values: r0 points to the weights, r1 to the pixels. Sums over low bytes are in
+ * r2, r4, r6, sums over whole weights in r3, r5, r7. The first four of a row find the biases in r2 and r3: l and h
+ * are the sums of the other pixels, or these. */
+#define AED_TWO_OF_3(w, l1, l2, h1, h2)                                                                                \
+    "ldm r1!, {r11, r12, lr}\n"                                                                                        \
+    "sxtb16 r10, " w "\n"                                                                                              \
+    "smlad r6, lr, r10, " l2 "\n"                                                                                      \
+    "smlad r4, r12, r10, " l1 "\n"                                                                                     \
+    "smlad r2, r11, r10, r2\n"                                                                                         \
+    "smlad r7, lr, " w ", " h2 "\n"                                                                                    \
+    "smlad r5, r12, " w ", " h1 "\n"                                                                                   \
+    "smlad r3, r11, " w ", r3\n"
+#define AED_FOUR_OF_3(l1, l2, h1, h2)                                                                                  \
+    "ldrd r8, r9, [r0], #8\n" AED_TWO_OF_3("r8", l1, l2, h1, h2) AED_TWO_OF_3("r9", "r4", "r6", "r5", "r7")
+#define AED_FIRST_OF_3 AED_FOUR_OF_3("r2", "r2", "r3", "r3")
+#define AED_NEXT_OF_3 AED_FOUR_OF_3("r4", "r6", "r5", "r7")
+#define AED_EACH_OF_3(do) do("r2", "r3", "s0", "s1") do("r4", "r5", "s2", "s3") do("r6", "r7", "s4", "s5")
+#define AED_STORE_3 "strh r6, [r10, r12]\n strh r4, [r10, r11]\n strh r2, [r10], #2\n"
+
+#define AED_FOUR_OF_2(l1, h1)                                                                                          \
+    "ldrd r8, r9, [r0], #8\n"                                                                                          \
+    "ldm r1!, {r6, r7, r11, r12}\n"                                                                                    \
+    "sxtb16 r10, r8\n"                                                                                                 \
+    "smlad r4, r7, r10, " l1 "\n"                                                                                      \
+    "smlad r2, r6, r10, r2\n"                                                                                          \
+    "smlad r5, r7, r8, " h1 "\n"                                                                                       \
+    "smlad r3, r6, r8, r3\n"                                                                                           \
+    "sxtb16 r10, r9\n"                                                                                                 \
+    "smlad r4, r12, r10, r4\n"                                                                                         \
+    "smlad r2, r11, r10, r2\n"                                                                                         \
+    "smlad r5, r12, r9, r5\n"                                                                                          \
+    "smlad r3, r11, r9, r3\n"
+#define AED_FIRST_OF_2 AED_FOUR_OF_2("r2", "r3")
+#define AED_NEXT_OF_2 AED_FOUR_OF_2("r4", "r5")
+#define AED_EACH_OF_2(do) do("r2", "r3", "s0", "s1") do("r4", "r5", "s2", "s3")
+#define AED_STORE_2 "strh r4, [r10, r11]\n strh r2, [r10], #2\n"
+
+#define AED_NEXT_OF_1                                                                                                  \
+    "ldrd r8, r9, [r0], #8\n"                                                                                          \
+    "ldrd r6, r7, [r1], #8\n"                                                                                          \
+    "sxtb16 r10, r8\n"                                                                                                 \
+    "sxtb16 r11, r9\n"                                                                                                 \
+    "smlad r2, r6, r10, r2\n"                                                                                          \
+    "smlad r3, r6, r8, r3\n"                                                                                           \
+    "smlad r2, r7, r11, r2\n"                                                                                          \
+    "smlad r3, r7, r9, r3\n"
+#define AED_FIRST_OF_1 AED_NEXT_OF_1
+#define AED_EACH_OF_1(do) do("r2", "r3", "s0", "s1")
+#define AED_STORE_1 "strh r2, [r10], #2\n"
+
+/* Bytes of AED_NEXT_OF_1, 2, 3: each instruction has four. */
+static const uint8_t aed_code_bytes[4] = {0, 32, 48, 68};
+
+/* From two sums to two steps. */
+#define AED_APART(l, h, a, b) "sub " h ", " h ", " l "\n"
+#define AED_TO_FPU(l, h, a, b) "vmov " a ", " b ", " l ", " h "\n"
+#define AED_TO_FLOAT(l, h, a, b) "vcvt.f32.s32 " a ", " a "\n vcvt.f32.s32 " b ", " b ", #8\n" /* #8: a 256th */
+#define AED_SCALE(l, h, a, b) "vmul.f32 " a ", " a ", s6\n vmul.f32 " b ", " b ", s7\n"
+#define AED_ROUND(l, h, a, b) "vcvtr.s32.f32 " a ", " a "\n vcvtr.s32.f32 " b ", " b "\n"
+#define AED_FROM_FPU(l, h, a, b) "vmov " l ", " h ", " a ", " b "\n"
+#define AED_SHIFT(l, h, a, b) "qadd " l ", " l ", r1\n qadd " h ", " h ", r1\n"
+#define AED_SATURATE(l, h, a, b) "ssat " l ", #8, " l "\n ssat " h ", #8, " h "\n"
+#define AED_JOIN(l, h, a, b) "bfi " l ", " h ", #8, #8\n"
+
+#define AED_TIMES_4(text) text text text text
+
+/* All pairs of rows of a layer with some pixels; the loop takes 16 times four values. */
+#define AED_BLOCK(name, first, next, each, store)                                                                      \
+    static void name(const int16_t *weights, const aed_block_t *block) {                                               \
+        register const int16_t *r0 __asm("r0") = weights;                                                              \
+        register const aed_block_t *r1 __asm("r1") = block;                                                            \
+        __asm volatile("ldm r1, {r2-r11}\n"                                                                            \
+                       "adr r12, 1f\n"                                                                                 \
+                       "add r11, r11, r12\n"                                                                           \
+                       "push {r2-r11}\n"                                                                               \
+                       "ldm sp, {r1, r8-r10}\n"                                                                        \
+                       "b 2f\n"                                                                                        \
+                       ".p2align 2\n"                                                                                  \
+                       "1:\n" AED_TIMES_4(AED_TIMES_4(next))                                                           \
+                       "ldr r8, [sp, #28]\n"                                                                           \
+                       "cmp r1, r8\n"                                                                                  \
+                       "bne 1b\n" each(AED_APART) each(AED_TO_FPU)                                                     \
+                       "ldm sp, {r1, r8-r12, lr}\n" each(AED_TO_FLOAT)                                                 \
+                       "vldm r9!, {s6, s7}\n" each(AED_SCALE) each(AED_ROUND) each(AED_FROM_FPU)                       \
+                       each(AED_SHIFT) each(AED_SATURATE) each(AED_JOIN) store                                         \
+                       "cmp r10, lr\n"                                                                                 \
+                       "beq 3f\n"                                                                                      \
+                       "2:\n"                                                                                          \
+                       "ldrd r2, r3, [r8], #8\n"                                                                       \
+                       "stm sp, {r1, r8-r10}\n"                                                                        \
+                       "ldr r1, [sp, #32]\n"                                                                           \
+                       "add r3, r2, r3, lsl #8\n" first                                                                \
+                       "ldr pc, [sp, #36]\n"                                                                           \
+                       "3:\n"                                                                                          \
+                       "add sp, #40\n"                                                                                 \
+                       : "+r"(r0), "+r"(r1)                                                                            \
+                       :                                                                                               \
+                       : "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "s0", "s1",        \
+                         "s2", "s3", "s4", "s5", "s6", "s7", "cc", "memory");                                          \
+    }
+
+AED_BLOCK(aed_block_1, AED_FIRST_OF_1, AED_NEXT_OF_1, AED_EACH_OF_1, AED_STORE_1)
+AED_BLOCK(aed_block_2, AED_FIRST_OF_2, AED_NEXT_OF_2, AED_EACH_OF_2, AED_STORE_2)
+AED_BLOCK(aed_block_3, AED_FIRST_OF_3, AED_NEXT_OF_3, AED_EACH_OF_3, AED_STORE_3)
+
+/* Unpacks k values of one of some pixels: of each four, the even ones of all pixels and then the odd ones. */
+static void aed_unpack(const int8_t *in, uint32_t *out, int32_t k, int32_t pixels) {
+    const int8_t *const end = in + k;
+    for (; in < end; in += 4) {
+        const uint32_t word = aed_load(in);
+        out[0] = aed_even(word);
+        out[pixels] = aed_odd(word);
+        out += 2 * pixels;
+    }
+}
+
+/* The same for three pixels, each stride bytes after the one before. */
+static void aed_unpack_3(const int8_t *in, uint32_t *out, int32_t k, int32_t stride) {
+    const int8_t *const end = in + k;
+    __asm volatile("1:\n"
+                   "ldr r5, [%[in], %[second]]\n"
+                   "ldr r6, [%[in], %[third]]\n"
+                   "ldr r4, [%[in]], #4\n"
+                   "sxtb16 r2, r4\n"
+                   "sxtb16 r3, r5\n"
+                   "sxtb16 r5, r5, ror #8\n"
+                   "sxtb16 r4, r4, ror #8\n"
+                   "sxtb16 r8, r6, ror #8\n"
+                   "sxtb16 r6, r6\n"
+                   "stm %[out]!, {r2, r3, r6}\n"
+                   "stm %[out]!, {r4, r5, r8}\n"
+                   "cmp %[in], %[end]\n"
+                   "bne 1b\n"
+                   : [in] "+r"(in), [out] "+r"(out)
+                   : [end] "r"(end), [second] "r"(stride), [third] "r"(2 * stride)
+                   : "r2", "r3", "r4", "r5", "r6", "r8", "cc", "memory");
+}
+
+static void aed_pair_row(const int8_t *const *rows, int8_t *out, const aed_conv_t *conv, void *scratch) {
+    static void (*const blocks[3])(const int16_t *, const aed_block_t *) = {aed_block_1, aed_block_2, aed_block_3};
+    const aed_window_t *const window = &conv->window;
+    const int32_t k = aed_values(window);
+    const int32_t rest = k / 4 - 1; /* fours after the first */
+    const uint32_t left_out = rest == 0 ? 16u : (16u - (uint32_t)rest % 16u) % 16u;
+    const int32_t outputs = window->out_c;
+    const int32_t even = (outputs + 1) / 2 * 2;
+    const int32_t step = window->stride_w * window->in_c;
+    const int direct = window->k_h == 1 && window->k_w == 1 && window->pad_left == 0 && window->in_c % 4 == 0 &&
+                       rows[0] != NULL && (window->out_w - 1) * window->stride_w < window->in_w;
+    uint32_t *const x = (uint32_t *)scratch;
+    int8_t *const bytes = (int8_t *)(x + 3 * k / 2); /* the inputs of one pixel */
+    int8_t *const made = bytes + k + 4;              /* outputs of three, where an odd number of channels is filled up */
+    int32_t column = 0;
+    while (column < window->out_w) {
+        const int32_t left = window->out_w - column;
+        const int32_t pixels = left == 4 ? 2 : left < 3 ? left : 3;
+        if (direct && pixels == 3) {
+            aed_unpack_3(rows[0] + column * step, x, k, step);
+        } else {
+            for (int32_t pixel = 0; pixel < pixels; ++pixel) {
+                const int8_t *from = bytes;
+                if (direct) {
+                    from = rows[0] + (column + pixel) * step;
+                } else {
+                    aed_gather(rows, window, column + pixel, bytes);
+                }
+                aed_unpack(from, x + pixel, k, pixels);
+            }
+        }
+        int8_t *const to = even == outputs ? out : made;
+        const aed_block_t block = {
+            window->out_zero, conv->bias, conv->factor, to, even, 2 * even, to + even, x + pixels * k / 2, x,
+            left_out * aed_code_bytes[pixels] + 1u /* Thumb */};
+        blocks[pixels - 1]((const int16_t *)conv->weight, &block);
+        for (int32_t pixel = 0; pixel < pixels; ++pixel) {
+            if (even != outputs) {
+                memcpy(out, made + pixel * even, (size_t)outputs);
+            }
+            out += outputs;
+        }
+        column += pixels;
+    }
+}
+#else
+static void aed_pair_row(const int8_t *const *rows, int8_t *out, const aed_conv_t *conv, void *scratch) {
+    static const int32_t place[4] = {0, 2, 1, 3};
+    const aed_window_t *const window = &conv->window;
+    const int32_t k = aed_values(window);
+    const int32_t outputs = window->out_c;
+    int8_t *const x0 = (int8_t *)scratch;
+    int8_t *const x1 = x0 + k + 4;
+    for (int32_t column = 0; column < window->out_w; column += 2) {
+        const int both = column + 1 < window->out_w;
+        const int16_t *weight = (const int16_t *)conv->weight;
+        int8_t *const y0 = out + column * outputs;
+        int8_t *const y1 = both ? y0 + outputs : y0; /* a last pixel alone is computed twice */
+        aed_gather(rows, window, column, x0);
+        aed_gather(rows, window, both ? column + 1 : column, x1);
+        for (int32_t o = 0; o < outputs; o += 2) {
+            int32_t low0 = conv->bias[o];
+            int32_t high0 = conv->bias[o + 1];
+            int32_t low1 = low0;
+            int32_t high1 = high0;
+            for (int32_t i = 0; i < k; i += 4) {
+                for (int32_t j = 0; j < 4; ++j) {
+                    const int32_t both_rows = *weight++;
+                    const int32_t low = (int8_t)both_rows;
+                    const int32_t high = (both_rows - low) >> 8;
+                    low0 += low * x0[i + place[j]];
+                    high0 += high * x0[i + place[j]];
+                    low1 += low * x1[i + place[j]];
+                    high1 += high * x1[i + place[j]];
+                }
+            }
+            y0[o] = aed_step(low0, conv->factor[o], window->out_zero);
+            y1[o] = aed_step(low1, conv->factor[o], window->out_zero);
+            if (o + 1 < outputs) {
+                y0[o + 1] = aed_step(high0, conv->factor[o + 1], window->out_zero);
+                y1[o + 1] = aed_step(high1, conv->factor[o + 1], window->out_zero);
+            }
+        }
     }
 }
 #endif
 
+void aed_conv_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
+    const aed_conv_t *const conv = (const aed_conv_t *)layer;
+    if (conv->pairs) {
+        aed_pair_row(rows, out, conv, scratch);
+    } else {
+        aed_single_row(rows, out, conv, (int8_t *)scratch);
+    }
+}
+#endif

@@ -1,8 +1,12 @@
 /* Convolutions of each channel alone. */
+#include "aed_kernels.h"
+
+#if !AED_MVE
 #include <stddef.h>
 #include <string.h>
 
 #include "aed_steps.h"
+#include "aed_words.h"
 
 #if AED_SMLAD
 #define AED_TAP                                                                                                        \
@@ -29,14 +33,6 @@ static inline void aed_quad_step(
     const int8_t **tap, int32_t o, const int8_t *weight, int32_t taps, const aed_depthwise_t *layer, int8_t *out) {
     const float *const factor = layer->factor + o;
     const int32_t zero = layer->window.out_zero;
-#if AED_MVE
-    int32x4_t sum = vld1q_s32(layer->bias + o);
-    for (int32_t t = 0; t < taps; ++t) {
-        sum = vaddq_s32(sum, vmulq_s32(vldrbq_s32(tap[t] + o), vldrbq_s32(weight)));
-        weight += 4;
-    }
-    aed_steps(sum, factor, zero, out);
-#else
     int32_t s0 = layer->bias[o];
     int32_t s1 = layer->bias[o + 1];
     int32_t s2 = layer->bias[o + 2];
@@ -64,8 +60,230 @@ static inline void aed_quad_step(
     out[1] = aed_step(s1, factor[1], zero);
     out[2] = aed_step(s2, factor[2], zero);
     out[3] = aed_step(s3, factor[3], zero);
-#endif
 }
+
+#if AED_SMLAD
+/* Kernels of 3 x 3 slide over columns of four channels as int16. A column is six words: rows 0 and 1 of channel 0; row 2
+ * of channels 0 and 2; rows 0 and 1 of channel 2; the same of channels 1 and 3. So the two words of a channel lie side
+ * by side, and three columns fit the registers beside all weights. A sum replaces the first word of its channel. */
+#define AED_COLUMN 6
+
+/* One column of four channels, and the next. */
+static uint32_t *aed_column(uint32_t *column, uint32_t row0, uint32_t row1, uint32_t row2) {
+    const uint32_t even = aed_even(row0);
+    const uint32_t even_below = aed_even(row1);
+    const uint32_t odd = aed_odd(row0);
+    const uint32_t odd_below = aed_odd(row1);
+    column[0] = aed_bottoms(even, even_below);
+    column[1] = aed_even(row2);
+    column[2] = aed_tops(even, even_below);
+    column[3] = aed_bottoms(odd, odd_below);
+    column[4] = aed_odd(row2);
+    column[5] = aed_tops(odd, odd_below);
+    return column + AED_COLUMN;
+}
+
+/* count columns; a pixel has depth bytes. Returns the next. */
+static uint32_t *aed_columns(
+    uint32_t *column, const int8_t *row0, const int8_t *row1, const int8_t *row2, int32_t count, int32_t depth) {
+    int32_t at = 0;
+    const int32_t end = count * depth;
+    __asm volatile("1:\n"
+                   "ldr r9, [%[row0], %[at]]\n"
+                   "ldr r10, [%[row1], %[at]]\n"
+                   "ldr r11, [%[row2], %[at]]\n"
+                   "add %[at], %[at], %[depth]\n"
+                   "sxtb16 r4, r9\n"
+                   "sxtb16 r12, r10\n"
+                   "sxtb16 r6, r11\n"
+                   "sxtb16 r9, r9, ror #8\n"
+                   "sxtb16 r10, r10, ror #8\n"
+                   "sxtb16 r11, r11, ror #8\n"
+                   "pkhtb r8, r12, r4, asr #16\n"
+                   "pkhbt r4, r4, r12, lsl #16\n"
+                   "pkhtb r12, r10, r9, asr #16\n"
+                   "pkhbt r9, r9, r10, lsl #16\n"
+                   "stm %[column]!, {r4, r6, r8, r9, r11, r12}\n"
+                   "cmp %[at], %[end]\n"
+                   "bne 1b\n"
+                   : [at] "+r"(at), [column] "+r"(column)
+                   : [row0] "r"(row0), [row1] "r"(row1), [row2] "r"(row2), [depth] "r"(depth), [end] "r"(end)
+                   : "r4", "r6", "r8", "r9", "r10", "r11", "r12", "cc", "memory");
+    return column;
+}
+
+/* What the assembly keeps on the stack, in this order. */
+typedef struct {
+    const int8_t *weight;    /* eight of each channel, in the order 0, 2, 1, 3 */
+    uint32_t *column;        /* the first */
+    const int8_t *last;      /* ninth weights of the channels, in the same order */
+    const int32_t *bias;     /* in the order 0, 1, 2, 3 */
+    uint32_t rounds;         /* of the loop, less one, times 65536 */
+    uint32_t unused;
+} aed_slide_t;
+
+/* The sum of a channel for one output: r1 points to the first of its columns, whose words are in a and b; those of the
+ * next in c and d, and of the third in e and f. r2 to r4 have weights of rows 0 and 1, r5 those of row 2, r6 the
+ * last one, r7 the bias. Row 2 lies in the half of b, d, f. */
+#define AED_NINE(half, a, b, c, d, e, f)                                                                               \
+    "smlad r0, " a ", r2, r7\n"                                                                                        \
+    "smla" half "b r0, " b ", r5, r0\n"                                                                                \
+    "smlad r0, " c ", r3, r0\n"                                                                                        \
+    "smla" half "t r0, " d ", r5, r0\n"                                                                                \
+    "smlad r0, " e ", r4, r0\n"                                                                                        \
+    "smla" half "b r0, " f ", r6, r0\n"
+/* The words of a channel at some column: pair of rows and row 2, or the other way round. */
+#define AED_PAIR_FIRST(pair, row2, from) "ldrd " pair ", " row2 ", [r1, #" from "]\n"
+#define AED_PAIR_LAST(pair, row2, from) "ldrd " row2 ", " pair ", [r1, #" from "]\n"
+#define AED_ONE_BY_1(half, words, a, b, c, d, e, f)                                                                    \
+    words(e, f, "48") AED_NINE(half, a, b, c, d, e, f) "str r0, [r1], #24\n"
+#define AED_BY_1(half, words)                                                                                          \
+    AED_ONE_BY_1(half, words, "r8", "r9", "r10", "r11", "r12", "lr")                                                   \
+    AED_ONE_BY_1(half, words, "r10", "r11", "r12", "lr", "r8", "r9")                                                   \
+    AED_ONE_BY_1(half, words, "r12", "lr", "r8", "r9", "r10", "r11")
+#define AED_ONE_BY_2(half, words, a, b, c, d, e, f)                                                                    \
+    words(c, d, "24") words(e, f, "48") AED_NINE(half, a, b, c, d, e, f) "str r0, [r1], #48\n"
+#define AED_BY_2(half, words)                                                                                          \
+    AED_ONE_BY_2(half, words, "r8", "r9", "r10", "r11", "r12", "lr")                                                   \
+    AED_ONE_BY_2(half, words, "r12", "lr", "r10", "r11", "r8", "r9")
+#define AED_CHANNEL(half, words, weight, last, bias, column, some)                                                     \
+    "ldm sp, {r0, r1, r6, r7, lr}\n"                                                                                   \
+    "ldrd r2, r4, [r0, #" weight "]\n"                                                                                 \
+    "ldrsb r6, [r6, #" last "]\n"                                                                                      \
+    "ldr r7, [r7, #" bias "]\n"                                                                                        \
+    "add r1, #" column "\n"                                                                                            \
+    "sxtb16 r3, r2, ror #8\n"                                                                                          \
+    "sxtb16 r2, r2\n"                                                                                                  \
+    "sxtb16 r5, r4, ror #8\n"                                                                                          \
+    "sxtb16 r4, r4\n"                                                                                                  \
+    "pkhbt r6, r6, lr\n"                                                                                               \
+    words("r8", "r9", "0") words("r10", "r11", "24")                                                                   \
+    "2:\n" some(half, words)                                                                                           \
+    "subs r6, #0x10000\n"                                                                                              \
+    "bpl 2b\n"
+/* Sums of four channels: 0 and 2, then 1 and 3. */
+#define AED_SLIDE(name, some)                                                                                          \
+    static void name(const aed_slide_t *slide) {                                                                       \
+        register const aed_slide_t *r0 __asm("r0") = slide;                                                            \
+        __asm volatile("ldm r0, {r2-r7}\n"                                                                             \
+                       "push {r2-r7}\n"                                                                                \
+                       "1:\n" AED_CHANNEL("b", AED_PAIR_FIRST, "0", "0", "0", "0", some)                               \
+                       AED_CHANNEL("t", AED_PAIR_LAST, "8", "1", "8", "4", some)                                       \
+                       "ldm sp, {r0, r1, r6, r7, lr}\n"                                                                \
+                       "add r0, #16\n"                                                                                 \
+                       "add r1, #12\n"                                                                                 \
+                       "add r6, #2\n"                                                                                  \
+                       "add r7, #4\n"                                                                                  \
+                       "eor lr, #1\n"                                                                                  \
+                       "stm sp, {r0, r1, r6, r7, lr}\n"                                                                \
+                       "lsls lr, #31\n"                                                                                \
+                       "bne 1b\n"                                                                                      \
+                       "add sp, #24\n"                                                                                 \
+                       : "+r"(r0)                                                                                      \
+                       :                                                                                               \
+                       : "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc",        \
+                         "memory");                                                                                    \
+    }
+
+AED_SLIDE(aed_slide_by_1, AED_BY_1)
+AED_SLIDE(aed_slide_by_2, AED_BY_2)
+
+/* Sums to steps of four channels: sums every words words, outputs every depth bytes. The generator has proved that
+ * steps fit 16 bits. */
+static void aed_slide_steps(
+    const uint32_t *sum, int32_t words, int8_t *out, int32_t depth, const float *factor, int32_t count, int32_t zero) {
+    const int32_t zeros = (zero + 128) * 0x10001; /* 128 more: saturated to unsigned bytes, without a sign above */
+    __asm volatile("vldm %[factor], {s8-s11}\n"
+                   "1:\n"
+                   "vldm %[sum], {s0-s4}\n"
+                   "add %[sum], %[sum], %[words]\n"
+                   "vcvt.f32.s32 s0, s0\n"
+                   "vcvt.f32.s32 s1, s1\n"
+                   "vcvt.f32.s32 s3, s3\n"
+                   "vcvt.f32.s32 s4, s4\n"
+                   "vmul.f32 s0, s0, s8\n"
+                   "vmul.f32 s1, s1, s10\n"
+                   "vmul.f32 s3, s3, s9\n"
+                   "vmul.f32 s4, s4, s11\n"
+                   "vcvtr.s32.f32 s0, s0\n"
+                   "vcvtr.s32.f32 s1, s1\n"
+                   "vcvtr.s32.f32 s3, s3\n"
+                   "vcvtr.s32.f32 s4, s4\n"
+                   "vmov r4, r5, s0, s1\n"
+                   "vmov r6, r8, s3, s4\n"
+                   "pkhbt r4, r4, r5, lsl #16\n"
+                   "pkhbt r6, r6, r8, lsl #16\n"
+                   "sadd16 r4, r4, %[zeros]\n"
+                   "sadd16 r6, r6, %[zeros]\n"
+                   "usat16 r4, #8, r4\n"
+                   "usat16 r6, #8, r6\n"
+                   "orr r4, r4, r6, lsl #8\n"
+                   "eor r4, r4, #0x80808080\n"
+                   "str r4, [%[out]]\n"
+                   "add %[out], %[out], %[depth]\n"
+                   "subs %[count], #1\n"
+                   "bne 1b\n"
+                   : [sum] "+r"(sum), [out] "+r"(out), [count] "+r"(count)
+                   : [words] "r"(4 * words), [depth] "r"(depth), [zeros] "r"(zeros), [factor] "r"(factor)
+                   : "r4", "r5", "r6", "r8", "s0", "s1", "s2", "s3", "s4", "s8", "s9", "s10", "s11", "cc", "memory");
+}
+
+static void aed_sliding_row(const int8_t *const *rows, int8_t *out, const aed_depthwise_t *layer, void *scratch) {
+    const aed_window_t *const window = &layer->window;
+    const int32_t depth = window->in_c;
+    const int32_t at_once = window->stride_w == 1 ? 3 : 2;
+    const int32_t needed = window->stride_w * (window->out_w - 1) + 3;
+    const int32_t before = window->pad_left < needed ? window->pad_left : needed;
+    const int32_t inside = window->in_w < needed - before ? window->in_w : needed - before;
+    const int whole = rows[0] != NULL && rows[1] != NULL && rows[2] != NULL && inside > 0;
+    const uint32_t zero = (uint8_t)window->in_zero * 0x01010101u;
+    const int8_t *weight = (const int8_t *)layer->weight;
+    for (int32_t o = 0; o < depth; o += 4) {
+        uint32_t *column = (uint32_t *)scratch;
+        for (int32_t x = 0; x < before; ++x) {
+            column = aed_column(column, zero, zero, zero);
+        }
+        if (whole) {
+            column = aed_columns(column, rows[0] + o, rows[1] + o, rows[2] + o, inside, depth);
+        } else {
+            for (int32_t at = o; at < inside * depth; at += depth) {
+                column = aed_column(
+                    column, rows[0] == NULL ? zero : aed_load(rows[0] + at),
+                    rows[1] == NULL ? zero : aed_load(rows[1] + at), rows[2] == NULL ? zero : aed_load(rows[2] + at));
+            }
+        }
+        for (int32_t x = before + inside; x < needed; ++x) {
+            column = aed_column(column, zero, zero, zero);
+        }
+        const aed_slide_t slide = {
+            weight, (uint32_t *)scratch, weight + 32, layer->bias + o, (uint32_t)((window->out_w - 1) / at_once) << 16, 0};
+        if (window->stride_w == 1) {
+            aed_slide_by_1(&slide);
+        } else {
+            aed_slide_by_2(&slide);
+        }
+        aed_slide_steps(
+            (const uint32_t *)scratch, window->stride_w * AED_COLUMN, out + o, depth, layer->factor + o, window->out_w,
+            window->out_zero);
+        weight += 36;
+    }
+}
+#else
+/* Four channels of one pixel, whose weights lie as kernels of 3 x 3 want them: eight of each channel, in the order 0, 2,
+ * 1, 3, then the last ones. */
+static void aed_sliding_quad(
+    const int8_t **tap, int32_t o, const int8_t *weight, const aed_depthwise_t *layer, int8_t *out) {
+    static const int32_t channel[4] = {0, 2, 1, 3};
+    for (int32_t i = 0; i < 4; ++i) {
+        const int32_t j = o + channel[i];
+        const int32_t rows01 = weight[0] * tap[0][j] + weight[1] * tap[1][j] + weight[4] * tap[2][j] +
+                               weight[2] * tap[3][j] + weight[3] * tap[4][j] + weight[6] * tap[5][j];
+        const int32_t row2 = weight[5] * tap[6][j] + weight[7] * tap[7][j] + weight[32 - 7 * i] * tap[8][j];
+        out[channel[i]] = aed_step(layer->bias[j] + rows01 + row2, layer->factor[j], layer->window.out_zero);
+        weight += 8;
+    }
+}
+#endif
 
 void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
     const aed_depthwise_t *const depthwise = (const aed_depthwise_t *)layer;
@@ -74,6 +292,12 @@ void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer
     const int32_t depth = window->in_c;
     const int32_t outputs = window->out_c;
     const int32_t multiplier = outputs / depth;
+#if AED_SMLAD
+    if (depthwise->sliding) {
+        aed_sliding_row(rows, out, depthwise, scratch);
+        return;
+    }
+#endif
     const int8_t **tap = (const int8_t **)scratch;
     int8_t *outside = (int8_t *)(tap + taps);
     memset(outside, window->in_zero, (size_t)depth);
@@ -86,8 +310,13 @@ void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer
                 tap[t++] = rows[i] != NULL && x >= 0 && x < window->in_w ? rows[i] + x * depth : outside;
             }
         }
-        const int8_t *weight = depthwise->weight;
+        const int8_t *weight = (const int8_t *)depthwise->weight;
         for (int32_t o = 0; o < outputs; o += 4) {
+#if !AED_SMLAD
+            if (depthwise->sliding) {
+                aed_sliding_quad(tap, o, weight, depthwise, out + o);
+            } else
+#endif
             if (multiplier == 1 && o + 4 <= outputs) {
                 aed_quad_step(tap, o, weight, taps, depthwise, out + o);
             } else {
@@ -105,3 +334,4 @@ void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer
         out += outputs;
     }
 }
+#endif

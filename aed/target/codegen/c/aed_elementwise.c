@@ -3,18 +3,90 @@
 
 #include "aed_steps.h"
 
+#if !AED_MVE
+#if AED_SMLAD
+/* Sums of count values, a multiple of 4 and not 0. */
+static void aed_add_words(
+    const int8_t *one, const int8_t *other, int8_t *out, int32_t count, float one_factor, float other_factor, float fixed) {
+    const int8_t *const end = one + count;
+    __asm volatile("1:\n"
+                   "ldr r4, [%[one]], #4\n"
+                   "ldr r8, [%[other]], #4\n"
+                   "sxtb r5, r4, ror #8\n"
+                   "sxtb r6, r4, ror #16\n"
+                   "asr r9, r4, #24\n"
+                   "sxtb r4, r4\n"
+                   "vmov s0, s1, r4, r5\n"
+                   "vmov s2, s3, r6, r9\n"
+                   "sxtb r5, r8, ror #8\n"
+                   "sxtb r6, r8, ror #16\n"
+                   "asr r9, r8, #24\n"
+                   "sxtb r8, r8\n"
+                   "vmov s4, s5, r8, r5\n"
+                   "vmov s6, s7, r6, r9\n"
+                   "vcvt.f32.s32 s0, s0\n"
+                   "vcvt.f32.s32 s1, s1\n"
+                   "vcvt.f32.s32 s2, s2\n"
+                   "vcvt.f32.s32 s3, s3\n"
+                   "vcvt.f32.s32 s4, s4\n"
+                   "vcvt.f32.s32 s5, s5\n"
+                   "vcvt.f32.s32 s6, s6\n"
+                   "vcvt.f32.s32 s7, s7\n"
+                   "vmov.f32 s8, %[fixed]\n"
+                   "vmov.f32 s9, %[fixed]\n"
+                   "vmov.f32 s10, %[fixed]\n"
+                   "vmov.f32 s11, %[fixed]\n"
+                   "vfma.f32 s8, s4, %[other_factor]\n"
+                   "vfma.f32 s9, s5, %[other_factor]\n"
+                   "vfma.f32 s10, s6, %[other_factor]\n"
+                   "vfma.f32 s11, s7, %[other_factor]\n"
+                   "vfma.f32 s8, s0, %[one_factor]\n"
+                   "vfma.f32 s9, s1, %[one_factor]\n"
+                   "vfma.f32 s10, s2, %[one_factor]\n"
+                   "vfma.f32 s11, s3, %[one_factor]\n"
+                   "vcvtr.s32.f32 s8, s8\n"
+                   "vcvtr.s32.f32 s9, s9\n"
+                   "vcvtr.s32.f32 s10, s10\n"
+                   "vcvtr.s32.f32 s11, s11\n"
+                   "vmov r4, r5, s8, s9\n"
+                   "vmov r6, r8, s10, s11\n"
+                   "ssat r4, #8, r4\n"
+                   "ssat r5, #8, r5\n"
+                   "ssat r6, #8, r6\n"
+                   "ssat r8, #8, r8\n"
+                   "bfi r4, r5, #8, #8\n"
+                   "bfi r4, r6, #16, #8\n"
+                   "bfi r4, r8, #24, #8\n"
+                   "str r4, [%[out]], #4\n"
+                   "cmp %[one], %[end]\n"
+                   "bne 1b\n"
+                   : [one] "+r"(one), [other] "+r"(other), [out] "+r"(out)
+                   : [end] "r"(end), [one_factor] "t"(one_factor), [other_factor] "t"(other_factor), [fixed] "t"(fixed)
+                   : "r4", "r5", "r6", "r8", "r9", "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10",
+                     "s11", "cc", "memory");
+}
+#endif
+
 /* As ONNX Runtime's QLinearAdd on x86: fused multiply-adds, the zero point added before rounding. */
 void aed_add(
     const int8_t *one, const int8_t *other, int8_t *out, int32_t size, int32_t period, float one_factor,
     float other_factor, int8_t one_zero, int8_t other_zero, int8_t out_zero) {
     const float zeros = fmaf(one_factor, (float)one_zero, other_factor * (float)other_zero);
     const float fixed = (float)out_zero - zeros;
-    int32_t j = 0;
-    for (int32_t i = 0; i < size; ++i) {
-        const float value = fmaf((float)one[i], one_factor, fmaf((float)other[j], other_factor, fixed));
-        out[i] = aed_saturate(aed_round(value));
-        if (++j == period) {
-            j = 0;
+    int32_t i = 0;
+    while (i < size) {
+        const int32_t end = i + period;
+        int32_t j = 0;
+#if AED_SMLAD
+        j = period / 4 * 4;
+        if (j > 0) {
+            aed_add_words(one + i, other, out + i, j, one_factor, other_factor, fixed);
+            i += j;
+        }
+#endif
+        for (; i < end; ++i, ++j) {
+            const float value = fmaf((float)one[i], one_factor, fmaf((float)other[j], other_factor, fixed));
+            out[i] = aed_saturate(aed_round(value));
         }
     }
 }
@@ -32,6 +104,7 @@ void aed_multiply(
         }
     }
 }
+#endif
 
 void aed_lookup(const int8_t *in, int8_t *out, int32_t size, const int8_t *table) {
     for (int32_t i = 0; i < size; ++i) {

@@ -13,8 +13,8 @@
 #if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 2) && !defined(AED_PORTABLE)
 #define AED_MVE 1
 #define AED_SMLAD 0
-#elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && defined(__thumb2__) && defined(__OPTIMIZE__) && \
-    !defined(AED_PORTABLE)
+#elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && defined(__thumb2__) && defined(__ARM_FP) && \
+    (__ARM_FP & 4) && defined(__OPTIMIZE__) && !defined(AED_PORTABLE)
 /* the assembly takes 14 registers; without optimisation there are fewer */
 #define AED_MVE 0
 #define AED_SMLAD 1
@@ -40,16 +40,26 @@ typedef struct {
 
 typedef struct {
     aed_window_t window;
-    const int8_t *weight;  /* (out_c, k) with k = k_h * k_w * in_c rounded up to a multiple of 16, zeros at the end */
+#if AED_MVE
+    const void *weight;    /* a stream; aed_conv_mve.c says of what */
+#else
+    const void *weight;    /* in the order of the core's kernels: aed_conv.c */
     const int32_t *bias;   /* (out_c), the input's zero point folded in */
     const float *factor;   /* (out_c): output steps in one unit of the sum */
+    int8_t pairs;          /* whether rows of weights go in pairs; then bias and factor have an even number of values */
+#endif
 } aed_conv_t;
 
 typedef struct {
     aed_window_t window;   /* out_c is a multiple of in_c */
-    const int8_t *weight;  /* (out_c / 4, rounded up; k_h * k_w; 4) */
+#if AED_MVE
+    const void *weight;    /* a stream; aed_depthwise_mve.c says of what */
+#else
+    const void *weight;    /* in the order of the core's kernels: aed_depthwise.c */
     const int32_t *bias;
     const float *factor;
+    int8_t sliding;        /* whether weights are ordered for a kernel of 3 x 3 that slides over columns */
+#endif
 } aed_depthwise_t;
 
 typedef struct {
@@ -61,13 +71,23 @@ typedef struct {
  *
  * rows: k_h rows of the input, from top to bottom; NULL where the window looks past the image.
  * out: (out_w, out_c). layer: a pointer to the kernel's own type.
- * scratch: aligned to 8; for a convolution 4 bytes for each of its k values; for a depthwise one a pointer for each
- * tap and in_c bytes.
+ * scratch: aligned to 8; for a convolution 4 bytes for each of its k values, with MVE 2; for a depthwise one a pointer
+ * for each tap and in_c bytes.
  */
 typedef void (*aed_row_t)(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 
 void aed_conv_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+#if AED_MVE
+#define AED_ROW(mve, others) mve
+/* a kernel of one pixel, no padding, channels a multiple of 16 */
+void aed_pointwise_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+/* weights in blocks; the first for windows of 3 x 3 */
+void aed_depthwise_3x3_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+void aed_depthwise_blocks_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+#else
+#define AED_ROW(mve, others) others
+#endif
 void aed_max_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 void aed_average_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 /* of the window, kernel, stride and dilation are 1 */

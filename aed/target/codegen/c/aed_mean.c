@@ -1,9 +1,39 @@
 /* Means of each channel over an image. */
 #include "aed_steps.h"
+#include "aed_words.h"
 
+/* So many int8 have a sum of 16 bits. */
+#define AED_FIT_16_BITS 255
+
+#if !AED_MVE
 void aed_global_average_pool(
     const int8_t *in, int8_t *out, int32_t pixels, int32_t channels, int8_t in_zero, int8_t out_zero, float factor) {
-    for (int32_t c = 0; c < channels; ++c) {
+    int32_t c = 0;
+#if AED_SMLAD
+    for (; c + 4 <= channels; c += 4) {
+        int32_t sum[4] = {0, 0, 0, 0};
+        const int8_t *from = in + c;
+        for (int32_t pixel = 0; pixel < pixels;) {
+            const int32_t last = pixels - pixel < AED_FIT_16_BITS ? pixels : pixel + AED_FIT_16_BITS;
+            uint32_t even = 0;
+            uint32_t odd = 0;
+            for (; pixel < last; ++pixel) {
+                const uint32_t word = aed_load(from);
+                even = aed_add_even(even, word);
+                odd = aed_add_odd(odd, word);
+                from += channels;
+            }
+            sum[0] += (int16_t)even;
+            sum[1] += (int16_t)odd;
+            sum[2] += (int16_t)(even >> 16);
+            sum[3] += (int16_t)(odd >> 16);
+        }
+        for (int32_t j = 0; j < 4; ++j) {
+            out[c + j] = aed_step(sum[j] - pixels * in_zero, factor, out_zero);
+        }
+    }
+#endif
+    for (; c < channels; ++c) {
         int32_t sum = -pixels * in_zero;
         for (int32_t pixel = 0; pixel < pixels; ++pixel) {
             sum += in[pixel * channels + c];
@@ -11,6 +41,7 @@ void aed_global_average_pool(
         out[c] = aed_step(sum, factor, out_zero);
     }
 }
+#endif
 
 /* As ONNX Runtime's ReduceMean, which is Eigen's float sum: eight sums side by side from the first address that is a
  * multiple of 16 bytes, then the values before and after; channel c begins pixels * c floats after such an address. */

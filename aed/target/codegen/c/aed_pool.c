@@ -2,34 +2,51 @@
 #include <stddef.h>
 
 #include "aed_steps.h"
+#include "aed_words.h"
 
-static int aed_same_scale(const aed_pool_t *layer) {
-    return layer->in_scale == layer->out_scale && layer->window.in_zero == layer->window.out_zero;
-}
-
+#if !AED_MVE
 void aed_max_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
     const aed_pool_t *const pool = (const aed_pool_t *)layer;
     const aed_window_t *const window = &pool->window;
     const int same = aed_same_scale(pool);
-    (void)scratch;
+    const int32_t depth = window->in_c;
+    const int8_t **const seen = (const int8_t **)scratch;
     for (int32_t column = 0; column < window->out_w; ++column) {
         const int32_t left = column * window->stride_w - window->pad_left;
-        for (int32_t c = 0; c < window->in_c; ++c) {
-            int8_t most = -128;
-            for (int32_t i = 0; i < window->k_h; ++i) {
-                for (int32_t j = 0; j < window->k_w && rows[i] != NULL; ++j) {
-                    const int32_t x = left + j * window->dilation_w;
-                    if (x >= 0 && x < window->in_w) {
-                        const int8_t value = rows[i][x * window->in_c + c];
-                        most = value > most ? value : most;
-                    }
+        int32_t count = 0;
+        for (int32_t i = 0; i < window->k_h; ++i) {
+            for (int32_t j = 0; j < window->k_w && rows[i] != NULL; ++j) {
+                const int32_t x = left + j * window->dilation_w;
+                if (x >= 0 && x < window->in_w) {
+                    seen[count++] = rows[i] + x * depth;
                 }
             }
-            *out++ = same ? most
-                          : aed_change(most, pool->in_scale, pool->out_scale, window->in_zero, window->out_zero);
         }
+        int32_t c = 0;
+#if AED_SMLAD
+        for (; c + 4 <= depth; c += 4) {
+            uint32_t most = 0x80808080u;
+            for (int32_t t = 0; t < count; ++t) {
+                most = aed_larger(aed_load(seen[t] + c), most);
+            }
+            aed_store(out + c, most);
+        }
+#endif
+        for (; c < depth; ++c) {
+            int8_t most = -128;
+            for (int32_t t = 0; t < count; ++t) {
+                const int8_t value = seen[t][c];
+                most = value > most ? value : most;
+            }
+            out[c] = most;
+        }
+        for (c = 0; c < depth && !same; ++c) {
+            out[c] = aed_change(out[c], pool->in_scale, pool->out_scale, window->in_zero, window->out_zero);
+        }
+        out += depth;
     }
 }
+#endif
 
 /* As ONNX Runtime's QLinearAveragePool: the mean of real values, then steps. */
 void aed_average_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {

@@ -7,10 +7,6 @@
 
 #include "aed_kernels.h"
 
-#if AED_MVE
-#include <arm_mve.h>
-#endif
-
 static inline int32_t aed_round(float value) {
 #if defined(__ARM_FP) && (__ARM_FP & 4) && !defined(__aarch64__)
     int32_t rounded;
@@ -49,14 +45,8 @@ static inline int8_t aed_change(int32_t step, float in_scale, float out_scale, i
     return aed_saturate(aed_round(in_scale * (float)(step - in_zero) / out_scale) + out_zero);
 }
 
-#if AED_MVE
-/* Four sums to four steps. */
-static inline void aed_steps(int32x4_t sum, const float *factor, int32_t zero, int8_t *out) {
-    const float32x4_t value = vmulq_f32(vcvtq_f32_s32(sum), vld1q_f32(factor));
-    int32x4_t step = vqaddq_n_s32(vcvtnq_s32_f32(value), zero);
-    step = vmaxq_s32(vminq_s32(step, vdupq_n_s32(127)), vdupq_n_s32(-128));
-    vstrbq_s32(out, step);
+static inline int aed_same_scale(const aed_pool_t *layer) {
+    return layer->in_scale == layer->out_scale && layer->window.in_zero == layer->window.out_zero;
 }
-#endif
 
 #endif

@@ -1,7 +1,7 @@
 """Conv: of all channels, and depthwise. Sums of 32 bits, one float32 factor a channel, rounded half to even."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -9,10 +9,15 @@ import onnx
 
 from aed.base.errors import AedError
 from aed.export.graph import attributes
+from aed.target.codegen.mve import LANES, conv_stream, depthwise_blocks, depthwise_quads, fits_blocks
+from aed.target.codegen.packing import filled, quads, row_pairs, sliding
 from aed.target.codegen.program import Float32, Int8, Int32, Program, Tensor, aligned
 from aed.target.codegen.source import Source
 from aed.target.codegen.walk import LARGEST, Lowering, Walk
 from aed.target.codegen.window import POINTER, WindowLayer, is_explicit, pair, window_of
+
+COLUMN = 24
+"""Bytes of a column of four channels, as the kernel that slides over columns keeps it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,38 @@ class _Convolution(WindowLayer):
         """Weights times output pixels."""
         height, width, _ = program.tensors[self.output].shape
         return height * width * self.weight.size
+
+    def struct(
+        self,
+        source: Source,
+        kind: str,
+        number: int,
+        ends: tuple[Tensor, Tensor],
+        *,
+        mve: Int8,
+        others: npt.NDArray[Any],
+        form: str,
+    ) -> str:
+        """Defines the layer with its constants, and returns its name.
+
+        Args:
+            source: Collects the constants.
+            kind: C type of the layer.
+            number: Of the layer.
+            ends: Input and output.
+            mve: The stream of the kernels for MVE: weights, biases and factors.
+            others: The weights as all others read them.
+            form: Field that tells all others in which order those are.
+        """
+        odd = len(self.bias) % 2  # kernels take two at once
+        bias, factor = np.pad(self.bias, (0, odd)), np.pad(self.factor, (0, odd))
+        weight = source.weights(f"weight{number}", mve=mve, others=others)
+        pointers = [
+            f".bias = {source.array('int32_t', f'bias{number}', bias, mve=False)}",
+            f".factor = {source.array('float', f'factor{number}', factor, mve=False)}",
+        ]
+        fields = [self.window(*ends), f".weight = {weight}"]
+        return source.struct(kind, f"layer{number}", fields, others=[*pointers, form])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,22 +80,30 @@ class Conv(_Convolution):
     row: ClassVar[str] = "aed_conv_row"
 
     def overlap_offset(self, x: Tensor, y: Tensor) -> int | None:
-        """Less for a kernel of one pixel: it reads two pixels before it writes either."""
+        """Less for a kernel of one pixel: no pixel is read again once the outputs of the pair it is in are written."""
         if self._is_pointwise(x, y):
             height, width, channels = y.shape
-            return aligned(max(0, height * width * (channels - x.shape[2])))
+            more = height * width * (channels - x.shape[2])
+            return aligned(max(more + 2 * x.shape[2], 2 * channels))
         return super().overlap_offset(x, y)
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
-        """C statements that call the kernel; rows of weights, filled with zeros to a multiple of 16 columns."""
+        """C statements that call the kernel; rows of weights in pairs, where that is proved to give the sums."""
         x, y = program.ends(self)
         if self._is_pointwise(x, y):  # the image is one long row
             x, y = (replace(part, shape=(1, part.shape[0] * part.shape[1], part.shape[2])) for part in (x, y))
         rows = self.weight.reshape(len(self.weight), -1)
-        packed = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 16)))
-        fields = [self.window(x, y), *sum_fields(source, number, packed, self.bias, self.factor)]
-        layer = source.struct("aed_conv_t", f"layer{number}", fields)
-        return [self.image_call(source, layer, 4 * packed.shape[1])]
+        pairs = row_pairs(rows, self.bias)
+        others = filled(rows, 4) if pairs is None else pairs
+        stream = conv_stream(rows, self.bias, self.factor)
+        form = f".pairs = {int(pairs is not None)}"
+        layer = self.struct(source, "aed_conv_t", number, (x, y), mve=stream, others=others, form=form)
+        # inputs of three pixels as int16, of one as int8; outputs of three, an odd number filled up
+        scratch = 7 * (-(-rows.shape[1] // 4) * 4) + 4 + 3 * (len(rows) + 1) * (len(rows) % 2)
+        if self.kernel == (1, 1) and x.shape[2] % LANES == 0 and not self.looks_outside(x, y):
+            return [self.image_call(source, layer, others=scratch, mve_row="aed_pointwise_row")]
+        copies = 2 * (-(-rows.shape[1] // LANES) * LANES)  # inputs of two pixels
+        return [self.image_call(source, layer, mve=copies, others=scratch)]
 
     def _is_pointwise(self, x: Tensor, y: Tensor) -> bool:
         """Whether each output pixel is made of the input pixel at its place, and rows may be joined."""
@@ -80,23 +125,33 @@ class Depthwise(_Convolution):
     row: ClassVar[str] = "aed_depthwise_row"
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
-        """C statements that call the kernel; weights of four channels beside each other, tap after tap."""
+        """C statements that call the kernel; weights of 3 x 3 in an order of their own, where that is possible."""
         x, y = program.ends(self)
-        taps = self.kernel[0] * self.kernel[1]
-        rows = self.weight.reshape(taps, -1)
-        quads = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4))).reshape(taps, -1, 4).transpose(1, 0, 2)
-        fields = [self.window(x, y), *sum_fields(source, number, quads, self.bias, self.factor)]
-        layer = source.struct("aed_depthwise_t", f"layer{number}", fields)
-        return [self.image_call(source, layer, POINTER * taps + x.shape[2] + 3)]
+        taps = self.weight.reshape(self.kernel[0] * self.kernel[1], -1)
+        slid, has_blocks = self._sliding(taps, x, y), fits_blocks(taps, x.shape[2])
+        others = quads(taps) if slid is None else slid
+        stream = (depthwise_blocks if has_blocks else depthwise_quads)(taps, self.bias, self.factor)
+        form = f".sliding = {int(slid is not None)}"
+        layer = self.struct(source, "aed_depthwise_t", number, (x, y), mve=stream, others=others, form=form)
+        scratch = POINTER * len(taps) + x.shape[2] + 3  # taps of a pixel, and one outside the image
+        columns = 0 if slid is None else self._columns(y.shape[1])
+        blocks = "aed_depthwise_3x3_row" if self.kernel == (3, 3) else "aed_depthwise_blocks_row"
+        mve_row = blocks if has_blocks else self.row
+        return [self.image_call(source, layer, mve=scratch, others=max(scratch, COLUMN * columns), mve_row=mve_row)]
 
+    def _sliding(self, taps: Int8, x: Tensor, y: Tensor) -> Int8 | None:
+        """The weights for a kernel that slides over columns, where it can."""
+        channels = x.shape[2]
+        if self.kernel != (3, 3) or self.stride[1] > 2 or self.dilation[1] > 1:
+            return None
+        if channels % 4 or channels != y.shape[2]:
+            return None
+        return sliding(taps, self.bias, self.factor)
 
-def sum_fields(source: Source, number: int, weight: npt.NDArray[np.int8], bias: Int32, factor: Float32) -> list[str]:
-    """Defines the constants of a layer that sums products, and returns the fields that point to them."""
-    return [
-        f".weight = {source.array('int8_t', f'weight{number}', weight)}",
-        f".bias = {source.array('int32_t', f'bias{number}', bias)}",
-        f".factor = {source.array('float', f'factor{number}', factor)}",
-    ]
+    def _columns(self, width: int) -> int:
+        """Columns of the input under a row of ``width`` outputs; several outputs are computed at once."""
+        at_once = 3 if self.stride[1] == 1 else 2
+        return self.stride[1] * (-(-width // at_once) * at_once - 1) + 3
 
 
 def factor_of(x: Tensor, scales: Float32, y: Tensor, outputs: int) -> Float32:

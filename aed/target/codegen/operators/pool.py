@@ -10,7 +10,7 @@ from aed.target.codegen.program import Program
 from aed.target.codegen.source import Source
 from aed.target.codegen.text import c_float
 from aed.target.codegen.walk import Lowering, Walk
-from aed.target.codegen.window import WindowLayer, is_explicit, pair, window_of
+from aed.target.codegen.window import POINTER, WindowLayer, is_explicit, pair, window_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class Pool(WindowLayer):
         x, y = program.ends(self)
         scales = f".in_scale = {c_float(x.scale)}, .out_scale = {c_float(y.scale)}"
         layer = source.struct("aed_pool_t", f"layer{number}", [self.window(x, y), scales])
-        return [self.image_call(source, layer, 0)]
+        return [self.image_call(source, layer, others=POINTER * self.kernel[0] * self.kernel[1])]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,341 @@
+/* Convolutions of all channels, and dense layers, with MVE.
+ *
+ * The weights are a stream. A group of eight outputs: rows 0, 2, 4, 6, then rows 1, 3, 5, 7, each four side by side in
+ * pieces of 16 values; then eight biases and eight factors in the same order of rows. After the last whole group come
+ * the rows that are left, one after the other, their biases and their factors.
+ */
+#include "aed_kernels.h"
+
+#if AED_MVE
+#include <stddef.h>
+
+#include "aed_mve.h"
+
+#define AED_GROUP 8
+#define AED_CONSTANTS 8 /* bytes of a bias and a factor */
+
+/* Pairs of pixels, and the groups of outputs that all of them get. */
+typedef struct {
+    const int8_t *x[2];   /* the first two pixels, k values each */
+    int8_t *out;
+    int32_t next;         /* from the output of a pixel to that of the next one */
+    const int8_t *stream;
+    const int8_t *end;    /* of the last group */
+    int32_t k;            /* a multiple of 16 */
+    int32_t zero;
+    int32_t step;         /* from a pixel to the one after the next */
+    int32_t rest;         /* from the end of a pair's groups to the output of the next pair */
+    int32_t pairs;
+    uint32_t entry[2];    /* 0: not known yet, aed_pairs leaves them here for the next call */
+} aed_pairs_t;
+
+#if AED_ASSEMBLY
+/* 16 values of two pixels, q0 and q1, and of four rows: 128 products. Sums have to be in even registers. */
+#define AED_PIECE(A)                                                                                                   \
+    "vldrb.8 q0, [r3], #16\n"                                                                                          \
+    "vldrb.8 q1, [r5], #16\n"                                                                                          \
+    "vldrb.8 q2, [r1], #16\n"                                                                                          \
+    "vmladav" A ".s8 r0, q2, q0\n"                                                                                     \
+    "vmladav" A ".s8 r8, q2, q1\n"                                                                                     \
+    "vldrb.8 q3, [r1], #16\n"                                                                                          \
+    "vmladav" A ".s8 r2, q3, q0\n"                                                                                     \
+    "vmladav" A ".s8 r10, q3, q1\n"                                                                                    \
+    "vldrb.8 q2, [r1], #16\n"                                                                                          \
+    "vmladav" A ".s8 r4, q2, q0\n"                                                                                     \
+    "vmladav" A ".s8 r12, q2, q1\n"                                                                                    \
+    "vldrb.8 q3, [r1], #16\n"                                                                                          \
+    "vmladav" A ".s8 r6, q3, q0\n"                                                                                     \
+    "vmladav" A ".s8 lr, q3, q1\n"
+/* Four rows: a first piece, then the others, four a turn; ENTRY is where the first turn begins. */
+#define AED_ROWS(ENTRY, TURN, END)                                                                                     \
+    "ldrd r3, r5, [sp]\n" AED_PIECE("") "ldr pc, [sp, #" ENTRY "]\n" TURN ":\n"                                        \
+    ".rept 4\n" AED_PIECE("a") ".endr\n"                                                                               \
+    "cmp r3, r11\n"                                                                                                    \
+    "bne " TURN "b\n" END ":\n"
+/* Sums to vectors: those of the first pixel and those of the second. */
+#define AED_SUMS(FIRST, SECOND)                                                                                        \
+    "vmov " FIRST "[2], " FIRST "[0], r0, r4\n"                                                                        \
+    "vmov " FIRST "[3], " FIRST "[1], r2, r6\n"                                                                        \
+    "vmov " SECOND "[2], " SECOND "[0], r8, r12\n"                                                                     \
+    "vmov " SECOND "[3], " SECOND "[1], r10, lr\n"
+
+/* On the stack lie the members of aed_pairs_t, then where the first turns begin. */
+AED_NAKED void aed_pairs(AED_IN_REGISTER const aed_pairs_t *pairs) {
+    __asm volatile(
+        "push {r4-r11, lr}\n"
+        "vpush {d8-d11}\n"
+        "sub sp, sp, #52\n"
+        "ldm r0, {r1-r11}\n"
+        "stm sp, {r1-r11}\n"
+        "mov r9, r8\n" /* zero */
+        "lsrs r2, r7, #4\n"
+        "mov r7, r3\n" /* out */
+        "ldrd r5, r6, [r0, #44]\n"
+        "cmp r5, #0\n"
+        "bne 3f\n"
+        /* pieces after the first one, modulo 4, begin so many before the end of a turn */
+        "subs r2, r2, #1\n"
+        "rsb r3, r2, #0\n"
+        "and r3, r3, #3\n"
+        "movs r4, #56\n"
+        "adr.w r5, 10f\n"
+        "adr.w r6, 20f\n"
+        "mla r5, r3, r4, r5\n"
+        "mla r6, r3, r4, r6\n"
+        "adr.w r3, 11f\n"
+        "adr.w r4, 21f\n"
+        "cmp r2, #0\n"
+        "itt eq\n"
+        "moveq r5, r3\n"
+        "moveq r6, r4\n"
+        "orr r5, r5, #1\n"
+        "orr r6, r6, #1\n"
+        "strd r5, r6, [r0, #44]\n"
+        "3:\n"
+        "strd r5, r6, [sp, #44]\n"
+        "1:\n"
+        "ldr r1, [sp, #16]\n"
+        "ldr r3, [sp]\n"
+        "ldr r11, [sp, #24]\n"
+        "add r11, r11, r3\n"
+        "2:\n"
+        AED_ROWS("44", "10", "11") AED_SUMS("q4", "q5") AED_ROWS("48", "20", "21") AED_SUMS("q0", "q1")
+        "vldrw.32 q2, [r1], #16\n"
+        "vldrw.32 q3, [r1], #16\n"
+        "vadd.i32 q4, q4, q2\n"
+        "vadd.i32 q5, q5, q2\n"
+        "vadd.i32 q0, q0, q3\n"
+        "vadd.i32 q1, q1, q3\n"
+        "vldrw.32 q2, [r1], #16\n"
+        "vcvt.f32.s32 q4, q4\n"
+        "vcvt.f32.s32 q5, q5\n"
+        "vldrw.32 q3, [r1], #16\n"
+        "vcvt.f32.s32 q0, q0\n"
+        "vcvt.f32.s32 q1, q1\n"
+        "vmul.f32 q4, q4, q2\n"
+        "vmul.f32 q5, q5, q2\n"
+        "vmul.f32 q0, q0, q3\n"
+        "vmul.f32 q1, q1, q3\n"
+        "vcvtn.s32.f32 q4, q4\n"
+        "vcvtn.s32.f32 q5, q5\n"
+        "vcvtn.s32.f32 q0, q0\n"
+        "vcvtn.s32.f32 q1, q1\n"
+        /* 16 bits are enough for what 8 will hold */
+        "vqmovnb.s32 q4, q4\n"
+        "vqmovnb.s32 q5, q5\n"
+        "vqmovnt.s32 q4, q0\n"
+        "vqmovnt.s32 q5, q1\n"
+        "ldr r0, [sp, #12]\n"
+        "vqadd.s16 q4, q4, r9\n"
+        "vqadd.s16 q5, q5, r9\n"
+        "add r0, r0, r7\n"
+        "vqmovnb.s16 q4, q4\n"
+        "vqmovnb.s16 q5, q5\n"
+        "ldr r2, [sp, #20]\n"
+        "vstrb.16 q5, [r0]\n"
+        "vstrb.16 q4, [r7], #8\n"
+        "cmp r1, r2\n"
+        "bne.w 2b\n"
+        "ldrd r3, r5, [sp]\n"
+        "ldrd r0, r2, [sp, #32]\n"
+        "ldr r4, [sp, #40]\n"
+        "add r3, r3, r0\n"
+        "add r5, r5, r0\n"
+        "add r7, r7, r2\n"
+        "strd r3, r5, [sp]\n"
+        "subs r4, r4, #1\n"
+        "str r4, [sp, #40]\n"
+        "bne.w 1b\n"
+        "add sp, sp, #52\n"
+        "vpop {d8-d11}\n"
+        "pop {r4-r11, pc}\n");
+}
+#endif
+
+/* Sums of four rows, in pieces beside each other, and one pixel. */
+AED_APART int32x4_t aed_quad(const int8_t *x, const int8_t *weight, int32_t k) {
+    int32_t s0 = 0;
+    int32_t s1 = 0;
+    int32_t s2 = 0;
+    int32_t s3 = 0;
+    for (int32_t i = 0; i < k; i += 16) {
+        const int8x16_t part = vld1q_s8(x + i);
+        s0 = vmladavaq_s8(s0, part, vld1q_s8(weight));
+        s1 = vmladavaq_s8(s1, part, vld1q_s8(weight + 16));
+        s2 = vmladavaq_s8(s2, part, vld1q_s8(weight + 32));
+        s3 = vmladavaq_s8(s3, part, vld1q_s8(weight + 48));
+        weight += 64;
+    }
+    int32x4_t sum = vdupq_n_s32(s0);
+    sum = vsetq_lane_s32(s1, sum, 1);
+    sum = vsetq_lane_s32(s2, sum, 2);
+    return vsetq_lane_s32(s3, sum, 3);
+}
+
+/* The groups of one pixel. */
+AED_APART void aed_groups(
+    const int8_t *x, const int8_t *stream, const int8_t *end, int32_t k, int32_t zero, int8_t *out) {
+    while (stream != end) {
+        const int8_t *const odd = stream + 4 * k;
+        const int32_t *const bias = (const int32_t *)(const void *)(odd + 4 * k);
+        const float *const factor = (const float *)(const void *)(bias + AED_GROUP);
+        const int32x4_t even_sums = vaddq_s32(aed_quad(x, stream, k), vld1q_s32(bias));
+        const int32x4_t odd_sums = vaddq_s32(aed_quad(x, odd, k), vld1q_s32(bias + 4));
+        vstrbq_s16(out, aed_eight_steps(even_sums, odd_sums, vld1q_f32(factor), vld1q_f32(factor + 4), zero));
+        stream = (const int8_t *)(factor + AED_GROUP);
+        out += AED_GROUP;
+    }
+}
+
+/* The outputs of one pixel that make no group. */
+AED_APART void aed_rest(const int8_t *x, const int8_t *row, int32_t outputs, int32_t k, int32_t zero, int8_t *out) {
+    const int32_t *const bias = (const int32_t *)(const void *)(row + outputs * k);
+    const float *const factor = (const float *)(const void *)(bias + outputs);
+    int32_t sum[AED_GROUP];
+    for (int32_t o = 0; o < outputs; ++o) {
+        sum[o] = bias[o];
+        for (int32_t i = 0; i < k; i += 16) {
+            sum[o] = vmladavaq_s8(sum[o], vld1q_s8(x + i), vld1q_s8(row));
+            row += 16;
+        }
+    }
+    for (int32_t o = 0; o < outputs; o += 4) {
+        const mve_pred16_t there = vctp32q((uint32_t)(outputs - o));
+        const float32x4_t factors = vldrwq_z_f32(factor + o, there);
+        aed_four_steps(vqaddq_n_s32(aed_four_values(vldrwq_s32(sum + o), factors), zero), out + o, there);
+    }
+}
+
+#if !AED_ASSEMBLY
+static void aed_pairs(const aed_pairs_t *pairs) {
+    for (int32_t pair = 0; pair < pairs->pairs; ++pair) {
+        for (int32_t i = 0; i < 2; ++i) {
+            int8_t *const out = pairs->out + pair * 2 * pairs->next + i * pairs->next;
+            aed_groups(pairs->x[i] + pair * pairs->step, pairs->stream, pairs->end, pairs->k, pairs->zero, out);
+        }
+    }
+}
+#endif
+
+/* Copies the inputs of one output pixel; the input's zero point stands where the kernel looks outside. */
+AED_APART void aed_gather(const int8_t *const *rows, const aed_window_t *window, int32_t column, int8_t *out) {
+    const int32_t depth = window->in_c;
+    const int32_t width = window->k_w * depth;
+    const int32_t left = column * window->stride_w - window->pad_left;
+    const int whole = left >= 0 && left + window->k_w <= window->in_w && window->dilation_w == 1;
+    for (int32_t i = 0; i < window->k_h; ++i) {
+        if (rows[i] == NULL) {
+            out = aed_fill(window->in_zero, out, width);
+        } else if (whole) {
+            out = aed_copy(rows[i] + left * depth, out, width);
+        } else {
+            for (int32_t j = 0; j < window->k_w; ++j) {
+                const int32_t x = left + j * window->dilation_w;
+                out = x >= 0 && x < window->in_w ? aed_copy(rows[i] + x * depth, out, depth)
+                                                 : aed_fill(window->in_zero, out, depth);
+            }
+        }
+    }
+}
+
+/* The same for a pixel and the next one, whose windows lie inside. */
+static void aed_gather_two(
+    const int8_t *const *rows, const aed_window_t *window, int32_t column, int8_t *out, int8_t *next) {
+    const int32_t width = window->k_w * window->in_c;
+    const int32_t step = window->stride_w * window->in_c;
+    const int32_t left = column * step - window->pad_left * window->in_c;
+    for (int32_t i = 0; i < window->k_h; ++i) {
+        if (rows[i] != NULL) {
+            aed_copy_two(rows[i] + left, rows[i] + left + step, out, next, width);
+        } else {
+            (void)aed_fill(window->in_zero, out, width);
+            (void)aed_fill(window->in_zero, next, width);
+        }
+        out += width;
+        next += width;
+    }
+}
+
+/* The outputs of pixels beside each other; pairs: what is the same for all of them, the first two and the outputs. */
+static void aed_pixels(aed_pairs_t *pairs, int32_t pixels, const aed_window_t *window) {
+    const int32_t outputs = window->out_c;
+    const int32_t rest = outputs & (AED_GROUP - 1);
+    pairs->pairs = pixels >> 1;
+    if (pairs->pairs > 0 && outputs >= AED_GROUP) {
+        aed_pairs(pairs);
+    }
+    if ((pixels & 1) != 0) {
+        const int8_t *const last = pairs->x[0] + pairs->pairs * pairs->step;
+        int8_t *const out = pairs->out + (pixels - 1) * outputs;
+        aed_groups(last, pairs->stream, pairs->end, pairs->k, pairs->zero, out);
+    }
+    if (rest > 0) { /* of one or two pixels */
+        for (int32_t i = 0; i < pixels; ++i) {
+            int8_t *const out = pairs->out + (i + 1) * outputs - rest;
+            aed_rest(pairs->x[i], pairs->end, rest, pairs->k, pairs->zero, out);
+        }
+    }
+}
+
+/* What is the same for all pixels; step stays to be set where there is more than one pair. */
+AED_APART void aed_begin(aed_pairs_t *pairs, const aed_conv_t *conv, int32_t k) {
+    const int32_t outputs = conv->window.out_c;
+    const int32_t rest = outputs & (AED_GROUP - 1);
+    pairs->next = outputs;
+    pairs->stream = (const int8_t *)conv->weight;
+    pairs->end = pairs->stream + (outputs - rest) * (k + AED_CONSTANTS);
+    pairs->k = k;
+    pairs->zero = conv->window.out_zero;
+    pairs->step = 0;
+    pairs->rest = outputs + rest;
+    pairs->entry[0] = 0;
+}
+
+void aed_pointwise_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
+    const aed_conv_t *const conv = (const aed_conv_t *)layer;
+    const aed_window_t *const window = &conv->window;
+    const int32_t pixel = window->stride_w * window->in_c;
+    const int32_t once = (window->out_c & (AED_GROUP - 1)) == 0 ? window->out_w : 2;
+    aed_pairs_t pairs;
+    (void)scratch;
+    aed_begin(&pairs, conv, window->in_c);
+    pairs.step = 2 * pixel;
+    pairs.x[0] = rows[0];
+    for (int32_t left = window->out_w; left > 0; left -= once) {
+        pairs.x[1] = pairs.x[0] + pixel;
+        pairs.out = out;
+        aed_pixels(&pairs, left < once ? left : once, window);
+        pairs.x[0] += once * pixel;
+        out += once * window->out_c;
+    }
+}
+
+void aed_conv_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
+    const aed_conv_t *const conv = (const aed_conv_t *)layer;
+    const aed_window_t *const window = &conv->window;
+    const int32_t k = (window->k_h * window->k_w * window->in_c + 15) & ~15;
+    /* the windows of a pixel and the next one are whole if the first begins between 0 and last */
+    const int32_t last = window->dilation_w == 1 ? window->in_w - window->k_w - window->stride_w : -1;
+    int8_t *const one = (int8_t *)scratch;
+    int8_t *const other = one + k;
+    aed_pairs_t pairs;
+    aed_begin(&pairs, conv, k);
+    pairs.x[0] = one;
+    pairs.x[1] = other;
+    for (int32_t column = 0; column < window->out_w; column += 2) {
+        const int32_t left = column * window->stride_w - window->pad_left;
+        const int32_t pixels = window->out_w - column > 1 ? 2 : 1;
+        if (pixels == 2 && left >= 0 && left <= last) {
+            aed_gather_two(rows, window, column, one, other);
+        } else {
+            aed_gather(rows, window, column, one);
+            if (pixels == 2) {
+                aed_gather(rows, window, column + 1, other);
+            }
+        }
+        pairs.out = out;
+        aed_pixels(&pairs, pixels, window);
+        out += 2 * window->out_c;
+    }
+}
+#endif

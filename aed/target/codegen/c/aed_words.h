@@ -1,0 +1,81 @@
+/* Four int8 in a word, two int16 in a word: instructions of the DSP extension as functions. */
+#ifndef AED_WORDS_H
+#define AED_WORDS_H
+
+#include <string.h>
+
+#include "aed_kernels.h"
+
+#if AED_SMLAD
+static inline uint32_t aed_load(const int8_t *from) {
+    uint32_t word;
+    memcpy(&word, from, sizeof word);
+    return word;
+}
+
+static inline void aed_store(int8_t *to, uint32_t word) {
+    memcpy(to, &word, sizeof word);
+}
+
+/* Values 0 and 2 as two int16. */
+static inline uint32_t aed_even(uint32_t word) {
+    uint32_t pair;
+    __asm("sxtb16 %0, %1" : "=r"(pair) : "r"(word));
+    return pair;
+}
+
+/* Values 1 and 3 as two int16. */
+static inline uint32_t aed_odd(uint32_t word) {
+    uint32_t pair;
+    __asm("sxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(word));
+    return pair;
+}
+
+/* Two sums plus values 0 and 2. */
+static inline uint32_t aed_add_even(uint32_t sums, uint32_t word) {
+    uint32_t result;
+    __asm("sxtab16 %0, %1, %2" : "=r"(result) : "r"(sums), "r"(word));
+    return result;
+}
+
+/* Two sums plus values 1 and 3. */
+static inline uint32_t aed_add_odd(uint32_t sums, uint32_t word) {
+    uint32_t result;
+    __asm("sxtab16 %0, %1, %2, ror #8" : "=r"(result) : "r"(sums), "r"(word));
+    return result;
+}
+
+/* Of each of four values the larger. */
+static inline uint32_t aed_larger(uint32_t one, uint32_t other) {
+    uint32_t larger;
+    __asm("ssub8 %0, %1, %2\n"
+          "sel %0, %1, %2"
+          : "=&r"(larger)
+          : "r"(one), "r"(other)
+          : "cc");
+    return larger;
+}
+
+/* The lower halves of two words. */
+static inline uint32_t aed_bottoms(uint32_t low, uint32_t high) {
+    uint32_t pair;
+    __asm("pkhbt %0, %1, %2, lsl #16" : "=r"(pair) : "r"(low), "r"(high));
+    return pair;
+}
+
+/* The upper halves of two words. */
+static inline uint32_t aed_tops(uint32_t low, uint32_t high) {
+    uint32_t pair;
+    __asm("pkhtb %0, %2, %1, asr #16" : "=r"(pair) : "r"(low), "r"(high));
+    return pair;
+}
+
+/* sum plus the products of two pairs. */
+static inline int32_t aed_multiply_pairs(uint32_t one, uint32_t other, int32_t sum) {
+    int32_t result;
+    __asm("smlad %0, %1, %2, %3" : "=r"(result) : "r"(one), "r"(other), "r"(sum));
+    return result;
+}
+#endif
+
+#endif
