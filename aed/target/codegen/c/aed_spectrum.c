@@ -1,0 +1,488 @@
+/*
+ * The Fourier transform of the front end, in 32-bit fixed point; see aed_spectrum.h.
+ *
+ * In float32 its rounding, about 1e-7 of the loudest bin, shows in the quiet bands of tonal sounds. A frame of n_fft real
+ * samples is a complex transform of AED_FE_POINTS = n_fft / 2 points (even samples real, odd ones imaginary), decimation
+ * in time: radix 4 while the samples are loaded, radix 2 where the number of points is no power of 4, radix 4 from there.
+ * Source of the algorithm: Oppenheim, Schafer, Discrete-Time Signal Processing, chapter 9.
+ *
+ * Every product is (a * b + 2^31) >> 32, added to a sum of 32 bits: one instruction of the cores with DSP extension, one
+ * or two of those with MVE, and the same bits in plain C.
+ *
+ * Why nothing overflows. No value of a transform can exceed the sum S of |v| over the samples v that it is made of. The
+ * samples are shifted up until the largest uses all bits (block floating point) and windowed to |v| <=
+ * 2^AED_FE_INPUT_BITS. Each pass with twiddles divides: the first by 2^(1 + extra), the last two by 2, others by 4. Up to
+ * there the window alone tells how large S can be, and the generator chooses AED_FE_INPUT_BITS such that all results
+ * stay under 2^31, also those of the last two passes with extra = 2. For less loss of precision, load_frame adds up |v|
+ * of the four transforms that the last pass joins, and the smallest `extra` is taken that keeps these and the whole under
+ * 2^31. Sums inside of a pass are parts of its results; twice a value of a pass, from which such a sum is subtracted,
+ * is not more than the pass before gave. Rounding adds less than 8 to a value in each pass, 2^15 are left for it. The
+ * separation of the real bins adds halves.
+ *
+ * With AED_FE_CMSIS_DSP defined, CMSIS-DSP's float32 transform takes its place, but with errors of some 1e-3 log units in
+ * quiet bands of tonal sounds.
+ *
+ * Assumes, as is so in every compiler for Cortex-M: >> of a negative number is arithmetic, conversion to a narrower signed
+ * type keeps the low bits. Compile with -ffp-contract=off: then host and target give the same bits.
+ */
+#include "aed_spectrum.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+static inline float square_root(float x)
+{
+#if defined(__ARM_FP) && ((__ARM_FP & 4) != 0) && defined(__GNUC__) && !defined(__aarch64__)
+    /* sqrtf would be this and a call that sets errno */
+    float root;
+
+    __asm("vsqrt.f32 %0, %1" : "=t"(root) : "t"(x));
+    return root;
+#else
+    return sqrtf(x);
+#endif
+}
+
+/* |x + i y| ** power. */
+static inline float magnitude(float x, float y)
+{
+    const float square = (x * x) + (y * y);
+
+#if AED_FE_POWER == 1
+    return square_root(square);
+#else
+    return square;
+#endif
+}
+
+#ifndef AED_FE_CMSIS_DSP
+
+#define POINTS ((size_t)AED_FE_POINTS)
+
+#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__GNUC__) && !defined(AED_PORTABLE)
+#define SMMLA 1
+#else
+#define SMMLA 0
+#endif
+
+#if SMMLA
+
+static inline int32_t product(int32_t a, int32_t b)
+{
+    int32_t result;
+
+    __asm("smmulr %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
+    return result;
+}
+
+static inline int32_t plus_product(int32_t sum, int32_t a, int32_t b)
+{
+    int32_t result;
+
+    __asm("smmlar %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+    return result;
+}
+
+static inline int32_t minus_product(int32_t sum, int32_t a, int32_t b)
+{
+    int32_t result;
+
+    __asm("smmlsr %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+    return result;
+}
+
+#else
+
+static inline int32_t product(int32_t a, int32_t b)
+{
+    return (int32_t)((((int64_t)a * b) + ((int64_t)1 << 31)) >> 32);
+}
+
+static inline int32_t plus_product(int32_t sum, int32_t a, int32_t b)
+{
+    return sum + product(a, b);
+}
+
+/* The product with -b, not minus the product with b: halves are rounded up. */
+static inline int32_t minus_product(int32_t sum, int32_t a, int32_t b)
+{
+    return sum + product(a, -b);
+}
+
+#endif
+
+/* How often a sample of 16 bits can be doubled, at most 14 times. */
+static uint32_t headroom(const int16_t *samples)
+{
+    uint32_t changes = 0U; /* bits that differ from the next lower one, of two samples at once */
+    uint32_t doublings = 0U;
+    size_t i;
+
+    for (i = 0U; i < (size_t)AED_FE_WINDOW_COUNT; i += 2U) {
+        uint32_t pair;
+
+        (void)memcpy(&pair, &samples[(size_t)AED_FE_WINDOW_FIRST + i], sizeof(pair));
+        changes |= pair ^ (pair << 1);
+    }
+    changes = (changes | (changes >> 16)) & 0xFFFEU;
+    while ((changes < 0x8000U) && (doublings < 14U)) {
+        changes <<= 1;
+        doublings++;
+    }
+    return doublings;
+}
+
+/* The unit of sums of |v|: small enough that AED_FE_N_FFT of them fit 32 bits. */
+#define SUM_SHIFT (AED_FE_LOG2_POINTS - 2)
+
+/* The sum of all |v| that the passes without extra ones divide to under 2^31; 2^15 are left for rounding. */
+#define SUM_LIMIT (((((uint32_t)1 << 31) - ((uint32_t)1 << 15)) >> SUM_SHIFT) << AED_FE_HALVINGS)
+
+#define MOST_EXTRA (AED_FE_POINTS < 32 ? 0U : 2U) /* the first pass with twiddles must not be the last one */
+
+/* The point of samples 2 n and 2 n + 1, windowed; |v| of both is added to *sum. */
+static inline void load_point(const int16_t *samples, size_t n, uint32_t shift, int32_t *re, int32_t *im, uint32_t *sum)
+{
+    const int32_t even = (int32_t)((uint32_t)samples[2U * n] << shift);
+    const int32_t odd = (int32_t)((uint32_t)samples[(2U * n) + 1U] << shift);
+
+    *re = product(even, aed_fe_window[2U * n]);
+    *im = product(odd, aed_fe_window[(2U * n) + 1U]);
+    *sum += (uint32_t)(*re ^ (*re >> 31)) >> SUM_SHIFT;
+    *sum += (uint32_t)(*im ^ (*im >> 31)) >> SUM_SHIFT;
+}
+
+/*
+ * Windows the samples, shifted left by 16 bits and by their headroom, and takes them through the first pass: radix-4
+ * butterflies without twiddles. Adds to each of sums[4] |v| of every fourth point, not rounded up.
+ */
+static void load_frame(const int16_t *samples, uint32_t doublings, aed_spectrum_word *work, uint32_t *sums)
+{
+    const uint32_t shift = 16U + doublings;
+    size_t n;
+
+    for (n = 0U; n < (POINTS / 4U); n++) {
+        aed_spectrum_word *const z = &work[aed_fe_order[n]];
+        uint32_t sum = sums[n % 4U];
+        int32_t ar, ai, br, bi, cr, ci, dr, di;
+        int32_t sr, si, tr, ti;
+
+        load_point(samples, n, shift, &ar, &ai, &sum);
+        load_point(samples, n + (POINTS / 2U), shift, &br, &bi, &sum);
+        sr = ar + br;
+        si = ai + bi;
+        ar -= br;
+        ai -= bi;
+        load_point(samples, n + (POINTS / 4U), shift, &cr, &ci, &sum);
+        load_point(samples, n + (3U * POINTS / 4U), shift, &dr, &di, &sum);
+        tr = cr + dr;
+        ti = ci + di;
+        cr -= dr;
+        ci -= di;
+        z[0].fixed = sr + tr;
+        z[1].fixed = si + ti;
+        z[2].fixed = ar + ci;
+        z[3].fixed = ai - cr;
+        z[4].fixed = sr - tr;
+        z[5].fixed = si - ti;
+        z[6].fixed = ar - ci;
+        z[7].fixed = ai + cr;
+        sums[n % 4U] = sum;
+    }
+}
+
+/* How often the last pass but one halves more than once; see above. */
+static uint32_t extra_halvings(const uint32_t *sums)
+{
+    const uint32_t all = AED_FE_N_FFT + sums[0] + sums[1] + sums[2] + sums[3]; /* rounded up by 1 a sample */
+    uint32_t largest = all;
+    uint32_t extra = 0U;
+    size_t i;
+
+    for (i = 0U; i < 4U; i++) {
+        /* of half as much, as the last pass divides by 2 */
+        const uint32_t doubled = 2U * (sums[i] + ((uint32_t)AED_FE_N_FFT / 4U));
+
+        largest = (doubled > largest) ? doubled : largest;
+    }
+    while ((extra != MOST_EXTRA) && ((largest >> extra) >= SUM_LIMIT)) {
+        extra++;
+    }
+    return extra;
+}
+
+/* The factor of a value without twiddle in a pass that divides by 2^shift; for 1/2 the largest there is. */
+static inline int32_t one_half_to(uint32_t shift)
+{
+    return (int32_t)(((uint32_t)1 << (32U - shift)) - ((shift == 1U) ? 1U : 0U));
+}
+
+#if AED_FE_LOG2_POINTS % 2 == 1
+
+/* From transforms of 4 points to those of 8, divided by 2^shift. Twiddles: 4 times (cos, sin). */
+static void radix2_pass(aed_spectrum_word *work, const int32_t *twiddles, uint32_t shift)
+{
+    const int32_t unit = one_half_to(shift);
+    const int32_t more = (POINTS == 8U) ? 1 : 0; /* for split_bins, as in radix4_pass */
+    size_t k;
+    size_t i;
+
+    for (k = 0U; k < 8U; k += 2U) {
+        const int32_t c = twiddles[k];
+        const int32_t s = twiddles[k + 1U];
+
+        for (i = k; i < (2U * POINTS); i += 16U) {
+            aed_spectrum_word *const a = &work[i];
+            aed_spectrum_word *const b = &work[i + 8U];
+            const int32_t re = product(a[0].fixed, unit) + more;
+            const int32_t im = product(a[1].fixed, unit) + more;
+            const int32_t x = b[0].fixed;
+            const int32_t y = b[1].fixed;
+
+            a[0].fixed = plus_product(plus_product(re, x, c), y, s);
+            a[1].fixed = minus_product(plus_product(im, y, c), x, s);
+            b[0].fixed = (2 * re) - a[0].fixed;
+            b[1].fixed = (2 * im) - a[1].fixed;
+        }
+    }
+}
+
+#endif
+
+/*
+ * The radix-4 butterflies of one transform of 4 * length points out of its quarters, which lie in bit-reversed order: those
+ * of the samples 4n, 4n + 2, 4n + 1, 4n + 3. Twiddles: length times (cos, sin) of one, two, three angles. The first
+ * quarter is multiplied by `unit`; in the last pass it is halved, and all values become 1 too large for split_bins.
+ */
+#if SMMLA && defined(__OPTIMIZE__)
+
+/* A step, the size of a quarter and of the twiddles of an angle in bytes, fits the offsets of LDRD and STRD, or not. */
+#define EITHER(near, far) ".if %c[step] < 1024\n " near "\n.else\n " far "\n.endif\n"
+
+static inline __attribute__((always_inline)) void butterflies(
+    aed_spectrum_word *work, const int32_t *twiddles, const size_t length, int32_t unit, const int last)
+{
+    const int32_t *const end = &twiddles[4U * length];
+    const int32_t *w = &twiddles[2U * length];          /* of two angles */
+    aed_spectrum_word *z = &work[(6U * length) - 2U]; /* before the last quarter */
+    int32_t x, y, c, s, ar, br, bi, er, ei, fr, fi;
+
+    /* all 14 registers: c and x also take results, y also the imaginary part of what ar is the real part of */
+    __asm volatile("1: ldrd %[x], %[y], [%[z], #8]!\n"
+        EITHER("ldrd %[c], %[s], [%[w], #%c[step]]", "add %[w], %[w], #%c[step]\n ldrd %[c], %[s], [%[w]]")
+        "smmulr %[fr], %[x], %[c]\n smmulr %[fi], %[y], %[c]\n"
+        "smmlar %[fr], %[y], %[s], %[fr]\n smmlsr %[fi], %[x], %[s], %[fi]\n"
+        EITHER("ldrd %[x], %[y], [%[z], #-%c[step]]!", "sub %[z], %[z], #%c[step]\n ldrd %[x], %[y], [%[z]]")
+        EITHER("ldrd %[c], %[s], [%[w], #-%c[step]]", "sub %[w], %[w], #2 * %c[step]\n ldrd %[c], %[s], [%[w]]")
+        "smmlar %[er], %[x], %[c], %[fr]\n smmlar %[ei], %[y], %[c], %[fi]\n"
+        "smmlar %[er], %[y], %[s], %[er]\n smmlsr %[ei], %[x], %[s], %[ei]\n"
+        "rsb %[fr], %[er], %[fr], lsl #1\n rsb %[fi], %[ei], %[fi], lsl #1\n"
+        EITHER("ldrd %[x], %[y], [%[z], #-%c[step]]!", "sub %[z], %[z], #%c[step]\n ldrd %[x], %[y], [%[z]]")
+        EITHER("ldrd %[br], %[bi], [%[z], #-%c[step]]", "sub %[z], %[z], #%c[step]\n ldrd %[br], %[bi], [%[z]]")
+        EITHER("ldrd %[c], %[s], [%[w]], #8", "add %[w], %[w], #%c[step]\n ldrd %[c], %[s], [%[w]], #8")
+        ".if %c[last]\n add %[br], %[br], #3\n asr %[br], %[br], #1\n add %[bi], %[bi], #3\n asr %[bi], %[bi], #1\n"
+        ".else\n smmulr %[br], %[br], %[unit]\n smmulr %[bi], %[bi], %[unit]\n .endif\n"
+        "smmlar %[ar], %[x], %[c], %[br]\n smmlar %[ar], %[y], %[s], %[ar]\n"
+        "smmlar %[y], %[y], %[c], %[bi]\n smmlsr %[y], %[x], %[s], %[y]\n"
+        "rsb %[br], %[ar], %[br], lsl #1\n rsb %[bi], %[y], %[bi], lsl #1\n"
+        "add %[x], %[ar], %[er]\n add %[c], %[y], %[ei]\n"
+        EITHER("strd %[x], %[c], [%[z], #-%c[step]]", "strd %[x], %[c], [%[z]]\n add %[z], %[z], #%c[step]")
+        "sub %[x], %[br], %[fi]\n add %[c], %[bi], %[fr]\n strd %[x], %[c], [%[z]]\n"
+        "sub %[ar], %[ar], %[er]\n sub %[y], %[y], %[ei]\n"
+        EITHER("strd %[ar], %[y], [%[z], #%c[step]]!", "add %[z], %[z], #%c[step]\n strd %[ar], %[y], [%[z]]")
+        "add %[br], %[br], %[fi]\n sub %[bi], %[bi], %[fr]\n"
+        EITHER("strd %[br], %[bi], [%[z], #%c[step]]!", "add %[z], %[z], #%c[step]\n strd %[br], %[bi], [%[z]]")
+        "ldr %[s], %[end]\n cmp %[w], %[s]\n bne 1b\n"
+        : [z] "+r"(z), [w] "+r"(w), [x] "=&r"(x), [y] "=&r"(y), [c] "=&r"(c), [s] "=&r"(s), [ar] "=&r"(ar),
+          [br] "=&r"(br), [bi] "=&r"(bi), [er] "=&r"(er), [ei] "=&r"(ei), [fr] "=&r"(fr), [fi] "=&r"(fi)
+        : [unit] "r"(unit), [end] "m"(end), [step] "i"(8U * length), [last] "i"(last)
+        : "cc", "memory");
+}
+
+#else
+
+static inline void butterflies(
+    aed_spectrum_word *work, const int32_t *twiddles, size_t length, int32_t unit, int last)
+{
+    const size_t step = 2U * length; /* words of a quarter */
+    size_t i;
+
+    for (i = 0U; i < step; i += 2U) {
+        const int32_t *const w = &twiddles[i];
+        aed_spectrum_word *const q0 = &work[i];
+        aed_spectrum_word *const q2 = &q0[step];
+        aed_spectrum_word *const q1 = &q2[step];
+        aed_spectrum_word *const q3 = &q1[step];
+        int32_t er, ei, fr, fi, ar, ai, br, bi, x, y;
+
+        x = q3[0].fixed;
+        y = q3[1].fixed;
+        fr = plus_product(product(x, w[2U * step]), y, w[(2U * step) + 1U]);
+        fi = minus_product(product(y, w[2U * step]), x, w[(2U * step) + 1U]);
+        x = q1[0].fixed;
+        y = q1[1].fixed;
+        er = plus_product(plus_product(fr, x, w[0]), y, w[1]);
+        ei = minus_product(plus_product(fi, y, w[0]), x, w[1]);
+        fr = (2 * fr) - er;
+        fi = (2 * fi) - ei;
+        x = q2[0].fixed;
+        y = q2[1].fixed;
+        br = (last != 0) ? ((q0[0].fixed + 3) >> 1) : product(q0[0].fixed, unit);
+        bi = (last != 0) ? ((q0[1].fixed + 3) >> 1) : product(q0[1].fixed, unit);
+        ar = plus_product(plus_product(br, x, w[step]), y, w[step + 1U]);
+        ai = minus_product(plus_product(bi, y, w[step]), x, w[step + 1U]);
+        br = (2 * br) - ar;
+        bi = (2 * bi) - ai;
+        q0[0].fixed = ar + er;
+        q0[1].fixed = ai + ei;
+        q1[0].fixed = ar - er;
+        q1[1].fixed = ai - ei;
+        q2[0].fixed = br - fi;
+        q2[1].fixed = bi + fr;
+        q3[0].fixed = br + fi;
+        q3[1].fixed = bi - fr;
+    }
+}
+
+#endif
+
+/* A radix-4 pass, divided by 2^shift. */
+static inline __attribute__((always_inline)) void radix4_pass(
+    aed_spectrum_word *work, const int32_t *twiddles, const size_t length, uint32_t shift)
+{
+    const int32_t unit = one_half_to(shift);
+    size_t i;
+
+    for (i = 0U; i < (2U * POINTS); i += 8U * length) {
+        butterflies(&work[i], twiddles, length, unit, (4U * length) == POINTS);
+    }
+}
+
+/* The pass of a length, where the transform has one after the first; the last two divide by 2, the others by 4. */
+#define PASS(length)                                                                                                   \
+    if ((length) < POINTS) {                                                                                           \
+        radix4_pass(work, &aed_fe_twiddles[(2U * (length)) - 8U], (length), ((16U * (length)) < POINTS) ? 2U : 1U);    \
+    }
+
+#define TWIDDLES (AED_FE_LOG2_POINTS % 2 == 1 ? 8U : 24U) /* of the first pass with any, in words */
+
+/* All passes with twiddles; the first one divides by 2^(1 + extra). */
+static void transform(aed_spectrum_word *work, uint32_t extra)
+{
+    int32_t divided[TWIDDLES];
+    size_t i;
+
+    for (i = 0U; i < TWIDDLES; i++) {
+        divided[i] = aed_fe_twiddles[i] >> extra;
+    }
+#if AED_FE_LOG2_POINTS % 2 == 1
+    radix2_pass(work, divided, 1U + extra);
+    PASS(8U)
+    PASS(32U)
+    PASS(128U)
+    PASS(512U)
+    PASS(2048U)
+    PASS(8192U)
+#else
+    radix4_pass(work, divided, 4U, 1U + extra);
+    PASS(16U)
+    PASS(64U)
+    PASS(256U)
+    PASS(1024U)
+    PASS(4096U)
+#endif
+}
+
+/*
+ * Transform of POINTS complex values, each 1 too large -> magnitudes of the bins X of the real samples.
+ * With E = (Z[k] + conj Z[M - k]) / 2 and O = (Z[k] - conj Z[M - k]) / 2:
+ * X[k] = E - i w^k O and X[M - k] = conj(E + i w^k O), w = exp(-2 pi i / n_fft).
+ * Bin k goes to work[k], bin M - k to work[2 M - k], words that were read before; then the upper half moves down.
+ */
+static void split_bins(aed_spectrum_word *work)
+{
+    const int32_t first_re = work[0].fixed - 1;
+    const int32_t first_im = work[1].fixed - 1;
+    size_t k;
+
+    work[0].real = magnitude((float)(first_re + first_im), 0.0F);
+    work[2U * POINTS].real = magnitude((float)(first_re - first_im), 0.0F);
+    for (k = 1U; k <= (POINTS / 2U); k++) {
+        const aed_spectrum_word *const a = &work[2U * k];
+        const aed_spectrum_word *const b = &work[2U * (POINTS - k)];
+        const int32_t c = aed_fe_split[k - 1U][0];
+        const int32_t s = aed_fe_split[k - 1U][1];
+        const int32_t even_re = (a[0].fixed >> 1) + (b[0].fixed >> 1);
+        const int32_t even_im = (a[1].fixed >> 1) - (b[1].fixed >> 1);
+        const int32_t odd_re = (a[0].fixed >> 1) - (b[0].fixed >> 1);
+        const int32_t odd_im = (a[1].fixed >> 1) + (b[1].fixed >> 1);
+        const int32_t p = 2 * minus_product(product(odd_im, c), odd_re, s);
+        const int32_t q = 2 * plus_product(product(odd_re, c), odd_im, s);
+
+        work[k].real = magnitude((float)(even_re + p), (float)(even_im - q));
+        work[(2U * POINTS) - k].real = magnitude((float)(even_re - p), (float)(even_im + q));
+    }
+    (void)memcpy(&work[(POINTS / 2U) + 1U], &work[(3U * POINTS / 2U) + 1U], (POINTS / 2U) * sizeof(work[0]));
+}
+
+/* 2^exponent, a normal number. */
+static float power_of_two(int32_t exponent)
+{
+    const int32_t word = (exponent + 127) * ((int32_t)1 << 23);
+    float result;
+
+    (void)memcpy(&result, &word, sizeof(result));
+    return result;
+}
+
+void aed_spectrum_init(aed_spectrum *spectrum)
+{
+    (void)spectrum;
+}
+
+float aed_spectrum_run(aed_spectrum *spectrum, const int16_t *samples)
+{
+    aed_spectrum_word *const work = spectrum->work;
+    const uint32_t doublings = headroom(samples);
+    uint32_t sums[4] = {0U, 0U, 0U, 0U};
+    uint32_t extra;
+
+    load_frame(samples, doublings, work, sums);
+    extra = extra_halvings(sums);
+    transform(work, extra);
+    split_bins(work);
+    return power_of_two((AED_FE_HALVINGS + (int32_t)extra - AED_FE_INPUT_BITS - (int32_t)doublings) * AED_FE_POWER);
+}
+
+#else /* AED_FE_CMSIS_DSP */
+
+#define INIT_OF(n_fft) arm_rfft_fast_init_##n_fft##_f32
+#define INIT(n_fft) INIT_OF(n_fft)
+
+void aed_spectrum_init(aed_spectrum *spectrum)
+{
+    (void)INIT(AED_FE_N_FFT)(&spectrum->transform);
+}
+
+float aed_spectrum_run(aed_spectrum *spectrum, const int16_t *samples)
+{
+    float *const wave = &spectrum->work[0].real;
+    const float *const bins = spectrum->bins;
+    size_t i;
+
+    for (i = 0U; i < (size_t)AED_FE_N_FFT; i++) {
+        /* exact up to here: 16 bits; the window is in units of 2^-(AED_FE_INPUT_BITS + 1) */
+        wave[i] = ((float)samples[i] * 0x1p-15F) * ((float)aed_fe_window[i] / (float)(1UL << (AED_FE_INPUT_BITS + 1)));
+    }
+    arm_rfft_fast_f32(&spectrum->transform, wave, spectrum->bins, 0U);
+    /* the real bins 0 and n_fft / 2 come first, then re, im of the others */
+    wave[0] = magnitude(bins[0], 0.0F);
+    wave[AED_FE_N_FFT / 2] = magnitude(bins[1], 0.0F);
+    for (i = 1U; i < ((size_t)AED_FE_N_FFT / 2U); i++) {
+        wave[i] = magnitude(bins[2U * i], bins[(2U * i) + 1U]);
+    }
+    return 1.0F;
+}
+
+#endif /* AED_FE_CMSIS_DSP */
