@@ -8,23 +8,201 @@
 
 #include <string.h>
 
+#if defined(__ARM_FEATURE_MVE) && ((__ARM_FEATURE_MVE & 2) != 0) && defined(__GNUC__) && !defined(AED_PORTABLE)
+
+#include <arm_mve.h>
+
+/* Four values at a time, for code that is the same with one: operators of C and these functions. */
+typedef float32x4_t reals;
+typedef int32x4_t words;
+#define LANES 4U
+
+static inline reals all_of(float value)
+{
+    return vdupq_n_f32(value);
+}
+
+static inline reals to_reals(words values)
+{
+    return vcvtq_f32_s32(values);
+}
+
+static inline words to_words(reals values)
+{
+    return vcvtq_s32_f32(values);
+}
+
+static inline reals larger(reals a, reals b)
+{
+    return vmaxnmq_f32(a, b);
+}
+
+static inline reals smaller(reals a, reals b)
+{
+    return vminnmq_f32(a, b);
+}
+
+static inline reals quotient(reals a, float b)
+{
+    register float32x4_t values __asm("q0") = a;
+    register float divisor __asm("s4") = b;
+
+    __asm("vdiv.f32 s0, s0, s4\n vdiv.f32 s1, s1, s4\n vdiv.f32 s2, s2, s4\n vdiv.f32 s3, s3, s4"
+          : "+w"(values)
+          : "t"(divisor));
+    return values;
+}
+
+/* The first `count` of four. */
+static inline reals load(const float *from, size_t count)
+{
+    return vldrwq_z_f32(from, vctp32q((uint32_t)count));
+}
+
+static inline void store(float *to, reals values, size_t count)
+{
+    vstrwq_p_f32(to, values, vctp32q((uint32_t)count));
+}
+
+static inline void store_bytes(int8_t *to, words values, size_t count)
+{
+    vstrbq_p_s32(to, values, vctp32q((uint32_t)count));
+}
+
+/* The sums of the products of up to four bands, the first of which is `band`. */
+static reals mel_sums(const aed_spectrum_word *magnitudes, size_t band, const float **weights)
+{
+    float sums[4][4] = {{0.0F}};
+    float32x4x4_t four;
+    size_t i;
+
+    for (i = 0U; (i < 4U) && ((band + i) < (size_t)AED_FE_N_MELS); i++) {
+        const aed_spectrum_word *m = &magnitudes[aed_fe_mel_first[band + i]];
+        const uint32_t count = aed_fe_mel_count[band + i];
+        const float *w = *weights;
+        float32x4_t sum = vdupq_n_f32(0.0F);
+        float32x4_t x, y;
+
+        /* lanes past the count are left out */
+        __asm volatile("dlstp.32 lr, %[count]\n"
+                       "1: vldrw.u32 %q[x], [%[m]], #16\n vldrw.u32 %q[y], [%[w]], #16\n"
+                       "vmul.f32 %q[x], %q[x], %q[y]\n vadd.f32 %q[sum], %q[sum], %q[x]\n"
+                       "letp lr, 1b\n"
+                       : [sum] "+w"(sum), [x] "=&w"(x), [y] "=&w"(y), [m] "+r"(m), [w] "+r"(w)
+                       : [count] "r"(count)
+                       : "lr", "memory");
+        vst1q_f32(sums[i], sum);
+        *weights += count;
+    }
+    four = vld4q_f32(sums[0]);
+    return (four.val[0] + four.val[1]) + (four.val[2] + four.val[3]);
+}
+
+#else
+
+typedef float reals;
+typedef int32_t words;
+#define LANES 1U
+
+static inline reals all_of(float value)
+{
+    return value;
+}
+
+static inline reals to_reals(words value)
+{
+    return (reals)value;
+}
+
+static inline words to_words(reals value)
+{
+    return (words)value;
+}
+
+static inline reals larger(reals a, reals b)
+{
+    return (a > b) ? a : b;
+}
+
+static inline reals smaller(reals a, reals b)
+{
+    return (a < b) ? a : b;
+}
+
+static inline reals quotient(reals a, float b)
+{
+    return a / b;
+}
+
+static inline reals load(const float *from, size_t count)
+{
+    (void)count;
+    return *from;
+}
+
+static inline void store(float *to, reals value, size_t count)
+{
+    (void)count;
+    *to = value;
+}
+
+static inline void store_bytes(int8_t *to, words value, size_t count)
+{
+    (void)count;
+    *to = (int8_t)value;
+}
+
+/* The sum of the products of a band: every fourth product goes to the same sum, as with vectors. */
+static inline reals mel_sums(const aed_spectrum_word *magnitudes, size_t band, const float **weights)
+{
+    const aed_spectrum_word *m = &magnitudes[aed_fe_mel_first[band]];
+    const float *w = *weights;
+    size_t left = aed_fe_mel_count[band];
+    float sum0 = 0.0F;
+    float sum1 = 0.0F;
+    float sum2 = 0.0F;
+    float sum3 = 0.0F;
+
+    for (; left >= 4U; left -= 4U) {
+        sum0 += w[0] * m[0].real;
+        sum1 += w[1] * m[1].real;
+        sum2 += w[2] * m[2].real;
+        sum3 += w[3] * m[3].real;
+        w += 4;
+        m += 4;
+    }
+    if (left > 0U) {
+        sum0 += w[0] * m[0].real;
+    }
+    if (left > 1U) {
+        sum1 += w[1] * m[1].real;
+    }
+    if (left > 2U) {
+        sum2 += w[2] * m[2].real;
+    }
+    *weights = w + left;
+    return (sum0 + sum1) + (sum2 + sum3);
+}
+
+#endif
+
 /*
- * Natural logarithm of a positive normal number, error under 1.5 ulp; no library call, so that every target agrees.
+ * Natural logarithm of positive normal numbers, error under 1.5 ulp; no library call, so that every target agrees.
  * x = 2^e (1 + f), 1 + f from sqrt(1/2) to sqrt(2); log(1 + f) = f + f^2 q(f), where q is the polynomial of the least
  * maximum error of the whole (Remez), 7e-9.
  */
-static float natural_log(float x)
+static inline reals natural_log(reals x)
 {
     const float ln2_high = 6.9313812256e-01F; /* 16 bits: exact times an exponent */
     const float ln2_low = 9.0580006145e-06F;
-    int32_t word;
-    float f;
-    float e;
-    float q;
+    words word;
+    reals f;
+    reals e;
+    reals q;
 
     (void)memcpy(&word, &x, sizeof(word));
     word += 0x3F800000 - 0x3F3504F3; /* mantissa from sqrt(1/2) to sqrt(2) */
-    e = (float)((word >> 23) - 127);
+    e = to_reals((word >> 23) - 127);
     word = (word & 0x007FFFFF) + 0x3F3504F3;
     (void)memcpy(&f, &word, sizeof(f));
     f -= 1.0F;
@@ -39,70 +217,45 @@ static float natural_log(float x)
 }
 
 /* aed.dsp.logmel.compress */
-static float compress(float mel)
+static inline reals compress(reals mel)
 {
 #if AED_FE_TO_DB
-    const float floored = (mel > AED_FE_FLOOR) ? mel : AED_FE_FLOOR;
-
-    return (natural_log(floored) * AED_FE_DB_FACTOR) - AED_FE_DB_REF;
+    return (natural_log(larger(mel, all_of(AED_FE_FLOOR))) * AED_FE_DB_FACTOR) - AED_FE_DB_REF;
 #else
     return natural_log(mel + AED_FE_LOG_OFFSET);
 #endif
 }
 
-/* Mel bands of the magnitudes, and their logarithm. Every fourth product goes to the same sum, as with vectors. */
-static void log_mel(const aed_spectrum_word *magnitudes, float unit, float *logmel)
+/* Log-mel values -> int8 values of the net's input: round half to even of value / scale, plus zero point, saturated. */
+static inline words quantised(reals values)
 {
-    const float *w = aed_fe_mel_weights;
-    size_t band;
+    reals level = quotient(values, AED_FE_SCALE);
 
-    for (band = 0U; band < (size_t)AED_FE_N_MELS; band++) {
-        const aed_spectrum_word *m = &magnitudes[aed_fe_mel_first[band]];
-        size_t left = aed_fe_mel_count[band];
-        float sum0 = 0.0F;
-        float sum1 = 0.0F;
-        float sum2 = 0.0F;
-        float sum3 = 0.0F;
-
-        for (; left >= 4U; left -= 4U) {
-            sum0 += w[0] * m[0].real;
-            sum1 += w[1] * m[1].real;
-            sum2 += w[2] * m[2].real;
-            sum3 += w[3] * m[3].real;
-            w += 4;
-            m += 4;
-        }
-        if (left > 0U) {
-            sum0 += w[0] * m[0].real;
-        }
-        if (left > 1U) {
-            sum1 += w[1] * m[1].real;
-        }
-        if (left > 2U) {
-            sum2 += w[2] * m[2].real;
-        }
-        w += left;
-        logmel[band] = compress(((sum0 + sum1) + (sum2 + sum3)) * unit);
-    }
+    level = larger(level, all_of((float)(-128 - AED_FE_ZERO_POINT)));
+    level = smaller(level, all_of((float)(127 - AED_FE_ZERO_POINT)));
+    level = (level + 12582912.0F) - 12582912.0F; /* 1.5 * 2^23: the sum has no bits for a fraction */
+    return to_words(level) + AED_FE_ZERO_POINT;
 }
 
 void aed_columns_frame(aed_columns *stream, const int16_t *samples, float *logmel)
 {
     const float unit = aed_spectrum_run(&stream->spectrum, samples);
+    const float *weights = aed_fe_mel_weights;
+    size_t band;
 
-    log_mel(stream->spectrum.work, unit, logmel);
+    for (band = 0U; band < (size_t)AED_FE_N_MELS; band += LANES) {
+        const reals sums = mel_sums(stream->spectrum.work, band, &weights);
+
+        store(&logmel[band], compress(sums * unit), (size_t)AED_FE_N_MELS - band);
+    }
 }
 
 int8_t aed_frontend_quantise(float value)
 {
-    const float lowest = (float)(-128 - AED_FE_ZERO_POINT);
-    const float highest = (float)(127 - AED_FE_ZERO_POINT);
-    float level = value / AED_FE_SCALE;
+    int8_t level;
 
-    level = (level > highest) ? highest : level;
-    level = (level < lowest) ? lowest : level;
-    level = (level + 12582912.0F) - 12582912.0F; /* 1.5 * 2^23: the sum has no bits for a fraction */
-    return (int8_t)((int32_t)level + AED_FE_ZERO_POINT);
+    store_bytes(&level, quantised(all_of(value)), 1U);
+    return level;
 }
 
 /* The column of the full frame of samples, which move on by a hop. */
@@ -112,8 +265,10 @@ static void take_frame(aed_columns *stream, int8_t *column)
     size_t band;
 
     aed_columns_frame(stream, stream->samples, logmel);
-    for (band = 0U; band < (size_t)AED_FE_N_MELS; band++) {
-        column[band] = aed_frontend_quantise(logmel[band]);
+    for (band = 0U; band < (size_t)AED_FE_N_MELS; band += LANES) {
+        const size_t left = (size_t)AED_FE_N_MELS - band;
+
+        store_bytes(&column[band], quantised(load(&logmel[band], left)), left);
     }
 #if AED_FE_HOP_LENGTH < AED_FE_N_FFT
     stream->fill = (size_t)AED_FE_N_FFT - (size_t)AED_FE_HOP_LENGTH;

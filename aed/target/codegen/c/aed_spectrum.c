@@ -60,6 +60,14 @@ static inline float magnitude(float x, float y)
 
 #define POINTS ((size_t)AED_FE_POINTS)
 
+#if defined(__ARM_FEATURE_MVE) && ((__ARM_FEATURE_MVE & 2) != 0) && defined(__GNUC__) && (AED_FE_POINTS >= 16) && \
+    !defined(AED_PORTABLE)
+#define MVE 1 /* four points at a time */
+#include <arm_mve.h>
+#else
+#define MVE 0
+#endif
+
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__GNUC__) && !defined(AED_PORTABLE)
 #define SMMLA 1
 #else
@@ -112,11 +120,31 @@ static inline int32_t minus_product(int32_t sum, int32_t a, int32_t b)
 
 #endif
 
-/* How often a sample of 16 bits can be doubled, at most 14 times. */
-static uint32_t headroom(const int16_t *samples)
+/* Bits of two samples of AED_FE_WINDOW_COUNT that differ from the next lower one, all samples together. */
+#if MVE
+
+static uint32_t changing_bits(const int16_t *samples)
 {
-    uint32_t changes = 0U; /* bits that differ from the next lower one, of two samples at once */
-    uint32_t doublings = 0U;
+    uint16x8_t changes = vdupq_n_u16(0U);
+    uint32x4_t pairs;
+    size_t i;
+
+    for (i = 0U; i < (size_t)AED_FE_WINDOW_COUNT; i += 8U) {
+        const mve_pred16_t there = vctp16q((uint32_t)((size_t)AED_FE_WINDOW_COUNT - i));
+        const uint16x8_t eight =
+            vreinterpretq_u16_s16(vldrhq_z_s16(&samples[(size_t)AED_FE_WINDOW_FIRST + i], there));
+
+        changes = vorrq_u16(changes, veorq_u16(eight, vshlq_n_u16(eight, 1)));
+    }
+    pairs = vreinterpretq_u32_u16(changes);
+    return vgetq_lane_u32(pairs, 0) | vgetq_lane_u32(pairs, 1) | vgetq_lane_u32(pairs, 2) | vgetq_lane_u32(pairs, 3);
+}
+
+#else
+
+static uint32_t changing_bits(const int16_t *samples)
+{
+    uint32_t changes = 0U;
     size_t i;
 
     for (i = 0U; i < (size_t)AED_FE_WINDOW_COUNT; i += 2U) {
@@ -125,6 +153,18 @@ static uint32_t headroom(const int16_t *samples)
         (void)memcpy(&pair, &samples[(size_t)AED_FE_WINDOW_FIRST + i], sizeof(pair));
         changes |= pair ^ (pair << 1);
     }
+    return changes;
+}
+
+#endif
+
+/* How often a sample of 16 bits can be doubled, at most 14 times. */
+static uint32_t headroom(const int16_t *samples)
+{
+    uint32_t changes = changing_bits(samples);
+    uint32_t doublings = 0U;
+
+    /* the lowest bit of each half has none below it */
     changes = (changes | (changes >> 16)) & 0xFFFEU;
     while ((changes < 0x8000U) && (doublings < 14U)) {
         changes <<= 1;
@@ -141,6 +181,72 @@ static uint32_t headroom(const int16_t *samples)
 
 #define MOST_EXTRA (AED_FE_POINTS < 32 ? 0U : 2U) /* the first pass with twiddles must not be the last one */
 
+/* |v|, or |v| - 1 of negative ones. */
+static inline uint32_t size_of(int32_t v)
+{
+    return (uint32_t)(v ^ (v >> 31));
+}
+
+/*
+ * Windows the samples, shifted left by 16 bits and by their headroom, and takes them through the first pass: radix-4
+ * butterflies without twiddles. Adds to each of sums[4] |v| of every fourth point, not rounded up: by less than 8 for each
+ * of its POINTS / 16 times eight values.
+ */
+#if MVE
+
+/* The points n to n + 3 of the samples; their |v| are added to *sum. */
+static inline int32x4x2_t load_points(const int16_t *samples, size_t n, int32_t doublings, uint32x4_t *sum)
+{
+    const int16x8_t eight = vshlq_r_s16(vldrhq_s16(&samples[2U * n]), doublings);
+    const int32x4x2_t window = vld2q_s32(&aed_fe_window[2U * n]);
+    int32x4x2_t z;
+
+    z.val[0] = vrmulhq_s32(vshllbq_n_s16(eight, 16), window.val[0]);
+    z.val[1] = vrmulhq_s32(vshlltq_n_s16(eight, 16), window.val[1]);
+    *sum = vaddq_u32(*sum, vreinterpretq_u32_s32(veorq_s32(z.val[0], vshrq_n_s32(z.val[0], 31))));
+    *sum = vaddq_u32(*sum, vreinterpretq_u32_s32(veorq_s32(z.val[1], vshrq_n_s32(z.val[1], 31))));
+    return z;
+}
+
+static void load_frame(const int16_t *samples, uint32_t doublings, aed_spectrum_word *work, uint32_t *sums)
+{
+    const int32_t shift = (int32_t)doublings;
+    uint32x4_t all = vdupq_n_u32(0U);
+    size_t n;
+
+    for (n = 0U; n < (POINTS / 4U); n += 4U) {
+        const uint32x4_t to =
+            vaddq_n_u32(vshlq_n_u32(vldrhq_u32(&aed_fe_order[n]), 2), (uint32_t)(uintptr_t)work);
+        uint32x4_t sum = vdupq_n_u32(0U);
+        int32x4x2_t a = load_points(samples, n, shift, &sum);
+        int32x4x2_t b = load_points(samples, n + (POINTS / 2U), shift, &sum);
+        const int32x4_t sr = vaddq_s32(a.val[0], b.val[0]);
+        const int32x4_t si = vaddq_s32(a.val[1], b.val[1]);
+        const int32x4_t dr = vsubq_s32(a.val[0], b.val[0]);
+        const int32x4_t di = vsubq_s32(a.val[1], b.val[1]);
+        int32x4_t tr, ti, er, ei;
+
+        a = load_points(samples, n + (POINTS / 4U), shift, &sum);
+        b = load_points(samples, n + (3U * POINTS / 4U), shift, &sum);
+        tr = vaddq_s32(a.val[0], b.val[0]);
+        ti = vaddq_s32(a.val[1], b.val[1]);
+        er = vsubq_s32(a.val[0], b.val[0]);
+        ei = vsubq_s32(a.val[1], b.val[1]);
+        all = vaddq_u32(all, vshrq_n_u32(sum, SUM_SHIFT));
+        vstrwq_scatter_base_s32(to, 0, vaddq_s32(sr, tr));
+        vstrwq_scatter_base_s32(to, 4, vaddq_s32(si, ti));
+        vstrwq_scatter_base_s32(to, 8, vaddq_s32(dr, ei));
+        vstrwq_scatter_base_s32(to, 12, vsubq_s32(di, er));
+        vstrwq_scatter_base_s32(to, 16, vsubq_s32(sr, tr));
+        vstrwq_scatter_base_s32(to, 20, vsubq_s32(si, ti));
+        vstrwq_scatter_base_s32(to, 24, vsubq_s32(dr, ei));
+        vstrwq_scatter_base_s32(to, 28, vaddq_s32(di, er));
+    }
+    vst1q_u32(sums, all);
+}
+
+#else
+
 /* The point of samples 2 n and 2 n + 1, windowed; |v| of both is added to *sum. */
 static inline void load_point(const int16_t *samples, size_t n, uint32_t shift, int32_t *re, int32_t *im, uint32_t *sum)
 {
@@ -149,22 +255,18 @@ static inline void load_point(const int16_t *samples, size_t n, uint32_t shift, 
 
     *re = product(even, aed_fe_window[2U * n]);
     *im = product(odd, aed_fe_window[(2U * n) + 1U]);
-    *sum += (uint32_t)(*re ^ (*re >> 31)) >> SUM_SHIFT;
-    *sum += (uint32_t)(*im ^ (*im >> 31)) >> SUM_SHIFT;
+    *sum += size_of(*re) + size_of(*im);
 }
 
-/*
- * Windows the samples, shifted left by 16 bits and by their headroom, and takes them through the first pass: radix-4
- * butterflies without twiddles. Adds to each of sums[4] |v| of every fourth point, not rounded up.
- */
 static void load_frame(const int16_t *samples, uint32_t doublings, aed_spectrum_word *work, uint32_t *sums)
 {
     const uint32_t shift = 16U + doublings;
     size_t n;
 
+    (void)memset(sums, 0, 4U * sizeof(sums[0]));
     for (n = 0U; n < (POINTS / 4U); n++) {
         aed_spectrum_word *const z = &work[aed_fe_order[n]];
-        uint32_t sum = sums[n % 4U];
+        uint32_t sum = 0U;
         int32_t ar, ai, br, bi, cr, ci, dr, di;
         int32_t sr, si, tr, ti;
 
@@ -188,11 +290,13 @@ static void load_frame(const int16_t *samples, uint32_t doublings, aed_spectrum_
         z[5].fixed = si - ti;
         z[6].fixed = ar - ci;
         z[7].fixed = ai + cr;
-        sums[n % 4U] = sum;
+        sums[n % 4U] += sum >> SUM_SHIFT;
     }
 }
 
-/* How often the last pass but one halves more than once; see above. */
+#endif
+
+/* How often the first pass with twiddles halves more than once; see above. */
 static uint32_t extra_halvings(const uint32_t *sums)
 {
     const uint32_t all = AED_FE_N_FFT + sums[0] + sums[1] + sums[2] + sums[3]; /* rounded up by 1 a sample */
@@ -212,6 +316,34 @@ static uint32_t extra_halvings(const uint32_t *sums)
     return extra;
 }
 
+#if MVE
+
+/* z (c - i s), w = c, s. The product with -s, not minus the product with s: halves are rounded up. */
+static inline int32x4x2_t turned(int32x4x2_t z, int32x4x2_t w)
+{
+    int32x4x2_t result;
+
+    result.val[0] = vaddq_s32(vrmulhq_s32(z.val[0], w.val[0]), vrmulhq_s32(z.val[1], w.val[1]));
+    result.val[1] = vaddq_s32(vrmulhq_s32(z.val[1], w.val[0]), vrmulhq_s32(z.val[0], vnegq_s32(w.val[1])));
+    return result;
+}
+
+static inline int32x4x2_t plus(int32x4x2_t a, int32x4x2_t b)
+{
+    a.val[0] = vaddq_s32(a.val[0], b.val[0]);
+    a.val[1] = vaddq_s32(a.val[1], b.val[1]);
+    return a;
+}
+
+static inline int32x4x2_t minus(int32x4x2_t a, int32x4x2_t b)
+{
+    a.val[0] = vsubq_s32(a.val[0], b.val[0]);
+    a.val[1] = vsubq_s32(a.val[1], b.val[1]);
+    return a;
+}
+
+#endif
+
 /* The factor of a value without twiddle in a pass that divides by 2^shift; for 1/2 the largest there is. */
 static inline int32_t one_half_to(uint32_t shift)
 {
@@ -221,6 +353,28 @@ static inline int32_t one_half_to(uint32_t shift)
 #if AED_FE_LOG2_POINTS % 2 == 1
 
 /* From transforms of 4 points to those of 8, divided by 2^shift. Twiddles: 4 times (cos, sin). */
+#if MVE
+
+static void radix2_pass(aed_spectrum_word *work, const int32_t *twiddles, uint32_t shift)
+{
+    const int32x4x2_t w = vld2q_s32(twiddles);
+    const int32x4_t unit = vdupq_n_s32(one_half_to(shift));
+    size_t i;
+
+    for (i = 0U; i < (2U * POINTS); i += 16U) {
+        int32x4x2_t a = vld2q_s32(&work[i].fixed);
+        int32x4x2_t b = vld2q_s32(&work[i + 8U].fixed);
+
+        a.val[0] = vrmulhq_s32(a.val[0], unit);
+        a.val[1] = vrmulhq_s32(a.val[1], unit);
+        b = turned(b, w);
+        vst2q_s32(&work[i].fixed, plus(a, b));
+        vst2q_s32(&work[i + 8U].fixed, minus(a, b));
+    }
+}
+
+#else
+
 static void radix2_pass(aed_spectrum_word *work, const int32_t *twiddles, uint32_t shift)
 {
     const int32_t unit = one_half_to(shift);
@@ -250,12 +404,56 @@ static void radix2_pass(aed_spectrum_word *work, const int32_t *twiddles, uint32
 
 #endif
 
+#endif
+
 /*
  * The radix-4 butterflies of one transform of 4 * length points out of its quarters, which lie in bit-reversed order: those
  * of the samples 4n, 4n + 2, 4n + 1, 4n + 3. Twiddles: length times (cos, sin) of one, two, three angles. The first
  * quarter is multiplied by `unit`; in the last pass it is halved, and all values become 1 too large for split_bins.
  */
-#if SMMLA && defined(__OPTIMIZE__)
+#if MVE
+
+static inline void butterflies(
+    aed_spectrum_word *work, const int32_t *twiddles, size_t length, int32_t unit, int last)
+{
+    const size_t step = 2U * length; /* words of a quarter */
+    size_t i;
+
+    for (i = 0U; i < step; i += 8U) {
+        const int32_t *const w = &twiddles[i];
+        int32_t *const q0 = &work[i].fixed;
+        int32_t *const q2 = &q0[step];
+        int32_t *const q1 = &q2[step];
+        int32_t *const q3 = &q1[step];
+        const int32x4x2_t d = turned(vld2q_s32(q3), vld2q_s32(&w[2U * step]));
+        const int32x4x2_t c = turned(vld2q_s32(q1), vld2q_s32(w));
+        const int32x4x2_t e = plus(d, c);
+        const int32x4x2_t f = minus(d, c);
+        const int32x4x2_t g = turned(vld2q_s32(q2), vld2q_s32(&w[step]));
+        int32x4x2_t a = vld2q_s32(q0);
+        int32x4x2_t b;
+
+        if (last != 0) {
+            a.val[0] = vshrq_n_s32(vaddq_n_s32(a.val[0], 3), 1);
+            a.val[1] = vshrq_n_s32(vaddq_n_s32(a.val[1], 3), 1);
+        } else {
+            a.val[0] = vrmulhq_s32(a.val[0], vdupq_n_s32(unit));
+            a.val[1] = vrmulhq_s32(a.val[1], vdupq_n_s32(unit));
+        }
+        b = minus(a, g);
+        a = plus(a, g);
+        vst2q_s32(q0, plus(a, e));
+        vst2q_s32(q1, minus(a, e));
+        a.val[0] = vsubq_s32(b.val[0], f.val[1]);
+        a.val[1] = vaddq_s32(b.val[1], f.val[0]);
+        vst2q_s32(q2, a);
+        b.val[0] = vaddq_s32(b.val[0], f.val[1]);
+        b.val[1] = vsubq_s32(b.val[1], f.val[0]);
+        vst2q_s32(q3, b);
+    }
+}
+
+#elif SMMLA && defined(__OPTIMIZE__)
 
 /* A step, the size of a quarter and of the twiddles of an angle in bytes, fits the offsets of LDRD and STRD, or not. */
 #define EITHER(near, far) ".if %c[step] < 1024\n " near "\n.else\n " far "\n.endif\n"
@@ -398,16 +596,56 @@ static void transform(aed_spectrum_word *work, uint32_t extra)
  * Transform of POINTS complex values, each 1 too large -> magnitudes of the bins X of the real samples.
  * With E = (Z[k] + conj Z[M - k]) / 2 and O = (Z[k] - conj Z[M - k]) / 2:
  * X[k] = E - i w^k O and X[M - k] = conj(E + i w^k O), w = exp(-2 pi i / n_fft).
- * Bin k goes to work[k], bin M - k to work[2 M - k], words that were read before; then the upper half moves down.
+ * Bin k goes to work[k], bin M - k to work[2 M - k], words that were read before.
  */
-static void split_bins(aed_spectrum_word *work)
+#if MVE
+
+static inline int32x4_t magnitudes(int32x4_t re, int32x4_t im)
 {
-    const int32_t first_re = work[0].fixed - 1;
-    const int32_t first_im = work[1].fixed - 1;
+    const float32x4_t x = vcvtq_f32_s32(re);
+    const float32x4_t y = vcvtq_f32_s32(im);
+    register float32x4_t squares __asm("q0") = vaddq_f32(vmulq_f32(x, x), vmulq_f32(y, y));
+
+#if AED_FE_POWER == 1
+    __asm("vsqrt.f32 s0, s0\n vsqrt.f32 s1, s1\n vsqrt.f32 s2, s2\n vsqrt.f32 s3, s3" : "+w"(squares));
+#endif
+    return vreinterpretq_s32_f32(squares);
+}
+
+static void split_pairs(aed_spectrum_word *work)
+{
     size_t k;
 
-    work[0].real = magnitude((float)(first_re + first_im), 0.0F);
-    work[2U * POINTS].real = magnitude((float)(first_re - first_im), 0.0F);
+    for (k = 1U; k <= (POINTS / 2U); k += 4U) {
+        const int32_t *const last = &work[2U * (POINTS - k - 3U)].fixed;
+        int32x4x2_t a = vld2q_s32(&work[2U * k].fixed);
+        int32x4_t re = vldrwq_gather_shifted_offset_s32(last, vddupq_n_u32(6U, 2));
+        int32x4_t im = vldrwq_gather_shifted_offset_s32(&last[1], vddupq_n_u32(6U, 2));
+        int32x4x2_t odd;
+
+        a.val[0] = vshrq_n_s32(a.val[0], 1);
+        a.val[1] = vshrq_n_s32(a.val[1], 1);
+        re = vshrq_n_s32(re, 1);
+        im = vshrq_n_s32(im, 1);
+        odd.val[0] = vsubq_s32(a.val[0], re);
+        odd.val[1] = vaddq_s32(a.val[1], im);
+        re = vaddq_s32(a.val[0], re);
+        im = vsubq_s32(a.val[1], im);
+        odd = turned(odd, vld2q_s32(aed_fe_split[k - 1U]));
+        odd = plus(odd, odd);
+        vst1q_s32(&work[k].fixed, magnitudes(vaddq_s32(re, odd.val[1]), vsubq_s32(im, odd.val[0])));
+        vstrwq_scatter_shifted_offset_s32(
+            &work[(2U * POINTS) - k - 3U].fixed, vddupq_n_u32(3U, 1),
+            magnitudes(vsubq_s32(re, odd.val[1]), vaddq_s32(im, odd.val[0])));
+    }
+}
+
+#else
+
+static void split_pairs(aed_spectrum_word *work)
+{
+    size_t k;
+
     for (k = 1U; k <= (POINTS / 2U); k++) {
         const aed_spectrum_word *const a = &work[2U * k];
         const aed_spectrum_word *const b = &work[2U * (POINTS - k)];
@@ -423,6 +661,18 @@ static void split_bins(aed_spectrum_word *work)
         work[k].real = magnitude((float)(even_re + p), (float)(even_im - q));
         work[(2U * POINTS) - k].real = magnitude((float)(even_re - p), (float)(even_im + q));
     }
+}
+
+#endif
+
+static void split_bins(aed_spectrum_word *work)
+{
+    const int32_t re = work[0].fixed - 1;
+    const int32_t im = work[1].fixed - 1;
+
+    work[0].real = magnitude((float)(re + im), 0.0F);
+    work[2U * POINTS].real = magnitude((float)(re - im), 0.0F);
+    split_pairs(work);
     (void)memcpy(&work[(POINTS / 2U) + 1U], &work[(3U * POINTS / 2U) + 1U], (POINTS / 2U) * sizeof(work[0]));
 }
 
@@ -445,7 +695,7 @@ float aed_spectrum_run(aed_spectrum *spectrum, const int16_t *samples)
 {
     aed_spectrum_word *const work = spectrum->work;
     const uint32_t doublings = headroom(samples);
-    uint32_t sums[4] = {0U, 0U, 0U, 0U};
+    uint32_t sums[4];
     uint32_t extra;
 
     load_frame(samples, doublings, work, sums);
