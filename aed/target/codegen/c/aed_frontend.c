@@ -72,27 +72,30 @@ static inline void store_bytes(int8_t *to, words values, size_t count)
 /* The sums of the products of up to four bands, the first of which is `band`. */
 static reals mel_sums(const aed_spectrum_word *magnitudes, size_t band, const float **weights)
 {
-    float sums[4][4] = {{0.0F}};
+    float sums[4][4];
     float32x4x4_t four;
     size_t i;
 
-    for (i = 0U; (i < 4U) && ((band + i) < (size_t)AED_FE_N_MELS); i++) {
-        const aed_spectrum_word *m = &magnitudes[aed_fe_mel_first[band + i]];
-        const uint32_t count = aed_fe_mel_count[band + i];
-        const float *w = *weights;
+    for (i = 0U; i < 4U; i++) {
         float32x4_t sum = vdupq_n_f32(0.0F);
-        float32x4_t x, y;
 
-        /* lanes past the count are left out */
-        __asm volatile("dlstp.32 lr, %[count]\n"
-                       "1: vldrw.u32 %q[x], [%[m]], #16\n vldrw.u32 %q[y], [%[w]], #16\n"
-                       "vmul.f32 %q[x], %q[x], %q[y]\n vadd.f32 %q[sum], %q[sum], %q[x]\n"
-                       "letp lr, 1b\n"
-                       : [sum] "+w"(sum), [x] "=&w"(x), [y] "=&w"(y), [m] "+r"(m), [w] "+r"(w)
-                       : [count] "r"(count)
-                       : "lr", "memory");
+        if ((band + i) < (size_t)AED_FE_N_MELS) {
+            const aed_spectrum_word *m = &magnitudes[aed_fe_mel_first[band + i]];
+            const uint32_t count = aed_fe_mel_count[band + i];
+            const float *w = *weights;
+            float32x4_t x, y;
+
+            /* lanes past the count are left out */
+            __asm volatile("dlstp.32 lr, %[count]\n"
+                           "1: vldrw.u32 %q[x], [%[m]], #16\n vldrw.u32 %q[y], [%[w]], #16\n"
+                           "vmul.f32 %q[x], %q[x], %q[y]\n vadd.f32 %q[sum], %q[sum], %q[x]\n"
+                           "letp lr, 1b\n"
+                           : [sum] "+w"(sum), [x] "=&w"(x), [y] "=&w"(y), [m] "+r"(m), [w] "+r"(w)
+                           : [count] "r"(count)
+                           : "lr", "memory");
+            *weights += count;
+        }
         vst1q_f32(sums[i], sum);
-        *weights += count;
     }
     four = vld4q_f32(sums[0]);
     return (four.val[0] + four.val[1]) + (four.val[2] + four.val[3]);

@@ -413,44 +413,54 @@ static void radix2_pass(aed_spectrum_word *work, const int32_t *twiddles, uint32
  */
 #if MVE
 
-static inline void butterflies(
-    aed_spectrum_word *work, const int32_t *twiddles, size_t length, int32_t unit, int last)
+/* Two vectors as a product with twiddles (cos in c, sin in s): re and im, `spare` and what is in x, y, c, s may be lost. */
+#define TURN(re, im, spare)                                                                                            \
+    "vrmulh.s32 " re ", q0, q2\n vrmulh.s32 " spare ", q1, q3\n vadd.i32 " re ", " re ", " spare "\n"                    \
+    "vrmulh.s32 " im ", q1, q2\n vneg.s32 q3, q3\n vrmulh.s32 q0, q0, q3\n vadd.i32 " im ", " im ", q0\n"
+
+static inline __attribute__((always_inline)) void butterflies(
+    aed_spectrum_word *work, const int32_t *twiddles, const size_t length, int32_t unit, const int last)
 {
     const size_t step = 2U * length; /* words of a quarter */
-    size_t i;
+    const int32_t *w1 = twiddles;
+    const int32_t *w2 = &w1[step];
+    const int32_t *w3 = &w2[step];
+    aed_spectrum_word *z0 = work;
+    aed_spectrum_word *z2 = &z0[step];
+    aed_spectrum_word *z1 = &z2[step];
+    aed_spectrum_word *z3 = &z1[step];
 
-    for (i = 0U; i < step; i += 8U) {
-        const int32_t *const w = &twiddles[i];
-        int32_t *const q0 = &work[i].fixed;
-        int32_t *const q2 = &q0[step];
-        int32_t *const q1 = &q2[step];
-        int32_t *const q3 = &q1[step];
-        const int32x4x2_t d = turned(vld2q_s32(q3), vld2q_s32(&w[2U * step]));
-        const int32x4x2_t c = turned(vld2q_s32(q1), vld2q_s32(w));
-        const int32x4x2_t e = plus(d, c);
-        const int32x4x2_t f = minus(d, c);
-        const int32x4x2_t g = turned(vld2q_s32(q2), vld2q_s32(&w[step]));
-        int32x4x2_t a = vld2q_s32(q0);
-        int32x4x2_t b;
-
-        if (last != 0) {
-            a.val[0] = vshrq_n_s32(vaddq_n_s32(a.val[0], 3), 1);
-            a.val[1] = vshrq_n_s32(vaddq_n_s32(a.val[1], 3), 1);
-        } else {
-            a.val[0] = vrmulhq_s32(a.val[0], vdupq_n_s32(unit));
-            a.val[1] = vrmulhq_s32(a.val[1], vdupq_n_s32(unit));
-        }
-        b = minus(a, g);
-        a = plus(a, g);
-        vst2q_s32(q0, plus(a, e));
-        vst2q_s32(q1, minus(a, e));
-        a.val[0] = vsubq_s32(b.val[0], f.val[1]);
-        a.val[1] = vaddq_s32(b.val[1], f.val[0]);
-        vst2q_s32(q2, a);
-        b.val[0] = vaddq_s32(b.val[0], f.val[1]);
-        b.val[1] = vsubq_s32(b.val[1], f.val[0]);
-        vst2q_s32(q3, b);
-    }
+    /* all 8 vectors: one that is needed later waits in the last quarter */
+    __asm volatile(
+        "dls lr, %[count]\n"
+        "1: vld20.32 {q0, q1}, [%[z3]]\n vld21.32 {q0, q1}, [%[z3]]\n"
+        "vld20.32 {q2, q3}, [%[w3]]\n vld21.32 {q2, q3}, [%[w3]]!\n"
+        TURN("q4", "q5", "q5")
+        "vld20.32 {q0, q1}, [%[z1]]\n vld21.32 {q0, q1}, [%[z1]]\n"
+        "vld20.32 {q2, q3}, [%[w1]]\n vld21.32 {q2, q3}, [%[w1]]!\n"
+        TURN("q6", "q7", "q7")
+        "vadd.i32 q1, q4, q6\n vadd.i32 q2, q5, q7\n vsub.i32 q5, q5, q7\n vsub.i32 q7, q4, q6\n"
+        "vstrw.32 q5, [%[z3]]\n"
+        "vld20.32 {q3, q4}, [%[z2]]\n vld21.32 {q3, q4}, [%[z2]]\n"
+        "vld20.32 {q5, q6}, [%[w2]]\n vld21.32 {q5, q6}, [%[w2]]!\n"
+        "vrmulh.s32 q0, q3, q5\n vrmulh.s32 q5, q4, q5\n vrmulh.s32 q4, q4, q6\n vneg.s32 q6, q6\n"
+        "vrmulh.s32 q6, q3, q6\n vadd.i32 q0, q0, q4\n vadd.i32 q5, q5, q6\n"
+        "vld20.32 {q3, q4}, [%[z0]]\n vld21.32 {q3, q4}, [%[z0]]\n"
+        ".if %c[last]\n vmov.i32 q6, #3\n vadd.i32 q3, q3, q6\n vadd.i32 q4, q4, q6\n"
+        "vshr.s32 q3, q3, #1\n vshr.s32 q4, q4, #1\n"
+        ".else\n vdup.32 q6, %[unit]\n vrmulh.s32 q3, q3, q6\n vrmulh.s32 q4, q4, q6\n .endif\n"
+        "vsub.i32 q6, q4, q5\n vadd.i32 q4, q4, q5\n vsub.i32 q5, q3, q0\n vadd.i32 q3, q3, q0\n"
+        "vadd.i32 q0, q3, q1\n vsub.i32 q3, q3, q1\n vadd.i32 q1, q4, q2\n vsub.i32 q4, q4, q2\n"
+        "vst20.32 {q0, q1}, [%[z0]]\n vst21.32 {q0, q1}, [%[z0]]!\n"
+        "vst20.32 {q3, q4}, [%[z1]]\n vst21.32 {q3, q4}, [%[z1]]!\n"
+        "vldrw.32 q1, [%[z3]]\n"
+        "vsub.i32 q0, q5, q1\n vadd.i32 q5, q5, q1\n vadd.i32 q1, q6, q7\n vsub.i32 q6, q6, q7\n"
+        "vst20.32 {q0, q1}, [%[z2]]\n vst21.32 {q0, q1}, [%[z2]]!\n"
+        "vst20.32 {q5, q6}, [%[z3]]\n vst21.32 {q5, q6}, [%[z3]]!\n"
+        "le lr, 1b\n"
+        : [z0] "+r"(z0), [z1] "+r"(z1), [z2] "+r"(z2), [z3] "+r"(z3), [w1] "+r"(w1), [w2] "+r"(w2), [w3] "+r"(w3)
+        : [count] "r"(length / 4U), [unit] "r"(unit), [last] "i"(last)
+        : "lr", "memory", "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7");
 }
 
 #elif SMMLA && defined(__OPTIMIZE__)
