@@ -54,11 +54,6 @@ static inline reals quotient(reals a, float b)
 }
 
 /* The first `count` of four. */
-static inline reals load(const float *from, size_t count)
-{
-    return vldrwq_z_f32(from, vctp32q((uint32_t)count));
-}
-
 static inline void store(float *to, reals values, size_t count)
 {
     vstrwq_p_f32(to, values, vctp32q((uint32_t)count));
@@ -70,7 +65,7 @@ static inline void store_bytes(int8_t *to, words values, size_t count)
 }
 
 /* The sums of the products of up to four bands, the first of which is `band`. */
-static reals mel_sums(const aed_spectrum_word *magnitudes, size_t band, const float **weights)
+static inline reals mel_sums(const aed_spectrum_word *magnitudes, size_t band, const float **weights)
 {
     float sums[4][4];
     float32x4x4_t four;
@@ -135,12 +130,6 @@ static inline reals smaller(reals a, reals b)
 static inline reals quotient(reals a, float b)
 {
     return a / b;
-}
-
-static inline reals load(const float *from, size_t count)
-{
-    (void)count;
-    return *from;
 }
 
 static inline void store(float *to, reals value, size_t count)
@@ -240,6 +229,14 @@ static inline words quantised(reals values)
     return to_words(level) + AED_FE_ZERO_POINT;
 }
 
+int8_t aed_frontend_quantise(float value)
+{
+    int8_t level;
+
+    store_bytes(&level, quantised(all_of(value)), 1U);
+    return level;
+}
+
 void aed_columns_frame(aed_columns *stream, const int16_t *samples, float *logmel)
 {
     const float unit = aed_spectrum_run(&stream->spectrum, samples);
@@ -253,25 +250,17 @@ void aed_columns_frame(aed_columns *stream, const int16_t *samples, float *logme
     }
 }
 
-int8_t aed_frontend_quantise(float value)
-{
-    int8_t level;
-
-    store_bytes(&level, quantised(all_of(value)), 1U);
-    return level;
-}
-
 /* The column of the full frame of samples, which move on by a hop. */
 static void take_frame(aed_columns *stream, int8_t *column)
 {
-    float logmel[AED_FE_N_MELS];
+    const float unit = aed_spectrum_run(&stream->spectrum, stream->samples);
+    const float *weights = aed_fe_mel_weights;
     size_t band;
 
-    aed_columns_frame(stream, stream->samples, logmel);
     for (band = 0U; band < (size_t)AED_FE_N_MELS; band += LANES) {
-        const size_t left = (size_t)AED_FE_N_MELS - band;
+        const reals sums = mel_sums(stream->spectrum.work, band, &weights);
 
-        store_bytes(&column[band], quantised(load(&logmel[band], left)), left);
+        store_bytes(&column[band], quantised(compress(sums * unit)), (size_t)AED_FE_N_MELS - band);
     }
 #if AED_FE_HOP_LENGTH < AED_FE_N_FFT
     stream->fill = (size_t)AED_FE_N_FFT - (size_t)AED_FE_HOP_LENGTH;

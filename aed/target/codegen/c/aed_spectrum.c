@@ -60,18 +60,21 @@ static inline float magnitude(float x, float y)
 
 #define POINTS ((size_t)AED_FE_POINTS)
 
-#if defined(__ARM_FEATURE_MVE) && ((__ARM_FEATURE_MVE & 2) != 0) && defined(__GNUC__) && (AED_FE_POINTS >= 16) && \
-    !defined(AED_PORTABLE)
+#if defined(AED_PORTABLE) || !defined(__GNUC__)
+#define MVE 0
+#define SMMLA 0
+#else
+#if defined(__ARM_FEATURE_MVE) && ((__ARM_FEATURE_MVE & 2) != 0) && defined(__OPTIMIZE__) && (AED_FE_POINTS >= 16)
 #define MVE 1 /* four points at a time */
 #include <arm_mve.h>
 #else
 #define MVE 0
 #endif
-
-#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__GNUC__) && !defined(AED_PORTABLE)
+#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
 #define SMMLA 1
 #else
 #define SMMLA 0
+#endif
 #endif
 
 #if SMMLA
