@@ -61,23 +61,23 @@ static inline float magnitude(float x, float y)
 #define POINTS ((size_t)AED_FE_POINTS)
 
 #if defined(AED_PORTABLE) || !defined(__GNUC__)
-#define MVE 0
-#define SMMLA 0
+#define AED_FE_MVE 0
+#define AED_FE_SMMLA 0
 #else
 #if defined(__ARM_FEATURE_MVE) && ((__ARM_FEATURE_MVE & 2) != 0) && defined(__OPTIMIZE__) && (AED_FE_POINTS >= 16)
-#define MVE 1 /* four points at a time */
+#define AED_FE_MVE 1 /* four points at a time */
 #include <arm_mve.h>
 #else
-#define MVE 0
+#define AED_FE_MVE 0
 #endif
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
-#define SMMLA 1
+#define AED_FE_SMMLA 1
 #else
-#define SMMLA 0
+#define AED_FE_SMMLA 0
 #endif
 #endif
 
-#if SMMLA
+#if AED_FE_SMMLA
 
 static inline int32_t product(int32_t a, int32_t b)
 {
@@ -124,7 +124,7 @@ static inline int32_t minus_product(int32_t sum, int32_t a, int32_t b)
 #endif
 
 /* Bits of two samples of AED_FE_WINDOW_COUNT that differ from the next lower one, all samples together. */
-#if MVE
+#if AED_FE_MVE
 
 static uint32_t changing_bits(const int16_t *samples)
 {
@@ -195,7 +195,7 @@ static inline uint32_t size_of(int32_t v)
  * butterflies without twiddles. Adds to each of sums[4] |v| of every fourth point, not rounded up: by less than 8 for each
  * of its POINTS / 16 times eight values.
  */
-#if MVE
+#if AED_FE_MVE
 
 /* The points n to n + 3 of the samples; their |v| are added to *sum. */
 static inline int32x4x2_t load_points(const int16_t *samples, size_t n, int32_t doublings, uint32x4_t *sum)
@@ -319,7 +319,7 @@ static uint32_t extra_halvings(const uint32_t *sums)
     return extra;
 }
 
-#if MVE
+#if AED_FE_MVE
 
 /* z (c - i s), w = c, s. The product with -s, not minus the product with s: halves are rounded up. */
 static inline int32x4x2_t turned(int32x4x2_t z, int32x4x2_t w)
@@ -356,7 +356,7 @@ static inline int32_t one_half_to(uint32_t shift)
 #if AED_FE_LOG2_POINTS % 2 == 1
 
 /* From transforms of 4 points to those of 8, divided by 2^shift. Twiddles: 4 times (cos, sin). */
-#if MVE
+#if AED_FE_MVE
 
 static void radix2_pass(aed_spectrum_word *work, const int32_t *twiddles, uint32_t shift)
 {
@@ -414,7 +414,7 @@ static void radix2_pass(aed_spectrum_word *work, const int32_t *twiddles, uint32
  * of the samples 4n, 4n + 2, 4n + 1, 4n + 3. Twiddles: length times (cos, sin) of one, two, three angles. The first
  * quarter is multiplied by `unit`; in the last pass it is halved, and all values become 1 too large for split_bins.
  */
-#if MVE
+#if AED_FE_MVE
 
 /* Two vectors as a product with twiddles (cos in c, sin in s): re and im, `spare` and what is in x, y, c, s may be lost. */
 #define TURN(re, im, spare)                                                                                            \
@@ -466,7 +466,7 @@ static inline __attribute__((always_inline)) void butterflies(
         : "lr", "memory", "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7");
 }
 
-#elif SMMLA && defined(__OPTIMIZE__)
+#elif AED_FE_SMMLA && defined(__OPTIMIZE__)
 
 /* A step, the size of a quarter and of the twiddles of an angle in bytes, fits the offsets of LDRD and STRD, or not. */
 #define EITHER(near, far) ".if %c[step] < 1024\n " near "\n.else\n " far "\n.endif\n"
@@ -611,7 +611,7 @@ static void transform(aed_spectrum_word *work, uint32_t extra)
  * X[k] = E - i w^k O and X[M - k] = conj(E + i w^k O), w = exp(-2 pi i / n_fft).
  * Bin k goes to work[k], bin M - k to work[2 M - k], words that were read before.
  */
-#if MVE
+#if AED_FE_MVE
 
 static inline int32x4_t magnitudes(int32x4_t re, int32x4_t im)
 {
