@@ -169,7 +169,7 @@ def test_the_size_of_the_harness_does_not_count_as_the_front_ends(arm, monkeypat
     for block in (toolchain.BLOCK_SAMPLES, 37):
         monkeypatch.setattr(toolchain, "BLOCK_SAMPLES", block)
         runs.append(measuring.measure_frontend(nets.FRONTEND, 0.05, 10, samples, load_board("mps2-an505")))
-    assert state_bytes(nets.FRONTEND) <= runs[0].ram_bytes
+    assert abs(runs[0].ram_bytes - state_bytes(nets.FRONTEND)) < 8  # alignment; and nothing of the C library
     assert abs(runs[0].ram_bytes - runs[1].ram_bytes) < 8  # alignment
     np.testing.assert_array_equal(runs[0].outputs, runs[1].outputs)
 

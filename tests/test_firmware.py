@@ -28,7 +28,13 @@ from aed.run.deploy import DeployConfig, deliver
 from aed.scoring.decision import Decision
 from aed.target.boards import Board, Machine
 from aed.target.codegen.classes import class_sources
-from aed.target.codegen.frontend import frontend_kernel, frontend_sources, state_bytes, table_bytes
+from aed.target.codegen.frontend import (
+    column_state_bytes,
+    frontend_kernel,
+    frontend_sources,
+    state_bytes,
+    table_bytes,
+)
 from aed.target.codegen.lower import lower
 from aed.target.codegen.plan import make_plan
 from aed.target.codegen.text import c_string
@@ -441,6 +447,7 @@ def test_sizes_are_those_of_the_compiler(config, tmp_path_factory):
         (folder / name).write_text(text)
     (folder / "size.c").write_text(
         f'#include "aed_frontend.h"\n_Static_assert(sizeof(aed_frontend) == {state_bytes(config)}, "state");\n'
+        f'_Static_assert(sizeof(aed_columns) == {column_state_bytes(config)}, "columns");\n'
     )
     run("arm-none-eabi-gcc", "-mcpu=cortex-m33", "-I", folder, "-c", folder / "size.c", "-o", folder / "size.o")
     tables = folder / "tables.o"

@@ -24,13 +24,18 @@ from aed.dsp.logmel import LogMel
 from aed.dsp.patches import cut, grid_starts
 from aed.dsp.tables import mel_table, window_table
 from aed.dsp.waveform import load_clip
-from aed.target.codegen.frontend import frontend_sources
+from aed.target.boards import load_board
+from aed.target.codegen.frontend import FILES, frontend_kernel, frontend_sources
+from aed.target.emulator.qemu import run_program
+from aed.target.emulator.toolchain import build as build_for_board
+from aed.target.emulator.toolchain import harness_sources
 
 pytestmark = pytest.mark.usefixtures("compiles")
 
 Array = np.ndarray
 
 C_FOLDER = Path(next(iter(aed.target.codegen.__path__))) / "c"
+KERNEL = [C_FOLDER / name for name in FILES if name.endswith(".c")]
 SCALE, ZERO_POINT = 0.05, 64
 
 YAMNET = PRESETS["yamnet_64x96"]
@@ -51,6 +56,8 @@ CONFIGS = {
     "tiny": replace(YAMNET, n_fft=16, win_length=16, hop_length=3, n_mels=3, patch_frames=4),
 }
 
+LONG = replace(YAMNET, n_fft=4096, win_length=4000, hop_length=2048, n_mels=65, patch_frames=3)
+
 HARNESS = """
 #include "aed_frontend.h"
 #include <stdio.h>
@@ -64,7 +71,7 @@ static void frames(void)
     float logmel[AED_FE_N_MELS];
 
     while (fread(samples, sizeof(samples[0]), AED_FE_N_FFT, stdin) == AED_FE_N_FFT) {
-        aed_frontend_frame(&fe, samples, logmel);
+        aed_columns_frame(&fe.stream, samples, logmel);
         (void)fwrite(logmel, sizeof(logmel), 1, stdout);
     }
 }
@@ -89,7 +96,7 @@ static void patches(void)
             size_t used;
 
             other[count % AED_FE_N_FFT] = (int16_t)count;
-            aed_frontend_frame(&fe, other, unused); /* does not disturb the stream */
+            aed_columns_frame(&fe.stream, other, unused); /* does not disturb the stream */
             used = aed_frontend_feed(&fe, &samples[done], count - done, &ready);
             done += (uint32_t)used;
             position += (uint32_t)used;
@@ -101,6 +108,37 @@ static void patches(void)
                 return;
             }
         } while (done < count);
+    }
+}
+
+/* Pieces of samples, each after its length, in; each column, after the number of samples it was ready at, out. */
+static void columns(void)
+{
+    static aed_columns stream;
+    int8_t column[AED_FE_N_MELS];
+    uint32_t count;
+    uint32_t position = 0;
+
+    aed_columns_init(&stream);
+    while (fread(&count, sizeof(count), 1, stdin) == 1U) {
+        uint32_t done = 0;
+
+        if (fread(samples, sizeof(samples[0]), count, stdin) != count) {
+            return;
+        }
+        while (done < count) {
+            int ready = -1;
+            const size_t used = aed_columns_feed(&stream, &samples[done], count - done, column, &ready);
+
+            done += (uint32_t)used;
+            position += (uint32_t)used;
+            if (ready == 1) {
+                (void)fwrite(&position, sizeof(position), 1, stdout);
+                (void)fwrite(column, sizeof(column), 1, stdout);
+            } else if ((ready != 0) || (done != count)) {
+                return;
+            }
+        }
     }
 }
 
@@ -121,6 +159,9 @@ int main(int argc, char **argv)
         break;
     case 'p':
         patches();
+        break;
+    case 'c':
+        columns();
         break;
     case 'q':
         quantise();
@@ -147,19 +188,29 @@ class Program:
         assert done.stderr == b""
         return done.stdout
 
+    def frames(self, frames: Array) -> Array:
+        """Log-mel ``(N, n_mels)`` float32 of ``frames`` ``(N, n_fft)`` int16."""
+        values = np.frombuffer(self._run("frames", np.ascontiguousarray(frames).tobytes()), np.float32)
+        return values.reshape(-1, self.config.n_mels)
+
     def logmel(self, samples: Array) -> Array:
         """``(n_mels, n_frames)`` float32 of ``samples`` ``(T,)`` int16, frame after frame."""
         windows = np.lib.stride_tricks.sliding_window_view(samples, self.config.n_fft)[:: self.config.hop_length]
-        values = np.frombuffer(self._run("frames", np.ascontiguousarray(windows).tobytes()), np.float32)
-        return values.reshape(-1, self.config.n_mels).T
+        return self.frames(windows).T
 
     def patches(self, pieces: Sequence[Array]) -> tuple[Array, list[int]]:
         """Patches ``(B, n_mels, patch_frames)`` int8 of a stream, and how many samples each needed."""
+        return self._stream("patches", pieces, (self.config.n_mels, self.config.patch_frames))
+
+    def columns(self, pieces: Sequence[Array]) -> tuple[Array, list[int]]:
+        """Columns ``(N, n_mels)`` int8 of a stream, and how many samples each needed."""
+        return self._stream("columns", pieces, (self.config.n_mels,))
+
+    def _stream(self, mode: str, pieces: Sequence[Array], shape: tuple[int, ...]) -> tuple[Array, list[int]]:
         data = b"".join(struct.pack("=I", len(piece)) + piece.tobytes() for piece in pieces)
-        shape = (self.config.n_mels, self.config.patch_frames)
-        kind = np.dtype([("position", np.uint32), ("patch", np.int8, shape)])
-        records = np.frombuffer(self._run("patches", data), kind)
-        return records["patch"], records["position"].tolist()
+        kind = np.dtype([("position", np.uint32), ("values", np.int8, shape)])
+        records = np.frombuffer(self._run(mode, data), kind)
+        return records["values"], records["position"].tolist()
 
     def quantise(self, values: Array) -> Array:
         return np.frombuffer(self._run("quantise", values.astype(np.float32).tobytes()), np.int8)
@@ -180,7 +231,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
         for name, text in frontend_sources(config, scale, ZERO_POINT).items():
             (folder / name).write_text(text)
         (folder / "main.c").write_text(HARNESS)
-        sources = [C_FOLDER / "aed_frontend.c", *folder.glob("*.c")]
+        sources = [*KERNEL, *folder.glob("*.c")]
         command = ["gcc", *WARNINGS, "-O2", "-ffp-contract=off", *flags, f"-I{folder}", f"-I{C_FOLDER}", *sources]
         done = subprocess.run([*command, "-lm", "-o", folder / "fe"], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
@@ -253,7 +304,8 @@ def test_frames_of_wide_band_sounds_equal_python(build: Build, name: str, signal
     config, samples = CONFIGS[name], WIDE_BAND[signal]
     ours, theirs = build(config).logmel(samples), python_logmel(samples, config)
     assert ours.shape == theirs.shape
-    assert np.abs(ours - theirs).max() <= (5e-5 if config.to_db else 2.5e-6)
+    # a click at the edge of the window is itself not far above the unit of the fixed-point values
+    assert np.abs(ours - theirs).max() <= (5e-5 if config.to_db or signal == "impulses" else 2.5e-6)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -262,7 +314,7 @@ def test_frames_of_tones_equal_python(build: Build, name: str, signal: str) -> N
     """The worst case: bands with nothing but rounding noise beside a full-scale tone. A float32 FFT is 1.3e-2 off."""
     config, samples = CONFIGS[name], TONES[signal]
     ours, theirs = build(config).logmel(samples), python_logmel(samples, config)
-    assert np.abs(ours - theirs).max() <= (5e-2 if config.to_db else 5e-3)
+    assert np.abs(ours - theirs).max() <= (5e-2 if config.to_db else 1e-2)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -277,7 +329,34 @@ def test_loudest_sounds_do_not_overflow(build: Build, name: str) -> None:
     samples = loudest(40000, config.n_fft)
     for signal in (samples, -1 - samples, np.full(4000, -32768, np.int16), np.full(4000, 32767, np.int16)):
         ours, theirs = build(config, *SANITIZERS).logmel(signal), python_logmel(signal, config)
-        assert np.abs(ours - theirs).max() <= (5e-2 if config.to_db else 5e-3)
+        assert np.abs(ours - theirs).max() <= (5e-2 if config.to_db else 1e-2)
+
+
+def of_one_transform(config: FrontendConfig) -> Array:
+    """Full-scale frames ``(N, n_fft)`` that only every fourth or 16th pair of samples is not 0 in, loudest at some bin.
+
+    The sums of all samples are then those of one of the transforms that a pass joins.
+    """
+    step, frames = np.arange(config.n_fft), []
+    for spacing in (4, 16):
+        for first in range(0, min(spacing, config.n_fft // 2), 3):
+            for k in range(0, config.n_fft // 2, max(1, config.n_fft // 64)):
+                loud = np.where(np.cos(2 * np.pi * k * step / config.n_fft + 0.3) >= 0, 32767, -32768)
+                frames.append(np.where(step // 2 % spacing == first, loud, 0))
+    return np.array(frames, np.int16)
+
+
+def python_frames(frames: Array, config: FrontendConfig) -> Array:
+    """Log-mel ``(N, n_mels)`` of ``frames`` ``(N, n_fft)`` int16."""
+    return python_logmel(frames.ravel(), replace(config, hop_length=config.n_fft, patch_frames=1)).T
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_loud_parts_of_a_frame_do_not_overflow(build: Build, name: str) -> None:
+    config = CONFIGS[name]
+    frames = of_one_transform(config)
+    ours, theirs = build(config, *SANITIZERS).frames(frames), python_frames(frames, config)
+    assert np.abs(ours - theirs).max() <= (5e-2 if config.to_db else 1e-2)
 
 
 @pytest.mark.parametrize(
@@ -296,11 +375,8 @@ def test_other_lengths_and_windows(build: Build, n_fft: int, window: str) -> Non
 
 
 def test_real_clips_equal_python(build: Build, esc10: Path) -> None:
-    """Roosters are the tonal class of ESC-10; the others stand for noise, clicks and speech-like sounds."""
-    files = sorted((esc10 / "esc10" / "audio").glob("*-A-1.ogg"))
-    for target in (0, 10, 11, 12, 20, 21, 38, 40, 41):
-        files += sorted((esc10 / "esc10" / "audio").glob(f"*-{target}.ogg"))[:1]
-    assert len(files) >= 20
+    files = sorted((esc10 / "esc10" / "audio").glob("*.ogg"))
+    assert len(files) == 400
     program, same = build(YAMNET), []
     for path in files:
         wave = np.rint(load_clip(path, YAMNET) * 32768)
@@ -328,6 +404,51 @@ def test_quantise_equals_quantize_linear(build: Build, scale: float) -> None:
 def test_quantise_rounds_half_to_even(build: Build) -> None:
     levels = build(YAMNET, scale=0.25).quantise(np.array([0.125, 0.375, 0.625, -0.125, -0.375, 100, -100]))
     np.testing.assert_array_equal(levels - np.int16(ZERO_POINT), [0, 2, 2, 0, -2, 127 - 64, -128 - 64])
+
+
+LOGARITHM = """
+#include "aed_frontend.c"
+#include <math.h>
+#include <stdio.h>
+
+static double error_of(int32_t word)
+{
+    float x;
+    double exact;
+
+    (void)memcpy(&x, &word, sizeof(x));
+    exact = log((double)x);
+    return fabs((double)natural_log(x) - exact) / ldexp(1.0, ilogb(exact) - 23);
+}
+
+int main(void)
+{
+    double worst = 0.0;
+    int32_t word;
+
+    for (word = 0x3F000000; word < 0x40000000; word++) { /* 0.5 to 2 */
+        worst = (word != 0x3F800000) ? fmax(worst, error_of(word)) : worst;
+    }
+    for (word = 0x00800000; word < 0x7F000000; word += 1009) { /* the other normal numbers */
+        worst = (word != 0x3F800000) ? fmax(worst, error_of(word)) : worst;
+    }
+    (void)printf("%.9g %.9g\\n", worst, (double)natural_log(1.0F));
+    return 0;
+}
+"""
+
+
+def test_logarithm_of_every_mantissa(compiles: None, tmp_path: Path) -> None:
+    for name, text in frontend_sources(YAMNET, SCALE, ZERO_POINT).items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "log.c").write_text(LOGARITHM)
+    sources = [tmp_path / "log.c", tmp_path / "aed_frontend_tables.c", C_FOLDER / "aed_spectrum.c"]
+    command = ["gcc", "-O2", "-ffp-contract=off", f"-I{tmp_path}", f"-I{C_FOLDER}", *sources, "-lm"]
+    subprocess.run([*command, "-o", tmp_path / "log"], check=True, timeout=60)
+    said = subprocess.run([tmp_path / "log"], capture_output=True, check=True, text=True, timeout=60).stdout
+    worst, of_one = map(float, said.split())
+    assert 0.5 <= worst <= 1.5
+    assert of_one == 0
 
 
 # a stream
@@ -364,6 +485,17 @@ def test_patches_equal_the_grid_of_python(build: Build, name: str) -> None:
     assert levels.max() <= 1
     assert (levels == 0).mean() >= 0.999
     assert len(np.unique(expected)) > 10
+
+
+@pytest.mark.parametrize("size", [1, 37, 5000])
+@pytest.mark.parametrize("name", STREAMS)
+def test_columns_are_the_quantised_frames(build: Build, name: str, size: int) -> None:
+    config, samples = CONFIGS[name], stream_of(name)[:9000]
+    columns, positions = build(config).columns([samples[begin : begin + size] for begin in range(0, len(samples), size)])
+    expected = quantised(build(config).logmel(samples)).T
+    np.testing.assert_array_equal(columns, expected)
+    assert positions == [config.n_fft + k * config.hop_length for k in range(len(expected))]
+    assert len(expected) > 5
 
 
 @settings(derandomize=True, deadline=None, max_examples=12)
@@ -432,7 +564,7 @@ def test_mel_weights_in_the_text_are_the_mel_table() -> None:
 
 def test_tables_are_small() -> None:
     text = frontend_sources(YAMNET, SCALE, ZERO_POINT)["aed_frontend_tables.c"]
-    words = sum(len(numbers(text, name)) for name in ("window", "twiddles", "mel_weights"))
+    words = sum(len(numbers(text, name)) for name in ("window", "twiddles", "split", "mel_weights"))
     halves = sum(len(numbers(text, name)) for name in ("order", "mel_first", "mel_count"))
     assert 4 * words + 2 * halves <= 8 * 1024
 
@@ -494,7 +626,7 @@ CORES = {
     "cortex-m33": ["-mfpu=fpv5-sp-d16"],
     "cortex-m55": [],
 }
-LIBRARY = {"memcpy", "memmove", "memset", "sqrtf", "rintf", "ldexpf"}
+LIBRARY = {"memcpy", "memmove", "memset"}
 
 
 @pytest.mark.parametrize("name", ["yamnet", "db"])
@@ -507,7 +639,7 @@ def test_compiles_for_cortex_m(tmp_path: Path, core: str, name: str) -> None:
         (tmp_path / file).write_text(text)
     machine = [f"-mcpu={core}", "-mthumb", "-mfloat-abi=hard", *CORES[core]]
     undefined, defined = set(), set()
-    for source in (C_FOLDER / "aed_frontend.c", tmp_path / "aed_frontend_tables.c"):
+    for source in (*KERNEL, tmp_path / "aed_frontend_tables.c"):
         target = tmp_path / f"{source.stem}.o"
         command = ["arm-none-eabi-gcc", *machine, *WARNINGS, "-O2", "-ffp-contract=off", f"-I{tmp_path}"]
         subprocess.run([*command, f"-I{C_FOLDER}", "-c", source, "-o", target], check=True, timeout=60)
@@ -516,3 +648,101 @@ def test_compiles_for_cortex_m(tmp_path: Path, core: str, name: str) -> None:
         defined |= set(re.findall(r" [A-TV-Z] (\w+)", listed))
         assert not re.findall(r" [BbDd] \w+", listed), "everything is constant or the caller's"
     assert undefined - defined <= LIBRARY
+
+
+BOARDS = {"mps2-an386": "M4", "mps2-an500": "M7", "mps2-an505": "M33", "mps3-an547": "M55"}
+
+ON_BOARD = """
+#include "aed_frontend.h"
+#include "semihost.h"
+
+/* Frames in; of each its log-mel values and its column out. */
+int main(void)
+{
+    static aed_columns stream;
+    static int16_t samples[AED_FE_N_FFT];
+    static float logmel[AED_FE_N_MELS];
+    static int8_t column[AED_FE_N_MELS];
+    const int32_t from = aed_open("input.bin", 1);
+    const int32_t to = aed_open("output.bin", 5);
+
+    while (aed_read(from, samples, sizeof(samples)) == sizeof(samples)) {
+        int ready;
+
+        aed_columns_init(&stream);
+        (void)aed_columns_feed(&stream, samples, AED_FE_N_FFT, column, &ready);
+        aed_columns_frame(&stream, samples, logmel);
+        if ((ready != 1) || aed_write(to, logmel, sizeof(logmel)) || aed_write(to, column, sizeof(column))) {
+            return 73;
+        }
+    }
+    aed_close(from);
+    aed_close(to);
+    return 0;
+}
+"""
+
+
+def on_board(folder: Path, config: FrontendConfig, frames: Array, board: str, *options: str) -> tuple[Array, Array]:
+    """Log-mel ``(N, n_mels)`` float32 and columns ``(N, n_mels)`` int8 of ``frames`` on an emulated board."""
+    if not all(map(shutil.which, ("arm-none-eabi-gcc", "qemu-system-arm"))):
+        pytest.skip("no compiler for Arm or no emulator: see CONTRIBUTING.md")
+    sources = frontend_kernel() | frontend_sources(config, SCALE, ZERO_POINT) | harness_sources() | {"main.c": ON_BOARD}
+    elf = build_for_board(folder / "build", sources, load_board(board), options)
+    raw = run_program(elf, folder / "run", np.ascontiguousarray(frames).tobytes(), load_board(board), count=False)
+    records = np.frombuffer(raw, [("logmel", "<f4", (config.n_mels,)), ("column", np.int8, (config.n_mels,))])
+    return records["logmel"], records["column"]
+
+
+def edges(config: FrontendConfig) -> Array:
+    """Silence, constants, squares, clicks, noise of all levels, loud parts: frames ``(N, n_fft)`` int16."""
+    n_fft = config.n_fft
+    frames = [np.full(n_fft, value) for value in (0, 1, -1, 32767, -32768)]
+    frames += list(loudest(9 * n_fft, n_fft).reshape(-1, n_fft))
+    for place in (0, n_fft // 3, n_fft // 2, n_fft - 1):
+        frames += [np.where(np.arange(n_fft) == place, value, 0) for value in (32767, -32768)]
+    frames += [noise(n_fft, amplitude, seed) for seed, amplitude in enumerate((0.7, 5.0, 300.0, 9000.0, 60000.0))]
+    frames += [sine(n_fft, hz, 32767) for hz in (31.0, 440.7, 6113.0)]
+    return np.concatenate([np.array(frames, np.int16), of_one_transform(config)[::11]])
+
+
+def bits(values: Array) -> Array:
+    return values.view(np.uint32)
+
+
+@pytest.mark.parametrize("name", [*CONFIGS, "long"])
+@pytest.mark.parametrize("board", BOARDS)
+def test_boards_give_the_bits_of_this_machine(build: Build, tmp_path: Path, board: str, name: str) -> None:
+    """SMMLAR on M4, M7 and M33, Helium on the M55, plain C here."""
+    config = LONG if name == "long" else CONFIGS[name]
+    frames = edges(config)
+    logmel, columns = on_board(tmp_path, config, frames, board)
+    expected = build(config).frames(frames)
+    np.testing.assert_array_equal(bits(logmel), bits(expected))
+    np.testing.assert_array_equal(columns, quantised(expected))
+    assert len(np.unique(expected)) > 50
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_boards_give_the_bits_of_this_machine_on_real_sounds(
+    build: Build, tmp_path: Path, esc10: Path, board: str
+) -> None:
+    frames = []
+    for path in sorted((esc10 / "esc10" / "audio").glob("*.ogg"))[::20]:
+        samples = np.clip(np.rint(load_clip(path, YAMNET) * 32768), -32768, 32767).astype(np.int16)
+        frames += list(np.lib.stride_tricks.sliding_window_view(samples, YAMNET.n_fft)[:: 19 * YAMNET.hop_length])
+    assert len(frames) > 200
+    logmel, columns = on_board(tmp_path, YAMNET, np.array(frames), board)
+    expected = build(YAMNET).frames(np.array(frames))
+    np.testing.assert_array_equal(bits(logmel), bits(expected))
+    np.testing.assert_array_equal(columns, quantised(expected))
+
+
+@pytest.mark.parametrize("option", ["-O0", "-Os", "-O3", "-DAED_PORTABLE"])
+@pytest.mark.parametrize("board", ["mps2-an505", "mps3-an547"])
+def test_other_options_give_the_same_bits(build: Build, tmp_path: Path, board: str, option: str) -> None:
+    frames = edges(YAMNET)
+    logmel, columns = on_board(tmp_path, YAMNET, frames, board, option)
+    expected = build(YAMNET).frames(frames)
+    np.testing.assert_array_equal(bits(logmel), bits(expected))
+    np.testing.assert_array_equal(columns, quantised(expected))
