@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import cached_compiler
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -26,6 +27,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the workers of a session have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
 @pytest.fixture(scope="session")
 def trains() -> None:
     """The test trains, or builds features for it."""
@@ -44,6 +51,18 @@ def processes() -> None:
 @pytest.fixture(scope="session")
 def computes() -> None:
     """The test computes much, or waits."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def each_c_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compilers that keep the objects of this session, for all its workers."""
+    programs = tmp_path_factory.mktemp("programs")
+    objects = session_folder(tmp_path_factory) / "objects"
+    objects.mkdir(exist_ok=True)
+    cached_compiler.install(programs, objects)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(programs), prepend=os.pathsep)
+        yield
 
 
 @pytest.fixture(autouse=True)
