@@ -65,6 +65,16 @@ def each_c_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_compositions() -> Iterator[None]:
+    """Configurations of this process are composed without what Hydra does again and again."""
+    import quick_hydra  # loads Hydra
+
+    with pytest.MonkeyPatch.context() as patch:
+        quick_hydra.install(patch)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps tests away from the user's cache; one cache serves a whole session, as it serves many runs."""
