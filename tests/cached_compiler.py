@@ -98,5 +98,7 @@ def install(folder: Path, cache: Path) -> None:
         if real := shutil.which(name):
             program = folder / name
             text = Path(__file__).read_text(encoding="utf-8")
-            program.write_text(f"#!{sys.executable} -IS\n{text}\n\nmain({real!r}, Path({str(cache)!r}))\n", encoding="utf-8")
+            program.write_text(
+                f"#!{sys.executable} -IS\n{text}\n\nmain({real!r}, Path({str(cache)!r}))\n", encoding="utf-8"
+            )
             program.chmod(0o755)

@@ -2,10 +2,12 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import cached_compiler
+import forks
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -49,6 +51,13 @@ def processes() -> None:
 
 
 @pytest.fixture(scope="session")
+def forking(processes: None) -> Iterator[list[str]]:
+    """What stands for ``python -m`` in a command whose process need not import its libraries anew."""
+    with forks.server() as command:
+        yield command
+
+
+@pytest.fixture(scope="session")
 def computes() -> None:
     """The test computes much, or waits."""
 
@@ -73,6 +82,29 @@ def quick_compositions() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         quick_hydra.install(patch)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_pictures() -> Iterator[Callable[..., None]]:
+    """Pictures of this process are drawn once, and not laid out; yields what does both."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    def savefig(figure: Figure, file: IO[bytes], *, format: str, dpi: int, metadata: dict[str, str | None]) -> None:
+        figure.set_layout_engine("none")
+        figure.dpi = dpi
+        FigureCanvasAgg(figure).print_png(file, metadata=metadata)
+
+    with pytest.MonkeyPatch.context() as patch:
+        whole = Figure.savefig
+        patch.setattr(Figure, "savefig", savefig)
+        yield whole
+
+
+@pytest.fixture
+def whole_pictures(quick_pictures: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of the test are laid out and drawn as users get them."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", quick_pictures)
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,7 @@ def load(file: Any) -> Any:
 
 
 def begin_repository(self: Any, delegate: Any) -> None:
-    """A repository whose sources are lists of its own; Hydra's copies all schemas, and then each that it reads again."""
+    """A repository with a list of sources of its own; Hydra's copies all schemas, and then each that it reads again."""
     self.delegate, self.cache = copy.copy(delegate), {}
 
 
