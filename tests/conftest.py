@@ -2,9 +2,12 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
+import cached_compiler
+import forks
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -26,6 +29,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the workers of a session have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
 @pytest.fixture(scope="session")
 def trains() -> None:
     """The test trains, or builds features for it."""
@@ -42,8 +51,60 @@ def processes() -> None:
 
 
 @pytest.fixture(scope="session")
+def forking(processes: None) -> Iterator[list[str]]:
+    """What stands for ``python -m`` in a command whose process need not import its libraries anew."""
+    with forks.server() as command:
+        yield command
+
+
+@pytest.fixture(scope="session")
 def computes() -> None:
     """The test computes much, or waits."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def each_c_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compilers that keep the objects of this session, for all its workers."""
+    programs = tmp_path_factory.mktemp("programs")
+    objects = session_folder(tmp_path_factory) / "objects"
+    objects.mkdir(exist_ok=True)
+    cached_compiler.install(programs, objects)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(programs), prepend=os.pathsep)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_compositions() -> Iterator[None]:
+    """Configurations of this process are composed without what Hydra does again and again."""
+    import quick_hydra  # loads Hydra
+
+    with pytest.MonkeyPatch.context() as patch:
+        quick_hydra.install(patch)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_pictures() -> Iterator[Callable[..., None]]:
+    """Pictures of this process are drawn once, and not laid out; yields what does both."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    def savefig(figure: Figure, file: IO[bytes], *, format: str, dpi: int, metadata: dict[str, str | None]) -> None:
+        figure.set_layout_engine("none")
+        figure.dpi = dpi
+        FigureCanvasAgg(figure).print_png(file, metadata=metadata)
+
+    with pytest.MonkeyPatch.context() as patch:
+        whole = Figure.savefig
+        patch.setattr(Figure, "savefig", savefig)
+        yield whole
+
+
+@pytest.fixture
+def whole_pictures(quick_pictures: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of the test are laid out and drawn as users get them."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", quick_pictures)
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,15 @@ SMALL = [
 ]  # fmt: skip
 
 
-def start(folder: Path, *arguments: str, module: str = "aed.train") -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", module, *arguments]
+PYTHON = (sys.executable, "-m")
+"""A new interpreter; the fixture ``forking`` has libraries loaded."""
+
+
+def start(
+    folder: Path, *arguments: str, module: str = "aed.train", python: Sequence[str] = PYTHON
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command,
+        [*python, module, *arguments],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -40,31 +46,31 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, output
 
 
-def train(folder: Path, *overrides: str) -> dict[str, float]:
-    code, output = finish(start(folder, *SMALL, *overrides, f"hydra.run.dir={folder}/run"))
+def train(folder: Path, *overrides: str, python: Sequence[str] = PYTHON) -> dict[str, float]:
+    code, output = finish(start(folder, *SMALL, *overrides, f"hydra.run.dir={folder}/run", python=python))
     assert code == 0, output
     return json.loads((folder / "run" / "metrics.json").read_text())
 
 
-def test_two_processes_test_as_one_does(tmp_path):
+def test_two_processes_test_as_one_does(tmp_path, forking):
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     epochs = "trainer.max_epochs=6"
-    one = train(tmp_path / "one", epochs)
+    one = train(tmp_path / "one", epochs, python=forking)
     two = train(tmp_path / "two", epochs, "trainer.devices=2", "trainer.strategy=ddp", "data.batch_size=16")
     assert one["data/test_clips"] == two["data/test_clips"]
     assert abs(one["test/clip_acc"] - two["test/clip_acc"]) <= 1 / 3
     assert (tmp_path / "two/run/test_clips.csv").read_text().count("\n") == 4, "every test clip once"
     again = ["stages=[test]", f"ckpt_path={tmp_path}/two/run/checkpoints/best.ckpt"]
     (tmp_path / "alone").mkdir()
-    alone = train(tmp_path / "alone", *again)
+    alone = train(tmp_path / "alone", *again, python=forking)
     for key in ("test/clip_acc", "test/patch_acc"):
         assert alone[key] == two[key], "the same weights, scored by one process or by two"
 
 
-def test_a_multirun_ends_with_one_summary(tmp_path):
+def test_a_multirun_ends_with_one_summary(tmp_path, forking):
     folds = "data.test_fold=1,2,3"
-    code, output = finish(start(tmp_path, "-m", *SMALL, folds, f"hydra.sweep.dir={tmp_path}/sweep"))
+    code, output = finish(start(tmp_path, "-m", *SMALL, folds, f"hydra.sweep.dir={tmp_path}/sweep", python=forking))
     assert code == 0, output
     summary = json.loads((tmp_path / "sweep/summary.json").read_text())
     values = [json.loads((tmp_path / f"sweep/{n}/metrics.json").read_text())["test/clip_acc"] for n in range(3)]
@@ -74,17 +80,18 @@ def test_a_multirun_ends_with_one_summary(tmp_path):
     assert "test/clip_acc" in output and "data.test_fold=3" in (tmp_path / "sweep/summary.csv").read_text()
 
 
-def test_folds_run_in_parallel(tmp_path):
+def test_folds_run_in_parallel(tmp_path, forking):
     arguments = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "data.test_fold=1,2"]
-    code, output = finish(start(tmp_path, "-m", *SMALL, *arguments, f"hydra.sweep.dir={tmp_path}/sweep"))
+    sweep = f"hydra.sweep.dir={tmp_path}/sweep"
+    code, output = finish(start(tmp_path, "-m", *SMALL, *arguments, sweep, python=forking))
     assert code == 0, output
     summary = json.loads((tmp_path / "sweep/summary.json").read_text())
     assert len(summary["test/clip_acc"]["values"]) == 2
 
 
-def test_ctrl_c_in_an_epoch_keeps_the_last_one_and_says_how_to_go_on(tmp_path):
+def test_ctrl_c_in_an_epoch_keeps_the_last_one_and_says_how_to_go_on(tmp_path, forking):
     run = tmp_path / "run"
-    process = start(tmp_path, *SMALL, "trainer.max_epochs=5000", f"hydra.run.dir={run}")
+    process = start(tmp_path, *SMALL, "trainer.max_epochs=5000", f"hydra.run.dir={run}", python=forking)
     last = run / "checkpoints" / "last.ckpt"
     for _ in range(1200):
         if last.is_file() or process.poll() is not None:
@@ -94,7 +101,8 @@ def test_ctrl_c_in_an_epoch_keeps_the_last_one_and_says_how_to_go_on(tmp_path):
     code, output = finish(process)
     assert code == 130, output
     assert f"go on with ckpt_path={last}" in output
-    metrics = train(tmp_path, "trainer.max_epochs=5000", "trainer.max_time=00:00:00:01", f"ckpt_path={last}")
+    more = ["trainer.max_epochs=5000", "trainer.max_time=00:00:00:01", f"ckpt_path={last}"]
+    metrics = train(tmp_path, *more, python=forking)
     assert metrics["fit/epochs"] >= 1
 
 
@@ -109,15 +117,15 @@ def test_mistakes_end_with_one_clear_message(tmp_path, arguments, message):
     assert "Traceback" not in output
 
 
-def test_no_data_and_no_network_names_the_demo(tmp_path, monkeypatch):
+def test_no_data_and_no_network_names_the_demo(tmp_path, monkeypatch, forking):
     monkeypatch.setenv("AED_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    code, output = finish(start(tmp_path, "experiment=esc10_yamnet"))
+    code, output = finish(start(tmp_path, "experiment=esc10_yamnet", python=forking))
     assert code == 1
     assert "experiment=demo" in output and "AED_DATA_DIR" in output and "Traceback" not in output
 
 
-def test_lightning_cli_trains_over_the_same_classes(tmp_path):
+def test_lightning_cli_trains_over_the_same_classes(tmp_path, forking):
     arguments = [
         "fit", "--data.clips=Synthetic", "--data.clips.class_names=[alarm,hum]", "--data.clips.sources_per_class=5",
         "--data.clips.takes_per_source=1", "--model.net=YAMNet", "--model.optimizer=torch.optim.AdamW",
@@ -128,11 +136,11 @@ def test_lightning_cli_trains_over_the_same_classes(tmp_path):
     assert list(tmp_path.glob("outputs/lightning_cli/*/checkpoints/best.ckpt"))
     assert not any(word in output for word in ("Tip", "litlogger", "FLOPs", "Warning", "GPU available", "log_every"))
     assert not list(tmp_path.glob("lightning_logs"))
-    code, output = finish(start(tmp_path, *arguments, "--data.split=kfold", module="aed.cli"))
+    code, output = finish(start(tmp_path, *arguments, "--data.split=kfold", module="aed.cli", python=forking))
     assert code == 1 and "--data.split: need one of" in output and "Traceback" not in output
 
 
-def test_the_main_job_on_real_audio(tmp_path, esc10, pretrained):
+def test_the_main_job_on_real_audio(tmp_path, esc10, pretrained, forking):
     code, output = finish(
         start(tmp_path, "experiment=esc10_yamnet", "data.test_fold=1", f"hydra.run.dir={tmp_path}/run")
     )
@@ -144,14 +152,12 @@ def test_the_main_job_on_real_audio(tmp_path, esc10, pretrained):
     assert metrics["test_int8/clip_acc"] >= metrics["test/clip_acc"] - 0.03
     assert metrics["test_int8/sqnr_db"] >= 25
     for name, prefix in (("model.onnx", "test"), ("model_int8.onnx", "test_int8")):
-        code, output = finish(
-            start(tmp_path, f"model={tmp_path}/run/{name}", f"hydra.run.dir={tmp_path}/again", module="aed.evaluate")
-        )
+        arguments = [f"model={tmp_path}/run/{name}", f"hydra.run.dir={tmp_path}/again"]
+        code, output = finish(start(tmp_path, *arguments, module="aed.evaluate", python=forking))
         assert code == 0, output
         again = json.loads((tmp_path / "again/metrics.json").read_text())
         assert again[f"{prefix}/clip_acc"] == pytest.approx(metrics[f"{prefix}/clip_acc"])
     clips = sorted((esc10 / "esc10" / "audio").glob("1-*-A-10.ogg"))[:3]
-    code, output = finish(
-        start(tmp_path, f"model={tmp_path}/run/model_int8.onnx", *map(str, clips), "format=csv", module="aed.predict")
-    )
+    arguments = [f"model={tmp_path}/run/model_int8.onnx", *map(str, clips), "format=csv"]
+    code, output = finish(start(tmp_path, *arguments, module="aed.predict", python=forking))
     assert code == 0 and output.count(",rain,") >= 2, output

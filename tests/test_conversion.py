@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -45,11 +46,12 @@ pytestmark = pytest.mark.usefixtures("trains")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory, quick_pictures: Callable[..., None]) -> Path:
     """A run of all default stages, with a validation fold."""
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AED_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+        patch.setattr("matplotlib.figure.Figure.savefig", quick_pictures)  # as users get them
         run(folder, "data.val_fold=4", "quantization.n_calibration=12")
     return folder
 

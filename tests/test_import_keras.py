@@ -4,7 +4,6 @@ import copy
 import csv
 import json
 import subprocess
-import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -683,15 +682,11 @@ def test_other_architectures_are_named(tmp_path):
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "aed.import_keras", *arguments]
-    return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
-
-
-def test_the_command_takes_files_says_what_it_wrote_and_ends_with_one_line_and_code_1(tmp_path):
+def test_the_command_takes_files_says_what_it_wrote_and_ends_with_one_line_and_code_1(tmp_path, forking):
     path = save(tmp_path / "my model.h5", with_head(yamnet(), 256, classes=3))
     (tmp_path / "x.h5").write_text("nothing")
-    done = command(tmp_path, path.name, "x.h5", "class_names=[rain,dog,hum]", "frontend=yamnet_64x96")
+    line = [*forking, "aed.import_keras", path.name, "x.h5", "class_names=[rain,dog,hum]", "frontend=yamnet_64x96"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     *said, last = done.stderr.splitlines()
     assert last.startswith("x.h5: not a whole HDF5 file")

@@ -353,14 +353,14 @@ def test_without_its_first_word_the_command_tells_its_usage(
     assert capsys.readouterr().err.startswith("aed data: need inspect, aed data inspect data=<name>")
 
 
-def test_the_command_in_a_process_of_its_own(tmp_path: Path) -> None:
+def test_the_command_in_a_process_of_its_own(tmp_path: Path, forking: list[str]) -> None:
     (tmp_path / "set.csv").write_text("filename,category\na,dog\nb,cat\nc,dog\nd,cat\n")
     for (path, _, _), name in zip(given_rows(tmp_path), "abcd", strict=True):
         path.rename(tmp_path / f"{name}.wav")
     (tmp_path / "a.wav").write_bytes(b"")
     ended = subprocess.run(
         [
-            sys.executable, "-m", "aed.data", "inspect", "data=esc_csv", f"data.clips.csv={tmp_path}/set.csv",
+            *forking, "aed.data", "inspect", "data=esc_csv", f"data.clips.csv={tmp_path}/set.csv",
             f"data.clips.audio_dir={tmp_path}", "data.split=random", "data.test_fraction=0.5", "strict=true",
         ],
         cwd=tmp_path, capture_output=True, text=True,

@@ -4,7 +4,6 @@ import json
 import logging
 import re
 import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -396,7 +395,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", DOCS.read_text(), re.DOTALL)
 
 
-def test_the_documented_net_is_trained_from_the_command_line(tmp_path):
+def test_the_documented_net_is_trained_from_the_command_line(tmp_path, forking):
     (tmp_path / "my_pkg.py").write_text(blocks("python")[0])
     command = blocks("bash")[0].splitlines()[0].replace("experiment=esc10_dscnn", "experiment=demo").split()
     assert command[:2] == ["aed", "train"]
@@ -405,9 +404,8 @@ def test_the_documented_net_is_trained_from_the_command_line(tmp_path):
         "frontend.n_mels=32", "frontend.patch_frames=48", "quantization.n_calibration=12",
         f"hydra.run.dir={tmp_path}/run",
     ]  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", *command, *small], cwd=tmp_path, capture_output=True, text=True, timeout=240
-    )
+    line = [*forking, *command, *small]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "cannot do" not in done.stdout
     made = onnx.load(tmp_path / "run" / "model_int8.onnx")

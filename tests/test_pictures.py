@@ -25,6 +25,8 @@ from aed.scoring.pictures.rejection import rejection_figure
 from aed.scoring.pictures.reliability import groups_of, reliability_figure, share_interval
 from aed.scoring.scores import Scores, score
 
+pytestmark = pytest.mark.usefixtures("whole_pictures")
+
 NAMES = ["dog", "rain", "rooster"]
 
 

@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +34,11 @@ def run(folder: Path, *overrides: str) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory, quick_pictures: Callable[..., None]) -> Path:
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AED_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+        patch.setattr("matplotlib.figure.Figure.savefig", quick_pictures)  # as users get them
         run(folder, "data.val_fold=4")
     return folder
 

@@ -15,6 +15,8 @@ from aed.scoring.decision import Decision
 from aed.scoring.rejection import judge_rejection
 from aed.scoring.scores import Scores, score
 
+pytestmark = pytest.mark.usefixtures("whole_pictures")
+
 NAMES = ["dog", "rain", "sea, waves"]
 
 

@@ -117,13 +117,14 @@ def test_to_train_on_one_types_what_is_told(imported: Path) -> None:
     assert config == before, "nothing is left to be changed"
 
 
-def test_a_mismatch_that_was_typed_is_told_before_features_are_made(imported: Path, tmp_path: Path) -> None:
+def test_a_mismatch_that_was_typed_is_told_before_features_are_made(
+    imported: Path, tmp_path: Path, forking: list[str]
+) -> None:
     """With the command itself: what was typed is known to Hydra alone."""
     typed = [*SMALL, "frontend.f_min=60", TO_INT8, f"ckpt_path={imported}", f"hydra.run.dir={tmp_path / 'run'}"]
     environment = {"PATH": "/usr/bin:/bin", "AED_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": ":".join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-m", "aed.train", *typed], capture_output=True, env=environment, cwd=tmp_path, check=False
-    )
+    command = [*forking, "aed.train", *typed]
+    done = subprocess.run(command, capture_output=True, env=environment, cwd=tmp_path, check=False)
     said = (done.stdout + done.stderr).decode()
     assert done.returncode == 1 and "Traceback" not in said
     assert re.search(

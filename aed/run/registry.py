@@ -1,6 +1,7 @@
-"""Which classes a configuration may name: their schemas, stored as choices of Hydra's groups."""
+"""Which classes a configuration may name: their schemas, stored as choices of Hydra's groups, once in a process."""
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import types
@@ -15,6 +16,7 @@ from aed.dsp import PRESETS, FrontendConfig
 from aed.settings.schemas import command, schema, store, store_schemas
 
 
+@functools.cache
 def register_frontends() -> None:
     """Stores what ``frontend=`` may name."""
     store_schemas(FrontendConfig)
@@ -22,6 +24,7 @@ def register_frontends() -> None:
         store("frontend", name, _preset(preset))
 
 
+@functools.cache
 def register_data() -> None:
     """Stores what ``frontend=`` and ``data=`` may name."""
     from aed import datamodules
@@ -30,6 +33,7 @@ def register_data() -> None:
     store_schemas(*(getattr(datamodules, name) for name in datamodules.__all__))
 
 
+@functools.cache
 def register() -> None:
     """Stores the schemas of all classes a config may name, and a group entry for each optimizer and schedule."""
     import torch
@@ -85,6 +89,7 @@ _CLASSES = {
 """Configuration of a verb -> what stores the classes that it may name."""
 
 
+@functools.cache
 def register_verb(config_name: str) -> None:
     """Stores the schema of a verb's keys and of the classes that they may name.
 
