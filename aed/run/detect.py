@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from math import isnan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +28,7 @@ from aed.inference.opening import open_classifier
 from aed.scoring.events.alarms import Alarms
 from aed.scoring.events.lists import EventList
 from aed.scoring.events.stream import Detections, StreamScores, score_stream
-from aed.scoring.rule import EventRule, events_of_class
+from aed.scoring.rule import NEVER, EventRule, events_of_class
 
 log = logging.getLogger(__name__)
 
@@ -140,9 +141,12 @@ def detect_files(
         _write(Path(output), write(streams))
     if found is not None:
         result = found.scores(detector, collar_s, slack_s)
-        PlainConsole(stderr=output is None).print(_summary(result, detector.names))
+        console = PlainConsole(stderr=output is None)
+        console.print(_summary(result, detector.names))
+        console.print(_headline(result))
         if scores is not None:
-            content = {"rule": asdict(detector.rule), "metrics": result.metrics, "curve": result.curve}
+            curve = [{key: None if isnan(value) else value for key, value in row.items()} for row in result.curve]
+            content = {"rule": asdict(detector.rule), "metrics": result.metrics, "curve": curve}
             _write(Path(scores), json.dumps(content, indent=1) + "\n")
 
 
@@ -224,8 +228,9 @@ class _Scored:
 
         def points(threshold: float) -> Detections:
             # hysteresis in the proportion that the rule has
-            pairs = [(threshold, float(threshold * low / high)) for low, high in zip(off, on, strict=True)]
-            return self._detections(detector, smooth, pairs)
+            pairs = zip(on.tolist(), off.tolist(), strict=True)
+            scaled = [(high, low) if high == NEVER else (threshold, threshold * low / high) for high, low in pairs]
+            return self._detections(detector, smooth, scaled)
 
         own = self._detections(detector, smooth, list(zip(on.tolist(), off.tolist(), strict=True)))
         return score_stream(self.reference, own, points, detector.names, self.length_s, collar_s, slack_s)
@@ -288,8 +293,8 @@ def _scored(detector: Detector, names: Sequence[str], reference: Path, strict: b
 
 def _summary(result: StreamScores, names: Sequence[str]) -> Table:
     """Each class, and all of them."""
-    table, counted = Table(title=_headline(result)), result.alarms
-    heads = ("class", "events", "found", "recall", "duplicates", "wrong class", "background", "false an hour")
+    table, counted = Table(), result.alarms
+    heads = ("class", "events", "found", "recall", "again", "confused", "background", "false/h")
     for head in heads:
         table.add_column(head, justify="left" if head == "class" else "right")
     wrong = counted.confused.sum(axis=1)

@@ -98,7 +98,8 @@ class EventRule:
         known = [item.name for item in fields(cls)]
         if unknown := sorted(set(values) - set(known)):
             raise AedError(f"rule: unknown {unknown}; this version knows {known}")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        parts: dict[str, Any] = {key: tuple(part) if isinstance(part, list) else part for key, part in values.items()}
+        return cls(**parts)
 
     def check(self, num_classes: int) -> None:
         """Refuses a rule for another number of classes.

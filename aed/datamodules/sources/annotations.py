@@ -14,7 +14,7 @@ import pandas as pd
 from aed.base.errors import AedError, in_brief_list
 from aed.datamodules.health.annotations import untrusted
 from aed.datamodules.sources.events import EVENT_COLUMNS
-from aed.datamodules.sources.lists import UNUSED, class_name, is_number, need_columns, read_rows
+from aed.datamodules.sources.lists import UNUSED, class_name, first_row, is_number, need_columns, read_rows
 from aed.datamodules.sources.segments import ALIASES, check_events
 
 NEEDED = ("filename", "onset", "offset", "label")
@@ -56,9 +56,8 @@ def read_reference(reference: Path, recordings: Sequence[Path], length_s: Sequen
     if reference.is_dir():
         parts = []
         for recording in recordings:
-            rows = _rows(_file_of(recording, reference))
-            rows["filename"] = str(recording)
-            parts.append(rows)
+            own = _rows(_file_of(recording, reference))
+            parts.append(own.assign(path=pd.Series([recording] * len(own), own.index, dtype=object)))
         rows = pd.concat(parts, ignore_index=True)
     else:
         rows = _rows(reference)
@@ -69,7 +68,7 @@ def read_reference(reference: Path, recordings: Sequence[Path], length_s: Sequen
                     "folder with a file for each"
                 )
             rows["filename"] = str(recordings[0])
-    rows["path"] = _matched(rows["filename"], recordings, reference)
+        rows["path"] = _matched(rows["filename"], recordings, reference)
     events = rows[rows["label"] != ""].rename(columns={"onset": "onset_s", "offset": "offset_s"})
     events = events[list(EVENT_COLUMNS)].reset_index(drop=True)
     if reasons := untrusted(events, dict(zip(recordings, length_s, strict=True))):
@@ -83,18 +82,17 @@ def _rows(file: Path) -> pd.DataFrame:
     Raises:
         AedError: It is no such list, or a row cannot be right.
     """
-    if file.is_file() and not file.read_text(encoding="utf-8-sig", errors="replace").strip():
+    head = first_row(file)
+    if not head:
         return pd.DataFrame({name: [] for name in NEEDED[1:]})  # an empty label file: nothing occurs
-    rows = read_rows(file)
-    separator, head = rows.attrs["separator"], list(rows.columns)
-    if numbers := _HEADLESS.get(tuple(is_number(cell) for cell in head)):
-        rows = read_rows(file, columns=numbers)
-    elif any(_HEADS.get(name.lower()) in ("onset", "offset") for name in head):
-        rows = rows.rename(columns={name: _HEADS.get(name.lower(), name) for name in head})
+    numbers = _HEADLESS.get(tuple(is_number(cell) for cell in head))
+    rows = read_rows(file, columns=numbers)
+    separator = rows.attrs["separator"]
+    if numbers is None:
+        named = {name: _HEADS[name.lower()] for name in rows.columns if name.lower() in _HEADS}
+        rows = rows.rename(columns=named if "onset" in named.values() else ALIASES)
         rows = rows.loc[:, ~rows.columns.duplicated()]
-    else:
-        rows = rows.rename(columns=ALIASES)
-        need_columns(rows, NEEDED, file)
+        need_columns(rows, ("onset", "offset", "label"), file)
     if "label" not in rows:
         raise AedError(f"{file}: its events have no label")
     rows = rows[rows["onset"] != "\\"].copy()  # Audacity's second line of an event: its frequencies

@@ -45,7 +45,9 @@ class EventList:
         """The events in any order, as sequences of numbers."""
         numbers, classes = np.asarray(recording, np.int64), np.asarray(target, np.int64)
         onsets, offsets = np.asarray(onset_s, np.float64), np.asarray(offset_s, np.float64)
-        order = np.lexsort((onsets, numbers)) if len(numbers) == len(onsets) else np.arange(len(numbers))
+        if not len(numbers) == len(classes) == len(onsets) == len(offsets):
+            return cls(numbers, classes, onsets, offsets)  # which refuses it
+        order = np.lexsort((onsets, numbers))
         return cls(numbers[order], classes[order], onsets[order], offsets[order])
 
     def __len__(self) -> int:
