@@ -2,7 +2,7 @@
 
 import errno
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 
@@ -30,6 +30,13 @@ def in_brief(error: BaseException) -> str:
         return f"it has no {error.args[0] if error.args else 'such key'}"
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def in_brief_list(names: Iterable[str], most: int = 5) -> str:
+    """The first names, and how many more there are."""
+    listed = list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
 
 
 @contextmanager

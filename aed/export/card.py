@@ -10,11 +10,12 @@ import onnx
 from aed.base.errors import AedError, entry, in_brief
 from aed.dsp.frontend import FrontendConfig
 from aed.scoring.decision import Decision, Task, checked_class_names
+from aed.scoring.rule import EventRule
 
 CARD_KEY = "aed_card"
 """Key in the model's ``metadata_props``."""
 
-CARD_VERSION = 2
+CARD_VERSION = 3
 """Of the schema below; a reader refuses newer ones."""
 
 
@@ -60,6 +61,7 @@ class ModelCard:
         outputs: Kind of the graph's outputs.
         task: ``single_label``: one class a clip; ``multi_label``: any number.
         decision: From posteriors of patches to the classes of a clip.
+        rule: From the posteriors of a stream to events; null: none was chosen.
         data: Data set, split and the clips of each split; see ``PatchDataModule.facts``.
         metrics: As in ``metrics.json``, of the float model and of int8.
         weights: Published weights it started from (file, licence, source), if any.
@@ -74,6 +76,7 @@ class ModelCard:
     outputs: Literal["logits", "probabilities"] = "logits"
     task: Task = "single_label"
     decision: Decision = Decision()  # noqa: RUF009 - frozen
+    rule: EventRule | None = None
     data: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     weights: dict[str, str] | None = None
@@ -108,6 +111,10 @@ class ModelCard:
             with entry("decision"):
                 facts["decision"] = Decision.from_dict(facts["decision"])
             facts["decision"].check(facts["task"], len(facts["class_names"]))
+            if facts.get("rule") is not None:
+                with entry("rule"):
+                    facts["rule"] = EventRule.from_dict(facts["rule"])
+                    facts["rule"].check(len(facts["class_names"]))
             for key in ("data", "metrics", "versions"):
                 if not isinstance(facts[key], dict):
                     raise TypeError(f"{key}: need an object, got {facts[key]!r}")

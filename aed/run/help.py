@@ -36,6 +36,7 @@ _ORDER = (
     "train",
     "evaluate",
     "predict",
+    "detect",
     "benchmark",
     "deploy",
     "models",

@@ -71,6 +71,7 @@ def register() -> None:
 FUNCTIONS = {
     "benchmark": "aed.run.benchmark.benchmark_file",
     "deploy": "aed.run.deploy.deploy_file",
+    "detect": "aed.run.detect.detect_files",
     "evaluate": "aed.run.evaluate.evaluate_file",
     "import_keras": "aed.run.import_keras.import_keras",
     "inspect": "aed.run.data.inspect",
@@ -84,6 +85,7 @@ _CLASSES = {
     "evaluate": register_data,
     "import_keras": register_frontends,
     "inspect": register_data,
+    "detect": register_frontends,
     "predict": register_frontends,
 }
 """Configuration of a verb -> what stores the classes that it may name."""

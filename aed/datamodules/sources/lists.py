@@ -69,14 +69,7 @@ def read_rows(file: Path, headless: Sequence[str] = (), columns: Sequence[str] |
     Raises:
         AedError: There is no such file, or it is no list, or empty, or a row has more cells than there are columns.
     """
-    if not file.is_file():
-        raise AedError(f"{file}: no such list")
-    try:
-        head, cells, separator = _read(file)
-    except UnicodeDecodeError as error:
-        raise AedError(f"{file}: is not UTF-8 ({error.reason} in byte {error.start}); save it as CSV UTF-8") from error
-    except (ValueError, OSError, csv.Error) as error:
-        raise AedError(f"{file}: not readable as csv or tsv ({error})") from error
+    head, cells, separator = _cells(file)
     if not cells:
         raise AedError(f"{file}: not readable as csv or tsv (it is empty)")
     first = next(iter(cells))
@@ -116,6 +109,27 @@ def read_rows(file: Path, headless: Sequence[str] = (), columns: Sequence[str] |
     rows = pd.DataFrame(named, index, dtype=object)
     rows.attrs["separator"] = separator
     return rows
+
+
+def first_row(file: Path) -> list[str]:
+    """The cells of a list's first row, names of its columns or not; none where it is empty.
+
+    Raises:
+        AedError: As :func:`read_rows`.
+    """
+    return next(iter(_cells(file)[1].values()), [])
+
+
+def _cells(file: Path) -> tuple[list[str], dict[int, list[str]], str]:
+    """As :func:`_read`; raises AedError where it is no list."""
+    if not file.is_file():
+        raise AedError(f"{file}: no such list")
+    try:
+        return _read(file)
+    except UnicodeDecodeError as error:
+        raise AedError(f"{file}: is not UTF-8 ({error.reason} in byte {error.start}); save it as CSV UTF-8") from error
+    except (ValueError, OSError, csv.Error) as error:
+        raise AedError(f"{file}: not readable as csv or tsv ({error})") from error
 
 
 def _read(file: Path) -> tuple[list[str], dict[int, list[str]], str]:

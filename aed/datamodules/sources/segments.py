@@ -88,29 +88,39 @@ class Segments(EventSource):
         need_columns(rows, ("filename", "onset", "offset", "label"), self.csv)
         rows = rows.reindex(columns=rows.columns.union(["fold", "src_file", "split"], sort=False), fill_value="")
         rows["src_file"] = with_pattern(rows, self.source_pattern)
-        typed = rows[["onset", "offset"]]
-        is_event = (rows[["onset", "offset", "label"]] != "").any(axis=1)
-        comma = _decimal_comma(typed, separator)
-        onset, offset = (_seconds(typed[column], comma) for column in typed)
-        rows["wrong"] = ""
-        for column, times in (("onset", onset), ("offset", offset)):
-            is_no_time = is_event & times.isna() & (rows["wrong"] == "")
-            rows.loc[is_no_time, "wrong"] = typed[column].map(lambda text, name=column: _no_time(name, text))
-        for reason, own in {
-            "no file name": rows["filename"] == "",
-            "no label": is_event & (rows["label"] == ""),
-            "the onset is negative": is_event & (onset < -SLACK_S),
-            "the offset is not after the onset": is_event & (offset <= onset),
-        }.items():
-            message = f"{reason} (" + typed["onset"] + " to " + typed["offset"] + ")"
-            rows["wrong"] = rows["wrong"].where((rows["wrong"] != "") | ~own, message)
-        rows["onset"], rows["offset"] = onset, offset
+        check_events(rows, separator)
         paths = [self.audio_dir / name if name else self.csv for name in rows["filename"]]
         rows["path"] = pd.Series(paths, rows.index, dtype=object)
         if (rows["wrong"] != "").all():
             line, reason = rows.index[0] + 2, rows["wrong"].iloc[0]
             raise AedError(f"{self.csv}: none of its {len(rows)} rows can be used; line {line}: {reason}")
         return rows
+
+
+def check_events(rows: pd.DataFrame, separator: str) -> None:
+    """Makes numbers of the times of a list's rows, and adds ``wrong``: why a row cannot be right, "" where it can.
+
+    Args:
+        rows: Columns ``filename``, ``onset``, ``offset`` and ``label``, as text.
+        separator: Of the list's columns.
+    """
+    typed = rows[["onset", "offset"]]
+    is_event = (rows[["onset", "offset", "label"]] != "").any(axis=1)
+    comma = _decimal_comma(typed, separator)
+    onset, offset = (_seconds(typed[column], comma) for column in typed)
+    rows["wrong"] = ""
+    for column, times in (("onset", onset), ("offset", offset)):
+        is_no_time = is_event & times.isna() & (rows["wrong"] == "")
+        rows.loc[is_no_time, "wrong"] = typed[column].map(lambda text, name=column: _no_time(name, text))
+    for reason, own in {
+        "no file name": rows["filename"] == "",
+        "no label": is_event & (rows["label"] == ""),
+        "the onset is negative": is_event & (onset < -SLACK_S),
+        "the offset is not after the onset": is_event & (offset <= onset),
+    }.items():
+        message = f"{reason} (" + typed["onset"] + " to " + typed["offset"] + ")"
+        rows["wrong"] = rows["wrong"].where((rows["wrong"] != "") | ~own, message)
+    rows["onset"], rows["offset"] = onset, offset
 
 
 def _no_time(column: str, text: str) -> str:

@@ -1,0 +1,42 @@
+"""Find the events in recordings or in a stream: what begins and ends when. Needs the model file only.
+
+Usage:
+    aed detect model=<file> <recording, folder or glob> ... [key=value ...]
+
+Examples:
+    aed detect model=model_int8.onnx recordings/ format=dcase output=events.tsv
+        Events of many recordings, by the event rule in the model's card.
+    aed detect model=model_int8.onnx night.wav 'rule.on=[0.8]' rule.window=3 rule.hold_off_s=5
+        Another rule: the mean of three decisions has to reach 0.8.
+    aed detect model=model_int8.onnx recordings/ reference=labels.tsv scores=scores.json
+        How many events are found, and how many alarms an hour are false.
+"""
+
+import logging
+from typing import TYPE_CHECKING
+
+from aed.run.command import run_verb
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+log = logging.getLogger("aed.detect")
+
+
+def _task(cfg: "DictConfig") -> None:
+    from hydra.utils import instantiate
+
+    from aed.run.detect import detect_files
+    from aed.settings.entry import clear_errors, resolved
+
+    with clear_errors(log):
+        detect_files(**instantiate(resolved(cfg), _convert_="all"))
+
+
+def main() -> None:
+    """Entry point."""
+    run_verb("detect", _task, words_are_files=True)
+
+
+if __name__ == "__main__":
+    main()

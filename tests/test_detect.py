@@ -1,0 +1,276 @@
+"""aed detect: a net that hears level, on recordings whose events are known to the sample."""
+
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+import tiny
+import torch
+from torch import Tensor, nn
+
+from aed.audio.audio_file import AudioFile
+from aed.base.errors import AedError
+from aed.export.card import ModelCard
+from aed.export.graph import load_model, read_model_card, save_model
+from aed.export.onnx import ExportConfig, to_onnx
+from aed.inference.detection import Detector, rule_of
+from aed.inference.opening import open_classifier
+from aed.run.detect import RuleChanges, detect_files
+from aed.scoring.decision import Decision
+from aed.scoring.rule import EventRule
+
+RATE = 16000
+FRONTEND = replace(tiny.FRONTEND, min_length_s=0.5)
+HOP_S = FRONTEND.patch_hop * FRONTEND.hop_length / RATE
+PATCH_S = FRONTEND.patch_samples / RATE
+
+
+class Level(nn.Module):
+    """Probabilities of loud, of quiet and of nothing by the mean of a patch alone."""
+
+    def forward(self, patches: Tensor) -> Tensor:
+        level = patches.mean(dim=(1, 2, 3))
+        return torch.stack([4 * (level + 4), -4 * (level + 4), 0 * level], dim=1)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.onnx"
+    card = ModelCard(frontend=FRONTEND, class_names=("loud", "quiet", "neither"), rule=EventRule(on=(0.5, None, None)))
+    save_model(path, to_onnx(Level().eval(), FRONTEND, ExportConfig()), card)
+    return path
+
+
+def recording(path: Path, *loud: tuple[float, float], seconds: float = 12.0) -> Path:
+    """Faint noise, loud from one second to another."""
+    draw = np.random.default_rng(0)
+    wave = 1e-4 * draw.standard_normal(int(seconds * RATE))
+    for start, stop in loud:
+        span = slice(int(start * RATE), int(stop * RATE))
+        wave[span] = 0.3 * draw.standard_normal(span.stop - span.start)
+    sf.write(path, np.clip(wave, -1, 1), RATE)
+    return path
+
+
+@pytest.fixture
+def sounds(tmp_path: Path) -> list[str]:
+    first = recording(tmp_path / "one.wav", (2.0, 4.0), (8.0, 9.0))
+    return [str(first), str(recording(tmp_path / "two.flac", (5.0, 6.5)))]
+
+
+REFERENCE = "filename\tonset\toffset\tevent_label\none.wav\t2\t4\tloud\none.wav\t8\t9\tloud\ntwo.flac\t5\t6.5\tloud\n"
+
+
+MILLISECONDS = "filename\tonset\toffset\tlabel\none.wav\t2000\t4000\tloud\ntwo.flac\t5000\t6500\tloud\n"
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(text.splitlines()))
+
+
+def test_events_are_where_they_are_heard(model, sounds, capsys):
+    detect_files(str(model), sounds, format="csv")
+    rows = rows_of(capsys.readouterr().out)
+    assert [(Path(row["file"]).name, row["event"]) for row in rows] == [("one.wav", "loud")] * 2 + [
+        ("two.flac", "loud")
+    ]
+    for row, (onset, offset) in zip(rows, ((2, 4), (8, 9), (5, 6.5)), strict=True):
+        assert abs(float(row["onset_s"]) - onset) <= HOP_S and abs(float(row["offset_s"]) - offset) <= HOP_S
+        assert onset < float(row["alarms_s"].split()[0]) <= onset + PATCH_S + HOP_S
+        assert float(row["posterior"]) > 0.9
+
+
+@pytest.mark.parametrize("window", [1, 3])
+def test_smoothing_is_dated_back(model, sounds, window, capsys):
+    detect_files(str(model), sounds[:1], rule=RuleChanges(window=window), format="json")
+    event = json.loads(capsys.readouterr().out)[0]["events"][0]
+    assert abs(event["onset_s"] - 2) <= HOP_S * 1.5 and abs(event["offset_s"] - 4) <= HOP_S * 1.5
+
+
+def test_blocks_of_any_size_give_the_same_events(model, sounds, monkeypatch):
+    detector = Detector(open_classifier(model))
+    whole = list(detector.events(sounds[0]))
+    read = AudioFile.blocks
+    monkeypatch.setattr(AudioFile, "blocks", lambda self, size: read(self, 1777))
+    detector.predictor.config = replace(FRONTEND, max_length_s=1.0)
+    assert list(detector.events(sounds[0])) == whole
+
+
+def test_scores_are_those_of_the_events(model, sounds, tmp_path, capsys):
+    (tmp_path / "labels.tsv").write_text(REFERENCE)
+    place = tmp_path / "scores.json"
+    detect_files(str(model), sounds, reference=str(tmp_path / "labels.tsv"), scores=str(place), format="csv")
+    said = capsys.readouterr()
+    assert len(rows_of(said.out)) == 3 and "loud" in said.err and "up to" in said.err
+    content = json.loads(place.read_text(), parse_constant=pytest.fail)
+    metrics = content["metrics"]
+    assert metrics["recall"] == 1 and metrics["events"] == 3 and metrics["background_per_hour"] == 0
+    assert metrics["hours"] == pytest.approx(24 / 3600) and metrics["background_per_hour/high"] == pytest.approx(
+        449.36, abs=0.01
+    )
+    assert 0 < metrics["delay_s/median"] < PATCH_S + HOP_S and metrics["segment_recall"] == 1
+    rates = [row["false_per_hour"] for row in content["curve"]]
+    assert len(rates) == 99 and content["rule"]["on"] == [0.5, None, None]
+    assert content["curve"][0]["miss_rate/quiet"] is None, "no such event: no rate"
+
+
+def test_a_wrong_reference_costs_alarms(model, sounds, tmp_path):
+    (tmp_path / "labels.csv").write_text(
+        "filename,onset,offset,label\none.wav,2,4,quiet\none.wav,8,9,loud\ntwo.flac,,,\n"
+    )
+    place = tmp_path / "scores.json"
+    arguments = {"reference": str(tmp_path / "labels.csv"), "scores": str(place), "slack_s": 0.5}
+    detect_files(str(model), sounds, output=str(tmp_path / "out.txt"), **arguments)
+    metrics = json.loads(place.read_text())["metrics"]
+    hours = 24 / 3600
+    assert metrics["recall"] == 0.5 and metrics["confused_per_hour"] == pytest.approx(1 / hours)
+    assert metrics["background_per_hour"] == pytest.approx(1 / hours)
+
+
+# --- forms ----------------------------------------------------------------------------------------------------------
+
+
+def detected(model: Path, sounds: list[str], reference: Path, folder: Path) -> float:
+    place = folder / "again.json"
+    places = {"reference": str(reference), "scores": str(place), "output": str(folder / "x.txt")}
+    detect_files(str(model), sounds, collar_s=0.01, **places)
+    return json.loads(place.read_text())["metrics"]["onset_offset_f1"]
+
+
+@pytest.mark.parametrize("form", ["dcase", "raven"])
+def test_lists_are_read_again(model, sounds, tmp_path, form):
+    output = tmp_path / "events.txt"
+    detect_files(str(model), sounds, format=form, output=str(output))
+    assert detected(model, sounds, output, tmp_path) == 1
+
+
+def test_labels_of_audacity_are_read_again(model, sounds, tmp_path):
+    detect_files(str(model), sounds, format="audacity", output=str(tmp_path / "labels"))
+    first = (tmp_path / "labels/one.txt").read_text()
+    assert first.splitlines()[0].split("\t")[2] == "loud"
+    assert detected(model, sounds, tmp_path / "labels", tmp_path) == 1
+    lines = [f"{line}\n\\\t100.0\t2000.0" for line in first.splitlines()]  # as it writes spectral selections
+    (tmp_path / "spectral.txt").write_text("\n".join(lines) + "\n")
+    assert detected(model, sounds[:1], tmp_path / "spectral.txt", tmp_path) == 1
+
+
+OTHERS = {
+    "birdnet.csv": "Start (s),End (s),Scientific name,Common name,Confidence,File\n"
+    "2.0,4.0,L,loud,0.9,{one}\n8,9,L,loud,0.8,{one}\n5,6.5,L,loud,1,{two}\n",
+    "headless.txt": "one.wav\t2.0\t4.0\tloud\none.wav\t8.0\t9.0\tloud\ntwo.flac\t5.0\t6.5\tloud\n",
+    "scene.txt": "one.wav\thome\t2.0\t4.0\tloud\none.wav\thome\t8.0\t9.0\tloud\ntwo.flac\thome\t5.0\t6.5\tloud\n",
+    "commas.csv": "filename;onset;offset;label\none.wav;2,0;4,0;loud\none.wav;8,0;9,0;loud\ntwo.flac;5,0;6,5;loud\n",
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_references_of_other_programs_are_read(model, sounds, tmp_path, name):
+    (tmp_path / name).write_text(OTHERS[name].format(one=sounds[0], two=sounds[1]))
+    place = tmp_path / "scores.json"
+    detect_files(str(model), sounds, reference=str(tmp_path / name), scores=str(place), output=str(tmp_path / "x.txt"))
+    metrics = json.loads(place.read_text())["metrics"]
+    assert metrics["events"] == 3 and metrics["recall"] == 1
+
+
+def test_label_studio_gets_tasks_with_predictions(model, sounds, capsys):
+    detect_files(str(model), sounds, format="label_studio")
+    tasks = json.loads(capsys.readouterr().out)
+    assert [task["data"]["audio"] for task in tasks] == sounds
+    value = tasks[1]["predictions"][0]["result"][0]["value"]
+    assert value["labels"] == ["loud"] and value["start"] < value["end"]
+
+
+# --- mistakes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (REFERENCE.replace("two.flac", "three.wav"), "three.wav is none of the recordings"),
+        (REFERENCE.rpartition("two")[0], "says nothing of .*two.flac"),
+        (REFERENCE.replace("loud", "noisy"), "noisy is none of the model's classes: loud, quiet, neither"),
+        (MILLISECONDS, "ms|milliseconds"),
+        (REFERENCE.replace("\t8\t9\t", "\t8\t99\t"), "end after it"),
+        (REFERENCE.replace("\t2\t4\t", "\t4\t2\t"), "line 2: the offset is not after the onset"),
+        ("2\t4\tloud\n", "does not name recordings"),
+        ("", "does not name recordings|says nothing"),
+    ],
+)
+def test_a_reference_that_cannot_be_right_is_refused(model, sounds, tmp_path, text, words):
+    (tmp_path / "labels.tsv").write_text(text)
+    kept = tmp_path / "events.txt"
+    kept.write_text("old")
+    with pytest.raises(AedError, match=words):
+        detect_files(str(model), sounds, reference=str(tmp_path / "labels.tsv"), output=str(kept))
+    assert kept.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"format": "audacity"}, "give output=<folder>"),
+        ({"scores": "x.json"}, "need reference"),
+        ({"reference": "nowhere.tsv"}, "no such file or folder"),
+        ({"rule": RuleChanges(on=[0.5, 0.5])}, "rule.on: need one threshold, or 3"),
+        ({"rule": RuleChanges(on=[0.4], off=[0.6])}, "rule.off: 0.6 is over rule.on"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_anything_is_read(model, sounds, changes, words):
+    with pytest.raises(AedError, match=words):
+        detect_files(str(model), sounds, **changes)
+
+
+def test_a_folder_of_labels_needs_one_for_each_recording(model, sounds, tmp_path):
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    (folder / "one.txt").write_text("2\t4\tloud\n")
+    with pytest.raises(AedError, match=r"has no two\.txt"):
+        detect_files(str(model), sounds, reference=str(folder))
+    (folder / "two.txt").write_text("")
+    detect_files(str(model), sounds, reference=str(folder), output=str(tmp_path / "out.txt"))
+    (folder / "two.csv").write_text("")
+    with pytest.raises(AedError, match=r"has both two\.txt and two\.csv"):
+        detect_files(str(model), sounds, reference=str(folder))
+
+
+def test_a_bad_recording_is_left_out_and_counted(model, sounds, tmp_path, caplog, capsys):
+    (tmp_path / "bad.wav").write_bytes(b"RIFFnothing")
+    detect_files(str(model), [*sounds, str(tmp_path / "bad.wav")], format="csv")
+    assert len(rows_of(capsys.readouterr().out)) == 3
+    assert "1 of 3 recordings could not be used" in caplog.text
+    with pytest.raises(AedError, match=r"bad\.wav"):
+        detect_files(str(model), [str(tmp_path / "bad.wav"), *sounds], strict=True)
+    short = recording(tmp_path / "short.wav", seconds=0.1)
+    with pytest.raises(AedError, match="no recording could be used"):
+        detect_files(str(model), [str(short)])
+
+
+# --- cards, and the verb --------------------------------------------------------------------------------------------
+
+
+def test_a_card_keeps_its_rule_and_older_cards_have_none(model, tmp_path):
+    card = read_model_card(load_model(model), model)
+    assert card.rule == EventRule(on=(0.5, None, None)) and card.version == 3
+    facts = json.loads(card.to_json())
+    del facts["rule"]
+    old = ModelCard.from_json(json.dumps(facts | {"version": 2}), "old.onnx")
+    assert old.rule is None and rule_of(old) == EventRule()
+    several = replace(old, task="multi_label", decision=Decision(thresholds=(0.2, 0.3, 0.4)))
+    assert rule_of(several).on == (0.2, 0.3, 0.4)
+    with pytest.raises(AedError, match=r"card is damaged .*rule\.on"):
+        ModelCard.from_json(json.dumps(facts | {"rule": {"on": [7]}}), "bad.onnx")
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_stream_on_standard_input_is_followed(model, sounds):
+    command = [sys.executable, "-m", "aed.detect", f"model={model}", "-", "format=csv", "rule.shortest_s=0.6"]
+    with Path(sounds[0]).open("rb") as source:
+        done = subprocess.run(command, stdin=source, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr.decode()
+    assert [row["event"] for row in rows_of(done.stdout.decode())] == ["loud", "loud"]
