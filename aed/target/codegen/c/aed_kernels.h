@@ -43,6 +43,8 @@ typedef struct {
     const void *weight;    /* in the order of the core's kernels: aed_conv.c */
     const int32_t *bias;   /* (out_c), the input's zero point folded in */
     const float *factor;   /* (out_c): output steps in one unit of the sum */
+    int32_t values;        /* inputs of an output pixel, filled up to a multiple of 4 */
+    int32_t pitch;         /* how many of them a row of the kernel has; a multiple of 4: a row of them is whole words */
     int8_t pairs;          /* whether rows of weights go in pairs; then bias and factor have an even number of values */
 } aed_conv_t;
 

@@ -9,7 +9,7 @@ import onnx
 
 from aed.base.errors import AedError
 from aed.export.graph import attributes
-from aed.target.codegen.packing import filled, quads, row_pairs, sliding
+from aed.target.codegen.packing import filled, kernel_rows, quads, row_pairs, sliding
 from aed.target.codegen.program import Float32, Int8, Int32, Program, Tensor, aligned
 from aed.target.codegen.source import Source
 from aed.target.codegen.walk import LARGEST, Lowering, Walk
@@ -75,14 +75,21 @@ class Conv(_Convolution):
         x, y = program.ends(self)
         if self._is_pointwise(x, y):  # the image is one long row
             x, y = (replace(part, shape=(1, part.shape[0] * part.shape[1], part.shape[2])) for part in (x, y))
-        rows = self.weight.reshape(len(self.weight), -1)
-        wide, pairs = filled(rows, 16), row_pairs(rows, self.bias)
-        others = filled(rows, 4) if pairs is None else pairs
-        fields = [self.window(x, y), *self.sum_fields(source, number, mve=wide, others=others)]
-        layer = source.struct("aed_conv_t", f"layer{number}", [*fields, f".pairs = {int(pairs is not None)}"])
-        # inputs of three pixels as int16, of one as int8; outputs of three, an odd number filled up
-        scratch = 7 * (-(-rows.shape[1] // 4) * 4) + 4 + 3 * (len(rows) + 1) * (len(rows) % 2)
-        return [self.image_call(source, layer, mve=wide.shape[1], others=scratch)]
+        rows, pitch = kernel_rows(self.weight.reshape(len(self.weight), self.kernel[0], -1))
+        wide, pairs = filled(self.weight.reshape(len(rows), -1), 16), row_pairs(rows, self.bias)
+        others = rows if pairs is None else pairs
+        fields = [
+            self.window(x, y),
+            *self.sum_fields(source, number, mve=wide, others=others),
+            f".values = {rows.shape[1]}, .pitch = {pitch}, .pairs = {int(pairs is not None)}",
+        ]
+        layer = source.struct("aed_conv_t", f"layer{number}", fields)
+        return [self.image_call(source, layer, mve=wide.shape[1], others=self._scratch(*rows.shape, y.shape[1]))]
+
+    def _scratch(self, outputs: int, values: int, width: int) -> int:
+        """Bytes: inputs of three pixels as int16, of one as int8; outputs of three if their number is odd."""
+        pixels = min(width, 3)
+        return 2 * pixels * values + values + 4 + pixels * (outputs + 1) * (outputs % 2)
 
     def _is_pointwise(self, x: Tensor, y: Tensor) -> bool:
         """Whether each output pixel is made of the input pixel at its place, and rows may be joined."""
