@@ -43,21 +43,27 @@ static void aed_gather(const int8_t *const *rows, const aed_conv_t *conv, int32_
     }
 }
 
-/* The sum of one row of weights, k values, and one pixel; k is a multiple of 4. */
-static int32_t aed_dot(const int8_t *weight, const int8_t *x, int32_t k, int32_t sum) {
+/* Adds the products of two rows of weights and one pixel, k values each, a multiple of 4, to two sums. */
+static void aed_dot(const int8_t *row0, const int8_t *row1, const int8_t *x, int32_t k, int32_t *sum) {
+    int32_t sum0 = sum[0];
+    int32_t sum1 = sum[1];
     for (int32_t i = 0; i < k; i += 4) {
 #if AED_SMLAD
-        const uint32_t one = aed_load(weight + i);
-        const uint32_t other = aed_load(x + i);
-        sum = aed_multiply_pairs(aed_even(one), aed_even(other), sum);
-        sum = aed_multiply_pairs(aed_odd(one), aed_odd(other), sum);
+        const uint32_t even = aed_even(aed_load(x + i));
+        const uint32_t odd = aed_odd(aed_load(x + i));
+        const uint32_t four0 = aed_load(row0 + i);
+        const uint32_t four1 = aed_load(row1 + i);
+        sum0 = aed_multiply_pairs(odd, aed_odd(four0), aed_multiply_pairs(even, aed_even(four0), sum0));
+        sum1 = aed_multiply_pairs(odd, aed_odd(four1), aed_multiply_pairs(even, aed_even(four1), sum1));
 #else
         for (int32_t j = i; j < i + 4; ++j) {
-            sum += weight[j] * x[j];
+            sum0 += row0[j] * x[j];
+            sum1 += row1[j] * x[j];
         }
 #endif
     }
-    return sum;
+    sum[0] = sum0;
+    sum[1] = sum1;
 }
 
 /* With rows of weights that do not go in pairs: (out_c, k) int8. */
@@ -67,9 +73,15 @@ static void aed_single_row(const int8_t *const *rows, int8_t *out, const aed_con
     for (int32_t column = 0; column < window->out_w; ++column) {
         const int8_t *weight = (const int8_t *)conv->weight;
         aed_gather(rows, conv, column, x);
-        for (int32_t o = 0; o < window->out_c; ++o) {
-            *out++ = aed_step(aed_dot(weight, x, k, conv->bias[o]), conv->factor[o], window->out_zero);
-            weight += k;
+        for (int32_t o = 0; o < window->out_c; o += 2) {
+            int32_t sum[2] = {conv->bias[o], conv->bias[o + 1]};
+            const int both = o + 1 < window->out_c;
+            aed_dot(weight, both ? weight + k : weight, x, k, sum);
+            *out++ = aed_step(sum[0], conv->factor[o], window->out_zero);
+            if (both) {
+                *out++ = aed_step(sum[1], conv->factor[o + 1], window->out_zero);
+            }
+            weight += 2 * k;
         }
     }
 }
@@ -150,11 +162,10 @@ typedef struct {
 
 #define AED_4_TIMES(text) text text text text
 #define AED_8_TIMES(text) AED_4_TIMES(text) AED_4_TIMES(text)
-#define AED_16_TIMES(text) AED_4_TIMES(AED_4_TIMES(text))
 
 /* All pairs of rows of a layer with some pixels. */
 #define AED_BLOCK(name, first, loop, each, store)                                                                      \
-    static void name(const int16_t *weights, const aed_block_t *block) {                                               \
+    AED_ALONE void name(const int16_t *weights, const aed_block_t *block) {                                            \
         register const int16_t *r0 __asm("r0") = weights;                                                              \
         register const aed_block_t *r1 __asm("r1") = block;                                                            \
         __asm volatile("ldm r1, {r2-r11}\n"                                                                            \
@@ -164,7 +175,7 @@ typedef struct {
                        "ldm sp, {r1, r8-r10}\n"                                                                        \
                        "b 2f\n"                                                                                        \
                        ".p2align 2\n"                                                                                  \
-                       "1:\n" loop                                                                                      \
+                       "1:\n" loop                                                                                     \
                        "ldr r8, [sp, #28]\n"                                                                           \
                        "cmp r1, r8\n"                                                                                  \
                        "bne 1b\n" each(AED_APART) each(AED_TO_FPU)                                                     \
@@ -189,13 +200,13 @@ typedef struct {
 
 AED_BLOCK(aed_block_1, AED_FIRST_OF_1, AED_4_TIMES(AED_NEXT_OF_1), AED_EACH_OF_1, AED_STORE_1)
 AED_BLOCK(aed_block_2, AED_FIRST_OF_2, AED_8_TIMES(AED_NEXT_OF_2), AED_EACH_OF_2, AED_STORE_2)
-AED_BLOCK(aed_block_3, AED_FIRST_OF_3, AED_16_TIMES(AED_NEXT_OF_3), AED_EACH_OF_3, AED_STORE_3)
+AED_BLOCK(aed_block_3, AED_FIRST_OF_3, AED_8_TIMES(AED_NEXT_OF_3), AED_EACH_OF_3, AED_STORE_3)
 
 /* The blocks of 1, 2, 3 pixels; the bytes of AED_NEXT_OF_..., four an instruction, and how often the loop has them. */
 static const struct {
     void (*run)(const int16_t *weights, const aed_block_t *block);
     uint32_t bytes, times;
-} aed_blocks[3] = {{aed_block_1, 32, 4}, {aed_block_2, 48, 8}, {aed_block_3, 68, 16}};
+} aed_blocks[3] = {{aed_block_1, 32, 4}, {aed_block_2, 48, 8}, {aed_block_3, 68, 8}};
 
 /* Unpacks k values of one of some pixels: of each four, the even ones of all pixels and then the odd ones. */
 static void aed_unpack(const int8_t *in, uint32_t *out, int32_t k, int32_t pixels) {
@@ -209,7 +220,7 @@ static void aed_unpack(const int8_t *in, uint32_t *out, int32_t k, int32_t pixel
 }
 
 /* The same for three pixels, each stride bytes after the one before. */
-static void aed_unpack_3(const int8_t *in, uint32_t *out, int32_t k, int32_t stride) {
+AED_ALONE void aed_unpack_3(const int8_t *in, uint32_t *out, int32_t k, int32_t stride) {
     const int8_t *const end = in + k;
     __asm volatile("1:\n"
                    "ldr r5, [%[in], %[second]]\n"
@@ -398,7 +409,7 @@ void aed_conv_row(const int8_t *const *rows, int8_t *out, const void *layer, voi
     int8_t *const x = (int8_t *)scratch;
     memset(x, 0, (size_t)k); /* values past the last one stay 0 */
     for (int32_t column = 0; column < window->out_w; ++column) {
-        aed_gather(rows, conv, column, x);
+        aed_gather(rows, window, column, x);
         const int8_t *weight = (const int8_t *)conv->weight;
         int32_t o = 0;
         for (; o + 4 <= outputs; o += 4) {
