@@ -26,6 +26,19 @@ def filled(rows: Int8, multiple: int) -> Int8:
     return np.pad(rows, ((0, 0), (0, -rows.shape[1] % multiple)))
 
 
+def kernel_rows(weight: Int8) -> tuple[Int8, int]:
+    """Weights ``(out, kh, kw * in)`` as ``(out, K)``, ``K`` a multiple of 4, and how many of them a row of the kernel has.
+
+    Rows of the kernel are filled with zeros to whole words where that makes no more in all: then inputs are unpacked
+    word by word where they lie.
+    """
+    together = filled(weight.reshape(len(weight), -1), 4)
+    whole = np.pad(weight, ((0, 0), (0, 0), (0, -weight.shape[2] % 4)))
+    if whole.size > together.size:
+        return together, weight.shape[2]
+    return whole.reshape(len(weight), -1), whole.shape[2]
+
+
 def largest_sums(rows: Int8, bias: Int32) -> npt.NDArray[np.int64]:
     """The largest absolute value of ``bias + rows @ x``, ``(out,)``, over all int8 ``x``; rows ``(out, k)``."""
     weight = rows.astype(np.int64)
@@ -43,15 +56,15 @@ def row_pairs(rows: Int8, bias: Int32) -> Int16 | None:
     fit 32 bits, as everywhere. A pair has to fit 16 bits, which -128 above a negative weight does not.
 
     Args:
-        rows: ``(out, k)``.
+        rows: ``(out, k)``, ``k`` a multiple of 4.
         bias: ``(out,)``.
 
     Returns:
-        ``(pairs, K)``, ``K`` a multiple of 4, each four values in the order :data:`QUAD`; a last row alone has zeros above.
+        ``(pairs, k)``, each four values in the order :data:`QUAD`; a last row alone has zeros above.
     """
     if (largest_sums(rows, bias)[1::2] >= LARGEST_HIGH).any():
         return None
-    even = np.pad(filled(rows, len(QUAD)), ((0, len(rows) % 2), (0, 0))).astype(np.int32)
+    even = np.pad(rows, ((0, len(rows) % 2), (0, 0))).astype(np.int32)
     pairs = even[::2] + 256 * even[1::2]
     if pairs.min(initial=0) < np.iinfo(np.int16).min:
         return None

@@ -44,9 +44,11 @@ typedef struct {
     const void *weight;    /* a stream; aed_conv_mve.c says of what */
 #else
     const void *weight;    /* in the order of the core's kernels: aed_conv.c */
-    const int32_t *bias;   /* (out_c), the input's zero point folded in */
-    const float *factor;   /* (out_c): output steps in one unit of the sum */
-    int8_t pairs;          /* whether rows of weights go in pairs; then bias and factor have an even number of values */
+    const int32_t *bias;   /* (out_c and one more if that is odd), the input's zero point folded in */
+    const float *factor;   /* as many: output steps in one unit of the sum */
+    int32_t values;        /* inputs of an output pixel, filled up to a multiple of 4 */
+    int32_t pitch;         /* how many of them a row of the kernel has; a multiple of 4: a row of them is whole words */
+    int8_t pairs;          /* whether rows of weights go in pairs */
 #endif
 } aed_conv_t;
 

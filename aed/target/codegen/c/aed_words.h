@@ -7,6 +7,9 @@
 #include "aed_kernels.h"
 
 #if AED_SMLAD
+/* Of functions whose assembly takes all registers: no variable of a caller may want one. */
+#define AED_ALONE static __attribute__((noinline))
+
 static inline uint32_t aed_load(const int8_t *from) {
     uint32_t word;
     memcpy(&word, from, sizeof word);
