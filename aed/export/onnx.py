@@ -15,7 +15,7 @@ from torch import nn
 from aed.base.errors import AedError
 from aed.base.files import WriteError
 from aed.dsp.frontend import FrontendConfig
-from aed.export import rewrite
+from aed.export import forms, rewrite
 from aed.export.graph import tidy
 
 OPSET = 17
@@ -101,7 +101,7 @@ def to_onnx(
             raise
         except Exception as error:  # neither exporter nor ONNX Runtime has one base class
             raise AedError(f"{type(net).__name__} cannot be exported: {error}") from error
-    plain = tidy(rewrite.means_as_pools(rewrite.norms_as_layers(folded)))
+    plain = tidy(forms.in_one_form(rewrite.norms_as_layers(folded)))
     return tidy(rewrite.readable(plain))
 
 

@@ -16,6 +16,7 @@ KERNELS = (
     "aed_pool.c",
     "aed_mean.c",
     "aed_elementwise.c",
+    "aed_activation.c",
 )
 
 

@@ -35,14 +35,20 @@ void aed_max_pool_row(const int8_t *const *rows, int8_t *out, const void *layer,
 void aed_average_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
     const aed_pool_t *const pool = (const aed_pool_t *)layer;
     const aed_window_t *const window = &pool->window;
-    const float count = (float)(window->k_h * window->k_w);
+    int32_t inside = 0;
     (void)scratch;
+    for (int32_t i = 0; i < window->k_h; ++i) {
+        inside += rows[i] != NULL;
+    }
     for (int32_t column = 0; column < window->out_w; ++column) {
+        const int32_t start = column * window->stride_w - window->pad_left;
+        const int32_t left = start > 0 ? start : 0;
+        const int32_t right = start + window->k_w < window->in_w ? start + window->k_w : window->in_w;
+        const float count = (float)(pool->count > 0 ? pool->count : inside * (right - left));
         for (int32_t c = 0; c < window->in_c; ++c) {
             float sum = 0.0f;
             for (int32_t i = 0; i < window->k_h; ++i) {
-                for (int32_t j = 0; j < window->k_w; ++j) {
-                    const int32_t x = column * window->stride_w + j * window->dilation_w;
+                for (int32_t x = left; x < right && rows[i] != NULL; ++x) {
                     sum += pool->in_scale * (float)(rows[i][x * window->in_c + c] - window->in_zero);
                 }
             }
