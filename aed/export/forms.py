@@ -23,21 +23,21 @@ def in_one_form(model: onnx.ModelProto) -> onnx.ModelProto:
     """``model`` in the forms that quantiser, interpreter and C know."""
     for change in (
         _padding_in_numbers,
-        _averages_over_what_is_there,
         _sums_and_products,
         _curves,
         _nothing_moved,
         _reductions_as_pools,
         _nothing_moved,
         _larger_first,
+        _bounds_of_their_own,
     ):
         change(model)
     return model
 
 
-def shapes_of(model: onnx.ModelProto) -> Shapes:
-    """The sizes of every tensor that is computed."""
-    graph = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+def shapes_of(model: onnx.ModelProto, strict: bool = True) -> Shapes:
+    """The sizes of every tensor that is computed; not ``strict``: up to the first node that contradicts them."""
+    graph = shape_inference.infer_shapes(model, strict_mode=strict, data_prop=True).graph
     return {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in (*graph.value_info, *graph.input, *graph.output)
@@ -91,28 +91,45 @@ def _padding_in_numbers(model: onnx.ModelProto) -> None:
         _set(node, auto_pad=None, pads=[*before, *after])
 
 
-def _averages_over_what_is_there(model: onnx.ModelProto) -> None:
-    """An average pool with ``ceil_mode`` counts no pixel past the padded image, whatever ``count_include_pad`` says.
+def ceil_in_numbers(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model``, as torch exports it, with padding behind the image in place of ``ceil_mode``; changed in place.
 
-    ONNX Runtime's int8 kernel divides by the whole window where ``count_include_pad`` is set; its float kernel and
-    torch do not. So the padding becomes a node of its own, and the pool counts what is there.
+    Windows of torch's pools begin before the padding behind the image; opset 17 says nothing of it. A mean does not
+    count what lies past the image and its padding, yet ONNX Runtime's int8 kernel does where ``count_include_pad`` is
+    set: so padding that counts becomes a node of its own.
     """
-
-    def replaced(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    for node in list(model.graph.node):
         facts = attributes(node)
-        if node.op_type != "AveragePool" or not (facts.get("ceil_mode") and facts.get("count_include_pad")):
-            return [node]
-        pads, source = facts.get("pads") or [], node.input[0]
-        half = len(pads) // 2
-        _set(node, count_include_pad=None, pads=None)
-        if not any(pads):
-            return [node]
-        around = np.array([0, 0, *pads[:half], 0, 0, *pads[half:]], np.int64)
-        name = f"{node.output[0]}.padded"
-        node.input[0] = name
-        return [helper.make_node("Pad", [source, _constant(model, f"{name}.pads", around)], [name], name), node]
+        if node.op_type in ("MaxPool", "AveragePool") and facts.get("ceil_mode"):
+            kernel, ones = facts["kernel_shape"], [1] * len(facts["kernel_shape"])
+            strides, dilations = facts.get("strides", ones), facts.get("dilations", ones)
+            ahead = list(facts.get("pads") or [0, 0] * len(kernel))
+            behind = [ahead.pop() for _ in kernel][::-1]
+            needed = []
+            for axis, size in enumerate(shapes_of(model, strict=False)[node.input[0]][2:]):
+                reach, edge = dilations[axis] * (kernel[axis] - 1) + 1, ahead[axis] + size
+                start = math.ceil((edge + behind[axis] - reach) / strides[axis]) * strides[axis]
+                start -= strides[axis] if start >= edge else 0
+                needed.append(max(0, start + reach - edge))
+            if any(more >= taps for more, taps in zip(needed, kernel, strict=True)):  # ONNX Runtime refuses such pads
+                continue
+            if facts.get("count_include_pad"):
+                counted = [min(more, padded) for more, padded in zip(needed, behind, strict=True)]
+                _pad_before(model, node, [*ahead, *counted])
+                ahead, needed = [0] * len(kernel), [more - part for more, part in zip(needed, counted, strict=True)]
+                _set(node, count_include_pad=0)
+            _set(node, ceil_mode=None, pads=[*ahead, *needed])
+    return model
 
-    _replace_nodes(model, replaced)
+
+def _pad_before(model: onnx.ModelProto, node: onnx.NodeProto, pads: list[int]) -> None:
+    """Inserts a Pad of height and width, if there is anything to pad."""
+    if any(pads):
+        name, half = f"{node.output[0]}.padded", len(pads) // 2
+        around = _constant(model, f"{name}.pads", np.array([0, 0, *pads[:half], 0, 0, *pads[half:]], np.int64))
+        place = list(model.graph.node).index(node)
+        model.graph.node.insert(place, helper.make_node("Pad", [node.input[0], around], [name], name))
+        model.graph.node[place + 1].input[0] = name
 
 
 def _reductions_as_pools(model: onnx.ModelProto) -> None:
@@ -284,6 +301,16 @@ def _larger_first(model: onnx.ModelProto) -> None:
             smaller = shapes.get(one) != shapes.get(other) == shapes.get(node.output[0])
             if other not in arrays and (one in arrays or smaller):
                 node.input[:] = [other, one]
+
+
+def _bounds_of_their_own(model: onnx.ModelProto) -> None:
+    """Bounds of a Clip that another operator reads as a value become copies: the quantiser makes such values int8."""
+    arrays = constants(model)
+    values = {name for node in model.graph.node if node.op_type != "Clip" for name in node.input}
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            if node.op_type == "Clip" and name in values and name in arrays:
+                node.input[index] = _constant(model, f"{node.output[0]}.bound{index}", arrays[name])
 
 
 # --- moved about --------------------------------------------------------------------------------------------------

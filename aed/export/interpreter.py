@@ -184,7 +184,8 @@ def _unsqueeze(facts: Attributes, value: Tensor, axes: Tensor) -> Tensor:
 
 
 def _hard_sigmoid(facts: Attributes, value: Tensor) -> Tensor:
-    return (facts.get("alpha", 0.2) * value + facts.get("beta", 0.5)).clamp(0, 1)
+    line: Tensor = facts.get("alpha", 0.2) * value + facts.get("beta", 0.5)
+    return line.clamp(0, 1)
 
 
 OPERATORS: dict[str, Callable[..., Tensor]] = {

@@ -96,7 +96,7 @@ def to_onnx(
                 output_names=[OUTPUT],
                 dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}} if config.dynamic_batch else None,
             )
-            folded = rewrite.folded(buffer.getvalue())
+            folded = rewrite.folded(forms.ceil_in_numbers(onnx.load_from_string(buffer.getvalue())).SerializeToString())
         except WriteError:
             raise
         except Exception as error:  # neither exporter nor ONNX Runtime has one base class
