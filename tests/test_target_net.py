@@ -2,7 +2,6 @@
 
 import ctypes
 import importlib
-import re
 import shutil
 from pathlib import Path
 
