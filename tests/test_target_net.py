@@ -2,7 +2,6 @@
 
 import ctypes
 import importlib
-import re
 import shutil
 from pathlib import Path
 
@@ -275,7 +274,7 @@ def test_c_of_drawn_nets_gives_the_bits_of_onnx_runtime(tmp_path_factory, seed, 
     try:
         lower(model)
     except AedError as error:
-        assert re.search("flattened|without padding", str(error))
+        assert "flattened" in str(error)
         return
     check(tmp_path_factory.mktemp("drawn"), model, 4)
 
@@ -373,13 +372,13 @@ class Bent(nn.Module):
         return nn.functional.pad(x, self.by, mode=self.mode, **self.value).mean(dim=(2, 3))
 
 
-class Offset(nn.Module):
-    def __init__(self, constant: Tensor, first: bool = False) -> None:
+class Factor(nn.Module):
+    def __init__(self, constant: Tensor) -> None:
         super().__init__()
-        self.constant, self.first = nn.Parameter(constant), first
+        self.constant = nn.Parameter(constant)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (self.constant + x if self.first else x * self.constant).mean(dim=(2, 3))
+        return (x * self.constant).mean(dim=(2, 3))
 
 
 # --- what C cannot do ---------------------------------------------------------------------------------------------
@@ -389,13 +388,12 @@ class Offset(nn.Module):
     ("net", "message"),
     [
         (nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 1, groups=2), nn.Flatten(), nn.Linear(2048, 2)), "group=1"),
-        (nn.Sequential(nn.Conv2d(1, 2, 1), nn.Hardswish(), nn.Flatten(), nn.Linear(1024, 2)), "float|no Hard"),
+        (nn.Sequential(nn.Conv2d(1, 2, 1), nn.ELU(), nn.Flatten(), nn.Linear(1024, 2)), "no Elu"),
         (nn.Sequential(nn.Conv2d(1, 2, 1), nn.Flatten()), "flattened image"),
         (nn.Sequential(nn.Conv2d(1, 2, 1), Bent("reflect")), r"\(Pad\): mode reflect; only constant"),
         (nn.Sequential(nn.Conv2d(1, 2, 1), Bent("constant", value=1.0)), r"\(Pad\): pads with 1"),
         (nn.Sequential(nn.Conv2d(1, 2, 1), Bent("constant", by=(-1, 0, 0, 0))), r"\(Pad\): .*no cropping"),
-        (nn.Sequential(nn.Conv2d(1, 2, 1), Offset(torch.arange(32.0))), r"\(Mul\): its constant has the shape"),
-        (nn.Sequential(nn.Conv2d(1, 2, 1), Offset(torch.ones(2, 1, 1), first=True)), r"\(Add\): the constant comes"),
+        (nn.Sequential(nn.Conv2d(1, 2, 1), Factor(torch.arange(32.0))), r"\(Mul\): its constant has the shape"),
     ],
 )
 def test_what_c_cannot_do_is_named(net, message):

@@ -20,6 +20,13 @@ Array = npt.NDArray[Any]
 QDQ = ("QuantizeLinear", "DequantizeLinear")
 
 
+VIEWS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose")
+"""Operators that move values and compute none."""
+
+CURVES = ("Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Erf", "LeakyRelu")
+"""Functions of one value whose int8 form is a table; what ONNX Runtime gives for a value depends on nothing else."""
+
+
 def load_model(path: Path) -> onnx.ModelProto:
     """The checked ONNX model of a file.
 
@@ -151,7 +158,7 @@ def within_range(node: onnx.NodeProto, before: onnx.NodeProto | None, arrays: di
         before: The node that computes its input; None: it is the graph's input.
         arrays: The graph's constants.
     """
-    if before is None or before.op_type in ("Flatten", "Reshape"):
+    if before is None or before.op_type in VIEWS:
         return False
     bounds = [name for name in node.input[1:] if name]
     if node.op_type == "Relu" or not bounds:

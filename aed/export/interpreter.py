@@ -120,19 +120,38 @@ def _gemm(facts: Attributes, a: Tensor, b: Tensor, c: Tensor | None = None) -> T
     return product if c is None else product + facts.get("beta", 1.0) * c
 
 
+def _filled(facts: Attributes, image: Tensor, value: float) -> Tensor:
+    """``image`` with the node's padding and, for ``ceil_mode``, with what its last windows have past that.
+
+    A last window has to begin before the padding after the image.
+    """
+    padded = _padded(facts, image, value)
+    if not facts.get("ceil_mode"):
+        return padded
+    more = []
+    for axis, (taps, stride) in enumerate(zip(facts["kernel_shape"], facts.get("strides", (1, 1)), strict=True)):
+        reach = facts.get("dilations", (1, 1))[axis] * (taps - 1) + 1
+        start = -(-max(0, padded.shape[2 + axis] - reach) // stride) * stride
+        if start >= image.shape[2 + axis] + (facts.get("pads") or [0, 0])[axis]:
+            start -= stride
+        more.append(max(0, start + reach - padded.shape[2 + axis]))
+    return F.pad(padded, (0, more[1], 0, more[0]), value=value)
+
+
 def _max_pool(facts: Attributes, image: Tensor) -> Tensor:
-    padded = _padded(facts, image, float("-inf"))
-    return F.max_pool2d(padded, facts["kernel_shape"], facts.get("strides", 1), ceil_mode=bool(facts.get("ceil_mode")))
+    filled = _filled(facts, image, float("-inf"))
+    return F.max_pool2d(filled, facts["kernel_shape"], facts.get("strides", 1), dilation=facts.get("dilations", 1))
 
 
 def _average_pool(facts: Attributes, image: Tensor) -> Tensor:
     kernel, stride = facts["kernel_shape"], facts.get("strides", 1)
-    if facts.get("ceil_mode"):
-        raise AedError("AveragePool with ceil_mode: use explicit padding")
-    mean: Tensor = F.avg_pool2d(_padded(facts, image), kernel, stride)
-    if facts.get("count_include_pad") or not any(facts.get("pads", [])):
+    if facts.get("ceil_mode") and facts.get("count_include_pad"):
+        raise AedError("AveragePool with ceil_mode and count_include_pad: export it anew")
+    filled = _filled(facts, image, 0.0)
+    mean: Tensor = F.avg_pool2d(filled, kernel, stride)
+    if facts.get("count_include_pad") or filled.shape == image.shape:
         return mean
-    share: Tensor = F.avg_pool2d(_padded(facts, torch.ones_like(image[:1, :1])), kernel, stride)
+    share: Tensor = F.avg_pool2d(_filled(facts, torch.ones_like(image[:1, :1]), 0.0), kernel, stride)
     return mean / share
 
 
@@ -153,6 +172,22 @@ def _reduce_mean(facts: Attributes, value: Tensor) -> Tensor:
     return mean
 
 
+def _squeeze(facts: Attributes, value: Tensor, axes: Tensor | None = None) -> Tensor:
+    return value.squeeze() if axes is None else value.squeeze(tuple(axes.tolist()))
+
+
+def _unsqueeze(facts: Attributes, value: Tensor, axes: Tensor) -> Tensor:
+    rank = value.ndim + len(axes)
+    for axis in sorted(int(axis) % rank for axis in axes):
+        value = value.unsqueeze(axis)
+    return value
+
+
+def _hard_sigmoid(facts: Attributes, value: Tensor) -> Tensor:
+    line: Tensor = facts.get("alpha", 0.2) * value + facts.get("beta", 0.5)
+    return line.clamp(0, 1)
+
+
 OPERATORS: dict[str, Callable[..., Tensor]] = {
     "QuantizeLinear": quantize,
     "DequantizeLinear": dequantize,
@@ -162,6 +197,12 @@ OPERATORS: dict[str, Callable[..., Tensor]] = {
     "Relu": lambda facts, value: value.relu(),
     "Clip": _clip,
     "Sigmoid": lambda facts, value: value.sigmoid(),
+    "HardSigmoid": _hard_sigmoid,
+    "HardSwish": lambda facts, value: F.hardswish(value),
+    "Tanh": lambda facts, value: value.tanh(),
+    "Erf": lambda facts, value: value.erf(),
+    "LeakyRelu": lambda facts, value: F.leaky_relu(value, facts.get("alpha", 0.01)),
+    "PRelu": lambda facts, value, slope: torch.where(value < 0, value * slope, value),
     "Softmax": lambda facts, value: value.softmax(facts.get("axis", -1)),
     "Add": lambda facts, a, b: a + b,
     "Sub": lambda facts, a, b: a - b,
@@ -175,8 +216,12 @@ OPERATORS: dict[str, Callable[..., Tensor]] = {
     "GlobalAveragePool": lambda facts, value: value.mean(dim=(2, 3), keepdim=True),
     "GlobalMaxPool": lambda facts, value: value.amax(dim=(2, 3), keepdim=True),
     "ReduceMean": _reduce_mean,
+    "ReduceMax": lambda facts, value: value.amax(dim=facts["axes"], keepdim=bool(facts.get("keepdims", 1))),
     "Flatten": lambda facts, value: value.flatten(facts.get("axis", 1)),
     "Reshape": _reshape,
+    "Squeeze": _squeeze,
+    "Unsqueeze": _unsqueeze,
+    "Transpose": lambda facts, value: value.permute(facts.get("perm", range(value.ndim)[::-1])),
     "Identity": lambda facts, value: value,
 }
 """Operator -> function of its attributes and inputs; those that the nets of aed and their int8 graphs have."""

@@ -15,7 +15,7 @@ from torch import nn
 from aed.base.errors import AedError
 from aed.base.files import WriteError
 from aed.dsp.frontend import FrontendConfig
-from aed.export import rewrite
+from aed.export import forms, rewrite
 from aed.export.graph import tidy
 
 OPSET = 17
@@ -96,12 +96,12 @@ def to_onnx(
                 output_names=[OUTPUT],
                 dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}} if config.dynamic_batch else None,
             )
-            folded = rewrite.folded(buffer.getvalue())
+            folded = rewrite.folded(forms.ceil_in_numbers(onnx.load_from_string(buffer.getvalue())).SerializeToString())
         except WriteError:
             raise
         except Exception as error:  # neither exporter nor ONNX Runtime has one base class
             raise AedError(f"{type(net).__name__} cannot be exported: {error}") from error
-    plain = tidy(rewrite.means_as_pools(rewrite.norms_as_layers(folded)))
+    plain = tidy(forms.in_one_form(rewrite.norms_as_layers(folded)))
     return tidy(rewrite.readable(plain))
 
 

@@ -11,18 +11,33 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from aed.base.errors import AedError
 from aed.base.files import temporary_folder
 from aed.base.overrides import override
 from aed.export.card import Quantization, not_for_c
-from aed.export.graph import QDQ, constants, copy_of, float_layers, input_of, producers, readers, tidy, within_range
+from aed.export.graph import (
+    CURVES,
+    QDQ,
+    constants,
+    copy_of,
+    float_layers,
+    input_of,
+    producers,
+    readers,
+    tidy,
+    within_range,
+)
 
 Patches = npt.NDArray[np.float32]
 Range = tuple[np.float32, int]
 """Scale and zero point of a tensor."""
 
 _REPAIRS = ("equalise", "bias")
+
+_OPERATORS = sorted({*QLinearOpsRegistry, *QDQRegistry, *CURVES, "PRelu", "ReduceMax", "GlobalMaxPool"})
+"""Those that get an int8 input and output; ONNX Runtime's own list lacks some, and would leave them in float."""
 
 _METHODS = {
     "minmax": CalibrationMethod.MinMax,
@@ -169,6 +184,7 @@ def quantize(
                 quant_format=QuantFormat.QDQ,
                 activation_type=QuantType.QInt8,
                 weight_type=QuantType.QInt8,
+                op_types_to_quantize=_OPERATORS,
                 per_channel=config.per_channel,
                 calibrate_method=_METHODS["minmax" if ranges else config.calibration],
                 nodes_to_exclude=sorted(excluded),

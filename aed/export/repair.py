@@ -17,7 +17,7 @@ from aed.export.graph import attributes, constants, copy_of, float_layers, reade
 from aed.export.interpreter import GraphNet
 from aed.export.quantize import Patches, QuantizeConfig, activation_ranges, quantize
 
-_CHANNELWISE = {"Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}
+_CHANNELWISE = {"Relu", "LeakyRelu", "PRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}
 """Operators f with f(s x) = s f(x) for a scale s > 0 of each channel."""
 
 _BIASED = ("Conv", "Gemm")

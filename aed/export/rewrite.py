@@ -1,4 +1,4 @@
-"""Rewrites of an exported graph: BatchNorm and padding folded, means as pools, the torch modules' names."""
+"""Rewrites of an exported graph: BatchNorm and padding folded, the torch modules' names."""
 
 import itertools
 from collections.abc import Iterator
@@ -28,27 +28,6 @@ def _ranks(model: onnx.ModelProto) -> dict[str, int]:
     """Number of axes of every tensor."""
     graph = shape_inference.infer_shapes(model, strict_mode=True).graph
     return {value.name: len(value.type.tensor_type.shape.dim) for value in (*graph.value_info, *graph.input)}
-
-
-def means_as_pools(model: onnx.ModelProto) -> onnx.ModelProto:
-    """``model`` with each mean over an image as GlobalAveragePool, which int8 kernels have, and Flatten."""
-    ranks, nodes = _ranks(model), []
-    for node in model.graph.node:
-        facts = attributes(node)
-        if node.op_type != "ReduceMean" or sorted(axis % 4 for axis in facts.get("axes", ())) != [2, 3]:
-            nodes.append(node)
-            continue
-        source, target, name = node.input[0], node.output[0], node.name or node.output[0]
-        if ranks.get(source) != 4:
-            nodes.append(node)
-        elif facts.get("keepdims", 1):
-            nodes.append(helper.make_node("GlobalAveragePool", [source], [target], name))
-        else:
-            nodes.append(helper.make_node("GlobalAveragePool", [source], [f"{name}.pooled"], name))
-            nodes.append(helper.make_node("Flatten", [f"{name}.pooled"], [target], f"{name}.flat", axis=1))
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    return model
 
 
 def norms_as_layers(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -16,10 +16,10 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from aed.base.errors import AedError
 from aed.base.processors import num_cores
-from aed.export.graph import QDQ, constants, copy_of, input_of, strip_ends
+from aed.export.graph import CURVES, QDQ, VIEWS, constants, copy_of, strip_ends
 
 MOVABLE = {"QuantizeLinear", "DequantizeLinear", "Conv", "Gemm", "MatMul", "Add", "Mul", "Relu", "Clip", "MaxPool"}
-MOVABLE |= {"GlobalAveragePool", "Concat", "Flatten", "Reshape", "Transpose", "Pad", "Identity"}
+MOVABLE |= {"GlobalAveragePool", "Concat", "Pad", "Identity", "PRelu", *CURVES, *VIEWS}
 """Operators that ONNX Runtime computes alike for uint8 and int8; its AveragePool rounds ties otherwise."""
 
 
@@ -65,7 +65,7 @@ def open_exact(model: onnx.ModelProto) -> Any:
     Args:
         model: QDQ, with float or int8 ends; left as it is.
     """
-    is_float = input_of(model).type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    is_float = model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
     return _session(strip_ends(model) if is_float else model, 0, exact=True)
 
 
@@ -77,7 +77,7 @@ def _in_uint8(model: onnx.ModelProto) -> onnx.ModelProto:
     inside = {node.output[0] for node in twin.graph.node if node.op_type == "QuantizeLinear"} - outputs
     # what only moves integers about
     for node in twin.graph.node:
-        if node.op_type in ("Flatten", "Reshape", "Transpose") and node.input[0] in inside:
+        if node.op_type in VIEWS and node.input[0] in inside:
             inside.add(node.output[0])
     moved: set[str] = set()
     for node in twin.graph.node:

@@ -22,6 +22,7 @@ KERNELS = (
     "aed_mean.c",
     "aed_elementwise.c",
     "aed_elementwise_mve.c",
+    "aed_activation.c",
 )
 
 

@@ -25,6 +25,7 @@ class Walk:
     Operators read a node with the methods below and append a layer to ``program.layers``. A flattened image keeps
     its bytes, so its values come channels last where ONNX has them channels first: ``order[name]`` holds, for each
     value of such a vector in memory, its index in ONNX; operators pass it on or put their constants in that order.
+    ``functions[name]`` holds, for each tensor that is a table of another one, that one's name and the table.
 
     Args:
         model: Batch 1.
@@ -40,6 +41,7 @@ class Walk:
         }
         self.program = Program()
         self.order: dict[str, npt.NDArray[np.int64]] = {}
+        self.functions: dict[str, tuple[str, Int8]] = {}
         self.alias: dict[str, str] = {}
         self.absorbed: set[str] = set()
 
@@ -59,9 +61,12 @@ class Walk:
             if node.op_type not in operators:
                 raise self.refusal(node, f"the C code has no {node.op_type}")
             operators[node.op_type](self, node)
-        self.program.output = self._home(self.graph_output())
-        if self.program.output in self.order:
+        end = self._home(self.graph_output())
+        if end in self.order:
             raise AedError("the C code cannot end in a flattened image; end in a Gemm")
+        self.program.output = self.program.views.get(end, end)
+        if self.program.output == self.program.input:
+            raise AedError("the C code cannot return its input; the net computes nothing")
         return self.program
 
     def _nodes(self) -> list[onnx.NodeProto]:
@@ -110,17 +115,15 @@ class Walk:
         Args:
             name: Of the int8 values.
             quantizer: Has its scale and zero point; None: they are not known yet, 1 and 0.
-            shape: In ONNX, ``(1, C, H, W)`` or ``(1, C)``.
+            shape: In ONNX, ``(1, C, H, W)``, ``(1, C, W)`` or ``(1, C)``.
 
         Raises:
             AedError: The shape or the quantisation is one that the kernels do not take.
         """
-        if len(shape) == 4:
-            height, width, channels = shape[2], shape[3], shape[1]
-        elif len(shape) == 2:
-            height, width, channels = 1, 1, shape[1]
-        else:
-            raise AedError(f"{name}: the C code takes (1, C, H, W) and (1, C), got {shape}")
+        if not 2 <= len(shape) <= 4 or shape[0] != 1:
+            raise AedError(f"{name}: the C code takes (1, C, H, W), (1, C, W) and (1, C), got {shape}")
+        height, width = [1, 1, *shape[2:]][-2:]
+        channels = shape[1]
         if max(height, width, channels) > LARGEST:
             raise AedError(f"{name}: the C code takes sizes up to {LARGEST}, got {shape}")
         scale, zero = np.float32(1), np.int8(0)
@@ -134,7 +137,18 @@ class Walk:
         return tensor
 
     def input(self, node: onnx.NodeProto, index: int = 0) -> Tensor:
-        """The int8 tensor behind an input.
+        """The int8 tensor behind an input, values in the order of its shape, or a vector in ``order``.
+
+        Raises:
+            AedError: It is float or a constant, or an image whose values were moved about.
+        """
+        tensor = self.moved_input(node, index)
+        if tensor.name in self.order and len(self.shapes[node.input[index]]) > 2:
+            raise self.refusal(node, f"input {node.input[index]} was transposed or reshaped, which moves its values")
+        return tensor
+
+    def moved_input(self, node: onnx.NodeProto, index: int = 0) -> Tensor:
+        """The int8 tensor behind an input, in whatever order.
 
         Raises:
             AedError: It is float or a constant.
@@ -199,25 +213,47 @@ class Walk:
         bias: Int32 = self.arrays[source.input[0]]
         return bias
 
-    def table(self, node: onnx.NodeProto, x: Tensor, y: Tensor) -> Int8:
-        """Outputs ``(256,)`` of ``node`` for each step of its input, -128 first, as ONNX Runtime computes them."""
-        self.need_constant_bounds(node)
-        values = [np.array(value) for value in (x.scale, np.int8(x.zero), y.scale, np.int8(y.zero))]
-        names = ("x_scale", "x_zero", "y_scale", "y_zero")
-        known = dict(zip(names, values, strict=True)) | {name: self.arrays[name] for name in node.input[1:] if name}
+    def num_readers(self, tensor: Tensor) -> int:
+        """How many operators read ``tensor``, the graph's output counted as one."""
+        made = [node.output[0] for node in self.readers.get(tensor.name, []) if node.op_type == "DequantizeLinear"]
+        return sum(max(1, len(self.readers.get(name, []))) for name in made)
+
+    def table(self, node: onnx.NodeProto, steps: Mapping[int, tuple[Tensor, Int8]], y: Tensor) -> Int8:
+        """Outputs ``(256,)`` of ``node`` for 256 values of its inputs, as ONNX Runtime computes them.
+
+        Args:
+            node: Its other inputs are constants.
+            steps: Number of an input -> its tensor and the 256 steps it has.
+            y: The output.
+        """
         alone = onnx.NodeProto()
         alone.CopyFrom(node)
-        alone.input[0], alone.output[0] = "real", "result"
-        nodes = [
-            helper.make_node("DequantizeLinear", ["steps", *names[:2]], ["real"]),
-            alone,
-            helper.make_node("QuantizeLinear", ["result", *names[2:]], ["table"]),
-        ]
-        ends = [helper.make_tensor_value_info(name, onnx.TensorProto.INT8, [256]) for name in ("steps", "table")]
+        alone.output[0] = "result"
+        nodes: list[onnx.NodeProto] = []
+        known: dict[str, npt.NDArray[Any]] = {}
+        feed: dict[str, Int8] = {}
+        for index, name in enumerate(node.input):
+            if index in steps:
+                tensor, values = steps[index]
+                feed[f"steps{index}"] = values
+                scale, zero = np.array(tensor.scale), np.array(tensor.zero, np.int8)
+            elif name in self.arrays or not name:
+                known |= {name: self.arrays[name]} if name else {}
+                continue
+            else:
+                integer, scale, zero = (self.arrays[part] for part in self.producers[name].input)
+                known[f"steps{index}"] = integer.reshape(-1)
+            known |= {f"scale{index}": scale, f"zero{index}": zero}
+            alone.input[index] = f"real{index}"
+            parts = [f"{part}{index}" for part in ("steps", "scale", "zero")]
+            nodes.append(helper.make_node("DequantizeLinear", parts, [alone.input[index]]))
+        known |= {"y_scale": np.array(y.scale), "y_zero": np.array(y.zero, np.int8)}
+        nodes += [alone, helper.make_node("QuantizeLinear", ["result", "y_scale", "y_zero"], ["table"])]
+        ends = [helper.make_tensor_value_info(name, onnx.TensorProto.INT8, [256]) for name in (*feed, "table")]
         arrays = [numpy_helper.from_array(array, name) for name, array in known.items()]
-        graph = helper.make_graph(nodes, "table", ends[:1], ends[1:], arrays)
+        graph = helper.make_graph(nodes, "table", ends[:-1], ends[-1:], arrays)
         model = helper.make_model(graph, opset_imports=self.model.opset_import, ir_version=self.model.ir_version)
-        table: Int8 = open_exact(model).run(None, {"steps": np.arange(-128, 128, dtype=np.int8)})[0]
+        table: Int8 = open_exact(model).run(None, feed)[0]
         return table
 
     def need_constant_bounds(self, node: onnx.NodeProto) -> None:
@@ -239,7 +275,7 @@ class Sketch(Walk):
         name: str = self.model.graph.output[0].name
         return name
 
-    def input(self, node: onnx.NodeProto, index: int = 0) -> Tensor:
+    def moved_input(self, node: onnx.NodeProto, index: int = 0) -> Tensor:
         """The tensor of an input."""
         name = self._home(node.input[index])
         if name not in self.program.tensors:
@@ -258,9 +294,12 @@ class Sketch(Walk):
             following = self.readers.get(name, [])
         return self.add_tensor(name, None, self.shapes[name])
 
-    def table(self, node: onnx.NodeProto, x: Tensor, y: Tensor) -> Int8:
+    def num_readers(self, tensor: Tensor) -> int:
+        """How many operators read ``tensor``, the graph's output counted as one."""
+        return len(self.readers.get(tensor.name, [])) or 1
+
+    def table(self, node: onnx.NodeProto, steps: Mapping[int, tuple[Tensor, Int8]], y: Tensor) -> Int8:
         """Zeros ``(256,)``."""
-        self.need_constant_bounds(node)
         return np.zeros(256, np.int8)
 
     def constant(self, node: onnx.NodeProto, index: int) -> npt.NDArray[Any] | None:

@@ -67,6 +67,7 @@ typedef struct {
 typedef struct {
     aed_window_t window;
     float in_scale, out_scale;
+    int32_t count;         /* of a mean: what a sum is divided by; 0: the pixels of the window that are in the image */
 } aed_pool_t;
 
 /* One row of the output of a layer.
@@ -112,6 +113,10 @@ void aed_multiply(
     int8_t other_zero, int8_t out_zero);
 /* table: outputs for -128, -127, ... 127. */
 void aed_lookup(const int8_t *in, int8_t *out, int32_t size, const int8_t *table);
+/* slope: (channels), of values below 0. */
+void aed_prelu(
+    const int8_t *in, int8_t *out, int32_t pixels, int32_t channels, const float *slope, float in_scale, float out_scale,
+    int8_t in_zero, int8_t out_zero);
 /* table: 256 exponentials, by how many steps a value lies under the largest; steps: of the output in 1. */
 void aed_softmax(const int8_t *in, int8_t *out, int32_t size, const float *table, float steps, int8_t out_zero);
 void aed_requantise(

@@ -1,46 +1,57 @@
 /* Pooling, and padding alone. */
 #include <stddef.h>
+#include <string.h>
 
 #include "aed_steps.h"
 #include "aed_words.h"
 
 #if !AED_MVE
+#define AED_TAPS 16 /* pixels that are compared at once */
+
+/* out becomes the largest of itself and of the pixels. */
+static void aed_largest(const int8_t *const *pixels, int32_t count, int8_t *out, int32_t depth) {
+    int32_t c = 0;
+#if AED_SMLAD
+    for (; c + 4 <= depth; c += 4) {
+        uint32_t most = aed_load(out + c);
+        for (int32_t t = 0; t < count; ++t) {
+            most = aed_larger(aed_load(pixels[t] + c), most);
+        }
+        aed_store(out + c, most);
+    }
+#endif
+    for (; c < depth; ++c) {
+        for (int32_t t = 0; t < count; ++t) {
+            out[c] = pixels[t][c] > out[c] ? pixels[t][c] : out[c];
+        }
+    }
+}
+
 void aed_max_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
     const aed_pool_t *const pool = (const aed_pool_t *)layer;
     const aed_window_t *const window = &pool->window;
     const int same = aed_same_scale(pool);
     const int32_t depth = window->in_c;
-    const int8_t **const seen = (const int8_t **)scratch;
+    (void)scratch;
     for (int32_t column = 0; column < window->out_w; ++column) {
         const int32_t left = column * window->stride_w - window->pad_left;
+        const int8_t *pixels[AED_TAPS];
         int32_t count = 0;
+        memset(out, -128, (size_t)depth);
         for (int32_t i = 0; i < window->k_h; ++i) {
             for (int32_t j = 0; j < window->k_w && rows[i] != NULL; ++j) {
                 const int32_t x = left + j * window->dilation_w;
                 if (x >= 0 && x < window->in_w) {
-                    seen[count++] = rows[i] + x * depth;
+                    pixels[count++] = rows[i] + x * depth;
+                }
+                if (count == AED_TAPS) {
+                    aed_largest(pixels, count, out, depth);
+                    count = 0;
                 }
             }
         }
-        int32_t c = 0;
-#if AED_SMLAD
-        for (; c + 4 <= depth; c += 4) {
-            uint32_t most = 0x80808080u;
-            for (int32_t t = 0; t < count; ++t) {
-                most = aed_larger(aed_load(seen[t] + c), most);
-            }
-            aed_store(out + c, most);
-        }
-#endif
-        for (; c < depth; ++c) {
-            int8_t most = -128;
-            for (int32_t t = 0; t < count; ++t) {
-                const int8_t value = seen[t][c];
-                most = value > most ? value : most;
-            }
-            out[c] = most;
-        }
-        for (c = 0; c < depth && !same; ++c) {
+        aed_largest(pixels, count, out, depth);
+        for (int32_t c = 0; c < depth && !same; ++c) {
             out[c] = aed_change(out[c], pool->in_scale, pool->out_scale, window->in_zero, window->out_zero);
         }
         out += depth;
@@ -52,14 +63,20 @@ void aed_max_pool_row(const int8_t *const *rows, int8_t *out, const void *layer,
 void aed_average_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
     const aed_pool_t *const pool = (const aed_pool_t *)layer;
     const aed_window_t *const window = &pool->window;
-    const float count = (float)(window->k_h * window->k_w);
+    int32_t inside = 0;
     (void)scratch;
+    for (int32_t i = 0; i < window->k_h; ++i) {
+        inside += rows[i] != NULL;
+    }
     for (int32_t column = 0; column < window->out_w; ++column) {
+        const int32_t start = column * window->stride_w - window->pad_left;
+        const int32_t left = start > 0 ? start : 0;
+        const int32_t right = start + window->k_w < window->in_w ? start + window->k_w : window->in_w;
+        const float count = (float)(pool->count > 0 ? pool->count : inside * (right - left));
         for (int32_t c = 0; c < window->in_c; ++c) {
             float sum = 0.0f;
             for (int32_t i = 0; i < window->k_h; ++i) {
-                for (int32_t j = 0; j < window->k_w; ++j) {
-                    const int32_t x = column * window->stride_w + j * window->dilation_w;
+                for (int32_t x = left; x < right && rows[i] != NULL; ++x) {
                     sum += pool->in_scale * (float)(rows[i][x * window->in_c + c] - window->in_zero);
                 }
             }

@@ -1,4 +1,4 @@
-"""Add and Mul: of two activations, or of one and a constant, one value or one per channel."""
+"""Add and Mul: of two activations of which one may be a part of the other's shape, or of one and a constant."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from aed.target.codegen.operators.activation import append_function
 from aed.target.codegen.program import Int8, Layer, Program, Tensor
 from aed.target.codegen.source import Source
 from aed.target.codegen.text import c_float
@@ -32,14 +33,32 @@ class Elementwise(Layer):
         height, width, _ = program.tensors[self.output].shape
         return 0 if self.weight is None else int(height * width * self.weight.size)
 
-    def addresses(self, source: Source, number: int) -> str:
-        """Arguments: both inputs and the output; a constant is defined."""
-        first, second = self.inputs
-        if self.weight is None:
-            other = source.addresses[second]
-        else:
-            other = source.array("int8_t", f"constant{number}", self.weight)
-        return f"{source.addresses[first]}, {other}, {source.addresses[self.output]}"
+    def calls(self, source: Source, number: int, program: Program, numbers: str) -> list[str]:
+        """C statements: one call where the kernel itself repeats the second input, else one for each part of it.
+
+        Args:
+            source: Collects a constant second input.
+            number: Of the layer.
+            program: Holds the tensors.
+            numbers: Arguments after the sizes.
+        """
+        (x, y), other = program.ends(self), program.tensors[self.inputs[1]]
+        addresses = [source.addresses[x.name], source.addresses.get(other.name, ""), source.addresses[y.name]]
+        if self.weight is not None:
+            addresses[1] = source.array("int8_t", f"constant{number}", self.weight)
+        kernel = f"aed_{self.kind}"
+        if self.weight is not None or _repeats(other.shape, y.shape):
+            return [f"{kernel}({', '.join(addresses)}, {y.size}, {other.size}, {numbers});"]
+        count, period = _parts(other.shape, y.shape)
+        size, turn = y.size // count, other.size // period
+        turned = "part" if turn == count else f"part % {turn}"
+        steps = [f"part * {size}", f"{turned} * {period}", f"part * {size}"]
+        arguments = ", ".join(f"{address} + {step}" for address, step in zip(addresses, steps, strict=True))
+        return [
+            f"for (int32_t part = 0; part < {count}; ++part) {{",
+            f"    {kernel}({arguments}, {size}, {period}, {numbers});",
+            "}",
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +72,7 @@ class Add(Elementwise):
         (x, y), other = program.ends(self), program.tensors[self.inputs[1]]
         factors = f"{c_float(x.scale / y.scale)}, {c_float(other.scale / y.scale)}"
         zeros = f"{x.zero}, {other.zero}, {y.zero}"
-        return [f"aed_add({self.addresses(source, number)}, {y.size}, {other.size}, {factors}, {zeros});"]
+        return self.calls(source, number, program, f"{factors}, {zeros}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,34 +86,36 @@ class Multiply(Elementwise):
         (x, y), other = program.ends(self), program.tensors[self.inputs[1]]
         factor = c_float(x.scale * other.scale / y.scale)
         zeros = f"{x.zero}, {other.zero}, {y.zero}"
-        return [f"aed_multiply({self.addresses(source, number)}, {y.size}, {other.size}, {factor}, {zeros});"]
+        return self.calls(source, number, program, f"{factor}, {zeros}")
 
 
 def _add(walk: Walk, node: onnx.NodeProto) -> None:
-    constants = [walk.constant(node, index) for index in (0, 1)]
-    if constants[0] is not None:
-        raise walk.refusal(node, "the constant comes first: the last bit then depends on a layout; swap the inputs")
-    _append(walk, node, Add, constants)
+    _append(walk, node, Add)
 
 
 def _multiply(walk: Walk, node: onnx.NodeProto) -> None:
-    _append(walk, node, Multiply, [walk.constant(node, index) for index in (0, 1)])
+    _append(walk, node, Multiply)
 
 
-def _append(
-    walk: Walk, node: onnx.NodeProto, layer: type[Elementwise], constants: list[npt.NDArray[np.int8] | None]
-) -> None:
+def _append(walk: Walk, node: onnx.NodeProto, layer: type[Elementwise]) -> None:
+    constants = [walk.constant(node, index) for index in (0, 1)]
     index = next((index for index in (0, 1) if constants[index] is not None), None)
     if index is None:
         _append_both(walk, node, layer)
         return
     x, y, values = walk.input(node, 1 - index), walk.output(node), constants[index]
     assert values is not None
-    weight = _by_channel(walk, node, values, x)
     if x.shape != y.shape:
         raise walk.refusal(node, "only of equal shapes")
+    if values.size == 1:
+        del walk.program.tensors[walk.constant_name(node, index)]
+        append_function(walk, node, {1 - index: x}, y)
+        return
+    if index == 0 and layer is Add:
+        raise walk.refusal(node, "the constant comes first: the last bit then depends on a layout; swap the inputs")
+    weight = by_channel(walk, node, values, x)
     if x.name in walk.order:
-        weight = weight if weight.size == 1 else weight[walk.order[x.name]]
+        weight = weight[walk.order[x.name]]
         walk.order[y.name] = walk.order[x.name]
     walk.program.layers.append(
         layer(
@@ -106,20 +127,28 @@ def _append(
     )
 
 
-def _by_channel(walk: Walk, node: onnx.NodeProto, values: npt.NDArray[np.int8], x: Tensor) -> Int8:
-    """A constant as ``(1,)`` or ``(channels,)``."""
+def by_channel(walk: Walk, node: onnx.NodeProto, values: npt.NDArray[np.int8], x: Tensor) -> Int8:
+    """A constant as ``(channels,)``.
+
+    Raises:
+        AedError: It has another shape.
+    """
     rank = len(walk.shapes[node.output[0]])
     shape = (1,) * (rank - values.ndim) + values.shape
-    if values.size != 1 and (len(shape) != rank or shape != (1, x.shape[2], *[1] * (rank - 2))):
+    if len(shape) != rank or shape != (1, x.shape[2], *[1] * (rank - 2)):
         raise walk.refusal(node, f"its constant has the shape {values.shape}; only one value, or one per channel")
     return values.reshape(-1)
 
 
 def _append_both(walk: Walk, node: onnx.NodeProto, layer: type[Elementwise]) -> None:
     x, other, y = walk.input(node, 0), walk.input(node, 1), walk.output(node)
+    if x.shape == other.shape == y.shape and append_function(walk, node, {0: x, 1: other}, y):
+        return
+    if layer is Multiply and x.shape != y.shape:  # exact, and so in either order
+        x, other = other, x
+    if x.shape != y.shape or any(size not in (1, whole) for size, whole in zip(other.shape, y.shape, strict=True)):
+        raise walk.refusal(node, "only of equal shapes, or of an image and then a part of it to repeat")
     orders = [walk.order.get(tensor.name) for tensor in (x, other)]
-    if x.shape != y.shape or not _repeats(other.shape, x.shape):
-        raise walk.refusal(node, "only of equal shapes, or of an image and then one row or pixel of all channels")
     if orders[0] is not None and orders[1] is not None and np.array_equal(orders[0], orders[1]):
         walk.order[y.name] = orders[0]
     elif orders != [None, None]:
@@ -130,6 +159,17 @@ def _append_both(walk: Walk, node: onnx.NodeProto, layer: type[Elementwise]) -> 
 def _repeats(part: tuple[int, ...], whole: tuple[int, ...]) -> bool:
     """Whether ``part``, again and again, has the shape ``whole``: all of it, a row, a pixel or one value."""
     return any(part == (1,) * axis + whole[axis:] for axis in range(len(whole) + 1))
+
+
+def _parts(part: tuple[int, ...], whole: tuple[int, ...]) -> tuple[int, int]:
+    """Pieces of ``whole`` in which so many values of ``part`` repeat, the largest there are: their number, the values.
+
+    Pieces of whole rows have a pixel or a value of ``part`` each, pieces of one pixel have a value.
+    """
+    height, width, channels = whole
+    if part[1] == 1:
+        return height, channels if part[2] == channels else 1
+    return height * width, 1
 
 
 LOWERINGS: dict[str, Lowering] = {"Add": _add, "Mul": _multiply}

@@ -1,4 +1,4 @@
-"""MaxPool and AveragePool."""
+"""MaxPool, also over the whole image or an axis of it, and AveragePool."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,11 +6,11 @@ from typing import ClassVar
 import onnx
 
 from aed.export.graph import attributes
-from aed.target.codegen.program import Program
+from aed.target.codegen.program import Program, Tensor
 from aed.target.codegen.source import Source
 from aed.target.codegen.text import c_float
 from aed.target.codegen.walk import Lowering, Walk
-from aed.target.codegen.window import POINTER, WindowLayer, is_explicit, pair, window_of
+from aed.target.codegen.window import WindowLayer, is_explicit, pair, window_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +20,12 @@ class Pool(WindowLayer):
     def call(self, source: Source, number: int, program: Program) -> list[str]:
         """C statements that call the kernel."""
         x, y = program.ends(self)
-        scales = f".in_scale = {c_float(x.scale)}, .out_scale = {c_float(y.scale)}"
-        layer = source.struct("aed_pool_t", f"layer{number}", [self.window(x, y), scales])
-        return [self.image_call(source, layer, others=POINTER * self.kernel[0] * self.kernel[1])]
+        layer = source.struct("aed_pool_t", f"layer{number}", [self.window(x, y), *self.fields(x, y)])
+        return [self.image_call(source, layer)]
+
+    def fields(self, x: Tensor, y: Tensor) -> list[str]:
+        """Fields of ``aed_pool_t`` beside the window."""
+        return [f".in_scale = {c_float(x.scale)}, .out_scale = {c_float(y.scale)}"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,24 +38,63 @@ class MaxPool(Pool):
 
 @dataclass(frozen=True, kw_only=True)
 class AveragePool(Pool):
-    """The mean of each window."""
+    """The mean of each window.
+
+    Args:
+        count: What a sum is divided by; 0: the pixels of the window that are in the image.
+    """
 
     kind: ClassVar[str] = "average_pool"
     row: ClassVar[str] = "aed_average_pool_row"
+    count: int
+
+    def fields(self, x: Tensor, y: Tensor) -> list[str]:
+        """Fields of ``aed_pool_t`` beside the window."""
+        return [*super().fields(x, y), f".count = {self.count}"]
 
 
-def _pool(walk: Walk, node: onnx.NodeProto) -> None:
-    facts = attributes(node)
-    if facts.get("ceil_mode") or not is_explicit(facts):
-        raise walk.refusal(node, "only explicit padding without ceil_mode")
+def _max_pool(walk: Walk, node: onnx.NodeProto) -> None:
+    kernel, window = _window(walk, node)
     x, y = walk.input(node), walk.output(node)
-    is_max = node.op_type == "MaxPool"
-    if not is_max and any(facts.get("pads", ())):
-        raise walk.refusal(node, "only without padding")
-    layer = (MaxPool if is_max else AveragePool)(
-        name=node.name, inputs=(x.name,), output=y.name, kernel=pair(facts["kernel_shape"]), **window_of(facts)
-    )
+    walk.program.layers.append(MaxPool(name=node.name, inputs=(x.name,), output=y.name, kernel=kernel, **window))
+
+
+def _average_pool(walk: Walk, node: onnx.NodeProto) -> None:
+    kernel, window = _window(walk, node)
+    facts = attributes(node)
+    if window["dilation"] != (1, 1):
+        raise walk.refusal(node, "only without dilation")
+    x, y = walk.input(node), walk.output(node)
+    count = kernel[0] * kernel[1] if facts.get("count_include_pad") else 0
+    layer = AveragePool(name=node.name, inputs=(x.name,), output=y.name, kernel=kernel, count=count, **window)
     walk.program.layers.append(layer)
 
 
-LOWERINGS: dict[str, Lowering] = {"MaxPool": _pool, "AveragePool": _pool}
+def _window(walk: Walk, node: onnx.NodeProto) -> tuple[tuple[int, int], dict[str, tuple[int, int]]]:
+    """Kernel, and stride, padding and dilation, of a pool."""
+    facts = attributes(node)
+    if not is_explicit(facts):
+        raise walk.refusal(node, "only explicit padding")
+    if len(walk.shapes[node.input[0]]) != 4:
+        raise walk.refusal(node, "only over images")
+    return pair(facts["kernel_shape"]), window_of(facts)
+
+
+def _maximum(walk: Walk, node: onnx.NodeProto) -> None:
+    """GlobalMaxPool, and ReduceMax over height, width or both."""
+    x, shape, facts = walk.input(node), walk.shapes[node.input[0]], attributes(node)
+    axes = facts.get("axes", ()) if node.op_type == "ReduceMax" else (2, 3)
+    axes = sorted(int(axis) % 4 for axis in axes)
+    if len(shape) != 4 or axes not in ([2], [3], [2, 3]) or (len(axes) == 1 and not facts.get("keepdims", 1)):
+        raise walk.refusal(node, "only over height and width of an image, or one of them that is kept as an axis")
+    y = walk.output(node)
+    kernel = (shape[2] if 2 in axes else 1, shape[3] if 3 in axes else 1)
+    walk.program.layers.append(MaxPool(name=node.name, inputs=(x.name,), output=y.name, kernel=kernel))
+
+
+LOWERINGS: dict[str, Lowering] = {
+    "MaxPool": _max_pool,
+    "AveragePool": _average_pool,
+    "GlobalMaxPool": _maximum,
+    "ReduceMax": _maximum,
+}
