@@ -491,7 +491,9 @@ def test_patches_equal_the_grid_of_python(build: Build, name: str) -> None:
 @pytest.mark.parametrize("name", STREAMS)
 def test_columns_are_the_quantised_frames(build: Build, name: str, size: int) -> None:
     config, samples = CONFIGS[name], stream_of(name)[:9000]
-    columns, positions = build(config).columns([samples[begin : begin + size] for begin in range(0, len(samples), size)])
+    columns, positions = build(config).columns(
+        [samples[begin : begin + size] for begin in range(0, len(samples), size)]
+    )
     expected = quantised(build(config).logmel(samples)).T
     np.testing.assert_array_equal(columns, expected)
     assert positions == [config.n_fft + k * config.hop_length for k in range(len(expected))]
@@ -560,6 +562,29 @@ def test_mel_weights_in_the_text_are_the_mel_table() -> None:
         assert len(part) == run
         bands[band, begin : begin + run] = part
     np.testing.assert_array_equal(bands, mel_table(YAMNET))
+
+
+def with_mel_table(monkeypatch: pytest.MonkeyPatch, first_band: list[float]) -> FrontendConfig:
+    """A front end of three bands, the first of which has these weights from bin 1 on."""
+    config = CONFIGS["tiny"]
+    bands = mel_table(config).copy()
+    bands[0] = np.array([0.0, *first_band, *[0.0] * 8], np.float32)[: bands.shape[1]]
+    monkeypatch.setattr(aed.target.codegen.frontend, "mel_table", lambda _: bands)
+    return config
+
+
+def test_weights_that_make_denormal_products_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = with_mel_table(monkeypatch, [1e-20, 0.25, 0.5, 1e-12])
+    text = frontend_sources(config, SCALE, ZERO_POINT)["aed_frontend_tables.c"]
+    assert numbers(text, "mel_first")[0] == "2"
+    assert numbers(text, "mel_count")[0] == "2"
+    assert [float(x) for x in numbers(text, "mel_weights")[:2]] == [0.25, 0.5]
+
+
+def test_a_band_of_such_weights_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = with_mel_table(monkeypatch, [1e-20, 1e-13])
+    with pytest.raises(AedError, match=r"mel bands \[0\] have no weight over 7e-12; use another f_min or f_max"):
+        frontend_sources(config, SCALE, ZERO_POINT)
 
 
 def test_tables_are_small() -> None:
