@@ -1,6 +1,6 @@
 """The parts of ``aed_net.c`` that layers fill: constants, addresses of tensors, scratch memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -11,14 +11,13 @@ from aed.target.codegen.text import c_float, c_lines
 class Source:
     """Collects the definitions that the calls of kernels refer to.
 
-    Args:
-        addresses: Tensor name -> C expression of its address.
+    ``addresses``: tensor name -> C expression of the address that the layer being written finds it at.
     """
 
-    def __init__(self, addresses: Mapping[str, str]) -> None:
-        self.addresses = addresses
+    def __init__(self) -> None:
+        self.addresses: dict[str, str] = {}
         self.constants: list[str] = []
-        self.scratch_bytes = 1
+        self.scratch_bytes = 0
 
     def array(self, kind: str, name: str, values: npt.NDArray[Any]) -> str:
         """Defines a constant array of the C type ``kind`` and returns its name."""

@@ -35,18 +35,18 @@ void aed_max_pool_row(const int8_t *const *rows, int8_t *out, const void *layer,
 void aed_average_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
     const aed_pool_t *const pool = (const aed_pool_t *)layer;
     const aed_window_t *const window = &pool->window;
-    const float count = (float)(window->k_h * window->k_w);
+    const int32_t taps = window->k_h * window->k_w;
     (void)scratch;
     for (int32_t column = 0; column < window->out_w; ++column) {
         for (int32_t c = 0; c < window->in_c; ++c) {
             float sum = 0.0f;
-            for (int32_t i = 0; i < window->k_h; ++i) {
-                for (int32_t j = 0; j < window->k_w; ++j) {
-                    const int32_t x = column * window->stride_w + j * window->dilation_w;
-                    sum += pool->in_scale * (float)(rows[i][x * window->in_c + c] - window->in_zero);
-                }
+            for (int32_t t = 0; t < taps; ++t) {
+                const int32_t i = pool->by_column != 0 ? t % window->k_h : t / window->k_w;
+                const int32_t j = pool->by_column != 0 ? t / window->k_h : t % window->k_w;
+                const int32_t x = column * window->stride_w + j * window->dilation_w;
+                sum += pool->in_scale * (float)(rows[i][x * window->in_c + c] - window->in_zero);
             }
-            *out++ = aed_saturate(aed_round(sum / count / pool->out_scale + (float)window->out_zero));
+            *out++ = aed_saturate(aed_round(sum / (float)taps / pool->out_scale + (float)window->out_zero));
         }
     }
 }

@@ -1,6 +1,6 @@
 """Conv: of all channels, and depthwise. Sums of 32 bits, one float32 factor a channel, rounded half to even."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -8,10 +8,9 @@ import numpy.typing as npt
 import onnx
 
 from aed.base.errors import AedError
-from aed.export.graph import attributes
 from aed.target.codegen.program import Float32, Int8, Int32, Program, Tensor, aligned
 from aed.target.codegen.source import Source
-from aed.target.codegen.walk import LARGEST, Lowering, Walk
+from aed.target.codegen.walk import Lowering, Walk
 from aed.target.codegen.window import POINTER, WindowLayer, is_explicit, pair, window_of
 
 
@@ -52,18 +51,19 @@ class Conv(_Convolution):
     def call(self, source: Source, number: int, program: Program) -> list[str]:
         """C statements that call the kernel; rows of weights, filled with zeros to a multiple of 16 columns."""
         x, y = program.ends(self)
-        if self._is_pointwise(x, y):  # the image is one long row
-            x, y = (replace(part, shape=(1, part.shape[0] * part.shape[1], part.shape[2])) for part in (x, y))
         rows = self.weight.reshape(len(self.weight), -1)
         packed = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 16)))
         fields = [self.window(x, y), *sum_fields(source, number, packed, self.bias, self.factor)]
         layer = source.struct("aed_conv_t", f"layer{number}", fields)
-        return [self.image_call(source, layer, 4 * packed.shape[1])]
+        return [self.row_call(source, layer, 4 * packed.shape[1])]
+
+    def is_pixelwise(self, program: Program) -> bool:
+        """With a kernel of one pixel."""
+        return self._is_pointwise(*program.ends(self))
 
     def _is_pointwise(self, x: Tensor, y: Tensor) -> bool:
-        """Whether each output pixel is made of the input pixel at its place, and rows may be joined."""
         same = x.shape[:2] == y.shape[:2]  # no padding, not even on the right or below
-        return self.kernel == (1, 1) == self.stride and same and x.shape[0] * x.shape[1] <= LARGEST
+        return self.kernel == (1, 1) == self.stride and same
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ class Depthwise(_Convolution):
         quads = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4))).reshape(taps, -1, 4).transpose(1, 0, 2)
         fields = [self.window(x, y), *sum_fields(source, number, quads, self.bias, self.factor)]
         layer = source.struct("aed_depthwise_t", f"layer{number}", fields)
-        return [self.image_call(source, layer, POINTER * taps + x.shape[2] + 3)]
+        return [self.row_call(source, layer, POINTER * taps + x.shape[2] + 3)]
 
 
 def sum_fields(source: Source, number: int, weight: npt.NDArray[np.int8], bias: Int32, factor: Float32) -> list[str]:
@@ -119,7 +119,7 @@ def folded(bias: Int32, weight: Int8, x: Tensor) -> Int32:
 
 
 def _conv(walk: Walk, node: onnx.NodeProto) -> None:
-    facts = attributes(node)
+    facts = walk.attributes(node)
     x, y = walk.input(node), walk.output(node)
     weight, scales = walk.weight(node)
     group, channels = facts.get("group", 1), x.shape[2]

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from aed.target.codegen.program import Int8, Layer, Program, Tensor
+from aed.target.codegen.program import Int8, Layer, Program, Rows, Tensor
 from aed.target.codegen.source import Source
 from aed.target.codegen.text import c_float
 from aed.target.codegen.walk import Lowering, Walk
@@ -31,6 +31,16 @@ class Elementwise(Layer):
         """Of a constant: one a value."""
         height, width, _ = program.tensors[self.output].shape
         return 0 if self.weight is None else int(height * width * self.weight.size)
+
+    def rows(self, index: int, program: Program) -> Rows | None:
+        """A row each; of a second input that is one row itself, that one again and again."""
+        height = program.tensors[self.output].shape[0]
+        return Rows() if program.tensors[self.inputs[index]].shape[0] == height else None
+
+    def is_pixelwise(self, program: Program) -> bool:
+        """Where the second input, if it is smaller, is the same in all rows."""
+        x, other = (program.tensors[name].shape for name in self.inputs)
+        return self.weight is not None or x == other or other[0] == 1
 
     def addresses(self, source: Source, number: int) -> str:
         """Arguments: both inputs and the output; a constant is defined."""
@@ -128,8 +138,9 @@ def _append_both(walk: Walk, node: onnx.NodeProto, layer: type[Elementwise]) -> 
 
 
 def _repeats(part: tuple[int, ...], whole: tuple[int, ...]) -> bool:
-    """Whether ``part``, again and again, has the shape ``whole``: all of it, a row, a pixel or one value."""
-    return any(part == (1,) * axis + whole[axis:] for axis in range(len(whole) + 1))
+    """Whether ``part``, again and again, is ``whole`` or a row of it: all, a row, a pixel, one value, or one a row."""
+    height, width, channels = whole
+    return part in {whole, (1, width, channels), (1, 1, channels), (1, 1, 1), (height, 1, channels), (height, 1, 1)}
 
 
 LOWERINGS: dict[str, Lowering] = {"Add": _add, "Mul": _multiply}

@@ -16,8 +16,8 @@ def _flatten(walk: Walk, node: onnx.NodeProto) -> None:
     del walk.program.tensors[y.name]
     if height * width > 1:
         flat = Tensor(f"{x.name}.flat", (1, 1, x.size), x.scale, x.zero)
-        planes = np.arange(x.size).reshape(channels, height, width)
-        walk.order[flat.name] = planes.transpose(1, 2, 0).ravel()
+        planes = np.arange(x.size).reshape(channels, *walk.turn((height, width)))
+        walk.order[flat.name] = (planes.T if walk.turned else planes.transpose(1, 2, 0)).ravel()
         walk.program.tensors[flat.name] = flat
         walk.program.views[flat.name] = x.name
         walk.alias[y.name] = flat.name

@@ -5,7 +5,6 @@ from typing import ClassVar
 
 import onnx
 
-from aed.export.graph import attributes
 from aed.target.codegen.program import Program
 from aed.target.codegen.source import Source
 from aed.target.codegen.text import c_float
@@ -21,8 +20,9 @@ class Pool(WindowLayer):
         """C statements that call the kernel."""
         x, y = program.ends(self)
         scales = f".in_scale = {c_float(x.scale)}, .out_scale = {c_float(y.scale)}"
-        layer = source.struct("aed_pool_t", f"layer{number}", [self.window(x, y), scales])
-        return [self.image_call(source, layer, 0)]
+        order = f".by_column = {int(program.turned)}"
+        layer = source.struct("aed_pool_t", f"layer{number}", [self.window(x, y), scales, order])
+        return [self.row_call(source, layer, 0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class AveragePool(Pool):
 
 
 def _pool(walk: Walk, node: onnx.NodeProto) -> None:
-    facts = attributes(node)
+    facts = walk.attributes(node)
     if facts.get("ceil_mode") or not is_explicit(facts):
         raise walk.refusal(node, "only explicit padding without ceil_mode")
     x, y = walk.input(node), walk.output(node)
