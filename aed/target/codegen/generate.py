@@ -5,15 +5,15 @@ from importlib.resources import files
 
 from aed.target.codegen.plan import Plan, rows_of
 from aed.target.codegen.program import Program
-from aed.target.codegen.schedule import Read, Schedule
+from aed.target.codegen.schedule import Read
 from aed.target.codegen.source import Source
 from aed.target.codegen.text import c_comment, c_float, c_lines
 
 KERNELS = (
     "aed_kernels.h",
     "aed_steps.h",
-    "aed_walk.h",
-    "aed_walk.c",
+    "aed_stages.h",
+    "aed_stages.c",
     "aed_conv.c",
     "aed_depthwise.c",
     "aed_pool.c",
@@ -80,7 +80,7 @@ _FEED = """
 void aed_net_begin(void);
 
 /* Takes the next frame, AED_NET_INPUT_SIZE / AED_NET_INPUT_HEIGHT values; they are used when it returns. Returns 1 and
- * writes the output if it was the last of the patch, else 0. */
+ * writes the output if it was the last of the patch, else 0; the next one then begins a patch. */
 int aed_net_feed(const int8_t *frame, int8_t *out);
 """
 
@@ -88,9 +88,10 @@ int aed_net_feed(const int8_t *frame, int8_t *out);
 def _source(program: Program, plan: Plan) -> str:
     """Text of ``aed_net.c``."""
     schedule, source = plan.schedule, Source()
-    stages = [_stage_function(number, program, plan, source) for number in range(len(schedule.stages))]
-    rings = [_ring(number, program, plan) for number in range(len(schedule.names))]
-    reads = [read for stage in schedule.stages for read in stage.reads]
+    functions = [_function(number, program, plan, source) for number in range(len(schedule.stages))]
+    reads = [_read(read, program, plan) for stage in schedule.stages for read in stage.reads]
+    stages = list(_stages(program, plan))
+    steps = [str(step if step >= 0 else len(stages)) for step in schedule.steps]
     rows = max(sum(read.rows.count for read in stage.reads) for stage in schedule.stages)
     return "\n".join(
         [
@@ -100,62 +101,83 @@ def _source(program: Program, plan: Plan) -> str:
             "#include <string.h>",
             "",
             '#include "aed_kernels.h"',
-            '#include "aed_walk.h"',
+            '#include "aed_stages.h"',
             "",
             *source.constants,
             "/* 64-bit words: aligned for whatever kernels keep there. */",
             f"static uint64_t arena[{max(1, -(-plan.size // 8))}];",
-            f"static uint64_t scratch[{-(-source.scratch_bytes // 8)}];" if source.scratch_bytes else "",
+            *([f"static uint64_t scratch[{-(-source.scratch_bytes // 8)}];"] if source.scratch_bytes else []),
             "",
-            *stages,
-            f"static const aed_ring_t rings[{len(rings)}] = {{\n{c_lines(rings)}\n}};",
+            *functions,
+            f"static const aed_read_t reads[{len(reads)}] = {{\n{c_lines(reads)}\n}};",
             "",
-            f"static const aed_read_t reads[{len(reads)}] = {{\n{c_lines(map(_read, reads))}\n}};",
+            f"static const aed_stage_t stages[{len(stages)}] = {{\n{c_lines(stages)}\n}};",
             "",
-            f"static const aed_stage_t stages[{len(stages)}] = {{\n{c_lines(_stages(schedule))}\n}};",
+            "/* The order in which stages run; AED_NET_LAYERS: a row of the input comes. */",
+            f"static const uint{8 if len(stages) < 256 else 16}_t steps[{len(steps)}] = {{\n{c_lines(steps)}\n}};",
             "",
-            f"static aed_filled_t filled[{len(rings)}];",
+            f"static aed_place_t places[{len(reads)}];",
+            "static int16_t slots[AED_NET_LAYERS];",
             f"static const int8_t *rows_read[{rows}];",
             "static const int8_t *image;",
-            "static const aed_walk_t walk = {",
-            f"    stages, rings, filled, rows_read, &image, {len(stages)}, {schedule.next_of(0)},",
-            "};",
+            f"static const aed_stages_t net = {{stages, reads, places, slots, rows_read, &image, AED_NET_LAYERS, "
+            f"{len(reads)}}};",
             "",
-            _RUN_FED if plan.feeds else _RUN,
+            _fed(program, plan) if plan.feeds else _RUN,
         ]
     )
 
 
 _RUN = """void aed_net_run(const int8_t *in, int8_t *out) {
-    aed_walk_begin(&walk);
-    aed_walk_image(&walk, in);
-    memcpy(out, rings[AED_NET_LAYERS].rows, AED_NET_OUTPUT_SIZE);
+    image = in;
+    aed_begin_stages(&net);
+    for (size_t i = 1; i < sizeof steps / sizeof steps[0]; ++i) { /* from 1: the input is there */
+        aed_run_stage(&net, steps[i]);
+    }
+    memcpy(out, stages[AED_NET_LAYERS - 1].out, AED_NET_OUTPUT_SIZE);
 }
 """
 
-_RUN_FED = """void aed_net_begin(void) {
-    aed_walk_begin(&walk);
-}
 
-int aed_net_feed(const int8_t *frame, int8_t *out) {
-    const int is_last = aed_walk_row(&walk, frame);
-    if (is_last != 0) {
-        memcpy(out, rings[AED_NET_LAYERS].rows, AED_NET_OUTPUT_SIZE);
-    }
-    return is_last;
-}
+def _fed(program: Program, plan: Plan) -> str:
+    """The functions of a net whose input comes row by row."""
+    offset, capacity = plan.offsets[program.input], plan.schedule.capacities[0]
+    return f"""#define FRAME (AED_NET_INPUT_SIZE / AED_NET_INPUT_HEIGHT)
+#define STEPS (sizeof steps / sizeof steps[0])
 
-void aed_net_run(const int8_t *in, int8_t *out) {
+static size_t step;
+static int32_t slot; /* of the next frame */
+
+void aed_net_begin(void) {{
+    step = 0;
+    slot = 0;
+    aed_begin_stages(&net);
+}}
+
+int aed_net_feed(const int8_t *frame, int8_t *out) {{
+    memcpy((int8_t *)arena + {offset} + slot * FRAME, frame, FRAME);
+    slot = slot + 1 < {capacity} ? slot + 1 : 0;
+    for (++step; step < STEPS && steps[step] < AED_NET_LAYERS; ++step) {{
+        aed_run_stage(&net, steps[step]);
+    }}
+    if (step < STEPS) {{
+        return 0;
+    }}
+    memcpy(out, stages[AED_NET_LAYERS - 1].out, AED_NET_OUTPUT_SIZE);
     aed_net_begin();
-    for (int32_t frame = 0; frame < AED_NET_INPUT_HEIGHT; ++frame) {
-        (void)aed_net_feed(in, out);
-        in += AED_NET_INPUT_SIZE / AED_NET_INPUT_HEIGHT;
-    }
-}
+    return 1;
+}}
+
+void aed_net_run(const int8_t *in, int8_t *out) {{
+    aed_net_begin();
+    for (int32_t i = 0; i < AED_NET_INPUT_HEIGHT; ++i) {{
+        (void)aed_net_feed(in + i * FRAME, out);
+    }}
+}}
 """
 
 
-def _stage_function(number: int, program: Program, plan: Plan, source: Source) -> str:
+def _function(number: int, program: Program, plan: Plan, source: Source) -> str:
     """The function that runs a stage once."""
     stage = plan.schedule.stages[number]
     layer, first = stage.layer, 0
@@ -169,21 +191,19 @@ def _stage_function(number: int, program: Program, plan: Plan, source: Source) -
     return f"{name}\nstatic void run{number}(const int8_t *const *rows, int8_t *out) {{\n{body}}}\n"
 
 
-def _ring(number: int, program: Program, plan: Plan) -> str:
-    schedule = plan.schedule
-    tensor = program.tensors[schedule.names[number]]
-    height = schedule.heights[number]
-    rows = f"(int8_t *)arena + {plan.offsets[tensor.name]}" if tensor.name in plan.offsets else "NULL"
-    return f"{{{rows}, {tensor.size // height}, {schedule.capacities[number]}, {height}u}}"
+def _read(read: Read, program: Program, plan: Plan) -> str:
+    schedule, rows = plan.schedule, read.rows
+    tensor, height = program.tensors[schedule.names[read.ring]], schedule.heights[read.ring]
+    place = f"(int8_t *)arena + {plan.offsets[tensor.name]}" if tensor.name in plan.offsets else "NULL"
+    ring = f"{place}, {tensor.size // height}, {schedule.capacities[read.ring]}, {height}"
+    return f"{{{ring}, {rows.count}, {rows.stride}, {rows.pad}, {rows.dilation}}}"
 
 
-def _read(read: Read) -> str:
-    rows = read.rows
-    return f"{{{read.ring}, {rows.count}, {rows.stride}, {rows.pad}, {rows.dilation}, {int(read.whole)}}}"
-
-
-def _stages(schedule: Schedule) -> Iterator[str]:
-    first = 0
+def _stages(program: Program, plan: Plan) -> Iterator[str]:
+    schedule, first = plan.schedule, 0
     for number, stage in enumerate(schedule.stages):
-        yield f"{{run{number}, reads + {first}, {len(stage.reads)}, {stage.rows}, {schedule.next_of(number + 1)}}}"
+        tensor, height = program.tensors[stage.layer.output], schedule.heights[number + 1]
+        out = f"(int8_t *)arena + {plan.offsets[tensor.name]}, {stage.rows * tensor.size // height}"
+        capacity = schedule.capacities[number + 1] // stage.rows
+        yield f"{{run{number}, {out}, {capacity}, {first}, {len(stage.reads)}}}"
         first += len(stage.reads)

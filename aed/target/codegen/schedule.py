@@ -1,7 +1,8 @@
-"""The order in which stages make rows, and the rows that are alive meanwhile: the walk of ``c/aed_walk.c``, simulated.
+"""The order in which stages make rows, and the rows that are alive meanwhile.
 
-A stage is a layer that runs as soon as the rows it needs are there, the last such stage first. Before ``cut`` stages work
-row by row and interleave; from it on a stage waits for the whole of its inputs, which is layer by layer.
+A stage is a layer that runs as soon as the rows it needs are there. Of several the last runs first: rows are used up as
+soon as they can be, so that rings are short. Before ``cut`` stages work row by row and interleave; from it on a stage
+waits for the whole of its inputs, which is layer by layer.
 """
 
 from collections.abc import Iterator
@@ -67,11 +68,6 @@ class Schedule:
     overlaps: frozenset[tuple[int, int]]
     feeds: bool
 
-    def next_of(self, ring: int) -> int:
-        """The last stage that reads a ring; its own where none does."""
-        readers = [number for number, stage in enumerate(self.stages) if any(read.ring == ring for read in stage.reads)]
-        return max(readers, default=ring - 1)
-
 
 def in_parts(program: Program, cut: int) -> tuple[Program, int]:
     """``program`` with the layers before ``cut`` in parts that work row by row, where they have some, and the new cut."""
@@ -118,7 +114,11 @@ def _stage(program: Program, number: int, rings: dict[str, int], cut: int) -> St
 
 
 class _Walk:
-    """The walk over one patch: which stage ran at each step, and when each row was made and last read."""
+    """The walk over one patch: which stage ran at each step, and when each row was made and last read.
+
+    After a run only readers of what was made can have become ready; hence it goes on at the last of them, and from a
+    stage that is not ready to the one before it.
+    """
 
     def __init__(self, stages: tuple[Stage, ...], heights: tuple[int, ...]) -> None:
         self.stages, self.heights = stages, heights

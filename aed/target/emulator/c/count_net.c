@@ -1,6 +1,6 @@
 /* Runs a net once over the input of a file; writes the ticks of each of its layers. */
 #include "aed_net.h"
-#include "aed_walk.h"
+#include "aed_stages.h"
 #include "probe.h"
 #include "semihost.h"
 
@@ -11,7 +11,7 @@ void aed_count(int stage, int begins) {
     if (begins) {
         aed_start_clock(); /* anew: a run may take all it can count */
     } else {
-        ticks[stage] += aed_now();
+        ticks[stage] += (aed_now() + 1u) & 0xFFFFFFu; /* it starts with a tick from 0 to the largest value */
         wrapped |= aed_wrapped();
     }
 }
