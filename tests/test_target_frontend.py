@@ -24,13 +24,14 @@ from aed.dsp.logmel import LogMel
 from aed.dsp.patches import cut, grid_starts
 from aed.dsp.tables import mel_table, window_table
 from aed.dsp.waveform import load_clip
-from aed.target.codegen.frontend import frontend_sources
+from aed.target.codegen.frontend import FILES, frontend_sources
 
 pytestmark = pytest.mark.usefixtures("compiles")
 
 Array = np.ndarray
 
 C_FOLDER = Path(next(iter(aed.target.codegen.__path__))) / "c"
+KERNEL = [C_FOLDER / name for name in FILES if name.endswith(".c")]
 SCALE, ZERO_POINT = 0.05, 64
 
 YAMNET = PRESETS["yamnet_64x96"]
@@ -64,7 +65,7 @@ static void frames(void)
     float logmel[AED_FE_N_MELS];
 
     while (fread(samples, sizeof(samples[0]), AED_FE_N_FFT, stdin) == AED_FE_N_FFT) {
-        aed_frontend_frame(&fe, samples, logmel);
+        aed_columns_frame(&fe.stream, samples, logmel);
         (void)fwrite(logmel, sizeof(logmel), 1, stdout);
     }
 }
@@ -89,7 +90,7 @@ static void patches(void)
             size_t used;
 
             other[count % AED_FE_N_FFT] = (int16_t)count;
-            aed_frontend_frame(&fe, other, unused); /* does not disturb the stream */
+            aed_columns_frame(&fe.stream, other, unused); /* does not disturb the stream */
             used = aed_frontend_feed(&fe, &samples[done], count - done, &ready);
             done += (uint32_t)used;
             position += (uint32_t)used;
@@ -180,7 +181,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
         for name, text in frontend_sources(config, scale, ZERO_POINT).items():
             (folder / name).write_text(text)
         (folder / "main.c").write_text(HARNESS)
-        sources = [C_FOLDER / "aed_frontend.c", *folder.glob("*.c")]
+        sources = [*KERNEL, *folder.glob("*.c")]
         command = ["gcc", *WARNINGS, "-O2", "-ffp-contract=off", *flags, f"-I{folder}", f"-I{C_FOLDER}", *sources]
         done = subprocess.run([*command, "-lm", "-o", folder / "fe"], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
@@ -253,7 +254,8 @@ def test_frames_of_wide_band_sounds_equal_python(build: Build, name: str, signal
     config, samples = CONFIGS[name], WIDE_BAND[signal]
     ours, theirs = build(config).logmel(samples), python_logmel(samples, config)
     assert ours.shape == theirs.shape
-    assert np.abs(ours - theirs).max() <= (5e-5 if config.to_db else 2.5e-6)
+    # a click at the edge of the window is itself not far above the unit of the fixed-point values
+    assert np.abs(ours - theirs).max() <= (5e-5 if config.to_db or signal == "impulses" else 2.5e-6)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -262,7 +264,7 @@ def test_frames_of_tones_equal_python(build: Build, name: str, signal: str) -> N
     """The worst case: bands with nothing but rounding noise beside a full-scale tone. A float32 FFT is 1.3e-2 off."""
     config, samples = CONFIGS[name], TONES[signal]
     ours, theirs = build(config).logmel(samples), python_logmel(samples, config)
-    assert np.abs(ours - theirs).max() <= (5e-2 if config.to_db else 5e-3)
+    assert np.abs(ours - theirs).max() <= (5e-2 if config.to_db else 1e-2)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -277,7 +279,7 @@ def test_loudest_sounds_do_not_overflow(build: Build, name: str) -> None:
     samples = loudest(40000, config.n_fft)
     for signal in (samples, -1 - samples, np.full(4000, -32768, np.int16), np.full(4000, 32767, np.int16)):
         ours, theirs = build(config, *SANITIZERS).logmel(signal), python_logmel(signal, config)
-        assert np.abs(ours - theirs).max() <= (5e-2 if config.to_db else 5e-3)
+        assert np.abs(ours - theirs).max() <= (5e-2 if config.to_db else 1e-2)
 
 
 @pytest.mark.parametrize(
@@ -432,7 +434,7 @@ def test_mel_weights_in_the_text_are_the_mel_table() -> None:
 
 def test_tables_are_small() -> None:
     text = frontend_sources(YAMNET, SCALE, ZERO_POINT)["aed_frontend_tables.c"]
-    words = sum(len(numbers(text, name)) for name in ("window", "twiddles", "mel_weights"))
+    words = sum(len(numbers(text, name)) for name in ("window", "twiddles", "split", "mel_weights"))
     halves = sum(len(numbers(text, name)) for name in ("order", "mel_first", "mel_count"))
     assert 4 * words + 2 * halves <= 8 * 1024
 
@@ -494,7 +496,7 @@ CORES = {
     "cortex-m33": ["-mfpu=fpv5-sp-d16"],
     "cortex-m55": [],
 }
-LIBRARY = {"memcpy", "memmove", "memset", "sqrtf", "rintf", "ldexpf"}
+LIBRARY = {"memcpy", "memmove", "memset"}
 
 
 @pytest.mark.parametrize("name", ["yamnet", "db"])
@@ -507,7 +509,7 @@ def test_compiles_for_cortex_m(tmp_path: Path, core: str, name: str) -> None:
         (tmp_path / file).write_text(text)
     machine = [f"-mcpu={core}", "-mthumb", "-mfloat-abi=hard", *CORES[core]]
     undefined, defined = set(), set()
-    for source in (C_FOLDER / "aed_frontend.c", tmp_path / "aed_frontend_tables.c"):
+    for source in (*KERNEL, tmp_path / "aed_frontend_tables.c"):
         target = tmp_path / f"{source.stem}.o"
         command = ["arm-none-eabi-gcc", *machine, *WARNINGS, "-O2", "-ffp-contract=off", f"-I{tmp_path}"]
         subprocess.run([*command, f"-I{C_FOLDER}", "-c", source, "-o", target], check=True, timeout=60)

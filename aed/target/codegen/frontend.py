@@ -6,6 +6,8 @@ The numbers come from :mod:`aed.dsp.tables`, which training uses too.
 import math
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +21,13 @@ from aed.target.codegen.text import c_float, c_lines
 Array = npt.NDArray[np.float64]
 
 MIN_N_FFT, MAX_N_FFT = 16, 65536
-"""FFT lengths the C code takes: at least one radix-4 pass, and bins that fit uint16_t."""
+"""FFT lengths the C code takes: at least one pass with twiddles, and offsets that fit uint16_t."""
 
-Q30 = 1 << 30
-"""1.0 in the fixed-point tables."""
+FILES = ("aed_spectrum.h", "aed_spectrum.c", "aed_frontend.h", "aed_frontend.c")
+"""The C code that is the same for every front end."""
+
+SMALLEST_WEIGHT = 2.0**-37
+"""Smaller mel weights are 0: no product gets so small that a core with MVE, which knows no denormals, sees 0 for it."""
 
 _NAME = "aed_frontend_tables"
 
@@ -30,7 +35,7 @@ _NAME = "aed_frontend_tables"
 def frontend_kernel() -> dict[str, str]:
     """File name -> content of the C code that is the same for every front end."""
     folder = files("aed.target.codegen") / "c"
-    return {name: (folder / name).read_text(encoding="utf-8") for name in ("aed_frontend.h", "aed_frontend.c")}
+    return {name: (folder / name).read_text(encoding="utf-8") for name in FILES}
 
 
 def frontend_sources(config: FrontendConfig, input_scale: float, input_zero_point: int) -> dict[str, str]:
@@ -46,13 +51,12 @@ def frontend_sources(config: FrontendConfig, input_scale: float, input_zero_poin
             quantisation is one that the C code does not support.
     """
     _check(config, input_scale, input_zero_point)
-    window, first = _window(config)
+    window, first, count = _window(config)
     points = config.n_fft // 2
-    angle = 2 * np.pi * np.arange(3 * config.n_fft // 4) / config.n_fft
-    twiddles = (f"{{{c}, {s}}}" for c, s in zip(_q30(np.cos(angle)), _q30(np.sin(angle)), strict=True))
-    bands = mel_table(config)
-    runs = [(int(used[0]), int(used[-1]) + 1) for used in map(np.flatnonzero, bands)]
-    weights = np.concatenate([band[begin:end] for band, (begin, end) in zip(bands, runs, strict=True)])
+    halvings = sum(step.halvings for step in _passes(points))
+    input_bits = _input_bits(window)
+    split = _unit_circle(np.arange(1, points // 2 + 1) / config.n_fft, bits=31)
+    runs, weights = _mel_runs(config)
 
     constants = {
         "SAMPLE_RATE": str(config.sample_rate),
@@ -61,8 +65,9 @@ def frontend_sources(config: FrontendConfig, input_scale: float, input_zero_poin
         "LOG2_POINTS": str(points.bit_length() - 1),
         "HOP_LENGTH": str(config.hop_length),
         "WINDOW_FIRST": str(first),
-        "WINDOW_COUNT": str(len(window)),
-        "INPUT_BITS": str(_input_bits(config.n_fft, window)),
+        "WINDOW_COUNT": str(count),
+        "INPUT_BITS": str(input_bits),
+        "HALVINGS": str(halvings),
         "POWER": str(int(config.power)),
         "N_MELS": str(config.n_mels),
         "PATCH_FRAMES": str(config.patch_frames),
@@ -72,10 +77,12 @@ def frontend_sources(config: FrontendConfig, input_scale: float, input_zero_poin
         "SCALE": c_float(input_scale),
         "ZERO_POINT": f"({input_zero_point})",
     }
+    twiddles = _twiddles(points)
     tables = {
-        f"int32_t aed_fe_window[{len(window)}]": map(str, _q30(window)),
-        f"int32_t aed_fe_twiddles[{len(angle)}][2]": twiddles,
-        f"uint16_t aed_fe_order[{points}]": map(str, _bit_reversed(points)),
+        f"int32_t aed_fe_window[{len(window)}]": map(str, _fixed(window, input_bits + 1)),
+        f"int32_t aed_fe_twiddles[{len(twiddles)}]": map(str, twiddles),
+        f"int32_t aed_fe_split[{len(split)}][2]": (f"{{{c}, {s}}}" for c, s in split),
+        f"uint16_t aed_fe_order[{points // 4}]": (str(8 * index) for index in _bit_reversed(points // 4)),
         f"uint16_t aed_fe_mel_first[{len(runs)}]": (str(begin) for begin, _ in runs),
         f"uint16_t aed_fe_mel_count[{len(runs)}]": (str(end - begin) for begin, end in runs),
         f"float aed_fe_mel_weights[{len(weights)}]": map(c_float, weights.tolist()),
@@ -83,19 +90,22 @@ def frontend_sources(config: FrontendConfig, input_scale: float, input_zero_poin
     return {f"{_NAME}.h": _header(constants, tables), f"{_NAME}.c": _source(tables)}
 
 
+def column_state_bytes(config: FrontendConfig) -> int:
+    """``sizeof(aed_columns)`` on a 32-bit core."""
+    return 2 * config.n_fft + 2 * 4 + 4 * (config.n_fft + 1)  # samples; fill, skip; work buffer
+
+
 def state_bytes(config: FrontendConfig) -> int:
     """``sizeof(aed_frontend)`` on a 32-bit core."""
-    samples, columns = 2 * config.n_fft, config.n_mels * config.patch_frames
-    aligned = [-(-size // 4) * 4 for size in (samples, columns)]
-    return sum(aligned) + 4 * (config.n_fft + 1) + 4 * 4  # work buffer; fill, skip, next, wanted
+    return column_state_bytes(config) + -(-config.n_mels * config.patch_frames // 4) * 4 + 2 * 4  # ring; next, wanted
 
 
 def table_bytes(config: FrontendConfig) -> int:
     """Bytes of the tables of :func:`frontend_sources`."""
-    window, _ = _window(config)
-    bands = [np.flatnonzero(band) for band in mel_table(config)]
-    weights = sum(int(used[-1]) + 1 - int(used[0]) for used in bands)
-    return 4 * len(window) + 8 * (3 * config.n_fft // 4) + 2 * config.n_fft // 2 + 4 * config.n_mels + 4 * weights
+    points = config.n_fft // 2
+    runs, weights = _mel_runs(config)
+    words = config.n_fft + len(_twiddles(points)) + 2 * (points // 2) + len(weights)
+    return 4 * words + 2 * (points // 4 + 2 * len(runs))
 
 
 def _check(config: FrontendConfig, scale: float, zero_point: int) -> None:
@@ -115,27 +125,80 @@ def _check(config: FrontendConfig, scale: float, zero_point: int) -> None:
         raise AedError(f"input zero point: need an int8, -128 to 127, got {zero_point}")
 
 
-def _window(config: FrontendConfig) -> tuple[Array, int]:
-    """The window, zeros added so that it begins and ends between pairs of samples, and its first sample in the frame.
+def _window(config: FrontendConfig) -> tuple[Array, int, int]:
+    """The window, ``(n_fft,)`` with zeros around, and where it is not 0: first sample and count, both even.
 
     ``torch.stft`` centres it: ``(n_fft - win_length) // 2`` zeros come first.
     """
     window = window_table(config.window, config.win_length)
     if window.min() <= -0.999 or window.max() > 1 + 1e-6:
         raise AedError(f"frontend.window: the C front end needs values in (-0.999, 1], {config.window!r} has others")
-    first = (config.n_fft - config.win_length) // 2
-    before = first % 2
-    return np.pad(window, (before, (before + len(window)) % 2)).clip(max=1), first - before
+    before = (config.n_fft - config.win_length) // 2
+    whole = np.pad(window, (before, config.n_fft - config.win_length - before)).clip(max=1)
+    first = before - before % 2
+    count = before + config.win_length - first
+    return whole, first, count + count % 2
 
 
-def _input_bits(n_fft: int, window: Array) -> int:
-    """Bits of the windowed samples such that the passes of the FFT can halve their sum to under 2^30.
+class _Pass(NamedTuple):
+    """A pass of the FFT with twiddles: points of its transforms before and after, and how often it halves."""
 
-    A first radix-4 pass halves once, a first radix-2 pass not at all, every later radix-4 pass twice: together
-    ``log2(n_fft) - 2`` times. The sum is rounded up by a sample's ``n_fft / 4``.
+    length: int
+    end: int
+    halvings: int
+
+
+def _passes(points: int) -> list[_Pass]:
+    """Of radix 4 from 4 points on, the first of radix 2 where the number of points is no power of 4.
+
+    The first one and the last two halve once, the others twice: see ``aed_spectrum.c``.
     """
-    room = (2**30 - 2**15) * (n_fft // 4) - n_fft * n_fft // 4
-    return min(29, math.floor(math.log2(room / np.abs(window).sum())))
+    ends = [4, 8] if points.bit_length() % 2 == 0 else [4]
+    while ends[-1] < points:
+        ends.append(4 * ends[-1])
+    return [_Pass(*run, 1 if run[0] == 4 or run[1] >= points // 4 else 2) for run in pairwise(ends)]
+
+
+def _input_bits(window: Array) -> int:
+    """Bits of the windowed samples, at most 28, such that no pass of the FFT gives more than 2^31.
+
+    A value is at most the sum of all samples it is made of. 2^15 are left for rounding. In the results of the last two
+    passes, two halvings more may be chosen for a sound.
+    """
+    points = len(window) // 2
+    passes = _passes(points)
+    halvings, room = 0, [2.0**28]
+    for end, more in [(4, 0), *((step.end, step.halvings) for step in passes)]:
+        halvings += more
+        extra = 2 if len(passes) > 1 and end >= points // 4 else 0
+        loudest = np.abs(window).reshape(end, points // end, 2).sum(axis=(0, 2)).max()
+        room.append((2**31 - 2**15) * 2 ** (halvings + extra) / loudest)
+    return math.floor(math.log2(min(room)))
+
+
+def _twiddles(points: int) -> list[int]:
+    """(cos, sin) of all passes in the order ``aed_spectrum.c`` reads them; their unit divides as the pass has to."""
+    values: list[int] = []
+    for length, end, halvings in _passes(points):
+        for angle in range(1, end // length):
+            turns = angle * np.arange(length) / end
+            values += (part for pair in _unit_circle(turns, 32 - halvings) for part in pair)
+    return values
+
+
+def _unit_circle(turns: Array, bits: int) -> list[tuple[int, int]]:
+    """cos and sin of angles in units of 2^-bits, at most 2^31 - 1."""
+    return list(zip(*(_fixed(part(2 * np.pi * turns), bits) for part in (np.cos, np.sin)), strict=True))
+
+
+def _mel_runs(config: FrontendConfig) -> tuple[list[tuple[int, int]], npt.NDArray[np.float32]]:
+    """First bin and end of each mel band, and the weights from there to there, band after band."""
+    bands = mel_table(config)
+    bands = np.where(bands < SMALLEST_WEIGHT, np.float32(0), bands)
+    if empty := np.flatnonzero(bands.max(axis=1) == 0).tolist():
+        raise AedError(f"frontend: mel bands {empty} have no weight over {SMALLEST_WEIGHT:.0e}; use another f_min or f_max")
+    runs = [(int(used[0]), int(used[-1]) + 1) for used in map(np.flatnonzero, bands)]
+    return runs, np.concatenate([band[begin:end] for band, (begin, end) in zip(bands, runs, strict=True)])
 
 
 def _logarithm(config: FrontendConfig) -> dict[str, str]:
@@ -156,8 +219,9 @@ def _bit_reversed(points: int) -> list[int]:
     return [int(f"{index:0{bits}b}"[::-1], 2) for index in range(points)]
 
 
-def _q30(values: Array) -> list[int]:
-    integers: list[int] = np.rint(values * Q30).astype(np.int64).tolist()
+def _fixed(values: Array, bits: int) -> list[int]:
+    """Values in units of 2^-bits, saturated to 32 bits."""
+    integers: list[int] = np.rint(values * 2.0**bits).clip(max=2**31 - 1).astype(np.int64).tolist()
     return integers
 
 
@@ -165,7 +229,7 @@ def _header(constants: dict[str, str], tables: Iterable[str]) -> str:
     defines = "\n".join(f"#define AED_FE_{name} {value}" for name, value in constants.items())
     externs = "\n".join(f"extern const {declaration};" for declaration in tables)
     return f"""\
-/* Generated by aed.target.codegen.frontend: sizes and tables of aed_frontend.c. */
+/* Generated by aed.target.codegen.frontend: sizes and tables of aed_frontend.c and aed_spectrum.c. */
 #ifndef AED_FRONTEND_TABLES_H
 #define AED_FRONTEND_TABLES_H
 
@@ -173,7 +237,10 @@ def _header(constants: dict[str, str], tables: Iterable[str]) -> str:
 
 {defines}
 
-/* window and twiddles (cos, sin) in units of 2^-30; mel weights band after band */
+/*
+ * window in units of 2^-(AED_FE_INPUT_BITS + 1); twiddles (cos, sin) pass after pass; split: those of the real bins;
+ * order: where the first pass writes its butterflies; mel weights band after band
+ */
 {externs}
 
 #endif /* AED_FRONTEND_TABLES_H */
