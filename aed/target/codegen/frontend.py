@@ -196,7 +196,9 @@ def _mel_runs(config: FrontendConfig) -> tuple[list[tuple[int, int]], npt.NDArra
     bands = mel_table(config)
     bands = np.where(bands < SMALLEST_WEIGHT, np.float32(0), bands)
     if empty := np.flatnonzero(bands.max(axis=1) == 0).tolist():
-        raise AedError(f"frontend: mel bands {empty} have no weight over {SMALLEST_WEIGHT:.0e}; use another f_min or f_max")
+        raise AedError(
+            f"frontend: mel bands {empty} have no weight over {SMALLEST_WEIGHT:.0e}; use another f_min or f_max"
+        )
     runs = [(int(used[0]), int(used[-1]) + 1) for used in map(np.flatnonzero, bands)]
     return runs, np.concatenate([band[begin:end] for band, (begin, end) in zip(bands, runs, strict=True)])
 

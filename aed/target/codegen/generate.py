@@ -27,6 +27,12 @@ def kernel_sources() -> dict[str, str]:
     return {name: (files("aed.target.codegen") / "c" / name).read_text(encoding="utf-8") for name in KERNELS}
 
 
+def listener_sources() -> dict[str, str]:
+    """File name -> content of the C that leads the front end's columns to a net."""
+    folder = files("aed.target.codegen") / "c"
+    return {name: (folder / name).read_text(encoding="utf-8") for name in ("aed_listener.h", "aed_listener.c")}
+
+
 def net_sources(program: Program, plan: Plan) -> dict[str, str]:
     """File name -> content of ``aed_net.h`` and ``aed_net.c``; the same program gives the same bytes."""
     return {"aed_net.h": _header(program, plan), "aed_net.c": _source(program, plan)}

@@ -53,14 +53,16 @@ def make_plan(program: Program, cut: int = 0, overlap: bool = True, orders: int 
     chain = list(arena.sizes)
     by_size = sorted(chain, key=lambda ring: -arena.sizes[ring])
     generator = random.Random(0)
-    tried = [by_size, chain, chain[::-1]]
+    offsets = min(map(arena.place, (by_size, chain, chain[::-1])), key=arena.height)
+    least = arena.least() if orders else 0
     for _ in range(orders):
+        if arena.height(offsets) == least:
+            break
         order = by_size[:]
         for first, second in pairwise(range(len(order))):
             if generator.random() < 0.3:
                 order[first], order[second] = order[second], order[first]
-        tried.append(order)
-    offsets = min(map(arena.place, tried), key=arena.height)
+        offsets = min(offsets, arena.place(order), key=arena.height)
     size = arena.height(offsets)
     named = {schedule.names[ring]: offset for ring, offset in offsets.items()}
     return Plan(schedule, named, size, arena.peak_layer(offsets, size))
@@ -94,7 +96,10 @@ class _Arena:
             for ring in range(0 if schedule.feeds else 1, len(row_bytes))
         }
         distances = dict(self._distances(program)) if overlap else {}
-        alive = schedule.alive
+        alive, runs = schedule.alive, [0] * len(schedule.stages)
+        for step, number in enumerate(schedule.steps):
+            if number >= 0:
+                runs[number] |= 1 << step
         self.rivals: dict[int, list[int]] = {ring: [] for ring in self.sizes}
         self.rules: dict[tuple[int, int], int] = {}
         for ring in self.sizes:
@@ -103,11 +108,8 @@ class _Arena:
                 if both:
                     self.rivals[ring].append(other)
                     self.rivals[other].append(ring)
-                    if (ring, other) in distances and not both & ~self._steps_of(other - 1):
+                    if (ring, other) in distances and not both & ~runs[other - 1]:
                         self.rules[ring, other] = distances[ring, other]
-
-    def _steps_of(self, stage: int) -> int:
-        return sum(1 << step for step, number in enumerate(self.schedule.steps) if number == stage)
 
     def _distances(self, program: Program) -> Iterable[tuple[tuple[int, int], int]]:
         """Bytes by which an input must lie above the output that overwrites it."""
@@ -125,27 +127,31 @@ class _Arena:
         """Offsets: each ring, in this order, at the lowest offset that is free."""
         offsets: dict[int, int] = {}
         for ring in order:
-            size, taken, candidates = self.sizes[ring], [], {0}
+            taken = []  # it may not begin between these
             for other in self.rivals[ring]:
                 if other in offsets:
-                    low, high = offsets[other], offsets[other] + self.sizes[other]
-                    candidates.add(high)
-                    if (ring, other) in self.rules:  # it is overwritten by the other: it lies above, or apart
-                        above = low + self.rules[ring, other]
-                        candidates.add(above)
-                        taken.append((low, high, above, None))
+                    low, high = offsets[other] - self.sizes[ring], offsets[other] + self.sizes[other]
+                    if (ring, other) in self.rules:  # it is overwritten by the other
+                        high = min(high, offsets[other] + self.rules[ring, other])
                     elif (other, ring) in self.rules:
-                        under = low - self.rules[other, ring]
-                        candidates.add(under)
-                        taken.append((low, high, None, under))
-                    else:
-                        taken.append((low, high, None, None))
-            offsets[ring] = next(
-                offset
-                for offset in sorted(candidates)
-                if offset >= 0 and all(_is_free(offset, size, *other) for other in taken)
-            )
+                        low = max(low, offsets[other] - self.rules[other, ring])
+                    taken.append((low, high))
+            offset = 0
+            for low, high in sorted(taken):
+                if offset <= low:
+                    break
+                offset = max(offset, high)
+            offsets[ring] = offset
         return offsets
+
+    def least(self) -> int:
+        """Bytes that no arena can be under: what is alive at once, as if all that may overlap did."""
+        most = 0
+        for step in range(len(self.schedule.steps)):
+            alive = {ring for ring in self.sizes if self.schedule.alive[ring] >> step & 1}
+            shared = sum(min(self.sizes[ring] for ring in pair) for pair in self.rules if alive.issuperset(pair))
+            most = max(most, sum(self.sizes[ring] for ring in alive) - shared)
+        return most
 
     def height(self, offsets: dict[int, int]) -> int:
         """Bytes of an arena."""
@@ -159,10 +165,3 @@ class _Arena:
                 top |= self.schedule.alive[ring]
         runs = (number for step, number in enumerate(self.schedule.steps) if top >> step & 1 and number >= 0)
         return next((self.schedule.stages[number].layer.name for number in runs), "")
-
-
-def _is_free(offset: int, size: int, low: int, high: int, above: int | None, under: int | None) -> bool:
-    """Whether ``size`` bytes at ``offset`` and those from ``low`` to ``high`` can be alive at once."""
-    if offset >= high or offset + size <= low:
-        return True
-    return (above is not None and offset >= above) or (under is not None and offset <= under)

@@ -116,6 +116,10 @@ class Layer(ABC):
         """Multiply-accumulates of one patch."""
         return 0
 
+    def instructions(self, program: "Program", pixels: int) -> float:
+        """Estimate for a run that makes ``pixels`` pixels of the output."""
+        return 8.0 * pixels * program.tensors[self.output].shape[2]
+
     @property
     def weight_bytes(self) -> int:
         """Bytes of all constants: weights, biases, factors, tables."""

@@ -70,7 +70,7 @@ class Schedule:
 
 
 def in_parts(program: Program, cut: int) -> tuple[Program, int]:
-    """``program`` with the layers before ``cut`` in parts that work row by row, where they have some, and the new cut."""
+    """``program`` with the layers before ``cut`` in parts that work row by row, where they have some; the new cut."""
     layers, tensors, later = [], dict(program.tensors), cut
     for number, layer in enumerate(program.layers):
         parts = layer.parts(program) if number < cut else None
@@ -95,7 +95,9 @@ def make_schedule(program: Program, cut: int = 0) -> Schedule:
     rings |= {view: rings[home] for view, home in program.views.items()}
     stages = tuple(_stage(program, number, rings, cut) for number in range(len(program.layers)))
     names = (program.input, *(layer.output for layer in program.layers))
-    return _simulated(stages, names, tuple(program.tensors[name].shape[0] for name in names), program.turned and cut > 0)
+    return _simulated(
+        stages, names, tuple(program.tensors[name].shape[0] for name in names), program.turned and cut > 0
+    )
 
 
 def _stage(program: Program, number: int, rings: dict[str, int], cut: int) -> Stage:
@@ -179,9 +181,7 @@ class _Walk:
         self.steps.append(stage)
 
 
-def _simulated(
-    stages: tuple[Stage, ...], names: tuple[str, ...], heights: tuple[int, ...], feeds: bool
-) -> Schedule:
+def _simulated(stages: tuple[Stage, ...], names: tuple[str, ...], heights: tuple[int, ...], feeds: bool) -> Schedule:
     walk = _Walk(stages, heights)
     for _ in range(heights[0] if feeds else 1):
         walk.take(1 if feeds else heights[0])

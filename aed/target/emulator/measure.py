@@ -86,9 +86,7 @@ def measure_net(program: Program, plan: Plan, inputs: Int8, board: Board) -> Emu
     )
 
 
-def _layer_ticks(
-    sources: Mapping[str, str], content: bytes, board: Board, layers: int
-) -> npt.NDArray[np.float64]:
+def _layer_ticks(sources: Mapping[str, str], content: bytes, board: Board, layers: int) -> npt.NDArray[np.float64]:
     """Ticks of each layer, the sum over its rows, in a program that is stopped before and after each."""
     with temporary_folder() as folder:
         parts = {**sources, **harness_sources("count_net.c")}
