@@ -57,14 +57,12 @@ def builds(
     if arguments.cmsis_nn:
         library, apart = find_cmsis_nn(arguments.cmsis_nn), make_plan(program, overlap=False)
         net = CmsisNet(program, apart, library, board.core == "cortex-m55", folder / "cmsis")
-        made["CMSIS-NN"] = lambda inputs: measure_sources(
-            kernels | net.sources(), y.size, layers, inputs, board, library
-        )
+        made["CMSIS-NN"] = lambda inputs: measure_sources(kernels | net.sources(), y.size, 0, inputs, board, library)
     if arguments.emx:
 
         def with_emx(inputs: Int8) -> EmulatedRun:
             sources = emx_sources(arguments.emx, model, program, plan, folder / "emx")
-            run = measure_sources(sources, y.size + 4, 1, inputs, with_heap(board))
+            run = measure_sources(sources, y.size + 4, 0, inputs, with_heap(board))
             heap = int(run.outputs[:, y.size :].copy().view("<u4").max())
             ram = run.ram_bytes - (HEAP_MIB << 20) + heap
             return replace(run, outputs=run.outputs[:, : y.size], ram_bytes=ram)

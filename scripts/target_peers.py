@@ -23,7 +23,7 @@ from aed.target.codegen.operators.pool import MaxPool
 from aed.target.codegen.plan import Plan
 from aed.target.codegen.program import Layer, Program, Tensor
 from aed.target.codegen.source import Source
-from aed.target.codegen.text import c_comment, c_float
+from aed.target.codegen.text import c_float
 from aed.target.codegen.window import WindowLayer
 from aed.target.emulator.toolchain import machine_of
 
@@ -81,9 +81,9 @@ class CmsisNet:
     def __init__(self, program: Program, plan: Plan, library: Library, mve: bool, folder: Path) -> None:
         self.program, self.plan, self.mve = program, plan, mve
         self.own = net_sources(program, plan)
-        names = {name: f"base + {offset}" for name, offset in plan.offsets.items()}
-        names |= {program.input: "in", program.output: "out"}
-        self.source = Source(names | {view: names[home] for view, home in program.views.items()})
+        names = {name: f"base + {offset}" for name, offset in plan.offsets.items()} | {program.input: "in"}
+        self.source = Source()
+        self.source.addresses = names | {view: names[home] for view, home in program.views.items()}
         sizes = [unit for unit in library.units if "get_buffer_size" in unit.name]
         folder.mkdir(parents=True, exist_ok=True)
         include = next(option for option in library.options if option.startswith("-I"))
@@ -92,29 +92,21 @@ class CmsisNet:
 
     def sources(self) -> dict[str, str]:
         """File name -> content."""
-        cases = []
-        for number, layer in enumerate(self.program.layers):
-            body = [c_comment(layer.name), *self._call(number, layer), "break;"]
-            cases.append("\n".join([f"    case {number}:", *(f"        {line}" for line in body)]))
+        calls = [line for number, layer in enumerate(self.program.layers) for line in self._call(number, layer)]
         text = [
+            "#include <string.h>",
             '#include "aed_net.h"',
             '#include "aed_kernels.h"',
             '#include "arm_nnfunctions.h"',
             *self.source.constants,
             f"static uint64_t arena[{max(1, -(-self.plan.size // 8))}];",
-            f"static uint64_t scratch[{-(-self.source.scratch_bytes // 8)}];",
+            self.source.scratch,
             f"static uint64_t buffer[{-(-self.buffer // 8)}];",
-            "void aed_net_layer(int layer, const int8_t *in, int8_t *out) {",
+            "void aed_net_run(const int8_t *in, int8_t *out) {",
             "    int8_t *const base = (int8_t *)arena;",
             "    const cmsis_nn_context context = {buffer, sizeof buffer};",
-            "    (void)base; (void)scratch; (void)context;",
-            "    switch (layer) {",
-            *cases,
-            "    default: break;",
-            "    }",
-            "}",
-            "void aed_net_run(const int8_t *in, int8_t *out) {",
-            "    for (int layer = 0; layer < AED_NET_LAYERS; ++layer) { aed_net_layer(layer, in, out); }",
+            *(f"    {line}" for line in calls),
+            f"    memcpy(out, {self.source.addresses[self.program.output]}, AED_NET_OUTPUT_SIZE);",
             "}",
         ]
         return {"aed_net.h": self.own["aed_net.h"], "aed_net.c": "\n".join(text) + "\n"}
@@ -243,7 +235,6 @@ def emx_sources(tool: Path, model: Path, program: Program, plan: Plan, folder: P
     x, y = program.tensors[program.input], program.tensors[program.output]
     header = net_sources(program, plan)["aed_net.h"]
     header = header.replace(f"AED_NET_OUTPUT_SIZE {y.size}", f"AED_NET_OUTPUT_SIZE {y.size + 4}")
-    header = header.replace(f"AED_NET_LAYERS {len(program.layers)}", "AED_NET_LAYERS 1")
     glue = f"""#include <math.h>
 #include <stddef.h>
 #include <string.h>
@@ -272,10 +263,6 @@ void aed_net_run(const int8_t *in, int8_t *out) {{
     }}
     first = first == 0 ? most : first;
     memcpy(out + {y.size}, &first, 4);
-}}
-void aed_net_layer(int layer, const int8_t *in, int8_t *out) {{
-    (void)layer;
-    aed_net_run(in, out);
 }}
 """
     return {"aed_net.h": header, "glue.c": glue, "emx.c": (folder / "emx.c").read_text(encoding="utf-8")}

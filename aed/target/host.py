@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Mapping
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ import onnx
 from aed.base.errors import AedError
 from aed.base.processes import run_tool
 from aed.dsp.frontend import FrontendConfig
+from aed.target.codegen.choose import choose_plan
 from aed.target.codegen.frontend import frontend_kernel, frontend_sources
-from aed.target.codegen.generate import kernel_sources, net_sources
+from aed.target.codegen.generate import kernel_sources, listener_sources, net_sources
 from aed.target.codegen.lower import lower
-from aed.target.codegen.plan import Plan, make_plan
+from aed.target.codegen.plan import Plan
 from aed.target.codegen.program import Program
+from aed.target.codegen.settings import PlanKind
 
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-pedantic", "-ffp-contract=off")
 """No contraction: a fused multiply-add would round otherwise than ONNX Runtime does."""
@@ -34,14 +37,14 @@ def write_sources(folder: Path, sources: Mapping[str, str]) -> list[Path]:
 
 
 def device_sources(program: Program, plan: Plan, frontend: FrontendConfig) -> dict[str, str]:
-    """File name -> content of all C of a device: kernels, net, front end and its tables.
+    """File name -> content of all C of a device: kernels, net, front end with its tables, and what joins the two.
 
     Raises:
         AedError: The front end has no C form.
     """
     x = program.tensors[program.input]
     net = kernel_sources() | net_sources(program, plan)
-    return net | frontend_kernel() | frontend_sources(frontend, float(x.scale), x.zero)
+    return net | listener_sources() | frontend_kernel() | frontend_sources(frontend, float(x.scale), x.zero)
 
 
 def build_library(folder: Path, sources: Mapping[str, str]) -> ctypes.CDLL:
@@ -71,6 +74,7 @@ class HostDevice:
         folder: For sources and library.
         model: int8.
         frontend: Streamable.
+        plan: Which plans of the net may be chosen.
 
     Raises:
         AedError: Front end or net cannot be written in C, or there is no compiler.
@@ -78,10 +82,10 @@ class HostDevice:
 
     workers = 1  # activations lie in one static arena
 
-    def __init__(self, folder: Path, model: onnx.ModelProto, frontend: FrontendConfig) -> None:
-        program = lower(model)
-        self.output = program.tensors[program.output]
-        sources = device_sources(program, make_plan(program), frontend)
+    def __init__(self, folder: Path, model: onnx.ModelProto, frontend: FrontendConfig, plan: PlanKind = "auto") -> None:
+        chosen = choose_plan(partial(lower, model), plan)
+        self.output = chosen.program.tensors[chosen.program.output]
+        sources = device_sources(chosen.program, chosen.plan, frontend)
         glue = files("aed.target.codegen") / "c" / "host" / "run_clip.c"
         self.run_c = build_library(folder, sources | {glue.name: glue.read_text(encoding="utf-8")}).aed_run_clip
         self.frontend = frontend

@@ -1,17 +1,19 @@
 """Costs of a float graph as C, with the arena that its int8 model will have."""
 
 from dataclasses import replace
+from functools import partial
 
 import onnx
 
 from aed.base.errors import AedError
 from aed.export.footprint import Budget, Footprint, footprint
 from aed.target.boards import load_board
+from aed.target.codegen.choose import choose_plan
 from aed.target.codegen.lower import sketch
-from aed.target.codegen.plan import make_plan
+from aed.target.codegen.settings import PlanKind
 
 
-def planned_footprint(model: onnx.ModelProto) -> Footprint:
+def planned_footprint(model: onnx.ModelProto, kind: PlanKind = "auto") -> Footprint:
     """The cost of ``model`` with ``activations_bytes`` and ``peak_layer`` of the plan for its int8 version.
 
     The plan has no bytes for input and output, which are the caller's. A graph that the C code cannot run has the
@@ -19,13 +21,14 @@ def planned_footprint(model: onnx.ModelProto) -> Footprint:
 
     Args:
         model: Float, as :func:`aed.export.onnx.to_onnx` returns it.
+        kind: As for the C code.
 
     Raises:
         AedError: A shape is unknown.
     """
     cost = footprint(model)
     try:
-        plan = make_plan(sketch(model))
+        plan = choose_plan(partial(sketch, model), kind).plan
     except AedError:
         return cost
     return replace(cost, activations_bytes=plan.size, peak_layer=plan.peak_layer, planned=True)

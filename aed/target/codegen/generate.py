@@ -1,18 +1,21 @@
-"""C for a net: constants and one function that calls the kernels of ``c/aed_kernels.h`` layer by layer."""
+"""C for a net: constants, a function for each stage that calls a kernel of ``c/aed_kernels.h``, and their tables."""
 
+from collections.abc import Iterator
 from importlib.resources import files
 
-from aed.target.codegen.plan import Plan
-from aed.target.codegen.program import Layer, Program
+from aed.target.codegen.plan import Plan, rows_of
+from aed.target.codegen.program import Program
+from aed.target.codegen.schedule import Read
 from aed.target.codegen.source import Source
-from aed.target.codegen.text import c_comment, c_float
+from aed.target.codegen.text import c_comment, c_float, c_lines
 
 KERNELS = (
     "aed_kernels.h",
     "aed_steps.h",
     "aed_mve.h",
     "aed_words.h",
-    "aed_image.c",
+    "aed_stages.h",
+    "aed_stages.c",
     "aed_conv.c",
     "aed_conv_mve.c",
     "aed_depthwise.c",
@@ -31,6 +34,12 @@ def kernel_sources() -> dict[str, str]:
     return {name: (files("aed.target.codegen") / "c" / name).read_text(encoding="utf-8") for name in KERNELS}
 
 
+def listener_sources() -> dict[str, str]:
+    """File name -> content of the C that leads the front end's columns to a net."""
+    folder = files("aed.target.codegen") / "c"
+    return {name: (folder / name).read_text(encoding="utf-8") for name in ("aed_listener.h", "aed_listener.c")}
+
+
 def net_sources(program: Program, plan: Plan) -> dict[str, str]:
     """File name -> content of ``aed_net.h`` and ``aed_net.c``; the same program gives the same bytes."""
     return {"aed_net.h": _header(program, plan), "aed_net.c": _source(program, plan)}
@@ -44,7 +53,7 @@ def _header(program: Program, plan: Plan) -> str:
 
 #include <stdint.h>
 
-/* The input: (height, width, channels), real value = scale * (step - zero). */
+/* The input: (height, width, channels), real value = scale * (step - zero). {_LAYOUT[program.turned]} */
 #define AED_NET_INPUT_HEIGHT {x.shape[0]}
 #define AED_NET_INPUT_WIDTH {x.shape[1]}
 #define AED_NET_INPUT_CHANNELS {x.shape[2]}
@@ -59,16 +68,16 @@ def _header(program: Program, plan: Plan) -> str:
 #define AED_NET_ARENA_BYTES {plan.size}
 #define AED_NET_LAYERS {len(program.layers)}
 
+/* 1: frame by frame, by aed_net_begin and aed_net_feed; 0: the whole patch at once. */
+#define AED_NET_FEEDS {int(plan.feeds)}
+
 #ifdef __cplusplus
 extern "C" {{
 #endif
 
-/* Runs the net once. Not reentrant: activations lie in one static arena. */
+/* Runs the net on a whole input. Not reentrant: activations lie in one static arena. */
 void aed_net_run(const int8_t *in, int8_t *out);
-
-/* As above, layer by layer, for profiles: layer is 0 .. AED_NET_LAYERS - 1. */
-void aed_net_layer(int layer, const int8_t *in, int8_t *out);
-
+{_FEED if plan.feeds else ""}
 #ifdef __cplusplus
 }}
 #endif
@@ -77,49 +86,136 @@ void aed_net_layer(int layer, const int8_t *in, int8_t *out);
 """
 
 
+_LAYOUT = {False: "A patch is (n_mels, frames).", True: "A patch is (frames, n_mels)."}
+
+_FEED = """
+/* The same frame by frame. Begins a patch, whatever became of the one before. */
+void aed_net_begin(void);
+
+/* Takes the next frame, AED_NET_INPUT_SIZE / AED_NET_INPUT_HEIGHT values; they are used when it returns. Returns 1 and
+ * writes the output if it was the last of the patch, else 0; the next one then begins a patch. */
+int aed_net_feed(const int8_t *frame, int8_t *out);
+"""
+
+
 def _source(program: Program, plan: Plan) -> str:
     """Text of ``aed_net.c``."""
-    source = Source(_addresses(program, plan))
-    cases = [_case(number, layer, program, source) for number, layer in enumerate(program.layers)]
+    schedule, source = plan.schedule, Source()
+    functions = [_function(number, program, plan, source) for number in range(len(schedule.stages))]
+    reads = [_read(read, program, plan) for stage in schedule.stages for read in stage.reads]
+    stages = list(_stages(program, plan))
+    steps = [str(step if step >= 0 else len(stages)) for step in schedule.steps]
+    rows = max(sum(read.rows.count for read in stage.reads) for stage in schedule.stages)
     return "\n".join(
         [
-            "/* Generated: constants and calls of one net. */",
+            "/* Generated: constants and stages of one net. */",
             '#include "aed_net.h"',
             "",
+            "#include <string.h>",
+            "",
             '#include "aed_kernels.h"',
+            '#include "aed_stages.h"',
             "",
             *source.constants,
             "/* 64-bit words: aligned for whatever kernels keep there. */",
             f"static uint64_t arena[{max(1, -(-plan.size // 8))}];",
             source.scratch,
-            "void aed_net_layer(int layer, const int8_t *in, int8_t *out) {",
-            "    int8_t *const base = (int8_t *)arena;",
-            "    (void)base;",
-            "    switch (layer) {",
-            *cases,
-            "    default:",
-            "        break;",
-            "    }",
-            "}",
+            *functions,
+            f"static const aed_read_t reads[{len(reads)}] = {{\n{c_lines(reads)}\n}};",
             "",
-            "void aed_net_run(const int8_t *in, int8_t *out) {",
-            "    for (int layer = 0; layer < AED_NET_LAYERS; ++layer) {",
-            "        aed_net_layer(layer, in, out);",
-            "    }",
-            "}",
+            f"static const aed_stage_t stages[{len(stages)}] = {{\n{c_lines(stages)}\n}};",
             "",
+            "/* The order in which stages run; AED_NET_LAYERS: a row of the input comes. */",
+            f"static const uint{8 if len(stages) < 256 else 16}_t steps[{len(steps)}] = {{\n{c_lines(steps)}\n}};",
+            "",
+            f"static aed_place_t places[{len(reads)}];",
+            "static int16_t slots[AED_NET_LAYERS];",
+            f"static const int8_t *rows_read[{rows}];",
+            "static const int8_t *image;",
+            f"static const aed_stages_t net = {{stages, reads, places, slots, rows_read, &image, AED_NET_LAYERS, "
+            f"{len(reads)}}};",
+            "",
+            _fed(program, plan) if plan.feeds else _RUN,
         ]
     )
 
 
-def _addresses(program: Program, plan: Plan) -> dict[str, str]:
-    """Tensor name -> C expression of its address; a constant has none."""
-    homes = {name: f"base + {offset}" for name, offset in plan.offsets.items()}
-    homes |= {program.input: "in", program.output: "out"}
-    return homes | {view: homes[home] for view, home in program.views.items()}
+_RUN = """void aed_net_run(const int8_t *in, int8_t *out) {
+    image = in;
+    aed_begin_stages(&net);
+    for (size_t i = 1; i < sizeof steps / sizeof steps[0]; ++i) { /* from 1: the input is there */
+        aed_run_stage(&net, steps[i]);
+    }
+    memcpy(out, stages[AED_NET_LAYERS - 1].out, AED_NET_OUTPUT_SIZE);
+}
+"""
 
 
-def _case(number: int, layer: Layer, program: Program, source: Source) -> str:
-    """The case of ``aed_net_layer`` that runs a layer."""
-    body = [c_comment(layer.name), *layer.call(source, number, program), "break;"]
-    return "\n".join([f"    case {number}:", *(f"        {line}" for line in body)])
+def _fed(program: Program, plan: Plan) -> str:
+    """The functions of a net whose input comes row by row."""
+    offset, capacity = plan.offsets[program.input], plan.schedule.capacities[0]
+    return f"""#define FRAME (AED_NET_INPUT_SIZE / AED_NET_INPUT_HEIGHT)
+#define STEPS (sizeof steps / sizeof steps[0])
+
+static size_t step;
+static int32_t slot; /* of the next frame */
+
+void aed_net_begin(void) {{
+    step = 0;
+    slot = 0;
+    aed_begin_stages(&net);
+}}
+
+int aed_net_feed(const int8_t *frame, int8_t *out) {{
+    memcpy((int8_t *)arena + {offset} + slot * FRAME, frame, FRAME);
+    slot = slot + 1 < {capacity} ? slot + 1 : 0;
+    for (++step; step < STEPS && steps[step] < AED_NET_LAYERS; ++step) {{
+        aed_run_stage(&net, steps[step]);
+    }}
+    if (step < STEPS) {{
+        return 0;
+    }}
+    memcpy(out, stages[AED_NET_LAYERS - 1].out, AED_NET_OUTPUT_SIZE);
+    aed_net_begin();
+    return 1;
+}}
+
+void aed_net_run(const int8_t *in, int8_t *out) {{
+    aed_net_begin();
+    for (int32_t i = 0; i < AED_NET_INPUT_HEIGHT; ++i) {{
+        (void)aed_net_feed(in + i * FRAME, out);
+    }}
+}}
+"""
+
+
+def _function(number: int, program: Program, plan: Plan, source: Source) -> str:
+    """The function that runs a stage once."""
+    stage = plan.schedule.stages[number]
+    layer, first = stage.layer, 0
+    source.addresses = {layer.output: "out"}
+    for read in stage.reads:
+        source.addresses[read.name] = f"rows[{first}]"
+        first += read.rows.count
+    seen = rows_of(layer, program, stage.rows > 1) if layer.is_pixelwise(program) else program
+    body = "".join(f"    {line}\n" for line in layer.call(source, number, seen))
+    name = c_comment(layer.name)
+    return f"{name}\nstatic void run{number}(const int8_t *const *rows, int8_t *out) {{\n{body}}}\n"
+
+
+def _read(read: Read, program: Program, plan: Plan) -> str:
+    schedule, rows = plan.schedule, read.rows
+    tensor, height = program.tensors[schedule.names[read.ring]], schedule.heights[read.ring]
+    place = f"(int8_t *)arena + {plan.offsets[tensor.name]}" if tensor.name in plan.offsets else "NULL"
+    ring = f"{place}, {tensor.size // height}, {schedule.capacities[read.ring]}, {height}"
+    return f"{{{ring}, {rows.count}, {rows.stride}, {rows.pad}, {rows.dilation}}}"
+
+
+def _stages(program: Program, plan: Plan) -> Iterator[str]:
+    schedule, first = plan.schedule, 0
+    for number, stage in enumerate(schedule.stages):
+        tensor, height = program.tensors[stage.layer.output], schedule.heights[number + 1]
+        out = f"(int8_t *)arena + {plan.offsets[tensor.name]}, {stage.rows * tensor.size // height}"
+        capacity = schedule.capacities[number + 1] // stage.rows
+        yield f"{{run{number}, {out}, {capacity}, {first}, {len(stage.reads)}}}"
+        first += len(stage.reads)

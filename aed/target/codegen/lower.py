@@ -20,18 +20,19 @@ AS_INT8 = (
 """Advice for a model with float layers."""
 
 
-def lower(model: onnx.ModelProto) -> Program:
+def lower(model: onnx.ModelProto, turned: bool = False) -> Program:
     """The integer program of an int8 model of aed, with float or int8 input and output.
 
     Args:
         model: QDQ, batch 1, as :func:`aed.export.quantize.quantize` returns it.
+        turned: Whether the rows of all images are ONNX's columns: those of a patch are then its frames.
 
     Raises:
         AedError: An operator, or a form of it, that the C code does not have; names node, operator and shapes.
     """
     if not any(node.op_type in QDQ for node in model.graph.node):
         raise AedError("the model is float, C needs int8: give model_int8.onnx, which the stage quantize writes")
-    walk = Walk(model)
+    walk = Walk(model, turned)
     try:
         return walk.run(OPERATORS)
     except AedError as error:
@@ -44,13 +45,14 @@ def lower(model: onnx.ModelProto) -> Program:
         raise
 
 
-def sketch(model: onnx.ModelProto) -> Program:
+def sketch(model: onnx.ModelProto, turned: bool = False) -> Program:
     """The program that :func:`lower` will return for the int8 version of ``model``: all scales 1, weights 0.
 
     Args:
         model: Float, batch 1, as :func:`aed.export.onnx.to_onnx` returns it.
+        turned: As for :func:`lower`.
 
     Raises:
         AedError: As :func:`lower`.
     """
-    return Sketch(model).run(OPERATORS)
+    return Sketch(model, turned).run(OPERATORS)

@@ -1,4 +1,4 @@
-"""The offset of each tensor in one arena: lifetimes, and outputs written over the part of an input that is used up.
+"""The place of each ring in one arena: lifetimes, and outputs written over the part of an input that is used up.
 
 A kernel goes through its output from first byte to last and never returns to an input row it has left. So the output
 may overlap an input that no later layer reads, as long as the input lies at least
@@ -6,140 +6,162 @@ may overlap an input that no later layer reads, as long as the input lies at lea
 """
 
 import random
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from aed.target.codegen.program import Program, aligned
+from aed.target.codegen.program import Layer, Program, Tensor, aligned
+from aed.target.codegen.schedule import Schedule, make_schedule
 
 ORDERS = 200
-"""Orders in which tensors are placed, tried one after the other; the same each time."""
+"""Orders in which rings are placed, tried one after the other; the same each time."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Offsets of an arena.
+    """How a program is run, and where its activations lie.
 
     Args:
-        offsets: Of each tensor but input and output, bytes.
+        schedule: Of its stages.
+        offsets: Of each ring in the arena by its tensor, bytes; an input that the caller holds has none.
         size: Of the arena, bytes.
-        peak_layer: The layer that needs most.
+        peak_layer: The first layer that runs while the arena is used to its top.
     """
 
+    schedule: Schedule
     offsets: dict[str, int]
     size: int
     peak_layer: str
 
-
-@dataclass
-class _Life:
-    """A tensor's size and the steps between which its bytes are needed."""
-
-    name: str
-    size: int
-    born: int
-    dies: int
+    @property
+    def feeds(self) -> bool:
+        """Whether the input comes row by row; else the caller holds all of it."""
+        return self.schedule.feeds
 
 
-def _lives(program: Program) -> dict[str, _Life]:
-    """Lifetimes of the tensors in the arena; the caller's input and output are not."""
-    home = {name: program.views.get(name, name) for name in program.tensors}
-    lives: dict[str, _Life] = {}
-    outside = {program.input, program.output}
-    for step, layer in enumerate(program.layers):
-        name = layer.output
-        if home[name] not in outside:
-            lives[name] = _Life(name, aligned(program.tensors[name].size), step, step)
-        for used in layer.inputs:
-            if home[used] in lives:
-                lives[home[used]].dies = step
-    return lives
-
-
-def make_plan(program: Program, overlap: bool = True) -> Plan:
+def make_plan(program: Program, cut: int = 0, overlap: bool = True, orders: int = ORDERS) -> Plan:
     """The smallest arena of all orders of placement.
 
     Args:
         program: Lowered.
+        cut: The first layer that waits for the whole of its inputs; those before it work row by row.
         overlap: Whether outputs may overwrite inputs that no later layer reads.
+        orders: Number of orders drawn, besides the obvious ones.
     """
-    lives = _lives(program)
-    rules = _overlaps(program, lives) if overlap else {}
-    chain = list(lives)
-    by_size = sorted(chain, key=lambda name: -lives[name].size)
+    schedule = make_schedule(program, cut)
+    arena = _Arena(program, schedule, overlap)
+    chain = list(arena.sizes)
+    by_size = sorted(chain, key=lambda ring: -arena.sizes[ring])
     generator = random.Random(0)
-    orders = [by_size, chain, chain[::-1]]
-    for _ in range(ORDERS):
+    offsets = min(map(arena.place, (by_size, chain, chain[::-1])), key=arena.height)
+    least = arena.least() if orders else 0
+    for _ in range(orders):
+        if arena.height(offsets) == least:
+            break
         order = by_size[:]
         for first, second in pairwise(range(len(order))):
             if generator.random() < 0.3:
                 order[first], order[second] = order[second], order[first]
-        orders.append(order)
-    best = min((_first_fit(order, lives, rules) for order in orders), key=lambda offsets: _height(offsets, lives))
-    size = _height(best, lives)
-    return Plan(best, size, _peak_layer(program, lives, best, size))
+        offsets = min(offsets, arena.place(order), key=arena.height)
+    size = arena.height(offsets)
+    named = {schedule.names[ring]: offset for ring, offset in offsets.items()}
+    return Plan(schedule, named, size, arena.peak_layer(offsets, size))
 
 
-def _height(offsets: dict[str, int], lives: dict[str, _Life]) -> int:
-    return max((offset + lives[name].size for name, offset in offsets.items()), default=0)
+def rows_of(layer: Layer, program: Program, joined: bool) -> Program:
+    """``program`` as a pixelwise layer sees it: its tensors as one row, of all pixels where rows are ``joined``."""
+
+    def flat(tensor: Tensor) -> Tensor:
+        height, width, channels = tensor.shape
+        return replace(tensor, shape=(1, height * width if joined else width, channels))
+
+    own = {name: flat(program.tensors[name]) for name in (*layer.inputs, layer.output)}
+    return replace(program, tensors=program.tensors | own)
 
 
-def _overlaps(program: Program, lives: dict[str, _Life]) -> dict[tuple[str, str], int]:
-    """(input, output) -> overlap offset, for inputs that are last read by the layer that writes the output."""
-    rules: dict[tuple[str, str], int] = {}
-    for step, layer in enumerate(program.layers):
-        for used in layer.inputs:
-            home = program.views.get(used, used)
-            if home in lives and layer.output in lives and lives[home].dies == step and layer.inputs.count(used) == 1:
-                distance = layer.overlap_offset(program.tensors[used], program.tensors[layer.output])
-                if distance is not None:
-                    rules[home, layer.output] = distance
-    return rules
+class _Arena:
+    """What may overlap what, by ring.
 
+    Args:
+        program: Has the sizes of rows.
+        schedule: Has the lifetimes.
+        overlap: Whether an output may overwrite an input that dies with it.
+    """
 
-def _first_fit(order: list[str], lives: dict[str, _Life], rules: dict[tuple[str, str], int]) -> dict[str, int]:
-    """Offsets: each tensor, in this order, at the lowest offset that is free."""
-    offsets: dict[str, int] = {}
-    for name in order:
-        rivals = [other for other in offsets if _meet(lives[name], lives[other])]
-        candidates = {0}
-        for other in rivals:
-            candidates.add(offsets[other] + lives[other].size)
-            if (name, other) in rules:
-                candidates.add(offsets[other] + rules[name, other])
-            if (other, name) in rules:
-                candidates.add(offsets[other] - rules[other, name])
-        fits = (offset for offset in sorted(candidates) if offset >= 0)
-        offsets[name] = next(
-            offset for offset in fits if all(_apart(name, offset, other, offsets, lives, rules) for other in rivals)
-        )
-    return offsets
+    def __init__(self, program: Program, schedule: Schedule, overlap: bool) -> None:
+        self.schedule = schedule
+        row_bytes = [program.tensors[name].size // program.tensors[name].shape[0] for name in schedule.names]
+        self.sizes = {
+            ring: aligned(schedule.capacities[ring] * row_bytes[ring])
+            for ring in range(0 if schedule.feeds else 1, len(row_bytes))
+        }
+        distances = dict(self._distances(program)) if overlap else {}
+        alive, runs = schedule.alive, [0] * len(schedule.stages)
+        for step, number in enumerate(schedule.steps):
+            if number >= 0:
+                runs[number] |= 1 << step
+        self.rivals: dict[int, list[int]] = {ring: [] for ring in self.sizes}
+        self.rules: dict[tuple[int, int], int] = {}
+        for ring in self.sizes:
+            for other in range(ring + 1, len(alive)):
+                both = alive[ring] & alive[other]
+                if both:
+                    self.rivals[ring].append(other)
+                    self.rivals[other].append(ring)
+                    if (ring, other) in distances and not both & ~runs[other - 1]:
+                        self.rules[ring, other] = distances[ring, other]
 
+    def _distances(self, program: Program) -> Iterable[tuple[tuple[int, int], int]]:
+        """Bytes by which an input must lie above the output that overwrites it."""
+        for ring, number in self.schedule.overlaps:
+            stage = self.schedule.stages[number]
+            seen, capacity = program, self.schedule.capacities[ring]
+            if capacity < self.schedule.heights[ring]:
+                seen = rows_of(stage.layer, program, joined=False)
+            x, y = (seen.tensors[name] for name in (self.schedule.names[ring], stage.layer.output))
+            distance = stage.layer.overlap_offset(x, y)
+            if distance is not None:
+                yield (ring, number + 1), distance
 
-def _meet(one: _Life, other: _Life) -> bool:
-    return one.born <= other.dies and other.born <= one.dies
+    def place(self, order: list[int]) -> dict[int, int]:
+        """Offsets: each ring, in this order, at the lowest offset that is free."""
+        offsets: dict[int, int] = {}
+        for ring in order:
+            taken = []  # it may not begin between these
+            for other in self.rivals[ring]:
+                if other in offsets:
+                    low, high = offsets[other] - self.sizes[ring], offsets[other] + self.sizes[other]
+                    if (ring, other) in self.rules:  # it is overwritten by the other
+                        high = min(high, offsets[other] + self.rules[ring, other])
+                    elif (other, ring) in self.rules:
+                        low = max(low, offsets[other] - self.rules[other, ring])
+                    taken.append((low, high))
+            offset = 0
+            for low, high in sorted(taken):
+                if offset <= low:
+                    break
+                offset = max(offset, high)
+            offsets[ring] = offset
+        return offsets
 
+    def least(self) -> int:
+        """Bytes that no arena can be under: what is alive at once, as if all that may overlap did."""
+        most = 0
+        for step in range(len(self.schedule.steps)):
+            alive = {ring for ring in self.sizes if self.schedule.alive[ring] >> step & 1}
+            shared = sum(min(self.sizes[ring] for ring in pair) for pair in self.rules if alive.issuperset(pair))
+            most = max(most, sum(self.sizes[ring] for ring in alive) - shared)
+        return most
 
-def _apart(
-    name: str,
-    offset: int,
-    other: str,
-    offsets: dict[str, int],
-    lives: dict[str, _Life],
-    rules: dict[tuple[str, str], int],
-) -> bool:
-    if offset >= offsets[other] + lives[other].size or offset + lives[name].size <= offsets[other]:
-        return True
-    if (name, other) in rules:  # name is overwritten by other
-        return offset >= offsets[other] + rules[name, other]
-    if (other, name) in rules:
-        return offsets[other] >= offset + rules[other, name]
-    return False
+    def height(self, offsets: dict[int, int]) -> int:
+        """Bytes of an arena."""
+        return max((offset + self.sizes[ring] for ring, offset in offsets.items()), default=0)
 
-
-def _peak_layer(program: Program, lives: dict[str, _Life], offsets: dict[str, int], size: int) -> str:
-    """The first layer at which the arena is used to its top."""
-    for step, layer in enumerate(program.layers):
-        alive = [life for life in lives.values() if life.born <= step <= life.dies]
-        if any(offsets[life.name] + life.size == size for life in alive):
-            return layer.name
-    return ""
+    def peak_layer(self, offsets: dict[int, int], size: int) -> str:
+        """The first layer that runs while the arena is used to its top."""
+        top = 0
+        for ring, offset in offsets.items():
+            if offset + self.sizes[ring] == size:
+                top |= self.schedule.alive[ring]
+        runs = (number for step, number in enumerate(self.schedule.steps) if top >> step & 1 and number >= 0)
+        return next((self.schedule.stages[number].layer.name for number in runs), "")

@@ -50,6 +50,19 @@ class Tensor:
         return values
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Rows of an input for row ``y`` of an output: ``count`` from ``y * stride - pad`` on, ``dilation`` apart.
+
+    Those outside the image are padding.
+    """
+
+    count: int = 1
+    stride: int = 1
+    pad: int = 0
+    dilation: int = 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class Layer(ABC):
     """One call of a C kernel; every operator in ``operators/`` has a subclass, whose arrays are its constants.
@@ -69,13 +82,31 @@ class Layer(ABC):
 
     @abstractmethod
     def call(self, source: Source, number: int, program: "Program") -> list[str]:
-        """C statements that call the kernel.
+        """C statements that make the output: all of it, or, of a :class:`WindowLayer`, one row.
 
         Args:
             source: Collects the constants; has the addresses of tensors.
             number: Index of the layer, part of the names of its constants.
+            program: Holds the tensors. Of a layer that is pixelwise they are flat: one row of the image, or all of its
+                rows as a long one.
+        """
+
+    def rows(self, index: int, program: "Program") -> Rows | None:
+        """Rows of an input for one row of the output; None: all, and at once.
+
+        Args:
+            index: Of the input.
             program: Holds the tensors.
         """
+        return Rows() if self.is_pixelwise(program) else None
+
+    def parts(self, program: "Program") -> "tuple[tuple[Layer, ...], Tensor] | None":
+        """Layers that do the same row by row, and the tensor between them; None: it is one of them already."""
+        return None
+
+    def is_pixelwise(self, program: "Program") -> bool:
+        """Whether each pixel of the output is made of the pixels at its place: rows may then be joined or cut."""
+        return False
 
     def overlap_offset(self, x: Tensor, y: Tensor) -> int | None:
         """Bytes by which input ``x`` must lie above output ``y`` that overwrites it; None: they may not overlap."""
@@ -84,6 +115,10 @@ class Layer(ABC):
     def macc(self, program: "Program") -> int:
         """Multiply-accumulates of one patch."""
         return 0
+
+    def instructions(self, program: "Program", pixels: int) -> float:
+        """Estimate for a run that makes ``pixels`` pixels of the output."""
+        return 8.0 * pixels * program.tensors[self.output].shape[2]
 
     @property
     def weight_bytes(self) -> int:
@@ -105,6 +140,7 @@ class Program:
         input: Name of the tensor that the caller fills.
         output: Name of the tensor that the caller reads.
         views: Tensors that share another tensor's bytes: name -> name of that tensor.
+        turned: Whether the rows of images are ONNX's columns.
     """
 
     layers: list[Layer] = field(default_factory=list)
@@ -112,6 +148,12 @@ class Program:
     input: str = ""
     output: str = ""
     views: dict[str, str] = field(default_factory=dict)
+    turned: bool = False
+
+    def images(self, steps: Int8) -> Int8:
+        """Inputs ``(N, size)`` of the program as ONNX has them: ``(N, C, H, W)``."""
+        images = steps.reshape(-1, *self.tensors[self.input].shape)
+        return np.ascontiguousarray(images.transpose((0, 3, 2, 1) if self.turned else (0, 3, 1, 2)))
 
     def ends(self, layer: Layer) -> tuple[Tensor, Tensor]:
         """``x``, the first input of ``layer``, and ``y``, its output."""

@@ -4,7 +4,7 @@ Cores with MVE want their weights in another order than all others, and other sc
 the macro ``AED_MVE`` of ``aed_kernels.h`` chooses. One text so serves all cores.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -15,14 +15,13 @@ from aed.target.codegen.text import c_float, c_lines
 class Source:
     """Collects the definitions that the calls of kernels refer to.
 
-    Args:
-        addresses: Tensor name -> C expression of its address.
+    ``addresses``: tensor name -> C expression of the address that the layer being written finds it at.
     """
 
-    def __init__(self, addresses: Mapping[str, str]) -> None:
-        self.addresses = addresses
+    def __init__(self) -> None:
+        self.addresses: dict[str, str] = {}
         self.constants: list[str] = []
-        self._scratch = {"mve": 1, "others": 1}
+        self._scratch = {"mve": 0, "others": 0}
 
     def array(self, kind: str, name: str, values: npt.NDArray[Any], *, mve: bool = True) -> str:
         """Defines a constant array of the C type ``kind`` and returns its name; ``mve``: cores with MVE want it too."""
@@ -60,11 +59,13 @@ class Source:
 
     def need_scratch(self, *, mve: int, others: int) -> None:
         """Reserves at least so many bytes, on cores with MVE and on all others, which a kernel gets as ``scratch``."""
-        self._scratch = {"mve": max(self._scratch["mve"], mve), "others": max(self._scratch["others"], others)}
+        self._scratch = {"mve": max(self._scratch["mve"], mve, 1), "others": max(self._scratch["others"], others, 1)}
 
     @property
     def scratch(self) -> str:
-        """Definition of the scratch memory, in words of 64 bits: aligned for whatever kernels keep there."""
+        """Definition of the scratch memory, in words of 64 bits: aligned for all that kernels keep; "": no need."""
+        if not any(self._scratch.values()):
+            return ""
         return _chosen(*(f"static uint64_t scratch[{-(-size // 8)}];\n" for size in self._scratch.values()))
 
 

@@ -1,6 +1,6 @@
 """The walk through an ONNX graph that collects a program; the operators it meets are in ``operators/``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from aed.base.errors import AedError
-from aed.export.graph import QDQ, constants, input_of, producers, readers, within_range
+from aed.export.graph import QDQ, attributes, constants, input_of, producers, readers, within_range
 from aed.export.runtime import open_exact
 from aed.target.codegen.program import Float32, Int8, Int32, Program, Tensor
 
@@ -27,19 +27,23 @@ class Walk:
     value of such a vector in memory, its index in ONNX; operators pass it on or put their constants in that order.
     ``functions[name]`` holds, for each tensor that is a table of another one, that one's name and the table.
 
+    With ``turned`` images are (width, height, channels), so that the rows of a patch are its frames: operators get
+    attributes and weights with height and width swapped, and where an order of pixels counts they keep ONNX's.
+
     Args:
         model: Batch 1.
+        turned: Whether rows and columns of all images change places.
     """
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self.model = model
+    def __init__(self, model: onnx.ModelProto, turned: bool = False) -> None:
+        self.model, self.turned = model, turned
         self.arrays, self.producers, self.readers = constants(model), producers(model), readers(model)
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
         self.shapes = {
             value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
             for value in (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output)
         }
-        self.program = Program()
+        self.program = Program(turned=turned)
         self.order: dict[str, npt.NDArray[np.int64]] = {}
         self.functions: dict[str, tuple[str, Int8]] = {}
         self.alias: dict[str, str] = {}
@@ -106,6 +110,21 @@ class Walk:
         shapes = {name: self.shapes.get(name) for name in (*node.input, *node.output) if name in self.shapes}
         return AedError(f"{node.name} ({node.op_type}): {reason}; shapes {shapes}")
 
+    def turn(self, pair: Sequence[int]) -> tuple[int, int]:
+        """Height and width, or what else belongs to them, as in the program."""
+        height, width = (int(value) for value in pair)
+        return (width, height) if self.turned else (height, width)
+
+    def attributes(self, node: onnx.NodeProto) -> dict[str, Any]:
+        """The attributes of a node by name; those of height and width as in the program."""
+        facts = attributes(node)
+        for name in ("kernel_shape", "strides", "dilations"):
+            if len(facts.get(name, ())) == 2:
+                facts[name] = list(self.turn(facts[name]))
+        if len(facts.get("pads", ())) == 4:
+            facts["pads"] = [*self.turn(facts["pads"][:2]), *self.turn(facts["pads"][2:])]
+        return facts
+
     def _home(self, name: str) -> str:
         return self.alias.get(name, name)
 
@@ -122,8 +141,7 @@ class Walk:
         """
         if not 2 <= len(shape) <= 4 or shape[0] != 1:
             raise AedError(f"{name}: the C code takes (1, C, H, W), (1, C, W) and (1, C), got {shape}")
-        height, width = [1, 1, *shape[2:]][-2:]
-        channels = shape[1]
+        (height, width), channels = self.turn([1, 1, *shape[2:]][-2:]), shape[1]
         if max(height, width, channels) > LARGEST:
             raise AedError(f"{name}: the C code takes sizes up to {LARGEST}, got {shape}")
         scale, zero = np.float32(1), np.int8(0)
@@ -194,14 +212,20 @@ class Walk:
         return f"{node.input[index]}.{node.name}"
 
     def weight(self, node: onnx.NodeProto) -> tuple[Int8, Float32]:
-        """The second input as symmetric int8 weights, in its own shape, and their scales ``(1,)`` or ``(outputs,)``."""
+        """The second input as symmetric int8 weights, and their scales ``(1,)`` or ``(outputs,)``.
+
+        Those of a convolution are ``(out, in, height, width)``, as in the program.
+        """
         source = self.producers.get(node.input[1])
         if source is None or source.op_type != "DequantizeLinear" or source.input[0] not in self.arrays:
             raise self.refusal(node, "its weights are no int8 constants")
         weight = self.arrays[source.input[0]]
         if weight.dtype != np.int8 or np.any(self.arrays[source.input[2]]):
             raise self.refusal(node, "its weights are not symmetric int8")
-        return weight, np.atleast_1d(self.arrays[source.input[1]])
+        return self._upright(weight), np.atleast_1d(self.arrays[source.input[1]])
+
+    def _upright(self, weight: Int8) -> Int8:
+        return weight.swapaxes(2, 3) if self.turned and weight.ndim == 4 else weight
 
     def bias(self, node: onnx.NodeProto, outputs: int) -> Int32:
         """The third input, ``(outputs,)``; zeros where there is none."""
@@ -314,7 +338,7 @@ class Sketch(Walk):
         """Zeros in the shape of the weights, one scale."""
         if node.input[1] not in self.arrays:
             raise self.refusal(node, "its weights are no constants")
-        return np.zeros(self.arrays[node.input[1]].shape, np.int8), np.ones(1, np.float32)
+        return self._upright(np.zeros(self.arrays[node.input[1]].shape, np.int8)), np.ones(1, np.float32)
 
     def bias(self, node: onnx.NodeProto, outputs: int) -> Int32:
         """Zeros ``(outputs,)``."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from aed.target.codegen.program import Layer, Tensor, aligned
+from aed.target.codegen.program import Layer, Program, Rows, Tensor, aligned
 from aed.target.codegen.source import Source
 
 POINTER = 8
@@ -28,6 +28,10 @@ class WindowLayer(Layer):
     stride: tuple[int, int] = (1, 1)
     pad: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
+
+    def rows(self, index: int, program: Program) -> Rows:
+        """Those under the window."""
+        return Rows(self.kernel[0], self.stride[0], self.pad[0], self.dilation[0])
 
     def overlap_offset(self, x: Tensor, y: Tensor) -> int | None:
         """Enough that no output row overwrites an input row that it or a later row needs."""
@@ -62,23 +66,19 @@ class WindowLayer(Layer):
         ]
         return ".window = {\n" + "".join(f"        {line},\n" for line in sizes) + "    }"
 
-    def image_call(
-        self, source: Source, layer: str, *, mve: int = 0, others: int = 0, mve_row: str | None = None
-    ) -> str:
-        """C statement that computes all rows of the output.
+    def row_call(self, source: Source, layer: str, *, mve: int = 0, others: int = 0, mve_row: str | None = None) -> str:
+        """C statement that makes a row of the output.
 
         Args:
-            source: Has the addresses of tensors.
+            source: Keeps the size of the scratch memory.
             layer: Name of the layer's struct.
             mve: Bytes of scratch memory that a row needs on cores with MVE.
             others: Those on all others.
             mve_row: The function for cores with MVE; None: that for all.
         """
-        pointers = aligned(POINTER * self.kernel[0])
-        source.need_scratch(mve=pointers + mve, others=pointers + others)
-        addresses = f"{source.addresses[self.inputs[0]]}, {source.addresses[self.output]}"
+        source.need_scratch(mve=mve, others=others)
         row = self.row if mve_row in (None, self.row) else f"AED_ROW({mve_row}, {self.row})"
-        return f"aed_image({row}, {addresses}, &{layer}, scratch);"
+        return f"{row}(rows, out, &{layer}, scratch);"
 
 
 def window_of(facts: dict[str, Any]) -> dict[str, tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,10 +13,11 @@ from aed.base.errors import AedError
 from aed.export.graph import load_model, read_model_card
 from aed.export.runtime import onnx_runtime_on, open_exact
 from aed.target.boards import Board, emulated
+from aed.target.codegen.choose import Chosen, choose_plan
 from aed.target.codegen.cmsis import find_cmsis_dsp
 from aed.target.codegen.lower import lower
-from aed.target.codegen.plan import Plan, make_plan
 from aed.target.codegen.program import Int8, Program
+from aed.target.codegen.settings import PlanKind
 from aed.target.emulator import measure, toolchain
 from aed.target.emulator.measure import EmulatedRun
 from aed.target.report import Cost, Figure, Report
@@ -28,11 +30,14 @@ LIMITS = (
 
 @dataclass(frozen=True)
 class _Model:
-    """A model and its program."""
+    """A model and how its C is planned."""
 
     graph: onnx.ModelProto
-    program: Program
-    plan: Plan
+    chosen: Chosen
+
+    @property
+    def program(self) -> Program:
+        return self.chosen.program
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,14 @@ class Emulator:
 
     inputs: int = 4
     cmsis_dsp: Path | None = None
+    plan: PlanKind = "auto"
     name: ClassVar[str] = "emulator"
 
     def analyze(self, model: Path, board: Board, folder: Path) -> Report:
         """Weights, arena and multiply-accumulates, by arithmetic; needs neither GCC nor QEMU."""
-        read = _read(model)
+        read = self._read(model)
         cost = Cost(figures=_planned(read), layers=_layers(read.program))
-        return self._report("analyze", emulated(board), cost)
+        return self._report("analyze", emulated(board), cost, {"plan": read.chosen.facts})
 
     def benchmark(self, model: Path, board: Board, folder: Path) -> Report:
         """Flash, RAM, stack and instructions of net and front end.
@@ -62,7 +68,7 @@ class Emulator:
         """
         if self.inputs < 1:
             raise AedError(f"emulator.inputs: need at least 1, got {self.inputs}")
-        read, board = _read(model), emulated(board)
+        read, board = self._read(model), emulated(board)
         card = read_model_card(read.graph, model)
         x = read.program.tensors[read.program.input]
         random = np.random.default_rng(0)
@@ -75,11 +81,16 @@ class Emulator:
             scale, zero = float(x.scale), x.zero
             own = measure.measure_frontend(card.frontend, scale, zero, samples, board, library)
             frontend = Cost(figures=_emulated(own), functions=_functions(own))
-        details: dict[str, Any] = {"inputs": self.inputs, "differing_outputs": 0}
+        details: dict[str, Any] = {"inputs": self.inputs, "differing_outputs": 0, "plan": read.chosen.facts}
         details["fourier_transform"] = str(self.cmsis_dsp) if self.cmsis_dsp else "own, fixed point"
         if frontend is None:
             details["no_frontend"] = list(card.frontend.not_streamable)
         return self._report("benchmark", board, _net_cost(read, run), details, frontend)
+
+    def _read(self, path: Path) -> _Model:
+        graph = load_model(path)
+        with onnx_runtime_on(path):
+            return _Model(graph, choose_plan(partial(lower, graph), self.plan, "emulator.plan"))
 
     def _report(
         self,
@@ -103,21 +114,12 @@ class Emulator:
         )
 
 
-def _read(path: Path) -> _Model:
-    graph = load_model(path)
-    with onnx_runtime_on(path):
-        program = lower(graph)
-    return _Model(graph, program, make_plan(program))
-
-
 def _proved(read: _Model, steps: Int8, board: Board) -> EmulatedRun:
     """The run on ``steps`` ``(N, size)``, channels last, once its outputs are those of ONNX Runtime."""
-    run = measure.measure_net(read.program, read.plan, steps, board)
-    height, width, channels = read.program.tensors[read.program.input].shape
-    images = steps.reshape(len(steps), height, width, channels).transpose(0, 3, 1, 2)
+    run = measure.measure_net(read.program, read.chosen.plan, steps, board)
     session = open_exact(read.graph)
     name = session.get_inputs()[0].name
-    outputs = [session.run(None, {name: np.ascontiguousarray(image[None])})[0] for image in images]
+    outputs = [session.run(None, {name: image[None]})[0] for image in read.program.images(steps)]
     if differing := int((run.outputs != np.concatenate(outputs)).sum()):
         raise AedError(f"{board.name}: {differing} of {run.outputs.size} outputs differ from ONNX Runtime's")
     return run
@@ -133,7 +135,7 @@ def _planned(read: _Model) -> dict[str, Figure]:
     """Figures that need no compiler."""
     numbers = {
         "weights_bytes": read.program.weight_bytes,
-        "activations_bytes": read.plan.size,
+        "activations_bytes": read.chosen.plan.size,
         "macc": read.program.macc,
     }
     return {key: Figure(value, "estimated") for key, value in numbers.items()}

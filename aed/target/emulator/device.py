@@ -1,6 +1,7 @@
 """An emulated board as a function of samples."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import onnx
 from aed.base.files import temporary_folder
 from aed.dsp.frontend import FrontendConfig
 from aed.target.boards import Board, emulated
+from aed.target.codegen.choose import choose_plan
 from aed.target.codegen.lower import lower
-from aed.target.codegen.plan import make_plan
+from aed.target.codegen.settings import PlanKind
 from aed.target.emulator.qemu import run_program
 from aed.target.emulator.toolchain import build, harness_sources
 from aed.target.host import device_sources
@@ -25,6 +27,7 @@ class EmulatedDevice:
         model: int8.
         frontend: Streamable.
         board: Emulated machine, or a board with the core of one.
+        plan: Which plans of the net may be chosen.
 
     Raises:
         AedError: Front end or net cannot be written in C, or a tool is missing.
@@ -32,10 +35,17 @@ class EmulatedDevice:
 
     workers = os.cpu_count() or 1
 
-    def __init__(self, folder: Path, model: onnx.ModelProto, frontend: FrontendConfig, board: Board) -> None:
-        program = lower(model)
-        self.output = program.tensors[program.output]
-        sources = device_sources(program, make_plan(program), frontend)
+    def __init__(
+        self,
+        folder: Path,
+        model: onnx.ModelProto,
+        frontend: FrontendConfig,
+        board: Board,
+        plan: PlanKind = "auto",
+    ) -> None:
+        chosen = choose_plan(partial(lower, model), plan)
+        self.output = chosen.program.tensors[chosen.program.output]
+        sources = device_sources(chosen.program, chosen.plan, frontend)
         self.folder, self.board = folder, emulated(board)
         self.elf = build(folder / "program", {**sources, **harness_sources("run_clip.c")}, self.board)
 

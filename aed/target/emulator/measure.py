@@ -84,7 +84,7 @@ def measure_sources(
     Args:
         sources: File name -> content.
         size: Bytes of its output.
-        layers: Number of its layers.
+        layers: Number of its layers; 0: it does not tell them apart.
         inputs: ``(N, input_size)``.
         board: Emulated machine.
         library: Compiled with it; None: nothing is.
@@ -92,25 +92,38 @@ def measure_sources(
     Raises:
         AedError: As :func:`measure_net`.
     """
-    harness_ram = inputs.shape[1] + 2 * size + 4 * (layers + 2)  # input, outputs of both ways, counters
+    harness_ram = inputs.shape[1] + size + 2 * 4  # input, output, two counters
     raw, sizes = _run("run_net.c", sources, inputs.tobytes(), board, library)
-    outputs, ticks = _records(raw, size, layers + 2)
-    # SysTick has 24 bits: a whole run may go round, a layer does not (the program fails)
-    ticks[:, layers] += WRAP * np.rint((ticks[0, :layers].sum() - ticks[:, layers]) / WRAP)
+    outputs, facts = _records(raw, size, 2)
     if len(outputs) != len(inputs):
         raise AedError(f"{board.name}: {len(outputs)} outputs came back for {len(inputs)} inputs")
-    counted = ticks[0] * (1e9 / machine_of(board).systick_hz)
-    functions, each = _profile("profile_net.c", sources, inputs[0].tobytes(), board, float(counted[layers]), library)
+    ticks, total = np.zeros(0), facts[0, 0]
+    if layers:
+        ticks = _layer_ticks(sources, inputs[0].tobytes(), board, layers)
+        # SysTick has 24 bits: a whole run may go round, a layer does not (the program fails)
+        total += WRAP * np.rint((ticks.sum() - total) / WRAP)
+    tick = 1e9 / machine_of(board).systick_hz
+    instructions = float(total * tick)
+    functions, each = _profile("profile_net.c", sources, inputs[0].tobytes(), board, instructions, library)
     return EmulatedRun(
         outputs=outputs,
-        instructions=float(counted[layers]),
-        cycles=None if each is None else each * float(counted[layers]),
-        layers=tuple(counted[:layers].tolist()),
+        instructions=instructions,
+        cycles=None if each is None else each * instructions,
+        layers=tuple((ticks * tick).tolist()),
         functions=functions,
         flash_bytes=sizes[0],
         ram_bytes=sizes[1] - harness_ram,
-        stack_bytes=int(ticks[:, layers + 1].max()),
+        stack_bytes=int(facts[:, 1].max()),
     )
+
+
+def _layer_ticks(sources: Mapping[str, str], content: bytes, board: Board, layers: int) -> npt.NDArray[np.float64]:
+    """Ticks of each layer, the sum over its rows, in a program that is stopped before and after each."""
+    with temporary_folder() as folder:
+        parts = {**sources, **harness_sources("count_net.c")}
+        elf = build(folder / "program", parts, board, ("-DAED_COUNT",))
+        raw = run_program(elf, folder, content, board)
+    return np.frombuffer(raw, "<u4", layers).astype(np.float64)
 
 
 def measure_frontend(

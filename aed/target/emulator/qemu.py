@@ -17,7 +17,6 @@ TIMEOUT_S = 300.0
 FAILURES = {
     70: "a fault of the core",
     71: "its input cannot be read",
-    72: "layer by layer gives other outputs than all at once",
     73: "its output cannot be written",
     74: "a layer takes longer than SysTick can count here; choose a board with a longer counter",
 }

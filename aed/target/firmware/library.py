@@ -3,9 +3,11 @@
 import json
 import logging
 import re
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from textwrap import indent
 
 import numpy as np
 import onnx
@@ -17,13 +19,15 @@ from aed.dsp.frontend import FrontendConfig
 from aed.export.card import ModelCard
 from aed.export.runtime import open_exact
 from aed.target.boards import load_board
+from aed.target.codegen.choose import choose_plan
 from aed.target.codegen.classes import class_sources, rule
 from aed.target.codegen.frontend import state_bytes, table_bytes
 from aed.target.codegen.generate import kernel_sources, net_sources
 from aed.target.codegen.lower import lower
-from aed.target.codegen.plan import Plan, make_plan
+from aed.target.codegen.plan import Plan
 from aed.target.codegen.prefix import DEFAULT, renamed
 from aed.target.codegen.program import Program
+from aed.target.codegen.settings import PlanKind
 from aed.target.codegen.text import c_lines
 from aed.target.emulator import toolchain
 from aed.target.host import device_sources
@@ -37,7 +41,14 @@ BUILT_FOR = ("mps2-an386", "mps2-an505", "mps3-an547")
 """Boards for whose cores the README has the size of the code."""
 
 
-def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title: str, prefix: str = DEFAULT) -> None:
+def write_firmware(
+    model: onnx.ModelProto,
+    card: ModelCard,
+    folder: Path,
+    title: str,
+    prefix: str = DEFAULT,
+    plan: PlanKind = "auto",
+) -> None:
     """Writes the library; the folder is whole or, where something fails, as it was before.
 
     A front end that no device can compute is left out: the library is then the net alone, as its README states.
@@ -48,6 +59,7 @@ def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title:
         folder: New, or one that this function wrote earlier.
         title: For the README.
         prefix: Of every name that another file of a firmware can see; checked.
+        plan: Which plans of the net may be chosen.
 
     Raises:
         AedError: The model or its front end has no C form, or the folder holds something else.
@@ -57,9 +69,8 @@ def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title:
             "no C of the front end, the library is the net alone: %s; you have to compute its patches",
             "; ".join(card.frontend.not_streamable),
         )
-    program = lower(model)
-    plan = make_plan(program)
-    sources = library_sources(model, program, plan, card)
+    chosen = choose_plan(partial(lower, model), plan, "c.plan")
+    sources = library_sources(model, chosen.program, chosen.plan, card)
     parts = files("aed.target.firmware") / "c"
     with whole_folder(folder, MARK) as staging:
         for name, text in sources.items():
@@ -75,7 +86,9 @@ def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title:
         ):
             text = renamed((parts / part).read_text(encoding="utf-8"), prefix)
             if name == "README.md":
-                text = Template(text).substitute(_facts(program, plan, card, title, sources, prefix), prefix=prefix)
+                text = Template(text).substitute(
+                    _facts(chosen.program, chosen.plan, card, title, sources, prefix), prefix=prefix
+                )
             (staging / name).write_text(text, encoding="utf-8")
         (staging / "LICENSE").write_bytes((parts / "LICENSE").read_bytes())
         (staging / MARK).write_text(
@@ -91,7 +104,7 @@ def library_sources(model: onnx.ModelProto, program: Program, plan: Plan, card: 
         **(device_sources(program, plan, card.frontend) if streams else kernel_sources() | net_sources(program, plan)),
         **class_sources(card, program.tensors[program.output].size),
         "aed_selftest.h": header,
-        "aed_selftest.c": _selftest(model, program),
+        "aed_selftest.c": _selftest(model, program, plan),
     }
 
 
@@ -107,31 +120,42 @@ def selftest_input(size: int) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
     return steps
 
 
-def _selftest(model: onnx.ModelProto, program: Program) -> str:
-    height, width, channels = program.tensors[program.input].shape
-    image = selftest_input(height * width * channels).reshape(1, height, width, channels).transpose(0, 3, 1, 2)
+_FILL = """for (int32_t i = 0; i < SIZE; ++i) {
+    state = 1664525U * state + 1013904223U;
+    in[i] = (int8_t)((int32_t)(state >> 24) - 128);
+}
+"""
+
+_SELFTEST = {
+    False: indent(f"{_FILL}aed_net_run(in, out);\n", "    "),
+    True: "    aed_net_begin();\n    for (int32_t frame = 0; frame < AED_NET_INPUT_HEIGHT; ++frame) {\n"
+    + indent(f"{_FILL}(void)aed_net_feed(in, out);\n", "        ")
+    + "    }\n",
+}
+"""How the self-test fills the input and runs the net, by whether that takes frame after frame."""
+
+
+def _selftest(model: onnx.ModelProto, program: Program, plan: Plan) -> str:
+    image = program.images(selftest_input(program.tensors[program.input].size))
     session = open_exact(model)
-    expected = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(image)})[0].ravel()
+    expected = session.run(None, {session.get_inputs()[0].name: image})[0].ravel()
     return f"""/* Generated: an input by rule and the outputs ONNX Runtime gives for it. */
 #include "aed_selftest.h"
 
 #include "aed_net.h"
+
+#define SIZE {"(AED_NET_INPUT_SIZE / AED_NET_INPUT_HEIGHT)" if plan.feeds else "AED_NET_INPUT_SIZE"}
 
 static const int8_t expected[AED_NET_OUTPUT_SIZE] = {{
 {c_lines(map(str, expected.tolist()))}
 }};
 
 int aed_selftest(void) {{
-    static int8_t in[AED_NET_INPUT_SIZE];
+    static int8_t in[SIZE];
     int8_t out[AED_NET_OUTPUT_SIZE];
     uint32_t state = 1U;
     int differing = 0;
-    for (int32_t i = 0; i < AED_NET_INPUT_SIZE; ++i) {{
-        state = 1664525U * state + 1013904223U;
-        in[i] = (int8_t)((int32_t)(state >> 24) - 128);
-    }}
-    aed_net_run(in, out);
-    for (int i = 0; i < AED_NET_OUTPUT_SIZE; ++i) {{
+{_SELFTEST[plan.feeds]}    for (int i = 0; i < AED_NET_OUTPUT_SIZE; ++i) {{
         differing += out[i] != expected[i] ? 1 : 0;
     }}
     return differing;

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aed.target.codegen.prefix import DEFAULT
+from aed.target.codegen.settings import PlanKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,9 +14,12 @@ class CSettings:
     Args:
         prefix: First part of every name that other files see: ``doorbell`` gives ``doorbell_net_run`` and
             ``DOORBELL_CLASSES``, so that the libraries of several models can be in one firmware.
+        plan: ``layers``: each layer for the whole patch, then the next. ``rows``: a row of each layer at a time, as far
+            as that takes the least RAM. ``auto``: the same where it costs no more than a few percent of instructions.
     """
 
     prefix: str = DEFAULT
+    plan: PlanKind = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

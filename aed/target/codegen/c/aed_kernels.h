@@ -68,6 +68,7 @@ typedef struct {
     aed_window_t window;
     float in_scale, out_scale;
     int32_t count;         /* of a mean: what a sum is divided by; 0: the pixels of the window that are in the image */
+    int8_t by_column;      /* whether ONNX goes through a window column by column: the order of a sum of floats */
 } aed_pool_t;
 
 /* One row of the output of a layer.
@@ -77,8 +78,6 @@ typedef struct {
  * scratch: aligned to 8; for a convolution 4 bytes for each of its k values, with MVE 2; for a depthwise one a pointer
  * for each tap and in_c bytes.
  */
-typedef void (*aed_row_t)(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
-
 void aed_conv_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 #if AED_MVE
@@ -96,14 +95,17 @@ void aed_average_pool_row(const int8_t *const *rows, int8_t *out, const void *la
 /* of the window, kernel, stride and dilation are 1 */
 void aed_pad_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 
-/* All rows of a layer, one after the other. scratch: k_h pointers, rounded up to 8 bytes, then what row needs. */
-void aed_image(aed_row_t row, const int8_t *in, int8_t *out, const void *layer, void *scratch);
-
 void aed_global_average_pool(
     const int8_t *in, int8_t *out, int32_t pixels, int32_t channels, int8_t in_zero, int8_t out_zero, float factor);
+/* The same row by row. sums: int32 of each channel, aligned to 4; before: those without this row, NULL for the first;
+ * it may be the same memory. */
+void aed_row_sums(const int8_t *in, const void *before, void *sums, int32_t pixels, int32_t channels);
+void aed_mean_of_sums(
+    const void *sums, int8_t *out, int32_t pixels, int32_t channels, int8_t in_zero, int8_t out_zero, float factor);
+/* ONNX's pixel i is i % columns * step + i / columns here: the order of a sum of floats. */
 void aed_mean(
-    const int8_t *in, int8_t *out, int32_t pixels, int32_t channels, float in_scale, float out_scale, int8_t in_zero,
-    int8_t out_zero);
+    const int8_t *in, int8_t *out, int32_t pixels, int32_t channels, int32_t step, int32_t columns, float in_scale,
+    float out_scale, int8_t in_zero, int8_t out_zero);
 /* other has period values, again and again: as many as one, a row of all channels, one per channel, or a single one. */
 void aed_add(
     const int8_t *one, const int8_t *other, int8_t *out, int32_t size, int32_t period, float one_factor,

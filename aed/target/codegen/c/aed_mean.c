@@ -1,4 +1,6 @@
 /* Means of each channel over an image. */
+#include <stddef.h>
+
 #include "aed_steps.h"
 #include "aed_words.h"
 
@@ -43,11 +45,31 @@ void aed_global_average_pool(
 }
 #endif
 
+void aed_row_sums(const int8_t *in, const void *before, void *sums, int32_t pixels, int32_t channels) {
+    const int32_t *const from = (const int32_t *)before;
+    int32_t *const to = (int32_t *)sums;
+    for (int32_t c = 0; c < channels; ++c) {
+        int32_t sum = from != NULL ? from[c] : 0;
+        for (int32_t pixel = 0; pixel < pixels; ++pixel) {
+            sum += in[pixel * channels + c];
+        }
+        to[c] = sum;
+    }
+}
+
+void aed_mean_of_sums(
+    const void *sums, int8_t *out, int32_t pixels, int32_t channels, int8_t in_zero, int8_t out_zero, float factor) {
+    const int32_t *const from = (const int32_t *)sums;
+    for (int32_t c = 0; c < channels; ++c) {
+        out[c] = aed_step(from[c] - pixels * in_zero, factor, out_zero);
+    }
+}
+
 /* As ONNX Runtime's ReduceMean, which is Eigen's float sum: eight sums side by side from the first address that is a
  * multiple of 16 bytes, then the values before and after; channel c begins pixels * c floats after such an address. */
 void aed_mean(
-    const int8_t *in, int8_t *out, int32_t pixels, int32_t channels, float in_scale, float out_scale, int8_t in_zero,
-    int8_t out_zero) {
+    const int8_t *in, int8_t *out, int32_t pixels, int32_t channels, int32_t step, int32_t columns, float in_scale,
+    float out_scale, int8_t in_zero, int8_t out_zero) {
     for (int32_t c = 0; c < channels; ++c) {
         const int32_t before = (4 - pixels * c % 4) % 4;
         const int32_t start = before < pixels ? before : pixels;
@@ -62,7 +84,7 @@ void aed_mean(
                     part[4 + j] = 0.0f;
                 }
             }
-            part[place % 8] += in_scale * (float)(in[i * channels + c] - in_zero);
+            part[place % 8] += in_scale * (float)(in[(i % columns * step + i / columns) * channels + c] - in_zero);
         }
         for (int32_t j = 0; j < 4; ++j) {
             part[j] += part[4 + j];
@@ -70,7 +92,7 @@ void aed_mean(
         float sum = (part[0] + part[2]) + (part[1] + part[3]);
         for (int32_t i = 0; i < pixels; ++i) {
             if (i < start || i >= end) {
-                sum += in_scale * (float)(in[i * channels + c] - in_zero);
+                sum += in_scale * (float)(in[(i % columns * step + i / columns) * channels + c] - in_zero);
             }
         }
         out[c] = aed_saturate(aed_round(sum / (float)pixels / out_scale) + out_zero);

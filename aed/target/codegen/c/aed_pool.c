@@ -63,6 +63,7 @@ void aed_max_pool_row(const int8_t *const *rows, int8_t *out, const void *layer,
 void aed_average_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
     const aed_pool_t *const pool = (const aed_pool_t *)layer;
     const aed_window_t *const window = &pool->window;
+    const int32_t taps = window->k_h * window->k_w;
     int32_t inside = 0;
     (void)scratch;
     for (int32_t i = 0; i < window->k_h; ++i) {
@@ -75,12 +76,14 @@ void aed_average_pool_row(const int8_t *const *rows, int8_t *out, const void *la
         const float count = (float)(pool->count > 0 ? pool->count : inside * (right - left));
         for (int32_t c = 0; c < window->in_c; ++c) {
             float sum = 0.0f;
-            for (int32_t i = 0; i < window->k_h; ++i) {
-                for (int32_t x = left; x < right && rows[i] != NULL; ++x) {
+            for (int32_t t = 0; t < taps; ++t) {
+                const int32_t i = pool->by_column != 0 ? t % window->k_h : t / window->k_w;
+                const int32_t x = start + (pool->by_column != 0 ? t / window->k_h : t % window->k_w);
+                if (rows[i] != NULL && x >= left && x < right) {
                     sum += pool->in_scale * (float)(rows[i][x * window->in_c + c] - window->in_zero);
                 }
             }
-            *out++ = aed_saturate(aed_round(sum / count / pool->out_scale + (float)window->out_zero));
+            *out++ = aed_saturate(aed_round(sum / (float)taps / pool->out_scale + (float)window->out_zero));
         }
     }
 }

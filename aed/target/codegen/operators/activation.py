@@ -31,6 +31,10 @@ class Lookup(Layer):
         """Value by value: in place."""
         return 0
 
+    def is_pixelwise(self, program: Program) -> bool:
+        """Always."""
+        return True
+
     def call(self, source: Source, number: int, program: Program) -> list[str]:
         """C statements that call the kernel; the table is a constant."""
         x, y = program.ends(self)

@@ -19,6 +19,10 @@ class Concat(Layer):
 
     kind: ClassVar[str] = "concat"
 
+    def is_pixelwise(self, program: Program) -> bool:
+        """Always: along channels."""
+        return True
+
     def call(self, source: Source, number: int, program: Program) -> list[str]:
         """C statements that call the kernel; one call per input."""
         lines, start = [], 0

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import onnx
 
 from aed.target.codegen.operators.activation import append_function
-from aed.target.codegen.program import Int8, Layer, Program, Tensor
+from aed.target.codegen.program import Int8, Layer, Program, Rows, Tensor
 from aed.target.codegen.source import Source
 from aed.target.codegen.text import c_float
 from aed.target.codegen.walk import Lowering, Walk
@@ -33,8 +33,18 @@ class Elementwise(Layer):
         height, width, _ = program.tensors[self.output].shape
         return 0 if self.weight is None else int(height * width * self.weight.size)
 
+    def rows(self, index: int, program: Program) -> Rows | None:
+        """A row each; of a second input that is one row itself, that one again and again."""
+        height = program.tensors[self.output].shape[0]
+        return Rows() if program.tensors[self.inputs[index]].shape[0] == height else None
+
+    def is_pixelwise(self, program: Program) -> bool:
+        """Where the second input, if it is smaller, is the same in all rows."""
+        x, other = (program.tensors[name].shape for name in self.inputs)
+        return self.weight is not None or x == other or other[0] == 1
+
     def calls(self, source: Source, number: int, program: Program, numbers: str) -> list[str]:
-        """C statements: one call where the kernel itself repeats the second input, else one for each part of it.
+        """C statements for a row: one call where the kernel itself repeats the second input, else one for each pixel.
 
         Args:
             source: Collects a constant second input.
@@ -43,20 +53,18 @@ class Elementwise(Layer):
             numbers: Arguments after the sizes.
         """
         (x, y), other = program.ends(self), program.tensors[self.inputs[1]]
-        addresses = [source.addresses[x.name], source.addresses.get(other.name, ""), source.addresses[y.name]]
-        if self.weight is not None:
-            addresses[1] = source.array("int8_t", f"constant{number}", self.weight)
-        kernel = f"aed_{self.kind}"
-        if self.weight is not None or _repeats(other.shape, y.shape):
-            return [f"{kernel}({', '.join(addresses)}, {y.size}, {other.size}, {numbers});"]
-        count, period = _parts(other.shape, y.shape)
-        size, turn = y.size // count, other.size // period
-        turned = "part" if turn == count else f"part % {turn}"
-        steps = [f"part * {size}", f"{turned} * {period}", f"part * {size}"]
-        arguments = ", ".join(f"{address} + {step}" for address, step in zip(addresses, steps, strict=True))
+        if self.weight is None:
+            second, (wide, deep) = source.addresses[other.name], other.shape[1:]
+        else:
+            second, (wide, deep) = source.array("int8_t", f"constant{number}", self.weight), (1, self.weight.size)
+        first, out, kernel = source.addresses[x.name], source.addresses[y.name], f"aed_{self.kind}"
+        width, channels = y.shape[1:]
+        if deep == channels or wide == 1:
+            return [f"{kernel}({first}, {second}, {out}, {width * channels}, {wide * deep}, {numbers});"]
+        place, rest = "x" if wide == width else f"x % {wide}", f"{channels}, 1, {numbers}"
         return [
-            f"for (int32_t part = 0; part < {count}; ++part) {{",
-            f"    {kernel}({arguments}, {size}, {period}, {numbers});",
+            f"for (int32_t x = 0; x < {width}; ++x) {{",
+            f"    {kernel}({first} + x * {channels}, {second} + {place}, {out} + x * {channels}, {rest});",
             "}",
         ]
 
@@ -154,22 +162,6 @@ def _append_both(walk: Walk, node: onnx.NodeProto, layer: type[Elementwise]) -> 
     elif orders != [None, None]:
         raise walk.refusal(node, "only of vectors that are flattened alike")
     walk.program.layers.append(layer(name=node.name, inputs=(x.name, other.name), output=y.name))
-
-
-def _repeats(part: tuple[int, ...], whole: tuple[int, ...]) -> bool:
-    """Whether ``part``, again and again, has the shape ``whole``: all of it, a row, a pixel or one value."""
-    return any(part == (1,) * axis + whole[axis:] for axis in range(len(whole) + 1))
-
-
-def _parts(part: tuple[int, ...], whole: tuple[int, ...]) -> tuple[int, int]:
-    """Pieces of ``whole`` in which so many values of ``part`` repeat, the largest there are: their number, the values.
-
-    Pieces of whole rows have a pixel or a value of ``part`` each, pieces of one pixel have a value.
-    """
-    height, width, channels = whole
-    if part[1] == 1:
-        return height, channels if part[2] == channels else 1
-    return height * width, 1
 
 
 LOWERINGS: dict[str, Lowering] = {"Add": _add, "Mul": _multiply}

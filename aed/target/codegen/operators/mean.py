@@ -7,10 +7,13 @@ import numpy as np
 import onnx
 
 from aed.export.graph import attributes
-from aed.target.codegen.program import Float32, Layer, Program
+from aed.target.codegen.program import Float32, Layer, Program, Rows, Tensor
 from aed.target.codegen.source import Source
 from aed.target.codegen.text import c_float
 from aed.target.codegen.walk import Lowering, Walk
+
+SUM = 4
+"""Bytes of a sum."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +27,64 @@ class GlobalAveragePool(Layer):
     kind: ClassVar[str] = "global_average_pool"
     factor: Float32
 
+    def parts(self, program: Program) -> tuple[tuple[Layer, ...], Tensor]:
+        """Sums that grow row by row, and the means of the last ones."""
+        x, y = program.ends(self)
+        sums = Tensor(f"{y.name}.sums", (x.shape[0], 1, SUM * x.shape[2]), x.scale, x.zero)
+        layers = (
+            RowSums(name=f"{self.name}.sums", inputs=(x.name, sums.name), output=sums.name),
+            MeanOfSums(
+                name=self.name, inputs=(sums.name,), output=y.name, factor=self.factor, pixels=x.shape[0] * x.shape[1]
+            ),
+        )
+        return layers, sums
+
     def call(self, source: Source, number: int, program: Program) -> list[str]:
         """C statements that call the kernel; all values are arguments."""
         x, y = program.ends(self)
         height, width, channels = x.shape
         numbers = f"{height * width}, {channels}, {x.zero}, {y.zero}, {c_float(self.factor[0])}"
         return [f"aed_global_average_pool({source.addresses[x.name]}, {source.addresses[y.name]}, {numbers});"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowSums(Layer):
+    """int32 sums of each channel over the rows so far: those of the row before and this row's pixels."""
+
+    kind: ClassVar[str] = "row_sums"
+
+    def rows(self, index: int, program: Program) -> Rows:
+        """A row of the image, and the sums before it."""
+        return Rows(pad=index)
+
+    def call(self, source: Source, number: int, program: Program) -> list[str]:
+        """C statements that call the kernel."""
+        _, width, channels = program.tensors[self.inputs[0]].shape
+        return [f"aed_row_sums(rows[0], rows[1], out, {width}, {channels});"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanOfSums(Layer):
+    """Means of sums.
+
+    Args:
+        factor: ``(1,)``: steps of the output in one unit of the sum.
+        pixels: In a sum.
+    """
+
+    kind: ClassVar[str] = "mean_of_sums"
+    factor: Float32
+    pixels: int
+
+    def rows(self, index: int, program: Program) -> Rows:
+        """The last sums."""
+        return Rows(pad=1 - program.tensors[self.inputs[0]].shape[0])
+
+    def call(self, source: Source, number: int, program: Program) -> list[str]:
+        """C statements that call the kernel."""
+        x, y = program.ends(self)
+        numbers = f"{self.pixels}, {y.size}, {x.zero}, {y.zero}, {c_float(self.factor[0])}"
+        return [f"aed_mean_of_sums({source.addresses[x.name]}, {source.addresses[y.name]}, {numbers});"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +96,9 @@ class Mean(Layer):
     def call(self, source: Source, number: int, program: Program) -> list[str]:
         """C statements that call the kernel; all values are arguments."""
         x, y = program.ends(self)
-        height, width, channels = x.shape
-        sizes, scales = f"{height * width}, {channels}", f"{c_float(x.scale)}, {c_float(y.scale)}"
+        (height, width, channels), scales = x.shape, f"{c_float(x.scale)}, {c_float(y.scale)}"
+        # ONNX's next pixel, and how many pixels before its next row begins
+        sizes = f"{height * width}, {channels}, " + (f"{width}, {height}" if program.turned else "1, 1")
         return [
             f"aed_mean({source.addresses[x.name]}, {source.addresses[y.name]}, {sizes}, {scales}, {x.zero}, {y.zero});"
         ]

@@ -31,7 +31,7 @@ def _pad(walk: Walk, node: onnx.NodeProto) -> None:
         raise walk.refusal(node, f"pads {pads}; only height and width, and no cropping")
     if (value := _value(walk, node)) != 0:
         raise walk.refusal(node, f"pads with {value}; only with 0")
-    layer = Pad(name=node.name, inputs=(x.name,), output=y.name, pad=(int(pads[2]), int(pads[3])))
+    layer = Pad(name=node.name, inputs=(x.name,), output=y.name, pad=walk.turn(pads[2:4]))
     walk.program.layers.append(layer)
 
 

@@ -5,7 +5,6 @@ from typing import ClassVar
 
 import onnx
 
-from aed.export.graph import attributes
 from aed.target.codegen.program import Program, Tensor
 from aed.target.codegen.source import Source
 from aed.target.codegen.text import c_float
@@ -20,8 +19,9 @@ class Pool(WindowLayer):
     def call(self, source: Source, number: int, program: Program) -> list[str]:
         """C statements that call the kernel."""
         x, y = program.ends(self)
-        layer = source.struct("aed_pool_t", f"layer{number}", [self.window(x, y), *self.fields(x, y)])
-        return [self.image_call(source, layer)]
+        order = f".by_column = {int(program.turned)}"
+        layer = source.struct("aed_pool_t", f"layer{number}", [self.window(x, y), *self.fields(x, y), order])
+        return [self.row_call(source, layer)]
 
     def fields(self, x: Tensor, y: Tensor) -> list[str]:
         """Fields of ``aed_pool_t`` beside the window."""
@@ -61,7 +61,7 @@ def _max_pool(walk: Walk, node: onnx.NodeProto) -> None:
 
 def _average_pool(walk: Walk, node: onnx.NodeProto) -> None:
     kernel, window = _window(walk, node)
-    facts = attributes(node)
+    facts = walk.attributes(node)
     if window["dilation"] != (1, 1):
         raise walk.refusal(node, "only without dilation")
     x, y = walk.input(node), walk.output(node)
@@ -72,7 +72,7 @@ def _average_pool(walk: Walk, node: onnx.NodeProto) -> None:
 
 def _window(walk: Walk, node: onnx.NodeProto) -> tuple[tuple[int, int], dict[str, tuple[int, int]]]:
     """Kernel, and stride, padding and dilation, of a pool."""
-    facts = attributes(node)
+    facts = walk.attributes(node)
     if not is_explicit(facts):
         raise walk.refusal(node, "only explicit padding")
     if len(walk.shapes[node.input[0]]) != 4:
@@ -82,13 +82,13 @@ def _window(walk: Walk, node: onnx.NodeProto) -> tuple[tuple[int, int], dict[str
 
 def _maximum(walk: Walk, node: onnx.NodeProto) -> None:
     """GlobalMaxPool, and ReduceMax over height, width or both."""
-    x, shape, facts = walk.input(node), walk.shapes[node.input[0]], attributes(node)
+    x, shape, facts = walk.input(node), walk.shapes[node.input[0]], walk.attributes(node)
     axes = facts.get("axes", ()) if node.op_type == "ReduceMax" else (2, 3)
     axes = sorted(int(axis) % 4 for axis in axes)
     if len(shape) != 4 or axes not in ([2], [3], [2, 3]) or (len(axes) == 1 and not facts.get("keepdims", 1)):
         raise walk.refusal(node, "only over height and width of an image, or one of them that is kept as an axis")
     y = walk.output(node)
-    kernel = (shape[2] if 2 in axes else 1, shape[3] if 3 in axes else 1)
+    kernel = walk.turn((shape[2] if 2 in axes else 1, shape[3] if 3 in axes else 1))
     walk.program.layers.append(MaxPool(name=node.name, inputs=(x.name,), output=y.name, kernel=kernel))
 
 

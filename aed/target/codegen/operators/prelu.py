@@ -29,6 +29,10 @@ class Prelu(Layer):
         """Value by value: in place."""
         return 0
 
+    def is_pixelwise(self, program: Program) -> bool:
+        """Always."""
+        return True
+
     def macc(self, program: Program) -> int:
         """One a value."""
         return program.tensors[self.output].size

@@ -15,12 +15,12 @@ def _view(walk: Walk, node: onnx.NodeProto) -> None:
     if (y.scale, y.zero) != (x.scale, x.zero):
         raise walk.refusal(node, "only with one scale")
     shapes = [walk.shapes[name] for name in (node.input[0], node.output[0])]
-    order = walk.order.get(x.name, _channels_last(shapes[0]))
+    order = walk.order.get(x.name, _in_memory(walk, shapes[0]))
     if node.op_type == "Transpose":
         axes = attributes(node).get("perm", range(len(shapes[0]))[::-1])
         order = np.argsort(np.arange(x.size).reshape(shapes[0]).transpose(axes).ravel())[order]
     del walk.program.tensors[y.name]
-    in_place = np.array_equal(order, _channels_last(shapes[1]))
+    in_place = np.array_equal(order, _in_memory(walk, shapes[1]))
     if in_place and x.shape == y.shape and x.name not in walk.order:
         walk.alias[y.name] = x.name
         return
@@ -32,9 +32,11 @@ def _view(walk: Walk, node: onnx.NodeProto) -> None:
         walk.order[name] = order
 
 
-def _channels_last(shape: list[int]) -> npt.NDArray[np.int64]:
-    """Index in ONNX of each value of a tensor that lies in memory channels last."""
+def _in_memory(walk: Walk, shape: list[int]) -> npt.NDArray[np.int64]:
+    """Index in ONNX of each value of a tensor that lies in memory channels last, and turned if the walk is."""
     places = np.arange(np.prod(shape)).reshape(shape)
+    if len(shape) == 4 and walk.turned:
+        places = places.swapaxes(2, 3)
     return np.moveaxis(places, 1, -1).ravel() if len(shape) > 1 else places
 
 

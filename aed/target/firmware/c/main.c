@@ -2,8 +2,7 @@
 #include <stdio.h>
 
 #include "aed_classes.h"
-#include "aed_frontend.h"
-#include "aed_net.h"
+#include "aed_listener.h"
 
 #define BLOCK 160U
 
@@ -25,30 +24,27 @@ static void report(const char *of, const float *probability) {
     (void)printf("\n");
 }
 
-static void classify(const int8_t *patch, aed_clip *clip) {
-    int8_t out[AED_NET_OUTPUT_SIZE];
+static void classify(const int8_t *out, aed_clip *clip) {
     float probability[AED_CLASSES];
-    aed_net_run(patch, out);
     aed_probabilities(out, probability);
     aed_clip_add(clip, probability);
     report("patch", probability);
 }
 
 int main(void) {
-    static aed_frontend frontend;
+    static aed_listener listener;
     static aed_clip clip;
-    static int8_t patch[AED_FRONTEND_PATCH_BYTES];
+    int8_t out[AED_NET_OUTPUT_SIZE];
     int16_t block[BLOCK];
     size_t count;
-    aed_frontend_init(&frontend);
+    aed_listener_init(&listener);
     aed_clip_reset(&clip);
     while ((count = microphone(block, BLOCK)) > 0U) {
         for (size_t used = 0U; used < count;) {
             int ready;
-            used += aed_frontend_feed(&frontend, &block[used], count - used, &ready);
+            used += aed_listen(&listener, &block[used], count - used, out, &ready);
             if (ready != 0) {
-                aed_frontend_patch(&frontend, patch);
-                classify(patch, &clip);
+                classify(out, &clip);
             }
         }
     }

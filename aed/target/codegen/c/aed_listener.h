@@ -1,0 +1,66 @@
+/*
+ * Sound in, outputs of the net out: front end and net, one patch after the other.
+ *
+ *     static aed_listener listener;
+ *     aed_listener_init(&listener);
+ *     for each block of samples:
+ *         while (count > 0) {
+ *             int ready;
+ *             size_t used = aed_listen(&listener, samples, count, out, &ready);
+ *             samples += used;
+ *             count -= used;
+ *             if (ready != 0) {
+ *                 decide by out
+ *             }
+ *         }
+ */
+#ifndef AED_LISTENER_H
+#define AED_LISTENER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "aed_frontend.h"
+#include "aed_net.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if AED_NET_FEEDS
+
+/* Columns that the next patch has in common with the one before. */
+#define AED_LISTENER_KEPT (AED_FE_PATCH_FRAMES > AED_FE_PATCH_HOP ? AED_FE_PATCH_FRAMES - AED_FE_PATCH_HOP : 0)
+
+typedef struct {
+    aed_columns stream;
+    int8_t kept[AED_LISTENER_KEPT + 1][AED_FE_N_MELS]; /* ring of the latest columns */
+    size_t next;                                       /* where the newest goes */
+    size_t behind;                                     /* of the kept ones, those that the net has yet to take */
+    size_t skip;                                       /* columns until the next patch */
+} aed_listener;
+
+#else
+
+typedef struct {
+    aed_frontend frontend;
+    int8_t patch[AED_FRONTEND_PATCH_BYTES];
+} aed_listener;
+
+#endif
+
+/* Empties the stream: the next sample is the first of a patch. One listener at a time: the net has one memory. */
+void aed_listener_init(aed_listener *listener);
+
+/*
+ * Takes samples in, any number of them, and returns how many it took. It takes all of them and sets *ready = 0, or
+ * stops at the sample that completes a patch, writes the net's output to out[AED_NET_OUTPUT_SIZE] and sets *ready = 1:
+ * give it the rest after.
+ */
+size_t aed_listen(aed_listener *listener, const int16_t *samples, size_t count, int8_t *out, int *ready);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
