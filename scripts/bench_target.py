@@ -12,12 +12,14 @@ import argparse
 import json
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from rich.console import Console
 from rich.table import Table
 from target_peers import HEAP_MIB, CmsisNet, emx_sources, find_cmsis_nn, with_heap
@@ -26,38 +28,48 @@ from aed.base.errors import AedError
 from aed.export.graph import load_model
 from aed.export.runtime import open_exact
 from aed.target.boards import Board, load_board
-from aed.target.codegen.generate import kernel_sources, net_sources
+from aed.target.codegen.choose import choose_plan
+from aed.target.codegen.generate import kernel_sources
 from aed.target.codegen.lower import lower
 from aed.target.codegen.plan import make_plan
 from aed.target.codegen.program import Int8, Program
-from aed.target.emulator.measure import EmulatedRun, measure_sources
+from aed.target.emulator.measure import EmulatedRun, measure_net, measure_sources
+
+PLANS = ("layers", "rows")
+"""Of our own C: whole layers, and the plan with the least RAM."""
 
 BOARDS = ("mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547")
 """Cortex-M4, M7, M33, M55."""
 
 
-def expected(model: Path, steps: Int8, program: Program) -> Int8:
-    """ONNX Runtime's int8 outputs for ``steps`` ``(N, size)``, channels last."""
-    height, width, channels = program.tensors[program.input].shape
-    session = open_exact(load_model(model))
+def expected(graph: onnx.ModelProto, steps: Int8, program: Program) -> Int8:
+    """ONNX Runtime's int8 outputs for ``steps`` ``(N, size)``, in the order of ``program``."""
+    session = open_exact(graph)
     name = session.get_inputs()[0].name
-    images = steps.reshape(-1, 1, height, width, channels).transpose(0, 1, 4, 2, 3)
-    return np.concatenate([session.run(None, {name: np.ascontiguousarray(image)})[0] for image in images])
+    return np.concatenate([session.run(None, {name: image[None]})[0] for image in program.images(steps)])
+
+
+Build = Callable[[Int8], EmulatedRun]
+"""Runs inputs ``(N, size)``."""
 
 
 def builds(
-    model: Path, program: Program, board: Board, arguments: argparse.Namespace, folder: Path
-) -> dict[str, Callable[[Int8], EmulatedRun]]:
-    """Name of a build -> what runs it on inputs."""
-    y, layers, plan = program.tensors[program.output], len(program.layers), make_plan(program)
-    kernels = kernel_sources()
-    made: dict[str, Callable[[Int8], EmulatedRun]] = {
-        "aed": lambda inputs: measure_sources(kernels | net_sources(program, plan), y.size, layers, inputs, board)
-    }
+    model: Path, graph: onnx.ModelProto, board: Board, arguments: argparse.Namespace, folder: Path
+) -> Iterator[tuple[str, Program, Build]]:
+    """Names of builds, the programs whose order of the input they take, and what runs them."""
+    for kind in PLANS:
+        chosen = choose_plan(lambda turned: lower(graph, turned), kind)
+        yield f"aed, {kind}", chosen.program, partial(measure_net, chosen.program, chosen.plan, board=board)
+    program = lower(graph)
+    y, plan = program.tensors[program.output], make_plan(program, overlap=False)
     if arguments.cmsis_nn:
-        library, apart = find_cmsis_nn(arguments.cmsis_nn), make_plan(program, overlap=False)
-        net = CmsisNet(program, apart, library, board.core == "cortex-m55", folder / "cmsis")
-        made["CMSIS-NN"] = lambda inputs: measure_sources(kernels | net.sources(), y.size, 0, inputs, board, library)
+        library = find_cmsis_nn(arguments.cmsis_nn)
+        net = CmsisNet(program, plan, library, board.core == "cortex-m55", folder / "cmsis")
+        yield (
+            "CMSIS-NN",
+            program,
+            lambda inputs: measure_sources(kernel_sources() | net.sources(), y.size, 0, inputs, board, library),
+        )
     if arguments.emx:
 
         def with_emx(inputs: Int8) -> EmulatedRun:
@@ -67,18 +79,17 @@ def builds(
             ram = run.ram_bytes - (HEAP_MIB << 20) + heap
             return replace(run, outputs=run.outputs[:, : y.size], ram_bytes=ram)
 
-        made["emx-onnx-cgen"] = with_emx
-    return made
+        yield "emx-onnx-cgen", program, with_emx
 
 
 def rows(name: str, model: Path, board: Board, arguments: argparse.Namespace) -> list[dict[str, object]]:
     """One row a build; a build that fails has its reason instead of figures."""
-    program = lower(load_model(model))
-    size = program.tensors[program.input].size
-    inputs = np.random.default_rng(0).integers(-128, 128, (arguments.inputs, size)).astype(np.int8)
-    wanted, found = expected(model, inputs, program), []
+    found, graph = [], load_model(model)
     with tempfile.TemporaryDirectory() as folder:
-        for build, run in builds(model, program, board, arguments, Path(folder)).items():
+        for build, program, run in builds(model, graph, board, arguments, Path(folder)):
+            size = program.tensors[program.input].size
+            inputs = np.random.default_rng(0).integers(-128, 128, (arguments.inputs, size)).astype(np.int8)
+            wanted = expected(graph, inputs, program)
             row: dict[str, object] = {"net": name, "core": board.core, "build": build}
             try:
                 cost = run(inputs)

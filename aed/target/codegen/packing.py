@@ -53,8 +53,8 @@ def row_pairs(rows: Int8, bias: Int32) -> Int16 | None:
 
     The kernel computes ``S_o``, and ``T = S_o + 256 S_(o+1)`` modulo ``2**32``, and takes the other sum as ``(T - S_o)
     / 256``. Modulo ``2**32`` the difference is ``256 S_(o+1)`` whatever wrapped on the way, so it is right if and only
-    if ``-2**23 <= S_(o+1) < 2**23``; then it has at most 24 bits, so that it is exact in float32 too. ``S_o`` has only to
-    fit 32 bits, as everywhere. A pair has to fit 16 bits, which -128 above a negative weight does not.
+    if ``-2**23 <= S_(o+1) < 2**23``; then it has at most 24 bits, so that it is exact in float32 too. ``S_o`` has only
+    to fit 32 bits, as everywhere. A pair has to fit 16 bits, which -128 above a negative weight does not.
 
     Args:
         rows: ``(out, k)``, ``k`` a multiple of 4.
