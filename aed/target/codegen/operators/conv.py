@@ -84,11 +84,12 @@ class Conv(_Convolution):
             f".values = {rows.shape[1]}, .pitch = {pitch}, .pairs = {int(pairs is not None)}",
         ]
         layer = source.struct("aed_conv_t", f"layer{number}", fields)
-        return [self.image_call(source, layer, mve=wide.shape[1], others=self._scratch(*rows.shape, y.shape[1]))]
+        return [self.image_call(source, layer, mve=wide.shape[1], others=self._scratch(rows.shape[1], y))]
 
-    def _scratch(self, outputs: int, values: int, width: int) -> int:
-        """Bytes: inputs of three pixels as int16, of one as int8; outputs of three if their number is odd."""
-        pixels = min(width, 3)
+    def _scratch(self, values: int, y: Tensor) -> int:
+        """Bytes: inputs of some pixels as int16, of one as int8; their outputs if the number of channels is odd."""
+        _, width, outputs = y.shape
+        pixels = 2 if width == 4 else min(width, 3)
         return 2 * pixels * values + values + 4 + pixels * (outputs + 1) * (outputs % 2)
 
     def _is_pointwise(self, x: Tensor, y: Tensor) -> bool:
