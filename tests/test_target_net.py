@@ -475,7 +475,7 @@ def test_emulated_cores_give_the_same_bits_for_what_foreign_graphs_have(arm, boa
 
 def test_instructions_are_right_where_the_clock_goes_round(arm):
     """On this board SysTick goes round after 100 million instructions."""
-    wide = [part for _ in range(5) for part in (nn.Conv2d(64, 64, 3, padding=1), nn.ReLU())]
+    wide = [part for _ in range(8) for part in (nn.Conv2d(64, 64, 3, padding=1), nn.ReLU())]
     net = nn.Sequential(nn.Conv2d(1, 64, 1), *wide, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 2)).eval()
     program = lower(int8(net))
     run = measure.measure_net(program, make_plan(program), inputs(program, 1), load_board("netduinoplus2"))
