@@ -28,6 +28,9 @@ KERNELS = (
     "aed_activation.c",
 )
 
+OF_KERNELS = ("aed_steps.h", "aed_words.h")
+"""Headers for kernels alone: not for whoever calls them."""
+
 
 def kernel_sources() -> dict[str, str]:
     """File name -> content of the kernels."""

@@ -27,7 +27,7 @@ def filled(rows: Int8, multiple: int) -> Int8:
 
 
 def kernel_rows(weight: Int8) -> tuple[Int8, int]:
-    """Weights ``(out, kh, kw * in)`` as ``(out, K)``, ``K`` a multiple of 4, and how many a row of the kernel has.
+    """Weights ``(out, kh, kw * in)`` as ``(out, K)``, ``K`` a multiple of 4; and the values of a row of the kernel.
 
     Rows of the kernel are filled with zeros to whole words where that makes no more in all: then inputs are unpacked
     word by word where they lie.
@@ -51,10 +51,11 @@ def largest_sums(rows: Int8, bias: Int32) -> npt.NDArray[np.int64]:
 def row_pairs(rows: Int8, bias: Int32) -> Int16 | None:
     """Rows of weights in pairs, ``w_o + 256 w_(o+1)``; None where that cannot be proved to give the sums.
 
-    The kernel computes ``S_o``, and ``T = S_o + 256 S_(o+1)`` modulo ``2**32``, and takes the other sum as ``(T - S_o)
-    / 256``. Modulo ``2**32`` the difference is ``256 S_(o+1)`` whatever wrapped on the way, so it is right if and only
-    if ``-2**23 <= S_(o+1) < 2**23``; then it has at most 24 bits, so that it is exact in float32 too. ``S_o`` has only
-    to fit 32 bits, as everywhere. A pair has to fit 16 bits, which -128 above a negative weight does not.
+    The kernel computes ``S_o``, and ``T = S_o + 256 S_(o+1)`` modulo ``2**32``, and takes the other sum as
+    ``(T - S_o) / 256``. Modulo ``2**32`` the difference is ``256 S_(o+1)`` whatever wrapped on the way, so it is right
+    if and only if ``-2**23 <= S_(o+1) < 2**23``; then it has at most 24 bits, so that it is exact in float32 too.
+    ``S_o`` has only to fit 32 bits, as everywhere. A pair has to fit 16 bits, which -128 above a negative weight does
+    not.
 
     Args:
         rows: ``(out, k)``, ``k`` a multiple of 4.
@@ -69,7 +70,8 @@ def row_pairs(rows: Int8, bias: Int32) -> Int16 | None:
     pairs = even[::2] + 256 * even[1::2]
     if pairs.min(initial=0) < np.iinfo(np.int16).min:
         return None
-    return np.ascontiguousarray(pairs.astype(np.int16).reshape(len(pairs), -1, len(QUAD))[..., list(QUAD)])
+    fours = pairs.astype(np.int16).reshape(len(pairs), -1, len(QUAD))
+    return fours[..., list(QUAD)].reshape(pairs.shape)
 
 
 TAPS = (0, 1, 3, 4, 2, 6, 5, 7)

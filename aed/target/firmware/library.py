@@ -22,7 +22,7 @@ from aed.target.boards import load_board
 from aed.target.codegen.choose import choose_plan
 from aed.target.codegen.classes import class_sources, rule
 from aed.target.codegen.frontend import state_bytes, table_bytes
-from aed.target.codegen.generate import kernel_sources, net_sources
+from aed.target.codegen.generate import OF_KERNELS, kernel_sources, net_sources
 from aed.target.codegen.lower import lower
 from aed.target.codegen.plan import Plan
 from aed.target.codegen.prefix import DEFAULT, renamed
@@ -74,7 +74,8 @@ def write_firmware(
     parts = files("aed.target.firmware") / "c"
     with whole_folder(folder, MARK) as staging:
         for name, text in sources.items():
-            target = staging / ("include" if name.endswith(".h") else "src") / renamed(name, prefix)
+            is_public = name.endswith(".h") and name not in OF_KERNELS
+            target = staging / ("include" if is_public else "src") / renamed(name, prefix)
             target.parent.mkdir(exist_ok=True)
             target.write_text(renamed(text, prefix), encoding="utf-8")
         (staging / "examples").mkdir()

@@ -89,6 +89,8 @@ static void aed_single_row(const int8_t *const *rows, int8_t *out, const aed_con
 }
 
 #if AED_SMLAD
+AED_NEEDS_ALL_REGISTERS
+
 /* What the assembly keeps on the stack, in this order; it changes bias, factor and out. */
 typedef struct {
     int32_t zero;
@@ -166,7 +168,7 @@ typedef struct {
 #define AED_8_TIMES(text) AED_4_TIMES(text) AED_4_TIMES(text)
 
 /* All pairs of rows of a layer with some pixels. */
-#define AED_BLOCK(name, first, loop, each, store)                                                                      \
+#define AED_ALL_PAIRS(name, first, loop, each, store)                                                                  \
     AED_ALONE void name(const int16_t *weights, const aed_block_t *block) {                                            \
         register const int16_t *r0 __asm("r0") = weights;                                                              \
         register const aed_block_t *r1 __asm("r1") = block;                                                            \
@@ -200,9 +202,9 @@ typedef struct {
                          "s2", "s3", "s4", "s5", "s6", "s7", "cc", "memory");                                          \
     }
 
-AED_BLOCK(aed_block_1, AED_FIRST_OF_1, AED_4_TIMES(AED_NEXT_OF_1), AED_EACH_OF_1, AED_STORE_1)
-AED_BLOCK(aed_block_2, AED_FIRST_OF_2, AED_8_TIMES(AED_NEXT_OF_2), AED_EACH_OF_2, AED_STORE_2)
-AED_BLOCK(aed_block_3, AED_FIRST_OF_3, AED_8_TIMES(AED_NEXT_OF_3), AED_EACH_OF_3, AED_STORE_3)
+AED_ALL_PAIRS(aed_block_1, AED_FIRST_OF_1, AED_4_TIMES(AED_NEXT_OF_1), AED_EACH_OF_1, AED_STORE_1)
+AED_ALL_PAIRS(aed_block_2, AED_FIRST_OF_2, AED_8_TIMES(AED_NEXT_OF_2), AED_EACH_OF_2, AED_STORE_2)
+AED_ALL_PAIRS(aed_block_3, AED_FIRST_OF_3, AED_8_TIMES(AED_NEXT_OF_3), AED_EACH_OF_3, AED_STORE_3)
 
 /* The blocks of 1, 2, 3 pixels; the bytes of AED_NEXT_OF_..., four an instruction, and how often the loop has them. */
 static const struct {

@@ -63,6 +63,8 @@ static inline void aed_quad_step(
 }
 
 #if AED_SMLAD
+AED_NEEDS_ALL_REGISTERS
+
 /* Kernels of 3 x 3 slide over columns of four channels as int16. A column is six words: rows 0 and 1 of channel 0; row 2
  * of channels 0 and 2; rows 0 and 1 of channel 2; the same of channels 1 and 3. So the two words of a channel lie side
  * by side, and three columns fit the registers beside all weights. A sum replaces the first word of its channel. */

@@ -13,9 +13,9 @@
 #if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 2) && !defined(AED_PORTABLE)
 #define AED_MVE 1
 #define AED_SMLAD 0
-#elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && defined(__thumb2__) && defined(__ARM_FP) && \
-    (__ARM_FP & 4) && defined(__OPTIMIZE__) && !defined(AED_PORTABLE)
-/* the assembly takes 14 registers; without optimisation there are fewer */
+#elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && defined(__ARM_FEATURE_UNALIGNED) && \
+    defined(__thumb2__) && defined(__ARM_FP) && (__ARM_FP & 4) && defined(__OPTIMIZE__) && !defined(AED_PORTABLE)
+/* the assembly takes the FPU, words at any address, and 14 registers; without optimisation there are fewer */
 #define AED_MVE 0
 #define AED_SMLAD 1
 #else

@@ -95,15 +95,16 @@ class Conv(_Convolution):
         others = rows if pairs is None else pairs
         form = f".values = {rows.shape[1]}, .pitch = {pitch}, .pairs = {int(pairs is not None)}"
         layer = self.struct(source, "aed_conv_t", number, (x, y), mve=stream, others=others, form=form)
-        scratch = self._scratch(rows.shape[0], rows.shape[1], y.shape[1])
+        scratch = self._scratch(rows.shape[1], y)
         if self.kernel == (1, 1) and x.shape[2] % LANES == 0 and not self.looks_outside(x, y):
             return [self.row_call(source, layer, others=scratch, mve_row="aed_pointwise_row")]
         copies = 2 * (-(-self.weight[0].size // LANES) * LANES)  # inputs of two pixels
         return [self.row_call(source, layer, mve=copies, others=scratch)]
 
-    def _scratch(self, outputs: int, values: int, width: int) -> int:
-        """Bytes: inputs of three pixels as int16, of one as int8; outputs of three if their number is odd."""
-        pixels = min(width, 3)
+    def _scratch(self, values: int, y: Tensor) -> int:
+        """Bytes: inputs of some pixels as int16, of one as int8; their outputs if the number of channels is odd."""
+        _, width, outputs = y.shape
+        pixels = 2 if width == 4 else min(width, 3)
         return 2 * pixels * values + values + 4 + pixels * (outputs + 1) * (outputs % 2)
 
     def instructions(self, program: Program, pixels: int) -> float:
