@@ -24,6 +24,9 @@ KERNELS = (
     "aed_elementwise_mve.c",
 )
 
+PRIVATE_HEADERS = ("aed_steps.h", "aed_words.h", "aed_mve.h")
+"""Headers that only kernels include."""
+
 
 def kernel_sources() -> dict[str, str]:
     """File name -> content of the kernels."""
