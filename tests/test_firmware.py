@@ -81,6 +81,8 @@ def test_every_file_compiles_without_a_warning_for_every_core(library, tmp_path,
         run("arm-none-eabi-gcc", *flags, "-I", library / "include", "-c", source, "-o", tmp_path / "out.o")
 
 
+ASSEMBLY = ("aed_conv.c", "aed_depthwise.c", "aed_elementwise.c")
+
 PROJECTS = {
     "unoptimised": ["-O0"],
     "frame pointer": ["-O2", "-fno-omit-frame-pointer", "-DAED_PORTABLE"],
@@ -93,8 +95,42 @@ PROJECTS = {
 @pytest.mark.parametrize("core", ["cortex-m33", "cortex-m55"])
 def test_kernels_compile_in_projects_that_leave_fewer_registers(library, tmp_path, core, options):
     flags = [*STRICT, *options, "-mthumb", "-mfloat-abi=hard", f"-mcpu={core}", f"-mfpu={CORES[core]}"]
-    source = library / "src/aed_conv.c"
-    run("arm-none-eabi-gcc", *flags, "-I", library / "include", "-c", source, "-o", tmp_path / "out.o")
+    for name in ASSEMBLY:
+        source = library / "src" / name
+        run("arm-none-eabi-gcc", *flags, "-I", library / "include", "-c", source, "-o", tmp_path / "out.o")
+
+
+@needs_arm
+@pytest.mark.parametrize("options", [["-O2", "-ffixed-r9"], ["-Os", "-ffixed-r4"], ["-O2", "-fno-omit-frame-pointer"]])
+@pytest.mark.parametrize("name", ["aed_conv.c", "aed_depthwise.c"])
+def test_assembly_without_all_registers_does_not_compile(library, tmp_path, name, options):
+    """A compiler would leave a reserved register in pieces, without a word."""
+    flags = [*options, "-mthumb", "-mfloat-abi=hard", "-mcpu=cortex-m33", "-mfpu=fpv5-sp-d16"]
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        source = library / "src" / name
+        run("arm-none-eabi-gcc", *flags, "-I", library / "include", "-c", source, "-o", tmp_path / "out.o")
+    assert re.search("impossible constraints|r7 cannot be used", caught.value.stderr.decode())
+
+
+@needs_arm
+@pytest.mark.parametrize("level", ["-O1", "-Os", "-O3", "-Og"])
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m33"])
+def test_assembly_compiles_at_every_level(library, tmp_path, core, level):
+    flags = [*STRICT, level, "-mthumb", "-mfloat-abi=hard", f"-mcpu={core}", f"-mfpu={CORES[core]}"]
+    for name in ASSEMBLY:
+        source = library / "src" / name
+        run("arm-none-eabi-gcc", *flags, "-I", library / "include", "-c", source, "-o", tmp_path / "out.o")
+
+
+@needs_arm
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4"])
+def test_cores_without_an_fpu_get_plain_c(library, tmp_path, core):
+    flags = [*STRICT, "-mthumb", "-mfloat-abi=soft", f"-mcpu={core}"]
+    for name in ASSEMBLY:
+        source = library / "src" / name
+        run("arm-none-eabi-gcc", *flags, "-I", library / "include", "-c", source, "-o", tmp_path / "out.o")
+        text = run("arm-none-eabi-objdump", "-d", tmp_path / "out.o").stdout.decode()
+        assert "smlad" not in text and "vmul" not in text
 
 
 def test_kernels_compile_for_a_64_bit_arm_too(library, tmp_path):

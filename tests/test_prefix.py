@@ -79,6 +79,22 @@ def test_no_name_that_others_see_is_without_the_prefix(folder: Path) -> None:
                 assert not re.search(r"\b_*(aed|AED)(_|\b)|AED_", text), path
 
 
+@pytest.mark.skipif(not shutil.which("arm-none-eabi-gcc"), reason="apt-get install gcc-arm-none-eabi")
+def test_assembly_of_both_is_in_one_program(folder: Path, tmp_path: Path) -> None:
+    core = ("-mthumb", "-mcpu=cortex-m33", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard")
+    objects = []
+    for prefix in MODELS:
+        for name in ("conv", "depthwise", "elementwise"):
+            objects.append(tmp_path / f"{prefix}_{name}.o")
+            source = folder / prefix / f"src/{prefix}_{name}.c"
+            run("arm-none-eabi-gcc", "-O2", *core, "-I", folder / prefix / "include", "-c", source, "-o", objects[-1])
+    run("arm-none-eabi-ld", "-r", *objects, "-o", tmp_path / "both.o")
+    lines = run("arm-none-eabi-nm", "-g", "--defined-only", tmp_path / "both.o").splitlines()
+    assert len(lines) >= 10 and all(
+        line.split()[-1].startswith(tuple(f"{prefix}_" for prefix in MODELS)) for line in lines
+    )
+
+
 def test_headers_of_both_stand_in_one_file_and_define_no_macro_without_a_prefix(folder: Path) -> None:
     (folder / "both.c").write_text(both(folder) + "int main(void) { return 0; }\n")
     run("gcc", *STRICT, *includes(folder), "-c", folder / "both.c", "-o", folder / "both.o")

@@ -24,8 +24,8 @@ KERNELS = (
     "aed_elementwise_mve.c",
 )
 
-PRIVATE_HEADERS = ("aed_steps.h", "aed_words.h", "aed_mve.h")
-"""Headers that only kernels include."""
+OF_KERNELS = ("aed_steps.h", "aed_words.h", "aed_mve.h")
+"""Headers for kernels alone: not for whoever calls them."""
 
 
 def kernel_sources() -> dict[str, str]:

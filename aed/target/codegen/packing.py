@@ -26,36 +26,52 @@ def filled(rows: Int8, multiple: int) -> Int8:
     return np.pad(rows, ((0, 0), (0, -rows.shape[1] % multiple)))
 
 
+def kernel_rows(weight: Int8) -> tuple[Int8, int]:
+    """Weights ``(out, kh, kw * in)`` as ``(out, K)``, ``K`` a multiple of 4; and the values of a row of the kernel.
+
+    Rows of the kernel are filled with zeros to whole words where that makes no more in all: then inputs are unpacked
+    word by word where they lie.
+    """
+    together = filled(weight.reshape(len(weight), -1), 4)
+    whole = np.pad(weight, ((0, 0), (0, 0), (0, -weight.shape[2] % 4)))
+    if whole.size > together.size:
+        return together, weight.shape[2]
+    return whole.reshape(len(weight), -1), whole.shape[2]
+
+
 def largest_sums(rows: Int8, bias: Int32) -> npt.NDArray[np.int64]:
     """The largest absolute value of ``bias + rows @ x``, ``(out,)``, over all int8 ``x``; rows ``(out, k)``."""
     weight = rows.astype(np.int64)
     most = bias + np.maximum(weight * 127, weight * -128).sum(axis=1)
     least = bias + np.minimum(weight * 127, weight * -128).sum(axis=1)
-    return np.maximum(np.abs(most), np.abs(least))
+    largest: npt.NDArray[np.int64] = np.maximum(np.abs(most), np.abs(least))
+    return largest
 
 
 def row_pairs(rows: Int8, bias: Int32) -> Int16 | None:
     """Rows of weights in pairs, ``w_o + 256 w_(o+1)``; None where that cannot be proved to give the sums.
 
-    The kernel computes ``S_o``, and ``T = S_o + 256 S_(o+1)`` modulo ``2**32``, and takes the other sum as ``(T - S_o) /
-    256``. Modulo ``2**32`` the difference is ``256 S_(o+1)`` whatever wrapped on the way, so it is right if and only if
-    ``-2**23 <= S_(o+1) < 2**23``; then it has at most 24 bits, so that it is exact in float32 too. ``S_o`` has only to
-    fit 32 bits, as everywhere. A pair has to fit 16 bits, which -128 above a negative weight does not.
+    The kernel computes ``S_o``, and ``T = S_o + 256 S_(o+1)`` modulo ``2**32``, and takes the other sum as
+    ``(T - S_o) / 256``. Modulo ``2**32`` the difference is ``256 S_(o+1)`` whatever wrapped on the way, so it is right
+    if and only if ``-2**23 <= S_(o+1) < 2**23``; then it has at most 24 bits, so that it is exact in float32 too.
+    ``S_o`` has only to fit 32 bits, as everywhere. A pair has to fit 16 bits, which -128 above a negative weight does
+    not.
 
     Args:
-        rows: ``(out, k)``.
+        rows: ``(out, k)``, ``k`` a multiple of 4.
         bias: ``(out,)``.
 
     Returns:
-        ``(pairs, K)``, ``K`` a multiple of 4, each four values in the order :data:`QUAD`; a last row alone has zeros above.
+        ``(pairs, k)``, each four values in the order :data:`QUAD`; a last row alone has zeros above.
     """
     if (largest_sums(rows, bias)[1::2] >= LARGEST_HIGH).any():
         return None
-    even = np.pad(filled(rows, len(QUAD)), ((0, len(rows) % 2), (0, 0))).astype(np.int32)
+    even = np.pad(rows, ((0, len(rows) % 2), (0, 0))).astype(np.int32)
     pairs = even[::2] + 256 * even[1::2]
     if pairs.min(initial=0) < np.iinfo(np.int16).min:
         return None
-    return np.ascontiguousarray(pairs.astype(np.int16).reshape(len(pairs), -1, len(QUAD))[..., list(QUAD)])
+    fours = pairs.astype(np.int16).reshape(len(pairs), -1, len(QUAD))
+    return fours[..., list(QUAD)].reshape(pairs.shape)
 
 
 TAPS = (0, 1, 3, 4, 2, 6, 5, 7)

@@ -19,7 +19,7 @@ from aed.export.runtime import open_exact
 from aed.target.boards import load_board
 from aed.target.codegen.classes import class_sources, rule
 from aed.target.codegen.frontend import state_bytes, table_bytes
-from aed.target.codegen.generate import PRIVATE_HEADERS, kernel_sources, net_sources
+from aed.target.codegen.generate import OF_KERNELS, kernel_sources, net_sources
 from aed.target.codegen.lower import lower
 from aed.target.codegen.plan import Plan, make_plan
 from aed.target.codegen.prefix import DEFAULT, renamed
@@ -63,7 +63,7 @@ def write_firmware(model: onnx.ModelProto, card: ModelCard, folder: Path, title:
     parts = files("aed.target.firmware") / "c"
     with whole_folder(folder, MARK) as staging:
         for name, text in sources.items():
-            is_public = name.endswith(".h") and name not in PRIVATE_HEADERS
+            is_public = name.endswith(".h") and name not in OF_KERNELS
             target = staging / ("include" if is_public else "src") / renamed(name, prefix)
             target.parent.mkdir(exist_ok=True)
             target.write_text(renamed(text, prefix), encoding="utf-8")

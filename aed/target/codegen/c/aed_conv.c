@@ -14,71 +14,83 @@
 #include "aed_steps.h"
 #include "aed_words.h"
 
-/* Inputs of an output pixel, filled up to a multiple of 4. */
-static int32_t aed_values(const aed_window_t *window) {
-    return (window->k_h * window->k_w * window->in_c + 3) / 4 * 4;
-}
-
 /* Copies the inputs of one output pixel; the input's zero point stands where the kernel looks outside. Whole words
  * are copied: up to 3 bytes of out after the last value are written too. */
-static void aed_gather(const int8_t *const *rows, const aed_window_t *window, int32_t column, int8_t *out) {
+static void aed_gather(const int8_t *const *rows, const aed_conv_t *conv, int32_t column, int8_t *out) {
+    const aed_window_t *const window = &conv->window;
     const int32_t depth = window->in_c;
     const int32_t left = column * window->stride_w - window->pad_left;
     const int32_t wide = window->k_w * depth;
-    const int whole = window->dilation_w == 1 && left >= 0 && left * depth + (wide + 3) / 4 * 4 <= window->in_w * depth;
+    const int whole = window->dilation_w == 1 && left >= 0 && left * depth + wide + 3 < window->in_w * depth;
     for (int32_t i = 0; i < window->k_h; ++i) {
         if (whole && rows[i] != NULL) {
-            const int8_t *const from = rows[i] + left * depth;
-            for (int32_t byte = 0; byte < wide; byte += 4) {
-                memcpy(out + byte, from + byte, 4);
+            const int8_t *from = rows[i] + left * depth;
+            int8_t *to = out;
+            do {
+                memcpy(to, from, 4);
+                to += 4;
+                from += 4;
+            } while (to < out + wide);
+        } else {
+            for (int32_t j = 0; j < window->k_w; ++j) {
+                const int32_t x = left + j * window->dilation_w;
+                if (rows[i] != NULL && x >= 0 && x < window->in_w) {
+                    memcpy(out + j * depth, rows[i] + x * depth, (size_t)depth);
+                } else {
+                    memset(out + j * depth, window->in_zero, (size_t)depth);
+                }
             }
-            out += wide;
-            continue;
         }
-        for (int32_t j = 0; j < window->k_w; ++j) {
-            const int32_t x = left + j * window->dilation_w;
-            if (rows[i] != NULL && x >= 0 && x < window->in_w) {
-                memcpy(out, rows[i] + x * depth, (size_t)depth);
-            } else {
-                memset(out, window->in_zero, (size_t)depth);
-            }
-            out += depth;
-        }
+        out += conv->pitch;
     }
 }
 
-/* The sum of one row of weights, k values, and one pixel; k is a multiple of 4. */
-static int32_t aed_dot(const int8_t *weight, const int8_t *x, int32_t k, int32_t sum) {
+/* Adds the products of two rows of weights and one pixel, k values each, a multiple of 4, to two sums. */
+static void aed_dot(const int8_t *row0, const int8_t *row1, const int8_t *x, int32_t k, int32_t *sum) {
+    int32_t sum0 = sum[0];
+    int32_t sum1 = sum[1];
     for (int32_t i = 0; i < k; i += 4) {
 #if AED_SMLAD
-        const uint32_t one = aed_load(weight + i);
-        const uint32_t other = aed_load(x + i);
-        sum = aed_multiply_pairs(aed_even(one), aed_even(other), sum);
-        sum = aed_multiply_pairs(aed_odd(one), aed_odd(other), sum);
+        const uint32_t even = aed_even(aed_load(x + i));
+        const uint32_t odd = aed_odd(aed_load(x + i));
+        const uint32_t four0 = aed_load(row0 + i);
+        const uint32_t four1 = aed_load(row1 + i);
+        sum0 = aed_multiply_pairs(odd, aed_odd(four0), aed_multiply_pairs(even, aed_even(four0), sum0));
+        sum1 = aed_multiply_pairs(odd, aed_odd(four1), aed_multiply_pairs(even, aed_even(four1), sum1));
 #else
         for (int32_t j = i; j < i + 4; ++j) {
-            sum += weight[j] * x[j];
+            sum0 += row0[j] * x[j];
+            sum1 += row1[j] * x[j];
         }
 #endif
     }
-    return sum;
+    sum[0] = sum0;
+    sum[1] = sum1;
 }
 
 /* With rows of weights that do not go in pairs: (out_c, k) int8. */
 static void aed_single_row(const int8_t *const *rows, int8_t *out, const aed_conv_t *conv, int8_t *x) {
     const aed_window_t *const window = &conv->window;
-    const int32_t k = aed_values(window);
+    const int32_t k = conv->values;
     for (int32_t column = 0; column < window->out_w; ++column) {
         const int8_t *weight = (const int8_t *)conv->weight;
-        aed_gather(rows, window, column, x);
-        for (int32_t o = 0; o < window->out_c; ++o) {
-            *out++ = aed_step(aed_dot(weight, x, k, conv->bias[o]), conv->factor[o], window->out_zero);
-            weight += k;
+        aed_gather(rows, conv, column, x);
+        for (int32_t o = 0; o < window->out_c; o += 2) {
+            int32_t sum[2] = {conv->bias[o], conv->bias[o + 1]};
+            const int both = o + 1 < window->out_c;
+            aed_dot(weight, both ? weight + k : weight, x, k, sum);
+            *out++ = aed_step(sum[0], conv->factor[o], window->out_zero);
+            if (both) {
+                *out++ = aed_step(sum[1], conv->factor[o + 1], window->out_zero);
+            }
+            weight += 2 * k;
         }
     }
 }
 
 #if AED_SMLAD
+AED_NEEDS_ALL_REGISTERS
+
 /* What the assembly keeps on the stack, in this order; it changes bias, factor and out. */
 typedef struct {
     int32_t zero;
@@ -141,9 +153,6 @@ typedef struct {
 #define AED_EACH_OF_1(do) do("r2", "r3", "s0", "s1")
 #define AED_STORE_1 "strh r2, [r10], #2\n"
 
-/* Bytes of AED_NEXT_OF_1, 2, 3: each instruction has four. */
-static const uint8_t aed_code_bytes[4] = {0, 32, 48, 68};
-
 /* From two sums to two steps. */
 #define AED_APART(l, h, a, b) "sub " h ", " h ", " l "\n"
 #define AED_TO_FPU(l, h, a, b) "vmov " a ", " b ", " l ", " h "\n"
@@ -155,11 +164,12 @@ static const uint8_t aed_code_bytes[4] = {0, 32, 48, 68};
 #define AED_SATURATE(l, h, a, b) "ssat " l ", #8, " l "\n ssat " h ", #8, " h "\n"
 #define AED_JOIN(l, h, a, b) "bfi " l ", " h ", #8, #8\n"
 
-#define AED_TIMES_4(text) text text text text
+#define AED_4_TIMES(text) text text text text
+#define AED_8_TIMES(text) AED_4_TIMES(text) AED_4_TIMES(text)
 
-/* All pairs of rows of a layer with some pixels; the loop takes 16 times four values. */
-#define AED_BLOCK(name, first, next, each, store)                                                                      \
-    static void name(const int16_t *weights, const aed_block_t *block) {                                               \
+/* All pairs of rows of a layer with some pixels. */
+#define AED_ALL_PAIRS(name, first, loop, each, store)                                                                  \
+    AED_ALONE void name(const int16_t *weights, const aed_block_t *block) {                                            \
         register const int16_t *r0 __asm("r0") = weights;                                                              \
         register const aed_block_t *r1 __asm("r1") = block;                                                            \
         __asm volatile("ldm r1, {r2-r11}\n"                                                                            \
@@ -169,7 +179,7 @@ static const uint8_t aed_code_bytes[4] = {0, 32, 48, 68};
                        "ldm sp, {r1, r8-r10}\n"                                                                        \
                        "b 2f\n"                                                                                        \
                        ".p2align 2\n"                                                                                  \
-                       "1:\n" AED_TIMES_4(AED_TIMES_4(next))                                                           \
+                       "1:\n" loop                                                                                     \
                        "ldr r8, [sp, #28]\n"                                                                           \
                        "cmp r1, r8\n"                                                                                  \
                        "bne 1b\n" each(AED_APART) each(AED_TO_FPU)                                                     \
@@ -192,9 +202,15 @@ static const uint8_t aed_code_bytes[4] = {0, 32, 48, 68};
                          "s2", "s3", "s4", "s5", "s6", "s7", "cc", "memory");                                          \
     }
 
-AED_BLOCK(aed_block_1, AED_FIRST_OF_1, AED_NEXT_OF_1, AED_EACH_OF_1, AED_STORE_1)
-AED_BLOCK(aed_block_2, AED_FIRST_OF_2, AED_NEXT_OF_2, AED_EACH_OF_2, AED_STORE_2)
-AED_BLOCK(aed_block_3, AED_FIRST_OF_3, AED_NEXT_OF_3, AED_EACH_OF_3, AED_STORE_3)
+AED_ALL_PAIRS(aed_block_1, AED_FIRST_OF_1, AED_4_TIMES(AED_NEXT_OF_1), AED_EACH_OF_1, AED_STORE_1)
+AED_ALL_PAIRS(aed_block_2, AED_FIRST_OF_2, AED_8_TIMES(AED_NEXT_OF_2), AED_EACH_OF_2, AED_STORE_2)
+AED_ALL_PAIRS(aed_block_3, AED_FIRST_OF_3, AED_8_TIMES(AED_NEXT_OF_3), AED_EACH_OF_3, AED_STORE_3)
+
+/* The blocks of 1, 2, 3 pixels; the bytes of AED_NEXT_OF_..., four an instruction, and how often the loop has them. */
+static const struct {
+    void (*run)(const int16_t *weights, const aed_block_t *block);
+    uint32_t bytes, times;
+} aed_blocks[3] = {{aed_block_1, 32, 4}, {aed_block_2, 48, 8}, {aed_block_3, 68, 8}};
 
 /* Unpacks k values of one of some pixels: of each four, the even ones of all pixels and then the odd ones. */
 static void aed_unpack(const int8_t *in, uint32_t *out, int32_t k, int32_t pixels) {
@@ -208,7 +224,7 @@ static void aed_unpack(const int8_t *in, uint32_t *out, int32_t k, int32_t pixel
 }
 
 /* The same for three pixels, each stride bytes after the one before. */
-static void aed_unpack_3(const int8_t *in, uint32_t *out, int32_t k, int32_t stride) {
+AED_ALONE void aed_unpack_3(const int8_t *in, uint32_t *out, int32_t k, int32_t stride) {
     const int8_t *const end = in + k;
     __asm volatile("1:\n"
                    "ldr r5, [%[in], %[second]]\n"
@@ -229,56 +245,87 @@ static void aed_unpack_3(const int8_t *in, uint32_t *out, int32_t k, int32_t str
                    : "r2", "r3", "r4", "r5", "r6", "r8", "cc", "memory");
 }
 
-static void aed_pair_row(const int8_t *const *rows, int8_t *out, const aed_conv_t *conv, void *scratch) {
-    static void (*const blocks[3])(const int16_t *, const aed_block_t *) = {aed_block_1, aed_block_2, aed_block_3};
+/* Unpacks the inputs of some pixels out of the rows themselves; false where one of them looks past the left or right
+ * end, or where rows of the kernel are no whole words. */
+static int aed_unpack_rows(
+    const int8_t *const *rows, const aed_conv_t *conv, int32_t column, int32_t pixels, uint32_t *out) {
     const aed_window_t *const window = &conv->window;
-    const int32_t k = aed_values(window);
-    const int32_t rest = k / 4 - 1; /* fours after the first */
-    const uint32_t left_out = rest == 0 ? 16u : (16u - (uint32_t)rest % 16u) % 16u;
-    const int32_t outputs = window->out_c;
-    const int32_t even = (outputs + 1) / 2 * 2;
-    const int32_t step = window->stride_w * window->in_c;
-    const int direct = window->k_h == 1 && window->k_w == 1 && window->pad_left == 0 && window->in_c % 4 == 0 &&
-                       rows[0] != NULL && (window->out_w - 1) * window->stride_w < window->in_w;
-    uint32_t *const x = (uint32_t *)scratch;
-    int8_t *const bytes = (int8_t *)(x + 3 * k / 2); /* the inputs of one pixel */
-    int8_t *const made = bytes + k + 4;              /* outputs of three, where an odd number of channels is filled up */
-    int32_t column = 0;
-    while (column < window->out_w) {
-        const int32_t left = window->out_w - column;
-        const int32_t pixels = left == 4 ? 2 : left < 3 ? left : 3;
-        if (direct && pixels == 3) {
-            aed_unpack_3(rows[0] + column * step, x, k, step);
+    const int32_t depth = window->in_c;
+    const int32_t pitch = conv->pitch;
+    const int32_t left = (column * window->stride_w - window->pad_left) * depth;
+    const int32_t stride = window->stride_w * depth;
+    const int near = window->dilation_w == 1 || window->k_w == 1;
+    if (!near || pitch % 4 != 0 || left < 0 || left + (pixels - 1) * stride + pitch > window->in_w * depth) {
+        return 0;
+    }
+    for (int32_t i = 0; i < window->k_h; ++i) {
+        if (rows[i] == NULL) {
+            for (int32_t word = 0; word < pixels * pitch / 2; ++word) {
+                out[word] = (uint16_t)window->in_zero * 0x10001u;
+            }
+        } else if (pixels == 3) {
+            aed_unpack_3(rows[i] + left, out, pitch, stride);
         } else {
             for (int32_t pixel = 0; pixel < pixels; ++pixel) {
-                const int8_t *from = bytes;
-                if (direct) {
-                    from = rows[0] + (column + pixel) * step;
-                } else {
-                    aed_gather(rows, window, column + pixel, bytes);
-                }
-                aed_unpack(from, x + pixel, k, pixels);
+                aed_unpack(rows[i] + left + pixel * stride, out + pixel, pitch, pixels);
             }
         }
-        int8_t *const to = even == outputs ? out : made;
-        const aed_block_t block = {
-            window->out_zero, conv->bias, conv->factor, to, even, 2 * even, to + even, x + pixels * k / 2, x,
-            left_out * aed_code_bytes[pixels] + 1u /* Thumb */};
-        blocks[pixels - 1]((const int16_t *)conv->weight, &block);
-        for (int32_t pixel = 0; pixel < pixels; ++pixel) {
-            if (even != outputs) {
-                memcpy(out, made + pixel * even, (size_t)outputs);
-            }
-            out += outputs;
-        }
-        column += pixels;
+        out += pixels * pitch / 2;
     }
+    return 1;
+}
+
+/* Columns from one to the one before another, some pixels at once. */
+static void aed_pair_columns(
+    const int8_t *const *rows, int8_t *out, const aed_conv_t *conv, void *scratch, int32_t from, int32_t to,
+    int32_t pixels) {
+    const aed_window_t *const window = &conv->window;
+    const int32_t k = conv->values;
+    const int32_t outputs = window->out_c;
+    const int32_t even = (outputs + 1) / 2 * 2;
+    const uint32_t rest = (uint32_t)k / 4u - 1u; /* fours after the first */
+    const uint32_t times = aed_blocks[pixels - 1].times;
+    const uint32_t skip = rest == 0u ? times : (0u - rest) % times;
+    uint32_t *const x = (uint32_t *)scratch;
+    uint32_t *const x_end = x + pixels * k / 2;
+    int8_t *const bytes = (int8_t *)x_end; /* the inputs of one pixel */
+    int8_t *const made = bytes + k + 4;    /* outputs of some, where an odd number of channels is filled up */
+    aed_block_t block = {
+        window->out_zero, conv->bias, conv->factor, made, even, 2 * even, made + even, x_end, x,
+        skip * aed_blocks[pixels - 1].bytes + 1u /* Thumb */};
+    out += from * outputs;
+    for (int32_t column = from; column < to; column += pixels) {
+        if (!aed_unpack_rows(rows, conv, column, pixels, x)) {
+            for (int32_t pixel = 0; pixel < pixels; ++pixel) {
+                aed_gather(rows, conv, column + pixel, bytes);
+                aed_unpack(bytes, x + pixel, k, pixels);
+            }
+        }
+        if (even == outputs) {
+            block.out = out;
+            block.end = out + even;
+        }
+        aed_blocks[pixels - 1].run((const int16_t *)conv->weight, &block);
+        for (int32_t pixel = 0; pixel < pixels && even != outputs; ++pixel) {
+            memcpy(out + pixel * outputs, made + pixel * even, (size_t)outputs);
+        }
+        out += pixels * outputs;
+    }
+}
+
+static void aed_pair_row(const int8_t *const *rows, int8_t *out, const aed_conv_t *conv, void *scratch) {
+    const int32_t width = conv->window.out_w;
+    const int32_t by_3 = width % 3 == 1 && width > 1 ? width - 4 : width / 3 * 3; /* twice two after, not one alone */
+    const int32_t by_2 = by_3 + (width - by_3) / 2 * 2;
+    aed_pair_columns(rows, out, conv, scratch, 0, by_3, 3);
+    aed_pair_columns(rows, out, conv, scratch, by_3, by_2, 2);
+    aed_pair_columns(rows, out, conv, scratch, by_2, width, 1);
 }
 #else
 static void aed_pair_row(const int8_t *const *rows, int8_t *out, const aed_conv_t *conv, void *scratch) {
     static const int32_t place[4] = {0, 2, 1, 3};
     const aed_window_t *const window = &conv->window;
-    const int32_t k = aed_values(window);
+    const int32_t k = conv->values;
     const int32_t outputs = window->out_c;
     int8_t *const x0 = (int8_t *)scratch;
     int8_t *const x1 = x0 + k + 4;
@@ -287,8 +334,8 @@ static void aed_pair_row(const int8_t *const *rows, int8_t *out, const aed_conv_
         const int16_t *weight = (const int16_t *)conv->weight;
         int8_t *const y0 = out + column * outputs;
         int8_t *const y1 = both ? y0 + outputs : y0; /* a last pixel alone is computed twice */
-        aed_gather(rows, window, column, x0);
-        aed_gather(rows, window, both ? column + 1 : column, x1);
+        aed_gather(rows, conv, column, x0);
+        aed_gather(rows, conv, both ? column + 1 : column, x1);
         for (int32_t o = 0; o < outputs; o += 2) {
             int32_t low0 = conv->bias[o];
             int32_t high0 = conv->bias[o + 1];

@@ -63,6 +63,8 @@ static inline void aed_quad_step(
 }
 
 #if AED_SMLAD
+AED_NEEDS_ALL_REGISTERS
+
 /* Kernels of 3 x 3 slide over columns of four channels as int16. A column is six words: rows 0 and 1 of channel 0; row 2
  * of channels 0 and 2; rows 0 and 1 of channel 2; the same of channels 1 and 3. So the two words of a channel lie side
  * by side, and three columns fit the registers beside all weights. A sum replaces the first word of its channel. */
@@ -84,7 +86,7 @@ static uint32_t *aed_column(uint32_t *column, uint32_t row0, uint32_t row1, uint
 }
 
 /* count columns; a pixel has depth bytes. Returns the next. */
-static uint32_t *aed_columns(
+AED_ALONE uint32_t *aed_columns(
     uint32_t *column, const int8_t *row0, const int8_t *row1, const int8_t *row2, int32_t count, int32_t depth) {
     int32_t at = 0;
     const int32_t end = count * depth;
@@ -163,7 +165,7 @@ typedef struct {
     "bpl 2b\n"
 /* Sums of four channels: 0 and 2, then 1 and 3. */
 #define AED_SLIDE(name, some)                                                                                          \
-    static void name(const aed_slide_t *slide) {                                                                       \
+    AED_ALONE void name(const aed_slide_t *slide) {                                                                    \
         register const aed_slide_t *r0 __asm("r0") = slide;                                                            \
         __asm volatile("ldm r0, {r2-r7}\n"                                                                             \
                        "push {r2-r7}\n"                                                                                \
@@ -190,7 +192,7 @@ AED_SLIDE(aed_slide_by_2, AED_BY_2)
 
 /* Sums to steps of four channels: sums every words words, outputs every depth bytes. The generator has proved that
  * steps fit 16 bits. */
-static void aed_slide_steps(
+AED_ALONE void aed_slide_steps(
     const uint32_t *sum, int32_t words, int8_t *out, int32_t depth, const float *factor, int32_t count, int32_t zero) {
     const int32_t zeros = (zero + 128) * 0x10001; /* 128 more: saturated to unsigned bytes, without a sign above */
     __asm volatile("vldm %[factor], {s8-s11}\n"
@@ -236,24 +238,26 @@ static void aed_sliding_row(const int8_t *const *rows, int8_t *out, const aed_de
     const int32_t before = window->pad_left < needed ? window->pad_left : needed;
     const int32_t inside = window->in_w < needed - before ? window->in_w : needed - before;
     const int whole = rows[0] != NULL && rows[1] != NULL && rows[2] != NULL && inside > 0;
-    const uint32_t zero = (uint8_t)window->in_zero * 0x01010101u;
+    const uint32_t zeros = (uint16_t)window->in_zero * 0x10001u;
+    const uint32_t four_zeros = (uint8_t)window->in_zero * 0x01010101u;
     const int8_t *weight = (const int8_t *)layer->weight;
     for (int32_t o = 0; o < depth; o += 4) {
         uint32_t *column = (uint32_t *)scratch;
-        for (int32_t x = 0; x < before; ++x) {
-            column = aed_column(column, zero, zero, zero);
+        for (int32_t word = 0; word < AED_COLUMN * before; ++word) {
+            *column++ = zeros;
         }
         if (whole) {
             column = aed_columns(column, rows[0] + o, rows[1] + o, rows[2] + o, inside, depth);
         } else {
             for (int32_t at = o; at < inside * depth; at += depth) {
-                column = aed_column(
-                    column, rows[0] == NULL ? zero : aed_load(rows[0] + at),
-                    rows[1] == NULL ? zero : aed_load(rows[1] + at), rows[2] == NULL ? zero : aed_load(rows[2] + at));
+                const uint32_t row0 = rows[0] == NULL ? four_zeros : aed_load(rows[0] + at);
+                const uint32_t row1 = rows[1] == NULL ? four_zeros : aed_load(rows[1] + at);
+                const uint32_t row2 = rows[2] == NULL ? four_zeros : aed_load(rows[2] + at);
+                column = aed_column(column, row0, row1, row2);
             }
         }
-        for (int32_t x = before + inside; x < needed; ++x) {
-            column = aed_column(column, zero, zero, zero);
+        for (int32_t word = AED_COLUMN * (before + inside); word < AED_COLUMN * needed; ++word) {
+            *column++ = zeros;
         }
         const aed_slide_t slide = {
             weight, (uint32_t *)scratch, weight + 32, layer->bias + o, (uint32_t)((window->out_w - 1) / at_once) << 16, 0};

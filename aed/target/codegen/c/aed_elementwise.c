@@ -2,11 +2,12 @@
 #include <math.h>
 
 #include "aed_steps.h"
+#include "aed_words.h"
 
 #if !AED_MVE
 #if AED_SMLAD
 /* Sums of count values, a multiple of 4 and not 0. */
-static void aed_add_words(
+AED_ALONE void aed_add_words(
     const int8_t *one, const int8_t *other, int8_t *out, int32_t count, float one_factor, float other_factor, float fixed) {
     const int8_t *const end = one + count;
     __asm volatile("1:\n"

@@ -44,9 +44,11 @@ typedef struct {
     const void *weight;    /* a stream; aed_conv_mve.c says of what */
 #else
     const void *weight;    /* in the order of the core's kernels: aed_conv.c */
-    const int32_t *bias;   /* (out_c), the input's zero point folded in */
-    const float *factor;   /* (out_c): output steps in one unit of the sum */
-    int8_t pairs;          /* whether rows of weights go in pairs; then bias and factor have an even number of values */
+    const int32_t *bias;   /* (out_c and one more if that is odd), the input's zero point folded in */
+    const float *factor;   /* as many: output steps in one unit of the sum */
+    int32_t values;        /* inputs of an output pixel, filled up to a multiple of 4 */
+    int32_t pitch;         /* how many of them a row of the kernel has; a multiple of 4: a row of them is whole words */
+    int8_t pairs;          /* whether rows of weights go in pairs */
 #endif
 } aed_conv_t;
 
@@ -71,8 +73,7 @@ typedef struct {
  *
  * rows: k_h rows of the input, from top to bottom; NULL where the window looks past the image.
  * out: (out_w, out_c). layer: a pointer to the kernel's own type.
- * scratch: aligned to 8; for a convolution 4 bytes for each of its k values, with MVE 2; for a depthwise one a pointer
- * for each tap and in_c bytes.
+ * scratch: aligned to 8; aed_net.c has as many bytes as the layers of its net need on this core.
  */
 typedef void (*aed_row_t)(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 

@@ -7,6 +7,20 @@
 #include "aed_kernels.h"
 
 #if AED_SMLAD
+/* Of functions whose assembly takes all registers: no variable of a caller may want one. */
+#define AED_ALONE static __attribute__((noinline))
+
+/* A function that is never called and compiles only where no register is reserved: a compiler does not save one that is,
+ * though assembly says that it changes it. */
+#define AED_NEEDS_ALL_REGISTERS                                                                                        \
+    __attribute__((used)) static void aed_take_all_registers(void) {                                                   \
+        uint32_t r[14];                                                                                                \
+        __asm volatile(""                                                                                              \
+                       : "=&r"(r[0]), "=&r"(r[1]), "=&r"(r[2]), "=&r"(r[3]), "=&r"(r[4]), "=&r"(r[5]), "=&r"(r[6]),    \
+                         "=&r"(r[7]), "=&r"(r[8]), "=&r"(r[9]), "=&r"(r[10]), "=&r"(r[11]), "=&r"(r[12]),              \
+                         "=&r"(r[13]));                                                                                \
+    }
+
 static inline uint32_t aed_load(const int8_t *from) {
     uint32_t word;
     memcpy(&word, from, sizeof word);

@@ -10,7 +10,7 @@ import onnx
 from aed.base.errors import AedError
 from aed.export.graph import attributes
 from aed.target.codegen.mve import LANES, conv_stream, depthwise_blocks, depthwise_quads, fits_blocks
-from aed.target.codegen.packing import filled, quads, row_pairs, sliding
+from aed.target.codegen.packing import kernel_rows, quads, row_pairs, sliding
 from aed.target.codegen.program import Float32, Int8, Int32, Program, Tensor, aligned
 from aed.target.codegen.source import Source
 from aed.target.codegen.walk import LARGEST, Lowering, Walk
@@ -53,7 +53,7 @@ class _Convolution(WindowLayer):
             ends: Input and output.
             mve: The stream of the kernels for MVE: weights, biases and factors.
             others: The weights as all others read them.
-            form: Field that tells all others in which order those are.
+            form: Fields that tell all others in which order those are.
         """
         odd = len(self.bias) % 2  # kernels take two at once
         bias, factor = np.pad(self.bias, (0, odd)), np.pad(self.factor, (0, odd))
@@ -92,18 +92,23 @@ class Conv(_Convolution):
         x, y = program.ends(self)
         if self._is_pointwise(x, y):  # the image is one long row
             x, y = (replace(part, shape=(1, part.shape[0] * part.shape[1], part.shape[2])) for part in (x, y))
-        rows = self.weight.reshape(len(self.weight), -1)
-        pairs = row_pairs(rows, self.bias)
-        others = filled(rows, 4) if pairs is None else pairs
-        stream = conv_stream(rows, self.bias, self.factor)
-        form = f".pairs = {int(pairs is not None)}"
+        weight = self.weight.reshape(len(self.weight), -1)
+        rows, pitch = kernel_rows(self.weight.reshape(len(self.weight), self.kernel[0], -1))
+        pairs, stream = row_pairs(rows, self.bias), conv_stream(weight, self.bias, self.factor)
+        others = rows if pairs is None else pairs
+        form = f".values = {rows.shape[1]}, .pitch = {pitch}, .pairs = {int(pairs is not None)}"
         layer = self.struct(source, "aed_conv_t", number, (x, y), mve=stream, others=others, form=form)
-        # inputs of three pixels as int16, of one as int8; outputs of three, an odd number filled up
-        scratch = 7 * (-(-rows.shape[1] // 4) * 4) + 4 + 3 * (len(rows) + 1) * (len(rows) % 2)
+        scratch = self._scratch(rows.shape[1], y)
         if self.kernel == (1, 1) and x.shape[2] % LANES == 0 and not self.looks_outside(x, y):
             return [self.image_call(source, layer, others=scratch, mve_row="aed_pointwise_row")]
-        copies = 2 * (-(-rows.shape[1] // LANES) * LANES)  # inputs of two pixels
+        copies = 2 * (-(-weight.shape[1] // LANES) * LANES)  # inputs of two pixels
         return [self.image_call(source, layer, mve=copies, others=scratch)]
+
+    def _scratch(self, values: int, y: Tensor) -> int:
+        """Bytes: inputs of some pixels as int16, of one as int8; their outputs if the number of channels is odd."""
+        _, width, outputs = y.shape
+        pixels = 2 if width == 4 else min(width, 3)
+        return 2 * pixels * values + values + 4 + pixels * (outputs + 1) * (outputs % 2)
 
     def _is_pointwise(self, x: Tensor, y: Tensor) -> bool:
         """Whether each output pixel is made of the input pixel at its place, and rows may be joined."""
