@@ -28,7 +28,7 @@ KERNELS = (
     "aed_activation.c",
 )
 
-OF_KERNELS = ("aed_steps.h", "aed_words.h")
+OF_KERNELS = ("aed_steps.h", "aed_words.h", "aed_mve.h")
 """Headers for kernels alone: not for whoever calls them."""
 
 

@@ -75,8 +75,7 @@ typedef struct {
  *
  * rows: k_h rows of the input, from top to bottom; NULL where the window looks past the image.
  * out: (out_w, out_c). layer: a pointer to the kernel's own type.
- * scratch: aligned to 8; for a convolution 4 bytes for each of its k values, with MVE 2; for a depthwise one a pointer
- * for each tap and in_c bytes.
+ * scratch: aligned to 8; aed_net.c has as many bytes as the layers of its net need on this core.
  */
 void aed_conv_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);

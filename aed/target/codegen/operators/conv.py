@@ -52,7 +52,7 @@ class _Convolution(WindowLayer):
             ends: Input and output.
             mve: The stream of the kernels for MVE: weights, biases and factors.
             others: The weights as all others read them.
-            form: Field that tells all others in which order those are.
+            form: Fields that tell all others in which order those are.
         """
         odd = len(self.bias) % 2  # kernels take two at once
         bias, factor = np.pad(self.bias, (0, odd)), np.pad(self.factor, (0, odd))
