@@ -137,6 +137,7 @@ OTHERS = {
     "pixel_first": lambda: Side(nn.Conv2d(5, 1, 1), lambda x, y: y + x),
     "constants_first": lambda: Call(lambda x: torch.arange(5.0).view(5, 1, 1) + torch.arange(2.0, 7).view(5, 1, 1) * x),
     "in_and_out": lambda: Call(lambda x: x.unsqueeze(0).squeeze(0).relu()),
+    "all_of_it": lambda: Call(lambda x: x[:, :5, -16:]),
     "pixel_turned": lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), Call(lambda x: x.permute(0, 2, 3, 1).squeeze(1))),
     "channels_last": lambda: Call(lambda x: x.permute(0, 2, 3, 1).flatten(1)),
     "frames_then_channels": lambda: Call(lambda x: x.mean(2).permute(0, 2, 1).flatten(1)),

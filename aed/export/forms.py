@@ -316,7 +316,7 @@ def _bounds_of_their_own(model: onnx.ModelProto) -> None:
 # --- moved about --------------------------------------------------------------------------------------------------
 
 
-def moves_nothing(node: onnx.NodeProto, shapes: Shapes) -> bool:
+def moves_nothing(node: onnx.NodeProto, shapes: Shapes, arrays: dict[str, Array]) -> bool:
     """Whether the output of ``node`` is its first input under another shape, value for value."""
     facts = attributes(node)
     shape = shapes.get(node.input[0], []) if node.input else []
@@ -327,22 +327,25 @@ def moves_nothing(node: onnx.NodeProto, shapes: Shapes) -> bool:
         return wide == sorted(wide)
     if node.op_type == "Concat":
         return len(node.input) == 1
+    if node.op_type == "Slice":
+        steps = arrays.get(node.input[4], np.zeros(1)) if len(node.input) > 4 else np.ones(1)
+        return shape == shapes.get(node.output[0]) and bool((steps == 1).all())
     axes = facts.get("axes", ())
     return node.op_type in _REDUCTIONS and bool(axes) and all(shape[axis] == 1 for axis in axes)
 
 
 def _nothing_moved(model: onnx.ModelProto) -> None:
     """One Reshape, or none, in place of several nodes that move nothing; a lone Flatten or Reshape stays."""
-    shapes, before = shapes_of(model), producers(model)
+    shapes, arrays, before = shapes_of(model), constants(model), producers(model)
     outputs = {value.name for value in model.graph.output}
     same: dict[str, str] = {}
 
     def replaced(node: onnx.NodeProto) -> list[onnx.NodeProto]:
         node.input[:] = [same.get(name, name) for name in node.input]
-        if not moves_nothing(node, shapes) or node.input[0] not in shapes:
+        if not moves_nothing(node, shapes, arrays) or node.input[0] not in shapes:
             return [node]
         source, count = node.input[0], 1
-        while source in before and moves_nothing(before[source], shapes):
+        while source in before and moves_nothing(before[source], shapes, arrays):
             source, count = before[source].input[0], count + 1
         target = node.output[0]
         one, other = shapes[source], shapes[target]

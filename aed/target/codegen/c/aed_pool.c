@@ -35,6 +35,9 @@ void aed_max_pool_row(const int8_t *const *rows, int8_t *out, const void *layer,
 void aed_average_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
     const aed_pool_t *const pool = (const aed_pool_t *)layer;
     const aed_window_t *const window = &pool->window;
+    const int32_t depth = window->in_c;
+    const int32_t zero = window->in_zero;
+    const float scale = pool->in_scale;
     int32_t inside = 0;
     (void)scratch;
     for (int32_t i = 0; i < window->k_h; ++i) {
@@ -45,11 +48,13 @@ void aed_average_pool_row(const int8_t *const *rows, int8_t *out, const void *la
         const int32_t left = start > 0 ? start : 0;
         const int32_t right = start + window->k_w < window->in_w ? start + window->k_w : window->in_w;
         const float count = (float)(pool->count > 0 ? pool->count : inside * (right - left));
-        for (int32_t c = 0; c < window->in_c; ++c) {
+        for (int32_t c = 0; c < depth; ++c) {
             float sum = 0.0f;
             for (int32_t i = 0; i < window->k_h; ++i) {
-                for (int32_t x = left; x < right && rows[i] != NULL; ++x) {
-                    sum += pool->in_scale * (float)(rows[i][x * window->in_c + c] - window->in_zero);
+                const int8_t *value = rows[i] != NULL ? rows[i] + left * depth + c : NULL;
+                for (int32_t x = left; x < right && value != NULL; ++x) {
+                    sum += scale * (float)(*value - zero);
+                    value += depth;
                 }
             }
             *out++ = aed_saturate(aed_round(sum / count / pool->out_scale + (float)window->out_zero));
