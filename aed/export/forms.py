@@ -29,7 +29,7 @@ def in_one_form(model: onnx.ModelProto) -> onnx.ModelProto:
         _reductions_as_pools,
         _nothing_moved,
         _larger_first,
-        _bounds_of_their_own,
+        _constants_of_their_own,
     ):
         change(model)
     return model
@@ -150,7 +150,8 @@ def _reductions_as_pools(model: onnx.ModelProto) -> None:
         facts, source, target = attributes(node), node.input[0], node.output[0]
         shape, name = shapes[source], node.name or target
         axes = sorted(axis % len(shape) for axis in facts.get("axes", ()))
-        if len(shape) not in (3, 4) or not axes or axes[0] < 2 or (target in outputs and not facts.get("keepdims", 1)):
+        is_end = target in outputs and not facts.get("keepdims", 1)
+        if len(shape) not in (3, 4) or not all(shape[1:]) or not axes or axes[0] < 2 or is_end:
             return [node]
         nodes = []
         if len(shape) == 3:
@@ -303,14 +304,21 @@ def _larger_first(model: onnx.ModelProto) -> None:
                 node.input[:] = [other, one]
 
 
-def _bounds_of_their_own(model: onnx.ModelProto) -> None:
-    """Bounds of a Clip that another operator reads as a value become copies: the quantiser makes such values int8."""
+def _constants_of_their_own(model: onnx.ModelProto) -> None:
+    """Bounds of a Clip that are values elsewhere, and biases that are alike, become copies.
+
+    The quantiser makes a value int8, also where it is a bound, and gives each bias a scale and a name of its own.
+    """
     arrays = constants(model)
-    values = {name for node in model.graph.node if node.op_type != "Clip" for name in node.input}
+    taken = {name for node in model.graph.node if node.op_type != "Clip" for name in node.input}
+    biases: set[str] = set()
     for node in model.graph.node:
         for index, name in enumerate(node.input):
-            if node.op_type == "Clip" and name in values and name in arrays:
-                node.input[index] = _constant(model, f"{node.output[0]}.bound{index}", arrays[name])
+            is_bias = node.op_type in ("Conv", "Gemm") and index == 2
+            shared = name in (biases if is_bias else taken if node.op_type == "Clip" else ())
+            biases |= {name} if is_bias else set()
+            if shared and name in arrays:
+                node.input[index] = _constant(model, f"{node.output[0]}.own{index}", arrays[name])
 
 
 # --- moved about --------------------------------------------------------------------------------------------------
@@ -349,10 +357,14 @@ def _nothing_moved(model: onnx.ModelProto) -> None:
             source, count = before[source].input[0], count + 1
         target = node.output[0]
         one, other = shapes[source], shapes[target]
-        if one == other and target not in outputs:
+        if one and one == other and target not in outputs:
             same[target] = source
             return []
-        if one[0] != other[0] or (count == 1 and node.op_type in ("Flatten", "Reshape")):
+        if (
+            not (one and other and all(other[1:]))
+            or one[0] != other[0]
+            or (count == 1 and node.op_type in ("Flatten", "Reshape"))
+        ):
             return [node]
         if len(other) == 2:
             return [helper.make_node("Flatten", [source], [target], node.name, axis=1)]
