@@ -15,7 +15,7 @@ from test_target_net import EMULATED, arm, check, expected, inputs, need, run_on
 from torch import Tensor, nn
 
 from aed.base.errors import AedError
-from aed.export import fidelity, forms
+from aed.export import fidelity, forms, qat
 from aed.export.graph import constants, copy_of, float_layers, input_of
 from aed.export.interpreter import GraphNet
 from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
@@ -137,6 +137,7 @@ OTHERS = {
     "pixel_first": lambda: Side(nn.Conv2d(5, 1, 1), lambda x, y: y + x),
     "constants_first": lambda: Call(lambda x: torch.arange(5.0).view(5, 1, 1) + torch.arange(2.0, 7).view(5, 1, 1) * x),
     "in_and_out": lambda: Call(lambda x: x.unsqueeze(0).squeeze(0).relu()),
+    "all_of_it": lambda: Call(lambda x: x[:, :5, -16:]),
     "pixel_turned": lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), Call(lambda x: x.permute(0, 2, 3, 1).squeeze(1))),
     "channels_last": lambda: Call(lambda x: x.permute(0, 2, 3, 1).flatten(1)),
     "frames_then_channels": lambda: Call(lambda x: x.mean(2).permute(0, 2, 1).flatten(1)),
@@ -398,6 +399,19 @@ def test_a_curve_written_by_hand_is_one_operator(name):
     _, model, _ = made([conv(), CURVES[name]()])
     wanted = "HardSwish" if "swish" in name else "HardSigmoid"
     assert [node.op_type for node in model.graph.node] == ["Conv", wanted, "Flatten", "Gemm"]
+
+
+@pytest.mark.usefixtures("trains")
+def test_a_net_whose_layers_have_equal_biases_can_be_fine_tuned():
+    """As an untrained one has: all 0, which the exporter stores once."""
+    twins = [nn.Conv2d(5, 5, 3), nn.ReLU(), nn.Conv2d(5, 5, 3)]
+    for part in twins[::2]:
+        nn.init.zeros_(part.bias)
+    _, model, int8 = made([conv(), *twins])
+    assert len({node.input[2] for node in model.graph.node if node.op_type == "Conv"}) == 3
+    config = QuantizeConfig(method="qat", qat_epochs=1)
+    _, tuned, _ = qat.fine_tune(model, int8, lambda epoch: [PATCHES], config, CALIBRATION, "single_label")
+    assert len(lower(tuned).layers) == 4
 
 
 def test_what_only_looks_like_a_curve_is_none():

@@ -29,7 +29,7 @@ def in_one_form(model: onnx.ModelProto) -> onnx.ModelProto:
         _reductions_as_pools,
         _nothing_moved,
         _larger_first,
-        _bounds_of_their_own,
+        _constants_of_their_own,
     ):
         change(model)
     return model
@@ -150,7 +150,8 @@ def _reductions_as_pools(model: onnx.ModelProto) -> None:
         facts, source, target = attributes(node), node.input[0], node.output[0]
         shape, name = shapes[source], node.name or target
         axes = sorted(axis % len(shape) for axis in facts.get("axes", ()))
-        if len(shape) not in (3, 4) or not axes or axes[0] < 2 or (target in outputs and not facts.get("keepdims", 1)):
+        is_end = target in outputs and not facts.get("keepdims", 1)
+        if len(shape) not in (3, 4) or not all(shape[1:]) or not axes or axes[0] < 2 or is_end:
             return [node]
         nodes = []
         if len(shape) == 3:
@@ -303,20 +304,27 @@ def _larger_first(model: onnx.ModelProto) -> None:
                 node.input[:] = [other, one]
 
 
-def _bounds_of_their_own(model: onnx.ModelProto) -> None:
-    """Bounds of a Clip that another operator reads as a value become copies: the quantiser makes such values int8."""
+def _constants_of_their_own(model: onnx.ModelProto) -> None:
+    """Bounds of a Clip that are values elsewhere, and biases that are alike, become copies.
+
+    The quantiser makes a value int8, also where it is a bound, and gives each bias a scale and a name of its own.
+    """
     arrays = constants(model)
-    values = {name for node in model.graph.node if node.op_type != "Clip" for name in node.input}
+    taken = {name for node in model.graph.node if node.op_type != "Clip" for name in node.input}
+    biases: set[str] = set()
     for node in model.graph.node:
         for index, name in enumerate(node.input):
-            if node.op_type == "Clip" and name in values and name in arrays:
-                node.input[index] = _constant(model, f"{node.output[0]}.bound{index}", arrays[name])
+            is_bias = node.op_type in ("Conv", "Gemm") and index == 2
+            shared = name in (biases if is_bias else taken if node.op_type == "Clip" else ())
+            biases |= {name} if is_bias else set()
+            if shared and name in arrays:
+                node.input[index] = _constant(model, f"{node.output[0]}.own{index}", arrays[name])
 
 
 # --- moved about --------------------------------------------------------------------------------------------------
 
 
-def moves_nothing(node: onnx.NodeProto, shapes: Shapes) -> bool:
+def moves_nothing(node: onnx.NodeProto, shapes: Shapes, arrays: dict[str, Array]) -> bool:
     """Whether the output of ``node`` is its first input under another shape, value for value."""
     facts = attributes(node)
     shape = shapes.get(node.input[0], []) if node.input else []
@@ -327,29 +335,36 @@ def moves_nothing(node: onnx.NodeProto, shapes: Shapes) -> bool:
         return wide == sorted(wide)
     if node.op_type == "Concat":
         return len(node.input) == 1
+    if node.op_type == "Slice":
+        steps = arrays.get(node.input[4], np.zeros(1)) if len(node.input) > 4 else np.ones(1)
+        return shape == shapes.get(node.output[0]) and bool((steps == 1).all())
     axes = facts.get("axes", ())
     return node.op_type in _REDUCTIONS and bool(axes) and all(shape[axis] == 1 for axis in axes)
 
 
 def _nothing_moved(model: onnx.ModelProto) -> None:
     """One Reshape, or none, in place of several nodes that move nothing; a lone Flatten or Reshape stays."""
-    shapes, before = shapes_of(model), producers(model)
+    shapes, arrays, before = shapes_of(model), constants(model), producers(model)
     outputs = {value.name for value in model.graph.output}
     same: dict[str, str] = {}
 
     def replaced(node: onnx.NodeProto) -> list[onnx.NodeProto]:
         node.input[:] = [same.get(name, name) for name in node.input]
-        if not moves_nothing(node, shapes) or node.input[0] not in shapes:
+        if not moves_nothing(node, shapes, arrays) or node.input[0] not in shapes:
             return [node]
         source, count = node.input[0], 1
-        while source in before and moves_nothing(before[source], shapes):
+        while source in before and moves_nothing(before[source], shapes, arrays):
             source, count = before[source].input[0], count + 1
         target = node.output[0]
         one, other = shapes[source], shapes[target]
-        if one == other and target not in outputs:
+        if one and one == other and target not in outputs:
             same[target] = source
             return []
-        if one[0] != other[0] or (count == 1 and node.op_type in ("Flatten", "Reshape")):
+        if (
+            not (one and other and all(other[1:]))
+            or one[0] != other[0]
+            or (count == 1 and node.op_type in ("Flatten", "Reshape"))
+        ):
             return [node]
         if len(other) == 2:
             return [helper.make_node("Flatten", [source], [target], node.name, axis=1)]

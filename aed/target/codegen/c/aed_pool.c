@@ -63,7 +63,12 @@ void aed_max_pool_row(const int8_t *const *rows, int8_t *out, const void *layer,
 void aed_average_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
     const aed_pool_t *const pool = (const aed_pool_t *)layer;
     const aed_window_t *const window = &pool->window;
-    const int32_t taps = window->k_h * window->k_w;
+    const int by_column = pool->by_column != 0;
+    const int32_t outer = by_column ? window->k_w : window->k_h;
+    const int32_t inner = by_column ? window->k_h : window->k_w;
+    const int32_t depth = window->in_c;
+    const int32_t zero = window->in_zero;
+    const float scale = pool->in_scale;
     int32_t inside = 0;
     (void)scratch;
     for (int32_t i = 0; i < window->k_h; ++i) {
@@ -74,16 +79,18 @@ void aed_average_pool_row(const int8_t *const *rows, int8_t *out, const void *la
         const int32_t left = start > 0 ? start : 0;
         const int32_t right = start + window->k_w < window->in_w ? start + window->k_w : window->in_w;
         const float count = (float)(pool->count > 0 ? pool->count : inside * (right - left));
-        for (int32_t c = 0; c < window->in_c; ++c) {
+        for (int32_t c = 0; c < depth; ++c) {
             float sum = 0.0f;
-            for (int32_t t = 0; t < taps; ++t) {
-                const int32_t i = pool->by_column != 0 ? t % window->k_h : t / window->k_w;
-                const int32_t x = start + (pool->by_column != 0 ? t / window->k_h : t % window->k_w);
-                if (rows[i] != NULL && x >= left && x < right) {
-                    sum += pool->in_scale * (float)(rows[i][x * window->in_c + c] - window->in_zero);
+            for (int32_t a = 0; a < outer; ++a) {
+                for (int32_t b = 0; b < inner; ++b) {
+                    const int8_t *const row = rows[by_column ? b : a];
+                    const int32_t x = start + (by_column ? a : b);
+                    if (row != NULL && x >= left && x < right) {
+                        sum += scale * (float)(row[x * depth + c] - zero);
+                    }
                 }
             }
-            *out++ = aed_saturate(aed_round(sum / (float)taps / pool->out_scale + (float)window->out_zero));
+            *out++ = aed_saturate(aed_round(sum / count / pool->out_scale + (float)window->out_zero));
         }
     }
 }
