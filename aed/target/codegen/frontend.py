@@ -126,7 +126,7 @@ def _check(config: FrontendConfig, scale: float, zero_point: int) -> None:
 
 
 def _window(config: FrontendConfig) -> tuple[Array, int, int]:
-    """The window, ``(n_fft,)`` with zeros around, and where it is not 0: first sample and count, both even.
+    """The window, ``(n_fft,)`` with zeros around, and where it is not 0: first sample and count, in eights.
 
     ``torch.stft`` centres it: ``(n_fft - win_length) // 2`` zeros come first.
     """
@@ -135,9 +135,8 @@ def _window(config: FrontendConfig) -> tuple[Array, int, int]:
         raise AedError(f"frontend.window: the C front end needs values in (-0.999, 1], {config.window!r} has others")
     before = (config.n_fft - config.win_length) // 2
     whole = np.pad(window, (before, config.n_fft - config.win_length - before)).clip(max=1)
-    first = before - before % 2
-    count = before + config.win_length - first
-    return whole, first, count + count % 2
+    first, end = before // 8 * 8, -(-(before + config.win_length) // 8) * 8
+    return whole, first, end - first
 
 
 class _Pass(NamedTuple):

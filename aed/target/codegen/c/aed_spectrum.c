@@ -115,7 +115,7 @@ static inline int32_t plus_product(int32_t sum, int32_t a, int32_t b)
     return sum + product(a, b);
 }
 
-/* The product with -b, not minus the product with b: halves are rounded up. */
+/* The product with -b, as SMMLSR has it, not minus the product with b: halves are rounded up. */
 static inline int32_t minus_product(int32_t sum, int32_t a, int32_t b)
 {
     return sum + product(a, -b);
@@ -123,7 +123,7 @@ static inline int32_t minus_product(int32_t sum, int32_t a, int32_t b)
 
 #endif
 
-/* Bits of two samples of AED_FE_WINDOW_COUNT that differ from the next lower one, all samples together. */
+/* Bits that differ from the next lower one, of every second sample in one half, of the others in the other. */
 #if AED_FE_MVE
 
 static uint32_t changing_bits(const int16_t *samples)
@@ -133,9 +133,7 @@ static uint32_t changing_bits(const int16_t *samples)
     size_t i;
 
     for (i = 0U; i < (size_t)AED_FE_WINDOW_COUNT; i += 8U) {
-        const mve_pred16_t there = vctp16q((uint32_t)((size_t)AED_FE_WINDOW_COUNT - i));
-        const uint16x8_t eight =
-            vreinterpretq_u16_s16(vldrhq_z_s16(&samples[(size_t)AED_FE_WINDOW_FIRST + i], there));
+        const uint16x8_t eight = vreinterpretq_u16_s16(vldrhq_s16(&samples[(size_t)AED_FE_WINDOW_FIRST + i]));
 
         changes = vorrq_u16(changes, veorq_u16(eight, vshlq_n_u16(eight, 1)));
     }
@@ -145,16 +143,23 @@ static uint32_t changing_bits(const int16_t *samples)
 
 #else
 
+static inline uint32_t changing_bits_of(const int16_t *two)
+{
+    uint32_t pair;
+
+    (void)memcpy(&pair, two, sizeof(pair));
+    return pair ^ (pair << 1);
+}
+
 static uint32_t changing_bits(const int16_t *samples)
 {
+    const int16_t *const seen = &samples[AED_FE_WINDOW_FIRST];
     uint32_t changes = 0U;
     size_t i;
 
-    for (i = 0U; i < (size_t)AED_FE_WINDOW_COUNT; i += 2U) {
-        uint32_t pair;
-
-        (void)memcpy(&pair, &samples[(size_t)AED_FE_WINDOW_FIRST + i], sizeof(pair));
-        changes |= pair ^ (pair << 1);
+    for (i = 0U; i < (size_t)AED_FE_WINDOW_COUNT; i += 8U) {
+        changes |= changing_bits_of(&seen[i]) | changing_bits_of(&seen[i + 2U]);
+        changes |= changing_bits_of(&seen[i + 4U]) | changing_bits_of(&seen[i + 6U]);
     }
     return changes;
 }
@@ -264,36 +269,40 @@ static inline void load_point(const int16_t *samples, size_t n, uint32_t shift, 
 static void load_frame(const int16_t *samples, uint32_t doublings, aed_spectrum_word *work, uint32_t *sums)
 {
     const uint32_t shift = 16U + doublings;
+    size_t first;
     size_t n;
 
-    (void)memset(sums, 0, 4U * sizeof(sums[0]));
-    for (n = 0U; n < (POINTS / 4U); n++) {
-        aed_spectrum_word *const z = &work[aed_fe_order[n]];
-        uint32_t sum = 0U;
-        int32_t ar, ai, br, bi, cr, ci, dr, di;
-        int32_t sr, si, tr, ti;
+    for (first = 0U; first < 4U; first++) {
+        uint32_t all = 0U;
 
-        load_point(samples, n, shift, &ar, &ai, &sum);
-        load_point(samples, n + (POINTS / 2U), shift, &br, &bi, &sum);
-        sr = ar + br;
-        si = ai + bi;
-        ar -= br;
-        ai -= bi;
-        load_point(samples, n + (POINTS / 4U), shift, &cr, &ci, &sum);
-        load_point(samples, n + (3U * POINTS / 4U), shift, &dr, &di, &sum);
-        tr = cr + dr;
-        ti = ci + di;
-        cr -= dr;
-        ci -= di;
-        z[0].fixed = sr + tr;
-        z[1].fixed = si + ti;
-        z[2].fixed = ar + ci;
-        z[3].fixed = ai - cr;
-        z[4].fixed = sr - tr;
-        z[5].fixed = si - ti;
-        z[6].fixed = ar - ci;
-        z[7].fixed = ai + cr;
-        sums[n % 4U] += sum >> SUM_SHIFT;
+        for (n = first; n < (POINTS / 4U); n += 4U) {
+            aed_spectrum_word *const z = &work[aed_fe_order[n]];
+            uint32_t sum = 0U;
+            int32_t ar, ai, br, bi, cr, ci, dr, di, sr, si;
+
+            load_point(samples, n, shift, &ar, &ai, &sum);
+            load_point(samples, n + (POINTS / 2U), shift, &br, &bi, &sum);
+            sr = ar + br;
+            si = ai + bi;
+            ar -= br;
+            ai -= bi;
+            load_point(samples, n + (POINTS / 4U), shift, &cr, &ci, &sum);
+            load_point(samples, n + (3U * POINTS / 4U), shift, &dr, &di, &sum);
+            br = cr + dr;
+            bi = ci + di;
+            cr -= dr;
+            ci -= di;
+            z[0].fixed = sr + br;
+            z[1].fixed = si + bi;
+            z[2].fixed = ar + ci;
+            z[3].fixed = ai - cr;
+            z[4].fixed = sr - br;
+            z[5].fixed = si - bi;
+            z[6].fixed = ar - ci;
+            z[7].fixed = ai + cr;
+            all += sum >> SUM_SHIFT;
+        }
+        sums[first] = all;
     }
 }
 
