@@ -34,7 +34,7 @@ class EmulatedRun:
 
     Args:
         outputs: ``(N, size)``: of the net, or the patches.
-        instructions: Of the first output, to one step of SysTick.
+        instructions: Of the first output, to one step of SysTick; of a stream, those of the next one.
         layers: The same for each layer of a net.
         functions: C functions and their shares of the instructions, the largest first; from samples, so to about
             1.5 points.
@@ -66,7 +66,7 @@ def measure_net(program: Program, plan: Plan, inputs: Int8, board: Board) -> Emu
     """
     size, layers = program.tensors[program.output].size, len(program.layers)
     sources = kernel_sources() | net_sources(program, plan)
-    harness_ram = inputs.shape[1] + size + 2 * 4  # input, output, two counters
+    harness_ram = inputs.shape[1] + (1 + plan.streams) * size + 2 * 4  # input, output, two counters
     raw, sizes = _run("run_net.c", sources, inputs.tobytes(), board)
     outputs, facts = _records(raw, size, 2)
     if len(outputs) != len(inputs):
@@ -102,6 +102,7 @@ def measure_frontend(
     samples: npt.NDArray[np.int16],
     board: Board,
     library: CmsisDsp | None = None,
+    by_columns: bool = False,
 ) -> EmulatedRun:
     """Runs a front end on ``board``.
 
@@ -112,6 +113,7 @@ def measure_frontend(
         samples: ``(T,)``, at least one patch long.
         board: Emulated machine.
         library: Its Fourier transform replaces this project's; None: it does not.
+        by_columns: Whether it makes columns alone and holds no patch; those of the result are (frames, n_mels).
 
     Raises:
         AedError: As :func:`measure_net`, or the front end cannot be written in C.
@@ -119,7 +121,8 @@ def measure_frontend(
     size = config.n_mels * config.patch_frames
     harness_ram = 2 * toolchain.BLOCK_SAMPLES + size + 2 * 4  # block of int16, patch, two counters
     sources = frontend_kernel() | frontend_sources(config, scale, zero)
-    raw, sizes = _run("run_frontend.c", sources, samples.tobytes(), board, library)
+    options = ("-DAED_BY_COLUMNS",) if by_columns else ()
+    raw, sizes = _run("run_frontend.c", sources, samples.tobytes(), board, library, options)
     patches, ticks = _records(raw, size, 2)
     if not len(patches):
         raise AedError(f"{board.name}: no patch came back of {len(samples)} samples")
@@ -136,11 +139,16 @@ def measure_frontend(
 
 
 def _run(
-    main: str, sources: Mapping[str, str], content: bytes, board: Board, library: CmsisDsp | None = None
+    main: str,
+    sources: Mapping[str, str],
+    content: bytes,
+    board: Board,
+    library: CmsisDsp | None = None,
+    options: tuple[str, ...] = (),
 ) -> tuple[bytes, tuple[int, int]]:
     """Output of a program, and its flash and RAM beyond those of an empty one."""
     with temporary_folder() as folder:
-        elf = build(folder / "program", {**sources, **harness_sources(main)}, board, library=library)
+        elf = build(folder / "program", {**sources, **harness_sources(main)}, board, options, library)
         bare = build(folder / "bare", harness_sources("run_nothing.c"), board)
         raw = run_program(elf, folder, content, board)
         flash, ram = (whole - own for whole, own in zip(section_sizes(elf), section_sizes(bare), strict=True))

@@ -27,7 +27,7 @@ from aed.target.codegen.lower import lower
 from aed.target.codegen.plan import Plan
 from aed.target.codegen.prefix import DEFAULT, renamed
 from aed.target.codegen.program import Program
-from aed.target.codegen.settings import PlanKind
+from aed.target.codegen.settings import AUTO, PlanSettings
 from aed.target.codegen.text import c_lines
 from aed.target.emulator import toolchain
 from aed.target.host import device_sources
@@ -47,7 +47,7 @@ def write_firmware(
     folder: Path,
     title: str,
     prefix: str = DEFAULT,
-    plan: PlanKind = "auto",
+    planning: PlanSettings = AUTO,
 ) -> None:
     """Writes the library; the folder is whole or, where something fails, as it was before.
 
@@ -59,7 +59,7 @@ def write_firmware(
         folder: New, or one that this function wrote earlier.
         title: For the README.
         prefix: Of every name that another file of a firmware can see; checked.
-        plan: Which plans of the net may be chosen.
+        planning: How the net is run.
 
     Raises:
         AedError: The model or its front end has no C form, or the folder holds something else.
@@ -69,7 +69,7 @@ def write_firmware(
             "no C of the front end, the library is the net alone: %s; you have to compute its patches",
             "; ".join(card.frontend.not_streamable),
         )
-    chosen = choose_plan(partial(lower, model), plan, "c.plan")
+    chosen = choose_plan(partial(lower, model), planning, card.frontend.patch_hop, "c.")
     sources = library_sources(model, chosen.program, chosen.plan, card)
     parts = files("aed.target.firmware") / "c"
     with whole_folder(folder, MARK) as staging:
