@@ -95,7 +95,8 @@ _FEED = {
     False: f"""{_BEGIN} if it was the last of the patch, else 0; the next one then begins a patch. */
 int aed_net_feed(const int8_t *frame, int8_t *out);
 """,
-    True: f"""{_BEGIN} of the last AED_NET_INPUT_HEIGHT frames where there are as many, and then every AED_NET_HOP frames, else 0. */
+    True: f"""{_BEGIN} of the last AED_NET_INPUT_HEIGHT frames once there are as many, and then after every AED_NET_HOP
+ * frames, else 0. */
 int aed_net_feed(const int8_t *frame, int8_t *out);
 """,
 }
@@ -156,6 +157,32 @@ _RUN = """void aed_net_run(const int8_t *in, int8_t *out) {
 """
 
 
+_FEED_PATCH = """    for (++step; step < STEPS && steps[step] < AED_NET_LAYERS; ++step) {
+        aed_run_stage(&net, steps[step]);
+    }
+    if (step < STEPS) {
+        return 0;
+    }
+    memcpy(out, stages[AED_NET_LAYERS - 1].out, AED_NET_OUTPUT_SIZE);
+    aed_net_begin();
+    return 1;
+"""
+
+_FEED_STREAM = """    int ready = 0;
+    for (++step; step < STEPS && steps[step] < AED_NET_LAYERS; ++step) {{
+        aed_run_stage(&net, steps[step]);
+        ready |= steps[step] == AED_NET_LAYERS - 1;
+    }}
+    if (step == STEPS) {{
+        step = {loop};
+    }}
+    if (ready != 0) {{
+        memcpy(out, stages[AED_NET_LAYERS - 1].out, AED_NET_OUTPUT_SIZE);
+    }}
+    return ready;
+"""
+
+
 def _fed(program: Program, plan: Plan) -> str:
     """The functions of a net whose input comes row by row."""
     offset, capacity = plan.offsets[program.input], plan.schedule.capacities[0]
@@ -174,19 +201,7 @@ void aed_net_begin(void) {{
 int aed_net_feed(const int8_t *frame, int8_t *out) {{
     memcpy((int8_t *)arena + {offset} + slot * FRAME, frame, FRAME);
     slot = slot + 1 < {capacity} ? slot + 1 : 0;
-    int ready = 0;
-    for (++step; step < STEPS && steps[step] < AED_NET_LAYERS; ++step) {{
-        aed_run_stage(&net, steps[step]);
-        ready |= steps[step] == AED_NET_LAYERS - 1;
-    }}
-    if (ready != 0) {{
-        memcpy(out, stages[AED_NET_LAYERS - 1].out, AED_NET_OUTPUT_SIZE);
-    }}
-    if (step == STEPS) {{
-        {"aed_net_begin();" if plan.schedule.loop is None else f"step = {plan.schedule.loop};"}
-    }}
-    return ready;
-}}
+{_FEED_PATCH if plan.schedule.loop is None else _FEED_STREAM.format(loop=plan.schedule.loop)}}}
 
 void aed_net_run(const int8_t *in, int8_t *out) {{
     aed_net_begin();

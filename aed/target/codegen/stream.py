@@ -5,6 +5,7 @@ rows of one patch are those of the next, and only the mean over the patch is mad
 """
 
 from dataclasses import replace
+from itertools import pairwise
 
 from aed.base.errors import AedError
 from aed.target.codegen.program import Layer, Program, Rows
@@ -15,7 +16,7 @@ ENDLESS = 1 << 60
 
 
 def as_stream(program: Program, hop: int) -> Program:
-    """``program`` with its mean over the patch in parts: sums of rows, and means of a patch's worth every ``hop`` columns.
+    """``program`` with its mean over the patch in parts: sums of rows, and means of a patch's every ``hop`` columns.
 
     Args:
         program: Turned: its rows are columns of features.
@@ -70,7 +71,8 @@ def _check(layer: Layer, program: Program) -> None:
             raise AedError(f"plan=stream: {layer.name} ({layer.kind}) needs the whole patch; only a mean over it may")
         if rows is not None and (rows.pad or (height - 1) * rows.stride + (rows.count - 1) * rows.dilation >= given):
             raise AedError(
-                f"plan=stream: {layer.name} ({layer.kind}) has padding along time; train with model.net.time_padding=valid"
+                f"plan=stream: {layer.name} ({layer.kind}) has padding along time; train a net with "
+                "model.net.time_padding=valid"
             )
 
 
@@ -92,7 +94,7 @@ def stream_schedule(program: Program, hop: int) -> Schedule:
             if walk.born[-1][row] < ends[-2]:
                 break
             walk.dies[-1][row] = ends[-1] - 1
-    columns = [tuple(walk.steps[start:end]) for start, end in zip(ends, ends[1:], strict=False)]
+    columns = [tuple(walk.steps[start:end]) for start, end in pairwise(ends)]
     first = len(columns) - hop
     while first > 0 and columns[first - 1] == columns[first - 1 + hop]:
         first -= 1

@@ -28,7 +28,7 @@ class GlobalAveragePool(Layer):
     factor: Float32
 
     def parts(self, program: Program, every: int = 0, hop: int = 0) -> tuple[tuple[Layer, ...], Tensor]:
-        """Sums that grow row by row, and the means of the last ones; in a stream sums of rows, and the means of some."""
+        """Sums that grow row by row, and the means of the last ones; in a stream sums of rows, and means of some."""
         x, y = program.ends(self)
         sums = Tensor(f"{y.name}.sums", (x.shape[0], 1, SUM * x.shape[2]), x.scale, x.zero)
         given: tuple[str, ...] = (x.name, sums.name)
@@ -92,7 +92,7 @@ class MeanOfSums(Layer):
     factor: Float32
     pixels: int
     taken: Rows
-    last: Rows = Rows()
+    last: Rows = Rows()  # noqa: RUF009 - frozen
 
     def rows(self, index: int, program: Program) -> Rows:
         """The last sums, or those of all rows."""
