@@ -131,9 +131,9 @@ def plans(model: onnx.ModelProto) -> Iterator[tuple[Program, Plan]]:
     """Layer by layer, and by rows of mel bands and of frames: all layers, half of them, one; some without overlaps."""
     for turned in (False, True):
         program = lower(model, turned)
-        for cut in {0, 1, len(program.layers) // 2, len(program.layers)}:
-            parted, later = in_parts(program, cut)
-            yield parted, make_plan(parted, later, overlap=cut != 1)
+        for first_whole in {0, 1, len(program.layers) // 2, len(program.layers)}:
+            parted, later = in_parts(program, first_whole)
+            yield parted, make_plan(parted, later, overlap=first_whole != 1)
 
 
 def check(folder: Path, model: onnx.ModelProto, number: int = 8) -> np.ndarray:

@@ -104,7 +104,7 @@ def deliver(model: Path, folder: Path, config: DeployConfig, clips: Sequence[tup
     if config.target == "c":
         graph = load_model(model)
         with onnx_runtime_on(model):
-            write_firmware(graph, read_model_card(graph, model), folder, model.stem, config.c.prefix, config.c.plan)
+            write_firmware(graph, read_model_card(graph, model), folder, model.stem, config.c.prefix, config.c.planning)
         log.info("%s: add src/ and include/ to your project; see README.md", folder)
         return
     _package(model, folder, config.stm32, clips)

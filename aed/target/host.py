@@ -20,7 +20,7 @@ from aed.target.codegen.generate import kernel_sources, listener_sources, net_so
 from aed.target.codegen.lower import lower
 from aed.target.codegen.plan import Plan
 from aed.target.codegen.program import Program
-from aed.target.codegen.settings import PlanKind
+from aed.target.codegen.settings import AUTO, PlanSettings
 
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-pedantic", "-ffp-contract=off")
 """No contraction: a fused multiply-add would round otherwise than ONNX Runtime does."""
@@ -74,7 +74,7 @@ class HostDevice:
         folder: For sources and library.
         model: int8.
         frontend: Streamable.
-        plan: Which plans of the net may be chosen.
+        planning: How the net is run; a stream has the front end's hop.
 
     Raises:
         AedError: Front end or net cannot be written in C, or there is no compiler.
@@ -82,8 +82,10 @@ class HostDevice:
 
     workers = 1  # activations lie in one static arena
 
-    def __init__(self, folder: Path, model: onnx.ModelProto, frontend: FrontendConfig, plan: PlanKind = "auto") -> None:
-        chosen = choose_plan(partial(lower, model), plan)
+    def __init__(
+        self, folder: Path, model: onnx.ModelProto, frontend: FrontendConfig, planning: PlanSettings = AUTO
+    ) -> None:
+        chosen = choose_plan(partial(lower, model), planning, frontend.patch_hop)
         self.output = chosen.program.tensors[chosen.program.output]
         sources = device_sources(chosen.program, chosen.plan, frontend)
         glue = files("aed.target.codegen") / "c" / "host" / "run_clip.c"

@@ -4,17 +4,27 @@ Paper: Y. Zhang et al., "Hello Edge: Keyword Spotting on Microcontrollers", arXi
 patches than a keyword's, so the first separable layer halves the image once more.
 """
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 from aed.base.errors import AedError
 
+TimePadding = Literal["same", "valid"]
+
 
 class _ConvNorm(nn.Sequential):
-    """Convolution, BatchNorm, ReLU; an odd ``kernel`` keeps the size, ``stride`` divides it, rounding up."""
+    """Convolution, BatchNorm, ReLU; an odd ``kernel`` keeps the size, ``stride`` divides it, rounding up.
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+    Along time only with ``time_padding`` ``same``.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int, groups: int, time_padding: TimePadding
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+        padding = (kernel // 2, kernel // 2 if time_padding == "same" else 0)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
         self.relu = nn.ReLU()
 
@@ -27,21 +37,33 @@ class DSCNN(nn.Module):
         channels: Of every layer; the paper has 64, 172 and 276 (S, M, L).
         n_blocks: Separable layers; the first halves the image.
         dropout: Share of the embedding dropped in training.
+        time_padding: ``valid``: none, so that the C code can run the net as a stream (``plan=stream``); a patch then
+            needs enough frames.
 
     Raises:
         AedError: There is no such net.
     """
 
-    def __init__(self, num_classes: int, channels: int = 64, n_blocks: int = 4, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        channels: int = 64,
+        n_blocks: int = 4,
+        dropout: float = 0.0,
+        time_padding: TimePadding = "same",
+    ) -> None:
         super().__init__()
         for name, value in (("channels", channels), ("n_blocks", n_blocks)):
             if value < 1:
                 raise AedError(f"net.{name}: need at least 1, got {value}")
+        if time_padding not in ("same", "valid"):
+            raise AedError(f"net.time_padding: need one of ('same', 'valid'), got {time_padding!r}")
         self.num_classes, self.channels, self.n_blocks, self.dropout = num_classes, channels, n_blocks, dropout
-        layers: list[nn.Module] = [_ConvNorm(1, channels, 5, stride=2)]
+        self.time_padding = time_padding
+        layers: list[nn.Module] = [_ConvNorm(1, channels, 5, 2, 1, time_padding)]
         for block in range(n_blocks):
-            layers.append(_ConvNorm(channels, channels, 3, stride=1 if block else 2, groups=channels))
-            layers.append(_ConvNorm(channels, channels, 1))
+            layers.append(_ConvNorm(channels, channels, 3, 1 if block else 2, channels, time_padding))
+            layers.append(_ConvNorm(channels, channels, 1, 1, 1, time_padding))
         self.backbone = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(channels, num_classes))
 

@@ -29,14 +29,25 @@ EPS = 1e-4
 
 
 class _ConvNorm(nn.Sequential):
-    """Convolution, BatchNorm, activation, with TensorFlow's SAME padding for even sizes: (0, 1) at stride 2."""
+    """Convolution, BatchNorm, activation, with TensorFlow's SAME padding for even sizes: (0, 1) at stride 2.
+
+    With ``time_padding`` ``valid`` there is none along time.
+    """
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, relu: type[nn.Module] = nn.ReLU
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        stride: int = 1,
+        groups: int = 1,
+        relu: type[nn.Module] = nn.ReLU,
+        time_padding: Literal["same", "valid"] = "same",
     ) -> None:
         super().__init__()
-        self.pad = nn.ZeroPad2d((0, 1, 0, 1)) if stride == 2 else nn.Identity()
-        padding = 0 if stride == 2 else kernel // 2
+        over_time = time_padding == "same"
+        self.pad = nn.ZeroPad2d((0, int(over_time), 0, 1)) if stride == 2 else nn.Identity()
+        padding = (0, 0) if stride == 2 else (kernel // 2, kernel // 2 if over_time else 0)
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(outputs, eps=EPS)
         self.relu = relu()
@@ -62,6 +73,8 @@ class YAMNet(nn.Module):
             on ``frontend=yamnet_64x96``. ``google``: any cut of the original, ReLU6, on
             ``frontend=yamnet_google_64x96``; ST's own yamnet_512 and yamnet_1024 files are others.
         layers: To cut after, the first convolution included; null: 6, 8 or 14, by ``embedding_size``.
+        time_padding: ``valid``: none, so that the C code can run the net as a stream (``plan=stream``); a patch then
+            needs enough frames. Weights were published for ``same``.
 
     Raises:
         AedError: There is no such cut.
@@ -95,8 +108,11 @@ class YAMNet(nn.Module):
         dropout: float = 0.0,
         weights: Literal["st", "google"] = "st",
         layers: int | None = None,
+        time_padding: Literal["same", "valid"] = "same",
     ) -> None:
         super().__init__()
+        if time_padding not in ("same", "valid"):
+            raise AedError(f"net.time_padding: need one of ('same', 'valid'), got {time_padding!r}")
         if weights not in self.WEIGHTS:
             raise AedError(f"net.weights: need one of {sorted(self.WEIGHTS)}, got {weights!r}")
         if layers is None and embedding_size not in CUTS:
@@ -106,12 +122,12 @@ class YAMNet(nn.Module):
         if depth not in fitting:
             raise AedError(f"net.layers: embedding_size={embedding_size} is that of layers {fitting}, got {layers}")
         self.num_classes, self.embedding_size, self.dropout = num_classes, embedding_size, dropout
-        self.weights, self.layers = weights, layers
+        self.weights, self.layers, self.time_padding = weights, layers, time_padding
         relu = nn.ReLU6 if weights == "google" else nn.ReLU
         (inputs, stride), *separable = _LAYERS[:depth]
-        layers_: list[nn.Module] = [_ConvNorm(1, inputs, 3, stride, relu=relu)]
+        layers_: list[nn.Module] = [_ConvNorm(1, inputs, 3, stride, relu=relu, time_padding=time_padding)]
         for outputs, stride in separable:
-            layers_.append(_ConvNorm(inputs, inputs, 3, stride, groups=inputs, relu=relu))
+            layers_.append(_ConvNorm(inputs, inputs, 3, stride, groups=inputs, relu=relu, time_padding=time_padding))
             layers_.append(_ConvNorm(inputs, outputs, 1, relu=relu))
             inputs = outputs
         self.backbone = nn.Sequential(*layers_, nn.AdaptiveAvgPool2d(1), nn.Flatten())

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from aed.base.errors import AedError
 from aed.target.codegen.plan import ORDERS, Plan, make_plan
 from aed.target.codegen.program import Program
-from aed.target.codegen.schedule import Schedule, in_parts
-from aed.target.codegen.settings import PLAN_KINDS, PlanKind
+from aed.target.codegen.schedule import Schedule, Stage, in_parts
+from aed.target.codegen.settings import AUTO, PlanKind, PlanSettings
+from aed.target.codegen.stream import as_stream
 
 MOST = 1.05
 """Instructions of a plan that ``auto`` takes, by estimate, as a multiple of those of whole layers."""
@@ -60,19 +61,27 @@ class _Candidate:
         }
 
 
-def choose_plan(lowered: Callable[[bool], Program], kind: PlanKind = "auto", key: str = "plan") -> Chosen:
+def choose_plan(
+    lowered: Callable[[bool], Program], settings: PlanSettings = AUTO, patch_hop: int = 0, prefix: str = ""
+) -> Chosen:
     """The plan with the least RAM.
 
     Args:
         lowered: The program of a model, turned or not.
-        kind: Which plans may be chosen.
-        key: Of the configuration, for messages.
+        settings: Which plans may be chosen.
+        patch_hop: Columns between two decisions of a stream that has no hop of its own; 0: it needs one.
+        prefix: Of the keys, for messages.
 
     Raises:
-        AedError: There is no such kind, or the model has no C form.
+        AedError: A setting has no such value, the model has no C form, or it cannot be a stream.
     """
-    if kind not in PLAN_KINDS:
-        raise AedError(f"{key}: need one of {list(PLAN_KINDS)}, got {kind!r}")
+    kind, hop = settings.plan, patch_hop if settings.hop is None else settings.hop
+    if kind not in get_args(PlanKind):
+        raise AedError(f"{prefix}plan: need one of {list(get_args(PlanKind))}, got {kind!r}")
+    if settings.hop is not None and (kind != "stream" or hop < 1):
+        raise AedError(f"{prefix}hop: need columns from 1 on, of {prefix}plan=stream alone, got {settings.hop}")
+    if kind == "stream":
+        return _stream(lowered(True), hop, prefix)
     upright = lowered(False)
     layers = _candidate(upright, 0)
     if kind == "layers":
@@ -91,6 +100,31 @@ def choose_plan(lowered: Callable[[bool], Program], kind: PlanKind = "auto", key
             more = dropped.instructions / layers.instructions
             reason += f"; {dropped.ram} bytes would take {more:.2f} times as many"
     return _chosen(best, layers, reason)
+
+
+def _stream(program: Program, hop: int, prefix: str) -> Chosen:
+    try:
+        program = as_stream(program, hop)
+    except AedError as error:
+        raise AedError(f"{prefix}{error}") from error
+    plan = make_plan(program, hop=hop)
+    per_run = [RUN + stage.layer.instructions(program, _pixels(program, stage)) for stage in plan.schedule.stages]
+    steps = plan.schedule.steps[plan.schedule.loop :]
+    facts = {
+        "plan": "stream",
+        "reason": "asked for",
+        "arena_bytes": plan.size,
+        "patch_bytes": 0,
+        "hop_columns": hop,
+        "instructions_estimated": round(sum(per_run[step] for step in steps if step >= 0)),
+    }
+    return Chosen(program, plan, facts)
+
+
+def _pixels(program: Program, stage: Stage) -> int:
+    """Of the output, made in one run."""
+    height, width, _ = program.tensors[stage.layer.output].shape
+    return height * width * stage.rows // height
 
 
 def _by_rows(lowered: Callable[[bool], Program], upright: Program) -> Iterator[_Candidate]:
@@ -112,9 +146,8 @@ def _instructions(program: Program, schedule: Schedule) -> float:
     """Estimate for one patch."""
     total = 0.0
     for number, stage in enumerate(schedule.stages, 1):
-        height, width, _ = program.tensors[stage.layer.output].shape
         runs = schedule.heights[number] // stage.rows
-        total += runs * (RUN + stage.layer.instructions(program, height * width // runs))
+        total += runs * (RUN + stage.layer.instructions(program, _pixels(program, stage)))
     return total
 
 

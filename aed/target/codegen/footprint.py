@@ -10,10 +10,10 @@ from aed.export.footprint import Budget, Footprint, footprint
 from aed.target.boards import load_board
 from aed.target.codegen.choose import choose_plan
 from aed.target.codegen.lower import sketch
-from aed.target.codegen.settings import PlanKind
+from aed.target.codegen.settings import AUTO, PlanSettings
 
 
-def planned_footprint(model: onnx.ModelProto, kind: PlanKind = "auto") -> Footprint:
+def planned_footprint(model: onnx.ModelProto, settings: PlanSettings = AUTO, patch_hop: int = 0) -> Footprint:
     """The cost of ``model`` with ``activations_bytes`` and ``peak_layer`` of the plan for its int8 version.
 
     The plan has no bytes for input and output, which are the caller's. A graph that the C code cannot run has the
@@ -21,14 +21,15 @@ def planned_footprint(model: onnx.ModelProto, kind: PlanKind = "auto") -> Footpr
 
     Args:
         model: Float, as :func:`aed.export.onnx.to_onnx` returns it.
-        kind: As for the C code.
+        settings: How the C will run it.
+        patch_hop: Of the front end.
 
     Raises:
         AedError: A shape is unknown.
     """
     cost = footprint(model)
     try:
-        plan = choose_plan(partial(sketch, model), kind).plan
+        plan = choose_plan(partial(sketch, model), settings, patch_hop).plan
     except AedError:
         return cost
     return replace(cost, activations_bytes=plan.size, peak_layer=plan.peak_layer, planned=True)

@@ -74,13 +74,16 @@ def _header(program: Program, plan: Plan) -> str:
 /* 1: frame by frame, by aed_net_begin and aed_net_feed; 0: the whole patch at once. */
 #define AED_NET_FEEDS {int(plan.feeds)}
 
+/* Frames between two outputs of a stream, in which no frame is fed twice; 0: patches, one after the other. */
+#define AED_NET_HOP {plan.schedule.hop}
+
 #ifdef __cplusplus
 extern "C" {{
 #endif
 
 /* Runs the net on a whole input. Not reentrant: activations lie in one static arena. */
 void aed_net_run(const int8_t *in, int8_t *out);
-{_FEED if plan.feeds else ""}
+{_FEED[plan.streams] if plan.feeds else ""}
 #ifdef __cplusplus
 }}
 #endif
@@ -91,14 +94,23 @@ void aed_net_run(const int8_t *in, int8_t *out);
 
 _LAYOUT = {False: "A patch is (n_mels, frames).", True: "A patch is (frames, n_mels)."}
 
-_FEED = """
-/* The same frame by frame. Begins a patch, whatever became of the one before. */
+_BEGIN = """
+/* The same frame by frame. The next one is the first of a patch, whatever became of the one before. */
 void aed_net_begin(void);
 
 /* Takes the next frame, AED_NET_INPUT_SIZE / AED_NET_INPUT_HEIGHT values; they are used when it returns. Returns 1 and
- * writes the output if it was the last of the patch, else 0; the next one then begins a patch. */
+ * writes the output"""
+
+_FEED = {
+    False: f"""{_BEGIN} if it was the last of the patch, else 0; the next one then begins a patch. */
 int aed_net_feed(const int8_t *frame, int8_t *out);
-"""
+""",
+    True: f"""{_BEGIN} of the last AED_NET_INPUT_HEIGHT frames once there are as many, and then after every AED_NET_HOP
+ * frames, else 0. */
+int aed_net_feed(const int8_t *frame, int8_t *out);
+""",
+}
+"""By whether the net is a stream."""
 
 
 def _source(program: Program, plan: Plan) -> str:
@@ -154,6 +166,32 @@ _RUN = """void aed_net_run(const int8_t *in, int8_t *out) {
 """
 
 
+_FEED_PATCH = """    for (++step; step < STEPS && steps[step] < AED_NET_LAYERS; ++step) {
+        aed_run_stage(&net, steps[step]);
+    }
+    if (step < STEPS) {
+        return 0;
+    }
+    memcpy(out, stages[AED_NET_LAYERS - 1].out, AED_NET_OUTPUT_SIZE);
+    aed_net_begin();
+    return 1;
+"""
+
+_FEED_STREAM = """    int ready = 0;
+    for (++step; step < STEPS && steps[step] < AED_NET_LAYERS; ++step) {{
+        aed_run_stage(&net, steps[step]);
+        ready |= steps[step] == AED_NET_LAYERS - 1;
+    }}
+    if (step == STEPS) {{
+        step = {loop};
+    }}
+    if (ready != 0) {{
+        memcpy(out, stages[AED_NET_LAYERS - 1].out, AED_NET_OUTPUT_SIZE);
+    }}
+    return ready;
+"""
+
+
 def _fed(program: Program, plan: Plan) -> str:
     """The functions of a net whose input comes row by row."""
     offset, capacity = plan.offsets[program.input], plan.schedule.capacities[0]
@@ -172,16 +210,7 @@ void aed_net_begin(void) {{
 int aed_net_feed(const int8_t *frame, int8_t *out) {{
     memcpy((int8_t *)arena + {offset} + slot * FRAME, frame, FRAME);
     slot = slot + 1 < {capacity} ? slot + 1 : 0;
-    for (++step; step < STEPS && steps[step] < AED_NET_LAYERS; ++step) {{
-        aed_run_stage(&net, steps[step]);
-    }}
-    if (step < STEPS) {{
-        return 0;
-    }}
-    memcpy(out, stages[AED_NET_LAYERS - 1].out, AED_NET_OUTPUT_SIZE);
-    aed_net_begin();
-    return 1;
-}}
+{_FEED_PATCH if plan.schedule.loop is None else _FEED_STREAM.format(loop=plan.schedule.loop)}}}
 
 void aed_net_run(const int8_t *in, int8_t *out) {{
     aed_net_begin();
@@ -208,17 +237,18 @@ def _function(number: int, program: Program, plan: Plan, source: Source) -> str:
 
 def _read(read: Read, program: Program, plan: Plan) -> str:
     schedule, rows = plan.schedule, read.rows
-    tensor, height = program.tensors[schedule.names[read.ring]], schedule.heights[read.ring]
+    tensor = program.tensors[schedule.names[read.ring]]
     place = f"(int8_t *)arena + {plan.offsets[tensor.name]}" if tensor.name in plan.offsets else "NULL"
-    ring = f"{place}, {tensor.size // height}, {schedule.capacities[read.ring]}, {height}"
+    height = tensor.shape[0]
+    ring = f"{place}, {tensor.size // height}, {schedule.capacities[read.ring]}, {0 if plan.streams else height}"
     return f"{{{ring}, {rows.count}, {rows.stride}, {rows.pad}, {rows.dilation}}}"
 
 
 def _stages(program: Program, plan: Plan) -> Iterator[str]:
     schedule, first = plan.schedule, 0
     for number, stage in enumerate(schedule.stages):
-        tensor, height = program.tensors[stage.layer.output], schedule.heights[number + 1]
-        out = f"(int8_t *)arena + {plan.offsets[tensor.name]}, {stage.rows * tensor.size // height}"
+        tensor = program.tensors[stage.layer.output]
+        out = f"(int8_t *)arena + {plan.offsets[tensor.name]}, {stage.rows * tensor.size // tensor.shape[0]}"
         capacity = schedule.capacities[number + 1] // stage.rows
         yield f"{{run{number}, {out}, {capacity}, {first}, {len(stage.reads)}}}"
         first += len(stage.reads)

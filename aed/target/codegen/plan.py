@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from aed.target.codegen.program import Layer, Program, Tensor, aligned
 from aed.target.codegen.schedule import Schedule, make_schedule
+from aed.target.codegen.stream import stream_schedule
 
 ORDERS = 200
 """Orders in which rings are placed, tried one after the other; the same each time."""
@@ -34,12 +35,19 @@ class Plan:
     peak_layer: str
 
     @property
+    def streams(self) -> bool:
+        """Whether the input never ends."""
+        return self.schedule.loop is not None
+
+    @property
     def feeds(self) -> bool:
         """Whether the input comes row by row; else the caller holds all of it."""
         return self.schedule.feeds
 
 
-def make_plan(program: Program, cut: int = 0, overlap: bool = True, orders: int = ORDERS) -> Plan:
+def make_plan(
+    program: Program, cut: int = 0, overlap: bool = True, orders: int = ORDERS, hop: int | None = None
+) -> Plan:
     """The smallest arena of all orders of placement.
 
     Args:
@@ -47,8 +55,9 @@ def make_plan(program: Program, cut: int = 0, overlap: bool = True, orders: int 
         cut: The first layer that waits for the whole of its inputs; those before it work row by row.
         overlap: Whether outputs may overwrite inputs that no later layer reads.
         orders: Number of orders drawn, besides the obvious ones.
+        hop: Columns between two decisions of a stream; None: a patch at a time.
     """
-    schedule = make_schedule(program, cut)
+    schedule = make_schedule(program, cut) if hop is None else stream_schedule(program, hop)
     arena = _Arena(program, schedule, overlap)
     chain = list(arena.sizes)
     by_size = sorted(chain, key=lambda ring: -arena.sizes[ring])
@@ -116,7 +125,7 @@ class _Arena:
         for ring, number in self.schedule.overlaps:
             stage = self.schedule.stages[number]
             seen, capacity = program, self.schedule.capacities[ring]
-            if capacity < self.schedule.heights[ring]:
+            if capacity < seen.tensors[self.schedule.names[ring]].shape[0]:
                 seen = rows_of(stage.layer, program, joined=False)
             x, y = (seen.tensors[name] for name in (self.schedule.names[ring], stage.layer.output))
             distance = stage.layer.overlap_offset(x, y)

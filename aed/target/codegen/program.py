@@ -100,8 +100,14 @@ class Layer(ABC):
         """
         return Rows() if self.is_pixelwise(program) else None
 
-    def parts(self, program: "Program") -> "tuple[tuple[Layer, ...], Tensor] | None":
-        """Layers that do the same row by row, and the tensor between them; None: it is one of them already."""
+    def parts(self, program: "Program", every: int = 0, hop: int = 0) -> "tuple[tuple[Layer, ...], Tensor] | None":
+        """Layers that do the same row by row, and the tensor between them; None: it is one of them already.
+
+        Args:
+            program: Holds the tensors.
+            every: In a stream, rows of the input between two outputs; 0: one output, of a patch.
+            hop: The same in rows of the program's input.
+        """
         return None
 
     def is_pixelwise(self, program: "Program") -> bool:

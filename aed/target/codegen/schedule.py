@@ -57,6 +57,8 @@ class Schedule:
         steps: Stage that runs at each step; -1: a row of the input comes.
         overlaps: (input ring, stage) where the input's rows die as the stage makes its own of them.
         feeds: Whether the input comes row by row; else the caller holds it.
+        loop: In a stream, the step to go on with after the last one; None: a patch then ends.
+        hop: In a stream, columns between two decisions; else 0.
     """
 
     stages: tuple[Stage, ...]
@@ -67,6 +69,8 @@ class Schedule:
     steps: tuple[int, ...]
     overlaps: frozenset[tuple[int, int]]
     feeds: bool
+    loop: int | None = None
+    hop: int = 0
 
 
 def in_parts(program: Program, cut: int) -> tuple[Program, int]:
@@ -84,17 +88,16 @@ def in_parts(program: Program, cut: int) -> tuple[Program, int]:
 
 
 def make_schedule(program: Program, cut: int = 0) -> Schedule:
-    """The schedule of a program.
+    """The schedule of a program for one patch.
 
     Args:
         program: Lowered.
         cut: The first layer that waits for the whole of its inputs. The input comes row by row if ``program`` is turned
             and ``cut`` is not 0.
     """
-    rings = {program.input: 0} | {layer.output: number for number, layer in enumerate(program.layers, 1)}
-    rings |= {view: rings[home] for view, home in program.views.items()}
-    stages = tuple(_stage(program, number, rings, cut) for number in range(len(program.layers)))
     names = (program.input, *(layer.output for layer in program.layers))
+    rings = rings_of(program)
+    stages = tuple(_stage(program, number, rings, cut) for number in range(len(program.layers)))
     return _simulated(
         stages, names, tuple(program.tensors[name].shape[0] for name in names), program.turned and cut > 0
     )
@@ -117,7 +120,13 @@ def _stage(program: Program, number: int, rings: dict[str, int], cut: int) -> St
     return Stage(layer, tuple(reads), height if joined else 1)
 
 
-class _Walk:
+def rings_of(program: Program) -> dict[str, int]:
+    """The ring of each tensor that is made, and of the input."""
+    rings = {program.input: 0} | {layer.output: number for number, layer in enumerate(program.layers, 1)}
+    return rings | {view: rings[home] for view, home in program.views.items()}
+
+
+class Walk:
     """The walk over one patch: which stage ran at each step, and when each row was made and last read.
 
     After a run only readers of what was made can have become ready; hence it goes on at the last of them, and from a
@@ -184,13 +193,13 @@ class _Walk:
 
 
 def _simulated(stages: tuple[Stage, ...], names: tuple[str, ...], heights: tuple[int, ...], feeds: bool) -> Schedule:
-    walk = _Walk(stages, heights)
+    walk = Walk(stages, heights)
     for _ in range(heights[0] if feeds else 1):
         walk.take(1 if feeds else heights[0])
     walk.dies[-1] = [len(walk.steps)] * heights[-1]  # the output is read once all is done
     whole = {read.ring for stage in stages for read in stage.reads if read.whole}
     capacities = [
-        height if ring in whole or (ring == 0 and not feeds) else _capacity(walk.born[ring], walk.dies[ring])
+        height if ring in whole or (ring == 0 and not feeds) else capacity_of(walk.born[ring], walk.dies[ring])
         for ring, height in enumerate(heights)
     ]
     return Schedule(
@@ -199,15 +208,16 @@ def _simulated(stages: tuple[Stage, ...], names: tuple[str, ...], heights: tuple
         heights=heights,
         capacities=tuple(capacities),
         alive=tuple(
-            _alive(capacity, born, dies) for capacity, born, dies in zip(capacities, walk.born, walk.dies, strict=True)
+            alive_steps(capacity, born, dies)
+            for capacity, born, dies in zip(capacities, walk.born, walk.dies, strict=True)
         ),
         steps=tuple(walk.steps),
-        overlaps=frozenset(_overlaps(walk, capacities)),
+        overlaps=frozenset(overlaps_of(walk, capacities)),
         feeds=feeds,
     )
 
 
-def _capacity(born: list[int], dies: list[int]) -> int:
+def capacity_of(born: list[int], dies: list[int]) -> int:
     """Rows that are alive at once, at most: from the oldest that is still needed to the one being made.
 
     A row that is read last by the step that makes another one of its ring is overwritten by it.
@@ -220,7 +230,7 @@ def _capacity(born: list[int], dies: list[int]) -> int:
     return most
 
 
-def _alive(capacity: int, born: list[int], dies: list[int]) -> int:
+def alive_steps(capacity: int, born: list[int], dies: list[int]) -> int:
     """The steps of a ring; between two rows of a ring of one it is free."""
     if capacity > 1:
         return _steps(min(born), max(dies))
@@ -234,7 +244,7 @@ def _steps(first: int, last: int) -> int:
     return (1 << (last + 1)) - (1 << first)
 
 
-def _overlaps(walk: _Walk, capacities: list[int]) -> Iterator[tuple[int, int]]:
+def overlaps_of(walk: Walk, capacities: list[int]) -> Iterator[tuple[int, int]]:
     """Inputs that die with the stage that reads them, both whole images or both rows that are used up at once."""
     for number, stage in enumerate(walk.stages):
         ring = number + 1
@@ -243,10 +253,11 @@ def _overlaps(walk: _Walk, capacities: list[int]) -> Iterator[tuple[int, int]]:
                 continue
             if all(capacities[each] == walk.heights[each] for each in (read.ring, ring)):
                 last = max(walk.born[ring])
-            elif capacities[read.ring] == capacities[ring] == 1 and walk.heights[read.ring] == walk.heights[ring]:
+            elif capacities[read.ring] == capacities[ring] == 1 and read.rows == Rows():
                 last = None
             else:
                 continue
             ends = [last] * len(walk.dies[read.ring]) if last is not None else walk.born[ring]
-            if all(dies <= end for dies, end in zip(walk.dies[read.ring], ends, strict=True)):
+            # in a stream the last rows are not used up yet
+            if all(dies <= end for dies, end in zip(walk.dies[read.ring], ends, strict=False)):
                 yield read.ring, number

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 from aed.base.errors import AedError
+from aed.export.card import read_card
 from aed.export.graph import load_model, read_model_card
 from aed.export.runtime import onnx_runtime_on, open_exact
 from aed.target.boards import Board, emulated
@@ -17,7 +18,7 @@ from aed.target.codegen.choose import Chosen, choose_plan
 from aed.target.codegen.cmsis import find_cmsis_dsp
 from aed.target.codegen.lower import lower
 from aed.target.codegen.program import Int8, Program
-from aed.target.codegen.settings import PlanKind
+from aed.target.codegen.settings import AUTO, PlanSettings
 from aed.target.emulator import measure, toolchain
 from aed.target.emulator.measure import EmulatedRun
 from aed.target.report import Cost, Figure, Report
@@ -47,11 +48,12 @@ class Emulator:
     Args:
         inputs: Random inputs over the whole int8 range on which C and ONNX Runtime have to give the same bits.
         cmsis_dsp: Folder of CMSIS-DSP, whose Fourier transform then replaces the front end's own; None: the own one.
+        planning: How the net is run.
     """
 
     inputs: int = 4
     cmsis_dsp: Path | None = None
-    plan: PlanKind = "auto"
+    planning: PlanSettings = AUTO
     name: ClassVar[str] = "emulator"
 
     def analyze(self, model: Path, board: Board, folder: Path) -> Report:
@@ -79,9 +81,14 @@ class Emulator:
             samples = random.integers(-(2**15), 2**15, card.frontend.patch_samples).astype(np.int16)
             library = find_cmsis_dsp(self.cmsis_dsp, card.frontend.n_fft) if self.cmsis_dsp else None
             scale, zero = float(x.scale), x.zero
-            own = measure.measure_frontend(card.frontend, scale, zero, samples, board, library)
+            by_columns = read.chosen.plan.feeds
+            own = measure.measure_frontend(card.frontend, scale, zero, samples, board, library, by_columns)
             frontend = Cost(figures=_emulated(own), functions=_functions(own))
         details: dict[str, Any] = {"inputs": self.inputs, "differing_outputs": 0, "plan": read.chosen.facts}
+        if frontend and (hop := read.chosen.plan.schedule.hop):
+            each = run.instructions + own.instructions * hop / card.frontend.patch_frames
+            hops = card.frontend.sample_rate / (card.frontend.hop_length * hop)
+            details["stream"] = {"hop_columns": hop, "instructions_per_second": round(each * hops)}
         details["fourier_transform"] = str(self.cmsis_dsp) if self.cmsis_dsp else "own, fixed point"
         if frontend is None:
             details["no_frontend"] = list(card.frontend.not_streamable)
@@ -89,8 +96,10 @@ class Emulator:
 
     def _read(self, path: Path) -> _Model:
         graph = load_model(path)
+        card = read_card(graph, str(path))
+        hop = card.frontend.patch_hop if card else 0
         with onnx_runtime_on(path):
-            return _Model(graph, choose_plan(partial(lower, graph), self.plan, "emulator.plan"))
+            return _Model(graph, choose_plan(partial(lower, graph), self.planning, hop, "emulator."))
 
     def _report(
         self,

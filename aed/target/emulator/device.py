@@ -13,7 +13,7 @@ from aed.dsp.frontend import FrontendConfig
 from aed.target.boards import Board, emulated
 from aed.target.codegen.choose import choose_plan
 from aed.target.codegen.lower import lower
-from aed.target.codegen.settings import PlanKind
+from aed.target.codegen.settings import AUTO, PlanSettings
 from aed.target.emulator.qemu import run_program
 from aed.target.emulator.toolchain import build, harness_sources
 from aed.target.host import device_sources
@@ -27,7 +27,7 @@ class EmulatedDevice:
         model: int8.
         frontend: Streamable.
         board: Emulated machine, or a board with the core of one.
-        plan: Which plans of the net may be chosen.
+        planning: How the net is run; a stream has the front end's hop.
 
     Raises:
         AedError: Front end or net cannot be written in C, or a tool is missing.
@@ -41,9 +41,9 @@ class EmulatedDevice:
         model: onnx.ModelProto,
         frontend: FrontendConfig,
         board: Board,
-        plan: PlanKind = "auto",
+        planning: PlanSettings = AUTO,
     ) -> None:
-        chosen = choose_plan(partial(lower, model), plan)
+        chosen = choose_plan(partial(lower, model), planning, frontend.patch_hop)
         self.output = chosen.program.tensors[chosen.program.output]
         sources = device_sources(chosen.program, chosen.plan, frontend)
         self.folder, self.board = folder, emulated(board)

@@ -35,7 +35,7 @@ class EmulatedRun:
 
     Args:
         outputs: ``(N, size)``: of the net, or the patches.
-        instructions: Of the first output, to one step of SysTick.
+        instructions: Of the first output, to one step of SysTick; of a stream, those of the next one.
         cycles: The same, estimated from a sample of the instructions; None: the core has no published table.
         layers: The same for each layer of a net.
         functions: C functions and their shares of the instructions, the largest first; from samples, so to about
@@ -68,7 +68,8 @@ def measure_net(program: Program, plan: Plan, inputs: Int8, board: Board) -> Emu
         AedError: A tool is missing or fails, or the program ends with an error.
     """
     sources = kernel_sources() | net_sources(program, plan)
-    return measure_sources(sources, program.tensors[program.output].size, len(program.layers), inputs, board)
+    size, layers = program.tensors[program.output].size, len(program.layers)
+    return measure_sources(sources, size, layers, inputs, board, streams=plan.streams)
 
 
 def measure_sources(
@@ -78,6 +79,7 @@ def measure_sources(
     inputs: Int8,
     board: Board,
     library: Library | None = None,
+    streams: bool = False,
 ) -> EmulatedRun:
     """Runs a net, given as C with the functions of ``aed_net.h``.
 
@@ -88,11 +90,12 @@ def measure_sources(
         inputs: ``(N, input_size)``.
         board: Emulated machine.
         library: Compiled with it; None: nothing is.
+        streams: Whether it is an endless stream.
 
     Raises:
         AedError: As :func:`measure_net`.
     """
-    harness_ram = inputs.shape[1] + size + 2 * 4  # input, output, two counters
+    harness_ram = inputs.shape[1] + (1 + streams) * size + 2 * 4  # input, output, two counters
     raw, sizes = _run("run_net.c", sources, inputs.tobytes(), board, library)
     outputs, facts = _records(raw, size, 2)
     if len(outputs) != len(inputs):
@@ -133,6 +136,7 @@ def measure_frontend(
     samples: npt.NDArray[np.int16],
     board: Board,
     library: Library | None = None,
+    by_columns: bool = False,
 ) -> EmulatedRun:
     """Runs a front end on ``board``.
 
@@ -143,6 +147,7 @@ def measure_frontend(
         samples: ``(T,)``, at least one patch long.
         board: Emulated machine.
         library: Its Fourier transform replaces this project's; None: it does not.
+        by_columns: Whether it makes columns alone and holds no patch; those of the result are (frames, n_mels).
 
     Raises:
         AedError: As :func:`measure_net`, or the front end cannot be written in C.
@@ -150,7 +155,8 @@ def measure_frontend(
     size = config.n_mels * config.patch_frames
     harness_ram = 2 * toolchain.BLOCK_SAMPLES + size + 2 * 4  # block of int16, patch, two counters
     sources = frontend_kernel() | frontend_sources(config, scale, zero)
-    raw, sizes = _run("run_frontend.c", sources, samples.tobytes(), board, library)
+    options = ("-DAED_BY_COLUMNS",) if by_columns else ()
+    raw, sizes = _run("run_frontend.c", sources, samples.tobytes(), board, library, options)
     patches, ticks = _records(raw, size, 2)
     if not len(patches):
         raise AedError(f"{board.name}: no patch came back of {len(samples)} samples")
@@ -169,11 +175,16 @@ def measure_frontend(
 
 
 def _run(
-    main: str, sources: Mapping[str, str], content: bytes, board: Board, library: Library | None = None
+    main: str,
+    sources: Mapping[str, str],
+    content: bytes,
+    board: Board,
+    library: Library | None = None,
+    options: tuple[str, ...] = (),
 ) -> tuple[bytes, tuple[int, int]]:
     """Output of a program, and its flash and RAM beyond those of an empty one."""
     with temporary_folder() as folder:
-        elf = build(folder / "program", {**sources, **harness_sources(main)}, board, library=library)
+        elf = build(folder / "program", {**sources, **harness_sources(main)}, board, options, library)
         bare = build(folder / "bare", harness_sources("run_nothing.c"), board)
         raw = run_program(elf, folder, content, board)
         flash, ram = (whole - own for whole, own in zip(section_sizes(elf), section_sizes(bare), strict=True))

@@ -21,13 +21,13 @@ from aed.export.runtime import open_exact
 from aed.target.boards import load_board
 from aed.target.codegen.choose import choose_plan
 from aed.target.codegen.classes import class_sources, rule
-from aed.target.codegen.frontend import state_bytes, table_bytes
+from aed.target.codegen.frontend import column_state_bytes, state_bytes, table_bytes
 from aed.target.codegen.generate import OF_KERNELS, kernel_sources, net_sources
 from aed.target.codegen.lower import lower
 from aed.target.codegen.plan import Plan
 from aed.target.codegen.prefix import DEFAULT, renamed
 from aed.target.codegen.program import Program
-from aed.target.codegen.settings import PlanKind
+from aed.target.codegen.settings import AUTO, PlanSettings
 from aed.target.codegen.text import c_lines
 from aed.target.emulator import toolchain
 from aed.target.host import device_sources
@@ -47,7 +47,7 @@ def write_firmware(
     folder: Path,
     title: str,
     prefix: str = DEFAULT,
-    plan: PlanKind = "auto",
+    planning: PlanSettings = AUTO,
 ) -> None:
     """Writes the library; the folder is whole or, where something fails, as it was before.
 
@@ -59,7 +59,7 @@ def write_firmware(
         folder: New, or one that this function wrote earlier.
         title: For the README.
         prefix: Of every name that another file of a firmware can see; checked.
-        plan: Which plans of the net may be chosen.
+        planning: How the net is run.
 
     Raises:
         AedError: The model or its front end has no C form, or the folder holds something else.
@@ -69,7 +69,7 @@ def write_firmware(
             "no C of the front end, the library is the net alone: %s; you have to compute its patches",
             "; ".join(card.frontend.not_streamable),
         )
-    chosen = choose_plan(partial(lower, model), plan, "c.plan")
+    chosen = choose_plan(partial(lower, model), planning, card.frontend.patch_hop, "c.")
     sources = library_sources(model, chosen.program, chosen.plan, card)
     parts = files("aed.target.firmware") / "c"
     with whole_folder(folder, MARK) as staging:
@@ -168,8 +168,8 @@ def _facts(
     program: Program, plan: Plan, card: ModelCard, title: str, sources: dict[str, str], prefix: str
 ) -> dict[str, str]:
     """Values of the README's template."""
-    x, y = program.tensors[program.input], program.tensors[program.output]
-    of_frontend = _frontend_facts(card.frontend, float(x.scale), x.zero)
+    y = program.tensors[program.output]
+    of_frontend = _frontend_facts(card.frontend, program, plan)
     licence = (card.weights or {}).get("licence", "as those of whoever trained them; the card names no published ones")
     return {
         "title": title,
@@ -180,7 +180,6 @@ def _facts(
         **{key: renamed(text, prefix) for key, text in of_frontend.items()},
         "weights": f"{program.weight_bytes:,}",
         "arena": f"{plan.size:,}",
-        "patch": f"{x.size:,}",
         "output": f"{y.size:,}",
         "macc": f"{program.macc:,}",
         "built": _built(sources),
@@ -188,9 +187,19 @@ def _facts(
     }
 
 
-def _frontend_facts(frontend: FrontendConfig, scale: float, zero: int) -> dict[str, str]:
+def listener_bytes(frontend: FrontendConfig, plan: Plan) -> int:
+    """``sizeof(aed_listener)`` on a 32-bit core."""
+    if not plan.feeds:
+        return state_bytes(frontend) + -(-frontend.n_mels * frontend.patch_frames // 4) * 4
+    kept = 0 if plan.streams else max(0, frontend.patch_frames - frontend.patch_hop)
+    return column_state_bytes(frontend) + -(-frontend.n_mels * (kept + 1) // 4) * 4 + 3 * 4  # next, behind, skip
+
+
+def _frontend_facts(frontend: FrontendConfig, program: Program, plan: Plan) -> dict[str, str]:
     """Values of the template about the front end, or about the lack of one."""
+    x = program.tensors[program.input]
     if frontend.not_streamable:
+        order = "frame after frame" if program.turned else "band after band"
         return {
             "parts": "int8 net",
             "no_frontend": (
@@ -199,13 +208,13 @@ def _frontend_facts(frontend: FrontendConfig, scale: float, zero: int) -> dict[s
                 "patches computed as in training.\n"
             ),
             "feed": (
-                f"patches of {frontend.n_mels} mel bands and {frontend.patch_frames} frames, band after band, each "
-                f"value as int8: round(value / {scale:.9g}) + {zero}, at most 127 and at least -128"
+                f"patches of {frontend.n_mels} mel bands and {frontend.patch_frames} frames, {order}, each "
+                f"value as int8: round(value / {float(x.scale):.9g}) + {x.zero}, at most 127 and at least -128"
             ),
             "input": "patches.raw",
             "own_state": "",
             "tables": "",
-            "state": "",
+            "state": f"| input patch | {x.size:,} | RAM, the caller's |\n",
         }
     milliseconds = 1000 / frontend.sample_rate
     hop_ms, patch_ms = frontend.patch_hop * frontend.hop_length * milliseconds, frontend.patch_samples * milliseconds
@@ -217,9 +226,9 @@ def _frontend_facts(frontend: FrontendConfig, scale: float, zero: int) -> dict[s
             f"a patch\nof {patch_ms:.0f} ms is ready for the net"
         ),
         "input": "samples.raw",
-        "own_state": "; you own the front end's state (`aed_frontend`)",
+        "own_state": "; you own the memory of front end and patch (`aed_listener`)",
         "tables": f"| front-end tables | {table_bytes(frontend):,} | flash |\n",
-        "state": f"| front-end state (`aed_frontend`) | {state_bytes(frontend):,} | RAM, the caller's |\n",
+        "state": f"| front end and patch (`aed_listener`) | {listener_bytes(frontend, plan):,} | RAM, the caller's |\n",
     }
 
 

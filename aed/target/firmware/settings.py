@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aed.target.codegen.prefix import DEFAULT
-from aed.target.codegen.settings import PlanKind
+from aed.target.codegen.settings import PlanKind, PlanSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,11 +15,20 @@ class CSettings:
         prefix: First part of every name that other files see: ``doorbell`` gives ``doorbell_net_run`` and
             ``DOORBELL_CLASSES``, so that the libraries of several models can be in one firmware.
         plan: ``layers``: each layer for the whole patch, then the next. ``rows``: a row of each layer at a time, as far
-            as that takes the least RAM. ``auto``: the same where it costs no more than a few percent of instructions.
+            as that takes the least RAM. ``auto``: one of them, the least RAM at no more than a few percent more
+            instructions. ``stream``: each column of features once, for nets without padding along time.
+        hop: Columns between two decisions of a stream, a multiple of the net's stride along time; null: the front end's
+            ``patch_hop``.
     """
 
     prefix: str = DEFAULT
     plan: PlanKind = "auto"
+    hop: int | None = None
+
+    @property
+    def planning(self) -> PlanSettings:
+        """Those of how the net is run."""
+        return PlanSettings(plan=self.plan, hop=self.hop)
 
 
 @dataclass(frozen=True, kw_only=True)

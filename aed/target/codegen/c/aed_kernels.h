@@ -99,8 +99,9 @@ void aed_global_average_pool(
 /* The same row by row. sums: int32 of each channel, aligned to 4; before: those without this row, NULL for the first;
  * it may be the same memory. */
 void aed_row_sums(const int8_t *in, const void *before, void *sums, int32_t pixels, int32_t channels);
+/* of `count` such rows together */
 void aed_mean_of_sums(
-    const void *sums, int8_t *out, int32_t pixels, int32_t channels, int8_t in_zero, int8_t out_zero, float factor);
+    const int8_t *const *sums, int32_t count, int8_t *out, int32_t pixels, int32_t channels, int8_t in_zero, int8_t out_zero, float factor);
 /* ONNX's pixel i is i % columns * step + i / columns here: the order of a sum of floats. */
 void aed_mean(
     const int8_t *in, int8_t *out, int32_t pixels, int32_t channels, int32_t step, int32_t columns, float in_scale,

@@ -6,7 +6,7 @@
 #if AED_NET_FEEDS
 
 /* Columns that the net takes for each new one, at most: as many as let it keep pace with overlapping patches. */
-#define AT_ONCE ((AED_FE_PATCH_FRAMES + AED_FE_PATCH_HOP - 1) / AED_FE_PATCH_HOP)
+#define AT_ONCE ((AED_FE_PATCH_FRAMES + AED_LISTENER_HOP - 1) / AED_LISTENER_HOP)
 
 #define RING ((size_t)AED_LISTENER_KEPT + 1u)
 
@@ -32,7 +32,7 @@ static int take_column(aed_listener *listener, int8_t *out) {
     }
     if (ready != 0) {
         listener->behind = AED_LISTENER_KEPT;
-        listener->skip = AED_FE_PATCH_HOP > AED_FE_PATCH_FRAMES ? AED_FE_PATCH_HOP - AED_FE_PATCH_FRAMES : 0;
+        listener->skip = AED_LISTENER_HOP > AED_FE_PATCH_FRAMES ? AED_LISTENER_HOP - AED_FE_PATCH_FRAMES : 0;
     }
     return ready;
 }

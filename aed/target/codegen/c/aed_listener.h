@@ -29,8 +29,11 @@ extern "C" {
 
 #if AED_NET_FEEDS
 
+/* Columns from one patch to the next; a stream has but one. */
+#define AED_LISTENER_HOP (AED_NET_HOP > 0 ? AED_FE_PATCH_FRAMES : AED_FE_PATCH_HOP)
+
 /* Columns that the next patch has in common with the one before. */
-#define AED_LISTENER_KEPT (AED_FE_PATCH_FRAMES > AED_FE_PATCH_HOP ? AED_FE_PATCH_FRAMES - AED_FE_PATCH_HOP : 0)
+#define AED_LISTENER_KEPT (AED_FE_PATCH_FRAMES > AED_LISTENER_HOP ? AED_FE_PATCH_FRAMES - AED_LISTENER_HOP : 0)
 
 typedef struct {
     aed_columns stream;

@@ -58,10 +58,13 @@ void aed_row_sums(const int8_t *in, const void *before, void *sums, int32_t pixe
 }
 
 void aed_mean_of_sums(
-    const void *sums, int8_t *out, int32_t pixels, int32_t channels, int8_t in_zero, int8_t out_zero, float factor) {
-    const int32_t *const from = (const int32_t *)sums;
+    const int8_t *const *sums, int32_t count, int8_t *out, int32_t pixels, int32_t channels, int8_t in_zero, int8_t out_zero, float factor) {
     for (int32_t c = 0; c < channels; ++c) {
-        out[c] = aed_step(from[c] - pixels * in_zero, factor, out_zero);
+        int32_t sum = -pixels * in_zero;
+        for (int32_t row = 0; row < count; ++row) {
+            sum += ((const int32_t *)(const void *)sums[row])[c];
+        }
+        out[c] = aed_step(sum, factor, out_zero);
     }
 }
 

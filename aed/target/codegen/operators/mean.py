@@ -27,14 +27,27 @@ class GlobalAveragePool(Layer):
     kind: ClassVar[str] = "global_average_pool"
     factor: Float32
 
-    def parts(self, program: Program) -> tuple[tuple[Layer, ...], Tensor]:
-        """Sums that grow row by row, and the means of the last ones."""
+    def parts(self, program: Program, every: int = 0, hop: int = 0) -> tuple[tuple[Layer, ...], Tensor]:
+        """Sums that grow row by row, and the means of the last ones; in a stream sums of rows, and means of some."""
         x, y = program.ends(self)
         sums = Tensor(f"{y.name}.sums", (x.shape[0], 1, SUM * x.shape[2]), x.scale, x.zero)
+        given: tuple[str, ...] = (x.name, sums.name)
+        read: tuple[str, ...] = (sums.name,)
+        taken, last = Rows(pad=1 - x.shape[0]), Rows()
+        if every:
+            given, read, taken = (x.name,), (sums.name, program.input), Rows(count=x.shape[0], stride=every)
+            # a decision about a patch comes with its last column, even if the net's last window ends before it
+            last = Rows(stride=hop, pad=1 - program.tensors[program.input].shape[0])
         layers = (
-            RowSums(name=f"{self.name}.sums", inputs=(x.name, sums.name), output=sums.name),
+            RowSums(name=f"{self.name}.sums", inputs=given, output=sums.name),
             MeanOfSums(
-                name=self.name, inputs=(sums.name,), output=y.name, factor=self.factor, pixels=x.shape[0] * x.shape[1]
+                name=self.name,
+                inputs=read,
+                output=y.name,
+                factor=self.factor,
+                pixels=x.shape[0] * x.shape[1],
+                taken=taken,
+                last=last,
             ),
         )
         return layers, sums
@@ -49,7 +62,7 @@ class GlobalAveragePool(Layer):
 
 @dataclass(frozen=True, kw_only=True)
 class RowSums(Layer):
-    """int32 sums of each channel over the rows so far: those of the row before and this row's pixels."""
+    """int32 sums of each channel over the pixels of a row and, if they are its second input, the sums before it."""
 
     kind: ClassVar[str] = "row_sums"
 
@@ -60,7 +73,8 @@ class RowSums(Layer):
     def call(self, source: Source, number: int, program: Program) -> list[str]:
         """C statements that call the kernel."""
         _, width, channels = program.tensors[self.inputs[0]].shape
-        return [f"aed_row_sums(rows[0], rows[1], out, {width}, {channels});"]
+        before = "rows[1]" if len(self.inputs) > 1 else "NULL"
+        return [f"aed_row_sums(rows[0], {before}, out, {width}, {channels});"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,22 +83,26 @@ class MeanOfSums(Layer):
 
     Args:
         factor: ``(1,)``: steps of the output in one unit of the sum.
-        pixels: In a sum.
+        pixels: In a mean.
+        taken: The sums it is made of.
+        last: Of a second input, the row that it waits for and does not use: the last of the patch.
     """
 
     kind: ClassVar[str] = "mean_of_sums"
     factor: Float32
     pixels: int
+    taken: Rows
+    last: Rows = Rows()  # noqa: RUF009 - frozen
 
     def rows(self, index: int, program: Program) -> Rows:
-        """The last sums."""
-        return Rows(pad=1 - program.tensors[self.inputs[0]].shape[0])
+        """The last sums, or those of all rows."""
+        return self.last if index else self.taken
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
         """C statements that call the kernel."""
         x, y = program.ends(self)
         numbers = f"{self.pixels}, {y.size}, {x.zero}, {y.zero}, {c_float(self.factor[0])}"
-        return [f"aed_mean_of_sums({source.addresses[x.name]}, {source.addresses[y.name]}, {numbers});"]
+        return [f"aed_mean_of_sums(rows, {self.taken.count}, out, {numbers});"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,16 @@
-/* Feeds a front end with the samples of a file; writes every patch, its ticks and the depth of the stack. */
+/* Feeds a front end with the samples of a file; writes every patch, its ticks and the depth of the stack. With
+ * AED_BY_COLUMNS it is a stream of columns, of which the harness makes patches, one after the other. */
 #include "aed_frontend.h"
 #include "probe.h"
 #include "semihost.h"
 
 int main(void) {
+#ifdef AED_BY_COLUMNS
+    static aed_columns fe;
+    int columns = 0;
+#else
     static aed_frontend fe;
+#endif
     static int16_t samples[AED_BLOCK];
     static int8_t patch[AED_FRONTEND_PATCH_BYTES];
     static uint32_t facts[2];
@@ -14,7 +20,11 @@ int main(void) {
         return 71;
     }
     aed_start_clock();
+#ifdef AED_BY_COLUMNS
+    aed_columns_init(&fe);
+#else
     aed_frontend_init(&fe);
+#endif
     uint32_t bytes;
     while ((bytes = aed_read(from, samples, sizeof samples)) > 0u) {
         const int16_t *next = samples;
@@ -23,10 +33,17 @@ int main(void) {
             int ready;
             aed_paint_stack();
             const uint32_t start = aed_now();
+#ifdef AED_BY_COLUMNS
+            const size_t used = aed_columns_feed(&fe, next, count, patch + columns * AED_FE_N_MELS, &ready);
+            columns += ready;
+            ready = columns == AED_FE_PATCH_FRAMES;
+            columns = ready != 0 ? 0 : columns;
+#else
             const size_t used = aed_frontend_feed(&fe, next, count, &ready);
             if (ready != 0) {
                 aed_frontend_patch(&fe, patch);
             }
+#endif
             facts[0] += (aed_now() - start) & 0xFFFFFFu;
             const uint32_t depth = aed_stack_depth();
             facts[1] = depth > facts[1] ? depth : facts[1];

@@ -1,0 +1,233 @@
+"""How the C runs a net: the choice among plans, frame after frame, and endless streams."""
+
+import ctypes
+from functools import partial
+from pathlib import Path
+
+import nets
+import numpy as np
+import onnx
+import pytest
+import torch
+from test_target_net import CALIBRATION, arm, expected, inputs, int8, kernels, need  # noqa: F401 - a fixture
+from torch import Tensor, nn
+
+from aed.base.errors import AedError
+from aed.base.processes import run_tool
+from aed.dsp import FrontendConfig
+from aed.export.onnx import ExportConfig, to_onnx
+from aed.export.quantize import QuantizeConfig, quantize
+from aed.modules.nets import DSCNN, YAMNet
+from aed.target.boards import load_board
+from aed.target.codegen.choose import MOST, choose_plan
+from aed.target.codegen.generate import net_sources
+from aed.target.codegen.lower import lower, sketch
+from aed.target.codegen.plan import Plan
+from aed.target.codegen.program import Program
+from aed.target.codegen.settings import PlanSettings
+from aed.target.emulator import measure
+from aed.target.emulator.device import EmulatedDevice
+from aed.target.host import FLAGS, HostDevice, pointer, write_sources
+
+pytestmark = pytest.mark.usefixtures("compiles")
+
+PATCH = nets.FRONTEND.patch_frames
+
+
+@pytest.fixture(autouse=True)
+def host_compiler() -> None:
+    need("gcc", "gcc")
+
+
+def float_graph(net: nn.Module, frontend: FrontendConfig = nets.FRONTEND) -> onnx.ModelProto:
+    return to_onnx(nets.settled(net), frontend, ExportConfig())
+
+
+def small(time_padding: str = "valid") -> nn.Module:
+    torch.manual_seed(0)
+    return nets.settled(DSCNN(4, channels=8, n_blocks=2, time_padding=time_padding))
+
+
+class Gated(nn.Module):
+    """A residual net with squeeze-and-excite: a gate needs a whole image, the sum a row that was made long before."""
+
+    def __init__(self, num_classes: int = 4, width: int = 24) -> None:
+        super().__init__()
+        self.num_classes, self.width = num_classes, width
+        self.stem, self.wide = nn.Conv2d(1, 8, 3, 2, 1), nn.Conv2d(8, width, 1)
+        self.deep = nn.Conv2d(width, width, 5, 1, 2, groups=width)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.squeeze, self.excite = nn.Conv2d(width, 8, 1), nn.Conv2d(8, width, 1)
+        self.narrow, self.head = nn.Conv2d(width, 8, 1), nn.Linear(8, num_classes)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        x = self.stem(patches).relu()
+        y = self.deep(self.wide(x).relu()).relu()
+        y = y * torch.sigmoid(self.excite(self.squeeze(self.pool(y)).relu()))
+        x = x + self.narrow(y)
+        return self.head(self.pool(x).flatten(1))
+
+
+def fed(folder: Path, program: Program, plan: Plan, columns: np.ndarray) -> tuple[list[int], np.ndarray]:
+    """The columns after which there was an output, and the outputs, of a net compiled for this machine."""
+    headers, objects = kernels("-fPIC")
+    units = write_sources(folder, net_sources(program, plan))
+    run_tool(["gcc", *FLAGS, f"-I{headers}", "-shared", "-fPIC", "-o", folder / "net.so", *units, *objects, "-lm"], 120)
+    library = ctypes.CDLL(str(folder / "net.so"))
+    library.aed_net_begin()
+    out, when, outputs = np.empty(program.tensors[program.output].size, np.int8), [], []
+    for number, column in enumerate(np.ascontiguousarray(columns)):
+        if library.aed_net_feed(pointer(column), pointer(out)):
+            when.append(number)
+            outputs.append(out.copy())
+    return when, np.array(outputs)
+
+
+def columns(number: int, seed: int = 0) -> np.ndarray:
+    """Columns of a sound whose level changes."""
+    draw = np.random.default_rng(seed)
+    level = np.cumsum(draw.normal(0, 6, (number, 1)), axis=0)
+    return np.clip(np.rint(level % 160 - 100 + draw.normal(0, 25, (number, nets.FRONTEND.n_mels))), -128, 127).astype(
+        np.int8
+    )
+
+
+# --- the choice ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "most"), [("yamnet", 31), ("dscnn", 17), ("gated", 53)])
+def test_rows_take_a_part_of_the_ram_of_whole_layers(name, most):
+    net = {"yamnet": lambda: YAMNet(10), "dscnn": lambda: DSCNN(10), "gated": Gated}[name]()
+    lowered = partial(sketch, float_graph(net, FrontendConfig()))
+    layers, auto = (choose_plan(lowered, PlanSettings(plan=kind)) for kind in ("layers", "auto"))
+    assert auto.plan.size <= most * 1024 < layers.plan.size
+    assert auto.facts["plan"] == "rows" and auto.facts["rows"] == "frames" and auto.facts["patch_bytes"] == 0
+    assert auto.facts["by_whole_layers"]["arena_bytes"] == layers.facts["arena_bytes"] == layers.plan.size
+    assert auto.facts["instructions_estimated"] <= MOST * layers.facts["instructions_estimated"]
+
+
+def test_auto_names_the_ram_that_more_instructions_would_save(monkeypatch):
+    lowered = partial(sketch, float_graph(YAMNet(10), FrontendConfig()))
+    monkeypatch.setattr("aed.target.codegen.choose.MOST", 1.0)
+    bounded = choose_plan(lowered)
+    rows = choose_plan(lowered, PlanSettings(plan="rows"))
+    assert rows.plan.size < bounded.plan.size
+    assert f"{rows.plan.size} bytes would take 1.04 times as many" in bounded.facts["reason"]
+
+
+def test_the_plan_of_the_float_graph_is_that_of_the_int8_model():
+    model = float_graph(small())
+    made = quantize(model, CALIBRATION, QuantizeConfig())
+    for settings in (PlanSettings(), PlanSettings(plan="rows"), PlanSettings(plan="stream", hop=4)):
+        one, other = (choose_plan(partial(way, graph), settings) for way, graph in ((sketch, model), (lower, made)))
+        assert one.facts == other.facts
+        places = ([each.plan.offsets.get(name) for name in each.plan.schedule.names] for each in (one, other))
+        assert next(places) == next(places)
+
+
+@pytest.mark.parametrize(
+    ("net", "settings", "message"),
+    [
+        (small, {"plan": "columns"}, r"c\.plan: need one of .*'rows'.*got 'columns'"),
+        (small, {"hop": 4}, r"c\.hop: need columns from 1 on, of c\.plan=stream alone, got 4"),
+        (small, {"plan": "stream", "hop": 0}, r"c\.hop: need columns from 1 on"),
+        (small, {"plan": "stream", "hop": 6}, r"c\.hop: need a multiple of 4, the net's stride along time, got 6"),
+        (partial(small, "same"), {"plan": "stream", "hop": 4}, r"c\.plan=stream: .* \(conv\) has padding along time"),
+        (nets.Awkward, {"plan": "stream", "hop": 4}, r"c\.plan=stream: .* has padding along time"),
+        (
+            lambda: nn.Sequential(nn.Conv2d(1, 4, 3, 2), nn.Flatten(), nn.Linear(420, 4)),
+            {"plan": "stream", "hop": 4},
+            r"c\.plan=stream: .*\(dense\) needs the whole patch",
+        ),
+    ],
+)
+def test_a_plan_that_cannot_be_is_said(net, settings, message):
+    with pytest.raises(AedError, match=message):
+        choose_plan(partial(sketch, float_graph(net())), PlanSettings(**settings), prefix="c.")
+
+
+# --- frame after frame ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["yamnet", "mixed", "gated"])
+def test_patches_fed_frame_by_frame_give_the_bits_of_onnx_runtime(tmp_path, name):
+    model = int8(nets.settled(Gated()) if name == "gated" else nets.make(name))
+    chosen = choose_plan(partial(lower, model), PlanSettings(plan="rows"))
+    assert chosen.plan.feeds
+    steps = inputs(chosen.program, 5)
+    when, outputs = fed(tmp_path, chosen.program, chosen.plan, steps.reshape(5 * PATCH, -1))
+    assert when == [PATCH * (number + 1) - 1 for number in range(5)]
+    np.testing.assert_array_equal(outputs, expected(model, chosen.program, steps))
+
+
+@pytest.mark.parametrize(
+    ("name", "overlap"), [("yamnet", 0.0), ("yamnet", 0.25), ("mixed", 0.25), ("mixed", 0.75), ("yamnet", 0.9)]
+)
+def test_a_listener_hears_the_same_whatever_the_plan(tmp_path, name, overlap):
+    """Of patches that do not, hardly, and very much overlap; ``mixed`` does not look at the last columns."""
+    frontend = FrontendConfig(patch_frames=32, n_mels=16, overlap=overlap)
+    samples = (4000 * np.random.default_rng(0).standard_normal(40000)).astype(np.int16)
+    model = int8(nets.make(name))
+    heard = [
+        HostDevice(tmp_path / kind, model, frontend, PlanSettings(plan=kind)).outputs(samples)
+        for kind in ("layers", "rows")
+    ]
+    np.testing.assert_array_equal(*heard)
+    assert len(heard[0]) == 1 + (frontend.num_frames(len(samples)) - 32) // frontend.patch_hop
+
+
+# --- streams -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hop", [4, 8, 20, 40])
+def test_a_stream_gives_the_bits_of_whole_patches(tmp_path, hop):
+    """Hops under, over and of no simple relation to the patch; ONNX Runtime sees each patch alone."""
+    model = int8(small())
+    chosen = choose_plan(partial(lower, model), PlanSettings(plan="stream", hop=hop))
+    sound = columns(500)
+    when, outputs = fed(tmp_path, chosen.program, chosen.plan, sound)
+    starts = range(0, len(sound) - PATCH + 1, hop)
+    assert when == [start + PATCH - 1 for start in starts]
+    patches = np.stack([sound[start : start + PATCH].ravel() for start in starts])
+    wanted = expected(model, lower(model, turned=True), patches)
+    np.testing.assert_array_equal(outputs, wanted)
+    assert len(np.unique(wanted, axis=0)) > 4
+
+
+def test_ten_minutes_as_a_stream_are_ten_minutes_of_patches(tmp_path):
+    """Through the front end: every column is fed once, or every patch as a whole."""
+    frontend = FrontendConfig(patch_frames=32, n_mels=16, overlap=0.75)
+    draw, time = np.random.default_rng(0), np.arange(600 * frontend.sample_rate) / frontend.sample_rate
+    sound = np.sin(2 * np.pi * (300 + 200 * np.sin(time / 3)) * time) * (1 + np.sin(time / 5)) * 5000
+    samples = (sound + draw.normal(0, 200, len(time))).astype(np.int16)
+    model = int8(small())
+    patches, stream = (
+        HostDevice(tmp_path / kind, model, frontend, PlanSettings(plan=kind)).outputs(samples)
+        for kind in ("layers", "stream")
+    )
+    np.testing.assert_array_equal(stream, patches)
+    assert len(stream) > 7000 and len(np.unique(stream, axis=0)) > 10
+
+
+@pytest.mark.parametrize("board", ["mps2-an505", "mps3-an547"])
+def test_emulated_boards_give_the_same_bits_in_every_plan(arm, tmp_path, board):  # noqa: F811
+    model, samples = int8(small()), (4000 * np.random.default_rng(0).standard_normal(12000)).astype(np.int16)
+    here = HostDevice(tmp_path / "host", model, nets.FRONTEND, PlanSettings(plan="layers")).outputs(samples)
+    for settings in (PlanSettings(plan="rows"), PlanSettings(plan="stream")):
+        device = EmulatedDevice(tmp_path / settings.plan, model, nets.FRONTEND, load_board(board), settings)
+        np.testing.assert_array_equal(device.outputs(samples), here)
+
+
+def test_a_stream_costs_what_its_new_columns_cost(arm):  # noqa: F811
+    """A patch of 32 columns at a hop of 8: about a quarter of its instructions."""
+    model, board = int8(small()), load_board("mps2-an505")
+    chosen = [
+        choose_plan(partial(lower, model), settings)
+        for settings in (PlanSettings(plan="rows"), PlanSettings(plan="stream", hop=8))
+    ]
+    patch, hop = (measure.measure_net(each.program, each.plan, inputs(each.program, 2), board) for each in chosen)
+    np.testing.assert_array_equal(hop.outputs, patch.outputs)
+    assert 0.2 < hop.instructions / patch.instructions < 0.35
+    assert sum(hop.layers) == pytest.approx(hop.instructions, rel=0.05)
+    for each, run in zip(chosen, (patch, hop), strict=True):
+        assert each.plan.size <= run.ram_bytes < each.plan.size + 1024
