@@ -33,7 +33,7 @@ from aed.export.runtime import open_exact
 from aed.inference.onnx import OnnxClassifier
 from aed.target.boards import board_names, load_board
 from aed.target.codegen import operators
-from aed.target.codegen.generate import kernel_sources, net_sources
+from aed.target.codegen.generate import kernel_sources, net_sources, run_name
 from aed.target.codegen.lower import lower
 from aed.target.codegen.operators import OPERATORS
 from aed.target.codegen.plan import Plan, make_plan, rows_of
@@ -124,7 +124,7 @@ def run_on_host(folder: Path, program: Program, steps: np.ndarray, plan: Plan | 
     library = ctypes.CDLL(str(folder / "net.so"))
     outputs = np.empty((len(steps), program.tensors[program.output].size), np.int8)
     for step, made in zip(np.ascontiguousarray(steps), outputs, strict=True):
-        library.aed_net_run(pointer(step), pointer(made))
+        getattr(library, run_name(plan or make_plan(program)))(pointer(step), pointer(made))
     return outputs
 
 
@@ -324,7 +324,10 @@ def _sanitised(folder: Path, model: onnx.ModelProto, program: Program, plan: Pla
 #include "aed_net.h"
 int main(void) {{
     static int8_t in[{steps.shape[1]}], out[{size}];
-    while (fread(in, 1, sizeof in, stdin) == sizeof in) {{ aed_net_run(in, out); fwrite(out, 1, sizeof out, stdout); }}
+    while (fread(in, 1, sizeof in, stdin) == sizeof in) {{
+        {run_name(plan)}(in, out);
+        fwrite(out, 1, sizeof out, stdout);
+    }}
     return 0;
 }}
 """
