@@ -86,9 +86,9 @@ def test_a_benchmark_reports_net_and_front_end(arm, model, tmp_path, capsys):
 
 def test_functions_have_shares_that_sum_to_one(arm, model):
     report = Emulator(inputs=1).benchmark(model, load_board("mps2-an505"), Path())
-    for cost, known in ((report.net, "aed_conv_row"), (report.frontend, "radix4_pass")):
+    for cost, known in ((report.net, "aed_conv_row"), (report.frontend, "aed_spectrum")):
         shares = {row["name"]: row["share"] for row in cost.functions}
-        assert known in shares and sum(shares.values()) == pytest.approx(1, abs=0.01)
+        assert any(name.startswith(known) for name in shares) and sum(shares.values()) == pytest.approx(1, abs=0.01)
     # the layers' own counts say the same as the samples
     kinds = {row["kind"]: 0.0 for row in report.net.layers}
     for row in report.net.layers:
@@ -137,16 +137,15 @@ def test_the_size_of_the_harness_does_not_count_as_the_front_ends(arm, monkeypat
     np.testing.assert_array_equal(runs[0].outputs, runs[1].outputs)
 
 
+KIB, MORE = r"\d+ KiB", r"\d+\.\d too many"
+
+
 @pytest.mark.parametrize(
     ("flash", "ram", "message"),
     [
-        (4, 4096, r"does not fit: it needs \d+ KiB of flash, there are 4: \d+\.\d too many$"),
-        (4096, 17, r"does not fit: it needs \d+ KiB of RAM, there are 17: \d+\.\d too many$"),
-        (
-            4,
-            17,
-            r"does not fit: it needs \d+ KiB of flash, there are 4: \d+\.\d too many and \d+ KiB of RAM, there are 17: \d+\.\d too many$",
-        ),
+        (4, 4096, f"it needs {KIB} of flash, there are 4: {MORE}$"),
+        (4096, 17, f"even without code it needs {KIB} of RAM, there are 17: {MORE}$"),
+        (4, 18, f"it needs {KIB} of flash, there are 4: {MORE} and {KIB} of RAM, there are 18: {MORE}$"),
     ],
 )
 def test_a_program_that_does_not_fit_is_told_in_kib(arm, model, tmp_path, flash, ram, message):
