@@ -37,6 +37,7 @@ from aed.target.codegen.frontend import (
     state_bytes,
     table_bytes,
 )
+from aed.target.codegen.generate import KERNELS
 from aed.target.codegen.lower import lower
 from aed.target.codegen.plan import make_plan
 from aed.target.codegen.text import c_string
@@ -436,6 +437,8 @@ def test_of_a_front_end_that_no_stream_has_the_library_is_the_net_alone(model, t
     scale, zero = re.search(r"round\(value / (\S+)\) \+ (-?\d+)", text).groups()
     patches = nets.patches(5, seed=2).numpy()
     given = np.clip(np.rint(patches / np.float32(scale)) + int(zero), -128, 127).astype(np.int8)
+    assert "frame after frame" in text
+    given = np.ascontiguousarray(given.swapaxes(2, 3))
     example = tmp_path / "example"
     run("gcc", *STRICT, "-I", library / "include", *library.glob("src/*.c"), library / "examples/main.c",
         "-o", example, "-lm")  # fmt: skip
@@ -466,7 +469,7 @@ def test_sizes_without_the_weights_are_those_with_them(monkeypatch):
     whole = sources["aed_net.c"]
     bare = firmware._without_weights(whole)
     assert re.findall(r"int8_t \w+\[\d+\]", bare) == re.findall(r"int8_t \w+\[\d+\]", whole)
-    assert len(bare) < len(whole) / 2
+    assert len(bare) < 0.6 * len(whole)
     sizes = firmware._built(sources)
     monkeypatch.setattr(firmware, "_without_weights", lambda text: text)
     assert firmware._built(sources) == sizes and "| cortex-m55 | " in sizes
@@ -559,4 +562,4 @@ def test_the_page_has_every_name_of_the_headers(library):
     assert len(names) > 25
     assert not {name for name in names if not re.search(rf"\b{name}\b", PAGE)}
     for source in (*library.glob("include/*"), *library.glob("src/*")):
-        assert source.relative_to(library).as_posix() in PAGE
+        assert source.name in KERNELS or source.relative_to(library).as_posix() in PAGE

@@ -95,12 +95,12 @@ def columns(number: int, seed: int = 0) -> np.ndarray:
 # --- the choice ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "most"), [("yamnet", 31), ("dscnn", 17), ("gated", 53)])
+@pytest.mark.parametrize(("name", "most"), [("yamnet", 31), ("dscnn", 17)])
 def test_rows_take_a_part_of_the_ram_of_whole_layers(name, most):
-    net = {"yamnet": lambda: YAMNet(10), "dscnn": lambda: DSCNN(10), "gated": Gated}[name]()
+    net = {"yamnet": YAMNet, "dscnn": DSCNN}[name](10)
     lowered = partial(sketch, float_graph(net, FrontendConfig()))
     layers, auto = (choose_plan(lowered, PlanSettings(plan=kind)) for kind in ("layers", "auto"))
-    assert auto.plan.size <= most * 1024 < layers.plan.size
+    assert auto.plan.size <= most * 1024 < layers.plan.size / 3
     assert auto.facts["plan"] == "rows" and auto.facts["rows"] == "frames" and auto.facts["patch_bytes"] == 0
     assert auto.facts["by_whole_layers"]["arena_bytes"] == layers.facts["arena_bytes"] == layers.plan.size
     assert auto.facts["instructions_estimated"] <= MOST * layers.facts["instructions_estimated"]

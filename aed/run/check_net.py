@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from functools import partial
 
 import numpy as np
 import onnx
@@ -17,8 +18,10 @@ from aed.export.quantize import QuantizeConfig, check_names, quantization_facts,
 from aed.modules.outputs import trial_patches
 from aed.modules.rebuild import build_net, net_facts
 from aed.run.state import Run
+from aed.target.codegen.choose import choose_plan
 from aed.target.codegen.footprint import on_board, planned_footprint
 from aed.target.codegen.lower import sketch
+from aed.target.codegen.settings import PlanSettings
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +59,12 @@ def check_net(run: Run) -> None:
         if "quantize" in stages:
             check_names(model, int8)
         _check_c(model, int8, run)
-    budget.check(planned_footprint(model))
+    budget.check(planned_footprint(model, _planning(run), run.model.frontend.patch_hop))
+
+
+def _planning(run: Run) -> PlanSettings:
+    """How the run's library of C will run the net."""
+    return PlanSettings(plan=run.config.deploy.c.plan, hop=run.config.deploy.c.hop)
 
 
 def _check_form(net: nn.Module, frontend: FrontendConfig, num_classes: int) -> None:
@@ -142,7 +150,10 @@ def _check_c(model: onnx.ModelProto, int8: QuantizeConfig, run: Run) -> None:
         AedError: Names node, operator and shapes.
     """
     try:
-        sketch(model)
+        if "deploy" in _stages_in_c(run):
+            choose_plan(partial(sketch, model), _planning(run), run.model.frontend.patch_hop, "deploy.c.")
+        else:
+            sketch(model)
         return
     except Exception as error:  # others than AedError: a graph that the lowering never met
         reason = str(error) if isinstance(error, AedError) else f"{type(error).__name__}: {error}"

@@ -48,6 +48,11 @@ def net_sources(program: Program, plan: Plan) -> dict[str, str]:
     return {"aed_net.h": _header(program, plan), "aed_net.c": _source(program, plan)}
 
 
+def run_name(plan: Plan) -> str:
+    """The function that runs a net on a whole input; inputs of another order have a function of another name."""
+    return "aed_net_run_frames" if plan.feeds else "aed_net_run"
+
+
 def _header(program: Program, plan: Plan) -> str:
     x, y = program.tensors[program.input], program.tensors[program.output]
     return f"""/* Generated: one net, int8 in, int8 out. */
@@ -82,7 +87,7 @@ extern "C" {{
 #endif
 
 /* Runs the net on a whole input. Not reentrant: activations lie in one static arena. */
-void aed_net_run(const int8_t *in, int8_t *out);
+void {run_name(plan)}(const int8_t *in, int8_t *out);
 {_FEED[plan.streams] if plan.feeds else ""}
 #ifdef __cplusplus
 }}
@@ -212,7 +217,7 @@ int aed_net_feed(const int8_t *frame, int8_t *out) {{
     slot = slot + 1 < {capacity} ? slot + 1 : 0;
 {_FEED_PATCH if plan.schedule.loop is None else _FEED_STREAM.format(loop=plan.schedule.loop)}}}
 
-void aed_net_run(const int8_t *in, int8_t *out) {{
+void aed_net_run_frames(const int8_t *in, int8_t *out) {{
     aed_net_begin();
     for (int32_t i = 0; i < AED_NET_INPUT_HEIGHT; ++i) {{
         (void)aed_net_feed(in + i * FRAME, out);

@@ -65,10 +65,11 @@ def measure_net(program: Program, plan: Plan, inputs: Int8, board: Board) -> Emu
         board: Emulated machine.
 
     Raises:
-        AedError: A tool is missing or fails, or the program ends with an error.
+        AedError: The net does not fit, a tool is missing or fails, or the program ends with an error.
     """
-    sources = kernel_sources() | net_sources(program, plan)
     size, layers = program.tensors[program.output].size, len(program.layers)
+    toolchain.need_room(board, program.weight_bytes, plan.size + inputs.shape[1] + size)
+    sources = kernel_sources() | net_sources(program, plan)
     return measure_sources(sources, size, layers, inputs, board, streams=plan.streams)
 
 

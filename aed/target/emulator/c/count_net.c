@@ -17,6 +17,10 @@ void aed_count(int stage, int begins) {
     }
 }
 
+#if AED_NET_FEEDS
+#define aed_net_run aed_net_run_frames
+#endif
+
 int main(void) {
     static int8_t in[AED_NET_INPUT_SIZE];
     static int8_t out[AED_NET_OUTPUT_SIZE];

@@ -9,6 +9,10 @@ static int next_patch(int8_t *patch) {
     return fread(patch, 1, AED_NET_INPUT_SIZE, stdin) == AED_NET_INPUT_SIZE ? 1 : 0;
 }
 
+#if AED_NET_FEEDS /* patches are frame after frame */
+#define aed_net_run aed_net_run_frames
+#endif
+
 int main(void) {
     static int8_t patch[AED_NET_INPUT_SIZE];
     while (next_patch(patch) != 0) {
