@@ -82,7 +82,7 @@ def test_a_benchmark_reports_net_and_front_end(arm, model, tmp_path, capsys):
 
 def test_functions_have_shares_that_sum_to_one(arm, model):
     report = Emulator(inputs=1).benchmark(model, load_board("mps2-an505"), Path())
-    for cost, known in ((report.net, "aed_conv"), (report.frontend, "radix4_pass")):
+    for cost, known in ((report.net, "aed_depthwise_row"), (report.frontend, "radix4_pass")):
         shares = {row["name"]: row["share"] for row in cost.functions}
         assert known in shares and sum(shares.values()) == pytest.approx(1, abs=0.01)
     # the layers' own counts say the same as the samples
@@ -91,7 +91,7 @@ def test_functions_have_shares_that_sum_to_one(arm, model):
         kinds[row["kind"]] += row["instructions"]
     total = sum(kinds.values())
     shares = {row["name"]: row["share"] for row in report.net.functions}
-    pools = shares.get("aed_average_pool", 0.0)
+    pools = shares.get("aed_average_pool_row", 0.0)
     assert pools == pytest.approx(kinds["average_pool"] / total, abs=0.06)
 
 

@@ -199,7 +199,7 @@ def _frontend_facts(frontend: FrontendConfig, scale: float, zero: int) -> dict[s
     }
 
 
-_WEIGHTS = re.compile(r"(const int8_t \w+\[\d+\]\s*__attribute__\(\(aligned\(4\)\)\) = \{\n)[^}]*")
+_WEIGHTS = re.compile(r"(const int(?:8|16)_t \w+\[\d+\]\s*__attribute__\(\(aligned\(4\)\)\) = \{\n)[^}]*")
 
 
 def _without_weights(text: str) -> str:
