@@ -468,7 +468,8 @@ def test_sizes_without_the_weights_are_those_with_them(monkeypatch):
     sources = firmware.library_sources(made, program, make_plan(program), card)
     whole = sources["aed_net.c"]
     bare = firmware._without_weights(whole)
-    assert re.findall(r"int8_t \w+\[\d+\]", bare) == re.findall(r"int8_t \w+\[\d+\]", whole)
+    arrays = r"int\d+_t \w+\[\d+\]"
+    assert re.findall(arrays, bare) == re.findall(arrays, whole) and "int16_t weight" in bare
     assert len(bare) < 0.6 * len(whole)
     sizes = firmware._built(sources)
     monkeypatch.setattr(firmware, "_without_weights", lambda text: text)
