@@ -189,7 +189,9 @@ def test_a_name_from_the_model_cannot_leave_its_comment(model, tmp_path):
 
 def test_headers_serve_cpp_too(library, tmp_path):
     (tmp_path / "all.cpp").write_text("".join(f'#include "{path.name}"\n' for path in library.glob("include/*.h")))
-    calls = "static int8_t in[AED_NET_INPUT_SIZE], out[AED_NET_OUTPUT_SIZE]; aed_net_run(in, out);"
+    feeds = "AED_NET_FEEDS 1" in (library / "include/aed_net.h").read_text()
+    run_net = f"aed_net_run{'_frames' * feeds}"
+    calls = f"static int8_t in[AED_NET_INPUT_SIZE], out[AED_NET_OUTPUT_SIZE]; {run_net}(in, out);"
     text = f"int main() {{ {calls} return aed_selftest() + aed_class_names[0][0] - 'd'; }}\n"
     (tmp_path / "all.cpp").open("a").write(text)
     for source in library.glob("src/*.c"):

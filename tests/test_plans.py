@@ -228,6 +228,6 @@ def test_a_stream_costs_what_its_new_columns_cost(arm):  # noqa: F811
     patch, hop = (measure.measure_net(each.program, each.plan, inputs(each.program, 2), board) for each in chosen)
     np.testing.assert_array_equal(hop.outputs, patch.outputs)
     assert 0.2 < hop.instructions / patch.instructions < 0.35
-    assert sum(hop.layers) == pytest.approx(hop.instructions, rel=0.05)
+    assert 0.9 < sum(hop.layers) / hop.instructions <= 1, "the rest goes from stage to stage"
     for each, run in zip(chosen, (patch, hop), strict=True):
         assert each.plan.size <= run.ram_bytes < each.plan.size + 1024

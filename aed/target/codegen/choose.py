@@ -1,6 +1,6 @@
 """The choice among plans: whole layers or rows, of mel bands or of frames, and from which layer on whole ones again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -89,12 +89,11 @@ def choose_plan(
     limit = MOST * layers.instructions
     others = list(_by_rows(lowered, upright))
     allowed = others if kind == "rows" else [layers, *(each for each in others if each.instructions <= limit)]
-    finalists = sorted(allowed, key=_Candidate.order)[:FINALISTS]
-    best = min((_candidate(each.program, each.cut) for each in finalists), key=_Candidate.order)
+    best = _smallest(allowed)
     if kind == "rows":
         reason = "the least RAM of all plans by rows"
     else:
-        dropped = min(others, key=_Candidate.order, default=best)
+        dropped = _smallest(others) if others else best
         reason = f"the least RAM at no more than {MOST:g} times the instructions of whole layers"
         if dropped.ram < best.ram:
             more = dropped.instructions / layers.instructions
@@ -125,6 +124,12 @@ def _pixels(program: Program, stage: Stage) -> int:
     """Of the output, made in one run."""
     height, width, _ = program.tensors[stage.layer.output].shape
     return height * width * stage.rows // height
+
+
+def _smallest(looked_at: Sequence[_Candidate]) -> _Candidate:
+    """The least of all, once the arenas of those that look best are made as small as can be."""
+    finalists = sorted(looked_at, key=_Candidate.order)[:FINALISTS]
+    return min((_candidate(each.program, each.cut) for each in finalists), key=_Candidate.order)
 
 
 def _by_rows(lowered: Callable[[bool], Program], upright: Program) -> Iterator[_Candidate]:
