@@ -94,6 +94,7 @@ class CmsisNet:
         """File name -> content."""
         calls = [line for number, layer in enumerate(self.program.layers) for line in self._call(number, layer)]
         text = [
+            "#include <stddef.h>",
             "#include <string.h>",
             '#include "aed_net.h"',
             '#include "aed_kernels.h"',
@@ -121,7 +122,27 @@ class CmsisNet:
             return [f"arm_max_pool_s8(&context, &{pool}, {dims}, {self._at(y)});"]
         if isinstance(layer, Add) and layer.weight is None and self.program.tensors[layer.inputs[1]].size == y.size:
             return self._add(layer, x, y)
-        return layer.call(self.source, number, self.program)
+        calls = layer.call(self.source, number, self.program)
+        return self._by_rows(layer, x, y, calls) if isinstance(layer, WindowLayer) else calls
+
+    def _by_rows(self, layer: WindowLayer, x: Tensor, y: Tensor, calls: list[str]) -> list[str]:
+        """Our own kernel, which makes a row of the output, for all rows."""
+        (count, _), (stride, _), (pad, _), (dilation, _) = layer.kernel, layer.stride, layer.pad, layer.dilation
+        return [
+            "{",
+            f"    int8_t *out = {self._at(y)};",
+            f"    for (int32_t y = 0; y < {y.shape[0]}; ++y) {{",
+            f"        const int8_t *rows[{count}];",
+            f"        for (int32_t i = 0; i < {count}; ++i) {{",
+            f"            const int32_t from = y * {stride} - {pad} + i * {dilation};",
+            f"            const int inside = from >= 0 && from < {x.shape[0]};",
+            f"            rows[i] = inside ? {self._at(x)} + from * {x.shape[1] * x.shape[2]} : NULL;",
+            "        }",
+            *(f"        {call}" for call in calls),
+            f"        out += {y.shape[1] * y.shape[2]};",
+            "    }",
+            "}",
+        ]
 
     def _at(self, tensor: Tensor) -> str:
         return self.source.addresses[tensor.name]

@@ -7,19 +7,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from rich.console import Console
 
 import aed
-from aed.base.console import printable
+from aed.base.console import PlainConsole, printable
 from aed.datamodules.health import findings
 from aed.inference import writers
+from aed.inference.detection import DetectedEvent
+from aed.inference.event_writers import as_table
 from aed.inference.prediction import Prediction
-from aed.run import benchmark, data, models, sweep
+from aed.run import benchmark, data, detect, models, sweep
 from aed.scoring import tables
 from aed.scoring.decision import Decision
+from aed.scoring.events.alarms import Alarms
+from aed.scoring.events.lists import EventList
+from aed.scoring.events.stream import StreamScores, score_stream
 from aed.scoring.rejection import judge_rejection
 from aed.scoring.scores import Scores, score
 from aed.target.report import Cost, Figure, Report
@@ -110,6 +116,18 @@ def cost(name: str) -> Report:
     return Report(target=name, action="analyze", board=name, core="cortex-m33", net=net, limits=name)
 
 
+def event(name: str) -> DetectedEvent:
+    return DetectedEvent(name, 0.5, 1.5, 0.9, (1.0,))
+
+
+def stream_scores() -> StreamScores:
+    """A detection of each class, where it occurs."""
+    every, once = np.arange(len(NAMES)), np.ones(len(NAMES))
+    found = EventList.of(0 * every, every, every, every + once)
+    detected = found, Alarms(0 * every, every, every + 0.5)
+    return score_stream(found, detected, lambda threshold: detected, NAMES, np.array([3600.0]))
+
+
 def row(name: str) -> models.Row:
     text = dict.fromkeys(("frontend", "weights", "licence", "recipe"), name)
     return models.Row(**{field: text.get(field, 1) for field in models.Row.__dataclass_fields__} | {"name": name})
@@ -151,6 +169,8 @@ SAYS: dict[tuple[str, str], list[Say]] = {
     ("benchmark", "_print"): [lambda: benchmark._print(NAMES[0], [cost(name) for name in NAMES], "benchmark")],
     ("models", "_print"): [lambda: models._print([row(name) for name in NAMES])],
     ("writers", "__init__"): [lambda: table_of(NAMES)],
+    ("event_writers", "as_table"): [lambda: print(as_table([(NAMES[0], [event(name) for name in NAMES])]))],
+    ("detect", "_summary"): [lambda: PlainConsole().print(detect._summary(stream_scores(), NAMES))],
     ("data", "_health"): [health],
     ("data", "_classes"): [health],
     ("sweep", "show"): [],

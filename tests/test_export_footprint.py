@@ -122,8 +122,8 @@ def test_the_float_graph_of_a_drawn_net_tells_its_arena(seed, depth):
 def test_yamnet_fits_where_two_of_its_activations_would_not():
     model = to_onnx(YAMNet(10), FrontendConfig(), ExportConfig())
     cost = planned_footprint(model)
-    assert (cost.activations_bytes, cost.planned) == (30_912, True)
-    assert planned_footprint(model, PlanSettings(plan="layers")).activations_bytes == 99_840
+    assert (cost.activations_bytes, cost.planned) == (31_424, True)
+    assert planned_footprint(model, PlanSettings(plan="layers")).activations_bytes == 99_904
     assert (footprint(model).activations_bytes, footprint(model).planned) == (144 * 1024, False)
     assert (cost.macc, cost.layers) == (footprint(model).macc, footprint(model).layers)
 

@@ -227,10 +227,11 @@ def all_cases() -> dict[str, Case]:
 def unit(number: int, made: Case) -> str:
     """The net of a case as a file of C whose constants lie in RAM, and its run; all names have a number."""
     text = net_sources(made.program, make_plan(made.program))["aed_net.c"]
-    text = re.sub(r"\baed_net_(layer|run)\b", rf"aed_net_\1_{number}", text).replace('#include "aed_net.h"', "")
-    text = text.replace("AED_NET_LAYERS", "1").replace("static const", "static")
-    streamed = "weight0" in text
+    text = text.replace("aed_net_run", f"aed_net_run_{number}").replace('#include "aed_net.h"', "")
     (first, size), weight = (made.steps.size, made.wanted.size), MEMORIES["weight"]
+    text = text.replace("AED_NET_LAYERS", "1").replace("AED_NET_OUTPUT_SIZE", str(size))
+    text = text.replace("static const", "static")
+    streamed = "weight0" in text
     moved = f"""
     const uint32_t bytes = sizeof weight0;
     layer0.weight = memcpy((void *)(at_end ? {weight[1]:#x}u - bytes : {weight[0]:#x}u), weight0, bytes);
@@ -247,7 +248,8 @@ int case_{number}(int32_t from, int32_t to, int at_end) {{
     if (aed_read(from, in, {first}u) != {first}u) {{
         return 71;
     }}
-    aed_net_layer_{number}(0, in, out);
+    stages[0].out = out; /* not the arena */
+    aed_net_run_{number}(in, out);
     for (int i = 1; i <= 64; ++i) {{
         if (out[-i] != 99) {{
             return 75;

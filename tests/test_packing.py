@@ -25,7 +25,7 @@ def seen(tmp_path: Path, text: str, mve: bool) -> str:
 
 
 def test_each_core_sees_its_own_order_and_its_own_scratch_memory(tmp_path: Path) -> None:
-    source = Source({})
+    source = Source()
     name = source.weights("weight3", mve=np.array([1, -2], np.int8), others=np.array([[300, -4]], np.int16))
     source.need_scratch(mve=9, others=3)
     source.need_scratch(mve=2, others=33)
@@ -41,7 +41,7 @@ def test_each_core_sees_its_own_order_and_its_own_scratch_memory(tmp_path: Path)
 
 
 def test_what_is_the_same_for_all_cores_is_there_once() -> None:
-    source = Source({})
+    source = Source()
     source.weights("weight0", mve=np.ones(4, np.int8), others=np.ones((2, 2), np.int8))
     assert source.constants[0].count("weight0") == 1 and "#if" not in source.constants[0] + source.scratch
 

@@ -118,9 +118,10 @@ def outputs(folder: Path, prefix: str, images: np.ndarray) -> list[list[int]]:
 def test_two_models_in_one_program_each_give_what_onnx_runtime_gives(folder: Path, archives: bool) -> None:
     headers = {prefix: (folder / prefix / f"include/{prefix}_net.h").read_text() for prefix in MODELS}
     feeds = {prefix: "NET_FEEDS 1" in text for prefix, text in headers.items()}
+    runs = {prefix: f"{prefix}_net_run{'_frames' * takes_frames}" for prefix, takes_frames in feeds.items()}
     calls = "".join(
         f"void {prefix}_run(const int8_t *in, int8_t *out);\n"
-        f"void {prefix}_run(const int8_t *in, int8_t *out) {{ {prefix}_net_run{'_frames' * feeds[prefix]}(in, out); }}\n"
+        f"void {prefix}_run(const int8_t *in, int8_t *out) {{ {runs[prefix]}(in, out); }}\n"
         f"int {prefix}_test(void);\nint {prefix}_test(void) {{ return {prefix}_selftest(); }}\n"
         for prefix in MODELS
     )

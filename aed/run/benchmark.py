@@ -179,6 +179,8 @@ def _notes(reports: Sequence[Report]) -> list[str]:
     for report in reports:
         lines += [f"no C front end: {reason}" for reason in report.details.get("no_frontend", ())]
         for name, cost in _parts(report):
+            if (cycles := cost.figures.get("cycles")) and cycles.source == "estimated":
+                lines.append(f"{name}: about {cycles.value / 1e6:.1f} M cycles (estimated)")
             if cost.functions:
                 lines.append(f"{name}: " + ", ".join(_share(row) for row in cost.functions[:4]))
     return lines

@@ -9,8 +9,9 @@
 /* Assembly where intrinsics spill; a compiler that does not read GCC's gets intrinsics for the same order of weights. */
 #if defined(__GNUC__) && !defined(AED_INTRINSICS)
 #define AED_ASSEMBLY 1
-/* a whole function in assembly: free of the compiler's frame, so the same with and without optimisation */
-#define AED_NAKED static __attribute__((naked, noinline, used))
+/* a whole function in assembly: free of the compiler's frame, so the same with and without optimisation; ADR counts from
+ * a multiple of 4, which without optimisation functions do not begin at */
+#define AED_NAKED static __attribute__((naked, noinline, used, aligned(4)))
 #define AED_IN_REGISTER __attribute__((unused))
 #define AED_APART static __attribute__((noinline)) /* called from more than one place, and large */
 #else
