@@ -33,6 +33,7 @@ from aed.target.codegen.generate import kernel_sources
 from aed.target.codegen.lower import lower
 from aed.target.codegen.plan import make_plan
 from aed.target.codegen.program import Int8, Program
+from aed.target.codegen.settings import PlanSettings
 from aed.target.emulator.measure import EmulatedRun, measure_net, measure_sources
 
 PLANS = ("layers", "rows")
@@ -58,7 +59,7 @@ def builds(
 ) -> Iterator[tuple[str, Program, Build]]:
     """Names of builds, the programs whose order of the input they take, and what runs them."""
     for kind in PLANS:
-        chosen = choose_plan(lambda turned: lower(graph, turned), kind)
+        chosen = choose_plan(lambda turned: lower(graph, turned), PlanSettings(plan=kind))
         yield f"aed, {kind}", chosen.program, partial(measure_net, chosen.program, chosen.plan, board=board)
     program = lower(graph)
     y, plan = program.tensors[program.output], make_plan(program, overlap=False)
