@@ -53,7 +53,7 @@ def find_cmsis_nn(folder: Path) -> Library:
     source = folder / "Source"
     parts = ("ConvolutionFunctions/*s8*.c", "PoolingFunctions/arm_max_pool_s8.c", "NNSupportFunctions/*.c")
     units = [unit for part in parts for unit in sorted(source.glob(part)) if not unit.stem.endswith(("_f32", "_f16"))]
-    units += [source / "BasicMathFunctions/arm_elementwise_add_s8.c", source / "TransposeFunctions/arm_transpose_s8.c"]
+    units.append(source / "TransposeFunctions/arm_transpose_s8.c")
     return Library(tuple(units), (f"-I{folder / 'Include'}", "-w"))
 
 
@@ -91,7 +91,13 @@ class CmsisNet:
         self.buffer = 8
 
     def sources(self) -> dict[str, str]:
-        """File name -> content."""
+        """File name -> content.
+
+        Raises:
+            AedError: The net adds activations, where what is called here gives other sums than the library should.
+        """
+        if any(isinstance(layer, Add) for layer in self.program.layers):
+            raise AedError("CMSIS-NN: nets that add activations are not compared")
         calls = [line for number, layer in enumerate(self.program.layers) for line in self._call(number, layer)]
         text = [
             "#include <stddef.h>",
@@ -120,8 +126,6 @@ class CmsisNet:
             pool = self._window("cmsis_nn_pool_params", number, layer, ())
             dims = f"{_dims(x)}, {self._at(x)}, {_filter(*layer.kernel, 1)}, {_dims(y)}"
             return [f"arm_max_pool_s8(&context, &{pool}, {dims}, {self._at(y)});"]
-        if isinstance(layer, Add) and layer.weight is None and self.program.tensors[layer.inputs[1]].size == y.size:
-            return self._add(layer, x, y)
         calls = layer.call(self.source, number, self.program)
         return self._by_rows(layer, x, y, calls) if isinstance(layer, WindowLayer) else calls
 
@@ -196,19 +200,6 @@ class CmsisNet:
         dims = [(ctypes.c_int32 * 4)(*values) for values in ((1, *x.shape), kernel, (1, *y.shape))]
         size = getattr(self.sizes, f"arm_{name}_wrapper_s8_get_buffer_size_{'mve' if self.mve else 'dsp'}")
         self.buffer = max(self.buffer, size((ctypes.c_int32 * len(window))(*window), *dims))
-
-    def _add(self, layer: Add, x: Tensor, y: Tensor) -> list[str]:
-        other, left = self.program.tensors[layer.inputs[1]], 20
-        twice = 2 * max(float(x.scale), float(other.scale))
-        parts = []
-        for tensor in (x, other):
-            multiplier, shift = multiplier_and_shift(float(tensor.scale) / twice)
-            parts.append(f"{-tensor.zero}, {multiplier}, {shift}")
-        multiplier, shift = multiplier_and_shift(twice / (2**left * float(y.scale)))
-        return [
-            f"arm_elementwise_add_s8({self._at(x)}, {self._at(other)}, {', '.join(parts)}, {left}, {self._at(y)}, "
-            f"{y.zero}, {multiplier}, {shift}, -128, 127, {y.size});"
-        ]
 
 
 def _compiled(folder: Path, units: list[Path], include: str) -> ctypes.CDLL:
