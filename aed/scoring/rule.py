@@ -1,6 +1,7 @@
 """The event rule: from the posteriors of a stream to events and alarms, decision by decision.
 
-One definition for prediction, evaluation and the C on the board: all values are float32, every sum has its order.
+One definition for detecting and for scoring. All values are float32 and every sum has its order, so that a
+microcontroller can compute the same; the C library does not have the rule yet.
 
 For each class, of each decision:
 
@@ -28,7 +29,7 @@ Smoothing = Literal["mean", "exponential"]
 Floats = npt.NDArray[np.float32]
 
 LONGEST_WINDOW = 64
-"""Decisions that can be smoothed over: the board keeps them."""
+"""Decisions that can be smoothed over: a stream has to keep them."""
 
 NEVER = 2.0
 """A threshold that no posterior reaches."""
