@@ -57,7 +57,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("aed.predict", HEAVY),
         ("aed.benchmark", HEAVY),
+        ("aed.detect", HEAVY),
         ("aed.run.predict", HEAVY),
+        ("aed.run.detect", HEAVY),
         ("aed.run.benchmark", HEAVY),
         ("aed.inference.opening", HEAVY),
         ("aed.target.emulator.backend", HEAVY),

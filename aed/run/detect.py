@@ -18,8 +18,6 @@ from aed.audio.recordings import check_output
 from aed.base.console import PlainConsole
 from aed.base.errors import AedError, AudioError, in_brief_list
 from aed.base.files import write_whole
-from aed.datamodules.health.annotations import file_length
-from aed.datamodules.sources.annotations import read_reference
 from aed.dsp.frontend import FrontendConfig
 from aed.inference.detection import DetectedEvent, Detector, rule_of
 from aed.inference.event_writers import OF_ONE_RECORDING, WRITERS, write_csv_head
@@ -232,8 +230,16 @@ class _Scored:
             scaled = [(high, low) if high == NEVER else (threshold, threshold * low / high) for high, low in pairs]
             return self._detections(detector, smooth, scaled)
 
-        own = self._detections(detector, smooth, list(zip(on.tolist(), off.tolist(), strict=True)))
-        return score_stream(self.reference, own, points, detector.names, self.length_s, collar_s, slack_s)
+        return score_stream(
+            self.reference, self._own(detector.names), points, detector.names, self.length_s, collar_s, slack_s
+        )
+
+    def _own(self, names: Sequence[str]) -> Detections:
+        """What the rule detects: the events of the streams."""
+        rows = [(number, event) for number, (_, events) in enumerate(self.streams) for event in events]
+        found = [(number, names.index(each.label), each.onset_s, each.offset_s) for number, each in rows]
+        alarms = [(number, names.index(each.label), alarm) for number, each in rows for alarm in each.alarms_s]
+        return _as_detections(found, alarms)
 
     def _detections(
         self, detector: Detector, smooth: list[npt.NDArray[np.float32]], pairs: list[tuple[float, float]]
@@ -247,10 +253,15 @@ class _Scored:
                     onset, offset = detector.span(starts[first], starts[last])
                     events.append((number, target, onset, offset))
                     alarms += [(number, target, starts[decision] + detector.patch_s) for decision in raised]
-        columns = list(zip(*events, strict=True)) or [()] * 4
-        numbers, targets, times_s = list(zip(*alarms, strict=True)) or [()] * 3
-        raised_at = Alarms(np.array(numbers, np.int64), np.array(targets, np.int64), np.array(times_s, np.float64))
-        return EventList.of(*columns), raised_at
+        return _as_detections(events, alarms)
+
+
+def _as_detections(events: list[tuple[int, int, float, float]], alarms: list[tuple[int, int, float]]) -> Detections:
+    """Of events (recording, class, onset, offset) and alarms (recording, class, time)."""
+    columns = list(zip(*events, strict=True)) or [()] * 4
+    numbers, targets, times_s = list(zip(*alarms, strict=True)) or [()] * 3
+    raised_at = Alarms(np.array(numbers, np.int64), np.array(targets, np.int64), np.array(times_s, np.float64))
+    return EventList.of(*columns), raised_at
 
 
 def _scored(detector: Detector, names: Sequence[str], reference: Path, strict: bool) -> _Scored:
@@ -259,6 +270,9 @@ def _scored(detector: Detector, names: Sequence[str], reference: Path, strict: b
     Raises:
         AedError: They do not fit, or a class of the reference is none of the model's.
     """
+    from aed.datamodules.health.annotations import file_length  # pandas: only where there is a reference
+    from aed.datamodules.sources.annotations import read_reference
+
     paths = [Path(name) for name in names]
     lengths = [file_length(path) for path in paths]
     events = read_reference(reference, paths, lengths)
