@@ -57,11 +57,11 @@ class Decision:
     aggregate: Aggregate = "mean"
 
     def __post_init__(self) -> None:
-        if not (_is_number(self.temperature) and 0 < self.temperature < math.inf):
+        if not (is_number(self.temperature) and 0 < self.temperature < math.inf):
             raise AedError(f"decision.temperature: need a number over 0, got {self.temperature!r}")
-        if not (isinstance(self.thresholds, tuple) and all(map(_is_posterior, self.thresholds))):
+        if not (isinstance(self.thresholds, tuple) and all(map(is_share, self.thresholds))):
             raise AedError(f"decision.thresholds: need numbers in [0, 1], one per class, got {self.thresholds!r}")
-        if self.unknown_threshold is not None and not _is_posterior(self.unknown_threshold):
+        if self.unknown_threshold is not None and not is_share(self.unknown_threshold):
             raise AedError(f"decision.unknown_threshold: need null or [0, 1], got {self.unknown_threshold!r}")
         if self.aggregate not in get_args(Aggregate):
             raise AedError(f"decision.aggregate: need mean or max, got {self.aggregate!r}")
@@ -125,12 +125,14 @@ class Decision:
         return decide(posteriors).masked_fill(~self.known(posteriors), UNKNOWN_INDEX)
 
 
-def _is_number(value: object) -> TypeGuard[float]:
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value of a file or a user is a number; booleans are none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _is_posterior(value: object) -> bool:
-    return _is_number(value) and 0 <= value <= 1
+def is_share(value: object) -> TypeGuard[float]:
+    """Whether it is a number from 0 to 1."""
+    return is_number(value) and 0 <= value <= 1
 
 
 def checked_class_names(values: Any) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aed.base.errors import AedError
+from aed.scoring.decision import is_number, is_share
 
 Smoothing = Literal["mean", "exponential"]
 """Over the last decisions alike, or the newest the most."""
@@ -66,21 +67,21 @@ class EventRule:
     repeat_s: float = 10.0
 
     def __post_init__(self) -> None:
-        if not self.on or not all(value is None or _is_share(value) for value in self.on):
+        if not self.on or not all(value is None or is_share(value) for value in self.on):
             raise AedError(f"rule.on: need numbers in [0, 1] or null, one or one per class, got {list(self.on)}")
         if all(value is None for value in self.on):
             raise AedError("rule.on: null for every class: the rule could never raise an alarm")
-        if not all(map(_is_share, self.off)):
+        if not all(map(is_share, self.off)):
             raise AedError(f"rule.off: need numbers in [0, 1], one or one per class, got {list(self.off)}")
         if self.smoothing not in get_args(Smoothing):
             raise AedError(f"rule.smoothing: need mean or exponential, got {self.smoothing!r}")
         if isinstance(self.window, bool) or not (isinstance(self.window, int) and 1 <= self.window <= LONGEST_WINDOW):
             raise AedError(f"rule.window: need 1 to {LONGEST_WINDOW} decisions, got {self.window!r}")
-        if not (_is_share(self.weight) and self.weight > 0):
+        if not (is_share(self.weight) and self.weight > 0):
             raise AedError(f"rule.weight: need a number over 0 and up to 1, got {self.weight!r}")
         for name in ("shortest_s", "gap_s", "hold_off_s", "repeat_s"):
             value = getattr(self, name)
-            if not (_is_number(value) and 0 <= value < math.inf):
+            if not (is_number(value) and 0 <= value < math.inf):
                 raise AedError(f"rule.{name}: need 0 or more seconds, got {value!r}")
         if not self.repeat_s > 0:
             raise AedError("rule.repeat_s: need more than 0 s, or an event would be a flood of alarms")
@@ -330,11 +331,3 @@ class _Class:
 
 def _spread(values: tuple[Any, ...], count: int) -> list[Any]:
     return list(values) * count if len(values) == 1 else list(values)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _is_share(value: Any) -> bool:
-    return _is_number(value) and 0 <= value <= 1
