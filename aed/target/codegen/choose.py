@@ -93,9 +93,9 @@ def choose_plan(
     if kind == "rows":
         reason = "the least RAM of all plans by rows"
     else:
-        dropped = _smallest(others) if others else best
         reason = f"the least RAM at no more than {MOST:g} times the instructions of whole layers"
-        if dropped.ram < best.ram:
+        over = [each for each in others if each.instructions > limit]
+        if over and (dropped := _smallest(over)).ram < best.ram:
             more = dropped.instructions / layers.instructions
             reason += f"; {dropped.ram} bytes would take {more:.2f} times as many"
     return _chosen(best, layers, reason)

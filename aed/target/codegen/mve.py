@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from aed.target.codegen.packing import filled
 from aed.target.codegen.program import Float32, Int8, Int32
 
 LANES = 16
@@ -22,7 +23,7 @@ def conv_stream(weight: Int8, bias: Int32, factor: Float32) -> Int8:
         bias: ``(out,)``.
         factor: ``(out,)``.
     """
-    rows = np.pad(weight, ((0, 0), (0, -weight.shape[1] % LANES)))
+    rows = filled(weight, LANES)
     grouped = len(rows) // GROUP * GROUP
     order = [0, 2, 4, 6, 1, 3, 5, 7]
     parts: list[npt.NDArray[Any]] = []
@@ -57,7 +58,7 @@ def depthwise_blocks(taps: Int8, bias: Int32, factor: Float32) -> Int8:
         factor: ``(out,)``.
     """
     order = np.arange(LANES).reshape(4, 4).T[[0, 2, 1, 3]].ravel()  # as two widenings leave the lanes
-    taps, bias, factor = (_filled(array, LANES) for array in (taps, bias, factor))
+    taps, bias, factor = filled(taps, LANES), filled(bias, LANES), filled(factor, LANES)
     parts: list[npt.NDArray[Any]] = []
     for first in range(0, len(bias), LANES):
         parts += [bias[first + order], taps[:, first : first + LANES], factor[first + order]]
@@ -66,16 +67,11 @@ def depthwise_blocks(taps: Int8, bias: Int32, factor: Float32) -> Int8:
 
 def depthwise_quads(taps: Int8, bias: Int32, factor: Float32) -> Int8:
     """The stream of ``aed_depthwise_mve.c`` in quads of channels; arguments as of :func:`depthwise_blocks`."""
-    taps, bias, factor = (_filled(array, 4) for array in (taps, bias, factor))
+    taps, bias, factor = filled(taps, 4), filled(bias, 4), filled(factor, 4)
     parts: list[npt.NDArray[Any]] = []
     for first in range(0, len(bias), 4):
         parts += [bias[first : first + 4], factor[first : first + 4], taps[:, first : first + 4]]
     return _bytes(*parts)
-
-
-def _filled(array: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
-    """``array`` with zeros at the end of its last axis, which becomes a multiple of ``size``."""
-    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, -array.shape[-1] % size)])
 
 
 def _bytes(*parts: npt.NDArray[Any]) -> Int8:

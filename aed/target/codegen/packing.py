@@ -4,12 +4,15 @@ Inputs are any int8, so a proof holds for every input, padding too. Where it fai
 whose kernel needs no proof.
 """
 
+from typing import TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
 from aed.target.codegen.program import Float32, Int8, Int32
 
 Int16 = npt.NDArray[np.int16]
+Number = TypeVar("Number", bound=np.generic)
 
 QUAD = (0, 2, 1, 3)
 """Order of four values: SXTB16 unpacks a word to values 0 and 2, and to values 1 and 3."""
@@ -21,9 +24,9 @@ LARGEST_STEP = 32000
 """Steps fit 16 bits up to this, with any zero point added."""
 
 
-def filled(rows: Int8, multiple: int) -> Int8:
-    """Rows ``(out, k)``, filled with zeros to ``(out, K)``, ``K`` a multiple of ``multiple``."""
-    return np.pad(rows, ((0, 0), (0, -rows.shape[1] % multiple)))
+def filled(array: npt.NDArray[Number], multiple: int) -> npt.NDArray[Number]:
+    """The array with zeros at the end of its last axis, which becomes a multiple of ``multiple``."""
+    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, -array.shape[-1] % multiple)])
 
 
 def kernel_rows(weight: Int8) -> tuple[Int8, int]:
@@ -33,7 +36,7 @@ def kernel_rows(weight: Int8) -> tuple[Int8, int]:
     word by word where they lie.
     """
     together = filled(weight.reshape(len(weight), -1), 4)
-    whole = np.pad(weight, ((0, 0), (0, 0), (0, -weight.shape[2] % 4)))
+    whole = filled(weight, 4)
     if whole.size > together.size:
         return together, weight.shape[2]
     return whole.reshape(len(weight), -1), whole.shape[2]
