@@ -48,7 +48,7 @@ def machine_of(board: Board) -> Machine:
 def harness_sources(*main: str) -> dict[str, str]:
     """File name -> content of start-up, semihosting, probes, and of the files ``main`` of ``c/``."""
     folder = files("aed.target.emulator") / "c"
-    names = ("start.c", "semihost.c", "semihost.h", "probe.c", "probe.h", *main)
+    names = ("start.c", "semihost.c", "semihost.h", "probe.c", "probe.h", "whole_net.h", *main)
     return {name: (folder / name).read_text(encoding="utf-8") for name in names}
 
 

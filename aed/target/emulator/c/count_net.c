@@ -1,9 +1,9 @@
 /* Runs a net once over the input of a file; writes the ticks of each of its layers. Of a stream, they are those of the
  * output after the first one. */
-#include "aed_net.h"
 #include "aed_stages.h"
 #include "probe.h"
 #include "semihost.h"
+#include "whole_net.h"
 
 static uint32_t ticks[AED_NET_LAYERS];
 static int wrapped;
@@ -17,10 +17,6 @@ void aed_count(int stage, int begins) {
     }
 }
 
-#if AED_NET_FEEDS
-#define aed_net_run aed_net_run_frames
-#endif
-
 int main(void) {
     static int8_t in[AED_NET_INPUT_SIZE];
     static int8_t out[AED_NET_OUTPUT_SIZE];
@@ -29,14 +25,12 @@ int main(void) {
     if (from < 0 || to < 0 || aed_read(from, in, sizeof in) != sizeof in) {
         return 71;
     }
-    aed_net_run(in, out);
+    aed_run_patch(in, out);
 #if AED_NET_HOP > 0
     for (int stage = 0; stage < AED_NET_LAYERS; ++stage) {
         ticks[stage] = 0u;
     }
-    for (int frame = 0; frame < AED_NET_HOP; ++frame) {
-        (void)aed_net_feed(in + frame % AED_NET_INPUT_HEIGHT * AED_NET_INPUT_WIDTH, out);
-    }
+    aed_run_hop(in, out);
 #endif
     if (wrapped) {
         return 74;

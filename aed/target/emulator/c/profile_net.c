@@ -1,11 +1,7 @@
 /* Runs a net once over the input of a file; writes sampled addresses. */
-#include "aed_net.h"
 #include "sampler.h"
 #include "semihost.h"
-
-#if AED_NET_FEEDS
-#define aed_net_run aed_net_run_frames
-#endif
+#include "whole_net.h"
 
 int main(void) {
     static int8_t in[AED_NET_INPUT_SIZE];
@@ -16,7 +12,7 @@ int main(void) {
         return 71;
     }
     aed_sample_every(AED_TICKS);
-    aed_net_run(in, out);
+    aed_run_patch(in, out);
     aed_sample_every(0u);
     if (aed_write(to, aed_sampled(), sizeof(aed_samples))) {
         return 73;

@@ -1,12 +1,8 @@
 /* Runs a net over the inputs of a file; writes outputs, ticks and the depth of the stack. Of a stream, ticks are those of
  * the output after the first one. */
-#include "aed_net.h"
 #include "probe.h"
 #include "semihost.h"
-
-#if AED_NET_FEEDS
-#define aed_net_run aed_net_run_frames
-#endif
+#include "whole_net.h"
 
 int main(void) {
     static int8_t in[AED_NET_INPUT_SIZE];
@@ -24,13 +20,11 @@ int main(void) {
     while (aed_read(from, in, sizeof in) == sizeof in) {
         aed_paint_stack();
         const uint32_t start = aed_now();
-        aed_net_run(in, out);
+        aed_run_patch(in, out);
         facts[0] = (aed_now() - start) & 0xFFFFFFu;
 #if AED_NET_HOP > 0
         const uint32_t next = aed_now();
-        for (int frame = 0; frame < AED_NET_HOP; ++frame) {
-            (void)aed_net_feed(in + frame % AED_NET_INPUT_HEIGHT * AED_NET_INPUT_WIDTH, again);
-        }
+        aed_run_hop(in, again);
         facts[0] = (aed_now() - next) & 0xFFFFFFu;
 #endif
         facts[1] = aed_stack_depth();
