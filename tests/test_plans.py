@@ -1,6 +1,7 @@
 """How the C runs a net: the choice among plans, frame after frame, and endless streams."""
 
 import ctypes
+import json
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +16,13 @@ from torch import Tensor, nn
 from aed.base.errors import AedError
 from aed.base.processes import run_tool
 from aed.dsp import FrontendConfig
+from aed.export.card import ModelCard
+from aed.export.graph import save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
 from aed.modules.nets import DSCNN, YAMNet
+from aed.run.benchmark import BenchmarkConfig
+from aed.run.benchmark import measure as measure_model
 from aed.target.boards import load_board
 from aed.target.codegen.choose import MOST, choose_plan
 from aed.target.codegen.generate import net_sources
@@ -27,6 +32,7 @@ from aed.target.codegen.program import Program
 from aed.target.codegen.settings import PlanSettings
 from aed.target.emulator import measure
 from aed.target.emulator.device import EmulatedDevice
+from aed.target.emulator.settings import EmulatorSettings
 from aed.target.host import FLAGS, HostDevice, pointer, write_sources
 
 pytestmark = pytest.mark.usefixtures("compiles")
@@ -231,3 +237,16 @@ def test_a_stream_costs_what_its_new_columns_cost(arm):  # noqa: F811
     assert 0.9 < sum(hop.layers) / hop.instructions <= 1, "the rest goes from stage to stage"
     for each, run in zip(chosen, (patch, hop), strict=True):
         assert each.plan.size <= run.ram_bytes < each.plan.size + 1024
+
+
+def test_a_benchmark_of_a_stream_says_what_a_second_costs(arm, tmp_path, capsys):  # noqa: F811
+    """The net's row is of a decision, the front end's of a whole patch: of which a hop of 8 columns needs a quarter."""
+    save_model(tmp_path / "m.onnx", int8(small()), ModelCard(frontend=nets.FRONTEND, class_names=tuple("abcd")))
+    emulator = EmulatorSettings(inputs=1, plan="stream", hop=8)
+    measure_model(tmp_path / "m.onnx", tmp_path, BenchmarkConfig(emulator=emulator))
+    report = json.loads((tmp_path / "target/emulator/mps2-an505/report.json").read_text())
+    net, frontend = (part["instructions"]["value"] for part in (report, report["frontend"]))
+    second = (net + frontend * 8 / PATCH) * nets.FRONTEND.sample_rate / (nets.FRONTEND.hop_length * 8)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "net: of a decision, every 8 columns; front end: of a whole patch; both together:" in said
+    assert f"{second / 1e6:.2f} M instructions a second" in said

@@ -178,6 +178,12 @@ def _notes(reports: Sequence[Report]) -> list[str]:
     lines = [f"{report.target}: {report.limits}" for report in reports if report.limits]
     for report in reports:
         lines += [f"no C front end: {reason}" for reason in report.details.get("no_frontend", ())]
+        if stream := report.details.get("stream"):
+            second = stream["instructions_per_second"] / 1e6
+            lines.append(
+                f"net: of a decision, every {stream['hop_columns']} columns; front end: of a whole patch; "
+                f"both together: {second:.2f} M instructions a second"
+            )
         for name, cost in _parts(report):
             if (cycles := cost.figures.get("cycles")) and cycles.source == "estimated":
                 lines.append(f"{name}: about {cycles.value / 1e6:.1f} M cycles (estimated)")
