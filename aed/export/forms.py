@@ -5,6 +5,7 @@ Each function takes and returns a float graph of the same outputs, and changes i
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -197,9 +198,9 @@ def _sums_and_products(model: onnx.ModelProto) -> None:
 def _curves(model: onnx.ModelProto) -> None:
     """HardSigmoid and HardSwish in place of the sums, clips and products that they are written with."""
     for made in (_hard_sigmoid, _hard_swish, _hard_swish_at_once):
-        before, after, arrays = producers(model), readers(model), constants(model)
+        graph = _Known(producers(model), readers(model), constants(model))
         for node in model.graph.node:
-            if node.op_type == "Mul" and (found := made(node, before, after, arrays)):
+            if node.op_type == "Mul" and (found := made(node, graph)):
                 source, op, facts = found
                 node.op_type, node.input[:] = op, [source]
                 _set(node, **facts)
@@ -210,14 +211,37 @@ Found = tuple[str, str, dict[str, float]] | None
 """Input, operator and attributes of what a node turns out to be."""
 
 
-def _value(name: str, arrays: dict[str, Array]) -> float:
-    """The constant ``name`` if it is one value; else not a number."""
-    array = arrays.get(name)
-    return float(array.ravel()[0]) if array is not None and array.size == 1 else math.nan
+@dataclass(frozen=True)
+class _Known:
+    """What is known of each tensor's name: the node that makes it, those that read it, its value if it is constant."""
 
+    before: dict[str, onnx.NodeProto]
+    after: dict[str, list[onnx.NodeProto]]
+    arrays: dict[str, Array]
 
-def _is(name: str, value: float, arrays: dict[str, Array]) -> bool:
-    return math.isclose(_value(name, arrays), value, rel_tol=1e-6)
+    def value(self, name: str) -> float:
+        """The constant ``name`` if it is one value; else not a number."""
+        array = self.arrays.get(name)
+        return float(array.ravel()[0]) if array is not None and array.size == 1 else math.nan
+
+    def is_about(self, name: str, value: float) -> bool:
+        """Whether ``name`` is a constant of this one value, but for rounding."""
+        return math.isclose(self.value(name), value, rel_tol=1e-6)
+
+    def maker(self, name: str, op: str) -> onnx.NodeProto | None:
+        """The node that makes ``name``, if it is an ``op`` and one node alone reads it."""
+        node = self.before.get(name)
+        return node if node is not None and node.op_type == op and len(self.after[name]) <= 1 else None
+
+    def clipped(self, name: str) -> str:
+        """x, if ``name`` is x + 3 clipped to 0 .. 6 and nothing else reads it; else nothing."""
+        clip = self.maker(name, "Clip")
+        if clip is None or len(clip.input) < 3:
+            return ""
+        add = self.maker(clip.input[0], "Add")
+        if add is None or self.value(clip.input[1]) != 0 or self.value(clip.input[2]) != 6:
+            return ""
+        return next((_other(add, three) for three in add.input if self.is_about(three, 3)), "")
 
 
 def _other(node: onnx.NodeProto, name: str) -> str:
@@ -225,43 +249,18 @@ def _other(node: onnx.NodeProto, name: str) -> str:
     return str(node.input[1] if node.input[0] == name else node.input[0])
 
 
-def _clipped(
-    name: str, before: dict[str, onnx.NodeProto], after: dict[str, list[onnx.NodeProto]], arrays: dict[str, Array]
-) -> str:
-    """x, if ``name`` is x + 3 clipped to 0 .. 6 and nothing else reads it; else nothing."""
-    clip = before.get(name)
-    if clip is None or clip.op_type != "Clip" or len(clip.input) < 3 or len(after[name]) > 1:
-        return ""
-    add = before.get(clip.input[0])
-    bounded = _value(clip.input[1], arrays) == 0 and _value(clip.input[2], arrays) == 6
-    if add is None or add.op_type != "Add" or not bounded or len(after[clip.input[0]]) > 1:
-        return ""
-    return next((_other(add, three) for three in add.input if _is(three, 3, arrays)), "")
-
-
-def _hard_sigmoid(
-    node: onnx.NodeProto,
-    before: dict[str, onnx.NodeProto],
-    after: dict[str, list[onnx.NodeProto]],
-    arrays: dict[str, Array],
-) -> Found:
+def _hard_sigmoid(node: onnx.NodeProto, graph: _Known) -> Found:
     """clip(x + 3, 0, 6) / 6."""
     for sixth in node.input:
-        if _is(sixth, 1 / 6, arrays) and (source := _clipped(_other(node, sixth), before, after, arrays)):
+        if graph.is_about(sixth, 1 / 6) and (source := graph.clipped(_other(node, sixth))):
             return source, "HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}
     return None
 
 
-def _hard_swish(
-    node: onnx.NodeProto,
-    before: dict[str, onnx.NodeProto],
-    after: dict[str, list[onnx.NodeProto]],
-    arrays: dict[str, Array],
-) -> Found:
+def _hard_swish(node: onnx.NodeProto, graph: _Known) -> Found:
     """x HardSigmoid(x)."""
     for name in node.input:
-        gate = before.get(name)
-        if gate is None or gate.op_type != "HardSigmoid" or len(after[name]) > 1:
+        if (gate := graph.maker(name, "HardSigmoid")) is None:
             continue
         facts = attributes(gate)
         usual = math.isclose(facts.get("alpha", 0.2), 1 / 6, rel_tol=1e-6) and facts.get("beta", 0.5) == 0.5
@@ -270,20 +269,14 @@ def _hard_swish(
     return None
 
 
-def _hard_swish_at_once(
-    node: onnx.NodeProto,
-    before: dict[str, onnx.NodeProto],
-    after: dict[str, list[onnx.NodeProto]],
-    arrays: dict[str, Array],
-) -> Found:
+def _hard_swish_at_once(node: onnx.NodeProto, graph: _Known) -> Found:
     """(x clip(x + 3, 0, 6)) / 6."""
     for sixth in node.input:
-        name = _other(node, sixth)
-        product = before.get(name)
-        if not _is(sixth, 1 / 6, arrays) or product is None or product.op_type != "Mul" or len(after[name]) > 1:
+        product = graph.maker(_other(node, sixth), "Mul")
+        if product is None or not graph.is_about(sixth, 1 / 6):
             continue
         for part in product.input:
-            source = _clipped(part, before, after, arrays)
+            source = graph.clipped(part)
             if source and source == _other(product, part):
                 return source, "HardSwish", {}
     return None
