@@ -78,13 +78,18 @@ static void aed_multiply_values(
 #endif
 }
 
-/* A short second input, which comes again and again, as often as it fits; returns the values written. */
-static int32_t aed_repeat(const int8_t *values, int32_t period, int8_t *out) {
-    const int32_t size = AED_REPEATED / period * period;
-    for (int32_t i = 0; i < size; ++i) {
-        out[i] = i < period ? values[i] : out[i - period];
+/* A short second input, which comes again and again, becomes repeated: as often as it fits, if at least twice. Returns
+ * the values until it comes again. */
+static int32_t aed_repeat(const int8_t **other, int32_t period, int32_t size, int8_t repeated[AED_REPEATED]) {
+    if (2 * period > AED_REPEATED || period >= size) {
+        return period;
     }
-    return size;
+    const int32_t whole = AED_REPEATED / period * period;
+    for (int32_t i = 0; i < whole; ++i) {
+        repeated[i] = i < period ? (*other)[i] : repeated[i - period];
+    }
+    *other = repeated;
+    return whole;
 }
 
 void aed_add(
@@ -93,10 +98,7 @@ void aed_add(
     const float zeros = fmaf(one_factor, (float)one_zero, other_factor * (float)other_zero);
     const float fixed = (float)out_zero - zeros;
     int8_t repeated[AED_REPEATED];
-    if (2 * period <= AED_REPEATED && period < size) {
-        period = aed_repeat(other, period, repeated);
-        other = repeated;
-    }
+    period = aed_repeat(&other, period, size, repeated);
     for (; size > 0; size -= period) {
         const int32_t count = size < period ? size : period;
         aed_add_values(one, other, out, count, one_factor, other_factor, fixed);
@@ -109,10 +111,7 @@ void aed_multiply(
     const int8_t *one, const int8_t *other, int8_t *out, int32_t size, int32_t period, float factor, int8_t one_zero,
     int8_t other_zero, int8_t out_zero) {
     int8_t repeated[AED_REPEATED];
-    if (2 * period <= AED_REPEATED && period < size) {
-        period = aed_repeat(other, period, repeated);
-        other = repeated;
-    }
+    period = aed_repeat(&other, period, size, repeated);
     for (; size > 0; size -= period) {
         const int32_t count = size < period ? size : period;
         aed_multiply_values(one, other, out, count, factor, one_zero, other_zero, (float)out_zero);
