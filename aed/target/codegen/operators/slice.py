@@ -23,8 +23,8 @@ class Slice(WindowLayer):
         return [f"memcpy(out, rows[0] + {-self.pad[1] * channels}, {width * channels});"]
 
     def instructions(self, program: Program, pixels: int) -> float:
-        """Of a copy."""
-        return pixels * program.tensors[self.output].shape[2]
+        """Of a copy, measured on a Cortex-M33."""
+        return 0.6 * pixels * program.tensors[self.output].shape[2]
 
 
 def _slice(walk: Walk, node: onnx.NodeProto) -> None:
