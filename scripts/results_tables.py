@@ -1,6 +1,7 @@
 """Writes the tables of results into README.md and docs/results.md, between their marks.
 
-Accuracies: ``scripts/results.json``, a value per seed, mean over five folds; costs: ``aed models format=json``.
+Accuracies: ``scripts/results.json``, a value per seed, mean over five folds, and ``scripts/results_streams.json``, nets
+without padding along time, seed 0; costs: ``aed models format=json``.
 """
 
 import json
@@ -69,6 +70,19 @@ def full(rows: Sequence[Row]) -> str:
     return "\n".join([*head, *body, "", *seeds])
 
 
+def streams() -> str:
+    """The page's table of nets without padding along time, each beside the padded one of the same recipe."""
+    rows: list[Row] = json.loads((ROOT / "scripts" / "results_streams.json").read_text(encoding="utf-8"))
+    head = ["| net | float | int8 | padded: float | int8 | printed by |", "|---|---|---|---|---|---|"]
+    body = [
+        f"| {row['net']} | {row['float']:.2f} | **{row['int8']:.2f}** | {row['padded']['float']:.2f} "
+        f"| {row['padded']['int8']:.2f} | `aed train -m experiment={row['recipe']} model.net.time_padding=valid "
+        "data.test_fold=1,2,3,4,5` |"
+        for row in rows
+    ]
+    return "\n".join([*head, *body])
+
+
 def _macc(row: Row) -> str:
     return f"{row['cost']['macc'] / 1e6:.1f}"
 
@@ -81,17 +95,17 @@ def _seeds(values: Sequence[float]) -> str:
     return ", ".join(map(str, values))
 
 
-def put(text: str, table: str) -> str:
+def put(text: str, table: str, mark: str = "results") -> str:
     """``text`` with the table between its marks.
 
     Raises:
         ValueError: It has no marks.
     """
     changed, number = re.subn(
-        r"(<!-- results -->\n).*?(\n<!-- end -->)", lambda match: match[1] + table + match[2], text, flags=re.DOTALL
+        rf"(<!-- {mark} -->\n).*?(\n<!-- end -->)", lambda match: match[1] + table + match[2], text, flags=re.DOTALL
     )
     if number != 1:
-        raise ValueError("need one pair of <!-- results --> and <!-- end -->")
+        raise ValueError(f"need one pair of <!-- {mark} --> and <!-- end -->")
     return changed
 
 
@@ -100,6 +114,7 @@ def main() -> None:
     rows = results()
     for path, table in ((README, short(rows)), (PAGE, full(rows))):
         path.write_text(put(path.read_text(encoding="utf-8"), table), encoding="utf-8")
+    PAGE.write_text(put(PAGE.read_text(encoding="utf-8"), streams(), "streams"), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -137,6 +137,9 @@ OTHERS = {
     "pixel_first": lambda: Side(nn.Conv2d(5, 1, 1), lambda x, y: y + x),
     "constants_first": lambda: Call(lambda x: torch.arange(5.0).view(5, 1, 1) + torch.arange(2.0, 7).view(5, 1, 1) * x),
     "in_and_out": lambda: Call(lambda x: x.unsqueeze(0).squeeze(0).relu()),
+    "part": lambda: Call(lambda x: x[:, :, 1:, 3:-2]),
+    "part_from_the_end": lambda: Call(lambda x: x[..., -7:, :9].relu()),
+    "part_beside_it": lambda: Side(nn.Conv2d(5, 5, (3, 5)), lambda x, y: x[:, :, 1:-1, 2:-2] + y),
     "all_of_it": lambda: Call(lambda x: x[:, :5, -16:]),
     "pixel_turned": lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), Call(lambda x: x.permute(0, 2, 3, 1).squeeze(1))),
     "channels_last": lambda: Call(lambda x: x.permute(0, 2, 3, 1).flatten(1)),
@@ -431,6 +434,8 @@ def test_what_only_looks_like_a_curve_is_none():
         (Call(lambda x: x.mean(dim=1, keepdim=True).sigmoid() * x), r"\(ReduceMean\): only over height and width"),
         (Call(lambda x: x.mean(2, keepdim=True) + x.mean(3, keepdim=True)), r"\(Add\): only of equal shapes"),
         (nn.ELU(), "the C code has no Elu"),
+        (Call(lambda x: x[:, 1:4]), r"\(Slice\): axes \[1\], .*only height and width"),
+        (Call(lambda x: x[..., ::2]), r"\(Slice\): .*steps \[2\].*without steps"),
     ],
 )
 def test_what_c_cannot_do_is_named(part, message):

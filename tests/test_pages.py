@@ -147,6 +147,7 @@ def test_the_tables_of_results_are_those_of_the_measurements() -> None:
     for path, table in ((tables.README, tables.short(rows)), (tables.PAGE, tables.full(rows))):
         text = path.read_text(encoding="utf-8")
         assert tables.put(text, table) == text, "python scripts/results_tables.py"
+    assert tables.put(text, tables.streams(), "streams") == text, "python scripts/results_tables.py"
     measured = json.loads((ROOT / "configs" / "measured.json").read_text())
     shown = {row["recipe"]: row for row in rows}
     for recipe, known in measured.items():

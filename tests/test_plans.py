@@ -20,7 +20,7 @@ from aed.export.card import ModelCard
 from aed.export.graph import save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
-from aed.modules.nets import DSCNN, YAMNet
+from aed.modules.nets import DSCNN, MiniResNet, YAMNet
 from aed.run.benchmark import BenchmarkConfig
 from aed.run.benchmark import measure as measure_model
 from aed.target.boards import load_board
@@ -52,6 +52,11 @@ def float_graph(net: nn.Module, frontend: FrontendConfig = nets.FRONTEND) -> onn
 def small(time_padding: str = "valid") -> nn.Module:
     torch.manual_seed(0)
     return nets.settled(DSCNN(4, channels=8, n_blocks=2, time_padding=time_padding))
+
+
+def small_residual() -> nn.Module:
+    torch.manual_seed(0)
+    return nets.settled(MiniResNet(4, "v2", 1, "avg", time_padding="valid"))
 
 
 class Gated(nn.Module):
@@ -200,13 +205,15 @@ def test_a_stream_gives_the_bits_of_whole_patches(tmp_path, hop):
     assert len(np.unique(wanted, axis=0)) > 4
 
 
-def test_ten_minutes_as_a_stream_are_ten_minutes_of_patches(tmp_path):
+@pytest.mark.parametrize("net", [small, small_residual])
+def test_ten_minutes_as_a_stream_are_ten_minutes_of_patches(tmp_path, monkeypatch, net):
     """Through the front end: every column is fed once, or every patch as a whole."""
+    monkeypatch.setattr("aed.modules.nets.miniresnet.WIDTH", 4)
     frontend = FrontendConfig(patch_frames=32, n_mels=16, overlap=0.75)
     draw, time = np.random.default_rng(0), np.arange(600 * frontend.sample_rate) / frontend.sample_rate
     sound = np.sin(2 * np.pi * (300 + 200 * np.sin(time / 3)) * time) * (1 + np.sin(time / 5)) * 5000
     samples = (sound + draw.normal(0, 200, len(time))).astype(np.int16)
-    model = int8(small())
+    model = int8(net())
     patches, stream = (
         HostDevice(tmp_path / kind, model, frontend, PlanSettings(plan=kind)).outputs(samples)
         for kind in ("layers", "stream")

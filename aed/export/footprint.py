@@ -11,6 +11,9 @@ from aed.base.errors import AedError
 _ALIASES = {"Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", "QuantizeLinear", "DequantizeLinear"}
 """Operators that leave their input's bytes where they are."""
 
+_FLOAT = onnx.TensorProto.FLOAT
+"""Of weights; constants of other types are sizes and places."""
+
 _ABSORBED = {"Relu", "Clip"}
 """Operators that become the range of the layer before them."""
 
@@ -74,7 +77,7 @@ def footprint(model: onnx.ModelProto) -> Footprint:
         if node.output[0] not in shapes:
             raise AedError(f"{node.name or node.op_type}: its output has no static shape; export with batch 1")
         held = [] if node.op_type in _ALIASES | _ABSORBED else node.input
-        weights = [constants[name] for name in held if name in constants]
+        weights = [constants[name] for name in held if name in constants and constants[name].data_type == _FLOAT]
         layers.append(
             Layer(
                 name=node.name or node.output[0],

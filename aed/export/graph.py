@@ -158,7 +158,7 @@ def within_range(node: onnx.NodeProto, before: onnx.NodeProto | None, arrays: di
         before: The node that computes its input; None: it is the graph's input.
         arrays: The graph's constants.
     """
-    if before is None or before.op_type in VIEWS:
+    if before is None or before.op_type in (*VIEWS, "Slice"):
         return False
     bounds = [name for name in node.input[1:] if name]
     if node.op_type == "Relu" or not bounds:

@@ -183,6 +183,17 @@ def _unsqueeze(facts: Attributes, value: Tensor, axes: Tensor) -> Tensor:
     return value
 
 
+def _slice(
+    facts: Attributes, value: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | None = None, *steps: Tensor
+) -> Tensor:
+    every = steps[0].tolist() if steps else [1] * len(starts)
+    places = [slice(None)] * value.ndim
+    axes_ = range(len(starts)) if axes is None else axes.tolist()
+    for axis, start, end, step in zip(axes_, starts.tolist(), ends.tolist(), every, strict=True):
+        places[axis] = slice(start, end, step)
+    return value[tuple(places)]
+
+
 def _hard_sigmoid(facts: Attributes, value: Tensor) -> Tensor:
     line: Tensor = facts.get("alpha", 0.2) * value + facts.get("beta", 0.5)
     return line.clamp(0, 1)
@@ -219,6 +230,7 @@ OPERATORS: dict[str, Callable[..., Tensor]] = {
     "ReduceMax": lambda facts, value: value.amax(dim=facts["axes"], keepdim=bool(facts.get("keepdims", 1))),
     "Flatten": lambda facts, value: value.flatten(facts.get("axis", 1)),
     "Reshape": _reshape,
+    "Slice": _slice,
     "Squeeze": _squeeze,
     "Unsqueeze": _unsqueeze,
     "Transpose": lambda facts, value: value.permute(facts.get("perm", range(value.ndim)[::-1])),

@@ -4,13 +4,10 @@ Paper: Y. Zhang et al., "Hello Edge: Keyword Spotting on Microcontrollers", arXi
 patches than a keyword's, so the first separable layer halves the image once more.
 """
 
-from typing import Literal
-
 from torch import Tensor, nn
 
 from aed.base.errors import AedError
-
-TimePadding = Literal["same", "valid"]
+from aed.modules.time_padding import TimePadding, check_frames, check_time_padding
 
 
 class _ConvNorm(nn.Sequential):
@@ -56,10 +53,10 @@ class DSCNN(nn.Module):
         for name, value in (("channels", channels), ("n_blocks", n_blocks)):
             if value < 1:
                 raise AedError(f"net.{name}: need at least 1, got {value}")
-        if time_padding not in ("same", "valid"):
-            raise AedError(f"net.time_padding: need one of ('same', 'valid'), got {time_padding!r}")
+        check_time_padding(time_padding)
         self.num_classes, self.channels, self.n_blocks, self.dropout = num_classes, channels, n_blocks, dropout
         self.time_padding = time_padding
+        self._windows = [(5, 2), (3, 2), *[(3, 1)] * (n_blocks - 1)] if time_padding == "valid" else []
         layers: list[nn.Module] = [_ConvNorm(1, channels, 5, 2, 1, time_padding)]
         for block in range(n_blocks):
             layers.append(_ConvNorm(channels, channels, 3, 1 if block else 2, channels, time_padding))
@@ -68,6 +65,11 @@ class DSCNN(nn.Module):
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(channels, num_classes))
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Logits ``(B, num_classes)`` of patches ``(B, 1, n_mels, patch_frames)`` of any size."""
+        """Logits ``(B, num_classes)`` of patches ``(B, 1, n_mels, patch_frames)`` of any size.
+
+        Raises:
+            AedError: There are too few frames to do without padding.
+        """
+        check_frames(self._windows, int(patches.shape[3]))
         logits: Tensor = self.head(self.backbone(patches))
         return logits

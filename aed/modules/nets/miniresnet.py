@@ -8,6 +8,7 @@ topology of its backbone files; the ESC-10 models it publishes as v1 have stride
 import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aed.base.errors import AedError
+from aed.modules.time_padding import TimePadding, check_frames, check_time_padding, frames_left
 from aed.modules.weights.published import Weights, read_keras_h5
 
 Version = Literal["v1", "v2"]
@@ -49,8 +51,38 @@ def _published(version: Version, n_stacks: int, pooling: Pooling) -> Weights:
     )
 
 
+WIDTH = 64
+"""Channels of the first stack; each has twice as many as the one before."""
+
+_ENTRY = ((7, 2), (3, 2))
+_STACK = {"v1": ((1, 2), (3, 1), (3, 1)), "v2": ((3, 1), (3, 2))}
+"""Size and stride along time of the windows before the stacks, and of those of a stack on its main path."""
+
+
 def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1.001e-5, momentum=0.01)  # Keras' ResNet: 0.99 of the old statistics stay
+
+
+def _around(size: int, time_padding: TimePadding) -> tuple[int, int]:
+    """Padding of the mel axis and of time."""
+    return size, size if time_padding == "same" else 0
+
+
+class _Cut(nn.Module):
+    """The frames of a shortcut on which a main path without padding along time is centred.
+
+    Args:
+        frames: That the main path does not reach at either end.
+        time_padding: With ``same`` it reaches all.
+    """
+
+    def __init__(self, frames: int, time_padding: TimePadding) -> None:
+        super().__init__()
+        self.frames = frames if time_padding == "valid" else 0
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(B, channels, height, width - 2 * frames)`` of ``(B, channels, height, width)``."""
+        return image[..., self.frames : -self.frames] if self.frames else image
 
 
 class _Block(nn.Module):
@@ -60,11 +92,13 @@ class _Block(nn.Module):
         inputs: Channels in.
         outputs: Channels out.
         first: Of its stack: halves the image and changes the channels, shortcut included.
+        time_padding: ``valid``: the 3x3 convolution has none along time.
     """
 
-    def __init__(self, inputs: int, outputs: int, first: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, first: bool, time_padding: TimePadding) -> None:
         super().__init__()
         stride = 2 if first else 1
+        self.cut = _Cut(stride, time_padding)
         self.shortcut = nn.Sequential()
         if first:
             self.shortcut = _named(conv0=nn.Conv2d(inputs, outputs, 1, stride), bn0=_norm(outputs))
@@ -72,14 +106,14 @@ class _Block(nn.Module):
             conv1=nn.Conv2d(inputs, outputs, 1, stride),
             bn1=_norm(outputs),
             relu1=nn.ReLU(),
-            conv2=nn.Conv2d(outputs, outputs, 3, padding=1),
+            conv2=nn.Conv2d(outputs, outputs, 3, padding=_around(1, time_padding)),
             bn2=_norm(outputs),
             relu2=nn.ReLU(),
         )
         self.relu = nn.ReLU()
 
     def forward(self, image: Tensor) -> Tensor:
-        summed: Tensor = self.relu(self.shortcut(image) + self.main(image))
+        summed: Tensor = self.relu(self.shortcut(self.cut(image)) + self.main(image))
         return summed
 
 
@@ -91,10 +125,12 @@ class _PreBlock(nn.Module):
         outputs: Channels out.
         first: Of its stack: changes the channels; the other one halves the image.
         bias: Whether the 3x3 convolution has one.
+        time_padding: ``valid``: the 3x3 convolution has none along time.
     """
 
-    def __init__(self, inputs: int, outputs: int, first: bool, bias: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, first: bool, bias: bool, time_padding: TimePadding) -> None:
         super().__init__()
+        self.cut = _Cut(1, time_padding)
         self.preact = _named(preact_bn=_norm(inputs), relu=nn.ReLU())
         # the projection reads what the main path reads; the other shortcut every second value of the block's input
         self.conv0 = nn.Conv2d(inputs, outputs, 1) if first else None
@@ -103,12 +139,12 @@ class _PreBlock(nn.Module):
             conv1=nn.Conv2d(inputs, outputs, 1, bias=False),
             bn1=_norm(outputs),
             relu1=nn.ReLU(),
-            conv2=nn.Conv2d(outputs, outputs, 3, stride=1 if first else 2, padding=1, bias=bias),
+            conv2=nn.Conv2d(outputs, outputs, 3, stride=1 if first else 2, padding=_around(1, time_padding), bias=bias),
         )
 
     def forward(self, image: Tensor) -> Tensor:
         active = self.preact(image)
-        shortcut = self.halve(image) if self.conv0 is None else self.conv0(active)
+        shortcut = self.halve(self.cut(image)) if self.conv0 is None else self.conv0(self.cut(active))
         summed: Tensor = shortcut + self.main(active)
         return summed
 
@@ -134,9 +170,11 @@ class MiniResNet(nn.Module):
         n_mels: Mel bands of a patch; without pooling the head's size depends on it.
         patch_frames: Frames of a patch; as above.
         dropout: Share of the embedding dropped in training.
+        time_padding: ``valid``: none, so that the C code can run the net as a stream (``plan=stream``) if ``pooling``
+            is ``avg``; a patch then needs enough frames. Weights were published for ``same``.
 
     Raises:
-        AedError: There is no such net.
+        AedError: There is no such net, or ``patch_frames`` are too few to do without padding.
     """
 
     WEIGHTS: ClassVar[dict[tuple[Version, int, Pooling], Weights]] = {
@@ -160,8 +198,10 @@ class MiniResNet(nn.Module):
         n_mels: int = 64,
         patch_frames: int = 50,
         dropout: float = 0.0,
+        time_padding: TimePadding = "same",
     ) -> None:
         super().__init__()
+        check_time_padding(time_padding)
         for name, value, allowed in (
             ("version", version, ("v1", "v2")),
             ("n_stacks", n_stacks, (1, 2, 3)),
@@ -171,21 +211,26 @@ class MiniResNet(nn.Module):
                 raise AedError(f"net.{name}: need one of {allowed}, got {value!r}")
         self.num_classes, self.version, self.n_stacks, self.pooling = num_classes, version, n_stacks, pooling
         self.n_mels, self.patch_frames, self.dropout = n_mels, patch_frames, dropout
-        widths = [64 * 2**stack for stack in range(n_stacks)]
-        layers: dict[str, nn.Module] = {"conv1_conv": nn.Conv2d(1, 64, 7, stride=2, padding=3)}
+        self.time_padding = time_padding
+        self._windows = [*_ENTRY, *_STACK[version] * n_stacks] if time_padding == "valid" else []
+        around = partial(_around, time_padding=time_padding)
+        widths = [WIDTH * 2**stack for stack in range(n_stacks)]
+        layers: dict[str, nn.Module] = {"conv1_conv": nn.Conv2d(1, WIDTH, 7, stride=2, padding=around(3))}
         if version == "v1":
             # padded with zeros in ST's; after a ReLU no padding can win either
-            layers |= {"conv1_bn": _norm(64), "conv1_relu": nn.ReLU(), "pool1_pool": nn.MaxPool2d(3, 2, padding=1)}
+            layers |= {"conv1_bn": _norm(WIDTH), "conv1_relu": nn.ReLU(), "pool1_pool": nn.MaxPool2d(3, 2, around(1))}
         else:
             # here a zero does win over negative values
-            layers |= {"pool1_pad": nn.ZeroPad2d(1), "pool1_pool": nn.MaxPool2d(3, 2)}
-        inputs = 64
+            bands, frames = around(1)
+            layers |= {"pool1_pad": nn.ZeroPad2d((frames, frames, bands, bands)), "pool1_pool": nn.MaxPool2d(3, 2)}
+        inputs = WIDTH
         for number, width in enumerate(widths, start=2):
             for block, first in ((1, True), (2, False)):
+                bias = pooling != "none"  # as the published files have it
                 layers[f"conv{number}_block{block}"] = (
-                    _Block(inputs, width, first)
+                    _Block(inputs, width, first, time_padding)
                     if version == "v1"
-                    else _PreBlock(inputs, width, first, bias=pooling != "none")  # as the published files have it
+                    else _PreBlock(inputs, width, first, bias, time_padding)
                 )
                 inputs = width
         if version == "v2":
@@ -193,7 +238,9 @@ class MiniResNet(nn.Module):
         size = inputs
         if pooling == "none":
             halvings = 2 ** (2 + n_stacks)  # each rounds up
-            size *= -(-n_mels // halvings) * -(-patch_frames // halvings)
+            valid = time_padding == "valid"
+            columns = frames_left(self._windows, patch_frames) if valid else -(-patch_frames // halvings)
+            size *= -(-n_mels // halvings) * columns
         else:
             layers["pool"] = nn.AdaptiveAvgPool2d(1) if pooling == "avg" else _GlobalMaxPool()
         self.backbone = nn.Sequential(OrderedDict(layers | {"flatten": nn.Flatten()}))
@@ -203,7 +250,11 @@ class MiniResNet(nn.Module):
         """Logits ``(B, num_classes)`` of patches ``(B, 1, n_mels, patch_frames)``, of any size with pooling.
 
         Without pooling an embedding lies in torch's order, channel by channel; Keras' has the channels innermost.
+
+        Raises:
+            AedError: There are too few frames to do without padding.
         """
+        check_frames(self._windows, int(patches.shape[3]))
         logits: Tensor = self.head(self.backbone(patches))
         return logits
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from aed.base.errors import AedError
+from aed.modules.time_padding import TimePadding, check_frames, check_time_padding
 from aed.modules.weights.published import Weights, read_keras_h5
 from aed.modules.weights.tflite import read_labels, read_tflite
 
@@ -42,7 +43,7 @@ class _ConvNorm(nn.Sequential):
         stride: int = 1,
         groups: int = 1,
         relu: type[nn.Module] = nn.ReLU,
-        time_padding: Literal["same", "valid"] = "same",
+        time_padding: TimePadding = "same",
     ) -> None:
         super().__init__()
         over_time = time_padding == "same"
@@ -108,11 +109,10 @@ class YAMNet(nn.Module):
         dropout: float = 0.0,
         weights: Literal["st", "google"] = "st",
         layers: int | None = None,
-        time_padding: Literal["same", "valid"] = "same",
+        time_padding: TimePadding = "same",
     ) -> None:
         super().__init__()
-        if time_padding not in ("same", "valid"):
-            raise AedError(f"net.time_padding: need one of ('same', 'valid'), got {time_padding!r}")
+        check_time_padding(time_padding)
         if weights not in self.WEIGHTS:
             raise AedError(f"net.weights: need one of {sorted(self.WEIGHTS)}, got {weights!r}")
         if layers is None and embedding_size not in CUTS:
@@ -123,6 +123,7 @@ class YAMNet(nn.Module):
             raise AedError(f"net.layers: embedding_size={embedding_size} is that of layers {fitting}, got {layers}")
         self.num_classes, self.embedding_size, self.dropout = num_classes, embedding_size, dropout
         self.weights, self.layers, self.time_padding = weights, layers, time_padding
+        self._windows = [(3, stride) for _, stride in _LAYERS[:depth]] if time_padding == "valid" else []
         relu = nn.ReLU6 if weights == "google" else nn.ReLU
         (inputs, stride), *separable = _LAYERS[:depth]
         layers_: list[nn.Module] = [_ConvNorm(1, inputs, 3, stride, relu=relu, time_padding=time_padding)]
@@ -135,7 +136,12 @@ class YAMNet(nn.Module):
         self._folded = False
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Logits ``(B, num_classes)`` of patches ``(B, 1, n_mels, patch_frames)``, both even before each stride."""
+        """Logits ``(B, num_classes)`` of patches ``(B, 1, n_mels, patch_frames)``, both even before each stride.
+
+        Raises:
+            AedError: There are too few frames to do without padding.
+        """
+        check_frames(self._windows, int(patches.shape[3]))
         logits: Tensor = self.head(self.backbone(patches))
         return logits
 

@@ -54,13 +54,17 @@ class Tensor:
 class Rows:
     """Rows of an input for row ``y`` of an output: ``count`` from ``y * stride - pad`` on, ``dilation`` apart.
 
-    Those outside the image are padding.
+    Those outside the image are padding; a ``pad`` under 0 skips the first rows.
     """
 
     count: int = 1
     stride: int = 1
     pad: int = 0
     dilation: int = 1
+
+    def last(self, y: int) -> int:
+        """The last row for row ``y``."""
+        return y * self.stride - self.pad + (self.count - 1) * self.dilation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -161,11 +161,9 @@ class Walk:
         if self.made[ring] == self.heights[ring]:
             return False
         for read in self.stages[number].reads:
-            if self.made[read.ring] < self.heights[read.ring]:
-                rows = read.rows
-                last = self.made[ring] * rows.stride - rows.pad + (rows.count - 1) * rows.dilation
-                if read.whole or self.made[read.ring] <= last:
-                    return False
+            made = self.made[read.ring]
+            if made < self.heights[read.ring] and (read.whole or made <= read.rows.last(self.made[ring])):
+                return False
         return True
 
     def _run(self, number: int) -> None:

@@ -26,13 +26,16 @@ def as_stream(program: Program, hop: int) -> Program:
         AedError: A layer needs padding along time or the whole patch, or the hop is no multiple of the total stride.
     """
     strides, layers, tensors = {program.input: 1}, [], dict(program.tensors)
+    of_patches: set[str] = set()  # made of a mean
     for layer in program.layers:
         stride = _stride(layer, program, strides)
         every, rest = divmod(hop, stride)
-        if layer.parts(program) is None or program.tensors[layer.inputs[0]].shape[0] == 1:
+        is_of_patches = not of_patches.isdisjoint(program.views.get(name, name) for name in layer.inputs)
+        if layer.parts(program) is None or is_of_patches:
             _check(layer, program)
             layers.append(layer)
             strides[layer.output] = stride
+            of_patches |= {layer.output} if is_of_patches else set()
         elif rest or every == 0:
             raise AedError(f"hop: need a multiple of {stride}, the net's stride along time, got {hop}")
         else:
@@ -41,7 +44,8 @@ def as_stream(program: Program, hop: int) -> Program:
             layers += parts[0]
             tensors[parts[1].name] = parts[1]
             strides[layer.output] = hop
-    if strides[program.output] != hop:
+            of_patches.add(layer.output)
+    if program.output not in of_patches:
         raise AedError("plan=stream: the net has no mean over the whole patch, which a stream needs to decide")
     return replace(program, layers=layers, tensors=tensors)
 
@@ -69,7 +73,7 @@ def _check(layer: Layer, program: Program) -> None:
         given, rows = program.tensors[name].shape[0], layer.rows(index, program)
         if name in program.views or (rows is None and given > 1):
             raise AedError(f"plan=stream: {layer.name} ({layer.kind}) needs the whole patch; only a mean over it may")
-        if rows is not None and (rows.pad or (height - 1) * rows.stride + (rows.count - 1) * rows.dilation >= given):
+        if rows is not None and (rows.pad > 0 or rows.last(height - 1) >= given):
             raise AedError(
                 f"plan=stream: {layer.name} ({layer.kind}) has padding along time; train a net with "
                 "model.net.time_padding=valid"
