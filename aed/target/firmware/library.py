@@ -21,6 +21,7 @@ from aed.export.runtime import open_exact
 from aed.target.boards import load_board
 from aed.target.codegen.choose import choose_plan
 from aed.target.codegen.classes import class_sources, rule
+from aed.target.codegen.events import event_sources, events_bytes
 from aed.target.codegen.frontend import column_state_bytes, state_bytes, table_bytes
 from aed.target.codegen.generate import OF_KERNELS, kernel_sources, net_sources
 from aed.target.codegen.lower import lower
@@ -82,6 +83,7 @@ def write_firmware(
         example = "main.c" if card.frontend.streamable else "main_net.c"
         for name, part in (
             ("examples/main.c", example),
+            ("examples/selftest.c", "selftest.c"),
             ("CMakeLists.txt", "CMakeLists.txt"),
             ("README.md", "README.md"),
         ):
@@ -103,7 +105,8 @@ def library_sources(model: onnx.ModelProto, program: Program, plan: Plan, card: 
     streams = card.frontend.streamable
     return {
         **(device_sources(program, plan, card.frontend) if streams else kernel_sources() | net_sources(program, plan)),
-        **class_sources(card, program.tensors[program.output].size),
+        **class_sources(card, program.tensors[program.output]),
+        **event_sources(card, plan.schedule.hop or card.frontend.patch_hop),
         "aed_selftest.h": header,
         "aed_selftest.c": _selftest(model, program, plan),
     }
@@ -244,7 +247,8 @@ def _built(sources: dict[str, str]) -> str:
     """Sizes of the whole, linked for some cores, where the compiler is here."""
     if not is_available("arm-none-eabi-gcc"):
         return "Sizes of the code: not known, arm-none-eabi-gcc was not there when this was generated."
-    used = {name: text for name, text in sources.items() if not name.startswith(("aed_selftest", "aed_classes"))}
+    decides = ("aed_selftest", "aed_classes", "aed_events", "aed_rule")
+    used = {name: text for name, text in sources.items() if not name.startswith(decides)}
     used["aed_net.c"] = _without_weights(used["aed_net.c"])
     whole = "run_clip.c" if "aed_frontend.c" in used else "run_net.c"
     rows, version = [], toolchain.versions(("gcc",))["gcc"]
