@@ -37,6 +37,14 @@ def events_bytes(card: ModelCard) -> int:
     return -(-(16 + 32 * classes + 4 * _window(card) * classes + 4) // 8) * 8
 
 
+def in_words(card: ModelCard) -> str:
+    """The rule: a part of a sentence."""
+    rule = rule_of(card)
+    keys = ("window",) if rule.smoothing == "mean" else ("weight",)
+    keys += ("shortest_s", "gap_s", "hold_off_s", "repeat_s")
+    return ", ".join([f"`smoothing` {rule.smoothing}", *(f"`{key}` {getattr(rule, key):g}" for key in keys)])
+
+
 def _window(card: ModelCard) -> int:
     """Decisions to keep."""
     rule = rule_of(card)

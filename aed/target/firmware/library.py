@@ -21,7 +21,7 @@ from aed.export.runtime import open_exact
 from aed.target.boards import load_board
 from aed.target.codegen.choose import choose_plan
 from aed.target.codegen.classes import class_sources, rule
-from aed.target.codegen.events import event_sources, events_bytes
+from aed.target.codegen.events import event_sources, events_bytes, in_words
 from aed.target.codegen.frontend import column_state_bytes, state_bytes, table_bytes
 from aed.target.codegen.generate import OF_KERNELS, kernel_sources, net_sources
 from aed.target.codegen.lower import lower
@@ -180,6 +180,8 @@ def _facts(
         "rule": rule(card),
         "temperature": _TEMPERATURE.format(card.decision.temperature) if card.decision.temperature != 1 else "",
         "aggregate": card.decision.aggregate,
+        "event_rule": in_words(card),
+        "events": f"{events_bytes(card):,}",
         **{key: renamed(text, prefix) for key, text in of_frontend.items()},
         "weights": f"{program.weight_bytes:,}",
         "arena": f"{plan.size:,}",
@@ -215,6 +217,7 @@ def _frontend_facts(frontend: FrontendConfig, program: Program, plan: Plan) -> d
                 f"value as int8: round(value / {float(x.scale):.9g}) + {x.zero}, at most 127 and at least -128"
             ),
             "input": "patches.raw",
+            "recording": "",
             "own_state": "",
             "tables": "",
             "state": f"| input patch | {x.size:,} | RAM, the caller's |\n",
@@ -229,10 +232,23 @@ def _frontend_facts(frontend: FrontendConfig, program: Program, plan: Plan) -> d
             f"a patch\nof {patch_ms:.0f} ms is ready for the net"
         ),
         "input": "samples.raw",
+        "recording": _RECORDING.format(rate=frontend.sample_rate),
         "own_state": "; you own the memory of front end and patch (`aed_listener`)",
         "tables": f"| front-end tables | {table_bytes(frontend):,} | flash |\n",
         "state": f"| front end and patch (`aed_listener`) | {listener_bytes(frontend, plan):,} | RAM, the caller's |\n",
     }
+
+
+_RECORDING = """
+It prints an alarm when it is raised (seconds from the start, probability, class) and an event once it has ended (onset,
+offset, greatest probability, class). `samples.raw` is a recording as 16-bit mono samples at {rate} Hz:
+
+    ffmpeg -i recording.wav -ac 1 -ar {rate} -f s16le samples.raw
+    sox -D recording.wav -c 1 -r {rate} -e signed -b 16 -L -t raw samples.raw
+
+For such a recording `aed detect` finds the same events, but where the front end rounds a feature to the neighbouring
+int8 step.
+"""
 
 
 _WEIGHTS = re.compile(r"(const int(?:8|16)_t \w+\[\d+\]\s*__attribute__\(\(aligned\(4\)\)\) = \{\n)[^}]*")
