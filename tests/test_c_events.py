@@ -14,7 +14,9 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_emulator import arm  # noqa: F401
+from test_plans import small
 from test_rule import RULES, posteriors
+from torch import nn
 
 from aed.base.errors import AedError
 from aed.export.card import ModelCard
@@ -32,6 +34,7 @@ from aed.target.boards import load_board
 from aed.target.codegen.classes import class_sources
 from aed.target.codegen.events import event_sources, events_bytes
 from aed.target.codegen.program import Tensor
+from aed.target.codegen.settings import PlanKind
 from aed.target.emulator.qemu import run_program
 from aed.target.emulator.toolchain import build, harness_sources
 from aed.target.firmware import library as firmware
@@ -60,7 +63,7 @@ class CRule(ctypes.Structure):
 
 
 FOUND = np.dtype(
-    [("kind", "i4"), ("label", "i4"), ("first", "u8"), ("last", "u8"), ("probability", "f4"), ("fill", "i4")]
+    [("kind", "u1"), ("", "V3"), ("label", "i4"), ("first", "u8"), ("last", "u8"), ("probability", "f4"), (" ", "V4")]
 )
 
 DRIVER = """
@@ -116,7 +119,8 @@ def as_python(found: np.ndarray) -> tuple[list[Alarm], list[RuleEvent]]:
     """Alarms and events of records of C."""
     alarms, events = [], []
     raised: dict[int, list[int]] = {}
-    for kind, label, first, last, probability, _ in found.tolist():
+    columns = [found[name].tolist() for name in ("kind", "label", "first", "last", "probability")]
+    for kind, label, first, last, probability in zip(*columns, strict=True):
         if kind == 2:
             events.append(RuleEvent(first, last, label, probability, tuple(raised.pop(label))))
             continue
@@ -207,13 +211,13 @@ CARDS = {
 }
 
 
-@pytest.mark.parametrize("name", CARDS)
-def test_the_card_s_rule_is_in_the_library(name, tmp_path):
+@pytest.mark.parametrize(("name", "hop"), [*((name, nets.FRONTEND.patch_hop) for name in CARDS), ("whole", 4)])
+def test_the_card_s_rule_is_in_the_library(name, hop, tmp_path):
     card = ModelCard(frontend=nets.FRONTEND, class_names=NAMES, **CARDS[name])
-    sources = class_sources(card, OUTPUT) | event_sources(card, nets.FRONTEND.patch_hop)
+    sources = class_sources(card, OUTPUT) | event_sources(card, hop)
     built = build_library(tmp_path, {**sources, "aed_net.h": STUB})
     rule = CRule.in_dll(built, "aed_rule")
-    hop_s = nets.FRONTEND.patch_hop * nets.FRONTEND.hop_length / nets.FRONTEND.sample_rate
+    hop_s = hop * nets.FRONTEND.hop_length / nets.FRONTEND.sample_rate
     wanted = card.rule or EventRule(on=card.decision.thresholds or (0.5,))
     for place, own in zip((rule.on, rule.off), wanted.thresholds(3), strict=True):
         assert np.ctypeslib.as_array((ctypes.c_float * 3).from_address(place)).tolist() == own.tolist()
@@ -242,12 +246,8 @@ RULE = EventRule(on=(0.5,), off=(0.3,), window=2, gap_s=0.8, repeat_s=2)
 """Of the recipe below: on and off now and then."""
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "net_int8.onnx"
-    made = quantize(
-        to_onnx(nets.make("awkward"), nets.FRONTEND, ExportConfig()), nets.patches(16, seed=1).numpy(), QuantizeConfig()
-    )
+def int8_model(path: Path, net: nn.Module) -> Path:
+    made = quantize(to_onnx(net, nets.FRONTEND, ExportConfig()), nets.patches(16, seed=1).numpy(), QuantizeConfig())
     facts = quantization_facts(made, QuantizeConfig(), ())
     names = ("dog", "cat", "door bell", "frog")
     decision = Decision(temperature=0.05)  # a net that was not trained, made sure of itself
@@ -255,11 +255,21 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def delivered(model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return int8_model(tmp_path_factory.mktemp("model") / "net_int8.onnx", nets.make("awkward"))
+
+
+@pytest.fixture(scope="module")
+def streamed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return int8_model(tmp_path_factory.mktemp("model") / "stream_int8.onnx", small())
+
+
+def delivered(model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, plan: PlanKind = "auto") -> Path:
     """The library with the rule, whose README does not say the sizes of the code."""
     monkeypatch.setattr(firmware, "is_available", lambda _: None)
     changes = RuleChanges(**{key: list(v) if isinstance(v, tuple) else v for key, v in vars(RULE).items()})
-    deliver(model, folder, DeployConfig(rule=changes))
+    deliver(model, folder, DeployConfig(rule=changes, c=CSettings(plan=plan)))
     return folder
 
 
@@ -312,8 +322,10 @@ def test_cmake_builds_the_example_and_ctest_runs_the_self_test(model, tmp_path, 
     assert subprocess.run([tmp_path / "right/aed_example"], input=b"", check=True, capture_output=True).stdout == b""
 
 
-def test_the_example_finds_the_events_of_detect(model, tmp_path, monkeypatch):
-    library, samples = delivered(model, tmp_path / "with space", monkeypatch), sound(240)
+@pytest.mark.parametrize(("net", "plan"), [("model", "auto"), ("streamed", "stream")])
+def test_the_example_finds_the_events_of_detect(net, plan, tmp_path, monkeypatch, request):
+    model, samples = request.getfixturevalue(net), sound(240)
+    library = delivered(model, tmp_path / "with space", monkeypatch, plan)
     options = ["-std=c99", "-O2", "-ffp-contract=off", "-DAED_PRINT_PROBABILITIES", "-I", library / "include"]
     example = tmp_path / "example"
     units = [*library.glob("src/*.c"), library / "examples/main.c"]

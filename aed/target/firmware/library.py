@@ -246,8 +246,8 @@ offset, greatest probability, class). `samples.raw` is a recording as 16-bit mon
     ffmpeg -i recording.wav -ac 1 -ar {rate} -f s16le samples.raw
     sox -D recording.wav -c 1 -r {rate} -e signed -b 16 -L -t raw samples.raw
 
-For such a recording `aed detect` finds the same events, but where the front end rounds a feature to the neighbouring
-int8 step.
+`python -m aed.detect model=<the model> recording.wav` finds the same events, but where the front end rounds a feature
+to the neighbouring int8 step.
 """
 
 
