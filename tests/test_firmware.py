@@ -22,11 +22,13 @@ from aed.dsp.aggregate import clip_posteriors
 from aed.export.card import ModelCard
 from aed.export.graph import load_model, read_model_card, save_model
 from aed.export.onnx import ExportConfig, to_onnx
-from aed.export.quantize import QuantizeConfig, quantize
+from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
 from aed.inference.classifier import to_posteriors
 from aed.inference.opening import open_classifier
 from aed.run.deploy import DeployConfig, deliver
 from aed.scoring.decision import Decision
+from aed.scoring.rule import EventRule, RuleState
+from aed.scoring.steps import step_posteriors
 from aed.target.boards import Board, Machine
 from aed.target.codegen.choose import choose_plan
 from aed.target.codegen.classes import class_sources
@@ -40,6 +42,7 @@ from aed.target.codegen.frontend import (
 from aed.target.codegen.generate import KERNELS
 from aed.target.codegen.lower import lower
 from aed.target.codegen.plan import make_plan
+from aed.target.codegen.program import Tensor
 from aed.target.codegen.text import c_string
 from aed.target.emulator import toolchain
 from aed.target.firmware import library as firmware
@@ -62,7 +65,9 @@ def model(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("model") / "net_int8.onnx"
     graph = to_onnx(nets.make("awkward"), nets.FRONTEND, ExportConfig())
     made = quantize(graph, nets.patches(16, seed=1).numpy(), QuantizeConfig())
-    save_model(path, made, ModelCard(frontend=nets.FRONTEND, class_names=NAMES))
+    facts = quantization_facts(made, QuantizeConfig(), ())
+    card = ModelCard(frontend=nets.FRONTEND, class_names=NAMES, rule=EventRule(on=(0.3,), window=2), quantization=facts)
+    save_model(path, made, card)
     return path
 
 
@@ -224,33 +229,10 @@ def said(of: str, card: ModelCard, posteriors: np.ndarray) -> str:
     return f"{of}:{names or ' unknown'}\n"
 
 
-@pytest.mark.parametrize("rule", ["single", "unknown", "several"])
-def test_the_example_decides_as_evaluation_does(model, tmp_path, rule, monkeypatch):
-    monkeypatch.setattr(firmware, "is_available", lambda _: None)  # the README's sizes of the code are not asked for
-    graph, card = load_model(model), ruled(rule)
-    save_model(tmp_path / "m.onnx", graph, card)
-    library = tmp_path / "with space"
-    deliver(tmp_path / "m.onnx", library, DeployConfig())
-    if shutil.which("cmake"):
-        run("cmake", "-S", library, "-B", tmp_path / "build")
-        run("cmake", "--build", tmp_path / "build")
-        example = tmp_path / "build/aed_example"
-    else:
-        example = tmp_path / "example"
-        sources = [*library.glob("src/*.c"), library / "examples/main.c"]
-        run("gcc", *STRICT, "-I", library / "include", *sources, "-o", example, "-lm")
-    samples = (3000 * np.random.default_rng(0).standard_normal(40000)).astype(np.int16)
-    lines = run(example, input=samples.tobytes()).stdout.decode()
-    wanted = to_posteriors(card, HostDevice(tmp_path / "host", graph, nets.FRONTEND).outputs(samples))
-    whole = clip_posteriors(
-        torch.from_numpy(wanted), torch.zeros(len(wanted), dtype=torch.int64), 1, RULES[rule].aggregate
-    )
-    assert lines == "".join(said("patch", card, row) for row in wanted) + said("all", card, whole[0].numpy())
-    assert len(wanted) > 5 and run(example, input=b"").stdout == b""
-
+OUTPUT = Tensor("out", (1, 1, len(NAMES)), np.float32(0.0625), -3)
 
 STUB = "#define AED_NET_OUTPUT_SCALE 0.0625F\n#define AED_NET_OUTPUT_ZERO (-3)\n"
-"""All that the decisions need of a net: outputs from -7.8 to 8.1."""
+"""Of a net with that output, which is from -7.8 to 8.1, all that the decisions need."""
 
 CLIP = """
 #include "aed_classes.h"
@@ -270,7 +252,7 @@ void whole(const float *patches, int count, float *probability) {
 def decisions(request, tmp_path_factory) -> tuple[ctypes.CDLL, ModelCard]:
     """The C of a rule's decisions, and its card."""
     card = ruled(request.param)
-    sources = {**class_sources(card, len(NAMES)), "aed_net.h": STUB, "clip.c": CLIP}
+    sources = {**class_sources(card, OUTPUT), "aed_net.h": STUB, "clip.c": CLIP}
     return build_library(tmp_path_factory.mktemp(request.param), sources), card
 
 
@@ -325,13 +307,15 @@ def test_c_has_the_posteriors_of_the_card(decisions, steps):
     library.aed_probabilities(pointer(out), pointer(got))
     logits = 0.0625 * (out.astype(np.float64) + 3) / card.decision.temperature
     parts = np.exp(logits)
-    np.testing.assert_allclose(got, parts / parts.sum() if card.task == "single_label" else parts / (1 + parts), 1e-5)
+    np.testing.assert_allclose(got, parts / parts.sum() if card.task == "single_label" else parts / (1 + parts), 1e-6)
+    real = (0.0625 * (out.astype(np.float32) + 3))[None]
+    assert got.tolist() == step_posteriors(real, card.task, 0.0625, -3, card.decision.temperature)[0].tolist()
     if card.task == "single_label" and card.decision.unknown_threshold is None:
         assert in_c(library, got)[0] == out.argmax()
 
 
 def test_probabilities_of_the_net_are_left_alone(tmp_path):
-    sources = class_sources(ruled("unknown", outputs="probabilities"), len(NAMES))
+    sources = class_sources(ruled("unknown", outputs="probabilities"), OUTPUT)
     library = build_library(tmp_path, {**sources, "aed_net.h": STUB})
     out, got = np.array([-3, 13, 5, -3], np.int8), np.empty(len(NAMES), np.float32)
     library.aed_probabilities(pointer(out), pointer(got))
@@ -340,10 +324,10 @@ def test_probabilities_of_the_net_are_left_alone(tmp_path):
 
 def test_a_card_that_does_not_fit_the_net_is_refused():
     with pytest.raises(AedError, match="the net has 5 outputs, its card 4 classes"):
-        class_sources(ruled("single"), 5)
+        class_sources(ruled("single"), replace(OUTPUT, shape=(1, 1, 5)))
     card = ModelCard(frontend=nets.FRONTEND, class_names=NAMES, decision=Decision(thresholds=(0.5,) * 4))
     with pytest.raises(AedError, match="only a multi-label model"):
-        class_sources(card, 4)
+        class_sources(card, OUTPUT)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -352,7 +336,7 @@ def test_a_card_that_does_not_fit_the_net_is_refused():
     "compiler", ["gcc", pytest.param(("arm-none-eabi-gcc", "-mcpu=cortex-m33", "-mfloat-abi=hard"), marks=needs_arm)]
 )
 def test_decisions_compile_without_a_warning(library, tmp_path, rule, level, compiler):
-    for name, text in class_sources(ruled(rule), len(NAMES)).items():
+    for name, text in class_sources(ruled(rule), OUTPUT).items():
         (tmp_path / name).write_text(text)
     flags = [
         *STRICT,
@@ -522,29 +506,38 @@ PAGE = (Path(__file__).parents[1] / "docs" / "c_library.md").read_text(encoding=
 
 DRIVER = """
 #include <stdio.h>
-#include <stdint.h>
+#include "aed_events.h"
 size_t microphone(int16_t *block, size_t size);
-void event(int class, float probability);
+void act(const aed_event *event);
 void fail(void);
 size_t microphone(int16_t *block, size_t size) { return fread(block, sizeof block[0], size, stdin); }
-void event(int class, float probability) { (void)printf("%d %.3f\\n", class, (double)probability); }
+void act(const aed_event *event) {
+    (void)printf("%d %d %d %.9g\\n", (int)event->kind / 2, event->label, (int)event->last, (double)event->probability);
+}
 void fail(void) { (void)printf("fail\\n"); }
 """
 
 
-def test_the_main_loop_of_the_page_reports_what_evaluation_decides(library, model, tmp_path):
+def test_the_main_loop_of_the_page_finds_the_events_of_the_rule(library, model, tmp_path):
     (loop,) = re.findall(r"^<!-- compile -->\n```c\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     (tmp_path / "main.c").write_text(loop)
     (tmp_path / "driver.c").write_text(DRIVER)
     sources = [*library.glob("src/*.c"), tmp_path / "main.c", tmp_path / "driver.c"]
     run("gcc", *STRICT, "-I", library / "include", *sources, "-o", tmp_path / "loop", "-lm")
-    samples = (3000 * np.random.default_rng(0).standard_normal(40000)).astype(np.int16)
+    draw = np.random.default_rng(0)
+    samples = (3000 * draw.standard_normal(80000) * np.repeat([0, 1, 0.1, 3], 20000)).astype(np.int16)
     graph = load_model(model)
+    card = read_model_card(graph, model)
     outputs = HostDevice(tmp_path / "host", graph, nets.FRONTEND).outputs(samples)
-    posteriors = to_posteriors(read_model_card(graph, model), outputs)
-    wanted = "".join(f"{row.argmax()} {row.max():.3f}\n" for row in posteriors)
-    assert len(posteriors) > 5
-    assert run(tmp_path / "loop", input=samples.tobytes()).stdout.decode() == wanted
+    hop_s = nets.FRONTEND.patch_hop * nets.FRONTEND.hop_length / nets.FRONTEND.sample_rate
+    state, lines = RuleState(card.rule, len(NAMES), hop_s), []
+    for row in to_posteriors(card, outputs):
+        alarms, ended = state.add(row[None])
+        found = [(alarm.target, 0, alarm.decision, alarm.posterior) for alarm in alarms]
+        found += [(event.target, 1, event.last, event.peak) for event in ended]
+        lines += [f"{kind} {target} {last} {value:.9g}\n" for target, kind, last, value in sorted(found)]
+    assert any(line[0] == "1" for line in lines)
+    assert run(tmp_path / "loop", input=samples.tobytes()).stdout.decode() == "".join(lines)
 
 
 @needs_arm
@@ -557,7 +550,8 @@ def test_the_main_loop_of_the_page_compiles_for_a_device(library, tmp_path):
 
 def test_the_page_has_every_name_of_the_headers(library):
     names = set()
-    for header in ("aed_listener.h", "aed_frontend.h", "aed_net.h", "aed_classes.h", "aed_selftest.h"):
+    headers = ("listener", "events", "rule", "frontend", "net", "classes", "selftest")
+    for header in (f"aed_{name}.h" for name in headers):
         text = (library / "include" / header).read_text(encoding="utf-8")
         code = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
         names |= set(re.findall(r"\b(aed_\w+)\(", code)) | set(re.findall(r"^\} (aed_\w+);", code, re.MULTILINE))

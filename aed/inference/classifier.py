@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from aed.base.errors import AedError
 from aed.export.card import ModelCard
+from aed.scoring.steps import step_posteriors
 
 Array = npt.NDArray[np.float32]
 
@@ -41,13 +42,17 @@ class Classifier(ABC):
 
 
 def to_posteriors(card: ModelCard, outputs: Array) -> Array:
-    """Posteriors ``(B, num_classes)`` of a model's outputs, same shape.
+    """Posteriors ``(B, num_classes)`` of a model's outputs, same shape; of int8 logits those of the C library.
 
     Raises:
         AedError: Some are NaN.
     """
     posteriors: Array = outputs
-    if card.outputs == "logits":
+    int8 = card.quantization
+    if card.outputs == "logits" and int8 and int8.output_scale is not None and int8.output_zero_point is not None:
+        of_step = (int8.output_scale, int8.output_zero_point, card.decision.temperature)
+        posteriors = step_posteriors(outputs, card.task, *of_step)
+    elif card.outputs == "logits":
         import torch  # here: models are opened, and run on boards, without it
 
         posteriors = card.decision.posteriors(torch.from_numpy(outputs), card.task).numpy()

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -15,6 +15,8 @@ from aed.datamodules import PatchDataModule
 from aed.datamodules.sources.events import EventSource
 from aed.export.graph import load_model, read_model_card
 from aed.export.runtime import onnx_runtime_on
+from aed.inference.detection import rule_of
+from aed.run.detect import RuleChanges
 from aed.run.model_data import model_data
 from aed.run.state import INT8, Run
 from aed.run.targets import refuse_others
@@ -38,11 +40,13 @@ class DeployConfig:
 
     Args:
         target: ``c``: a library of C for any project. ``stm32``: a package for ST's audio firmware.
+        rule: c: what differs from the card's event rule.
         c: Settings of ``target=c``.
         stm32: Settings of ``target=stm32``.
     """
 
     target: Literal["c", "stm32"] = "c"
+    rule: RuleChanges = RuleChanges()  # noqa: RUF009 - frozen
     c: CSettings = CSettings()  # noqa: RUF009 - frozen
     stm32: Stm32Settings = Stm32Settings()  # noqa: RUF009 - frozen
 
@@ -60,7 +64,9 @@ def check(config: DeployConfig, prefix: str = "") -> None:
     stm32 = config.stm32
     if config.target not in TARGETS:
         raise AedError(f"{prefix}target: need one of {TARGETS}, got {config.target!r}")
-    refuse_others(config, [config.target], prefix)
+    if config.target != "c" and config.rule != RuleChanges():
+        raise AedError(f"{prefix}rule: only target c has the event rule, got target={config.target}; leave rule out")
+    refuse_others(config, [config.target], prefix, others=["rule"])
     if stm32.action not in ACTIONS:
         raise AedError(f"{prefix}stm32.action: need one of {ACTIONS}, got {stm32.action!r}")
     check_prefix(config.c.prefix, f"{prefix}c.prefix")
@@ -103,8 +109,11 @@ def deliver(model: Path, folder: Path, config: DeployConfig, clips: Sequence[tup
     check(config)
     if config.target == "c":
         graph = load_model(model)
+        card = read_model_card(graph, model)
+        if config.rule != RuleChanges():
+            card = replace(card, rule=config.rule.apply(rule_of(card)))
         with onnx_runtime_on(model):
-            write_firmware(graph, read_model_card(graph, model), folder, model.stem, config.c.prefix, config.c.planning)
+            write_firmware(graph, card, folder, model.stem, config.c.prefix, config.c.planning)
         log.info("%s: add src/ and include/ to your project; see README.md", folder)
         return
     _package(model, folder, config.stm32, clips)

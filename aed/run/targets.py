@@ -7,7 +7,7 @@ from typing import Any
 from aed.base.errors import AedError
 
 
-def refuse_others(config: Any, chosen: Sequence[str], prefix: str = "") -> None:
+def refuse_others(config: Any, chosen: Sequence[str], prefix: str = "", others: Sequence[str] = ()) -> None:
     """Refuses settings of a target that is not chosen: nothing would read them.
 
     Args:
@@ -15,13 +15,14 @@ def refuse_others(config: Any, chosen: Sequence[str], prefix: str = "") -> None:
             are, and every setting has a default.
         chosen: Names of targets.
         prefix: Of the keys, as users type them.
+        others: Fields that are dataclasses but no settings of a target.
 
     Raises:
         AedError: Names the key, the target that reads it, and what to type.
     """
     for target in fields(config):
         settings = getattr(config, target.name)
-        if target.name in chosen or not is_dataclass(settings):
+        if target.name in (*chosen, *others) or not is_dataclass(settings):
             continue
         for item in fields(settings):
             if getattr(settings, item.name) != item.default:

@@ -1,7 +1,7 @@
 """The event rule: from the posteriors of a stream to events and alarms, decision by decision.
 
-One definition for detecting and for scoring. All values are float32 and every sum has its order, so that a
-microcontroller can compute the same; the C library does not have the rule yet.
+One definition for detecting and for scoring. All values are float32 and every sum has its order: ``aed_events.c`` of
+the C library computes the same bits.
 
 For each class, of each decision:
 

@@ -4,26 +4,29 @@ from aed.base.errors import AedError
 from aed.dsp.aggregate import Aggregate
 from aed.export.card import ModelCard
 from aed.scoring.decision import UNKNOWN_INDEX
+from aed.scoring.steps import exponentials, sigmoids
+from aed.target.codegen.program import Tensor
 from aed.target.codegen.text import c_float, c_lines, c_string
 
 
-def class_sources(card: ModelCard, num_outputs: int) -> dict[str, str]:
+def class_sources(card: ModelCard, output: Tensor) -> dict[str, str]:
     """File name -> content of ``aed_classes.h`` and ``aed_classes.c``; they need ``aed_net.h``.
 
-    They decide as :meth:`aed.scoring.decision.Decision.decide` does, bit for bit where the probabilities are the same.
+    Probabilities are those of :func:`aed.inference.classifier.to_posteriors`, bit for bit; they decide as
+    :meth:`aed.scoring.decision.Decision.decide` does.
 
     Args:
         card: Of the model.
-        num_outputs: Of the net.
+        output: Of the net.
 
     Raises:
         AedError: There are not as many classes as outputs, or the decision rule does not fit them.
     """
     names = card.class_names
-    if len(names) != num_outputs:
-        raise AedError(f"the net has {num_outputs} outputs, its card {len(names)} classes")
+    if len(names) != output.size:
+        raise AedError(f"the net has {output.size} outputs, its card {len(names)} classes")
     card.decision.check(card.task, len(names))
-    return {"aed_classes.h": _header(card), "aed_classes.c": _source(card)}
+    return {"aed_classes.h": _header(card), "aed_classes.c": _source(card, output)}
 
 
 def rule(card: ModelCard) -> str:
@@ -86,49 +89,59 @@ void aed_clip_probabilities(const aed_clip *clip, float *probability);
 """
 
 
-def _source(card: ModelCard) -> str:
-    form = "" if card.outputs == "probabilities" else _FORMS[card.task]
-    includes = "\n#include <math.h>\n" if form else ""
-    tempered = card.outputs == "logits" and card.decision.temperature != 1
-    by_temperature = f" / {c_float(card.decision.temperature)}" if tempered else ""
+def _source(card: ModelCard, output: Tensor) -> str:
+    table, form = _probabilities(card, output)
     return f"""/* Generated: names of the classes, probabilities from int8, decisions. */
 #include "aed_classes.h"
-{includes}
+
 #include "aed_net.h"
 
 const char *const aed_class_names[AED_CLASSES] = {{
 {c_lines(map(c_string, card.class_names))}
 }};
 
-void aed_probabilities(const int8_t *out, float *probability) {{
-    for (int i = 0; i < AED_CLASSES; ++i) {{
-        probability[i] = AED_NET_OUTPUT_SCALE * (float)(out[i] - AED_NET_OUTPUT_ZERO){by_temperature};
-    }}
+{table}void aed_probabilities(const int8_t *out, float *probability) {{
 {form}}}
 
 {_several(card) if card.task == "multi_label" else _one(card)}
 {_clips(card.decision.aggregate)}"""
 
 
-_FORMS = {
-    "multi_label": """    for (int i = 0; i < AED_CLASSES; ++i) {
-        probability[i] = 1.0F / (1.0F + expf(-probability[i]));
+def _probabilities(card: ModelCard, output: Tensor) -> tuple[str, str]:
+    """A table, and the body of the function that makes probabilities of it."""
+    scale, temperature = float(output.scale), card.decision.temperature
+    if card.outputs == "probabilities":
+        return "", _REAL
+    if card.task == "multi_label":
+        values, form = sigmoids(scale, output.zero, temperature), _SIGMOID
+    else:
+        values, form = exponentials(scale, temperature), _SOFTMAX
+    return f"static const float of_step[{len(values)}] = {{\n{c_lines(map(c_float, values))}\n}};\n\n", form
+
+
+_REAL = """    for (int i = 0; i < AED_CLASSES; ++i) {
+        probability[i] = AED_NET_OUTPUT_SCALE * (float)(out[i] - AED_NET_OUTPUT_ZERO);
     }
-""",
-    "single_label": """    float most = probability[0];
+"""
+
+_SIGMOID = """    for (int i = 0; i < AED_CLASSES; ++i) {
+        probability[i] = of_step[out[i] + 128];
+    }
+"""
+
+_SOFTMAX = """    int most = out[0];
     float sum = 0.0F;
     for (int i = 1; i < AED_CLASSES; ++i) {
-        most = probability[i] > most ? probability[i] : most;
+        most = out[i] > most ? out[i] : most;
     }
     for (int i = 0; i < AED_CLASSES; ++i) {
-        probability[i] = expf(probability[i] - most);
+        probability[i] = of_step[most - out[i]];
         sum += probability[i];
     }
     for (int i = 0; i < AED_CLASSES; ++i) {
         probability[i] /= sum;
     }
-""",
-}
+"""
 
 
 def _one(card: ModelCard) -> str:

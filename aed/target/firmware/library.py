@@ -21,6 +21,7 @@ from aed.export.runtime import open_exact
 from aed.target.boards import load_board
 from aed.target.codegen.choose import choose_plan
 from aed.target.codegen.classes import class_sources, rule
+from aed.target.codegen.events import event_sources, events_bytes, in_words
 from aed.target.codegen.frontend import column_state_bytes, state_bytes, table_bytes
 from aed.target.codegen.generate import OF_KERNELS, kernel_sources, net_sources
 from aed.target.codegen.lower import lower
@@ -82,6 +83,7 @@ def write_firmware(
         example = "main.c" if card.frontend.streamable else "main_net.c"
         for name, part in (
             ("examples/main.c", example),
+            ("examples/selftest.c", "selftest.c"),
             ("CMakeLists.txt", "CMakeLists.txt"),
             ("README.md", "README.md"),
         ):
@@ -103,7 +105,8 @@ def library_sources(model: onnx.ModelProto, program: Program, plan: Plan, card: 
     streams = card.frontend.streamable
     return {
         **(device_sources(program, plan, card.frontend) if streams else kernel_sources() | net_sources(program, plan)),
-        **class_sources(card, program.tensors[program.output].size),
+        **class_sources(card, program.tensors[program.output]),
+        **event_sources(card, plan.schedule.hop or card.frontend.patch_hop),
         "aed_selftest.h": header,
         "aed_selftest.c": _selftest(model, program, plan),
     }
@@ -177,6 +180,8 @@ def _facts(
         "rule": rule(card),
         "temperature": _TEMPERATURE.format(card.decision.temperature) if card.decision.temperature != 1 else "",
         "aggregate": card.decision.aggregate,
+        "event_rule": in_words(card),
+        "events": f"{events_bytes(card):,}",
         **{key: renamed(text, prefix) for key, text in of_frontend.items()},
         "weights": f"{program.weight_bytes:,}",
         "arena": f"{plan.size:,}",
@@ -212,6 +217,7 @@ def _frontend_facts(frontend: FrontendConfig, program: Program, plan: Plan) -> d
                 f"value as int8: round(value / {float(x.scale):.9g}) + {x.zero}, at most 127 and at least -128"
             ),
             "input": "patches.raw",
+            "recording": "",
             "own_state": "",
             "tables": "",
             "state": f"| input patch | {x.size:,} | RAM, the caller's |\n",
@@ -226,10 +232,23 @@ def _frontend_facts(frontend: FrontendConfig, program: Program, plan: Plan) -> d
             f"a patch\nof {patch_ms:.0f} ms is ready for the net"
         ),
         "input": "samples.raw",
+        "recording": _RECORDING.format(rate=frontend.sample_rate),
         "own_state": "; you own the memory of front end and patch (`aed_listener`)",
         "tables": f"| front-end tables | {table_bytes(frontend):,} | flash |\n",
         "state": f"| front end and patch (`aed_listener`) | {listener_bytes(frontend, plan):,} | RAM, the caller's |\n",
     }
+
+
+_RECORDING = """
+It prints an alarm when it is raised (seconds from the start, probability, class) and an event once it has ended (onset,
+offset, greatest probability, class). `samples.raw` is a recording as 16-bit mono samples at {rate} Hz:
+
+    ffmpeg -i recording.wav -ac 1 -ar {rate} -f s16le samples.raw
+    sox -D recording.wav -c 1 -r {rate} -e signed -b 16 -L -t raw samples.raw
+
+`python -m aed.detect model=<the model> recording.wav` finds the same events, but where the front end rounds a feature
+to the neighbouring int8 step.
+"""
 
 
 _WEIGHTS = re.compile(r"(const int(?:8|16)_t \w+\[\d+\]\s*__attribute__\(\(aligned\(4\)\)\) = \{\n)[^}]*")
@@ -244,7 +263,8 @@ def _built(sources: dict[str, str]) -> str:
     """Sizes of the whole, linked for some cores, where the compiler is here."""
     if not is_available("arm-none-eabi-gcc"):
         return "Sizes of the code: not known, arm-none-eabi-gcc was not there when this was generated."
-    used = {name: text for name, text in sources.items() if not name.startswith(("aed_selftest", "aed_classes"))}
+    decides = ("aed_selftest", "aed_classes", "aed_events", "aed_rule")
+    used = {name: text for name, text in sources.items() if not name.startswith(decides)}
     used["aed_net.c"] = _without_weights(used["aed_net.c"])
     whole = "run_clip.c" if "aed_frontend.c" in used else "run_net.c"
     rows, version = [], toolchain.versions(("gcc",))["gcc"]

@@ -1,7 +1,9 @@
-/* Names the sounds at a microphone: 16-bit mono samples in, a line for each patch out, one for all of them at the end. */
+/* Finds events in the sound of a microphone: 16-bit mono samples in; out a line for each alarm, and one for each event
+ * once it has ended, by the event rule of the model. */
 #include <stdio.h>
 
 #include "aed_classes.h"
+#include "aed_events.h"
 #include "aed_listener.h"
 
 #define BLOCK 160U
@@ -11,47 +13,56 @@ static size_t microphone(int16_t *block, size_t size) {
     return fread(block, sizeof block[0], size, stdin);
 }
 
-/* Prints the detected classes and their probabilities. */
-static void report(const char *of, const float *probability) {
-    bool detected[AED_CLASSES];
-    const int best = aed_decide(probability, detected);
-    (void)printf("%s:%s", of, best == AED_UNKNOWN ? " unknown" : "");
-    for (int i = 0; i < AED_CLASSES; ++i) {
-        if (detected[i]) {
-            (void)printf(" %s %.3f", aed_class_names[i], (double)probability[i]);
-        }
+/* Here a line of text, on a board a lamp, a message, a radio packet. */
+static void report(const aed_events *events, const aed_event *event) {
+    const char *const name = aed_class_names[event->label];
+    if (event->kind == AED_EVENT_ENDS) {
+        const double onset = aed_event_onset_s(events, event);
+        const double offset = aed_event_offset_s(events, event);
+        (void)printf("event %.3f %.3f %.6f %s\n", onset, offset, (double)event->probability, name);
+    } else {
+        (void)printf("alarm %.3f %.6f %s\n", aed_event_heard_s(event), (double)event->probability, name);
     }
-    (void)printf("\n");
 }
 
-static void classify(const int8_t *out, aed_clip *clip) {
+/* A decision. */
+static void decide(aed_events *events, const int8_t *out) {
     float probability[AED_CLASSES];
+    aed_event found[AED_CLASSES];
     aed_probabilities(out, probability);
-    aed_clip_add(clip, probability);
-    report("patch", probability);
+#ifdef AED_PRINT_PROBABILITIES
+    for (int i = 0; i < AED_CLASSES; ++i) {
+        (void)printf("%s%.9g", i == 0 ? "probabilities " : " ", (double)probability[i]);
+    }
+    (void)printf("\n");
+#endif
+    const int count = aed_events_add(events, probability, found);
+    for (int i = 0; i < count; ++i) {
+        report(events, &found[i]);
+    }
 }
 
 int main(void) {
     static aed_listener listener;
-    static aed_clip clip;
+    static aed_events events;
+    aed_event left[AED_CLASSES];
     int8_t out[AED_NET_OUTPUT_SIZE];
     int16_t block[BLOCK];
     size_t count;
     aed_listener_init(&listener);
-    aed_clip_reset(&clip);
+    aed_events_init(&events, &aed_rule);
     while ((count = microphone(block, BLOCK)) > 0U) {
         for (size_t used = 0U; used < count;) {
             int ready;
             used += aed_listen(&listener, &block[used], count - used, out, &ready);
             if (ready != 0) {
-                classify(out, &clip);
+                decide(&events, out);
             }
         }
     }
-    if (clip.patches > 0U) {
-        float probability[AED_CLASSES];
-        aed_clip_probabilities(&clip, probability);
-        report("all", probability);
+    const int unended = aed_events_finish(&events, left); /* a microphone never gets here */
+    for (int i = 0; i < unended; ++i) {
+        report(&events, &left[i]);
     }
     return 0;
 }
