@@ -21,7 +21,8 @@ from aed.export.graph import load_model, read_model_card, save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.inference.detection import Detector, rule_of
 from aed.inference.opening import open_classifier
-from aed.run.detect import RuleChanges, detect_files
+from aed.run.detect import detect_files
+from aed.run.rule_changes import RuleChanges
 from aed.scoring.decision import Decision
 from aed.scoring.rule import EventRule
 
