@@ -1,11 +1,10 @@
 """Events in recordings by a model's event rule; beside references, how many are found, and false alarms an hour."""
 
-import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from math import isnan
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,13 +14,16 @@ from aed.base.console import PlainConsole
 from aed.base.errors import AedError, AudioError
 from aed.base.files import write_whole
 from aed.dsp.frontend import FrontendConfig
+from aed.inference.classifier import Classifier
 from aed.inference.detection import DetectedEvent, Detector, rule_of
 from aed.inference.event_writers import OF_ONE_RECORDING, WRITERS, write_csv_head
 from aed.inference.files import find_files
 from aed.inference.opening import open_classifier
-from aed.run.annotated import read_annotated
+from aed.run.annotated import Posteriors, hear, read_truth
 from aed.run.rule_changes import RuleChanges
-from aed.run.stream_report import headline, summary
+from aed.run.rule_fit import FitConfig, RuleFit, Streams
+from aed.run.stream_scores import check_emulated, score_programs
+from aed.scoring.rule import EventRule
 
 log = logging.getLogger(__name__)
 
@@ -33,96 +35,159 @@ def detect_files(
     files: list[str],
     frontend: FrontendConfig | None = None,
     class_names: list[str] | None = None,
+    action: Literal["detect", "fit"] = "detect",
     rule: RuleChanges = RuleChanges(),  # noqa: B008 - frozen
     reference: str | None = None,
+    ambient: str | None = None,
     collar_s: float = 0.2,
     slack_s: float = 2.0,
     format: Form = "table",
     output: str | None = None,
     scores: str | None = None,
+    det: str | None = None,
+    on: Literal["runtime", "c", "emulator"] = "runtime",
+    board: str = "mps2-an505",
     strict: bool = False,
     threads: int = 0,
     net_class: str | None = None,
+    config: FitConfig = FitConfig(),  # noqa: B008 - frozen
 ) -> None:
-    """Prints, or writes, the events in recordings, and their scores beside references.
+    """Prints, or writes, the events in recordings, and their scores beside references; or fits the rule.
 
     Args:
         model_file: ``.ckpt`` or ``.onnx``; ``yamnet_audioset``: Google's YAMNet, which knows 521 classes of AudioSet.
         files: Recordings, folders (recursive), globs; ``-``: wav, ogg or au on standard input.
         frontend: Front end of an ``.onnx`` without a model card.
         class_names: Classes of an ``.onnx`` without a model card, in the order of its outputs.
+        action: ``detect``: events, and scores where there is a reference. ``fit``: choose the rule on these recordings
+            and write it into a copy of the model.
         rule: What differs from the card's event rule.
         reference: What occurs: a list that names the recordings (csv, tsv, Raven, BirdNET), Audacity's labels of one,
             or a folder with a file for each; null: no scores.
+        ambient: Further recordings, in which nothing occurs, to count alarms in: a folder, file or glob.
         collar_s: How far onsets and offsets may lie from the reference's, for event scores, s.
         slack_s: Time after an event in which an alarm still finds it, s.
         format: Form of the events.
         output: File to write instead of printing; of a form that cannot name recordings a folder, with a file for each.
-        scores: JSON file for all scores and the curve of alarms against misses.
+            With action=fit: the copy of the model.
+        scores: JSON file for all scores and the curve of misses against alarms.
+        det: PNG file for that curve, of each class; with action=fit for all rules to choose from.
+        on: What hears: ``runtime``: the model's file. ``c``: its C code, compiled for this machine; int8 ``.onnx``
+            only. ``emulator``: the same C on an emulated board. With a reference the scores of each stand side by side.
+        board: With on=emulator: a file in ``configs/boards``.
         strict: Stop at the first recording that cannot be used, instead of reporting it and going on.
         threads: CPU threads of ONNX Runtime; 0: as many as torch.
         net_class: Class of your own net, for its ``.ckpt``: ``my_pkg.MyNet``.
+        config: Of action=fit.
 
     Raises:
         AedError: The model, the rule, the reference or, with ``strict``, a recording cannot be used; or none can.
     """
     if format not in WRITERS:
         raise AedError(f"format: need one of {sorted(WRITERS)}, got {format!r}")
-    names = find_files(files)
-    _check_outputs(names, model_file, format, output, scores, reference)
+    names, quiet = find_files(files), find_files([ambient]) if ambient else []
+    inputs = [*names, *quiet, model_file, *([reference] if reference else [])]
+    _check_scores(names, inputs, reference, {"ambient": ambient, "scores": scores, "det": det})
     own_names = tuple(class_names) if class_names else None
-    classifier = open_classifier(Path(model_file), frontend, own_names, threads, net_class)
-    detector = Detector(classifier, rule.apply(rule_of(classifier.card)))
+    opened = partial(open_classifier, Path(model_file), frontend, own_names, threads, net_class)
+    subject = f"{Path(model_file).name} on {Path(files[0]).name}"
+    if action == "fit":
+        if reference is None or on != "runtime":
+            raise AedError("action=fit: needs reference=<what occurs>, and the model's file alone, on=runtime")
+        fit = RuleFit(model_file, output, Streams(names, quiet, reference), config, collar_s, slack_s, strict)
+        classifier = opened()
+        scored = fit.run(Detector(classifier, rule.apply(rule_of(classifier.card))), Path(det) if det else None)
+        if scores is not None:
+            scored.write(Path(scores))
+        return
+    config.refuse()
+    _check_outputs([*names, *quiet], inputs, format, output)
+    classifier = opened()
+    with _programs(classifier, rule.apply(rule_of(classifier.card)), on, board) as (detector, programs):
+        truth = read_truth(reference, names, quiet, detector.names) if reference else None
+        follow = write_csv_head(sys.stdout) if output is None and format == "csv" else None
+        if truth is None and on == "runtime":
+            streams = _detected(detector, names, strict, follow)
+        else:
+            heard = {name: hear([*names, *quiet], own, strict) for name, own in programs.items()}
+            check_emulated(heard)
+            streams = heard[on].events(detector)
+            if follow is not None:
+                for name, events in streams:
+                    for event in events:
+                        follow(name, event)
+    if follow is None:
+        _put(streams, format, output)
+    if truth is not None:
+        scored = score_programs(detector, heard, truth, collar_s, slack_s)
+        scored.show(PlainConsole(stderr=output is None))
+        if scores is not None:
+            scored.write(Path(scores))
+        if det is not None:
+            scored.draw(Path(det), subject)
+
+
+@contextmanager
+def _programs(
+    classifier: Classifier, rule: EventRule, on: str, board: str
+) -> Iterator[tuple[Detector, dict[str, Posteriors]]]:
+    """The detector, and what hears as it does, up to the program that is asked for."""
+    if on == "runtime":
+        detector = Detector(classifier, rule)
+        yield detector, {on: detector.posteriors}
+        return
+    from aed.run.stream_programs import c_programs  # compilers and torch: only for C
+
+    with c_programs(classifier, rule, board if on == "emulator" else None) as own:
+        yield own
+
+
+def _put(streams: Sequence[tuple[str, list[DetectedEvent]]], format: Form, output: str | None) -> None:
+    """Prints the events or writes them to ``output``."""
     write, ending = WRITERS[format]
-    follow = write_csv_head(sys.stdout) if output is None and format == "csv" else None
-    found = read_annotated(detector, names, Path(reference), strict) if reference else None
-    streams = found.streams if found else _detected(detector, names, strict, follow)
-    if follow is not None:
-        for name, events in streams if found else ():
-            for event in events:
-                follow(name, event)
-    elif output is None:
+    if output is None:
         sys.stdout.write(write(streams))
-    elif format in OF_ONE_RECORDING and len(names) > 1:
+    elif format in OF_ONE_RECORDING and len(streams) > 1:
         Path(output).mkdir(parents=True, exist_ok=True)
         for name, events in streams:
             _write(Path(output) / f"{Path(name).stem}{ending}", write([(name, events)]))
     else:
         _write(Path(output), write(streams))
-    if found is not None:
-        result = found.scores(detector, collar_s, slack_s)
-        console = PlainConsole(stderr=output is None)
-        console.print(summary(result, detector.names))
-        console.print(headline(result))
-        if scores is not None:
-            curve = [{key: None if isnan(value) else value for key, value in row.items()} for row in result.curve]
-            content = {"rule": asdict(detector.rule), "metrics": result.metrics, "curve": curve}
-            _write(Path(scores), json.dumps(content, indent=1) + "\n")
 
 
-def _check_outputs(
-    names: Sequence[str], model: str, format: Form, output: str | None, scores: str | None, reference: str | None
+def _check_scores(
+    names: Sequence[str], inputs: Sequence[str], reference: str | None, scored: Mapping[str, str | None]
 ) -> None:
+    """Refuses what belongs to scores where there are none, and scores that cannot be written.
+
+    Raises:
+        AedError: Says which key.
+    """
+    for key, place in scored.items():
+        if place is not None and reference is None:
+            raise AedError(f"{key}: need reference=<what occurs in the recordings>")
+        if place is not None and key != "ambient":
+            check_output(key, Path(place), inputs)
+    if reference is not None and not Path(reference).exists():
+        raise AedError(f"reference: {reference}: no such file or folder")
+    if reference is not None and STDIN in names:
+        raise AedError("reference: needs recordings, not standard input")
+
+
+def _check_outputs(names: Sequence[str], inputs: Sequence[str], format: Form, output: str | None) -> None:
     """Refuses outputs that cannot be written, before anything is computed.
 
     Raises:
         AedError: Says which key.
     """
-    if scores is not None and reference is None:
-        raise AedError("scores: need reference=<what occurs in the recordings>")
-    if reference is not None and not Path(reference).exists():
-        raise AedError(f"reference: {reference}: no such file or folder")
-    if reference is not None and STDIN in names:
-        raise AedError("reference: needs recordings, not standard input")
     if format in OF_ONE_RECORDING and len(names) > 1:
         stems = [Path(name).stem for name in names]
         if output is None:
             raise AedError(f"format={format}: a file for each of {len(names)} recordings; give output=<folder>")
         if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
             raise AedError(f"format={format}: two recordings are called {twice[0]}; detect them one after the other")
-    for key, place in (("output", output), ("scores", scores)):
-        if place is not None and not (key == "output" and format in OF_ONE_RECORDING and len(names) > 1):
-            check_output(key, Path(place), [*names, model, *([reference] if reference else [])])
+    elif output is not None:
+        check_output("output", Path(output), inputs)
 
 
 def _write(path: Path, text: str) -> None:
