@@ -27,10 +27,12 @@ def _task(cfg: "DictConfig") -> None:
     from hydra.utils import instantiate
 
     from aed.run.detect import detect_files
+    from aed.run.rule_fit import FitConfig
     from aed.settings.entry import clear_errors, resolved
+    from aed.settings.schemas import split_settings
 
     with clear_errors(log):
-        detect_files(**instantiate(resolved(cfg), _convert_="all"))
+        detect_files(**split_settings(instantiate(resolved(cfg), _convert_="all"), FitConfig))
 
 
 def main() -> None:

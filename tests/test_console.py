@@ -20,7 +20,7 @@ from aed.inference import writers
 from aed.inference.detection import DetectedEvent
 from aed.inference.event_writers import as_table
 from aed.inference.prediction import Prediction
-from aed.run import benchmark, data, detect, models, sweep
+from aed.run import benchmark, data, models, stream_report, sweep
 from aed.scoring import tables
 from aed.scoring.decision import Decision
 from aed.scoring.events.alarms import Alarms
@@ -170,7 +170,9 @@ SAYS: dict[tuple[str, str], list[Say]] = {
     ("models", "_print"): [lambda: models._print([row(name) for name in NAMES])],
     ("writers", "__init__"): [lambda: table_of(NAMES)],
     ("event_writers", "as_table"): [lambda: print(as_table([(NAMES[0], [event(name) for name in NAMES])]))],
-    ("detect", "_summary"): [lambda: PlainConsole().print(detect._summary(stream_scores(), NAMES))],
+    ("stream_report", "candidates_table"): [],
+    ("stream_report", "programs_table"): [],
+    ("stream_report", "summary"): [lambda: PlainConsole().print(stream_report.summary(stream_scores(), NAMES))],
     ("data", "_health"): [health],
     ("data", "_classes"): [health],
     ("sweep", "show"): [],

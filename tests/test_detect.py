@@ -7,55 +7,25 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile as sf
-import tiny
-import torch
-from torch import Tensor, nn
+from listeners import FRONTEND, HOP_S, PATCH_S, level_model, recording
 
 from aed.audio.audio_file import AudioFile
 from aed.base.errors import AedError
 from aed.export.card import ModelCard
-from aed.export.graph import load_model, read_model_card, save_model
-from aed.export.onnx import ExportConfig, to_onnx
+from aed.export.graph import load_model, read_model_card
 from aed.inference.detection import Detector, rule_of
 from aed.inference.opening import open_classifier
-from aed.run.detect import RuleChanges, detect_files
+from aed.run.detect import detect_files
+from aed.run.rule_changes import RuleChanges
 from aed.scoring.decision import Decision
+from aed.scoring.events.stream import THRESHOLDS
 from aed.scoring.rule import EventRule
-
-RATE = 16000
-FRONTEND = replace(tiny.FRONTEND, min_length_s=0.5)
-HOP_S = FRONTEND.patch_hop * FRONTEND.hop_length / RATE
-PATCH_S = FRONTEND.patch_samples / RATE
-
-
-class Level(nn.Module):
-    """Probabilities of loud, of quiet and of nothing by the mean of a patch alone."""
-
-    def forward(self, patches: Tensor) -> Tensor:
-        level = patches.mean(dim=(1, 2, 3))
-        return torch.stack([4 * (level + 4), -4 * (level + 4), 0 * level], dim=1)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "model.onnx"
-    card = ModelCard(frontend=FRONTEND, class_names=("loud", "quiet", "neither"), rule=EventRule(on=(0.5, None, None)))
-    save_model(path, to_onnx(Level().eval(), FRONTEND, ExportConfig()), card)
-    return path
-
-
-def recording(path: Path, *loud: tuple[float, float], seconds: float = 12.0) -> Path:
-    """Faint noise, loud from one second to another."""
-    draw = np.random.default_rng(0)
-    wave = 1e-4 * draw.standard_normal(int(seconds * RATE))
-    for start, stop in loud:
-        span = slice(int(start * RATE), int(stop * RATE))
-        wave[span] = 0.3 * draw.standard_normal(span.stop - span.start)
-    sf.write(path, np.clip(wave, -1, 1), RATE)
-    return path
+    return level_model(tmp_path_factory.mktemp("model") / "model.onnx")
 
 
 @pytest.fixture
@@ -111,13 +81,16 @@ def test_scores_are_those_of_the_events(model, sounds, tmp_path, capsys):
     content = json.loads(place.read_text(), parse_constant=pytest.fail)
     metrics = content["metrics"]
     assert metrics["recall"] == 1 and metrics["events"] == 3 and metrics["background_per_hour"] == 0
-    assert metrics["hours"] == pytest.approx(24 / 3600) and metrics["background_per_hour/high"] == pytest.approx(
-        449.36, abs=0.01
-    )
+    free = 24 - (2 + 2) - (1 + 2) - (1.5 + 2)  # without the events and two seconds after each
+    assert metrics["hours"] == pytest.approx(24 / 3600) and metrics["background_hours"] == pytest.approx(free / 3600)
+    assert metrics["background_per_hour/high"] == pytest.approx(2.9957323 * 3600 / free)
     assert 0 < metrics["delay_s/median"] < PATCH_S + HOP_S and metrics["segment_recall"] == 1
-    rates = [row["false_per_hour"] for row in content["curve"]]
-    assert len(rates) == 99 and content["rule"]["on"] == [0.5, None, None]
+    assert content["rule"]["on"] == [0.5, None, None]
+    assert [row["threshold"] for row in content["curve"]] == list(THRESHOLDS)
     assert content["curve"][0]["miss_rate/quiet"] is None, "no such event: no rate"
+    assert [row["miss_rate/loud"] for row in content["curve"]] == [row["miss_rate"] for row in content["curve"]]
+    # resampling two recordings, of 2 and 1 events that are all found, gives 1 each time
+    assert metrics["recall_interval/low"] == metrics["recall_interval/high"] == 1
 
 
 def test_a_wrong_reference_costs_alarms(model, sounds, tmp_path):
@@ -128,9 +101,8 @@ def test_a_wrong_reference_costs_alarms(model, sounds, tmp_path):
     arguments = {"reference": str(tmp_path / "labels.csv"), "scores": str(place), "slack_s": 0.5}
     detect_files(str(model), sounds, output=str(tmp_path / "out.txt"), **arguments)
     metrics = json.loads(place.read_text())["metrics"]
-    hours = 24 / 3600
-    assert metrics["recall"] == 0.5 and metrics["confused_per_hour"] == pytest.approx(1 / hours)
-    assert metrics["background_per_hour"] == pytest.approx(1 / hours)
+    assert metrics["recall"] == 0.5 and metrics["confused_per_hour"] == pytest.approx(3600 / 24)
+    assert metrics["background_per_hour"] == pytest.approx(3600 / (24 - 2.5 - 1.5))
 
 
 # --- forms ----------------------------------------------------------------------------------------------------------
@@ -198,6 +170,9 @@ def test_label_studio_gets_tasks_with_predictions(model, sounds, capsys):
         (MILLISECONDS, "ms|milliseconds"),
         (REFERENCE.replace("\t8\t9\t", "\t8\t99\t"), "end after it"),
         (REFERENCE.replace("\t2\t4\t", "\t4\t2\t"), "line 2: the offset is not after the onset"),
+        (REFERENCE.replace("\t8\t9\t", "\t3.5\t9\t"), "two events of loud overlap, that from 2 and that from 3.5 s"),
+        ('filename,onset,offset,label\none.wav,"1,500","3,250",loud\ntwo.flac,,,\n', "'1,500' is no number, write 1.5"),
+        ("filename,onset,offset,label,clip\none.wav,2,4,loud,a\none.wav,8,9,loud,\ntwo.flac,,,,\n", "name the clip"),
         ("2\t4\tloud\n", "does not name recordings"),
         ("", "does not name recordings|says nothing"),
     ],
@@ -249,6 +224,25 @@ def test_a_bad_recording_is_left_out_and_counted(model, sounds, tmp_path, caplog
     short = recording(tmp_path / "short.wav", seconds=0.1)
     with pytest.raises(AedError, match="no recording could be used"):
         detect_files(str(model), [str(short)])
+    (tmp_path / "labels.tsv").write_text(REFERENCE + "short.wav\t\t\t\n")
+    place = tmp_path / "scores.json"
+    arguments = {"reference": str(tmp_path / "labels.tsv"), "scores": str(place), "output": str(tmp_path / "x.txt")}
+    detect_files(str(model), [str(short), *sounds], **arguments)
+    assert "short.wav: shorter than one patch (0.34 s)" in caplog.text
+    metrics = json.loads(place.read_text())["metrics"]
+    assert metrics["hours"] == pytest.approx(24 / 3600) and metrics["recall"] == 1
+
+
+def test_a_recording_may_end_inside_an_event(model, tmp_path, capsys):
+    cut = recording(tmp_path / "cut.wav", (10.0, 12.0))
+    (tmp_path / "cut.txt").write_text("10\t12\tloud\n")
+    place = tmp_path / "scores.json"
+    detect_files(str(model), [str(cut)], reference=str(tmp_path / "cut.txt"), scores=str(place), format="csv")
+    (event,) = rows_of(capsys.readouterr().out)
+    assert abs(float(event["offset_s"]) - 12) <= HOP_S
+    metrics = json.loads(place.read_text())["metrics"]
+    assert metrics["recall"] == 1 and metrics["background_per_hour"] == 0
+    assert metrics["background_hours"] == pytest.approx(10 / 3600), "slack ends with the recording"
 
 
 # --- cards, and the verb --------------------------------------------------------------------------------------------

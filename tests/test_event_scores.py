@@ -143,7 +143,11 @@ def test_alarms_are_hits_duplicates_confusions_or_background():
     assert counts.confused.tolist() == [[0, 0], [2, 0]]  # before its onset in another's time, and in recording 1
     assert counts.background.tolist() == [2, 0]
     np.testing.assert_allclose(counts.delay_s, [0.5, 3.0])
-    assert counts.false_per_hour == 2.0 and counts.recall.tolist() == [0.5, 1.0]
+    assert counts.recall.tolist() == [0.5, 1.0]
+    assert counts.confused_per_100_events == pytest.approx(200 / 3)
+    # of two hours, 10 to 15 s of one and 5 to 8 s of the other are not background
+    assert counts.background_hours == pytest.approx(2 - 8 / 3600)
+    assert counts.background_per_hour == pytest.approx(2 / (2 - 8 / 3600))
 
 
 @pytest.mark.parametrize(

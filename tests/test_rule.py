@@ -57,7 +57,7 @@ def test_all_of_a_class_at_once_gives_the_events_of_the_stream(rule, seed, lengt
     smooth = RuleState(rule, 2, 1.0).smoothed(rows)
     on, off = rule.thresholds(2)
     for target in range(2):
-        found = events_of_class(smooth[:, target], on[target], off[target], rule.decisions(1.0))
+        found = list(events_of_class(smooth[:, target], on[target], off[target], rule.decisions(1.0)))
         wanted = sorted((event.first, event.last, list(event.alarms)) for event in events if event.target == target)
         assert found == wanted
         assert [alarm.decision for alarm in alarms if alarm.target == target] == sorted(

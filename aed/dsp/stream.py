@@ -50,7 +50,7 @@ def stream_patches(blocks: Iterable[Wave], rate: int, logmel: LogMel) -> Iterato
         logmel: Features of the front end.
     """
     config = logmel.config
-    samples = _resampled(blocks, rate, config.sample_rate)
+    samples = resampled(blocks, rate, config.sample_rate)
     if can_stream(config):
         yield from _grid(samples, logmel)
         return
@@ -67,7 +67,8 @@ def stream_patches(blocks: Iterable[Wave], rate: int, logmel: LogMel) -> Iterato
         first += len(clip)
 
 
-def _resampled(blocks: Iterable[Wave], rate: int, target_rate: int) -> Iterator[Wave]:
+def resampled(blocks: Iterable[Wave], rate: int, target_rate: int) -> Iterator[Wave]:
+    """The samples of a recording that is passed in blocks, at another rate."""
     if rate == target_rate:
         yield from blocks
         return

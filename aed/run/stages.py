@@ -8,7 +8,7 @@ from typing import Any
 from aed.base.errors import AedError
 from aed.export.onnx import ExportConfig
 from aed.export.quantize import QuantizeConfig
-from aed.run import benchmark, deploy, evaluate, export, fit, predict, quantize, test
+from aed.run import benchmark, deploy, detect_stage, evaluate, export, fit, predict, quantize, test
 from aed.run.state import Run
 
 
@@ -39,6 +39,7 @@ STAGES: dict[str, Stage] = {
     "quantize": Stage(quantize.quantize, "quantization", QuantizeConfig),
     "evaluate": Stage(evaluate.evaluate),
     "predict": Stage(predict.predict, "predict", predict.PredictConfig, predict.check),
+    "detect": Stage(detect_stage.detect, "detect", detect_stage.DetectConfig, detect_stage.check),
     "benchmark": Stage(
         benchmark.benchmark, "benchmark", benchmark.BenchmarkConfig, partial(benchmark.choose, prefix="benchmark.")
     ),

@@ -32,8 +32,8 @@ class RunConfig:
 
     Args:
         seed: Seed of weights, splits, order, dropout and augmentation.
-        stages: Stages in order; null: fit, test, export, quantize, evaluate. Further: validate, predict, benchmark,
-            deploy.
+        stages: Stages in order; null: fit, test, export, quantize, evaluate. Further: validate, predict, detect,
+            benchmark, deploy.
         operation_mode: Instead of stages: a name of ST's zoo, ``chain_tqe``, ...
         ckpt_path: Checkpoint. With the stage fit: training resumes from it. Without: it is tested or exported; null:
             ``best.ckpt`` in the run's folder.
@@ -53,6 +53,7 @@ class RunConfig:
         benchmark: Settings of the stage benchmark.
         deploy: Settings of the stage deploy.
         predict: Settings of the stage predict.
+        detect: Settings of the stage detect.
     """
 
     seed: int = 0
@@ -75,6 +76,7 @@ class RunConfig:
     benchmark: Any = MISSING
     deploy: Any = MISSING
     predict: Any = MISSING
+    detect: Any = MISSING
 
 
 @dataclass

@@ -14,7 +14,7 @@ For each class, of each decision:
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple, Self, get_args
 
@@ -275,7 +275,9 @@ class RuleState:
             state.is_open = False
 
 
-def events_of_class(values: Floats, on: float, off: float, times: RuleDecisions) -> list[tuple[int, int, list[int]]]:
+def events_of_class(
+    values: Floats, on: float, off: float, times: RuleDecisions
+) -> Iterator[tuple[int, int, list[int]]]:
     """Events of one class, as :class:`RuleState` finds them, from all of a stream at once.
 
     Args:
@@ -284,20 +286,22 @@ def events_of_class(values: Floats, on: float, off: float, times: RuleDecisions)
         off: Threshold under which it is off again.
         times: Of the rule.
 
-    Returns:
+    Yields:
         First and last decision of each event, and the decisions of its alarms.
     """
-    code = np.where(values >= np.float32(on), 1, np.where(values < np.float32(off), 0, -1))
-    last_known = np.maximum.accumulate(np.where(code >= 0, np.arange(1, len(code) + 1), 0))
-    is_on = np.append(0, code)[last_known] == 1
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], is_on, [False]]).astype(np.int8)))
-    events: list[tuple[int, int, list[int]]] = []
+    high, low = np.flatnonzero(values >= np.float32(on)), np.flatnonzero(values < np.float32(off))
+    following = np.searchsorted(low, high)  # the same for all that no decision under off lies between
+    begins = np.flatnonzero(np.diff(following, prepend=-1))
+    stops = np.append(low, len(values))[following[begins]]
+    event: tuple[int, int, list[int]] | None = None
     alarmed: int | None = None
-    for first, stop in edges.reshape(-1, 2).tolist():
-        if events and first - events[-1][1] - 1 <= times.gap:
-            begin, _, alarms = events.pop()
+    for first, stop in zip(high[begins].tolist(), stops.tolist(), strict=True):
+        if event and first - event[1] - 1 <= times.gap:
+            begin, _, alarms = event
         else:
-            begin, alarms = first, []
+            if event:
+                yield event
+            begin, alarms, event = first, [], None
             due = first + times.shortest - 1
             alarmed_at = due if alarmed is None else max(due, alarmed + times.hold_off + 1)
             if alarmed_at >= stop:
@@ -308,8 +312,9 @@ def events_of_class(values: Floats, on: float, off: float, times: RuleDecisions)
         while (again := max(first, alarmed + times.repeat)) < stop:
             alarms.append(again)
             alarmed = again
-        events.append((begin, stop - 1, alarms))
-    return events
+        event = begin, stop - 1, alarms
+    if event:
+        yield event
 
 
 @dataclass

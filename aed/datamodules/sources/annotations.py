@@ -19,6 +19,9 @@ from aed.datamodules.sources.segments import ALIASES, check_events
 
 NEEDED = ("filename", "onset", "offset", "label")
 
+SECTIONS = "sections.csv"
+"""List beside recordings that says what they are put together of: ``filename``, ``onset``, ``offset`` of each."""
+
 _HEADS = {
     "begin time (s)": "onset",
     "end time (s)": "offset",
@@ -43,7 +46,9 @@ _HEADLESS = {
 
 
 def read_reference(reference: Path, recordings: Sequence[Path], length_s: Sequence[float]) -> pd.DataFrame:
-    """The events of some recordings, one row an event, columns ``path``, ``onset_s``, ``offset_s``, ``label``.
+    """The events of some recordings, one row an event: ``path``, ``onset_s``, ``offset_s``, ``label``, ``clip``.
+
+    ``clip`` is what an event was cut from, where the list says so in a column of that name; else "".
 
     Args:
         reference: A list, or a folder with one for each recording.
@@ -70,7 +75,9 @@ def read_reference(reference: Path, recordings: Sequence[Path], length_s: Sequen
             rows["filename"] = str(recordings[0])
         rows["path"] = _matched(rows["filename"], recordings, reference)
     events = rows[rows["label"] != ""].rename(columns={"onset": "onset_s", "offset": "offset_s"})
-    events = events[list(EVENT_COLUMNS)].reset_index(drop=True)
+    events = events[[*EVENT_COLUMNS, "clip"]].reset_index(drop=True)
+    if (events["clip"] == "").any() and (events["clip"] != "").any():
+        raise AedError(f"{reference}: some events have no clip; name the clip of each, or of none")
     if reasons := untrusted(events, dict(zip(recordings, length_s, strict=True))):
         raise AedError(f"{reference}: {next(iter(reasons.values()))}")
     return events
@@ -84,7 +91,7 @@ def _rows(file: Path) -> pd.DataFrame:
     """
     head = first_row(file)
     if not head:
-        return pd.DataFrame({name: [] for name in NEEDED[1:]})  # an empty label file: nothing occurs
+        return pd.DataFrame({name: [] for name in (*NEEDED[1:], "clip")})  # an empty label file: nothing occurs
     numbers = _HEADLESS.get(tuple(is_number(cell) for cell in head))
     rows = read_rows(file, columns=numbers)
     separator = rows.attrs["separator"]
@@ -103,7 +110,24 @@ def _rows(file: Path) -> pd.DataFrame:
     check_events(rows, separator)
     if (wrong := rows[rows["wrong"] != ""]).size:
         raise AedError(f"{file}, line {wrong.index[0] + 2}: {wrong['wrong'].iloc[0]}")
-    return rows[list(NEEDED)] if own else rows[list(NEEDED[1:])]
+    if "clip" not in rows:
+        rows["clip"] = ""
+    return rows[[*(NEEDED if own else NEEDED[1:]), "clip"]]
+
+
+def count_sections(recordings: Sequence[Path]) -> list[int]:
+    """Of how many independent sections each recording is: 1, or as :data:`SECTIONS` beside it says.
+
+    Raises:
+        AedError: That list is damaged.
+    """
+    known: dict[Path, pd.Series[int]] = {}
+    for folder in {recording.parent for recording in recordings}:
+        if (file := folder / SECTIONS).is_file():
+            rows = read_rows(file)
+            need_columns(rows, ("filename", "onset", "offset"), file)
+            known[folder] = rows["filename"].value_counts()
+    return [int(known[own.parent].get(own.name, 1)) if own.parent in known else 1 for own in recordings]
 
 
 def _file_of(recording: Path, folder: Path) -> Path:

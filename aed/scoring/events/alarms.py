@@ -6,8 +6,9 @@ alarm is false: confused if it comes in the same time of an event of another cla
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +54,7 @@ class AlarmCounts:
         delay_s: ``(found,)`` from the onset to the alarm, in the order of the references.
         is_found: ``(R,)`` for each reference.
         hours: Of all recordings.
+        background_hours: In which nothing is: outside of all events and of ``slack_s`` after them.
     """
 
     references: Counts
@@ -63,6 +65,7 @@ class AlarmCounts:
     delay_s: Seconds
     is_found: npt.NDArray[np.bool_]
     hours: float
+    background_hours: float
 
     @property
     def recall(self) -> npt.NDArray[np.float64]:
@@ -71,9 +74,86 @@ class AlarmCounts:
             return np.where(self.references > 0, self.found / self.references, np.nan)
 
     @property
-    def false_per_hour(self) -> float:
-        """False alarms an hour, over all classes."""
-        return float((self.background.sum() + self.confused.sum()) / self.hours)
+    def background_per_hour(self) -> float:
+        """Alarms an hour where nothing is, over all classes; NaN where something is all the time."""
+        return float(self.background.sum()) / self.background_hours if self.background_hours > 0 else math.nan
+
+    @property
+    def confused_per_100_events(self) -> float:
+        """Alarms in the time of an event of another class, for 100 events; NaN without events."""
+        total = int(self.references.sum())
+        return 100 * float(self.confused.sum()) / total if total else math.nan
+
+
+class Tally(NamedTuple):
+    """What the alarms of a class are.
+
+    Args:
+        found: Event -> the instant that finds it.
+        duplicates: Further alarms of a found event.
+        confused: Instants in the time of other events alone.
+        background: Alarms where nothing is.
+    """
+
+    found: dict[int, int]
+    duplicates: int
+    confused: list[int]
+    background: int
+
+
+class Instants:
+    """Times at which alarms may be raised, and the events in whose time each lies.
+
+    Args:
+        reference: What occurs.
+        recording: ``(N,)`` recording of each instant, ascending.
+        time_s: ``(N,)``, ascending in each recording.
+        slack_s: Time after an event's end in which an alarm still finds it.
+
+    Raises:
+        AedError: The slack is below 0.
+    """
+
+    def __init__(self, reference: EventList, recording: Index, time_s: Seconds, slack_s: float) -> None:
+        if not 0 <= slack_s < math.inf:
+            raise AedError(f"slack_s: need 0 or more seconds, got {slack_s}")
+        self.targets: list[int] = reference.target.tolist()
+        self.events: dict[int, list[int]] = {}
+        for number in np.unique(reference.recording).tolist():
+            own = slice(*np.searchsorted(reference.recording, [number, number + 1]).tolist())
+            first, stop = np.searchsorted(recording, [number, number + 1]).tolist()
+            low = first + np.searchsorted(time_s[first:stop], reference.onset_s[own])
+            high = first + np.searchsorted(time_s[first:stop], reference.offset_s[own] + slack_s, "right")
+            for event, begin, end in zip(range(own.start, own.stop), low.tolist(), high.tolist(), strict=True):
+                for instant in range(begin, end):
+                    self.events.setdefault(instant, []).append(event)
+
+    def tally(self, target: int, raised: Iterable[int], most: float = math.inf) -> Tally:
+        """What the alarms of a class are.
+
+        Args:
+            target: The class.
+            raised: Instants of its alarms, ascending.
+            most: Alarms where nothing is; after one more the others are not looked at.
+        """
+        found: dict[int, int] = {}
+        confused: list[int] = []
+        duplicates = background = 0
+        for instant in raised:
+            near = self.events.get(instant)
+            if near is None:
+                background += 1
+                if background > most:
+                    break
+            elif own := [event for event in near if self.targets[event] == target]:
+                free = next((event for event in own if event not in found), None)
+                if free is None:
+                    duplicates += 1
+                else:
+                    found[free] = instant
+            else:
+                confused.append(instant)
+        return Tally(found, duplicates, confused, background)
 
 
 def count_alarms(
@@ -91,35 +171,45 @@ def count_alarms(
     Raises:
         AedError: The slack is below 0, or the recordings have no length.
     """
-    if not 0 <= slack_s < math.inf:
-        raise AedError(f"slack_s: need 0 or more seconds, got {slack_s}")
     if not length_s.sum() > 0:
         raise AedError("alarms: the recordings have no length")
     order = np.lexsort((alarms.time_s, alarms.recording))
-    recording, target, time_s = alarms.recording[order], alarms.target[order], alarms.time_s[order]
-    low, high = (np.searchsorted(reference.recording, recording, side) for side in ("left", "right"))
-    is_found = np.zeros(len(reference), np.bool_)
+    target, time_s = alarms.target[order], alarms.time_s[order]
+    instants = Instants(reference, alarms.recording[order], time_s, slack_s)
     delay_s = np.full(len(reference), np.nan)
     duplicates, background = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
     confused = np.zeros((num_classes, num_classes), np.int64)
-    for first, stop, own, now in zip(low.tolist(), high.tolist(), target.tolist(), time_s.tolist(), strict=True):
-        near = slice(first, stop)
-        inside = (reference.onset_s[near] <= now) & (now <= reference.offset_s[near] + slack_s)
-        places = first + np.flatnonzero(inside)
-        same = places[reference.target[places] == own]
-        if len(free := same[~is_found[same]]):
-            is_found[free[0]], delay_s[free[0]] = True, now - reference.onset_s[free[0]]
-        elif len(same):
-            duplicates[own] += 1
-        elif len(places):
-            confused[own, reference.target[places[-1]]] += 1
-        else:
-            background[own] += 1
+    for own in np.unique(target).tolist():
+        tally = instants.tally(own, np.flatnonzero(target == own).tolist())
+        for event, instant in tally.found.items():
+            delay_s[event] = time_s[instant] - reference.onset_s[event]
+        duplicates[own], background[own] = tally.duplicates, tally.background
+        for instant in tally.confused:
+            confused[own, instants.targets[instants.events[instant][-1]]] += 1
+    is_found = ~np.isnan(delay_s)
     occurring, found = (
         np.bincount(part, minlength=num_classes) for part in (reference.target, reference.target[is_found])
     )
-    hours = float(length_s.sum() / 3600)
-    return AlarmCounts(occurring, found, duplicates, confused, background, delay_s[is_found], is_found, hours)
+    hours, free = float(length_s.sum() / 3600), background_hours(reference, length_s, slack_s)
+    return AlarmCounts(occurring, found, duplicates, confused, background, delay_s[is_found], is_found, hours, free)
+
+
+def background_hours(reference: EventList, length_s: Seconds, slack_s: float) -> float:
+    """Hours in which an alarm is one on background: outside of all events and of ``slack_s`` after them.
+
+    Args:
+        reference: What occurs.
+        length_s: ``(recordings,)``.
+        slack_s: As in :func:`count_alarms`.
+    """
+    ends = np.minimum(reference.offset_s + slack_s, length_s[reference.recording])
+    begins = np.minimum(reference.onset_s, ends)
+    busy = 0.0
+    for own in reference.in_recordings(len(length_s)):
+        # by onset: of each event, what no earlier one has covered
+        before = np.maximum.accumulate(np.append(0.0, ends[own]))[:-1]
+        busy += float(np.maximum(0, ends[own] - np.maximum(begins[own], before)).sum())
+    return max(0.0, float(length_s.sum()) - busy) / 3600
 
 
 def poisson_interval(count: int, hours: float, level: float = 0.95) -> tuple[float, float]:

@@ -1,0 +1,74 @@
+"""The stage detect: scores of a run's models as listeners, on recordings that nothing was trained on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.utils import instantiate
+
+from aed.base.console import PlainConsole
+from aed.base.errors import AedError
+from aed.inference.detection import Detector, rule_of
+from aed.inference.files import find_files
+from aed.inference.opening import open_classifier
+from aed.run.annotated import hear, read_truth
+from aed.run.state import FLOAT, INT8, Run
+from aed.run.stream_scores import Scored, score_programs
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectConfig:
+    """Settings of the stage detect: annotated recordings, and how their scores are taken.
+
+    Args:
+        files: Recordings, folders (recursive), globs.
+        reference: What occurs in them, as for the verb.
+        ambient: Further recordings, in which nothing occurs: a folder, file or glob.
+        collar_s: How far onsets and offsets may lie from the reference's, for event scores, s.
+        slack_s: Time after an event in which an alarm still finds it, s.
+        strict: Stop at the first recording that cannot be used, instead of reporting it and going on.
+    """
+
+    files: tuple[str, ...] = ()
+    reference: str | None = None
+    ambient: str | None = None
+    collar_s: float = 0.2
+    slack_s: float = 2.0
+    strict: bool = False
+
+
+def check(config: DetectConfig) -> tuple[list[str], list[str], str]:
+    """The recordings with events and without, and the reference.
+
+    Raises:
+        AedError: Something is missing.
+    """
+    if not config.files or config.reference is None:
+        raise AedError("stages: detect needs detect.files=[...] and detect.reference=<what occurs in them>")
+    if not Path(config.reference).exists():
+        raise AedError(f"detect.reference: {config.reference}: no such file or folder")
+    quiet = find_files([config.ambient]) if config.ambient else []
+    return find_files(config.files), quiet, config.reference
+
+
+def detect(run: Run) -> None:
+    """The stage: scores the exported models, or the checkpoint; adds metrics, writes scores and pictures."""
+    config: DetectConfig = instantiate(run.config.detect, _convert_="all")
+    models = {"detect": run.folder / FLOAT, "detect_int8": run.folder / INT8}
+    models = {prefix: path for prefix, path in models.items() if path.is_file()}
+    models = models or {"detect": run.need_checkpoint("detect")}
+    run.drop_metrics(("detect/", "detect_int8/"))
+    for prefix, path in models.items():
+        scored = _scored(path, run.net_class, config)
+        run.metrics |= {f"{prefix}/{key}": value for key, value in scored.result.metrics.items()}
+        scored.show(PlainConsole(), path.name)
+        scored.write(run.folder / f"{prefix}_scores.json")
+        scored.draw(run.folder / "plots" / f"{prefix}_det.png", f"{run.subject}, {path.name}")
+
+
+def _scored(model: Path, net_class: str, config: DetectConfig) -> Scored:
+    names, quiet, reference = check(config)
+    classifier = open_classifier(model, net_class=net_class)
+    detector = Detector(classifier, rule_of(classifier.card))
+    truth = read_truth(reference, names, quiet, detector.names, "detect.reference")
+    heard = {"runtime": hear(truth.names, detector.posteriors, config.strict)}
+    return score_programs(detector, heard, truth, config.collar_s, config.slack_s)

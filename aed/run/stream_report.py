@@ -1,0 +1,120 @@
+"""Scores of streams as people read them."""
+
+from collections.abc import Mapping, Sequence
+from math import isnan
+
+from rich.table import Table
+
+from aed.scoring.events.alarms import AlarmCounts
+from aed.scoring.events.family import Choice, Shape
+from aed.scoring.events.stream import StreamScores, background_interval, tradeoff
+
+HEADS = ("class", "events", "found", "recall", "again", "background", "an hour", "confused", "per 100 events")
+"""Alarms where nothing is, and alarms in the time of events of other classes, stand apart."""
+
+
+def summary(result: StreamScores, names: Sequence[str], title: str | None = None) -> Table:
+    """Each class, and all of them."""
+    table, counted = Table(title=title), result.alarms
+    for head in HEADS:
+        table.add_column(head, justify="left" if head == "class" else "right")
+    rates, wrong = tradeoff(counted, names), counted.confused.sum(axis=1)
+    columns = (counted.references, counted.found, counted.duplicates, counted.background, wrong)
+    for row, name in enumerate([*names, "all"]):
+        own = slice(None) if row == len(names) else slice(row, row + 1)
+        ending = "" if row == len(names) else f"/{name}"
+        events, found, twice, background, confused = (str(int(part[own].sum())) for part in columns)
+        recall = _number(1 - rates[f"miss_rate{ending}"], 3)
+        hourly, per_event = (
+            _number(rates[f"{key}{ending}"], 2) for key in ("background_per_hour", "confused_per_100_events")
+        )
+        table.add_row(name, events, found, recall, twice, background, hourly, confused, per_event)
+    return table
+
+
+def headline(result: StreamScores, repeated: str) -> str:
+    """All recordings in a line.
+
+    Args:
+        result: Their scores.
+        repeated: What the interval of the recall is taken over: ``clips``, ``recordings``.
+    """
+    metrics = result.metrics
+    parts = [f"{metrics['hours']:.3g} h, {metrics['background_hours']:.3g} h without events"]
+    if "recall" in metrics:
+        low, high = (metrics.get(f"recall_interval/{end}") for end in ("low", "high"))
+        interval = (
+            f"95 % over {repeated}: {low:.3f} to {high:.3f}" if low is not None else f"one of {repeated}: no interval"
+        )
+        parts.append(f"recall {metrics['recall']:.3f} ({interval})")
+    if "background_per_hour" in metrics:
+        parts.append(f"background alarms an hour {rate_text(result.alarms)}")
+    for key, text in (
+        ("confused_per_100_events", "confused {:.1f} per 100 events"),
+        ("delay_s/median", "alarm after {:.1f} s"),
+        ("onset_f1", "onset F1 {:.3f}"),
+        ("segment_f1", "segment F1 {:.3f}"),
+        ("psds1", "PSDS1 {:.3f}"),
+    ):
+        if key in metrics:
+            parts.append(text.format(metrics[key]))
+    return "; ".join(parts)
+
+
+def rate_text(counted: AlarmCounts) -> str:
+    """Background alarms an hour with their exact interval."""
+    low, high = background_interval(int(counted.background.sum()), counted.background_hours)
+    span = f"up to {high:.2f}" if low == 0 else f"{low:.2f} to {high:.2f}"
+    return f"{counted.background_per_hour:.2f} (95 %: {span})"
+
+
+def programs_table(metrics: Mapping[str, Mapping[str, float]]) -> Table:
+    """A row for each program of a model that heard the same recordings."""
+    table = Table(title="programs of the model")
+    keys = ("recall", "background_per_hour", "confused_per_100_events", "equal_posteriors", "equal_events")
+    for column in ("program", *(key.replace("_", " ") for key in keys)):
+        table.add_column(column, justify="left" if column == "program" else "right")
+    for name, own in metrics.items():
+        table.add_row(name, *(f"{own[key]:.4f}" if key in own else "-" for key in keys))
+    return table
+
+
+def candidates_table(best: Mapping[Shape, Choice], chosen: Shape, events: int, hours: float, budget: float) -> Table:
+    """The best rule of each shape within the budget.
+
+    Args:
+        best: Of each shape.
+        chosen: The best of all.
+        events: That occur.
+        hours: Of background.
+        budget: Alarms an hour where nothing is.
+    """
+    table = Table(title=f"rules within {budget:g} background alarms an hour, on validation")
+    for column in ("", "window", "off / on", "hold-off s", "recall", "background an hour", "confused per 100 events"):
+        table.add_column(column, justify="right")
+    for shape, choice in best.items():
+        texts = (str(shape.window), f"{shape.off_share:g}", f"{shape.hold_off_s:g}", f"{choice.found / events:.3f}")
+        rates = (f"{choice.background / hours:.2f}", f"{100 * choice.confused / events:.2f}")
+        table.add_row("*" if shape == chosen else "", *texts, *rates)
+    return table
+
+
+def thresholds_text(choice: Choice, names: Sequence[str]) -> str:
+    """The threshold of each class."""
+    pairs = zip(names, choice.options, strict=True)
+    return ", ".join(f"{name} {'never' if own.threshold is None else f'{own.threshold:.8g}'}" for name, own in pairs)
+
+
+def verdict(counted: AlarmCounts, budget: float) -> str:
+    """Whether the alarms of test streams are within a budget, as far as they can tell."""
+    count, hours = int(counted.background.sum()), counted.background_hours
+    low, high = background_interval(count, hours)
+    where = "inside" if low <= budget <= high else "over it: kept" if budget > high else "under it: not kept"
+    return (
+        f"test: {count} background alarms in {hours:.3g} h, an hour {rate_text(counted)}; the budget, {budget:g}, is "
+        f"{where}"
+    )
+
+
+def _number(value: float, digits: int) -> str:
+    return "-" if isnan(value) else f"{value:.{digits}f}"
