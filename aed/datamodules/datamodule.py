@@ -34,6 +34,7 @@ from aed.datamodules.selection import (
     targets,
     within,
 )
+from aed.datamodules.soundscapes.mixing import Soundscape, SoundscapeConfig
 from aed.datamodules.sources.clips import ClipSource, clip_names
 from aed.datamodules.sources.events import EventLabels, EventSource, check_frontend
 from aed.datamodules.sources.lists import class_name
@@ -488,6 +489,29 @@ class PatchDataModule(L.LightningDataModule):
         if len(others := judges[~judging.isin(calibrating).to_numpy()]):
             return chosen, others
         return chosen[~calibrating.isin(judging).to_numpy()], judges  # every clip would judge ranges that it has fixed
+
+    def soundscape(self, split: str, config: SoundscapeConfig) -> Soundscape:
+        """Streams of the clips of a split.
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+            config: What they are like.
+
+        Raises:
+            AedError: There is no such split, its recordings are no clips, or as :class:`Soundscape`.
+        """
+        if isinstance(self.clips, EventSource):
+            raise AedError(
+                f"{self.clips.name}: soundscapes are made of clips, and these are recordings with events: they are "
+                "streams to score on as they are"
+            )
+        rows = self.table[self.table["split"] == split]
+        if rows.empty and config.events_a_minute:
+            advice = f"; set data.{split}_fold or data.{split}_fraction" if split != "train" else ""
+            raise AedError(f"split={split}: {self.clips.name} has no {split} clips as it is split{advice}")
+        clips = dict(zip(rows["path"], rows["labels"], strict=True))
+        frontend = self.frontend
+        return Soundscape(clips, split, config, frontend.sample_rate, frontend.max_length_s, self.seed)
 
     def training_patches(self, data: PatchDataset, epoch: int) -> Iterator[Tensor]:
         """Shuffled batches ``(B, 1, n_mels, patch_frames)`` of ``data``, for training without a Trainer."""
