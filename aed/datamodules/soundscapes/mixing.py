@@ -5,6 +5,7 @@ a section, and however they are cut into blocks they are the same samples.
 """
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -172,21 +173,39 @@ class Soundscape:
             yield self._section(length, generator)
             left, number = left - length, number + 1
 
+    def untouched(self, num_samples: int) -> Iterator[Section]:
+        """Clips as they are, with the silence around and between their loud runs, until ``num_samples`` are reached.
+
+        Their level of background is not known, NaN. The order is random; no clip comes twice.
+        """
+        generator = np.random.default_rng([self.seed, SPLITS.index(self.split)])
+        paths, done = list(self.labels), 0
+        for index in generator.permutation(len(paths)).tolist():
+            if done >= num_samples:
+                return
+            path = paths[index]
+            wave, runs = self._runs(path)
+            times = [(start / self.rate, stop / self.rate) for start, stop in runs]
+            own = [MixedEvent(self.labels[path], path, onset, onset, offset, math.nan) for onset, offset in times]
+            yield Section(wave, tuple(own), path.name, math.nan)
+            done += len(wave)
+
     def _section(self, length: int, generator: np.random.Generator) -> Section:
         background, name = self.backgrounds.draw(length, generator)
-        gain = 10 ** (generator.uniform(*self.config.level_dbfs) / 20)
+        gain = _drawn_gain(self.config.level_dbfs, generator)
         gain = min(gain, PEAK / float(np.abs(background).max()))
         samples = faded(background * np.float32(gain), round(EDGE_S * self.rate))
         events = []
         for begin, (path, start, stop) in self._placed(length, generator):
             wave, _ = self._runs(path)
             event = faded(wave[start:stop], round(EDGE_S * self.rate))
-            scale = gain * 10 ** (generator.uniform(*self.config.snr_db) / 20) / rms(event)
+            scale = gain * _drawn_gain(self.config.snr_db, generator) / rms(event)
             scale = min(scale, PEAK / float(np.abs(event).max()))
             samples[begin : begin + len(event)] += np.float32(scale) * event
             snr_db = 20 * np.log10(scale * rms(event) / gain)
-            times = (start, begin, begin + len(event))
-            events.append(MixedEvent(self.labels[path], path, *(time / self.rate for time in times), float(snr_db)))
+            onset_s, offset_s = begin / self.rate, (begin + len(event)) / self.rate
+            labels = self.labels[path]
+            events.append(MixedEvent(labels, path, start / self.rate, onset_s, offset_s, float(snr_db)))
         return Section(np.clip(samples, -1, 1), tuple(events), name, float(20 * np.log10(gain)))
 
     def _placed(self, length: int, generator: np.random.Generator) -> list[tuple[int, tuple[Path, int, int]]]:
@@ -243,3 +262,9 @@ class Soundscape:
                 f"time, at most {FULLEST:.0%} leaves a background; use up to {most:.2g}, longest_event_s=2, or "
                 "overlap=true"
             )
+
+
+def _drawn_gain(range_db: Sequence[float], generator: np.random.Generator) -> float:
+    """A factor between two levels in dB, each dB as likely as another."""
+    low, high = range_db
+    return float(10 ** (generator.uniform(low, high) / 20))

@@ -9,6 +9,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from aed.base.errors import AedError
+from aed.modules.nets.head import dense_head
 
 TimePadding = Literal["same", "valid"]
 
@@ -39,6 +40,7 @@ class DSCNN(nn.Module):
         dropout: Share of the embedding dropped in training.
         time_padding: ``valid``: none, so that the C code can run the net as a stream (``plan=stream``); a patch then
             needs enough frames.
+        head_hidden: Size of a hidden layer in the head; null: the head is one layer.
 
     Raises:
         AedError: There is no such net.
@@ -51,6 +53,7 @@ class DSCNN(nn.Module):
         n_blocks: int = 4,
         dropout: float = 0.0,
         time_padding: TimePadding = "same",
+        head_hidden: int | None = None,
     ) -> None:
         super().__init__()
         for name, value in (("channels", channels), ("n_blocks", n_blocks)):
@@ -59,13 +62,13 @@ class DSCNN(nn.Module):
         if time_padding not in ("same", "valid"):
             raise AedError(f"net.time_padding: need one of ('same', 'valid'), got {time_padding!r}")
         self.num_classes, self.channels, self.n_blocks, self.dropout = num_classes, channels, n_blocks, dropout
-        self.time_padding = time_padding
+        self.time_padding, self.head_hidden = time_padding, head_hidden
         layers: list[nn.Module] = [_ConvNorm(1, channels, 5, 2, 1, time_padding)]
         for block in range(n_blocks):
             layers.append(_ConvNorm(channels, channels, 3, 1 if block else 2, channels, time_padding))
             layers.append(_ConvNorm(channels, channels, 1, 1, 1, time_padding))
         self.backbone = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(channels, num_classes))
+        self.head = dense_head(channels, num_classes, dropout, head_hidden)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Logits ``(B, num_classes)`` of patches ``(B, 1, n_mels, patch_frames)`` of any size."""

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aed.base.errors import AedError
+from aed.modules.nets.head import dense_head
 from aed.modules.weights.published import Weights, read_keras_h5
 
 Version = Literal["v1", "v2"]
@@ -134,6 +135,7 @@ class MiniResNet(nn.Module):
         n_mels: Mel bands of a patch; without pooling the head's size depends on it.
         patch_frames: Frames of a patch; as above.
         dropout: Share of the embedding dropped in training.
+        head_hidden: Size of a hidden layer in the head; null: the head is one layer.
 
     Raises:
         AedError: There is no such net.
@@ -160,6 +162,7 @@ class MiniResNet(nn.Module):
         n_mels: int = 64,
         patch_frames: int = 50,
         dropout: float = 0.0,
+        head_hidden: int | None = None,
     ) -> None:
         super().__init__()
         for name, value, allowed in (
@@ -171,6 +174,7 @@ class MiniResNet(nn.Module):
                 raise AedError(f"net.{name}: need one of {allowed}, got {value!r}")
         self.num_classes, self.version, self.n_stacks, self.pooling = num_classes, version, n_stacks, pooling
         self.n_mels, self.patch_frames, self.dropout = n_mels, patch_frames, dropout
+        self.head_hidden = head_hidden
         widths = [64 * 2**stack for stack in range(n_stacks)]
         layers: dict[str, nn.Module] = {"conv1_conv": nn.Conv2d(1, 64, 7, stride=2, padding=3)}
         if version == "v1":
@@ -197,7 +201,7 @@ class MiniResNet(nn.Module):
         else:
             layers["pool"] = nn.AdaptiveAvgPool2d(1) if pooling == "avg" else _GlobalMaxPool()
         self.backbone = nn.Sequential(OrderedDict(layers | {"flatten": nn.Flatten()}))
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(size, num_classes))
+        self.head = dense_head(size, num_classes, dropout, head_hidden)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Logits ``(B, num_classes)`` of patches ``(B, 1, n_mels, patch_frames)``, of any size with pooling.
