@@ -21,6 +21,7 @@ from sklearn.model_selection import train_test_split
 
 from aed.base.errors import AedError
 from aed.datamodules import EscCsv, PatchDataModule
+from aed.datamodules.datamodule import TRIMMED
 from aed.datamodules.sources.clips import ClipSource
 from aed.datamodules.sources.synthesis import write_dataset
 from aed.dsp.frontend import PRESETS, FrontendConfig
@@ -650,7 +651,7 @@ def test_cache_lies_where_the_environment_says(base: Path, tmp_path: Path, monke
 
 def test_a_backbone_of_the_same_origin_is_noted(make: Callable[..., Any]) -> None:
     data = make()
-    assert data.note({"origin": "Freesound"}) == ""
+    assert data.note({"origin": "Freesound"}) == TRIMMED
     data.clips.origin = "Freesound"
     assert "may overlap" in data.note({"origin": "Freesound"})
-    assert data.note() == "" == data.note({"origin": ""}) == data.note({"file": "x"})
+    assert data.note() == TRIMMED == data.note({"origin": ""}) == data.note({"file": "x"})

@@ -239,6 +239,18 @@ MISTAKES: dict[str, list[tuple[str, str]]] = {
         ("model=int8.onnx good.wav reference=nowhere.tsv", "nowhere.tsv"),
         ("model=int8.onnx good.wav output=good.wav", "good.wav is read by this command"),
     ],
+    "soundscapes": [
+        ("", "output=..."),
+        ("output=s data=nothing", "data"),
+        ("output=s data=folder data.clips.root=nowhere", "nowhere"),
+        ("output=s DATA split=tst", "split=test"),
+        ("output=s DATA split=val", "data.val_fold"),
+        ("output=s DATA hours=0", "hours"),
+        ("output=s DATA ambient=nowhere", "nowhere"),
+        ("output=s DATA snr_db=[20,0]", "snr_db"),
+        ("output=s DATA event_a_minute=1", "events_a_minute"),
+        ("output=sounds DATA", "sounds holds something else"),
+    ],
     "predict": [
         ("", "model=..."),
         ("model=int8.onnx", "files=..."),

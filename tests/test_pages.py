@@ -31,7 +31,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 IDS = [path.relative_to(ROOT).as_posix() for path in PAGES]
 
-COMPOSED = ("train", "evaluate", "predict", "detect", "benchmark", "deploy", "data", "models", "import_keras")
+COMPOSED = (
+    "train", "evaluate", "predict", "detect", "soundscapes", "benchmark", "deploy", "data", "models", "import_keras",
+)  # fmt: skip
 """Verbs whose arguments Hydra reads."""
 
 OTHERS = ("doctor", "cli", "help", "<verb>")

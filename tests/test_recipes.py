@@ -33,6 +33,8 @@ EXPERIMENTS = registry.experiments()
 def composed(name: str, folder: Path, *overrides: str) -> DictConfig:
     if "1024" in name:
         overrides = (*overrides, "frontend.n_mels=48", "frontend.patch_frames=64")  # it has no padding
+    if "listening" in name:
+        overrides = (*overrides, "data.soundscape_hours=0.02")
     if name.startswith("fsd50k"):
         data = [f"data.clips.data_dir={fsd50k_tree.write_tree(folder / 'fsd50k', clips=40)}"]
     else:

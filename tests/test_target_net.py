@@ -31,6 +31,7 @@ from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
 from aed.export.runtime import open_exact
 from aed.inference.onnx import OnnxClassifier
+from aed.modules.nets import DSCNN
 from aed.target.boards import board_names, load_board
 from aed.target.codegen import operators
 from aed.target.codegen.generate import kernel_sources, net_sources, run_name
@@ -162,6 +163,11 @@ NAMES = (*nets.NAMES, "mixed")
 def test_c_gives_the_bits_of_onnx_runtime(tmp_path, name, per_channel):
     outputs = check(tmp_path, int8(nets.make(name), per_channel=per_channel), 20)
     assert len(np.unique(outputs, axis=0)) > 1 or name == "uneven"  # which int8 alone turns into a constant
+
+
+def test_c_of_a_head_of_two_layers_gives_the_bits_of_onnx_runtime(tmp_path):
+    net = nets.settled(DSCNN(5, channels=8, n_blocks=1, head_hidden=6))
+    assert len(np.unique(check(tmp_path, int8(net), 20), axis=0)) > 1
 
 
 @pytest.mark.parametrize("name", ["awkward", "mixed"])

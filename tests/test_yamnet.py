@@ -199,7 +199,9 @@ def test_weights_refuse_features_that_they_were_not_trained_on():
     Weights(file="f", sha256="", url="", licence="", source="").check_frontend(GOOGLE)
 
 
-@pytest.mark.parametrize("overrides", [["experiment=esc10_yamnet"], ["experiment=esc10_yamnet1024"]])
+@pytest.mark.parametrize(
+    "overrides", [[f"experiment={name}"] for name in ("esc10_yamnet", "esc10_yamnet1024", "esc10_yamnet_listening")]
+)
 def test_experiments_pair_weights_with_their_front_end(overrides):
     cfg = tiny.composed(*overrides)
     assert cfg.model.frontend.log_offset == PRESETS[YAMNet.WEIGHTS[cfg.model.net.weights].frontend].log_offset

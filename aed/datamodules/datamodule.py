@@ -3,8 +3,10 @@
 import logging
 import math
 import shlex
+import time
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,19 +36,26 @@ from aed.datamodules.selection import (
     targets,
     within,
 )
+from aed.datamodules.soundscapes.mixing import Soundscape, SoundscapeConfig
+from aed.datamodules.soundscapes.training import with_sections
 from aed.datamodules.sources.clips import ClipSource, clip_names
 from aed.datamodules.sources.events import EventLabels, EventSource, check_frontend
 from aed.datamodules.sources.lists import class_name
 from aed.datamodules.sources.pieces import PossibleLeak, find_possible_leaks
 from aed.datamodules.splits import SplitMethod, assign_splits, shared_sources
 from aed.dsp.frontend import FrontendConfig
+from aed.dsp.logmel import LogMel
 from aed.dsp.patches import PatchBatch
+from aed.dsp.stream import can_stream
 from aed.scoring.decision import Task
-from aed.scoring.labels import OTHER
+from aed.scoring.labels import BACKGROUND, OTHER
 
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test", "calibration")
+
+TRIMMED = "Clips without their silence, which a device cannot know."
+"""Under each table of scores of such clips."""
 
 MOST_NAMED = 20
 """Files that are left out and named in the log; a folder of ten thousand m4a would fill it."""
@@ -63,6 +72,10 @@ class PatchDataModule(L.LightningDataModule):
         multi_label: Any number of classes a clip. Without it, clips with several labels are left out.
         garbage_class: One more class, ``other``, the last: clips of classes that are not in ``class_names``.
         garbage_share: Its size in each split, as a share of the mean class there; null: all such clips.
+        soundscape_hours: Hours of streams made of the training clips that training sees as well, and up to as many of
+            whole clips with their silence. There is then one more class, ``background``, the last, unless
+            ``multi_label``: time in which nothing happens.
+        soundscapes: What these streams are like.
         unseen: Sounds that are none of the classes, to judge how well they are rejected: ``unused``: the clips of
             classes that are not in ``class_names``; else a folder of recordings.
         split: How clips are divided into train, val and test: ``folds``: by the published fold numbers. ``random``:
@@ -94,6 +107,8 @@ class PatchDataModule(L.LightningDataModule):
         multi_label: bool = False,
         garbage_class: bool = False,
         garbage_share: float | None = 1.0,
+        soundscape_hours: float = 0.0,
+        soundscapes: SoundscapeConfig = SoundscapeConfig(),  # noqa: B008 - frozen
         unseen: str | None = None,
         min_overlap: float = 0.5,
         excerpt_s: float = 10.0,
@@ -129,6 +144,13 @@ class PatchDataModule(L.LightningDataModule):
                 raise AedError(f"data.{name}: need at least {least}, got {value}")
         if garbage_share is not None and not 0 < garbage_share < math.inf:
             raise AedError(f"data.garbage_share: need a share over 0, or null, got {garbage_share}")
+        if not 0 <= soundscape_hours < math.inf:
+            raise AedError(f"data.soundscape_hours: need 0 or more, got {soundscape_hours}")
+        if soundscape_hours and not can_stream(frontend):
+            raise AedError(
+                "data.soundscape_hours: the features of this front end depend on where a clip ends; use "
+                "frontend.center=false and, with frontend.to_db=true, a frontend.db_ref"
+            )
         if garbage_class and not class_names:
             raise AedError("data.garbage_class=true: give data.class_names; all others become one class")
         if unseen is not None and multi_label:
@@ -140,6 +162,7 @@ class PatchDataModule(L.LightningDataModule):
             )
         self.clips, self.frontend, self.strict, self.seed = clips, frontend, strict, seed
         self.multi_label, self.garbage_class, self.garbage_share = multi_label, garbage_class, garbage_share
+        self.soundscape_hours, self.soundscapes = soundscape_hours, soundscapes
         self.unseen, self.min_overlap, self.excerpt_s = unseen, min_overlap, excerpt_s
         self.chosen_names, self.split = class_names, split
         self.folds = {"test_fold": test_fold, "val_fold": val_fold}
@@ -197,8 +220,15 @@ class PatchDataModule(L.LightningDataModule):
         if self.garbage_class and self.garbage_share is not None and not isinstance(self.clips, EventSource):
             drawn_from = drawn_from[split_on].reset_index(drop=True)
             table = draw_garbage(table, drawn_from, len(names), self.garbage_share, self.seed)
-        self._names = (*names, OTHER) if self.garbage_class else tuple(names)
+        if self.has_background and BACKGROUND in names:
+            raise AedError(f"data.soundscape_hours: the data set has a class {BACKGROUND!r} of its own; rename it")
+        self._names = (*names, *[OTHER] * self.garbage_class, *[BACKGROUND] * self.has_background)
         return table.reset_index(drop=True)
+
+    @property
+    def has_background(self) -> bool:
+        """Whether the last class is time in which nothing happens."""
+        return self.soundscape_hours > 0 and not self.multi_label
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -250,7 +280,8 @@ class PatchDataModule(L.LightningDataModule):
             weights: Published ones the model started from, as its card has them.
         """
         leaks, origin = len(self.leaking_sources), (weights or {}).get("origin")
-        lines = [f"LEAKS: {leaks} recordings are on both sides of split={self.split}"] if leaks else []
+        lines = [TRIMMED] if self.frontend.trim != "none" else []
+        lines += [f"LEAKS: {leaks} recordings are on both sides of split={self.split}"] if leaks else []
         if not leaks and (guess := self.likely_sources):
             lines.append(f"MAY LEAK: {guess.pairs} pairs of clips on both sides look like pieces of one recording.")
         if origin and origin == self.clips.origin:
@@ -351,10 +382,10 @@ class PatchDataModule(L.LightningDataModule):
 
     def drawn_counts(self) -> tuple[int, npt.NDArray[np.int64]]:
         """Training patches of an epoch, and those of each class ``(num_classes,)``, but for a common factor."""
-        train = self.datasets["train"]
+        train = self.training_data
         if self.patches_per_clip is None or isinstance(self.clips, EventSource):
             return len(train), train.labels.patches_of_classes(self.num_classes)
-        return train.num_clips, self.class_counts("train")
+        return train.num_clips, class_counts(train.targets, self.num_classes)
 
     def class_counts(self, split: str) -> npt.NDArray[np.int64]:
         """Good clips of each class in a split, ``(num_classes,)``."""
@@ -387,7 +418,8 @@ class PatchDataModule(L.LightningDataModule):
     def _check_classes(self) -> None:
         counts = {split: self.class_counts(split) for split in SPLITS}
         named = {
-            split: [n for n, c in zip(self.class_names, own, strict=True) if not c] for split, own in counts.items()
+            split: [n for n, c in zip(self.class_names, own, strict=True) if not c and n != BACKGROUND]
+            for split, own in counts.items()
         }
         if empty := named["train"]:
             raise AedError(
@@ -489,6 +521,56 @@ class PatchDataModule(L.LightningDataModule):
             return chosen, others
         return chosen[~calibrating.isin(judging).to_numpy()], judges  # every clip would judge ranges that it has fixed
 
+    def soundscape(self, split: str, config: SoundscapeConfig) -> Soundscape:
+        """Streams of the clips of a split.
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+            config: What they are like.
+
+        Raises:
+            AedError: There is no such split, its recordings are no clips, or as :class:`Soundscape`.
+        """
+        if isinstance(self.clips, EventSource):
+            raise AedError(
+                f"{self.clips.name}: soundscapes are made of clips, and these are recordings with events: they are "
+                "streams to score on as they are"
+            )
+        rows = self.table[self.table["split"] == split]
+        if rows.empty and config.events_a_minute:
+            advice = f"; set data.{split}_fold or data.{split}_fraction" if split != "train" else ""
+            raise AedError(f"split={split}: {self.clips.name} has no {split} clips as it is split{advice}")
+        clips = dict(zip(rows["path"], rows["labels"], strict=True))
+        frontend = self.frontend
+        return Soundscape(clips, split, config, frontend.sample_rate, frontend.max_length_s, self.seed)
+
+    @cached_property
+    def training_data(self) -> PatchDataset:
+        """The training clips and, with ``soundscape_hours``, streams made of them."""
+        clips = self.datasets["train"]
+        if not self.soundscape_hours:
+            return clips
+        started, soundscape = time.monotonic(), self.soundscape("train", self.soundscapes)
+        num_samples = round(self.soundscape_hours * 3600 * self.frontend.sample_rate)
+        together = with_sections(
+            clips,
+            chain(soundscape.untouched(num_samples), soundscape.sections(num_samples)),
+            LogMel(self.frontend).array,
+            {name: index for index, name in enumerate(self.class_names)},
+            self.frontend,
+            self.multi_label,
+            self.min_overlap,
+            self.num_classes - 1 if self.has_background else None,
+        )
+        log.info(
+            "%d patches of clips, %d of %g h of soundscapes and of whole clips, made in %.1f s",
+            len(clips),
+            len(together) - len(clips),
+            self.soundscape_hours,
+            time.monotonic() - started,
+        )
+        return together
+
     def training_patches(self, data: PatchDataset, epoch: int) -> Iterator[Tensor]:
         """Shuffled batches ``(B, 1, n_mels, patch_frames)`` of ``data``, for training without a Trainer."""
         sampler = self._train_sampler(data)
@@ -502,6 +584,7 @@ class PatchDataModule(L.LightningDataModule):
             "split": self.split,
             **(self.folds if self.split == "folds" else {**self.fractions, "seed": self.seed}),
             "garbage_class": self.garbage_class,
+            "soundscape_hours": self.soundscape_hours,
             "leaking_sources": len(self.leaking_sources),
             "skipped_clips": len(self.skipped),
             "clips": {split: self.file_names(split) for split in self.datasets},
@@ -509,7 +592,7 @@ class PatchDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[PatchBatch]:
         """Shuffled patches."""
-        data = self.datasets["train"]
+        data = self.training_data
         sampler: Any = self._train_sampler(data, *self._world())
         return self._loader(data, batch_sampler=TrainBatches(sampler, self.batch_size, drop_last=False))
 

@@ -9,10 +9,18 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from aed.datamodules.cache.features import Features
 from aed.datamodules.sources.events import PatchLabels
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import PatchBatch, grid_starts
+
+
+class FeatureReader(Protocol):
+    """Log-mel of the recordings of a split, as :class:`aed.datamodules.cache.features.Features` has it."""
+
+    n_frames: npt.NDArray[np.int64]
+
+    def gather(self, windows: npt.NDArray[np.int64], patch_frames: int) -> npt.NDArray[np.float32]:
+        """Patches ``(N, n_mels, patch_frames)`` of recordings and first frames ``(N, 2)``."""
 
 
 class Labeller(Protocol):
@@ -56,7 +64,7 @@ class PatchDataset(Dataset[PatchBatch]):
     """
 
     def __init__(
-        self, features: Features, labeller: Labeller, config: FrontendConfig, labels: PatchLabels | None = None
+        self, features: FeatureReader, labeller: Labeller, config: FrontendConfig, labels: PatchLabels | None = None
     ) -> None:
         self.features, self.labeller, self.config = features, labeller, config
         self.labels = labels or labeller.patches(_grid(features, config))
@@ -154,7 +162,7 @@ class PatchDataset(Dataset[PatchBatch]):
         return stride, grid[order], order
 
 
-def _grid(features: Features, config: FrontendConfig) -> npt.NDArray[np.int64]:
+def _grid(features: FeatureReader, config: FrontendConfig) -> npt.NDArray[np.int64]:
     """Recording and first frame of every patch, ``(P, 2)``."""
     starts = {frames: grid_starts(frames, config) for frames in set(features.n_frames.tolist())}
     own = [starts[frames] for frames in features.n_frames.tolist()]

@@ -3,7 +3,7 @@
 import logging
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from aed.base.errors import AedError
 from aed.base.overrides import nearest
 from aed.datamodules.sources.clips import check_agreement
 from aed.datamodules.sources.lists import class_name
-from aed.scoring.labels import OTHER
+from aed.scoring.labels import BACKGROUND, OTHER
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,21 @@ def check_names(chosen: Sequence[str] | None, available: Sequence[str], source: 
         need = "one class" if multi_label else "two classes, or data.multi_label=true for a detector of one"
         raise AedError(f"data.class_names: need at least {need}, got {names}")
     return names
+
+
+def class_settings(class_names: Sequence[str], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a DataModule that give the class names of a model.
+
+    Args:
+        class_names: Of the model, in the order of its outputs.
+        facts: Of the data that it was trained on, as its card has them.
+    """
+    names, hours = list(class_names), float(facts.get("soundscape_hours", 0))
+    garbage = bool(facts.get("garbage_class"))
+    for is_there, name in ((hours > 0, BACKGROUND), (garbage, OTHER)):
+        if is_there and names[-1] == name:
+            names.pop()
+    return {"class_names": names, "garbage_class": garbage, "soundscape_hours": hours}
 
 
 def one_row_a_clip(table: pd.DataFrame, source: str) -> pd.DataFrame:

@@ -17,11 +17,11 @@ from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from aed.base.errors import AedError
 from aed.base.overrides import override
 from aed.base.paths import CONFIG_DIR
+from aed.datamodules.selection import class_settings
 from aed.export.card import ModelCard
 from aed.export.graph import load_model, read_model_card
 from aed.modules.rebuild import net_facts
 from aed.modules.trained import Trained
-from aed.scoring.labels import OTHER
 
 log = logging.getLogger(__name__)
 
@@ -89,12 +89,10 @@ def differing_settings(config: DictConfig, theirs: Mapping[str, Any]) -> dict[st
 
 def fixed_settings(model: Trained | ModelCard) -> dict[str, Any]:
     """The settings that a model fixes, by the keys of a run's configuration."""
-    names, has_other = list(model.class_names), bool(model.data.get("garbage_class"))
     settings: dict[str, Any] = {f"frontend.{key}": value for key, value in asdict(model.frontend).items()}
     settings["model.aggregate"] = model.decision.aggregate
     settings["data.multi_label"] = model.task == "multi_label"
-    settings["data.garbage_class"] = has_other
-    settings["data.class_names"] = names[:-1] if has_other and names[-1] == OTHER else names
+    settings |= {f"data.{key}": value for key, value in class_settings(model.class_names, model.data).items()}
     if isinstance(model, Trained):
         facts = net_facts(model.net)
         settings[_TARGET] = facts["class"]

@@ -37,6 +37,7 @@ _ORDER = (
     "evaluate",
     "predict",
     "detect",
+    "soundscapes",
     "benchmark",
     "deploy",
     "models",

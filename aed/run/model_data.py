@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from aed.base.errors import AedError
 from aed.datamodules import PatchDataModule
+from aed.datamodules.selection import class_settings
 from aed.datamodules.sources.clips import FixedSplit
 from aed.datamodules.sources.events import EventSource, FixedEvents
 from aed.export.card import ModelCard
@@ -61,8 +62,7 @@ def _split_as_asked(
 ) -> PatchDataModule:
     settings: dict[str, Any] = {"frontend": card.frontend, "multi_label": card.task == "multi_label"}
     if class_names:
-        garbage = bool(card.data.get("garbage_class"))
-        settings |= {"class_names": class_names[:-1] if garbage else class_names, "garbage_class": garbage}
+        settings |= class_settings(class_names, card.data)
     module = data(**settings)
     # all that is left after the choice of clips belongs to the garbage class
     fixed = settings | {"split": "folds", "test_fold": None, "val_fold": None, "garbage_share": None}

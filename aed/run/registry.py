@@ -77,6 +77,7 @@ FUNCTIONS = {
     "inspect": "aed.run.data.inspect",
     "models": "aed.run.models.show",
     "predict": "aed.run.predict.predict_files",
+    "soundscapes": "aed.run.soundscapes.write_soundscapes",
 }
 """Configuration of a verb -> the function whose parameters are its keys."""
 
@@ -87,6 +88,7 @@ _CLASSES = {
     "inspect": register_data,
     "detect": register_frontends,
     "predict": register_frontends,
+    "soundscapes": register_data,
 }
 """Configuration of a verb -> what stores the classes that it may name."""
 

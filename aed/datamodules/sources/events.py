@@ -234,6 +234,11 @@ class EventLabels:
         chosen[rows] = np.where(is_on[order][best], target[order][best], -1)
         return chosen
 
+    def filled_s(self, windows: Index) -> Seconds:
+        """Seconds of each window ``(P, 2)`` in which there are events; those of two at a time count twice."""
+        window, _, overlap = self._overlaps(windows)
+        return np.bincount(window, overlap, minlength=len(windows))
+
     def patches(self, windows: Index) -> PatchLabels:
         """The labelled patches of a grid and the clips they make.
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aed.base.errors import AedError
+from aed.modules.nets.head import dense_head
 
 _BLOCKS = (2, 2, 4, 4)
 """Of the four stages; the second and the third halve the mel axis, and frames are dilated by 1, 2, 4 and 8."""
@@ -69,6 +70,7 @@ class BCResNet(nn.Module):
         activation: Of the temporal halves: ``silu`` as published, or ``relu``, which every int8 tool has.
         block_dropout: Share of the channels that a temporal half loses in training.
         dropout: Share of the embedding dropped in training.
+        head_hidden: Size of a hidden layer in the head; null: the head is one layer.
 
     Raises:
         AedError: There is no such net.
@@ -81,6 +83,7 @@ class BCResNet(nn.Module):
         activation: Literal["silu", "relu"] = "silu",
         block_dropout: float = 0.1,
         dropout: float = 0.0,
+        head_hidden: int | None = None,
     ) -> None:
         super().__init__()
         if width < 2 or width % 2:
@@ -88,7 +91,7 @@ class BCResNet(nn.Module):
         if activation not in ("silu", "relu"):
             raise AedError(f"net.activation: need one of ('silu', 'relu'), got {activation!r}")
         self.num_classes, self.width, self.activation = num_classes, width, activation
-        self.block_dropout, self.dropout = block_dropout, dropout
+        self.block_dropout, self.dropout, self.head_hidden = block_dropout, dropout, head_hidden
         kind = {"silu": nn.SiLU, "relu": nn.ReLU}[activation]
         inputs, *widths, embedding = (int(width * factor) for factor in _WIDTHS)
         layers: list[nn.Module] = [
@@ -111,7 +114,7 @@ class BCResNet(nn.Module):
             nn.Flatten(),
         ]
         self.backbone = nn.Sequential(*layers)
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(embedding, num_classes))
+        self.head = dense_head(embedding, num_classes, dropout, head_hidden)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Logits ``(B, num_classes)`` of patches ``(B, 1, n_mels, patch_frames)`` of any size."""

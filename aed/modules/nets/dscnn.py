@@ -7,6 +7,7 @@ patches than a keyword's, so the first separable layer halves the image once mor
 from torch import Tensor, nn
 
 from aed.base.errors import AedError
+from aed.modules.nets.head import dense_head
 from aed.modules.time_padding import TimePadding, check_frames, check_time_padding
 
 
@@ -36,6 +37,7 @@ class DSCNN(nn.Module):
         dropout: Share of the embedding dropped in training.
         time_padding: ``valid``: none, so that the C code can run the net as a stream (``plan=stream``); a patch then
             needs enough frames.
+        head_hidden: Size of a hidden layer in the head; null: the head is one layer.
 
     Raises:
         AedError: There is no such net.
@@ -48,6 +50,7 @@ class DSCNN(nn.Module):
         n_blocks: int = 4,
         dropout: float = 0.0,
         time_padding: TimePadding = "same",
+        head_hidden: int | None = None,
     ) -> None:
         super().__init__()
         for name, value in (("channels", channels), ("n_blocks", n_blocks)):
@@ -55,14 +58,14 @@ class DSCNN(nn.Module):
                 raise AedError(f"net.{name}: need at least 1, got {value}")
         check_time_padding(time_padding)
         self.num_classes, self.channels, self.n_blocks, self.dropout = num_classes, channels, n_blocks, dropout
-        self.time_padding = time_padding
+        self.time_padding, self.head_hidden = time_padding, head_hidden
         self._windows = [(5, 2), (3, 2), *[(3, 1)] * (n_blocks - 1)] if time_padding == "valid" else []
         layers: list[nn.Module] = [_ConvNorm(1, channels, 5, 2, 1, time_padding)]
         for block in range(n_blocks):
             layers.append(_ConvNorm(channels, channels, 3, 1 if block else 2, channels, time_padding))
             layers.append(_ConvNorm(channels, channels, 1, 1, 1, time_padding))
         self.backbone = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(channels, num_classes))
+        self.head = dense_head(channels, num_classes, dropout, head_hidden)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Logits ``(B, num_classes)`` of patches ``(B, 1, n_mels, patch_frames)`` of any size.

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aed.base.errors import AedError
+from aed.modules.nets.head import dense_head
 from aed.modules.time_padding import TimePadding, check_frames, check_time_padding, frames_left
 from aed.modules.weights.published import Weights, read_keras_h5
 
@@ -172,6 +173,7 @@ class MiniResNet(nn.Module):
         dropout: Share of the embedding dropped in training.
         time_padding: ``valid``: none, so that the C code can run the net as a stream (``plan=stream``) if ``pooling``
             is ``avg``; a patch then needs enough frames. Weights were published for ``same``.
+        head_hidden: Size of a hidden layer in the head; null: the head is one layer.
 
     Raises:
         AedError: There is no such net, or ``patch_frames`` are too few to do without padding.
@@ -199,6 +201,7 @@ class MiniResNet(nn.Module):
         patch_frames: int = 50,
         dropout: float = 0.0,
         time_padding: TimePadding = "same",
+        head_hidden: int | None = None,
     ) -> None:
         super().__init__()
         check_time_padding(time_padding)
@@ -211,7 +214,7 @@ class MiniResNet(nn.Module):
                 raise AedError(f"net.{name}: need one of {allowed}, got {value!r}")
         self.num_classes, self.version, self.n_stacks, self.pooling = num_classes, version, n_stacks, pooling
         self.n_mels, self.patch_frames, self.dropout = n_mels, patch_frames, dropout
-        self.time_padding = time_padding
+        self.time_padding, self.head_hidden = time_padding, head_hidden
         self._windows = [*_ENTRY, *_STACK[version] * n_stacks] if time_padding == "valid" else []
         around = partial(_around, time_padding=time_padding)
         widths = [WIDTH * 2**stack for stack in range(n_stacks)]
@@ -244,7 +247,7 @@ class MiniResNet(nn.Module):
         else:
             layers["pool"] = nn.AdaptiveAvgPool2d(1) if pooling == "avg" else _GlobalMaxPool()
         self.backbone = nn.Sequential(OrderedDict(layers | {"flatten": nn.Flatten()}))
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(size, num_classes))
+        self.head = dense_head(size, num_classes, dropout, head_hidden)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Logits ``(B, num_classes)`` of patches ``(B, 1, n_mels, patch_frames)``, of any size with pooling.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from aed.base.errors import AedError
+from aed.modules.nets.head import dense_head
 from aed.modules.time_padding import TimePadding, check_frames, check_time_padding
 from aed.modules.weights.published import Weights, read_keras_h5
 from aed.modules.weights.tflite import read_labels, read_tflite
@@ -76,6 +77,7 @@ class YAMNet(nn.Module):
         layers: To cut after, the first convolution included; null: 6, 8 or 14, by ``embedding_size``.
         time_padding: ``valid``: none, so that the C code can run the net as a stream (``plan=stream``); a patch then
             needs enough frames. Weights were published for ``same``.
+        head_hidden: Size of a hidden layer in the head; null: the head is one layer.
 
     Raises:
         AedError: There is no such cut.
@@ -110,6 +112,7 @@ class YAMNet(nn.Module):
         weights: Literal["st", "google"] = "st",
         layers: int | None = None,
         time_padding: TimePadding = "same",
+        head_hidden: int | None = None,
     ) -> None:
         super().__init__()
         check_time_padding(time_padding)
@@ -124,6 +127,7 @@ class YAMNet(nn.Module):
         self.num_classes, self.embedding_size, self.dropout = num_classes, embedding_size, dropout
         self.weights, self.layers, self.time_padding = weights, layers, time_padding
         self._windows = [(3, stride) for _, stride in _LAYERS[:depth]] if time_padding == "valid" else []
+        self.head_hidden = head_hidden
         relu = nn.ReLU6 if weights == "google" else nn.ReLU
         (inputs, stride), *separable = _LAYERS[:depth]
         layers_: list[nn.Module] = [_ConvNorm(1, inputs, 3, stride, relu=relu, time_padding=time_padding)]
@@ -132,7 +136,7 @@ class YAMNet(nn.Module):
             layers_.append(_ConvNorm(inputs, outputs, 1, relu=relu))
             inputs = outputs
         self.backbone = nn.Sequential(*layers_, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(inputs, num_classes))
+        self.head = dense_head(inputs, num_classes, dropout, head_hidden)
         self._folded = False
 
     def forward(self, patches: Tensor) -> Tensor:
