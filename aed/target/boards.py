@@ -27,6 +27,7 @@ class Machine:
         systick_hz: Frequency of SysTick.
         flash: Address and bytes.
         ram: Address and bytes.
+        vectors: Address at which the core looks for its vectors; null: that of the flash.
     """
 
     machine: str
@@ -34,6 +35,7 @@ class Machine:
     systick_hz: int
     flash: tuple[int, int]
     ram: tuple[int, int]
+    vectors: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,9 @@ STACK_BYTES = 16384
 ROOM = 1 << 28
 """Bytes of each memory of a board with memories that every net fits in."""
 
+VECTORS_BYTES = 64
+"""Bytes of the vectors in ``start.c``."""
+
 BLOCK_SAMPLES = 160
 """Samples that the harness reads at once; its C has them as ``AED_BLOCK``."""
 
@@ -115,9 +118,14 @@ def _too_large(board: Board, flash_bytes: int, ram_bytes: int) -> list[str]:
 def _link(folder: Path, units: Sequence[Path], board: Board, options: Sequence[str]) -> Path:
     machine = machine_of(board)
     script = (files("aed.target.emulator") / "c" / "link.ld").read_text(encoding="utf-8")
+    flash, size = machine.flash
+    if machine.vectors is None:  # they are the first bytes of the flash
+        flash, size = flash + VECTORS_BYTES, size - VECTORS_BYTES
     for key, value in (
-        ("AED_FLASH_SIZE", machine.flash[1]),
-        ("AED_FLASH", machine.flash[0]),
+        ("AED_VECTORS_SIZE", VECTORS_BYTES),
+        ("AED_VECTORS", machine.flash[0] if machine.vectors is None else machine.vectors),
+        ("AED_FLASH_SIZE", size),
+        ("AED_FLASH", flash),
         ("AED_RAM_SIZE", machine.ram[1]),
         ("AED_RAM", machine.ram[0]),
         ("AED_STACK_SIZE", STACK_BYTES),
@@ -138,6 +146,6 @@ def section_sizes(elf: Path) -> tuple[int, int]:
         words = line.split()
         if len(words) == 3 and words[1].isdigit():
             size = int(words[1])
-            flash += size if words[0] in (".text", ".ARM.exidx", ".data") else 0
+            flash += size if words[0] in (".vectors", ".text", ".ARM.exidx", ".data") else 0
             ram += size if words[0] in (".data", ".bss") else 0
     return flash, ram
