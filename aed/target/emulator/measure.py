@@ -71,7 +71,7 @@ def measure_net(
         AedError: The net does not fit, a tool is missing or fails, or the program ends with an error.
     """
     size, layers = program.tensors[program.output].size, len(program.layers)
-    toolchain.need_room(board, program.weight_bytes, plan.size + inputs.shape[1] + size)
+    toolchain.need_room(board, program.weight_bytes, plan.size + inputs.shape[1] + size + toolchain.STACK_BYTES)
     sources = kernel_sources() | net_sources(program, plan)
     return measure_sources(sources, size, layers, inputs, board, library, plan.streams)
 

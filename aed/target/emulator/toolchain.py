@@ -74,11 +74,11 @@ def build(
         return _link(folder, units, board, options)
     except AedError:
         try:
-            sizes = section_sizes(_link(folder, units, with_large_memory(board), options))
+            flash, ram = section_sizes(_link(folder, units, with_large_memory(board), options))
         except AedError:
-            sizes = (0, 0)
-        if reasons := _too_large(board, *sizes):
-            raise AedError(f"{board.name}: the program does not fit: it needs {' and '.join(reasons)}") from None
+            flash, ram = 0, 0
+        if missing := board.missing(flash, ram + STACK_BYTES):
+            raise AedError(f"{board.name}: the program does not fit: it needs {missing}") from None
         raise
 
 
@@ -93,26 +93,15 @@ def need_room(board: Board, flash_bytes: int, ram_bytes: int) -> None:
     """Refuses what cannot fit whatever the compiler makes of it.
 
     Args:
-        board: Emulated machine.
+        board: Emulated or real.
         flash_bytes: Of constants alone.
         ram_bytes: Of activations and inputs alone.
 
     Raises:
         AedError: Names each memory that is too small, and by how much.
     """
-    if reasons := _too_large(board, flash_bytes, ram_bytes):
-        raise AedError(f"{board.name}: the net does not fit: even without code it needs {' and '.join(reasons)}")
-
-
-def _too_large(board: Board, flash_bytes: int, ram_bytes: int) -> list[str]:
-    """The memories of the board that a program exceeds, in words."""
-    machine = machine_of(board)
-    needs = (("flash", flash_bytes, machine.flash[1]), ("RAM", ram_bytes + STACK_BYTES, machine.ram[1]))
-    return [
-        f"{needed / 1024:.0f} KiB of {kind}, there are {there / 1024:.0f}: {(needed - there) / 1024:.1f} too many"
-        for kind, needed, there in needs
-        if needed > there
-    ]
+    if missing := board.missing(flash_bytes, ram_bytes):
+        raise AedError(f"{board.name}: the net does not fit: even without code it needs {missing}")
 
 
 def _link(folder: Path, units: Sequence[Path], board: Board, options: Sequence[str]) -> Path:
