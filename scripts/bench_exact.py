@@ -8,9 +8,12 @@ random ones over the whole int8 range, by every plan it has. The folder of ESC-1
 """
 
 import argparse
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -37,6 +40,9 @@ from aed.target.host import build_library, pointer
 
 AT_ONCE = 25
 """Patches in one run of an emulator, which is stopped after minutes."""
+
+Run = Callable[[Chosen, Int8, Path], Int8]
+"""Outputs ``(N, size)`` for inputs, of C built in a folder."""
 
 COUNTERS = 8
 """Bytes that the harness writes after each output."""
@@ -87,23 +93,32 @@ def on_board(board: Board, chosen: Chosen, steps: Int8, folder: Path) -> Int8:
     return np.frombuffer(raw, np.int8).reshape(len(steps), size + COUNTERS)[:, :size]
 
 
-def rows(name: str, model: Path, boards: list[Board], arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
-    """One row for each plan and core of a net."""
+def rows(name: str, model: Path, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """One row for each plan and core of a net; as many cores at once as there are CPUs."""
     graph = load_model(model)
     card = read_model_card(graph, model)
     real = real_patches(card, arguments.real)
+    on: dict[str, Run] = {"host": on_host}
+    on |= {board.core: partial(on_board, board) for board in map(load_board, arguments.boards)}
     for kind, chosen in plans(graph, card):
         size = chosen.program.tensors[chosen.program.input].size
         random = np.random.default_rng(0).integers(-128, 128, (arguments.random, size)).astype(np.int8)
-        steps = np.concatenate([to_steps(real, chosen.program), random])
-        wanted = expected(graph, steps, chosen.program).astype(int)
-        on: list[tuple[str, Callable[[Chosen, Int8, Path], Int8]]] = [("host", on_host)]
-        for core, run in on + [(board.core, partial(on_board, board)) for board in boards]:
-            with temporary_folder() as folder:
-                away = np.abs(run(chosen, steps, folder / "program") - wanted)
-            row: dict[str, object] = {"net": name, "plan": kind, "core": core, "outputs": wanted.size}
-            row |= {"real": len(real), "random": len(random), "real_differing": int((away[: len(real)] > 0).sum())}
-            yield row | {"random_differing": int((away[len(real) :] > 0).sum()), "steps": int(away.max())}
+        inputs = {"real": to_steps(real, chosen.program), "random": random}
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            found = pool.map(partial(compared, graph, chosen, inputs), on.values())
+            for core, row in zip(on, found, strict=True):
+                yield {"net": name, "plan": kind, "core": core} | row
+
+
+def compared(graph: onnx.ModelProto, chosen: Chosen, inputs: dict[str, Int8], run: Run) -> dict[str, int]:
+    """Numbers of patches and outputs, and of outputs that are not ONNX Runtime's, for each kind of input."""
+    row, steps = {}, np.concatenate(list(inputs.values()))
+    with temporary_folder() as folder:
+        away = np.abs(run(chosen, steps, folder / "program") - expected(graph, steps, chosen.program).astype(int))
+    last = np.cumsum([len(each) for each in inputs.values()])[:-1]
+    for key, part in zip(inputs, np.split(away, last), strict=True):
+        row |= {key: len(part), f"{key}_differing": int((part > 0).sum())}
+    return row | {"outputs": away.size, "steps": int(away.max())}
 
 
 def main() -> None:
@@ -115,11 +130,11 @@ def main() -> None:
     parser.add_argument("--random", type=int, default=200, help="patches over the whole int8 range")
     parser.add_argument("--json", type=Path, help="its rows of the same nets are replaced, others stay")
     arguments = parser.parse_args()
-    boards, found = [load_board(name) for name in arguments.boards], []
+    found = []
     table = Table("net", "plan", "core", "real patches", "random", "outputs", "differ", "largest step")
     for text in arguments.models:
         name, _, model = text.partition("=")
-        for row in rows(name, Path(model), boards, arguments):
+        for row in rows(name, Path(model), arguments):
             found.append(row)
             differ = f"{row['real_differing']} + {row['random_differing']}"
             head = [row[key] for key in ("net", "plan", "core", "real", "random", "outputs")]

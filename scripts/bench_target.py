@@ -10,9 +10,11 @@ its own. ``--layers`` compares our kernels with CMSIS-NN's, layer by layer.
 
 import argparse
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -119,26 +121,32 @@ def layers(build: Build, cost: EmulatedRun) -> list[dict[str, object]]:
 
 
 def rows(name: str, model: Path, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """One row a board and build; a build that fails has its reason instead of figures."""
+    """One row a board and build; as many boards at once as there are CPUs."""
     graph = load_model(model)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
         forms = list(builds(model, graph, arguments, Path(folder)))
-        for board in map(load_board, arguments.boards):
-            for build in forms:
-                size = build.program.tensors[build.program.input].size
-                inputs = np.random.default_rng(0).integers(-128, 128, (arguments.inputs, size)).astype(np.int8)
-                wanted = expected(graph, inputs, build.program)
-                row: dict[str, Any] = {"net": name, "core": board.core, "build": build.name}
-                try:
-                    cost = build.run(inputs, board)
-                except (AedError, subprocess.CalledProcessError) as error:
-                    yield row | {"failed": str(error)}
-                    continue
-                differing = np.abs(cost.outputs.astype(int) - wanted)
-                row |= {"instructions": cost.instructions, "cycles": cost.cycles, "flash": cost.flash_bytes}
-                row |= {"ram": cost.ram_bytes, "stack": cost.stack_bytes, "outputs": wanted.size}
-                row |= {"differing": int((differing > 0).sum()), "steps": int(differing.max())}
-                yield row | ({"layers": layers(build, cost)} if arguments.layers and build.plan else {})
+
+        def on(board: Board) -> list[dict[str, Any]]:
+            return [{"net": name} | measured(build, graph, board, arguments) for build in forms]
+
+        for found in pool.map(on, map(load_board, arguments.boards)):
+            yield from found
+
+
+def measured(build: Build, graph: onnx.ModelProto, board: Board, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The figures of a build; of one that fails the reason instead."""
+    size = build.program.tensors[build.program.input].size
+    inputs = np.random.default_rng(0).integers(-128, 128, (arguments.inputs, size)).astype(np.int8)
+    row: dict[str, Any] = {"core": board.core, "build": build.name}
+    try:
+        cost = build.run(inputs, board)
+    except (AedError, subprocess.CalledProcessError) as error:
+        return row | {"failed": str(error)}
+    differing = np.abs(cost.outputs.astype(int) - expected(graph, inputs, build.program))
+    row |= {"instructions": cost.instructions, "cycles": cost.cycles, "flash": cost.flash_bytes}
+    row |= {"ram": cost.ram_bytes, "stack": cost.stack_bytes, "outputs": differing.size}
+    row |= {"differing": int((differing > 0).sum()), "steps": int(differing.max())}
+    return row | ({"layers": layers(build, cost)} if arguments.layers and build.plan else {})
 
 
 def write(found: list[dict[str, Any]], path: Path) -> None:

@@ -49,7 +49,7 @@ def find_cmsis_nn(folder: Path) -> Library:
         raise AedError(
             f"--cmsis-nn {folder}: no {header.relative_to(folder)}; give ARM-software/CMSIS-NN, checked out at {COMMIT}"
         )
-    found = re.search(r"\$Revision:\s*(\S+)", header.read_text(encoding="utf-8"))
+    found = re.search(r"\$Revision:\s*(V\S+)", header.read_text(encoding="utf-8"))
     if found is None or found[1] != REVISION:
         raise AedError(
             f"--cmsis-nn {folder}: need revision {REVISION} of {header.name}, found {found[1] if found else 'none'}; "

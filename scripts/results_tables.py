@@ -1,6 +1,8 @@
 """Writes the tables of results into README.md and docs/results.md, between their marks.
 
 Accuracies: ``scripts/results.json``, a value per seed, mean over five folds; costs: ``aed models format=json``.
+C beside that of others: ``scripts/results_target.json``, written by ``bench_target.py``; its outputs beside those of
+ONNX Runtime: ``scripts/results_exact.json``, written by ``bench_exact.py``.
 """
 
 import json
@@ -22,6 +24,12 @@ SHORT = (
     "esc10_dscnn",
 )
 """Recipes in the README."""
+
+NETS = ("YAMNet-256", "DS-CNN", "MiniResNet v1, 2 stacks", "BC-ResNet-1", "YAMNet-1024")
+STREAMS = ("YAMNet-256, valid", "DS-CNN, valid")
+"""Nets of the C's tables, in their order; those without padding along time run as streams, too."""
+
+CORES = {"host": "this machine", "cortex-m4": "M4", "cortex-m7": "M7", "cortex-m33": "M33", "cortex-m55": "M55"}
 
 Row = Mapping[str, Any]
 
@@ -69,6 +77,45 @@ def full(rows: Sequence[Row]) -> str:
     return "\n".join([*head, *body, "", *seeds])
 
 
+def beside(rows: Sequence[Row]) -> str:
+    """The table of our C beside that of others."""
+    head = [
+        "| net | core | C | M instructions | M cycles, estimated | flash KiB | RAM KiB | outputs that differ |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    cores = list(CORES)
+    ordered = sorted(rows, key=lambda row: (NETS.index(row["net"]), cores.index(row["core"])))
+    return "\n".join([*head, *map(_beside, ordered)])
+
+
+def _beside(row: Row) -> str:
+    head = f"| {row['net']} | {CORES[row['core']]} | {row['build']} |"
+    if "failed" in row:
+        return f"{head} {row['failed'].splitlines()[0]} | | | | |"
+    cycles = "-" if row["cycles"] is None else f"{row['cycles'] / 1e6:.1f}"
+    differ = f"{row['differing']} of {row['outputs']}"
+    if row["steps"]:
+        differ += f", up to {row['steps']} step" + ("s" if row["steps"] > 1 else "")
+    sizes = f"{row['flash'] / 1024:.1f} | {row['ram'] / 1024:.1f}"
+    return f"{head} {row['instructions'] / 1e6:.2f} | {cycles} | {sizes} | {differ} |"
+
+
+def exact(rows: Sequence[Row]) -> str:
+    """The table of outputs that are not ONNX Runtime's: a row a net, whose programs are all plans on all cores."""
+    head = ["| net | plans | C on | patches | outputs | differ |", "|---|---|---|---|---|---|"]
+    body = []
+    for net in (*NETS, *STREAMS):
+        own = [row for row in rows if row["net"] == net]
+        if own:
+            plans = ", ".join(dict.fromkeys(row["plan"] for row in own))
+            on = ", ".join(name for core, name in CORES.items() if core in {row["core"] for row in own})
+            patches = " or ".join(sorted({f"{row['real']} real, {row['random']} random" for row in own}))
+            differ = sum(row["real_differing"] + row["random_differing"] for row in own)
+            outputs = sum(row["outputs"] for row in own)
+            body.append(f"| {net} | {plans} | {on} | {patches} | {outputs:,} | {differ} |")
+    return "\n".join([*head, *body])
+
+
 def _macc(row: Row) -> str:
     return f"{row['cost']['macc'] / 1e6:.1f}"
 
@@ -81,25 +128,34 @@ def _seeds(values: Sequence[float]) -> str:
     return ", ".join(map(str, values))
 
 
-def put(text: str, table: str) -> str:
+def put(text: str, table: str, mark: str = "results") -> str:
     """``text`` with the table between its marks.
 
     Raises:
         ValueError: It has no marks.
     """
     changed, number = re.subn(
-        r"(<!-- results -->\n).*?(\n<!-- end -->)", lambda match: match[1] + table + match[2], text, flags=re.DOTALL
+        rf"(<!-- {mark} -->\n).*?(\n<!-- end -->)", lambda match: match[1] + table + match[2], text, flags=re.DOTALL
     )
     if number != 1:
-        raise ValueError("need one pair of <!-- results --> and <!-- end -->")
+        raise ValueError(f"need one pair of <!-- {mark} --> and <!-- end -->")
     return changed
+
+
+def page(text: str, rows: Sequence[Row]) -> str:
+    """The text of the page with all of its tables."""
+    text = put(text, full(rows))
+    for mark, table in (("target", beside), ("exact", exact)):
+        known = json.loads((ROOT / "scripts" / f"results_{mark}.json").read_text(encoding="utf-8"))
+        text = put(text, table(known), mark)
+    return text
 
 
 def main() -> None:
     """Renews both files."""
     rows = results()
-    for path, table in ((README, short(rows)), (PAGE, full(rows))):
-        path.write_text(put(path.read_text(encoding="utf-8"), table), encoding="utf-8")
+    README.write_text(put(README.read_text(encoding="utf-8"), short(rows)), encoding="utf-8")
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")
 
 
 if __name__ == "__main__":
