@@ -1,7 +1,9 @@
 """Writes the tables of results into README.md and docs/results.md, between their marks.
 
 Accuracies: ``scripts/results.json``, a value per seed, mean over five folds, and ``scripts/results_streams.json``, nets
-without padding along time, seed 0; costs: ``aed models format=json``.
+without padding along time, seed 0; costs: ``aed models format=json``. C beside that of others:
+``scripts/results_target.json``, written by ``bench_target.py``; its outputs beside those of ONNX Runtime:
+``scripts/results_exact.json``, written by ``bench_exact.py``.
 """
 
 import json
@@ -23,6 +25,12 @@ SHORT = (
     "esc10_dscnn",
 )
 """Recipes in the README."""
+
+NETS = ("YAMNet-256", "DS-CNN", "MiniResNet v1, 2 stacks", "BC-ResNet-1", "YAMNet-1024")
+STREAMS = ("YAMNet-256, valid", "DS-CNN, valid")
+"""Nets of the C's tables, in their order; those without padding along time run as streams, too."""
+
+CORES = {"host": "this machine", "cortex-m4": "M4", "cortex-m7": "M7", "cortex-m33": "M33", "cortex-m55": "M55"}
 
 Row = Mapping[str, Any]
 
@@ -70,9 +78,8 @@ def full(rows: Sequence[Row]) -> str:
     return "\n".join([*head, *body, "", *seeds])
 
 
-def streams() -> str:
-    """The page's table of nets without padding along time, each beside the padded one of the same recipe."""
-    rows: list[Row] = json.loads((ROOT / "scripts" / "results_streams.json").read_text(encoding="utf-8"))
+def streams(rows: Sequence[Row]) -> str:
+    """The table of nets without padding along time, each beside the padded one of the same recipe."""
     head = ["| net | float | int8 | padded: float | int8 | printed by |", "|---|---|---|---|---|---|"]
     body = [
         f"| {row['net']} | {row['float']:.2f} | **{row['int8']:.2f}** | {row['padded']['float']:.2f} "
@@ -80,6 +87,45 @@ def streams() -> str:
         "data.test_fold=1,2,3,4,5` |"
         for row in rows
     ]
+    return "\n".join([*head, *body])
+
+
+def beside(rows: Sequence[Row]) -> str:
+    """The table of our C beside that of others."""
+    head = [
+        "| net | core | C | M instructions | M cycles, estimated | flash KiB | RAM KiB | outputs that differ |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    cores = list(CORES)
+    ordered = sorted(rows, key=lambda row: (NETS.index(row["net"]), cores.index(row["core"])))
+    return "\n".join([*head, *map(_beside, ordered)])
+
+
+def _beside(row: Row) -> str:
+    head = f"| {row['net']} | {CORES[row['core']]} | {row['build']} |"
+    if "failed" in row:
+        return f"{head} {row['failed'].splitlines()[0]} | | | | |"
+    cycles = "-" if row["cycles"] is None else f"{row['cycles'] / 1e6:.1f}"
+    differ = f"{row['differing']} of {row['outputs']}"
+    if row["steps"]:
+        differ += f", up to {row['steps']} step" + ("s" if row["steps"] > 1 else "")
+    sizes = f"{row['flash'] / 1024:.1f} | {row['ram'] / 1024:.1f}"
+    return f"{head} {row['instructions'] / 1e6:.2f} | {cycles} | {sizes} | {differ} |"
+
+
+def exact(rows: Sequence[Row]) -> str:
+    """The table of outputs that are not ONNX Runtime's: a row a net, whose programs are all plans on all cores."""
+    head = ["| net | plans | C on | patches | outputs | differ |", "|---|---|---|---|---|---|"]
+    body = []
+    for net in (*NETS, *STREAMS):
+        own = [row for row in rows if row["net"] == net]
+        if own:
+            plans = ", ".join(dict.fromkeys(row["plan"] for row in own))
+            on = ", ".join(name for core, name in CORES.items() if core in {row["core"] for row in own})
+            patches = " or ".join(sorted({f"{row['real']} real, {row['random']} random" for row in own}))
+            differ = sum(row["real_differing"] + row["random_differing"] for row in own)
+            outputs = sum(row["outputs"] for row in own)
+            body.append(f"| {net} | {plans} | {on} | {patches} | {outputs:,} | {differ} |")
     return "\n".join([*head, *body])
 
 
@@ -109,12 +155,20 @@ def put(text: str, table: str, mark: str = "results") -> str:
     return changed
 
 
+def page(text: str, rows: Sequence[Row]) -> str:
+    """The text of the page with all of its tables."""
+    text = put(text, full(rows))
+    for mark, table in (("streams", streams), ("target", beside), ("exact", exact)):
+        known = json.loads((ROOT / "scripts" / f"results_{mark}.json").read_text(encoding="utf-8"))
+        text = put(text, table(known), mark)
+    return text
+
+
 def main() -> None:
     """Renews both files."""
     rows = results()
-    for path, table in ((README, short(rows)), (PAGE, full(rows))):
-        path.write_text(put(path.read_text(encoding="utf-8"), table), encoding="utf-8")
-    PAGE.write_text(put(PAGE.read_text(encoding="utf-8"), streams(), "streams"), encoding="utf-8")
+    README.write_text(put(README.read_text(encoding="utf-8"), short(rows)), encoding="utf-8")
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -208,6 +208,17 @@ def test_a_net_that_cannot_fit_is_refused_before_anything_is_compiled(model, mon
         measuring.measure_net(chosen.program, chosen.plan, steps, replace(board, machine=small))
 
 
+def test_a_net_too_large_for_a_real_board_is_refused_though_the_emulated_one_is_larger(model, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", "")
+    board = replace(load_board("nucleo-g474re"), flash_kib=0.5, ram_kib=0.5)
+    for act in (Emulator().benchmark, Emulator().analyze):
+        with pytest.raises(
+            AedError, match=f"^nucleo-g474re: .* it needs {KIB} of flash, there are 0: {MORE} and {KIB} of RAM"
+        ):
+            act(model, board, tmp_path)
+    Emulator().analyze(model, replace(board, external="16 MB of flash"), tmp_path)
+
+
 def test_a_program_that_does_not_compile_is_told_as_it_was(arm, tmp_path):
     with pytest.raises(AedError, match="arm-none-eabi-gcc failed"):
         toolchain.build(tmp_path, {"a.c": "int nonsense(\n"}, load_board("mps2-an505"))

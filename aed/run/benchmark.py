@@ -113,8 +113,8 @@ def measure(model: Path, folder: Path, config: BenchmarkConfig, prefix: str = ""
 
 
 def _measure(backend: Backend, action: str, model: Path, board: Board, folder: Path) -> Report:
-    board = emulated(board) if backend.name == "emulator" else board
-    results = folder / "target" / backend.name / board.name
+    place = emulated(board) if backend.name == "emulator" else board
+    results = folder / "target" / backend.name / place.name
     try:
         results.mkdir(parents=True, exist_ok=True)
     except OSError as error:

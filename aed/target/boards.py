@@ -27,6 +27,7 @@ class Machine:
         systick_hz: Frequency of SysTick.
         flash: Address and bytes.
         ram: Address and bytes.
+        vectors: Address at which the core looks for its vectors; null: that of the flash.
     """
 
     machine: str
@@ -34,6 +35,7 @@ class Machine:
     systick_hz: int
     flash: tuple[int, int]
     ram: tuple[int, int]
+    vectors: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,24 @@ class Board:
         """Those of :data:`BACKENDS` that know it."""
         known = {"emulator": self.machine or self.emulated_by, "stedgeai": self.series, "cloud": self.cloud_name}
         return tuple(name for name in BACKENDS if known[name])
+
+    def missing(self, flash_bytes: int, ram_bytes: int) -> str:
+        """What a program needs beyond the board's memories, in words; "": it fits.
+
+        Args:
+            flash_bytes: Of code and constants.
+            ram_bytes: Of all, the stack too where it is known.
+        """
+        flash, ram = 1024 * self.flash_kib, 1024 * self.ram_kib
+        if self.machine:
+            flash, ram = self.machine.flash[1], self.machine.ram[1]
+        elif self.external:  # of a size in words
+            return ""
+        return " and ".join(
+            f"{needed / 1024:.0f} KiB of {kind}, there are {there / 1024:.0f}: {(needed - there) / 1024:.1f} too many"
+            for kind, needed, there in (("flash", flash_bytes, flash), ("RAM", ram_bytes, ram))
+            if needed > there
+        )
 
 
 def board_names(backend: str | None = None) -> list[str]:

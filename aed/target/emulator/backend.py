@@ -57,8 +57,12 @@ class Emulator:
     name: ClassVar[str] = "emulator"
 
     def analyze(self, model: Path, board: Board, folder: Path) -> Report:
-        """Weights, arena and multiply-accumulates, by arithmetic; needs neither GCC nor QEMU."""
-        read = self._read(model)
+        """Weights, arena and multiply-accumulates, by arithmetic; needs neither GCC nor QEMU.
+
+        Raises:
+            AedError: The model has no C form, or does not fit into the board's memories.
+        """
+        read = self._read(model, board)
         cost = Cost(figures=_planned(read), layers=_layers(read.program))
         return self._report("analyze", emulated(board), cost, {"plan": read.chosen.facts})
 
@@ -66,11 +70,12 @@ class Emulator:
         """Flash, RAM, stack and instructions of net and front end.
 
         Raises:
-            AedError: The model has no C form, a tool is missing, or an output is not ONNX Runtime's.
+            AedError: The model has no C form or does not fit into the board's memories, a tool is missing, or an output
+                is not ONNX Runtime's.
         """
         if self.inputs < 1:
             raise AedError(f"emulator.inputs: need at least 1, got {self.inputs}")
-        read, board = self._read(model), emulated(board)
+        read, board = self._read(model, board), emulated(board)
         card = read_model_card(read.graph, model)
         x = read.program.tensors[read.program.input]
         random = np.random.default_rng(0)
@@ -94,12 +99,15 @@ class Emulator:
             details["no_frontend"] = list(card.frontend.not_streamable)
         return self._report("benchmark", board, _net_cost(read, run), details, frontend)
 
-    def _read(self, path: Path) -> _Model:
+    def _read(self, path: Path, board: Board) -> _Model:
         graph = load_model(path)
         card = read_card(graph, str(path))
         hop = card.frontend.patch_hop if card else 0
         with onnx_runtime_on(path):
-            return _Model(graph, choose_plan(partial(lower, graph), self.planning, hop, "emulator."))
+            read = _Model(graph, choose_plan(partial(lower, graph), self.planning, hop, "emulator."))
+        facts = read.chosen.facts  # of the board itself, which QEMU's may be larger than
+        toolchain.need_room(board, read.program.weight_bytes, facts["arena_bytes"] + facts["patch_bytes"])
+        return read
 
     def _report(
         self,

@@ -55,7 +55,9 @@ class EmulatedRun:
     stack_bytes: int
 
 
-def measure_net(program: Program, plan: Plan, inputs: Int8, board: Board) -> EmulatedRun:
+def measure_net(
+    program: Program, plan: Plan, inputs: Int8, board: Board, library: Library | None = None
+) -> EmulatedRun:
     """Runs a net on ``board``.
 
     Args:
@@ -63,14 +65,15 @@ def measure_net(program: Program, plan: Plan, inputs: Int8, board: Board) -> Emu
         plan: Its arena.
         inputs: ``(N, input_size)``.
         board: Emulated machine.
+        library: That layers of other makers call, compiled with it; None: nothing is.
 
     Raises:
         AedError: The net does not fit, a tool is missing or fails, or the program ends with an error.
     """
     size, layers = program.tensors[program.output].size, len(program.layers)
-    toolchain.need_room(board, program.weight_bytes, plan.size + inputs.shape[1] + size)
+    toolchain.need_room(board, program.weight_bytes, plan.size + inputs.shape[1] + size + toolchain.STACK_BYTES)
     sources = kernel_sources() | net_sources(program, plan)
-    return measure_sources(sources, size, layers, inputs, board, streams=plan.streams)
+    return measure_sources(sources, size, layers, inputs, board, library, plan.streams)
 
 
 def measure_sources(
@@ -103,7 +106,7 @@ def measure_sources(
         raise AedError(f"{board.name}: {len(outputs)} outputs came back for {len(inputs)} inputs")
     ticks, total = np.zeros(0), facts[0, 0]
     if layers:
-        ticks = _layer_ticks(sources, inputs[0].tobytes(), board, layers)
+        ticks = _layer_ticks(sources, inputs[0].tobytes(), board, layers, library)
         # SysTick has 24 bits: a whole run may go round, a layer does not (the program fails)
         total += WRAP * np.rint((ticks.sum() - total) / WRAP)
     tick = 1e9 / machine_of(board).systick_hz
@@ -121,11 +124,13 @@ def measure_sources(
     )
 
 
-def _layer_ticks(sources: Mapping[str, str], content: bytes, board: Board, layers: int) -> npt.NDArray[np.float64]:
+def _layer_ticks(
+    sources: Mapping[str, str], content: bytes, board: Board, layers: int, library: Library | None
+) -> npt.NDArray[np.float64]:
     """Ticks of each layer, the sum over its rows, in a program that is stopped before and after each."""
     with temporary_folder() as folder:
         parts = {**sources, **harness_sources("count_net.c")}
-        elf = build(folder / "program", parts, board, ("-DAED_COUNT",))
+        elf = build(folder / "program", parts, board, ("-DAED_COUNT",), library)
         raw = run_program(elf, folder, content, board)
     return np.frombuffer(raw, "<u4", layers).astype(np.float64)
 

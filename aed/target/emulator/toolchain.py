@@ -16,6 +16,9 @@ STACK_BYTES = 16384
 ROOM = 1 << 28
 """Bytes of each memory of a board with memories that every net fits in."""
 
+VECTORS_BYTES = 64
+"""Bytes of the vectors in ``start.c``."""
+
 BLOCK_SAMPLES = 160
 """Samples that the harness reads at once; its C has them as ``AED_BLOCK``."""
 
@@ -71,11 +74,11 @@ def build(
         return _link(folder, units, board, options)
     except AedError:
         try:
-            sizes = section_sizes(_link(folder, units, with_large_memory(board), options))
+            flash, ram = section_sizes(_link(folder, units, with_large_memory(board), options))
         except AedError:
-            sizes = (0, 0)
-        if reasons := _too_large(board, *sizes):
-            raise AedError(f"{board.name}: the program does not fit: it needs {' and '.join(reasons)}") from None
+            flash, ram = 0, 0
+        if missing := board.missing(flash, ram + STACK_BYTES):
+            raise AedError(f"{board.name}: the program does not fit: it needs {missing}") from None
         raise
 
 
@@ -90,34 +93,28 @@ def need_room(board: Board, flash_bytes: int, ram_bytes: int) -> None:
     """Refuses what cannot fit whatever the compiler makes of it.
 
     Args:
-        board: Emulated machine.
+        board: Emulated or real.
         flash_bytes: Of constants alone.
         ram_bytes: Of activations and inputs alone.
 
     Raises:
         AedError: Names each memory that is too small, and by how much.
     """
-    if reasons := _too_large(board, flash_bytes, ram_bytes):
-        raise AedError(f"{board.name}: the net does not fit: even without code it needs {' and '.join(reasons)}")
-
-
-def _too_large(board: Board, flash_bytes: int, ram_bytes: int) -> list[str]:
-    """The memories of the board that a program exceeds, in words."""
-    machine = machine_of(board)
-    needs = (("flash", flash_bytes, machine.flash[1]), ("RAM", ram_bytes + STACK_BYTES, machine.ram[1]))
-    return [
-        f"{needed / 1024:.0f} KiB of {kind}, there are {there / 1024:.0f}: {(needed - there) / 1024:.1f} too many"
-        for kind, needed, there in needs
-        if needed > there
-    ]
+    if missing := board.missing(flash_bytes, ram_bytes):
+        raise AedError(f"{board.name}: the net does not fit: even without code it needs {missing}")
 
 
 def _link(folder: Path, units: Sequence[Path], board: Board, options: Sequence[str]) -> Path:
     machine = machine_of(board)
     script = (files("aed.target.emulator") / "c" / "link.ld").read_text(encoding="utf-8")
+    flash, size = machine.flash
+    if machine.vectors is None:  # they are the first bytes of the flash
+        flash, size = flash + VECTORS_BYTES, size - VECTORS_BYTES
     for key, value in (
-        ("AED_FLASH_SIZE", machine.flash[1]),
-        ("AED_FLASH", machine.flash[0]),
+        ("AED_VECTORS_SIZE", VECTORS_BYTES),
+        ("AED_VECTORS", machine.flash[0] if machine.vectors is None else machine.vectors),
+        ("AED_FLASH_SIZE", size),
+        ("AED_FLASH", flash),
         ("AED_RAM_SIZE", machine.ram[1]),
         ("AED_RAM", machine.ram[0]),
         ("AED_STACK_SIZE", STACK_BYTES),
@@ -138,6 +135,6 @@ def section_sizes(elf: Path) -> tuple[int, int]:
         words = line.split()
         if len(words) == 3 and words[1].isdigit():
             size = int(words[1])
-            flash += size if words[0] in (".text", ".ARM.exidx", ".data") else 0
+            flash += size if words[0] in (".vectors", ".text", ".ARM.exidx", ".data") else 0
             ram += size if words[0] in (".data", ".bss") else 0
     return flash, ram
