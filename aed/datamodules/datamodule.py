@@ -3,7 +3,7 @@
 import logging
 import math
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -42,7 +42,7 @@ from aed.datamodules.splits import SplitMethod, assign_splits, shared_sources
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import PatchBatch
 from aed.scoring.decision import Task
-from aed.scoring.labels import OTHER
+from aed.scoring.labels import BACKGROUND, OTHER
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,8 @@ class PatchDataModule(L.LightningDataModule):
         multi_label: Any number of classes a clip. Without it, clips with several labels are left out.
         garbage_class: One more class, ``other``, the last: clips of classes that are not in ``class_names``.
         garbage_share: Its size in each split, as a share of the mean class there; null: all such clips.
+        negatives: Folder of recordings in which no class occurs, as ``aed detect cut=`` writes them: training clips of
+            the class ``background``, which is added as the last if the data has none; with ``multi_label`` of none.
         unseen: Sounds that are none of the classes, to judge how well they are rejected: ``unused``: the clips of
             classes that are not in ``class_names``; else a folder of recordings.
         split: How clips are divided into train, val and test: ``folds``: by the published fold numbers. ``random``:
@@ -94,6 +96,7 @@ class PatchDataModule(L.LightningDataModule):
         multi_label: bool = False,
         garbage_class: bool = False,
         garbage_share: float | None = 1.0,
+        negatives: str | None = None,
         unseen: str | None = None,
         min_overlap: float = 0.5,
         excerpt_s: float = 10.0,
@@ -129,6 +132,14 @@ class PatchDataModule(L.LightningDataModule):
                 raise AedError(f"data.{name}: need at least {least}, got {value}")
         if garbage_share is not None and not 0 < garbage_share < math.inf:
             raise AedError(f"data.garbage_share: need a share over 0, or null, got {garbage_share}")
+        if negatives is not None and isinstance(clips, EventSource):
+            raise AedError(
+                f"data.negatives: {clips.name} has parts of recordings; list the recordings there, without an event"
+            )
+        if negatives is not None and garbage_class:
+            raise AedError(
+                "data.negatives and data.garbage_class=true: both say what is none of the classes; use only one of them"
+            )
         if garbage_class and not class_names:
             raise AedError("data.garbage_class=true: give data.class_names; all others become one class")
         if unseen is not None and multi_label:
@@ -140,6 +151,7 @@ class PatchDataModule(L.LightningDataModule):
             )
         self.clips, self.frontend, self.strict, self.seed = clips, frontend, strict, seed
         self.multi_label, self.garbage_class, self.garbage_share = multi_label, garbage_class, garbage_share
+        self.negatives = negatives
         self.unseen, self.min_overlap, self.excerpt_s = unseen, min_overlap, excerpt_s
         self.chosen_names, self.split = class_names, split
         self.folds = {"test_fold": test_fold, "val_fold": val_fold}
@@ -170,7 +182,10 @@ class PatchDataModule(L.LightningDataModule):
         """The clip table of the chosen classes with their split."""
         table = self._raw.copy()
         available = sorted({name for own in table["labels"] for name in own})
-        names = check_names(self.chosen_names, available, self.clips.name, self.multi_label)
+        asked = self.chosen_names
+        if asked and self._adds_background(available):
+            asked = [name for name in asked if name != BACKGROUND]
+        names = check_names(asked, available, self.clips.name, self.multi_label)
         if same := [own for own in alike(available) if set(own) & set(names)]:
             others = sorted({name for own in same for name in own} - set(names))
             left_out = f"; not in data.class_names, and so no clips of a class: {others}" if others else ""
@@ -198,7 +213,30 @@ class PatchDataModule(L.LightningDataModule):
             drawn_from = drawn_from[split_on].reset_index(drop=True)
             table = draw_garbage(table, drawn_from, len(names), self.garbage_share, self.seed)
         self._names = (*names, OTHER) if self.garbage_class else tuple(names)
-        return table.reset_index(drop=True)
+        if self._adds_background(names):
+            self._names = (*self._names, BACKGROUND)
+        return self._with_negatives(table.reset_index(drop=True))
+
+    def _adds_background(self, names: Sequence[str]) -> bool:
+        """Whether there is a class ``background`` beside those of the data."""
+        wanted = self.negatives is not None or BACKGROUND in (self.chosen_names or ())
+        return wanted and not self.multi_label and BACKGROUND not in names
+
+    def _with_negatives(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The table and, below it, the training clips of :attr:`negatives`.
+
+        Raises:
+            AedError: There is no such folder, or no recording in it.
+        """
+        if self.negatives is None:
+            return table
+        files = recordings_below(Path(self.negatives)) if Path(self.negatives).is_dir() else []
+        if not files:
+            raise AedError(f"data.negatives={self.negatives}: need a folder that holds recordings")
+        labels = () if self.multi_label else (BACKGROUND,)
+        rows = pd.DataFrame({"path": files, "split": "train"}).assign(labels=[labels] * len(files))
+        self._file_names |= clip_names([*table["path"], *files])
+        return pd.concat([table, rows], ignore_index=True).astype({"labels": object})
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -387,7 +425,8 @@ class PatchDataModule(L.LightningDataModule):
     def _check_classes(self) -> None:
         counts = {split: self.class_counts(split) for split in SPLITS}
         named = {
-            split: [n for n, c in zip(self.class_names, own, strict=True) if not c] for split, own in counts.items()
+            split: [n for n, c in zip(self.class_names, own, strict=True) if not c and n != BACKGROUND]
+            for split, own in counts.items()
         }
         if empty := named["train"]:
             raise AedError(
@@ -504,8 +543,14 @@ class PatchDataModule(L.LightningDataModule):
             "garbage_class": self.garbage_class,
             "leaking_sources": len(self.leaking_sources),
             "skipped_clips": len(self.skipped),
-            "clips": {split: self.file_names(split) for split in self.datasets},
+            "negatives": self.negatives is not None,
+            "clips": {split: self._own_names(split) for split in self.datasets},
         }
+
+    def _own_names(self, split: str) -> list[str]:
+        """As :meth:`file_names`, without the clips of :attr:`negatives`, which no data set lists."""
+        own = set(self._raw["path"])
+        return [self._file_names[path] for path in self.rows(split)["path"] if path in own]
 
     def train_dataloader(self) -> DataLoader[PatchBatch]:
         """Shuffled patches."""

@@ -1,7 +1,7 @@
 """Events in recordings of any length and in streams: a model's posteriors under the event rule of its card."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ from aed.base.errors import AudioError
 from aed.export.card import ModelCard
 from aed.inference.classifier import Classifier
 from aed.inference.prediction import Predictor
+from aed.scoring.labels import BACKGROUND
 from aed.scoring.rule import EventRule, RuleEvent, RuleState
 
 
@@ -34,11 +35,28 @@ class DetectedEvent:
 
 def rule_of(card: ModelCard) -> EventRule:
     """The card's event rule; without one, its thresholds, of a single-label model 0.5 for each class."""
-    if card.rule is not None:
-        return card.rule
-    if card.task == "multi_label":
-        return EventRule(on=card.decision.thresholds_of(len(card.class_names)))
-    return EventRule()
+    rule = card.rule or EventRule()
+    if card.rule is None and card.task == "multi_label":
+        rule = EventRule(on=card.decision.thresholds_of(len(card.class_names)))
+    return without_background(rule, card.class_names)
+
+
+def without_background(rule: EventRule, class_names: Sequence[str]) -> EventRule:
+    """The rule with which a class ``background`` is never on: that nothing happens is no event.
+
+    Args:
+        rule: Any.
+        class_names: Of the model, in the order of its outputs.
+
+    Raises:
+        AedError: The rule is for another number of classes.
+    """
+    rule.check(len(class_names))
+    if BACKGROUND not in class_names:
+        return rule
+    on = rule.on * len(class_names) if len(rule.on) == 1 else rule.on
+    pairs = zip(class_names, on, strict=True)
+    return replace(rule, on=tuple(None if name == BACKGROUND else value for name, value in pairs))
 
 
 class Detector:
@@ -55,8 +73,7 @@ class Detector:
     def __init__(self, classifier: Classifier, rule: EventRule | None = None) -> None:
         self.predictor = Predictor(classifier, mode="stream")
         self.card, self.names = classifier.card, classifier.card.class_names
-        self.rule = rule or rule_of(self.card)
-        self.rule.check(len(self.names))
+        self.rule = without_background(rule, self.names) if rule else rule_of(self.card)
         frontend = self.card.frontend
         self.hop_s = frontend.patch_hop * frontend.hop_length / frontend.sample_rate
         self.patch_s = frontend.patch_samples / frontend.sample_rate

@@ -23,6 +23,7 @@ from aed.inference.detection import DetectedEvent, Detector, rule_of
 from aed.inference.event_writers import OF_ONE_RECORDING, WRITERS, write_csv_head
 from aed.inference.files import find_files
 from aed.inference.opening import open_classifier
+from aed.run.cutting import check_cut, cut_alarms
 from aed.scoring.events.alarms import Alarms
 from aed.scoring.events.lists import EventList
 from aed.scoring.events.stream import Detections, StreamScores, score_stream
@@ -88,6 +89,7 @@ def detect_files(
     format: Form = "table",
     output: str | None = None,
     scores: str | None = None,
+    cut: str | None = None,
     strict: bool = False,
     threads: int = 0,
     net_class: str | None = None,
@@ -107,6 +109,8 @@ def detect_files(
         format: Form of the events.
         output: File to write instead of printing; of a form that cannot name recordings a folder, with a file for each.
         scores: JSON file for all scores and the curve of alarms against misses.
+        cut: New folder for the sound of each alarm, beside a reference of each false one, as wav files with a second
+            around it; ``data.negatives`` trains on them.
         strict: Stop at the first recording that cannot be used, instead of reporting it and going on.
         threads: CPU threads of ONNX Runtime; 0: as many as torch.
         net_class: Class of your own net, for its ``.ckpt``: ``my_pkg.MyNet``.
@@ -118,6 +122,8 @@ def detect_files(
         raise AedError(f"format: need one of {sorted(WRITERS)}, got {format!r}")
     names = find_files(files)
     _check_outputs(names, model_file, format, output, scores, reference)
+    if cut is not None:
+        check_cut(Path(cut), names)
     own_names = tuple(class_names) if class_names else None
     classifier = open_classifier(Path(model_file), frontend, own_names, threads, net_class)
     detector = Detector(classifier, rule.apply(rule_of(classifier.card)))
@@ -137,6 +143,8 @@ def detect_files(
             _write(Path(output) / f"{Path(name).stem}{ending}", write([(name, events)]))
     else:
         _write(Path(output), write(streams))
+    if cut is not None:
+        cut_alarms(Path(cut), streams, detector, found.reference if found else None, slack_s)
     if found is not None:
         result = found.scores(detector, collar_s, slack_s)
         console = PlainConsole(stderr=output is None)

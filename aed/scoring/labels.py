@@ -3,5 +3,8 @@
 OTHER = "other"
 """The class for sounds that are none of the others (``garbage_class``), as ST's zoo names it."""
 
+BACKGROUND = "background"
+"""The class for time in which nothing happens (``negatives``): no event, and never an alarm."""
+
 UNKNOWN = "unknown"
 """The label of a row that is decided to be none of the classes."""
