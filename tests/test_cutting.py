@@ -193,6 +193,7 @@ def test_alarms_fall_on_sound_that_was_not_mined(tmp_path):
     assert {"low", "high"} <= set(alarms_in(after, tmp_path / "events.wav", tmp_path)), "what it knew it still knows"
 
 
+@pytest.mark.usefixtures("trains")
 def test_negatives_are_training_clips_of_one_more_class(model, sounds, tmp_path):  # noqa: F811
     cut(model, sounds, tmp_path / "cut")
     number = len(listed(tmp_path / "cut"))
@@ -218,6 +219,7 @@ def test_negatives_are_training_clips_of_one_more_class(model, sounds, tmp_path)
     assert several.class_names == ("high", "low") and several.datasets["train"].num_clips == 16 + number
 
 
+@pytest.mark.usefixtures("trains")
 def test_a_class_of_that_name_gets_the_negatives(model, sounds, tmp_path):  # noqa: F811
     cut(model, sounds, tmp_path / "cut")
     source = clips(tmp_path / "clips")

@@ -174,6 +174,7 @@ def rows(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
 ALL = EvaluateConfig(split="all", threads=1)
 
 
+@pytest.mark.usefixtures("trains")
 def test_the_table_is_that_of_the_disturbed_files(model, tmp_path, capsys):
     data = sounds(tmp_path / "plain", lambda samples: samples)
     metrics = evaluate_file(str(model), data, str(tmp_path / "out"), replace(ALL, robustness=True))
@@ -196,6 +197,7 @@ def test_the_table_is_that_of_the_disturbed_files(model, tmp_path, capsys):
     )
 
 
+@pytest.mark.usefixtures("trains")
 def test_undisturbed_outputs_are_the_plain_ones_and_a_device_hears_the_same(model, tmp_path, monkeypatch):
     from aed.inference.opening import open_classifier
     from aed.run.model_data import SplitClips, model_data
