@@ -14,7 +14,7 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 
 from aed.scoring import pictures
-from aed.scoring.confidence import expected_calibration_error
+from aed.scoring.confidence import expected_calibration_error, share_interval
 from aed.scoring.pictures import fonts
 from aed.scoring.pictures.canvas import plural, title_of
 from aed.scoring.pictures.classes import classes_figure, f1_figure
@@ -22,7 +22,7 @@ from aed.scoring.pictures.confusion import confusion_figure
 from aed.scoring.pictures.curves import curves_figure, read_curves
 from aed.scoring.pictures.layers import layers_figure
 from aed.scoring.pictures.rejection import rejection_figure
-from aed.scoring.pictures.reliability import groups_of, reliability_figure, share_interval
+from aed.scoring.pictures.reliability import groups_of, reliability_figure
 from aed.scoring.scores import Scores, score
 
 pytestmark = pytest.mark.usefixtures("whole_pictures")

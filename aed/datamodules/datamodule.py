@@ -4,7 +4,7 @@ import logging
 import math
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -73,9 +73,11 @@ class PatchDataModule(L.LightningDataModule):
         garbage_class: One more class, ``other``, the last: clips of classes that are not in ``class_names``.
         garbage_share: Its size in each split, as a share of the mean class there; null: all such clips.
         soundscape_hours: Hours of streams made of the training clips that training sees as well, and up to as many of
-            whole clips with their silence. There is then one more class, ``background``, the last, unless
-            ``multi_label``: time in which nothing happens.
+            whole clips with their silence. Time in which nothing happens is of the class ``background``,
+            which is added as the last if the data has none; with ``multi_label`` of none.
         soundscapes: What these streams are like.
+        negatives: Folder of recordings in which no class occurs, as ``aed detect cut=`` writes them: training clips of
+            the class ``background``, likewise.
         unseen: Sounds that are none of the classes, to judge how well they are rejected: ``unused``: the clips of
             classes that are not in ``class_names``; else a folder of recordings.
         split: How clips are divided into train, val and test: ``folds``: by the published fold numbers. ``random``:
@@ -109,6 +111,7 @@ class PatchDataModule(L.LightningDataModule):
         garbage_share: float | None = 1.0,
         soundscape_hours: float = 0.0,
         soundscapes: SoundscapeConfig = SoundscapeConfig(),  # noqa: B008 - frozen
+        negatives: str | None = None,
         unseen: str | None = None,
         min_overlap: float = 0.5,
         excerpt_s: float = 10.0,
@@ -151,6 +154,14 @@ class PatchDataModule(L.LightningDataModule):
                 "data.soundscape_hours: the features of this front end depend on where a clip ends; use "
                 "frontend.center=false and, with frontend.to_db=true, a frontend.db_ref"
             )
+        if negatives is not None and isinstance(clips, EventSource):
+            raise AedError(
+                f"data.negatives: {clips.name} has parts of recordings; list the recordings there, without an event"
+            )
+        if negatives is not None and garbage_class:
+            raise AedError(
+                "data.negatives and data.garbage_class=true: both say what is none of the classes; use only one of them"
+            )
         if garbage_class and not class_names:
             raise AedError("data.garbage_class=true: give data.class_names; all others become one class")
         if unseen is not None and multi_label:
@@ -163,6 +174,7 @@ class PatchDataModule(L.LightningDataModule):
         self.clips, self.frontend, self.strict, self.seed = clips, frontend, strict, seed
         self.multi_label, self.garbage_class, self.garbage_share = multi_label, garbage_class, garbage_share
         self.soundscape_hours, self.soundscapes = soundscape_hours, soundscapes
+        self.negatives = negatives
         self.unseen, self.min_overlap, self.excerpt_s = unseen, min_overlap, excerpt_s
         self.chosen_names, self.split = class_names, split
         self.folds = {"test_fold": test_fold, "val_fold": val_fold}
@@ -193,7 +205,10 @@ class PatchDataModule(L.LightningDataModule):
         """The clip table of the chosen classes with their split."""
         table = self._raw.copy()
         available = sorted({name for own in table["labels"] for name in own})
-        names = check_names(self.chosen_names, available, self.clips.name, self.multi_label)
+        asked = self.chosen_names
+        if asked and self._adds_background(available):
+            asked = [name for name in asked if name != BACKGROUND]
+        names = check_names(asked, available, self.clips.name, self.multi_label)
         if same := [own for own in alike(available) if set(own) & set(names)]:
             others = sorted({name for own in same for name in own} - set(names))
             left_out = f"; not in data.class_names, and so no clips of a class: {others}" if others else ""
@@ -220,15 +235,33 @@ class PatchDataModule(L.LightningDataModule):
         if self.garbage_class and self.garbage_share is not None and not isinstance(self.clips, EventSource):
             drawn_from = drawn_from[split_on].reset_index(drop=True)
             table = draw_garbage(table, drawn_from, len(names), self.garbage_share, self.seed)
-        if self.has_background and BACKGROUND in names:
-            raise AedError(f"data.soundscape_hours: the data set has a class {BACKGROUND!r} of its own; rename it")
-        self._names = (*names, *[OTHER] * self.garbage_class, *[BACKGROUND] * self.has_background)
-        return table.reset_index(drop=True)
+        self._names = (*names, OTHER) if self.garbage_class else tuple(names)
+        if self._adds_background(names):
+            asked = list(self.chosen_names or ())
+            place = asked.index(BACKGROUND) if BACKGROUND in asked[:-1] else len(self._names)
+            self._names = (*self._names[:place], BACKGROUND, *self._names[place:])
+        return self._with_negatives(table.reset_index(drop=True))
 
-    @property
-    def has_background(self) -> bool:
-        """Whether the last class is time in which nothing happens."""
-        return self.soundscape_hours > 0 and not self.multi_label
+    def _adds_background(self, names: Sequence[str]) -> bool:
+        """Whether there is a class ``background`` beside those of the data."""
+        is_made = self.negatives is not None or self.soundscape_hours > 0
+        return (is_made or BACKGROUND in (self.chosen_names or ())) and not self.multi_label and BACKGROUND not in names
+
+    def _with_negatives(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The table and, below it, the training clips of :attr:`negatives`.
+
+        Raises:
+            AedError: There is no such folder, or no recording in it.
+        """
+        if self.negatives is None:
+            return table
+        files = recordings_below(Path(self.negatives)) if Path(self.negatives).is_dir() else []
+        if not files:
+            raise AedError(f"data.negatives={self.negatives}: need a folder that holds recordings")
+        labels = () if self.multi_label else (BACKGROUND,)
+        rows = pd.DataFrame({"path": files, "split": "train"}).assign(labels=[labels] * len(files))
+        self._file_names |= clip_names([*table["path"], *files])
+        return pd.concat([table, rows], ignore_index=True).astype({"labels": object})
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -551,16 +584,17 @@ class PatchDataModule(L.LightningDataModule):
         if not self.soundscape_hours:
             return clips
         started, soundscape = time.monotonic(), self.soundscape("train", self.soundscapes)
+        classes = {name: index for index, name in enumerate(self.class_names)}
         num_samples = round(self.soundscape_hours * 3600 * self.frontend.sample_rate)
         together = with_sections(
             clips,
             chain(soundscape.untouched(num_samples), soundscape.sections(num_samples)),
             LogMel(self.frontend).array,
-            {name: index for index, name in enumerate(self.class_names)},
+            classes,
             self.frontend,
             self.multi_label,
             self.min_overlap,
-            self.num_classes - 1 if self.has_background else None,
+            None if self.multi_label else classes[BACKGROUND],
         )
         log.info(
             "%d patches of clips, %d of %g h of soundscapes and of whole clips, made in %.1f s",
@@ -587,8 +621,14 @@ class PatchDataModule(L.LightningDataModule):
             "soundscape_hours": self.soundscape_hours,
             "leaking_sources": len(self.leaking_sources),
             "skipped_clips": len(self.skipped),
-            "clips": {split: self.file_names(split) for split in self.datasets},
+            "negatives": self.negatives is not None,
+            "clips": {split: self._own_names(split) for split in self.datasets},
         }
+
+    def _own_names(self, split: str) -> list[str]:
+        """As :meth:`file_names`, without the clips of :attr:`negatives`, which no data set lists."""
+        own = set(self._raw["path"])
+        return [self._file_names[path] for path in self.rows(split)["path"] if path in own]
 
     def train_dataloader(self) -> DataLoader[PatchBatch]:
         """Shuffled patches."""

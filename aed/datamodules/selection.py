@@ -14,7 +14,7 @@ from aed.base.errors import AedError
 from aed.base.overrides import nearest
 from aed.datamodules.sources.clips import check_agreement
 from aed.datamodules.sources.lists import class_name
-from aed.scoring.labels import BACKGROUND, OTHER
+from aed.scoring.labels import OTHER
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +65,10 @@ def class_settings(class_names: Sequence[str], facts: Mapping[str, Any]) -> dict
         class_names: Of the model, in the order of its outputs.
         facts: Of the data that it was trained on, as its card has them.
     """
-    names, hours = list(class_names), float(facts.get("soundscape_hours", 0))
-    garbage = bool(facts.get("garbage_class"))
-    for is_there, name in ((hours > 0, BACKGROUND), (garbage, OTHER)):
-        if is_there and names[-1] == name:
-            names.pop()
-    return {"class_names": names, "garbage_class": garbage, "soundscape_hours": hours}
+    names, garbage = list(class_names), bool(facts.get("garbage_class"))
+    if garbage and OTHER in names:
+        names.remove(OTHER)
+    return {"class_names": names, "garbage_class": garbage}
 
 
 def one_row_a_clip(table: pd.DataFrame, source: str) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from aed.inference.event_writers import OF_ONE_RECORDING, WRITERS, write_csv_hea
 from aed.inference.files import find_files
 from aed.inference.opening import open_classifier
 from aed.run.annotated import Posteriors, hear, read_truth
+from aed.run.cutting import check_cut, cut_alarms
 from aed.run.rule_changes import RuleChanges
 from aed.run.rule_fit import FitConfig, RuleFit, Streams
 from aed.run.stream_scores import check_emulated, score_programs
@@ -47,6 +48,7 @@ def detect_files(
     det: str | None = None,
     on: Literal["runtime", "c", "emulator"] = "runtime",
     board: str = "mps2-an505",
+    cut: str | None = None,
     strict: bool = False,
     threads: int = 0,
     net_class: str | None = None,
@@ -75,6 +77,8 @@ def detect_files(
         on: What hears: ``runtime``: the model's file. ``c``: its C code, compiled for this machine; int8 ``.onnx``
             only. ``emulator``: the same C on an emulated board. With a reference the scores of each stand side by side.
         board: With on=emulator: a file in ``configs/boards``.
+        cut: New folder for the sound of each alarm, beside a reference of each false one, as wav files with a second
+            around it; ``data.negatives`` trains on them.
         strict: Stop at the first recording that cannot be used, instead of reporting it and going on.
         threads: CPU threads of ONNX Runtime; 0: as many as torch.
         net_class: Class of your own net, for its ``.ckpt``: ``my_pkg.MyNet``.
@@ -94,6 +98,8 @@ def detect_files(
     if action == "fit":
         if reference is None or on != "runtime":
             raise AedError("action=fit: needs reference=<what occurs>, and the model's file alone, on=runtime")
+        if cut is not None:
+            raise AedError("cut: action=fit cuts nothing; leave it out, and cut with the fitted model")
         fit = RuleFit(model_file, output, Streams(names, quiet, reference), config, collar_s, slack_s, strict)
         classifier = opened()
         scored = fit.run(Detector(classifier, rule.apply(rule_of(classifier.card))), Path(det) if det else None)
@@ -102,6 +108,8 @@ def detect_files(
         return
     config.refuse()
     _check_outputs([*names, *quiet], inputs, format, output)
+    if cut is not None:
+        check_cut(Path(cut), names)
     classifier = opened()
     with _programs(classifier, rule.apply(rule_of(classifier.card)), on, board) as (detector, programs):
         truth = read_truth(reference, names, quiet, detector.names) if reference else None
@@ -118,6 +126,9 @@ def detect_files(
                         follow(name, event)
     if follow is None:
         _put(streams, format, output)
+    if cut is not None:
+        occurs = truth.of(heard[on].used).events if truth else None
+        cut_alarms(Path(cut), streams, detector, occurs, slack_s)
     if truth is not None:
         scored = score_programs(detector, heard, truth, collar_s, slack_s)
         scored.show(PlainConsole(stderr=output is None))

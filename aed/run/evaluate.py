@@ -22,6 +22,7 @@ from aed.run import int8_programs
 from aed.run.model_data import SplitClips, model_data
 from aed.run.quantize import REPORT
 from aed.run.reject import reject
+from aed.run.robustness import check_data, outcomes_of, program_of, write_robustness
 from aed.run.run_models import card_metrics, read_model
 from aed.run.split_scores import Result, agreement, chunks, compare, score_classifier, score_outputs, write_scores
 from aed.run.state import FLOAT, INT8, SCORED, Run
@@ -48,6 +49,8 @@ class EvaluateConfig:
         board: With on=emulator or on=board: a file in ``configs/boards``.
         serial: With on=board: serial port, ``serial``, ``serial:COM3:921600``.
         tool: With on=board: ``stedgeai`` or its folder; null: looked for.
+        robustness: Score the clips also under noise, at low levels, through small microphones, with few bits and
+            clipped; with on=c or on=emulator through the C code.
         max_clips: Largest number of clips of the split, evenly spread: an emulated or real board is slow.
         frontend: For an ``.onnx`` without a model card.
         class_names: For an ``.onnx`` without a model card; null: the data's, in alphabetical order.
@@ -66,6 +69,7 @@ class EvaluateConfig:
     board: str = "mps2-an505"
     serial: str | None = None
     tool: str | None = None
+    robustness: bool = False
     max_clips: int | None = None
     frontend: FrontendConfig | None = None
     class_names: tuple[str, ...] | None = None
@@ -85,6 +89,10 @@ class EvaluateConfig:
             raise AedError(f"max_clips: need at least 1, got {self.max_clips}")
         if self.on != "board" and (unused := [key for key in ("serial", "tool") if getattr(self, key) is not None]):
             raise AedError(f"{unused[0]}: only used with on=board, here on={self.on}; leave it out, or add on=board")
+        if self.robustness and self.on == "board":
+            raise AedError(
+                "robustness=true: plays sounds, and on=board takes patches; use on=c, on=emulator or runtime"
+            )
 
 
 TITLES = {"runtime": "int8, ONNX Runtime", "c": "int8, C", "emulator": "int8, C, emulated", "board": "int8, ST's code"}
@@ -141,6 +149,8 @@ class Evaluation:
             raise AedError(
                 f"on={config.on}: C processes whole clips, {module.clips.name} has parts of recordings; use runtime"
             )
+        if config.robustness:
+            check_data(module)
         self.clips, self.class_names = SplitClips(module, config.split, config.max_clips), module.class_names
         self.subject = f"{model_file.name} on {module.clips.name}"
 
@@ -195,6 +205,21 @@ class Evaluation:
             results["board"] = self.board()
             self._write("board", results["board"])
         return self._report(results)
+
+    def robustness(self, seed: int) -> None:
+        """Scores the last of the programs that :meth:`run` ran on disturbed clips, writes a table and a picture.
+
+        Args:
+            seed: Of the disturbances.
+
+        Raises:
+            AedError: The clips cannot be disturbed.
+        """
+        name, device = list(self.devices.items())[-1] if self.devices else ("runtime", None)
+        program = program_of(self.classifier, self.card, device)
+        workers = device.workers if device else 1
+        outcomes = outcomes_of(program, self.card, self.clips, self.class_names, seed, workers)
+        write_robustness(self.folder, self._prefix(name), outcomes, self.subject)
 
     def _prefix(self, program: str) -> str:
         """What the metrics of a program begin with."""
@@ -256,13 +281,17 @@ def evaluate_file(
         data: Constructs the DataModule.
         folder: Folder to write to.
         config: Which clips, and through which programs of the model.
-        seed: Seed of a random split.
+        seed: Seed of a random split, and of disturbances.
 
     Raises:
         AedError: The model or the data cannot be used.
     """
     with temporary_folder() as build:
-        return Evaluation(Path(model_file), partial(data, seed=seed), config, Path(folder), build).run()
+        evaluation = Evaluation(Path(model_file), partial(data, seed=seed), config, Path(folder), build)
+        metrics = evaluation.run()
+        if config.robustness:
+            evaluation.robustness(seed)
+        return metrics
 
 
 def evaluate(run: Run) -> None:

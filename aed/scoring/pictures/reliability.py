@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from aed.scoring.confidence import confidence_and_correctness, expected_calibration_error
+from aed.scoring.confidence import confidence_and_correctness, expected_calibration_error, share_interval
 from aed.scoring.decision import task_of
 from aed.scoring.pictures.canvas import BLUE, GREY, ORANGE, RED, new_figure, plural
 
@@ -18,9 +18,6 @@ Array = npt.NDArray[np.float64]
 
 GROUPS = 10
 """Of statements, at most; each has at least 8 where there are as many."""
-
-Z = 1.6448536
-"""Of the normal distribution: intervals of 90 %."""
 
 
 def groups_of(confidence: Array, equal_width: bool) -> npt.NDArray[np.int64]:
@@ -35,14 +32,6 @@ def groups_of(confidence: Array, equal_width: bool) -> npt.NDArray[np.int64]:
         return np.minimum((confidence * GROUPS).astype(np.int64), GROUPS - 1)
     borders = np.unique(np.quantile(confidence, np.arange(1, number) / number, method="higher"))
     return np.searchsorted(borders, confidence, side="right")
-
-
-def share_interval(hits: Array, number: Array) -> tuple[Array, Array]:
-    """Ends of the 90 % interval of a share (E. B. Wilson, J. Am. Stat. Assoc. 22:209, 1927)."""
-    share = hits / number
-    middle = (share + Z**2 / (2 * number)) / (1 + Z**2 / number)
-    half = Z / (1 + Z**2 / number) * np.sqrt(share * (1 - share) / number + Z**2 / (4 * number**2))
-    return middle - half, middle + half
 
 
 def reliability_figure(posteriors: Tensor, target: Tensor, title: str) -> "Figure":

@@ -1,0 +1,247 @@
+"""aed evaluate robustness=true: disturbances measured independently, and a net that hears level."""
+
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+import tiny
+import torch
+from torch import Tensor, nn
+
+from aed.base.errors import AedError
+from aed.datamodules import Folder, PatchDataModule
+from aed.dsp import disturb
+from aed.dsp.logmel import LogMel
+from aed.dsp.stream import clip_patches
+from aed.export.card import ModelCard
+from aed.export.graph import save_model
+from aed.export.onnx import ExportConfig, to_onnx
+from aed.run import robustness
+from aed.run.evaluate import EvaluateConfig, evaluate_file
+from aed.run.robustness import CONDITIONS, Heard
+from aed.scoring.robustness import HEADER, Outcome, rows_of
+
+RATE = 16000
+FRONTEND = replace(tiny.FRONTEND, trim="none", min_length_s=0.5)
+
+
+def noise(number: int = 20000, level: float = 0.05, seed: int = 0) -> np.ndarray:
+    return (level * np.random.default_rng(seed).standard_normal(number)).astype(np.float32)
+
+
+def db(ratio: float) -> float:
+    return 20 * np.log10(ratio)
+
+
+def test_pink_noise_falls_by_three_db_an_octave():
+    wave = disturb.pink_noise(1 << 17, np.random.default_rng(0))
+    power = np.abs(np.fft.rfft(wave)) ** 2
+    edges = 2 ** np.arange(4, 16)
+    bands = [power[low:high].mean() for low, high in pairwise(edges)]
+    slope = np.polyfit(np.arange(len(bands)), 10 * np.log10(bands), 1)[0]
+    assert slope == pytest.approx(10 * np.log10(0.5), abs=0.1)
+    assert np.sqrt(np.mean(wave**2)) == pytest.approx(1) and abs(wave.mean()) < 1e-9
+
+
+@pytest.mark.parametrize("level", [0.05, 0.4])
+@pytest.mark.parametrize("snr_db", [20, 0, -3])
+def test_the_ratio_is_what_least_squares_find(level, snr_db):
+    wave, other = noise(level=level), noise(level=0.01, seed=1)
+    total = disturb.mixed(wave, other, snr_db)
+    parts = np.linalg.lstsq(np.stack([wave, other], axis=1).astype(np.float64), total, rcond=None)[0]
+    found = db(parts[0] * np.std(wave) / (parts[1] * np.std(other)))
+    assert found == pytest.approx(snr_db, abs=0.01)
+    assert np.abs(total).max() <= 1 and (parts[0] == pytest.approx(1) or np.abs(total).max() == pytest.approx(1))
+
+
+def heard(wave: np.ndarray, other: np.ndarray | None = None) -> Heard:
+    return Heard(wave, noise(seed=7) if other is None else other, FRONTEND, (0, 0))
+
+
+def of(name: str) -> list[robustness.Condition]:
+    return [condition for condition in CONDITIONS if condition.name == name]
+
+
+def test_every_disturbance_ends_in_sixteen_bits():
+    for condition in CONDITIONS[1:]:
+        samples = condition.heard(heard(noise(5000, 0.5))) * 32768
+        assert (samples == np.rint(samples)).all() and samples.min() >= -32768 and samples.max() <= 32767, condition
+
+
+def test_levels_are_those_asked_for():
+    wave = noise(level=0.2)
+    for condition in of("level_db"):
+        assert db(np.std(condition.heard(heard(wave))) / np.std(wave)) == pytest.approx(condition.value, abs=0.01)
+    for condition in of("over_full_scale_db"):
+        loud = condition.heard(heard(wave))
+        inside = np.abs(loud) < 0.99
+        assert db(np.abs(loud[inside]).sum() / np.abs(wave[inside]).sum()) + db(np.abs(wave).max()) == pytest.approx(
+            condition.value, abs=0.01
+        )
+        assert not inside.all()
+
+
+def test_silence_stays_silent():
+    silence = np.zeros(9000, np.float32)
+    for condition in CONDITIONS:
+        assert not condition.heard(heard(silence)).any(), condition
+
+
+def test_noise_is_the_same_at_every_ratio():
+    wave = noise()
+    parts = [condition.heard(heard(wave)) - wave for condition in of("pink_noise_snr_db")]
+    assert all(np.corrcoef(parts[-1], part)[0, 1] > 0.99 for part in parts)
+
+
+def test_a_hop_later_is_the_next_patch():
+    wave, logmel = noise(32000), LogMel(FRONTEND)
+    plain = clip_patches(wave, np.arange(len(wave)), logmel).patches
+    later = clip_patches(heard(wave).grid_offset(1), np.arange(len(wave)), logmel).patches
+    assert len(plain) == len(later) > 2
+    np.testing.assert_array_equal(later[:-1], plain[1:])
+
+
+@pytest.mark.parametrize(
+    ("name", "hz", "expected_db"),
+    [
+        ("port", 150, -3.0),
+        ("port", 1000, 0.1),
+        ("port", 5000, 8.0),
+        ("narrow", 300, -3.0),
+        ("narrow", 3400, -3.0),
+        ("narrow", 1000, 0.0),
+        ("narrow", 100, -20.3),
+    ],
+)
+def test_microphones_pass_what_their_description_says(name, hz, expected_db):
+    pulse = np.zeros(RATE, np.float32)
+    pulse[0] = 1
+    response = np.abs(np.fft.rfft(disturb.MICROPHONES[name](pulse, RATE)))
+    assert db(response[hz]) == pytest.approx(expected_db, abs=0.3)
+
+
+def test_eight_bits_are_256_steps():
+    samples = of("bits")[0].heard(heard(noise(level=0.3)))
+    assert len(np.unique(samples)) <= 256 and (samples * 128 == np.rint(samples * 128)).all()
+
+
+def test_other_sounds_are_whole_clips_from_any_sample():
+    sound = np.arange(1, 11, dtype=np.float32)
+    found = disturb.other_sound(sound, 25, np.random.default_rng(3))
+    assert len(found) == 25 and set(np.diff(found).tolist()) == {1.0, -9.0}
+
+
+# --- a whole evaluation ---------------------------------------------------------------------------------------------
+
+
+class Level(nn.Module):
+    """Loud or quiet by the mean of a patch alone."""
+
+    def forward(self, patches: Tensor) -> Tensor:
+        level = patches.mean(dim=(1, 2, 3))
+        return torch.stack([level + 0.5, -level - 0.5], dim=1)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.onnx"
+    card = ModelCard(frontend=FRONTEND, class_names=("loud", "quiet"))
+    save_model(path, to_onnx(Level().eval(), FRONTEND, ExportConfig()), card)
+    return path
+
+
+def sounds(folder: Path, change: Callable[[np.ndarray], np.ndarray]) -> Callable[..., PatchDataModule]:
+    for number in range(12):
+        name, level = ("loud", 0.05 * 1.6**number) if number % 2 else ("quiet", 1e-4)
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        wave = np.clip(noise(20000, level, number), -1, 1)
+        samples = np.clip(np.rint(change(np.rint(wave * 32768))), -32768, 32767).astype(np.int16)
+        sf.write(folder / name / f"{number}.wav", samples, RATE)
+    return partial(PatchDataModule, clips=Folder(str(folder)), cache_workers=1)
+
+
+def rows(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
+    with (folder / "all_robustness.csv").open() as file:
+        return {(row["condition"], row["value"]): row for row in csv.DictReader(file)}
+
+
+ALL = EvaluateConfig(split="all", threads=1)
+
+
+@pytest.mark.usefixtures("trains")
+def test_the_table_is_that_of_the_disturbed_files(model, tmp_path, capsys):
+    data = sounds(tmp_path / "plain", lambda samples: samples)
+    metrics = evaluate_file(str(model), data, str(tmp_path / "out"), replace(ALL, robustness=True))
+    found = rows(tmp_path / "out")
+    assert len(found) == len(CONDITIONS) and (tmp_path / "out" / "plots" / "all_robustness.png").is_file()
+    assert "pink noise, SNR 20 dB" in capsys.readouterr().out
+    assert float(found["none", ""]["clip_acc"]) == pytest.approx(metrics["all/clip_acc"], abs=1e-6)
+    assert float(found["none", ""]["patch_acc"]) == pytest.approx(metrics["all/patch_acc"], abs=1e-6)
+    quieter = sounds(tmp_path / "quieter", lambda samples: samples * 10 ** (-36 / 20))
+    plain = evaluate_file(str(model), quieter, str(tmp_path / "again"), ALL)
+    row = found["level_db", "-36"]
+    assert 0.5 <= plain["all/clip_acc"] < metrics["all/clip_acc"]
+    assert int(row["clips_right"]) == round(12 * plain["all/clip_acc"]) and row["clips"] == "12"
+    assert float(row["patch_acc"]) == pytest.approx(plain["all/patch_acc"], abs=1e-6)
+    again = evaluate_file(str(model), data, str(tmp_path / "twice"), replace(ALL, robustness=True))
+    assert (
+        again == metrics
+        and (tmp_path / "twice" / "all_robustness.csv").read_bytes()
+        == (tmp_path / "out" / "all_robustness.csv").read_bytes()
+    )
+
+
+@pytest.mark.usefixtures("trains")
+def test_undisturbed_outputs_are_the_plain_ones_and_a_device_hears_the_same(model, tmp_path, monkeypatch):
+    from aed.inference.opening import open_classifier
+    from aed.run.model_data import SplitClips, model_data
+
+    classifier = open_classifier(model)
+    clips = SplitClips(model_data(sounds(tmp_path, lambda s: s), classifier.card, "all", "data", None), "all", 5)
+    plain = classifier.outputs(clips.dataset.__getitems__(range(len(clips.dataset))).patches.numpy())
+    program = robustness.program_of(classifier, classifier.card, None)
+
+    class Device:
+        workers = 2
+
+        def outputs(self, samples: np.ndarray) -> np.ndarray:
+            assert samples.dtype == np.int16
+            return program((samples / 32768).astype(np.float32))
+
+    scored = []
+    score = robustness.score_outputs
+    monkeypatch.setattr(robustness, "score_outputs", lambda *args: scored.append(args[1]) or score(*args))
+    here = robustness.outcomes_of(program, classifier.card, clips, ["loud", "quiet"], 0)
+    np.testing.assert_array_equal(scored[0], plain)
+    device = robustness.program_of(classifier, classifier.card, Device())
+    assert robustness.outcomes_of(device, classifier.card, clips, ["loud", "quiet"], 0, workers=2) == here
+
+
+def test_rows_say_how_far_from_undisturbed():
+    first, second = rows_of([Outcome("none", "", 9, 10, 80, 100), Outcome("bits", 8, 5, 10, 50, 100)])
+    assert dict(zip(HEADER, second, strict=True))["clip_acc_difference"] == pytest.approx(-0.4)
+    low, high = second[5:7]
+    assert (low, high) == (pytest.approx(0.2366, abs=1e-4), pytest.approx(0.7634, abs=1e-4)), "R, binom.confint"
+    assert first[7] == first[11] == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"multi_label": True}, "one class a clip"),
+        ({"frontend": replace(FRONTEND, sample_rate=8000, f_max=3500, min_length_s=1.0)}, "at least 12000 Hz"),
+    ],
+)
+def test_what_cannot_be_disturbed_is_refused(settings, text, tmp_path):
+    data = sounds(tmp_path, lambda samples: samples)
+    module = data(**{"frontend": FRONTEND, "split": "random"} | settings)
+    with pytest.raises(AedError, match=text):
+        robustness.check_data(module)
+    with pytest.raises(AedError, match="takes patches"):
+        EvaluateConfig(on="board", robustness=True)
