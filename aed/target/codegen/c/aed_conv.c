@@ -69,9 +69,11 @@ static void aed_dot(const int8_t *row0, const int8_t *row1, const int8_t *x, int
 }
 
 /* With rows of weights that do not go in pairs: (out_c, k) int8. */
-static void aed_single_row(const int8_t *const *rows, int8_t *out, const aed_conv_t *conv, int8_t *x) {
+void aed_conv_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
+    const aed_conv_t *const conv = (const aed_conv_t *)layer;
     const aed_window_t *const window = &conv->window;
     const int32_t k = conv->values;
+    int8_t *const x = (int8_t *)scratch;
     for (int32_t column = 0; column < window->out_w; ++column) {
         const int8_t *weight = (const int8_t *)conv->weight;
         aed_gather(rows, conv, column, x);
@@ -313,7 +315,8 @@ static void aed_pair_columns(
     }
 }
 
-static void aed_pair_row(const int8_t *const *rows, int8_t *out, const aed_conv_t *conv, void *scratch) {
+void aed_conv_pairs_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
+    const aed_conv_t *const conv = (const aed_conv_t *)layer;
     const int32_t width = conv->window.out_w;
     const int32_t by_3 = width % 3 == 1 && width > 1 ? width - 4 : width / 3 * 3; /* twice two after, not one alone */
     const int32_t by_2 = by_3 + (width - by_3) / 2 * 2;
@@ -322,8 +325,9 @@ static void aed_pair_row(const int8_t *const *rows, int8_t *out, const aed_conv_
     aed_pair_columns(rows, out, conv, scratch, by_2, width, 1);
 }
 #else
-static void aed_pair_row(const int8_t *const *rows, int8_t *out, const aed_conv_t *conv, void *scratch) {
+void aed_conv_pairs_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
     static const int32_t place[4] = {0, 2, 1, 3};
+    const aed_conv_t *const conv = (const aed_conv_t *)layer;
     const aed_window_t *const window = &conv->window;
     const int32_t k = conv->values;
     const int32_t outputs = window->out_c;
@@ -362,13 +366,4 @@ static void aed_pair_row(const int8_t *const *rows, int8_t *out, const aed_conv_
     }
 }
 #endif
-
-void aed_conv_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
-    const aed_conv_t *const conv = (const aed_conv_t *)layer;
-    if (conv->pairs) {
-        aed_pair_row(rows, out, conv, scratch);
-    } else {
-        aed_single_row(rows, out, conv, (int8_t *)scratch);
-    }
-}
 #endif

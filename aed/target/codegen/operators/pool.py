@@ -14,14 +14,17 @@ from aed.target.codegen.window import WindowLayer, is_explicit, pair, window_of
 
 @dataclass(frozen=True, kw_only=True)
 class Pool(WindowLayer):
-    """A kernel that takes ``aed_pool_t`` and both scales, whose function is ``row``."""
+    """A kernel that takes ``aed_pool_t`` and both scales."""
 
-    def call(self, source: Source, number: int, program: Program) -> list[str]:
-        """C statements that call the kernel."""
+    row: ClassVar[str]
+    """The C function that makes a row of the output."""
+
+    def kernel_of_rows(self, source: Source, number: int, program: Program) -> tuple[str, str]:
+        """The C function of a row, and its struct."""
         x, y = program.ends(self)
         order = f".by_column = {int(program.turned)}"
         layer = source.struct("aed_pool_t", f"layer{number}", [self.window(x, y), *self.fields(x, y), order])
-        return [self.row_call(source, layer)]
+        return self.row, layer
 
     def fields(self, x: Tensor, y: Tensor) -> list[str]:
         """Fields of ``aed_pool_t`` beside the window."""
