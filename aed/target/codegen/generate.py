@@ -1,4 +1,4 @@
-"""C for a net: constants, a table of stages that names the kernels of ``c/aed_kernels.h``, and the order they run in."""
+"""C for a net: constants, a table of stages that names kernels of ``c/aed_kernels.h``, and the order they run in."""
 
 from collections.abc import Iterator
 from importlib.resources import files
@@ -136,6 +136,7 @@ def _source(program: Program, plan: Plan) -> str:
     stages = list(_stages(program, plan, runs))
     turns = in_turns(schedule.steps) if plan.feeds and not plan.streams else Turns(schedule.steps)
     steps = [str(step if step >= 0 else len(stages)) for step in turns.steps]
+    image, scratch = "NULL" if plan.feeds else "&image", "scratch" if source.scratch else "NULL"
     rows = max(sum(read.rows.count for read in stage.reads) for stage in schedule.stages)
     return "\n".join(
         [
@@ -161,12 +162,11 @@ def _source(program: Program, plan: Plan) -> str:
             "/* The order in which stages run; AED_NET_LAYERS: a row of the input comes. */",
             f"static const uint{8 if len(stages) < 256 else 16}_t steps[{len(steps)}] = {{\n{c_lines(steps)}\n}};",
             "",
-            f"static int16_t places[{len(reads)}];",
-            "static int16_t slots[AED_NET_LAYERS];",
+            f"static int16_t places[{len(reads)} + AED_NET_LAYERS];",
             f"static const int8_t *rows_read[{rows}];",
             *([] if plan.feeds else ["static const int8_t *image;"]),
-            f"static const aed_stages_t net = {{stages, reads, places, slots, rows_read, "
-            f"{'NULL' if plan.feeds else '&image'}, {'scratch' if source.scratch else 'NULL'}, AED_NET_LAYERS}};",
+            f"static const aed_stages_t net = {{stages, reads, places, rows_read, {image}, {scratch}, "
+            f"{len(reads)} + AED_NET_LAYERS, {len(reads)}}};",
             "",
             _fed(program, plan, turns) if plan.feeds else _RUN,
         ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 COST = 40
-"""Bytes of the code that goes back to the beginning of a turn, about: a table that is shorter by less stays as it is."""
+"""Bytes of the code that goes back to the beginning of a turn, about: where a table is shorter by less, it stays."""
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,12 @@ class WindowLayer(Layer):
         )
         return self.pad != (0, 0) or any(end >= size for end, size in zip(ends, x.shape, strict=False))
 
+    def edges(self, x: Tensor, y: Tensor) -> int:
+        """Pixels of a row of ``y`` whose windows look past the left or right end of ``x``."""
+        last = x.shape[1] - 1 - (self.kernel[1] - 1) * self.dilation[1]
+        starts = (column * self.stride[1] - self.pad[1] for column in range(y.shape[1]))
+        return sum(not 0 <= start <= last for start in starts)
+
     def window(self, x: Tensor, y: Tensor) -> str:
         """The field ``window`` of the layer's struct, an ``aed_window_t``."""
         sizes = [

@@ -26,18 +26,18 @@ typedef struct {
     int8_t *out;       /* the ring it writes to */
     int32_t out_bytes; /* that it makes in a run: a row, or all rows */
     int16_t capacity;  /* runs that fit into the ring */
-    int16_t reads;     /* up to and with its own: the next stage's come after them */
+    int16_t reads;     /* up to and with its own, which come after those of the stage before */
 } aed_stage_t;
 
 typedef struct {
     const aed_stage_t *stages;
     const aed_read_t *reads;
-    int16_t *places;      /* of every read: the first row it reads next */
-    int16_t *slots;       /* of every stage: where its next row goes */
+    int16_t *places;      /* of every read: rows that it has gone on by; then of every stage: where its next row goes */
     const int8_t **rows;  /* room for the rows that a stage reads */
     const int8_t **image; /* the whole input, if the caller holds it */
     void *scratch;        /* for kernels */
-    int32_t num_stages;
+    int32_t num_places;   /* of reads and stages */
+    int32_t num_reads;
 } aed_stages_t;
 
 /* Begins anew: the next run of each stage is its first. */

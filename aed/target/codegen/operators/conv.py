@@ -9,6 +9,7 @@ import numpy.typing as npt
 import onnx
 
 from aed.base.errors import AedError
+from aed.target.codegen import costs
 from aed.target.codegen.mve import LANES, conv_stream, depthwise_blocks, depthwise_quads, fits_blocks
 from aed.target.codegen.packing import kernel_rows, quads, row_pairs, sliding
 from aed.target.codegen.program import Float32, Int8, Int32, Program, Tensor, aligned
@@ -108,9 +109,13 @@ class Conv(_Convolution):
         return 2 * pixels * values + values + 4 + pixels * (outputs + 1) * (outputs % 2)
 
     def instructions(self, program: Program, pixels: int) -> float:
-        """As measured on a Cortex-M33 for blocks of three pixels, two, and one."""
-        threes, rest = divmod(pixels, 3)
-        return (0.72 * 3 * threes + (0.0, 1.35, 0.9 * 2)[rest]) * self.weight.size + 5.0 * pixels * len(self.weight)
+        """With rows of weights in pairs, as nearly all layers have them."""
+        x, y = program.ends(self)
+        wide = self.weight[0].size // self.kernel[0]
+        together, whole = aligned(self.kernel[0] * wide), self.kernel[0] * aligned(wide)
+        is_direct = whole <= together and (self.dilation[1] == 1 or self.kernel[1] == 1)
+        edges = self.edges(x, y) * pixels // y.shape[1]
+        return costs.conv(min(together, whole), len(self.weight), pixels, edges, self.kernel, wide, is_direct)
 
     def is_pixelwise(self, program: Program) -> bool:
         """With a kernel of one pixel."""
@@ -134,11 +139,16 @@ class Depthwise(_Convolution):
     kind: ClassVar[str] = "depthwise"
 
     def instructions(self, program: Program, pixels: int) -> float:
-        """As measured on a Cortex-M33."""
-        return 3.0 * pixels * self.weight.size
+        """Of the kernel that slides over columns, where the shapes allow it."""
+        x, y = program.ends(self)
+        rows, channels = pixels / y.shape[1], y.shape[2]
+        if self._may_slide(x, y):
+            return rows * costs.sliding(channels, x.shape[1], y.shape[1], self.stride[1])
+        by_fours = channels == x.shape[2] and channels >= 4
+        return rows * costs.depthwise(channels, self.weight[..., 0].size, y.shape[1], by_fours)
 
     def kernel_of_rows(self, source: Source, number: int, program: Program) -> tuple[str, str]:
-        """The C function of a row, and its struct; weights of 3 x 3 in an order of their own, where that is possible."""
+        """The C function of a row, and its struct; weights of 3 x 3 in an order of their own where that is possible."""
         x, y = program.ends(self)
         taps = self.weight.reshape(self.kernel[0] * self.kernel[1], -1)
         slid, has_blocks = self._sliding(taps, x, y), fits_blocks(taps, x.shape[2])
@@ -154,12 +164,12 @@ class Depthwise(_Convolution):
 
     def _sliding(self, taps: Int8, x: Tensor, y: Tensor) -> Int8 | None:
         """The weights for a kernel that slides over columns, where it can."""
-        channels = x.shape[2]
+        return sliding(taps, self.bias, self.factor) if self._may_slide(x, y) else None
+
+    def _may_slide(self, x: Tensor, y: Tensor) -> bool:
         if self.kernel != (3, 3) or self.stride[1] > 2 or self.dilation[1] > 1:
-            return None
-        if channels % 4 or channels != y.shape[2]:
-            return None
-        return sliding(taps, self.bias, self.factor)
+            return False
+        return x.shape[2] % 4 == 0 and x.shape[2] == y.shape[2]
 
     def _columns(self, width: int) -> int:
         """Columns of the input under a row of ``width`` outputs; several outputs are computed at once."""
