@@ -59,7 +59,7 @@ class AveragePool(Pool):
     def instructions(self, program: Program, pixels: int) -> float:
         """Of sums of floats, four channels at once, and of two divisions."""
         taps = self.kernel[0] * self.kernel[1]
-        return pixels * (60.0 + program.tensors[self.output].shape[2] * (25 + 9 * taps))
+        return pixels * (60.0 + program.tensors[self.output].shape[2] * (35 + 10.4 * taps))
 
     def fields(self, x: Tensor, y: Tensor) -> list[str]:
         """Fields of ``aed_pool_t`` beside the window."""
