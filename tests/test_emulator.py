@@ -89,7 +89,7 @@ def test_a_benchmark_reports_net_and_front_end(arm, model, tmp_path, capsys):
 
 def test_functions_have_shares_that_sum_to_one(arm, model):
     report = Emulator(inputs=1).benchmark(model, load_board("mps2-an505"), Path())
-    for cost, known in ((report.net, "aed_depthwise_row"), (report.frontend, "aed_spectrum")):
+    for cost, known in ((report.net, "aed_depthwise"), (report.frontend, "aed_spectrum")):
         shares = {row["name"]: row["share"] for row in cost.functions}
         assert any(name.startswith(known) for name in shares) and sum(shares.values()) == pytest.approx(1, abs=0.01)
     # the layers' own counts say the same as the samples

@@ -6,6 +6,7 @@ The input, the output and the weights of a layer lie at the ends of memories: an
 import re
 import shutil
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,10 @@ from aed.target.codegen.mve import fits_blocks
 from aed.target.codegen.operators.conv import Conv, Depthwise
 from aed.target.codegen.operators.elementwise import Add, Multiply
 from aed.target.codegen.operators.gemm import Dense
-from aed.target.codegen.operators.mean import GlobalAveragePool
-from aed.target.codegen.operators.pool import MaxPool
+from aed.target.codegen.operators.mean import GlobalAveragePool, MeanOfSums, RowSums
+from aed.target.codegen.operators.pool import AveragePool, MaxPool
 from aed.target.codegen.plan import make_plan
-from aed.target.codegen.program import Layer, Program, Tensor
+from aed.target.codegen.program import Layer, Program, Rows, Tensor
 from aed.target.emulator import toolchain
 from aed.target.emulator.qemu import run_program
 
@@ -146,6 +147,45 @@ def mean(draw: np.random.Generator, shape: tuple[int, int, int], low: int, high:
     return case(layer, image, rounded(sums, factor, y.zero), x, y)
 
 
+def row_sums(draw: np.random.Generator, shape: tuple[int, int, int]) -> Case:
+    """Sums of rows, int32, as the bytes they are."""
+    image = draw.integers(-128, 128, shape).astype(np.int8)
+    x, y = tensor("in", shape, -7), tensor("out", (shape[0], 1, 4 * shape[2]), -7)
+    wanted = image.sum(axis=1, dtype=np.int32).astype("<i4").view(np.int8)
+    return case(RowSums(name="a", inputs=("in",), output="out"), image, wanted, x, y)
+
+
+def mean_of_sums(draw: np.random.Generator, rows: int, channels: int) -> Case:
+    sums = draw.integers(-900, 900, (rows, channels)).astype("<i4")
+    x, y = tensor("in", (rows, 1, 4 * channels), -7), tensor("out", (1, 1, channels), 5)
+    factor = np.array([0.06], F32)
+    facts = {"factor": factor, "pixels": 10 * rows, "taken": Rows(count=rows)}
+    layer = MeanOfSums(name="a", inputs=("in",), output="out", **facts)
+    return case(layer, sums.view(np.int8), rounded(sums.sum(axis=0) + 70 * rows, factor, y.zero), x, y)
+
+
+def average_pool(draw: np.random.Generator, shape: tuple[int, int, int], count: int) -> Case:
+    """Real values, added one after the other and divided by those inside the image, or by ``count``."""
+    kernel, stride, pad = (3, 2), (2, 1), (1, 1)
+    image = draw.integers(-128, 128, shape).astype(np.int8)
+    out = ((shape[0] + 1) // 2, shape[1] + 1)
+    x, y = tensor("in", shape, -7), tensor("out", (*out, shape[2]), 5, 0.02)
+    real = x.scale * (image - F32(x.zero))
+    wanted = np.empty((*out, shape[2]), np.int8)
+    for at in np.ndindex(*out):
+        rows, columns = (
+            range(max(0, place * step - 1), min(size, place * step - 1 + taps))
+            for place, step, size, taps in zip(at, stride, shape, kernel, strict=False)
+        )
+        total = np.zeros(shape[2], F32)
+        for row, column in product(rows, columns):
+            total = total + real[row, column]
+        mean = total / F32(count or len(rows) * len(columns)) / y.scale
+        wanted[at] = np.clip(np.rint(mean + F32(y.zero)), -128, 127)
+    layer = AveragePool(name="a", inputs=("in",), output="out", kernel=kernel, stride=stride, pad=pad, count=count)
+    return case(layer, image, wanted, x, y)
+
+
 def fused(one: np.ndarray, other: np.ndarray, third: np.ndarray) -> np.ndarray:
     """``one * other + third`` of float32, rounded once: in float64 the product is exact, and these sums nearly so."""
     return (one.astype(np.float64) * other.astype(np.float64) + third.astype(np.float64)).astype(F32)
@@ -214,9 +254,15 @@ def all_cases() -> dict[str, Case]:
             cases[f"max {channels} {same}"] = max_pool(draw, (5, 6, channels), same)
     cases |= {
         "mean": mean(draw, (3, 5, 13), -128, 127),
+        "mean of 8": mean(draw, (3, 5, 8), -128, 127),
         "mean of the least": mean(draw, (20, 30, 8), -128, -128),
         "mean of the most": mean(draw, (20, 30, 16), 127, 127),
     }
+    for channels in (3, 8, 13):
+        cases[f"sums of rows {channels}"] = row_sums(draw, (4, 300 if channels == 3 else 5, channels))
+        cases[f"mean of sums {channels}"] = mean_of_sums(draw, 5, channels)
+        for count in (0, 6):
+            cases[f"average {channels} {count}"] = average_pool(draw, (5, 4, channels), count)
     for kind in (Add, Multiply):
         for size in (0, 1, 7):
             cases[f"{kind.kind} {size}"] = elementwise(draw, kind, (3, 5, 7), size)

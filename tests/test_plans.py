@@ -10,6 +10,9 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import settings as drawn
+from hypothesis import strategies as st
 from test_target_net import CALIBRATION, arm, expected, inputs, int8, kernels, need  # noqa: F401 - a fixture
 from torch import Tensor, nn
 
@@ -30,6 +33,7 @@ from aed.target.codegen.lower import lower, sketch
 from aed.target.codegen.plan import Plan
 from aed.target.codegen.program import Program
 from aed.target.codegen.settings import PlanSettings
+from aed.target.codegen.turns import COST, in_turns
 from aed.target.emulator import measure
 from aed.target.emulator.device import EmulatedDevice
 from aed.target.emulator.settings import EmulatorSettings
@@ -187,6 +191,20 @@ def test_a_listener_hears_the_same_whatever_the_plan(tmp_path, name, overlap):
     assert len(heard[0]) == 1 + (frontend.num_frames(len(samples)) - 32) // frontend.patch_hop
 
 
+@drawn(deadline=None, derandomize=True)
+@given(st.lists(st.lists(st.integers(0, 2), max_size=3), min_size=1, max_size=4), st.integers(1, 40), st.data())
+def test_a_part_that_comes_again_stands_once_in_the_table(turn, times, data):
+    """Rows of the input before and after some turns, each with the stages that then run."""
+    around = [data.draw(st.lists(st.lists(st.integers(0, 3), max_size=3), max_size=3)) for _ in range(2)]
+    rows = [*around[0], *(turn * times), *around[1], [9]]
+    steps = tuple(step for row in rows for step in (-1, *row))
+    turns = in_turns(steps)
+    again = turns.steps[turns.begin : turns.end] * (turns.times - 1)
+    assert turns.steps[: turns.end] + again + turns.steps[turns.end :] == steps
+    once = len(steps) - (times - 1) * sum(1 + len(row) for row in turn)
+    assert len(turns.steps) <= (once if once + COST < len(steps) else len(steps))
+
+
 # --- streams -------------------------------------------------------------------------------------------------------
 
 
@@ -242,6 +260,8 @@ def test_a_stream_costs_what_its_new_columns_cost(arm):  # noqa: F811
     np.testing.assert_array_equal(hop.outputs, patch.outputs)
     assert 0.2 < hop.instructions / patch.instructions < 0.35
     assert 0.9 < sum(hop.layers) / hop.instructions <= 1, "the rest goes from stage to stage"
+    for each, run in zip(chosen, (patch, hop), strict=True):
+        assert each.facts["instructions_estimated"] == pytest.approx(run.instructions, rel=0.15)
     for each, run in zip(chosen, (patch, hop), strict=True):
         assert each.plan.size <= run.ram_bytes < each.plan.size + 1024
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from aed.base.errors import AedError
+from aed.target.codegen import costs
 from aed.target.codegen.plan import ORDERS, Plan, make_plan
 from aed.target.codegen.program import Program
 from aed.target.codegen.schedule import Schedule, Stage, in_parts
@@ -14,9 +15,6 @@ from aed.target.codegen.stream import as_stream
 
 MOST = 1.05
 """Instructions of a plan that ``auto`` takes, by estimate, as a multiple of those of whole layers."""
-
-RUN = 115
-"""Instructions around the run of a stage, measured on a Cortex-M33 and an M55."""
 
 FINALISTS = 4
 """Plans whose arenas are made as small as can be, after a first look at all."""
@@ -107,7 +105,7 @@ def _stream(program: Program, hop: int, prefix: str) -> Chosen:
     except AedError as error:
         raise AedError(f"{prefix}{error}") from error
     plan = make_plan(program, hop=hop)
-    per_run = [RUN + stage.layer.instructions(program, _pixels(program, stage)) for stage in plan.schedule.stages]
+    per_run = [costs.RUN + stage.layer.instructions(program, _pixels(program, stage)) for stage in plan.schedule.stages]
     steps = plan.schedule.steps[plan.schedule.loop :]
     facts = {
         "plan": "stream",
@@ -152,7 +150,7 @@ def _instructions(program: Program, schedule: Schedule) -> float:
     total = 0.0
     for number, stage in enumerate(schedule.stages, 1):
         runs = schedule.heights[number] // stage.rows
-        total += runs * (RUN + stage.layer.instructions(program, _pixels(program, stage)))
+        total += runs * (costs.RUN + stage.layer.instructions(program, _pixels(program, stage)))
     return total
 
 

@@ -1,13 +1,15 @@
-"""C for a net: constants, a function for each stage that calls a kernel of ``c/aed_kernels.h``, and their tables."""
+"""C for a net: constants, a table of stages that names kernels of ``c/aed_kernels.h``, and the order they run in."""
 
 from collections.abc import Iterator
 from importlib.resources import files
 
 from aed.target.codegen.plan import Plan, rows_of
 from aed.target.codegen.program import Program
-from aed.target.codegen.schedule import Read
+from aed.target.codegen.schedule import Read, Stage
 from aed.target.codegen.source import Source
 from aed.target.codegen.text import c_comment, c_float, c_lines
+from aed.target.codegen.turns import Turns, in_turns
+from aed.target.codegen.window import WindowLayer
 
 KERNELS = (
     "aed_kernels.h",
@@ -121,10 +123,20 @@ int aed_net_feed(const int8_t *frame, int8_t *out);
 def _source(program: Program, plan: Plan) -> str:
     """Text of ``aed_net.c``."""
     schedule, source = plan.schedule, Source()
-    functions = [_function(number, program, plan, source) for number in range(len(schedule.stages))]
+    runs, functions = [], []
+    for number, stage in enumerate(schedule.stages):
+        seen = rows_of(stage.layer, program, stage.rows > 1) if stage.layer.is_pixelwise(program) else program
+        if isinstance(stage.layer, WindowLayer):
+            kernel, layer = stage.layer.kernel_of_rows(source, number, seen)
+            runs.append(f"{kernel}, &{layer}")
+        else:
+            functions.append(_function(number, stage, seen, source))
+            runs.append(f"run{number}, NULL")
     reads = [_read(read, program, plan) for stage in schedule.stages for read in stage.reads]
-    stages = list(_stages(program, plan))
-    steps = [str(step if step >= 0 else len(stages)) for step in schedule.steps]
+    stages = list(_stages(program, plan, runs))
+    turns = in_turns(schedule.steps) if plan.feeds and not plan.streams else Turns(schedule.steps)
+    steps = [str(step if step >= 0 else len(stages)) for step in turns.steps]
+    image, scratch = "NULL" if plan.feeds else "&image", "scratch" if source.scratch else "NULL"
     rows = max(sum(read.rows.count for read in stage.reads) for stage in schedule.stages)
     return "\n".join(
         [
@@ -143,19 +155,20 @@ def _source(program: Program, plan: Plan) -> str:
             *functions,
             f"static const aed_read_t reads[{len(reads)}] = {{\n{c_lines(reads)}\n}};",
             "",
-            f"static const aed_stage_t stages[{len(stages)}] = {{\n{c_lines(stages)}\n}};",
+            f"static const aed_stage_t stages[{len(stages)}] = {{",
+            *stages,
+            "};",
             "",
             "/* The order in which stages run; AED_NET_LAYERS: a row of the input comes. */",
             f"static const uint{8 if len(stages) < 256 else 16}_t steps[{len(steps)}] = {{\n{c_lines(steps)}\n}};",
             "",
-            f"static aed_place_t places[{len(reads)}];",
-            "static int16_t slots[AED_NET_LAYERS];",
+            f"static int16_t places[{len(reads)} + AED_NET_LAYERS];",
             f"static const int8_t *rows_read[{rows}];",
-            "static const int8_t *image;",
-            f"static const aed_stages_t net = {{stages, reads, places, slots, rows_read, &image, AED_NET_LAYERS, "
-            f"{len(reads)}}};",
+            *([] if plan.feeds else ["static const int8_t *image;"]),
+            f"static const aed_stages_t net = {{stages, reads, places, rows_read, {image}, {scratch}, "
+            f"{len(reads)} + AED_NET_LAYERS, {len(reads)}}};",
             "",
-            _fed(program, plan) if plan.feeds else _RUN,
+            _fed(program, plan, turns) if plan.feeds else _RUN,
         ]
     )
 
@@ -171,15 +184,21 @@ _RUN = """void aed_net_run(const int8_t *in, int8_t *out) {
 """
 
 
-_FEED_PATCH = """    for (++step; step < STEPS && steps[step] < AED_NET_LAYERS; ++step) {
+_FEED_PATCH = """    for (++step; step < STEPS && steps[step] < AED_NET_LAYERS; ++step) {{
         aed_run_stage(&net, steps[step]);
-    }
-    if (step < STEPS) {
+    }}
+{again}    if (step < STEPS) {{
         return 0;
-    }
+    }}
     memcpy(out, stages[AED_NET_LAYERS - 1].out, AED_NET_OUTPUT_SIZE);
     aed_net_begin();
     return 1;
+"""
+
+_AGAIN = """    if (step == {end} && turn < {more}) {{ /* the same steps once more */
+        step = {begin};
+        ++turn;
+    }}
 """
 
 _FEED_STREAM = """    int ready = 0;
@@ -197,25 +216,30 @@ _FEED_STREAM = """    int ready = 0;
 """
 
 
-def _fed(program: Program, plan: Plan) -> str:
+def _fed(program: Program, plan: Plan, turns: Turns) -> str:
     """The functions of a net whose input comes row by row."""
     offset, capacity = plan.offsets[program.input], plan.schedule.capacities[0]
+    counter = reset = again = ""
+    if turns.times > 1:
+        counter, reset = "static int32_t turn;\n", "    turn = 0;\n"
+        again = _AGAIN.format(begin=turns.begin, end=turns.end, more=turns.times - 1)
+    feed = _FEED_STREAM.format(loop=plan.schedule.loop) if plan.streams else _FEED_PATCH.format(again=again)
     return f"""#define FRAME (AED_NET_INPUT_SIZE / AED_NET_INPUT_HEIGHT)
 #define STEPS (sizeof steps / sizeof steps[0])
 
 static size_t step;
 static int32_t slot; /* of the next frame */
-
+{counter}
 void aed_net_begin(void) {{
     step = 0;
     slot = 0;
-    aed_begin_stages(&net);
+{reset}    aed_begin_stages(&net);
 }}
 
 int aed_net_feed(const int8_t *frame, int8_t *out) {{
     memcpy((int8_t *)arena + {offset} + slot * FRAME, frame, FRAME);
     slot = slot + 1 < {capacity} ? slot + 1 : 0;
-{_FEED_PATCH if plan.schedule.loop is None else _FEED_STREAM.format(loop=plan.schedule.loop)}}}
+{feed}}}
 
 void aed_net_run_frames(const int8_t *in, int8_t *out) {{
     aed_net_begin();
@@ -226,18 +250,17 @@ void aed_net_run_frames(const int8_t *in, int8_t *out) {{
 """
 
 
-def _function(number: int, program: Program, plan: Plan, source: Source) -> str:
-    """The function that runs a stage once."""
-    stage = plan.schedule.stages[number]
+def _function(number: int, stage: Stage, seen: Program, source: Source) -> str:
+    """The function that runs a stage once whose kernel wants other arguments than a row."""
     layer, first = stage.layer, 0
     source.addresses = {layer.output: "out"}
     for read in stage.reads:
         source.addresses[read.name] = f"rows[{first}]"
         first += read.rows.count
-    seen = rows_of(layer, program, stage.rows > 1) if layer.is_pixelwise(program) else program
-    body = "".join(f"    {line}\n" for line in layer.call(source, number, seen))
-    name = c_comment(layer.name)
-    return f"{name}\nstatic void run{number}(const int8_t *const *rows, int8_t *out) {{\n{body}}}\n"
+    lines = ["(void)layer;", "(void)scratch;", *layer.call(source, number, seen)]
+    body = "".join(f"    {line}\n" for line in lines)
+    arguments = "const int8_t *const *rows, int8_t *out, const void *layer, void *scratch"
+    return f"static void run{number}({arguments}) {{\n{body}}}\n"
 
 
 def _read(read: Read, program: Program, plan: Plan) -> str:
@@ -249,11 +272,11 @@ def _read(read: Read, program: Program, plan: Plan) -> str:
     return f"{{{ring}, {rows.count}, {rows.stride}, {rows.pad}, {rows.dilation}}}"
 
 
-def _stages(program: Program, plan: Plan) -> Iterator[str]:
-    schedule, first = plan.schedule, 0
+def _stages(program: Program, plan: Plan, runs: list[str]) -> Iterator[str]:
+    schedule, reads = plan.schedule, 0
     for number, stage in enumerate(schedule.stages):
         tensor = program.tensors[stage.layer.output]
         out = f"(int8_t *)arena + {plan.offsets[tensor.name]}, {stage.rows * tensor.size // tensor.shape[0]}"
+        reads += len(stage.reads)
         capacity = schedule.capacities[number + 1] // stage.rows
-        yield f"{{run{number}, {out}, {capacity}, {first}, {len(stage.reads)}}}"
-        first += len(stage.reads)
+        yield f"    {{{runs[number]}, {out}, {capacity}, {reads}}}, {c_comment(stage.layer.name)}"

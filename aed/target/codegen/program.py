@@ -127,8 +127,11 @@ class Layer(ABC):
         return 0
 
     def instructions(self, program: "Program", pixels: int) -> float:
-        """Estimate for a run that makes ``pixels`` pixels of the output."""
-        return 8.0 * pixels * program.tensors[self.output].shape[2]
+        """Estimate, on a core with SMLAD, for a run that makes ``pixels`` pixels of the output.
+
+        Here of values that are changed from one scale to another, one by one.
+        """
+        return 12.0 * pixels * program.tensors[self.output].shape[2]
 
     @property
     def weight_bytes(self) -> int:

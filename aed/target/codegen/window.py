@@ -1,7 +1,8 @@
 """Layers that slide a window over an image: their geometry as fields of C structs, and the overlap they allow."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from aed.target.codegen.program import Layer, Program, Rows, Tensor, aligned
 from aed.target.codegen.source import Source
@@ -20,9 +21,6 @@ class WindowLayer(Layer):
         pad: Top and left.
         dilation: Down and across.
     """
-
-    row: ClassVar[str]
-    """The C function that computes a row of the output."""
 
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
@@ -53,32 +51,41 @@ class WindowLayer(Layer):
         )
         return self.pad != (0, 0) or any(end >= size for end, size in zip(ends, x.shape, strict=False))
 
+    def edges(self, x: Tensor, y: Tensor) -> int:
+        """Pixels of a row of ``y`` whose windows look past the left or right end of ``x``."""
+        last = x.shape[1] - 1 - (self.kernel[1] - 1) * self.dilation[1]
+        starts = (column * self.stride[1] - self.pad[1] for column in range(y.shape[1]))
+        return sum(not 0 <= start <= last for start in starts)
+
     def window(self, x: Tensor, y: Tensor) -> str:
         """The field ``window`` of the layer's struct, an ``aed_window_t``."""
         sizes = [
-            f".in_h = {x.shape[0]}, .in_w = {x.shape[1]}, .in_c = {x.shape[2]}",
-            f".out_h = {y.shape[0]}, .out_w = {y.shape[1]}, .out_c = {y.shape[2]}",
+            f".in_w = {x.shape[1]}, .in_c = {x.shape[2]}, .out_w = {y.shape[1]}, .out_c = {y.shape[2]}",
             f".k_h = {self.kernel[0]}, .k_w = {self.kernel[1]}",
-            f".stride_h = {self.stride[0]}, .stride_w = {self.stride[1]}",
-            f".pad_top = {self.pad[0]}, .pad_left = {self.pad[1]}",
-            f".dilation_h = {self.dilation[0]}, .dilation_w = {self.dilation[1]}",
+            f".stride_w = {self.stride[1]}, .pad_left = {self.pad[1]}, .dilation_w = {self.dilation[1]}",
             f".in_zero = {x.zero}, .out_zero = {y.zero}",
         ]
         return ".window = {\n" + "".join(f"        {line},\n" for line in sizes) + "    }"
 
-    def row_call(self, source: Source, layer: str, *, mve: int = 0, others: int = 0, mve_row: str | None = None) -> str:
-        """C statement that makes a row of the output.
+    @abstractmethod
+    def kernel_of_rows(self, source: Source, number: int, program: Program) -> tuple[str, str]:
+        """The C function that makes a row of the output, and the name of the struct that tells it of the layer.
 
         Args:
-            source: Keeps the size of the scratch memory.
-            layer: Name of the layer's struct.
-            mve: Bytes of scratch memory that a row needs on cores with MVE.
-            others: Those on all others.
-            mve_row: The function for cores with MVE; None: that for all.
+            source: Collects the constants, and the size of the scratch memory.
+            number: Index of the layer, part of the names of its constants.
+            program: Holds the tensors; of a layer that is pixelwise as for :meth:`call`.
         """
-        source.need_scratch(mve=mve, others=others)
-        row = self.row if mve_row in (None, self.row) else f"AED_ROW({mve_row}, {self.row})"
-        return f"{row}(rows, out, &{layer}, scratch);"
+
+    def call(self, source: Source, number: int, program: Program) -> list[str]:
+        """C statement that makes a row of the output."""
+        function, layer = self.kernel_of_rows(source, number, program)
+        return [f"{function}(rows, out, &{layer}, scratch);"]
+
+
+def row_function(mve: str, others: str) -> str:
+    """The C function of a row: one for cores with MVE and one for all others."""
+    return mve if mve == others else f"AED_ROW({mve}, {others})"
 
 
 def window_of(facts: dict[str, Any]) -> dict[str, tuple[int, int]]:

@@ -45,49 +45,6 @@ static void aed_gather(const int8_t *const *rows, const aed_conv_t *conv, int32_
     }
 }
 
-/* Adds the products of two rows of weights and one pixel, k values each, a multiple of 4, to two sums. */
-static void aed_dot(const int8_t *row0, const int8_t *row1, const int8_t *x, int32_t k, int32_t *sum) {
-    int32_t sum0 = sum[0];
-    int32_t sum1 = sum[1];
-    for (int32_t i = 0; i < k; i += 4) {
-#if AED_SMLAD
-        const uint32_t even = aed_even(aed_load(x + i));
-        const uint32_t odd = aed_odd(aed_load(x + i));
-        const uint32_t four0 = aed_load(row0 + i);
-        const uint32_t four1 = aed_load(row1 + i);
-        sum0 = aed_multiply_pairs(odd, aed_odd(four0), aed_multiply_pairs(even, aed_even(four0), sum0));
-        sum1 = aed_multiply_pairs(odd, aed_odd(four1), aed_multiply_pairs(even, aed_even(four1), sum1));
-#else
-        for (int32_t j = i; j < i + 4; ++j) {
-            sum0 += row0[j] * x[j];
-            sum1 += row1[j] * x[j];
-        }
-#endif
-    }
-    sum[0] = sum0;
-    sum[1] = sum1;
-}
-
-/* With rows of weights that do not go in pairs: (out_c, k) int8. */
-static void aed_single_row(const int8_t *const *rows, int8_t *out, const aed_conv_t *conv, int8_t *x) {
-    const aed_window_t *const window = &conv->window;
-    const int32_t k = conv->values;
-    for (int32_t column = 0; column < window->out_w; ++column) {
-        const int8_t *weight = (const int8_t *)conv->weight;
-        aed_gather(rows, conv, column, x);
-        for (int32_t o = 0; o < window->out_c; o += 2) {
-            int32_t sum[2] = {conv->bias[o], conv->bias[o + 1]};
-            const int both = o + 1 < window->out_c;
-            aed_dot(weight, both ? weight + k : weight, x, k, sum);
-            *out++ = aed_step(sum[0], conv->factor[o], window->out_zero);
-            if (both) {
-                *out++ = aed_step(sum[1], conv->factor[o + 1], window->out_zero);
-            }
-            weight += 2 * k;
-        }
-    }
-}
-
 #if AED_SMLAD
 AED_NEEDS_ALL_REGISTERS
 
@@ -313,7 +270,8 @@ static void aed_pair_columns(
     }
 }
 
-static void aed_pair_row(const int8_t *const *rows, int8_t *out, const aed_conv_t *conv, void *scratch) {
+void aed_conv_pairs_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
+    const aed_conv_t *const conv = (const aed_conv_t *)layer;
     const int32_t width = conv->window.out_w;
     const int32_t by_3 = width % 3 == 1 && width > 1 ? width - 4 : width / 3 * 3; /* twice two after, not one alone */
     const int32_t by_2 = by_3 + (width - by_3) / 2 * 2;
@@ -322,8 +280,9 @@ static void aed_pair_row(const int8_t *const *rows, int8_t *out, const aed_conv_
     aed_pair_columns(rows, out, conv, scratch, by_2, width, 1);
 }
 #else
-static void aed_pair_row(const int8_t *const *rows, int8_t *out, const aed_conv_t *conv, void *scratch) {
+void aed_conv_pairs_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
     static const int32_t place[4] = {0, 2, 1, 3};
+    const aed_conv_t *const conv = (const aed_conv_t *)layer;
     const aed_window_t *const window = &conv->window;
     const int32_t k = conv->values;
     const int32_t outputs = window->out_c;
@@ -363,12 +322,65 @@ static void aed_pair_row(const int8_t *const *rows, int8_t *out, const aed_conv_
 }
 #endif
 
+/* The inputs of one pixel as the next function wants them. */
+static const void *aed_inputs(const int8_t *const *rows, const aed_conv_t *conv, int32_t column, void *scratch) {
+#if AED_SMLAD
+    int8_t *const bytes = (int8_t *)scratch + 2 * conv->values;
+    if (!aed_unpack_rows(rows, conv, column, 1, (uint32_t *)scratch)) {
+        aed_gather(rows, conv, column, bytes);
+        aed_unpack(bytes, (uint32_t *)scratch, conv->values, 1);
+    }
+#else
+    aed_gather(rows, conv, column, (int8_t *)scratch);
+#endif
+    return scratch;
+}
+
+/* Adds the products of two rows of weights and one pixel, k values each, a multiple of 4, to two sums. */
+static void aed_dot(const int8_t *row0, const int8_t *row1, const void *inputs, int32_t k, int32_t *sum) {
+    const int8_t *const end = row0 + k;
+    int32_t sum0 = sum[0];
+    int32_t sum1 = sum[1];
+#if AED_SMLAD
+    const uint32_t *x = (const uint32_t *)inputs;
+    for (; row0 < end; row0 += 4) {
+        const uint32_t four0 = aed_load(row0);
+        const uint32_t four1 = aed_load(row1);
+        sum0 = aed_multiply_pairs(x[0], aed_even(four0), sum0);
+        sum1 = aed_multiply_pairs(x[0], aed_even(four1), sum1);
+        sum0 = aed_multiply_pairs(x[1], aed_odd(four0), sum0);
+        sum1 = aed_multiply_pairs(x[1], aed_odd(four1), sum1);
+        row1 += 4;
+        x += 2;
+    }
+#else
+    for (const int8_t *x = (const int8_t *)inputs; row0 < end; ++x) {
+        sum0 += *row0++ * *x;
+        sum1 += *row1++ * *x;
+    }
+#endif
+    sum[0] = sum0;
+    sum[1] = sum1;
+}
+
+/* With rows of weights that do not go in pairs: (out_c, k) int8. */
 void aed_conv_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
     const aed_conv_t *const conv = (const aed_conv_t *)layer;
-    if (conv->pairs) {
-        aed_pair_row(rows, out, conv, scratch);
-    } else {
-        aed_single_row(rows, out, conv, (int8_t *)scratch);
+    const aed_window_t *const window = &conv->window;
+    const int32_t k = conv->values;
+    for (int32_t column = 0; column < window->out_w; ++column) {
+        const int8_t *weight = (const int8_t *)conv->weight;
+        const void *const x = aed_inputs(rows, conv, column, scratch);
+        for (int32_t o = 0; o < window->out_c; o += 2) {
+            int32_t sum[2] = {conv->bias[o], conv->bias[o + 1]};
+            const int both = o + 1 < window->out_c;
+            aed_dot(weight, both ? weight + k : weight, x, k, sum);
+            *out++ = aed_step(sum[0], conv->factor[o], window->out_zero);
+            if (both) {
+                *out++ = aed_step(sum[1], conv->factor[o + 1], window->out_zero);
+            }
+            weight += 2 * k;
+        }
     }
 }
 #endif

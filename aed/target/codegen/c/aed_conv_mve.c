@@ -59,7 +59,8 @@ typedef struct {
     "vmov " SECOND "[2], " SECOND "[0], r8, r12\n"                                                                     \
     "vmov " SECOND "[3], " SECOND "[1], r10, lr\n"
 
-/* On the stack lie the members of aed_pairs_t, then where the first turns begin. */
+/* On the stack lie the members of aed_pairs_t, then where the first turns begin. The lower half of r9 is the zero point,
+ * the upper half `next`. */
 AED_NAKED void aed_pairs(AED_IN_REGISTER const aed_pairs_t *pairs) {
     __asm volatile(
         "push {r4-r11, lr}\n"
@@ -67,12 +68,11 @@ AED_NAKED void aed_pairs(AED_IN_REGISTER const aed_pairs_t *pairs) {
         "sub sp, sp, #52\n"
         "ldm r0, {r1-r11}\n"
         "stm sp, {r1-r11}\n"
-        "mov r9, r8\n" /* zero */
+        "pkhbt r9, r8, r4, lsl #16\n"
         "lsrs r2, r7, #4\n"
         "mov r7, r3\n" /* out */
         "ldrd r5, r6, [r0, #44]\n"
-        "cmp r5, #0\n"
-        "bne 3f\n"
+        "cbnz r5, 3f\n"
         /* pieces after the first one, modulo 4, begin so many before the end of a turn */
         "subs r2, r2, #1\n"
         "rsb r3, r2, #0\n"
@@ -125,10 +125,9 @@ AED_NAKED void aed_pairs(AED_IN_REGISTER const aed_pairs_t *pairs) {
         "vqmovnb.s32 q5, q5\n"
         "vqmovnt.s32 q4, q0\n"
         "vqmovnt.s32 q5, q1\n"
-        "ldr r0, [sp, #12]\n"
+        "add r0, r7, r9, asr #16\n"
         "vqadd.s16 q4, q4, r9\n"
         "vqadd.s16 q5, q5, r9\n"
-        "add r0, r0, r7\n"
         "vqmovnb.s16 q4, q4\n"
         "vqmovnb.s16 q5, q5\n"
         "ldr r2, [sp, #20]\n"
@@ -152,8 +151,23 @@ AED_NAKED void aed_pairs(AED_IN_REGISTER const aed_pairs_t *pairs) {
 }
 #endif
 
+/* The outputs of one pixel that make no group. */
+AED_APART void aed_rest(const int8_t *x, const int8_t *row, int32_t outputs, int32_t k, int32_t zero, int8_t *out) {
+    const int32_t *const bias = (const int32_t *)(const void *)(row + outputs * k);
+    const float *const factor = (const float *)(const void *)(bias + outputs);
+    for (int32_t o = 0; o < outputs; ++o) {
+        int32_t sum = bias[o];
+        for (int32_t i = 0; i < k; i += 16) {
+            sum = vmladavaq_s8(sum, vld1q_s8(x + i), vld1q_s8(row));
+            row += 16;
+        }
+        out[o] = aed_step(sum, factor[o], zero);
+    }
+}
+
+#if !AED_ASSEMBLY
 /* Sums of four rows, in pieces beside each other, and one pixel. */
-AED_APART int32x4_t aed_quad(const int8_t *x, const int8_t *weight, int32_t k) {
+static int32x4_t aed_quad(const int8_t *x, const int8_t *weight, int32_t k) {
     int32_t s0 = 0;
     int32_t s1 = 0;
     int32_t s2 = 0;
@@ -173,7 +187,7 @@ AED_APART int32x4_t aed_quad(const int8_t *x, const int8_t *weight, int32_t k) {
 }
 
 /* The groups of one pixel. */
-AED_APART void aed_groups(
+static void aed_groups(
     const int8_t *x, const int8_t *stream, const int8_t *end, int32_t k, int32_t zero, int8_t *out) {
     while (stream != end) {
         const int8_t *const odd = stream + 4 * k;
@@ -187,26 +201,6 @@ AED_APART void aed_groups(
     }
 }
 
-/* The outputs of one pixel that make no group. */
-AED_APART void aed_rest(const int8_t *x, const int8_t *row, int32_t outputs, int32_t k, int32_t zero, int8_t *out) {
-    const int32_t *const bias = (const int32_t *)(const void *)(row + outputs * k);
-    const float *const factor = (const float *)(const void *)(bias + outputs);
-    int32_t sum[AED_GROUP];
-    for (int32_t o = 0; o < outputs; ++o) {
-        sum[o] = bias[o];
-        for (int32_t i = 0; i < k; i += 16) {
-            sum[o] = vmladavaq_s8(sum[o], vld1q_s8(x + i), vld1q_s8(row));
-            row += 16;
-        }
-    }
-    for (int32_t o = 0; o < outputs; o += 4) {
-        const mve_pred16_t there = vctp32q((uint32_t)(outputs - o));
-        const float32x4_t factors = vldrwq_z_f32(factor + o, there);
-        aed_four_steps(vqaddq_n_s32(aed_four_values(vldrwq_s32(sum + o), factors), zero), out + o, there);
-    }
-}
-
-#if !AED_ASSEMBLY
 static void aed_pairs(const aed_pairs_t *pairs) {
     for (int32_t pair = 0; pair < pairs->pairs; ++pair) {
         for (int32_t i = 0; i < 2; ++i) {
@@ -220,20 +214,20 @@ static void aed_pairs(const aed_pairs_t *pairs) {
 /* Copies the inputs of one output pixel; the input's zero point stands where the kernel looks outside. */
 AED_APART void aed_gather(const int8_t *const *rows, const aed_window_t *window, int32_t column, int8_t *out) {
     const int32_t depth = window->in_c;
-    const int32_t width = window->k_w * depth;
-    const int32_t left = column * window->stride_w - window->pad_left;
-    const int whole = left >= 0 && left + window->k_w <= window->in_w && window->dilation_w == 1;
+    const int32_t near = window->dilation_w == 1 ? window->k_w : 1; /* pixels beside each other */
     for (int32_t i = 0; i < window->k_h; ++i) {
-        if (rows[i] == NULL) {
-            out = aed_fill(window->in_zero, out, width);
-        } else if (whole) {
-            out = aed_copy(rows[i] + left * depth, out, width);
-        } else {
-            for (int32_t j = 0; j < window->k_w; ++j) {
-                const int32_t x = left + j * window->dilation_w;
-                out = x >= 0 && x < window->in_w ? aed_copy(rows[i] + x * depth, out, depth)
-                                                 : aed_fill(window->in_zero, out, depth);
+        int32_t x = column * window->stride_w - window->pad_left;
+        for (int32_t j = 0; j < window->k_w; j += near) {
+            const int32_t from = x > 0 ? x : 0;
+            const int32_t to = x + near < window->in_w ? x + near : window->in_w;
+            if (rows[i] == NULL || to - from < near) {
+                (void)aed_fill(window->in_zero, out, near * depth);
             }
+            if (rows[i] != NULL && from < to) {
+                (void)aed_copy(rows[i] + from * depth, out + (from - x) * depth, (to - from) * depth);
+            }
+            out += near * depth;
+            x += window->dilation_w;
         }
     }
 }
@@ -260,20 +254,24 @@ static void aed_gather_two(
 static void aed_pixels(aed_pairs_t *pairs, int32_t pixels, const aed_window_t *window) {
     const int32_t outputs = window->out_c;
     const int32_t rest = outputs & (AED_GROUP - 1);
+    for (int32_t i = 0; i < pixels && rest > 0; ++i) { /* of one or two pixels */
+        int8_t *const out = pairs->out + (i + 1) * outputs - rest;
+        aed_rest(pairs->x[i], pairs->end, rest, pairs->k, pairs->zero, out);
+    }
+    if (outputs < AED_GROUP) {
+        return;
+    }
     pairs->pairs = pixels >> 1;
-    if (pairs->pairs > 0 && outputs >= AED_GROUP) {
+    if (pairs->pairs > 0) {
         aed_pairs(pairs);
     }
-    if ((pixels & 1) != 0) {
-        const int8_t *const last = pairs->x[0] + pairs->pairs * pairs->step;
-        int8_t *const out = pairs->out + (pixels - 1) * outputs;
-        aed_groups(last, pairs->stream, pairs->end, pairs->k, pairs->zero, out);
-    }
-    if (rest > 0) { /* of one or two pixels */
-        for (int32_t i = 0; i < pixels; ++i) {
-            int8_t *const out = pairs->out + (i + 1) * outputs - rest;
-            aed_rest(pairs->x[i], pairs->end, rest, pairs->k, pairs->zero, out);
-        }
+    if ((pixels & 1) != 0) { /* a last pixel alone is a pair with itself */
+        pairs->x[0] += pairs->pairs * pairs->step;
+        pairs->x[1] = pairs->x[0];
+        pairs->out += (pixels - 1) * outputs;
+        pairs->next = 0;
+        pairs->pairs = 1;
+        aed_pairs(pairs);
     }
 }
 

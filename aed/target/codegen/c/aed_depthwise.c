@@ -8,6 +8,18 @@
 #include "aed_steps.h"
 #include "aed_words.h"
 
+/* Where a window finds its inputs, tap by tap; outside: as many values as channels, all the input's zero point. */
+static void aed_taps(
+    const int8_t *const *rows, const aed_window_t *window, int32_t column, const int8_t *outside, const int8_t **tap) {
+    const int32_t left = column * window->stride_w - window->pad_left;
+    for (int32_t i = 0; i < window->k_h; ++i) {
+        for (int32_t j = 0; j < window->k_w; ++j) {
+            const int32_t x = left + j * window->dilation_w;
+            *tap++ = rows[i] != NULL && x >= 0 && x < window->in_w ? rows[i] + x * window->in_c : outside;
+        }
+    }
+}
+
 #if AED_SMLAD
 #define AED_TAP                                                                                                        \
     "ldr %[x], [%[tap]], #4\n"                                                                                         \
@@ -230,8 +242,9 @@ AED_ALONE void aed_slide_steps(
                    : "r4", "r5", "r6", "r8", "s0", "s1", "s2", "s3", "s4", "s8", "s9", "s10", "s11", "cc", "memory");
 }
 
-static void aed_sliding_row(const int8_t *const *rows, int8_t *out, const aed_depthwise_t *layer, void *scratch) {
-    const aed_window_t *const window = &layer->window;
+void aed_depthwise_sliding_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
+    const aed_depthwise_t *const depthwise = (const aed_depthwise_t *)layer;
+    const aed_window_t *const window = &depthwise->window;
     const int32_t depth = window->in_c;
     const int32_t at_once = window->stride_w == 1 ? 3 : 2;
     const int32_t needed = window->stride_w * (window->out_w - 1) + 3;
@@ -240,7 +253,7 @@ static void aed_sliding_row(const int8_t *const *rows, int8_t *out, const aed_de
     const int whole = rows[0] != NULL && rows[1] != NULL && rows[2] != NULL && inside > 0;
     const uint32_t zeros = (uint16_t)window->in_zero * 0x10001u;
     const uint32_t four_zeros = (uint8_t)window->in_zero * 0x01010101u;
-    const int8_t *weight = (const int8_t *)layer->weight;
+    const int8_t *weight = (const int8_t *)depthwise->weight;
     for (int32_t o = 0; o < depth; o += 4) {
         uint32_t *column = (uint32_t *)scratch;
         for (int32_t word = 0; word < AED_COLUMN * before; ++word) {
@@ -260,14 +273,14 @@ static void aed_sliding_row(const int8_t *const *rows, int8_t *out, const aed_de
             *column++ = zeros;
         }
         const aed_slide_t slide = {
-            weight, (uint32_t *)scratch, weight + 32, layer->bias + o, (uint32_t)((window->out_w - 1) / at_once) << 16, 0};
+            weight, (uint32_t *)scratch, weight + 32, depthwise->bias + o, (uint32_t)((window->out_w - 1) / at_once) << 16, 0};
         if (window->stride_w == 1) {
             aed_slide_by_1(&slide);
         } else {
             aed_slide_by_2(&slide);
         }
         aed_slide_steps(
-            (const uint32_t *)scratch, window->stride_w * AED_COLUMN, out + o, depth, layer->factor + o, window->out_w,
+            (const uint32_t *)scratch, window->stride_w * AED_COLUMN, out + o, depth, depthwise->factor + o, window->out_w,
             window->out_zero);
         weight += 36;
     }
@@ -287,47 +300,45 @@ static void aed_sliding_quad(
         weight += 8;
     }
 }
+
+void aed_depthwise_sliding_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
+    const aed_depthwise_t *const depthwise = (const aed_depthwise_t *)layer;
+    const int32_t depth = depthwise->window.in_c;
+    const int8_t **const tap = (const int8_t **)scratch;
+    int8_t *const outside = (int8_t *)(tap + 9);
+    memset(outside, depthwise->window.in_zero, (size_t)depth);
+    for (int32_t column = 0; column < depthwise->window.out_w; ++column) {
+        const int8_t *weight = (const int8_t *)depthwise->weight;
+        aed_taps(rows, &depthwise->window, column, outside, tap);
+        for (int32_t o = 0; o < depth; o += 4) {
+            aed_sliding_quad(tap, o, weight, depthwise, out + o);
+            weight += 36;
+        }
+        out += depth;
+    }
+}
 #endif
 
 void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
     const aed_depthwise_t *const depthwise = (const aed_depthwise_t *)layer;
     const aed_window_t *const window = &depthwise->window;
     const int32_t taps = window->k_h * window->k_w;
-    const int32_t depth = window->in_c;
     const int32_t outputs = window->out_c;
-    const int32_t multiplier = outputs / depth;
-#if AED_SMLAD
-    if (depthwise->sliding) {
-        aed_sliding_row(rows, out, depthwise, scratch);
-        return;
-    }
-#endif
-    const int8_t **tap = (const int8_t **)scratch;
-    int8_t *outside = (int8_t *)(tap + taps);
-    memset(outside, window->in_zero, (size_t)depth);
+    const int32_t multiplier = outputs / window->in_c;
+    const int8_t **const tap = (const int8_t **)scratch;
+    int8_t *const outside = (int8_t *)(tap + taps);
+    memset(outside, window->in_zero, (size_t)window->in_c);
     for (int32_t column = 0; column < window->out_w; ++column) {
-        const int32_t left = column * window->stride_w - window->pad_left;
-        int32_t t = 0;
-        for (int32_t i = 0; i < window->k_h; ++i) {
-            for (int32_t j = 0; j < window->k_w; ++j) {
-                const int32_t x = left + j * window->dilation_w;
-                tap[t++] = rows[i] != NULL && x >= 0 && x < window->in_w ? rows[i] + x * depth : outside;
-            }
-        }
         const int8_t *weight = (const int8_t *)depthwise->weight;
+        aed_taps(rows, window, column, outside, tap);
         for (int32_t o = 0; o < outputs; o += 4) {
-#if !AED_SMLAD
-            if (depthwise->sliding) {
-                aed_sliding_quad(tap, o, weight, depthwise, out + o);
-            } else
-#endif
             if (multiplier == 1 && o + 4 <= outputs) {
                 aed_quad_step(tap, o, weight, taps, depthwise, out + o);
             } else {
                 const int32_t count = outputs - o < 4 ? outputs - o : 4;
                 for (int32_t j = 0; j < count; ++j) {
                     int32_t sum = depthwise->bias[o + j];
-                    for (t = 0; t < taps; ++t) {
+                    for (int32_t t = 0; t < taps; ++t) {
                         sum += tap[t][(o + j) / multiplier] * weight[4 * t + j];
                     }
                     out[o + j] = aed_step(sum, depthwise->factor[o + j], window->out_zero);

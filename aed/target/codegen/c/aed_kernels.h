@@ -27,14 +27,13 @@
 extern "C" {
 #endif
 
-/* A window that slides over an image; the first member of every layer that has one. */
+/* A window that slides over the rows of an image that are given to a kernel; the first member of every layer that has
+ * one. Down the image it is aed_stages.h that knows where it stands. */
 typedef struct {
-    int16_t in_h, in_w, in_c;
-    int16_t out_h, out_w, out_c;
+    int16_t in_w, in_c;
+    int16_t out_w, out_c;
     int16_t k_h, k_w;
-    int16_t stride_h, stride_w;
-    int16_t pad_top, pad_left;
-    int16_t dilation_h, dilation_w;
+    int16_t stride_w, pad_left, dilation_w;
     int8_t in_zero, out_zero;
 } aed_window_t;
 
@@ -48,7 +47,6 @@ typedef struct {
     const float *factor;   /* as many: output steps in one unit of the sum */
     int32_t values;        /* inputs of an output pixel, filled up to a multiple of 4 */
     int32_t pitch;         /* how many of them a row of the kernel has; a multiple of 4: a row of them is whole words */
-    int8_t pairs;          /* whether rows of weights go in pairs */
 #endif
 } aed_conv_t;
 
@@ -60,7 +58,6 @@ typedef struct {
     const void *weight;    /* in the order of the core's kernels: aed_depthwise.c */
     const int32_t *bias;
     const float *factor;
-    int8_t sliding;        /* whether weights are ordered for a kernel of 3 x 3 that slides over columns */
 #endif
 } aed_depthwise_t;
 
@@ -88,10 +85,14 @@ void aed_depthwise_3x3_row(const int8_t *const *rows, int8_t *out, const void *l
 void aed_depthwise_blocks_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 #else
 #define AED_ROW(mve, others) others
+/* rows of weights in pairs */
+void aed_conv_pairs_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+/* weights for a kernel of 3 x 3 that slides over columns */
+void aed_depthwise_sliding_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 #endif
 void aed_max_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 void aed_average_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
-/* of the window, kernel, stride and dilation are 1 */
+/* of the window, kernel, stride_w and dilation_w are 1 */
 void aed_pad_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 
 void aed_global_average_pool(

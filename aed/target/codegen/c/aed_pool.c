@@ -57,43 +57,71 @@ void aed_max_pool_row(const int8_t *const *rows, int8_t *out, const void *layer,
         out += depth;
     }
 }
-#endif
+
+/* Sums of the real values of 4 channels of a window, or of 1, one pixel after the other as ONNX has them. */
+static inline void aed_add_window(
+    const int8_t *const *rows, int32_t inside, int32_t first, int32_t wide, const aed_pool_t *pool, int32_t channels,
+    float *sum) {
+    const int by_column = pool->by_column != 0;
+    const int32_t outer = by_column ? wide : inside;
+    const int32_t inner = by_column ? inside : wide;
+    const int32_t depth = pool->window.in_c;
+    const int32_t zero = pool->window.in_zero;
+    const float scale = pool->in_scale;
+    float sum0 = 0.0f;
+    float sum1 = 0.0f;
+    float sum2 = 0.0f;
+    float sum3 = 0.0f;
+    for (int32_t a = 0; a < outer; ++a) {
+        for (int32_t b = 0; b < inner; ++b) {
+            const int8_t *const from = rows[by_column ? b : a] + first + (by_column ? a : b) * depth;
+            sum0 += scale * (float)(from[0] - zero);
+            if (channels == 4) {
+                sum1 += scale * (float)(from[1] - zero);
+                sum2 += scale * (float)(from[2] - zero);
+                sum3 += scale * (float)(from[3] - zero);
+            }
+        }
+    }
+    sum[0] = sum0;
+    sum[1] = sum1;
+    sum[2] = sum2;
+    sum[3] = sum3;
+}
 
 /* As ONNX Runtime's QLinearAveragePool: the mean of real values, then steps. */
 void aed_average_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
     const aed_pool_t *const pool = (const aed_pool_t *)layer;
     const aed_window_t *const window = &pool->window;
-    const int by_column = pool->by_column != 0;
-    const int32_t outer = by_column ? window->k_w : window->k_h;
-    const int32_t inner = by_column ? window->k_h : window->k_w;
     const int32_t depth = window->in_c;
-    const int32_t zero = window->in_zero;
-    const float scale = pool->in_scale;
-    int32_t inside = 0;
+    int32_t inside = window->k_h; /* rows, which follow each other */
     (void)scratch;
-    for (int32_t i = 0; i < window->k_h; ++i) {
-        inside += rows[i] != NULL;
+    for (; inside > 0 && rows[0] == NULL; --inside) {
+        ++rows;
+    }
+    for (; inside > 0 && rows[inside - 1] == NULL; --inside) {
     }
     for (int32_t column = 0; column < window->out_w; ++column) {
         const int32_t start = column * window->stride_w - window->pad_left;
         const int32_t left = start > 0 ? start : 0;
         const int32_t right = start + window->k_w < window->in_w ? start + window->k_w : window->in_w;
         const float count = (float)(pool->count > 0 ? pool->count : inside * (right - left));
-        for (int32_t c = 0; c < depth; ++c) {
-            float sum = 0.0f;
-            for (int32_t a = 0; a < outer; ++a) {
-                for (int32_t b = 0; b < inner; ++b) {
-                    const int8_t *const row = rows[by_column ? b : a];
-                    const int32_t x = start + (by_column ? a : b);
-                    if (row != NULL && x >= left && x < right) {
-                        sum += scale * (float)(row[x * depth + c] - zero);
-                    }
-                }
+        for (int32_t c = 0; c < depth;) {
+            float sum[4];
+            const int32_t channels = c + 4 <= depth ? 4 : 1;
+            if (channels == 4) {
+                aed_add_window(rows, inside, left * depth + c, right - left, pool, 4, sum);
+            } else {
+                aed_add_window(rows, inside, left * depth + c, right - left, pool, 1, sum);
             }
-            *out++ = aed_saturate(aed_round(sum / count / pool->out_scale + (float)window->out_zero));
+            for (int32_t j = 0; j < channels; ++j) {
+                *out++ = aed_saturate(aed_round(sum[j] / count / pool->out_scale + (float)window->out_zero));
+            }
+            c += channels;
         }
     }
 }
+#endif
 
 void aed_pad_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
     const aed_pool_t *const pool = (const aed_pool_t *)layer;

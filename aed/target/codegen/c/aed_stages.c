@@ -2,68 +2,35 @@
 #include "aed_stages.h"
 
 #include <stddef.h>
+#include <string.h>
 
 void aed_begin_stages(const aed_stages_t *net) {
-    for (int32_t i = 0; i < net->num_stages; ++i) {
-        net->slots[i] = 0;
-    }
-    for (int32_t i = 0; i < net->num_reads; ++i) {
-        const aed_read_t *const read = &net->reads[i];
-        int32_t slot = -read->pad;
-        while (slot < 0) {
-            slot += read->capacity;
-        }
-        while (slot >= read->capacity) {
-            slot -= read->capacity;
-        }
-        net->places[i].row = (int16_t)-read->pad;
-        net->places[i].slot = (int16_t)slot;
-    }
-}
-
-/* Writes the addresses of a read's rows, moves on to the rows of the next run, and returns where the next read's go. */
-static const int8_t **find_rows(const aed_read_t *read, aed_place_t *place, const int8_t *base, const int8_t **found) {
-    const int32_t capacity = read->capacity;
-    const int32_t height = read->height;
-    int32_t row = place->row;
-    int32_t slot = place->slot;
-    for (int32_t i = read->count; i > 0; --i) {
-        *found++ = height == 0 || (row >= 0 && row < height) ? base + slot * read->row_bytes : NULL;
-        row += read->dilation;
-        slot += read->dilation;
-        while (slot >= capacity) {
-            slot -= capacity;
-        }
-    }
-    slot = place->slot + read->stride;
-    while (slot >= capacity) {
-        slot -= capacity;
-    }
-    place->slot = (int16_t)slot;
-    if (height != 0) { /* else it would grow for ever */
-        place->row = (int16_t)(place->row + read->stride);
-    }
-    return found;
+    memset(net->places, 0, sizeof *net->places * (size_t)net->num_places);
 }
 
 void aed_run_stage(const aed_stages_t *net, int32_t number) {
     const aed_stage_t *const stage = &net->stages[number];
-    const aed_read_t *read = &net->reads[stage->first];
-    aed_place_t *place = &net->places[stage->first];
-    const int8_t **rows = net->rows;
-    int32_t slot = net->slots[number];
-    for (int32_t i = stage->num_reads; i > 0; --i) {
-        rows = find_rows(read, place, read->rows != NULL ? read->rows : *net->image, rows);
-        ++read;
-        ++place;
+    int16_t *const slot = &net->places[net->num_reads + number];
+    const int8_t **found = net->rows;
+    for (int32_t i = number > 0 ? stage[-1].reads : 0; i < stage->reads; ++i) {
+        const aed_read_t *const read = &net->reads[i];
+        int16_t *const place = &net->places[i];
+        const int8_t *const base = read->rows != NULL ? read->rows : *net->image;
+        int32_t row = *place - read->pad;
+        for (int32_t count = read->count; count > 0; --count) {
+            const int inside = read->height == 0 || (row >= 0 && row < read->height);
+            *found++ = inside ? base + row % read->capacity * read->row_bytes : NULL;
+            row += read->dilation;
+        }
+        const int32_t next = *place + read->stride;
+        *place = (int16_t)(read->height != 0 ? next : next % read->capacity); /* or it would grow for ever */
     }
 #ifdef AED_COUNT
     aed_count(number, 1);
 #endif
-    stage->run(net->rows, stage->out + slot * stage->out_bytes);
+    stage->run(net->rows, stage->out + *slot * stage->out_bytes, stage->layer, net->scratch);
 #ifdef AED_COUNT
     aed_count(number, 0);
 #endif
-    ++slot;
-    net->slots[number] = (int16_t)(slot < stage->capacity ? slot : 0);
+    *slot = (int16_t)(*slot + 1 < stage->capacity ? *slot + 1 : 0);
 }

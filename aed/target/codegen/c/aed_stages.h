@@ -17,28 +17,27 @@ typedef struct {
     int16_t count, stride, pad, dilation;
 } aed_read_t;
 
+/* A kernel. rows: of all reads, in order; NULL outside the image. */
+typedef void (*aed_run_t)(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+
 typedef struct {
-    void (*run)(const int8_t *const *rows, int8_t *out); /* rows: of all reads, in order; NULL outside the image */
+    aed_run_t run;
+    const void *layer; /* what the kernel is told of it */
     int8_t *out;       /* the ring it writes to */
     int32_t out_bytes; /* that it makes in a run: a row, or all rows */
     int16_t capacity;  /* runs that fit into the ring */
-    int16_t first;     /* of its reads */
-    int16_t num_reads;
+    int16_t reads;     /* up to and with its own, which come after those of the stage before */
 } aed_stage_t;
-
-/* Where a read is. */
-typedef struct {
-    int16_t row, slot;
-} aed_place_t;
 
 typedef struct {
     const aed_stage_t *stages;
     const aed_read_t *reads;
-    aed_place_t *places;  /* of every read */
-    int16_t *slots;       /* of every stage: where its next row goes */
+    int16_t *places;      /* of every read: rows that it has gone on by; then of every stage: where its next row goes */
     const int8_t **rows;  /* room for the rows that a stage reads */
     const int8_t **image; /* the whole input, if the caller holds it */
-    int16_t num_stages, num_reads;
+    void *scratch;        /* for kernels */
+    int32_t num_places;   /* of reads and stages */
+    int32_t num_reads;
 } aed_stages_t;
 
 /* Begins anew: the next run of each stage is its first. */

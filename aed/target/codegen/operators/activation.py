@@ -35,6 +35,10 @@ class Lookup(Layer):
         """Always."""
         return True
 
+    def instructions(self, program: Program, pixels: int) -> float:
+        """A load each of value and table, and a store."""
+        return 6.0 * pixels * program.tensors[self.output].shape[2]
+
     def call(self, source: Source, number: int, program: Program) -> list[str]:
         """C statements that call the kernel; the table is a constant."""
         x, y = program.ends(self)

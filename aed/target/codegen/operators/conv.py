@@ -1,5 +1,6 @@
 """Conv: of all channels, and depthwise. Sums of 32 bits, one float32 factor a channel, rounded half to even."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -8,12 +9,13 @@ import numpy.typing as npt
 import onnx
 
 from aed.base.errors import AedError
+from aed.target.codegen import costs
 from aed.target.codegen.mve import LANES, conv_stream, depthwise_blocks, depthwise_quads, fits_blocks
 from aed.target.codegen.packing import kernel_rows, quads, row_pairs, sliding
 from aed.target.codegen.program import Float32, Int8, Int32, Program, Tensor, aligned
 from aed.target.codegen.source import Source
 from aed.target.codegen.walk import Lowering, Walk
-from aed.target.codegen.window import POINTER, WindowLayer, is_explicit, pair, window_of
+from aed.target.codegen.window import POINTER, WindowLayer, is_explicit, pair, row_function, window_of
 
 COLUMN = 24
 """Bytes of a column of four channels, as the kernel that slides over columns keeps it."""
@@ -41,7 +43,7 @@ class _Convolution(WindowLayer):
         *,
         mve: Int8,
         others: npt.NDArray[Any],
-        form: str,
+        more: Sequence[str] = (),
     ) -> str:
         """Defines the layer with its constants, and returns its name.
 
@@ -52,7 +54,7 @@ class _Convolution(WindowLayer):
             ends: Input and output.
             mve: The stream of the kernels for MVE: weights, biases and factors.
             others: The weights as all others read them.
-            form: Fields that tell all others in which order those are.
+            more: Fields that all others have beside weights, biases and factors.
         """
         odd = len(self.bias) % 2  # kernels take two at once
         bias, factor = np.pad(self.bias, (0, odd)), np.pad(self.factor, (0, odd))
@@ -62,7 +64,7 @@ class _Convolution(WindowLayer):
             f".factor = {source.array('float', f'factor{number}', factor, mve=False)}",
         ]
         fields = [self.window(*ends), f".weight = {weight}"]
-        return source.struct(kind, f"layer{number}", fields, others=[*pointers, form])
+        return source.struct(kind, f"layer{number}", fields, others=[*pointers, *more])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +78,6 @@ class Conv(_Convolution):
     """
 
     kind: ClassVar[str] = "conv"
-    row: ClassVar[str] = "aed_conv_row"
 
     def overlap_offset(self, x: Tensor, y: Tensor) -> int | None:
         """Less for a kernel of one pixel: no pixel is read again once the outputs of the pair it is in are written."""
@@ -86,20 +87,20 @@ class Conv(_Convolution):
             return aligned(max(more + 2 * x.shape[2], 2 * channels))
         return super().overlap_offset(x, y)
 
-    def call(self, source: Source, number: int, program: Program) -> list[str]:
-        """C statements that call the kernel; rows of weights in pairs, where that is proved to give the sums."""
+    def kernel_of_rows(self, source: Source, number: int, program: Program) -> tuple[str, str]:
+        """The C function of a row, and its struct; rows of weights in pairs, where that is proved to give the sums."""
         x, y = program.ends(self)
         stream = conv_stream(self.weight.reshape(len(self.weight), -1), self.bias, self.factor)
         rows, pitch = kernel_rows(self.weight.reshape(len(self.weight), self.kernel[0], -1))
         pairs = row_pairs(rows, self.bias)
         others = rows if pairs is None else pairs
-        form = f".values = {rows.shape[1]}, .pitch = {pitch}, .pairs = {int(pairs is not None)}"
-        layer = self.struct(source, "aed_conv_t", number, (x, y), mve=stream, others=others, form=form)
-        scratch = self._scratch(rows.shape[1], y)
-        if self.kernel == (1, 1) and x.shape[2] % LANES == 0 and not self.looks_outside(x, y):
-            return [self.row_call(source, layer, others=scratch, mve_row="aed_pointwise_row")]
-        copies = 2 * (-(-self.weight[0].size // LANES) * LANES)  # inputs of two pixels
-        return [self.row_call(source, layer, mve=copies, others=scratch)]
+        more = [f".values = {rows.shape[1]}, .pitch = {pitch}"]
+        layer = self.struct(source, "aed_conv_t", number, (x, y), mve=stream, others=others, more=more)
+        is_pointwise = self.kernel == (1, 1) and x.shape[2] % LANES == 0 and not self.looks_outside(x, y)
+        copies = 0 if is_pointwise else 2 * (-(-self.weight[0].size // LANES) * LANES)  # inputs of two pixels
+        source.need_scratch(mve=copies, others=self._scratch(rows.shape[1], y))
+        mve_row = "aed_pointwise_row" if is_pointwise else "aed_conv_row"
+        return row_function(mve_row, "aed_conv_row" if pairs is None else "aed_conv_pairs_row"), layer
 
     def _scratch(self, values: int, y: Tensor) -> int:
         """Bytes: inputs of some pixels as int16, of one as int8; their outputs if the number of channels is odd."""
@@ -108,9 +109,13 @@ class Conv(_Convolution):
         return 2 * pixels * values + values + 4 + pixels * (outputs + 1) * (outputs % 2)
 
     def instructions(self, program: Program, pixels: int) -> float:
-        """As measured on a Cortex-M33 for blocks of three pixels, two, and one."""
-        threes, rest = divmod(pixels, 3)
-        return (0.72 * 3 * threes + (0.0, 1.35, 0.9 * 2)[rest]) * self.weight.size + 5.0 * pixels * len(self.weight)
+        """With rows of weights in pairs, as nearly all layers have them."""
+        x, y = program.ends(self)
+        wide = self.weight[0].size // self.kernel[0]
+        together, whole = aligned(self.kernel[0] * wide), self.kernel[0] * aligned(wide)
+        is_direct = whole <= together and (self.dilation[1] == 1 or self.kernel[1] == 1)
+        edges = self.edges(x, y) * pixels // y.shape[1]
+        return costs.conv(min(together, whole), len(self.weight), pixels, edges, self.kernel, wide, is_direct)
 
     def is_pixelwise(self, program: Program) -> bool:
         """With a kernel of one pixel."""
@@ -132,35 +137,39 @@ class Depthwise(_Convolution):
     """
 
     kind: ClassVar[str] = "depthwise"
-    row: ClassVar[str] = "aed_depthwise_row"
 
     def instructions(self, program: Program, pixels: int) -> float:
-        """As measured on a Cortex-M33."""
-        return 3.0 * pixels * self.weight.size
+        """Of the kernel that slides over columns, where the shapes allow it."""
+        x, y = program.ends(self)
+        rows, channels = pixels / y.shape[1], y.shape[2]
+        if self._may_slide(x, y):
+            return rows * costs.sliding(channels, x.shape[1], y.shape[1], self.stride[1])
+        by_fours = channels == x.shape[2] and channels >= 4
+        return rows * costs.depthwise(channels, self.weight[..., 0].size, y.shape[1], by_fours)
 
-    def call(self, source: Source, number: int, program: Program) -> list[str]:
-        """C statements that call the kernel; weights of 3 x 3 in an order of their own, where that is possible."""
+    def kernel_of_rows(self, source: Source, number: int, program: Program) -> tuple[str, str]:
+        """The C function of a row, and its struct; weights of 3 x 3 in an order of their own where that is possible."""
         x, y = program.ends(self)
         taps = self.weight.reshape(self.kernel[0] * self.kernel[1], -1)
         slid, has_blocks = self._sliding(taps, x, y), fits_blocks(taps, x.shape[2])
         others = quads(taps) if slid is None else slid
         stream = (depthwise_blocks if has_blocks else depthwise_quads)(taps, self.bias, self.factor)
-        form = f".sliding = {int(slid is not None)}"
-        layer = self.struct(source, "aed_depthwise_t", number, (x, y), mve=stream, others=others, form=form)
+        layer = self.struct(source, "aed_depthwise_t", number, (x, y), mve=stream, others=others)
         scratch = POINTER * len(taps) + x.shape[2] + 3  # taps of a pixel, and one outside the image
         columns = 0 if slid is None else self._columns(y.shape[1])
+        source.need_scratch(mve=scratch, others=max(scratch, COLUMN * columns))
         blocks = "aed_depthwise_3x3_row" if self.kernel == (3, 3) else "aed_depthwise_blocks_row"
-        mve_row = blocks if has_blocks else self.row
-        return [self.row_call(source, layer, mve=scratch, others=max(scratch, COLUMN * columns), mve_row=mve_row)]
+        mve_row = blocks if has_blocks else "aed_depthwise_row"
+        return row_function(mve_row, "aed_depthwise_row" if slid is None else "aed_depthwise_sliding_row"), layer
 
     def _sliding(self, taps: Int8, x: Tensor, y: Tensor) -> Int8 | None:
         """The weights for a kernel that slides over columns, where it can."""
-        channels = x.shape[2]
+        return sliding(taps, self.bias, self.factor) if self._may_slide(x, y) else None
+
+    def _may_slide(self, x: Tensor, y: Tensor) -> bool:
         if self.kernel != (3, 3) or self.stride[1] > 2 or self.dilation[1] > 1:
-            return None
-        if channels % 4 or channels != y.shape[2]:
-            return None
-        return sliding(taps, self.bias, self.factor)
+            return False
+        return x.shape[2] % 4 == 0 and x.shape[2] == y.shape[2]
 
     def _columns(self, width: int) -> int:
         """Columns of the input under a row of ``width`` outputs; several outputs are computed at once."""

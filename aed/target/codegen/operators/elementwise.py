@@ -28,6 +28,13 @@ class Elementwise(Layer):
         """Value by value; but a smaller input is read again and again."""
         return 0 if x.size == y.size else None
 
+    each: ClassVar[float]
+    """Instructions of a value."""
+
+    def instructions(self, program: Program, pixels: int) -> float:
+        """The same for each value."""
+        return self.each * pixels * program.tensors[self.output].shape[2]
+
     def macc(self, program: Program) -> int:
         """Of a constant: one a value."""
         height, width, _ = program.tensors[self.output].shape
@@ -74,6 +81,7 @@ class Add(Elementwise):
     """A sum."""
 
     kind: ClassVar[str] = "add"
+    each: ClassVar[float] = 12.5
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
         """C statements that call the kernel; one factor per input."""
@@ -88,6 +96,7 @@ class Multiply(Elementwise):
     """A product."""
 
     kind: ClassVar[str] = "multiply"
+    each: ClassVar[float] = 16.0
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
         """C statements that call the kernel; one factor."""

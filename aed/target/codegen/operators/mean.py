@@ -52,6 +52,11 @@ class GlobalAveragePool(Layer):
         )
         return layers, sums
 
+    def instructions(self, program: Program, pixels: int) -> float:
+        """Of sums of four channels, two pixels a turn, and of steps."""
+        x, _ = program.ends(self)
+        return 1.2 * x.size + 25.0 * x.shape[2]
+
     def call(self, source: Source, number: int, program: Program) -> list[str]:
         """C statements that call the kernel; all values are arguments."""
         x, y = program.ends(self)
@@ -69,6 +74,11 @@ class RowSums(Layer):
     def rows(self, index: int, program: Program) -> Rows:
         """A row of the image, and the sums before it."""
         return Rows(pad=index)
+
+    def instructions(self, program: Program, pixels: int) -> float:
+        """Of sums of four channels, two pixels a turn."""
+        _, width, channels = program.tensors[self.inputs[0]].shape
+        return channels / 4 * (42 + 4.5 * width)
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
         """C statements that call the kernel."""
@@ -98,6 +108,10 @@ class MeanOfSums(Layer):
         """The last sums, or those of all rows."""
         return self.last if index else self.taken
 
+    def instructions(self, program: Program, pixels: int) -> float:
+        """Of sums, channel by channel, and of steps."""
+        return program.tensors[self.output].size * (14.0 + 7 * self.taken.count)
+
     def call(self, source: Source, number: int, program: Program) -> list[str]:
         """C statements that call the kernel."""
         x, y = program.ends(self)
@@ -110,6 +124,11 @@ class Mean(Layer):
     """ReduceMean, which ONNX Runtime computes in float."""
 
     kind: ClassVar[str] = "mean"
+
+    def instructions(self, program: Program, pixels: int) -> float:
+        """Of a sum of floats."""
+        x, _ = program.ends(self)
+        return 12.0 * x.size + 120.0 * x.shape[2]
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
         """C statements that call the kernel; all values are arguments."""

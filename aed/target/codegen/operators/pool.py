@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import onnx
 
+from aed.target.codegen import costs
 from aed.target.codegen.program import Program, Tensor
 from aed.target.codegen.source import Source
 from aed.target.codegen.text import c_float
@@ -14,14 +15,17 @@ from aed.target.codegen.window import WindowLayer, is_explicit, pair, window_of
 
 @dataclass(frozen=True, kw_only=True)
 class Pool(WindowLayer):
-    """A kernel that takes ``aed_pool_t`` and both scales, whose function is ``row``."""
+    """A kernel that takes ``aed_pool_t`` and both scales."""
 
-    def call(self, source: Source, number: int, program: Program) -> list[str]:
-        """C statements that call the kernel."""
+    row: ClassVar[str]
+    """The C function that makes a row of the output."""
+
+    def kernel_of_rows(self, source: Source, number: int, program: Program) -> tuple[str, str]:
+        """The C function of a row, and its struct."""
         x, y = program.ends(self)
         order = f".by_column = {int(program.turned)}"
         layer = source.struct("aed_pool_t", f"layer{number}", [self.window(x, y), *self.fields(x, y), order])
-        return [self.row_call(source, layer)]
+        return self.row, layer
 
     def fields(self, x: Tensor, y: Tensor) -> list[str]:
         """Fields of ``aed_pool_t`` beside the window."""
@@ -35,6 +39,10 @@ class MaxPool(Pool):
     kind: ClassVar[str] = "max_pool"
     row: ClassVar[str] = "aed_max_pool_row"
 
+    def instructions(self, program: Program, pixels: int) -> float:
+        """Of four channels at once, as nearly all layers have."""
+        return costs.max_pool(program.tensors[self.output].shape[2], self.kernel[0] * self.kernel[1], pixels)
+
 
 @dataclass(frozen=True, kw_only=True)
 class AveragePool(Pool):
@@ -47,6 +55,11 @@ class AveragePool(Pool):
     kind: ClassVar[str] = "average_pool"
     row: ClassVar[str] = "aed_average_pool_row"
     count: int
+
+    def instructions(self, program: Program, pixels: int) -> float:
+        """Of sums of floats, four channels at once, and of two divisions."""
+        taps = self.kernel[0] * self.kernel[1]
+        return pixels * (60.0 + program.tensors[self.output].shape[2] * (35 + 10.4 * taps))
 
     def fields(self, x: Tensor, y: Tensor) -> list[str]:
         """Fields of ``aed_pool_t`` beside the window."""
