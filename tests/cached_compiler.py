@@ -4,16 +4,15 @@ Objects are kept under the hash of what they are made of: compiler, options, the
 includes that are not the system's; programs under that of their objects, options and linker script. Only what is made
 without a word is kept; for all else the compiler itself is run with the command as it was given, so that its messages
 and its exit code are its own. Commands of the tests' own process are answered in it (:func:`at_once`).
+
+A program of it starts for each command: what few commands need is imported where it is needed.
 """
 
 import hashlib
 import os
 import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 FOLDERS = ("-I", "-isystem")
@@ -68,6 +67,8 @@ def kept(real: str, cache: Path, unit: str, options: list[str]) -> Path:
 def once(place: Path, command: Sequence[str | Path]) -> Path:
     """The output of a command, run if it is not there yet."""
     if not place.is_file():
+        import subprocess
+
         made = place.with_suffix(f".{os.getpid()}")
         done = subprocess.run([*command, "-o", made], capture_output=True, check=False)
         if done.returncode or done.stdout or done.stderr:
@@ -127,15 +128,18 @@ def at_once(
         reals: Compiler by the path of the program that stands for it.
         cache: Of the objects.
     """
+    import shutil
 
     def finish_at_once(command: Sequence[str | Path], timeout_s: float, *where: object, **more: object) -> object:
         real = reals.get(shutil.which(command[0]) or "")
         if real and not any((*where, *more.values())):
-            with suppress(NotKept, OSError):
+            try:
                 program, *words = from_objects(real, cache, [str(part) for part in command[1:]])
                 if program == "cp":
                     shutil.copy(*words)
                     return result(0, "")
+            except (NotKept, OSError):
+                pass  # its own messages, from the program itself
         return finish(command, timeout_s, *where, **more)
 
     return finish_at_once
@@ -153,6 +157,8 @@ def main(real: str, cache: Path) -> None:
 
 def install(folder: Path, cache: Path) -> dict[str, str]:
     """Writes into ``folder`` a program for each compiler that is on the PATH; returns the compiler of each."""
+    import shutil
+
     reals = {}
     for name in ("gcc", "arm-none-eabi-gcc"):
         if real := shutil.which(name):
