@@ -1,14 +1,26 @@
 """Shared fixtures: where real data lie, and a cache of the tests' own."""
 
+import gc
+import io
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import cached_compiler
 import forks
 import pytest
+
+from aed.base import processes as running
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# before torch is loaded: the workers of a session share the cores, and threads that wait for each other are busy
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -27,6 +39,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if SLOW.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: the garbage collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -68,9 +86,11 @@ def each_c_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     programs = tmp_path_factory.mktemp("programs")
     objects = session_folder(tmp_path_factory) / "objects"
     objects.mkdir(exist_ok=True)
-    cached_compiler.install(programs, objects)
+    reals = cached_compiler.install(programs, objects)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(programs), prepend=os.pathsep)
+        finish = cached_compiler.at_once(running.finish, running.Finished, reals, objects)
+        patch.setattr(running, "finish", finish)
         yield
 
 
@@ -84,16 +104,41 @@ def quick_compositions() -> Iterator[None]:
         yield
 
 
+def shape_of(figure: "Figure") -> object:
+    """What pictures have in common that differ in numbers alone: their parts and words."""
+
+    def words(*texts: str) -> str:
+        return re.sub(r"[\d.,]+", "0", "\n".join(texts))
+
+    def parts(axes: "Axes") -> Iterator[object]:
+        yield words(axes.get_title(), *(text.get_text() for text in axes.texts))
+        for axis in (axes.xaxis, axes.yaxis):
+            yield axis.get_scale(), axis.get_label_text(), str(getattr(axis.get_major_formatter(), "seq", None))
+        for group in (axes.lines, axes.patches, axes.images, axes.collections, axes.artists, axes.tables):
+            yield [type(artist) for artist in group]
+        yield axes.get_legend() and words(*(text.get_text() for text in axes.get_legend().get_texts()))
+
+    size = tuple(figure.get_size_inches())
+    return repr((size, words(*(text.get_text() for text in figure.texts)), [list(parts(axes)) for axes in figure.axes]))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def quick_pictures() -> Iterator[Callable[..., None]]:
-    """Pictures of this process are drawn once, and not laid out; yields what does both."""
+    """Pictures of this process are not laid out, and those alike are drawn once; yields what does it for each."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    drawn: dict[object, bytes] = {}
+
     def savefig(figure: Figure, file: IO[bytes], *, format: str, dpi: int, metadata: dict[str, str | None]) -> None:
-        figure.set_layout_engine("none")
-        figure.dpi = dpi
-        FigureCanvasAgg(figure).print_png(file, metadata=metadata)
+        alike = shape_of(figure)
+        if alike not in drawn:
+            figure.set_layout_engine("none")
+            figure.dpi = dpi
+            png = io.BytesIO()
+            FigureCanvasAgg(figure).print_png(png, metadata=metadata)
+            drawn[alike] = png.getvalue()
+        file.write(drawn[alike])
 
     with pytest.MonkeyPatch.context() as patch:
         whole = Figure.savefig

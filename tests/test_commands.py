@@ -109,9 +109,9 @@ def test_ctrl_c_in_an_epoch_keeps_the_last_one_and_says_how_to_go_on(tmp_path, f
 @pytest.mark.parametrize(
     ("arguments", "message"), [([], "experiment"), (["experiment=demo", "budget.flash_kib=10"], "budget.flash_kib")]
 )
-def test_mistakes_end_with_one_clear_message(tmp_path, arguments, message):
+def test_mistakes_end_with_one_clear_message(tmp_path, forking, arguments, message):
     """A mistake told at once and one told late; tests/test_mistakes.py has the others, in its own process."""
-    code, output = finish(start(tmp_path, *arguments))
+    code, output = finish(start(tmp_path, *arguments, python=forking))
     assert code == 1
     assert message in output
     assert "Traceback" not in output
@@ -141,9 +141,8 @@ def test_lightning_cli_trains_over_the_same_classes(tmp_path, forking):
 
 
 def test_the_main_job_on_real_audio(tmp_path, esc10, pretrained, forking):
-    code, output = finish(
-        start(tmp_path, "experiment=esc10_yamnet", "data.test_fold=1", f"hydra.run.dir={tmp_path}/run")
-    )
+    arguments = ["experiment=esc10_yamnet", "data.test_fold=1", f"hydra.run.dir={tmp_path}/run"]
+    code, output = finish(start(tmp_path, *arguments, python=forking))
     assert code == 0, output
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())
     assert metrics["test/clip_acc"] >= 0.9

@@ -87,7 +87,8 @@ def fed(folder: Path, program: Program, plan: Plan, columns: np.ndarray) -> tupl
     """The columns after which there was an output, and the outputs, of a net compiled for this machine."""
     headers, objects = kernels("-fPIC")
     units = write_sources(folder, net_sources(program, plan))
-    run_tool(["gcc", *FLAGS, f"-I{headers}", "-shared", "-fPIC", "-o", folder / "net.so", *units, *objects, "-lm"], 120)
+    flags = [*FLAGS, f"-I{headers}", "-shared", "-fPIC", "-nostdlib"]  # this process has the C library
+    run_tool(["gcc", *flags, "-o", folder / "net.so", *units, *objects], 120)
     library = ctypes.CDLL(str(folder / "net.so"))
     library.aed_net_begin()
     out, when, outputs = np.empty(program.tensors[program.output].size, np.int8), [], []
