@@ -200,7 +200,7 @@ def main() -> None:
                 write(own, arguments.json)
         for line in by_kind(own):
             kinds.add_row(*line)
-    console = Console(width=140)
+    console = Console(width=160)
     console.print(table)
     if arguments.layers:
         console.print(kinds)
