@@ -75,12 +75,16 @@ def streams() -> str:
     rows: list[Row] = json.loads((ROOT / "scripts" / "results_streams.json").read_text(encoding="utf-8"))
     head = ["| net | float | int8 | padded: float | int8 | printed by |", "|---|---|---|---|---|---|"]
     body = [
-        f"| {row['net']} | {row['float']:.2f} | **{row['int8']:.2f}** | {row['padded']['float']:.2f} "
-        f"| {row['padded']['int8']:.2f} | `aed train -m experiment={row['recipe']} model.net.time_padding=valid "
-        "data.test_fold=1,2,3,4,5` |"
+        f"| {row['net']} | {row['float']:.2f} | **{row['int8']:.2f}** "
+        f"| {_padded(row, 'float')} | {_padded(row, 'int8')} "
+        f"| `aed train -m experiment={row['recipe']} model.net.time_padding=valid data.test_fold=1,2,3,4,5` |"
         for row in rows
     ]
     return "\n".join([*head, *body])
+
+
+def _padded(row: Row, kind: str) -> str:
+    return f"{row['padded'][kind]:.2f}" if "padded" in row else "-"
 
 
 def _macc(row: Row) -> str:
