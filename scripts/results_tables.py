@@ -82,12 +82,16 @@ def streams(rows: Sequence[Row]) -> str:
     """The table of nets without padding along time, each beside the padded one of the same recipe."""
     head = ["| net | float | int8 | padded: float | int8 | printed by |", "|---|---|---|---|---|---|"]
     body = [
-        f"| {row['net']} | {row['float']:.2f} | **{row['int8']:.2f}** | {row['padded']['float']:.2f} "
-        f"| {row['padded']['int8']:.2f} | `aed train -m experiment={row['recipe']} model.net.time_padding=valid "
-        "data.test_fold=1,2,3,4,5` |"
+        f"| {row['net']} | {row['float']:.2f} | **{row['int8']:.2f}** "
+        f"| {_padded(row, 'float')} | {_padded(row, 'int8')} "
+        f"| `aed train -m experiment={row['recipe']} model.net.time_padding=valid data.test_fold=1,2,3,4,5` |"
         for row in rows
     ]
     return "\n".join([*head, *body])
+
+
+def _padded(row: Row, kind: str) -> str:
+    return f"{row['padded'][kind]:.2f}" if "padded" in row else "-"
 
 
 def beside(rows: Sequence[Row]) -> str:

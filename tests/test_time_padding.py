@@ -18,6 +18,7 @@ from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
 from aed.modules.nets import DSCNN, MiniResNet, YAMNet
 from aed.modules.time_padding import least_frames
+from aed.run.check_net import _check_form
 from aed.target.boards import load_board
 from aed.target.codegen.choose import choose_plan
 from aed.target.codegen.lower import lower, sketch
@@ -104,6 +105,8 @@ def test_a_patch_that_is_too_short_is_refused_with_the_least_length(narrow, net,
         image(net, torch.zeros(1, 1, 64, least - 1))
     with pytest.raises(AedError, match=rf"patch_frames: .*at least {least} frames.*got {least - 1}; type .*={least}"):
         net(torch.zeros(1, 1, 64, least - 1))
+    with pytest.raises(AedError, match=r"^frontend\.patch_frames: "):
+        _check_form(net, frontend_of(least - 1), net.num_classes)
 
 
 def test_an_embedding_that_keeps_all_values_is_as_large_as_what_the_layers_leave(narrow):

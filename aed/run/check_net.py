@@ -88,6 +88,8 @@ def _check_form(net: nn.Module, frontend: FrontendConfig, num_classes: int) -> N
             way = "in training" if training else "in evaluation"
             try:
                 logits = trial.train(training)(patches)
+            except AedError:
+                raise
             except Exception as error:  # whatever a user's code raises
                 raise AedError(
                     f"{name} does not take patches of shape {tuple(patches.shape)} {way}: {type(error).__name__}: "
