@@ -313,17 +313,18 @@ def test_cmake_builds_the_example_and_ctest_runs_the_self_test(model, tmp_path, 
     net = library / "src/aed_net.c"
     text = net.read_text()
     start = text.index("{", text.index("bias0[")) + 1
-    for name, content in (("right", text), ("wrong", f"{text[:start]}90000 + {text[start:].lstrip()}")):
+    place = tmp_path / "build"
+    subprocess.run(["cmake", "-S", library, "-B", place], check=True, capture_output=True)
+    for content in (text, f"{text[:start]}90000 + {text[start:].lstrip()}"):
         net.write_text(content)
-        subprocess.run(["cmake", "-S", library, "-B", tmp_path / name], check=True, capture_output=True)
-        subprocess.run(["cmake", "--build", tmp_path / name], check=True, capture_output=True)
-        tested = subprocess.run(["ctest", "--test-dir", tmp_path / name], check=False, capture_output=True)
-        assert (tested.returncode == 0) == (name == "right") and b"aed_selftest" in tested.stdout
-    assert subprocess.run([tmp_path / "right/aed_example"], input=b"", check=True, capture_output=True).stdout == b""
+        subprocess.run(["cmake", "--build", place], check=True, capture_output=True)
+        tested = subprocess.run(["ctest", "--test-dir", place], check=False, capture_output=True)
+        assert (tested.returncode == 0) == (content == text) and b"aed_selftest" in tested.stdout
+    assert subprocess.run([place / "aed_example"], input=b"", check=True, capture_output=True).stdout == b""
 
 
-@pytest.mark.parametrize(("net", "plan"), [("model", "auto"), ("streamed", "stream")])
-def test_the_example_finds_the_events_of_detect(net, plan, tmp_path, monkeypatch, request):
+@pytest.mark.parametrize(("net", "plan", "least"), [("model", "auto", 20), ("streamed", "stream", 1)])
+def test_the_example_finds_the_events_of_detect(net, plan, least, tmp_path, monkeypatch, request):
     model, samples = request.getfixturevalue(net), sound(240)
     library = delivered(model, tmp_path / "with space", monkeypatch, plan)
     options = ["-std=c99", "-O2", "-ffp-contract=off", "-DAED_PRINT_PROBABILITIES", "-I", library / "include"]
@@ -344,7 +345,7 @@ def test_the_example_finds_the_events_of_detect(net, plan, tmp_path, monkeypatch
     ours = re.findall(r"^event (\S+) (\S+) \S+ (.*)$", lines, re.MULTILINE)
     events = list(detector.events(str(tmp_path / "sound.wav")))
     assert ours == [(f"{each.onset_s:.3f}", f"{each.offset_s:.3f}", each.label) for each in events]
-    assert len(ours) > 20 and len({name for *_, name in ours}) > 1
+    assert len(ours) >= least and len(np.unique(outputs, axis=0)) > 20
     assert subprocess.run([example], input=b"", check=True, capture_output=True).stdout == b""
 
 

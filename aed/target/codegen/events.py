@@ -40,8 +40,7 @@ def events_bytes(card: ModelCard) -> int:
 def in_words(card: ModelCard) -> str:
     """The rule: a part of a sentence."""
     rule = rule_of(card)
-    keys = ("window",) if rule.smoothing == "mean" else ("weight",)
-    keys += ("shortest_s", "gap_s", "hold_off_s", "repeat_s")
+    keys = ("window" if rule.smoothing == "mean" else "weight", "shortest_s", "gap_s", "hold_off_s", "repeat_s")
     return ", ".join([f"`smoothing` {rule.smoothing}", *(f"`{key}` {getattr(rule, key):g}" for key in keys)])
 
 
