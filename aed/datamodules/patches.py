@@ -17,7 +17,9 @@ from aed.dsp.patches import PatchBatch, grid_starts
 class FeatureReader(Protocol):
     """Log-mel of the recordings of a split, as :class:`aed.datamodules.cache.features.Features` has it."""
 
-    n_frames: npt.NDArray[np.int64]
+    @property
+    def n_frames(self) -> npt.NDArray[np.int64]:
+        """``(num_recordings,)``, the frames of each."""
 
     def gather(self, windows: npt.NDArray[np.int64], patch_frames: int) -> npt.NDArray[np.float32]:
         """Patches ``(N, n_mels, patch_frames)`` of recordings and first frames ``(N, 2)``."""

@@ -68,7 +68,7 @@ class _Labels:
     def labels_of(self, windows: Index) -> npt.NDArray[Any]:
         """The targets of any patches; -1 where a section has none."""
         of_clip = windows[:, 0] < self.num_clips
-        inside = windows[~of_clip] - [self.num_clips, 0]
+        inside = windows[~of_clip] - np.array([self.num_clips, 0])
         of_section = self.events.labels_of(inside)
         if self.background is not None:
             length_s = self.events.config.patch_samples / self.events.config.sample_rate

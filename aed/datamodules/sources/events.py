@@ -237,7 +237,8 @@ class EventLabels:
     def filled_s(self, windows: Index) -> Seconds:
         """Seconds of each window ``(P, 2)`` in which there are events; those of two at a time count twice."""
         window, _, overlap = self._overlaps(windows)
-        return np.bincount(window, overlap, minlength=len(windows))
+        filled: Seconds = np.bincount(window, overlap, minlength=len(windows)).astype(np.float64)
+        return filled
 
     def patches(self, windows: Index) -> PatchLabels:
         """The labelled patches of a grid and the clips they make.
