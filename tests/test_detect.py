@@ -2,24 +2,37 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
-from listeners import FRONTEND, HOP_S, PATCH_S, level_model, recording
+import soundfile as sf
+from listeners import FRONTEND, HOP_S, PATCH_S, RATE, Level, level_model, recording
+from omegaconf import OmegaConf
 
 from aed.audio.audio_file import AudioFile
 from aed.base.errors import AedError
+from aed.dsp.stream import stream_patches
 from aed.export.card import ModelCard
 from aed.export.graph import load_model, read_model_card
 from aed.inference.detection import Detector, rule_of
 from aed.inference.opening import open_classifier
+from aed.run import detect_stage
+from aed.run.annotated import hear
 from aed.run.detect import detect_files
+from aed.run.int8_programs import with_device_samples
 from aed.run.rule_changes import RuleChanges
+from aed.run.state import Run
+from aed.run.stream_programs import _Listener
+from aed.run.stream_scores import _agreement, check_emulated
 from aed.scoring.decision import Decision
 from aed.scoring.events.stream import THRESHOLDS
+from aed.scoring.pictures.tradeoff import tradeoff_figure
 from aed.scoring.rule import EventRule
 
 
@@ -103,6 +116,83 @@ def test_a_wrong_reference_costs_alarms(model, sounds, tmp_path):
     metrics = json.loads(place.read_text())["metrics"]
     assert metrics["recall"] == 0.5 and metrics["confused_per_hour"] == pytest.approx(3600 / 24)
     assert metrics["background_per_hour"] == pytest.approx(3600 / (24 - 2.5 - 1.5))
+
+
+class Computed:
+    """A device whose front end and net are those of a detector."""
+
+    workers = 1
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+
+    def outputs(self, samples: np.ndarray) -> np.ndarray:
+        assert samples.dtype == np.int16
+        timed = stream_patches([samples.astype(np.float32) / 32768], RATE, self.detector.predictor.logmel)
+        parts = [self.detector.predictor.classifier.outputs(each.patches) for each in timed]
+        return np.concatenate(parts) if parts else np.zeros((0, 3), np.float32)
+
+
+@pytest.mark.parametrize("rate", [RATE, 44100])
+def test_a_device_hears_what_the_model_hears(model, tmp_path, rate):
+    """The same samples, at the same times, also of a recording at another rate."""
+    classifier = open_classifier(model)
+    classifier.card = with_device_samples(classifier.card)
+    detector = Detector(classifier)
+    listener = _Listener(detector, Computed(detector))
+    wave = 0.1 * np.random.default_rng(0).standard_normal(rate * 25)  # three blocks
+    sf.write(tmp_path / "x.wav", wave, rate)
+    heard = hear([str(tmp_path / "x.wav")], listener, strict=True)
+    own = hear([str(tmp_path / "x.wav")], detector.posteriors, strict=True)
+    np.testing.assert_array_equal(heard.posteriors[0], own.posteriors[0])
+    np.testing.assert_array_equal(heard.starts[0], own.starts[0])
+    assert _agreement(detector, own, heard) == {"equal_posteriors": 1, "equal_events": 1}
+    check_emulated({"c": own, "emulator": heard})
+    other = replace(heard, posteriors=(heard.posteriors[0] + np.float32(0.5),))
+    assert _agreement(detector, own, other)["equal_posteriors"] == 0
+    with pytest.raises(AedError, match="not those of the same C"):
+        check_emulated({"c": own, "emulator": other})
+    sf.write(tmp_path / "short.wav", wave[: rate // 10], rate)
+    with pytest.raises(AedError, match="no recording could be used"):
+        hear([str(tmp_path / "short.wav")], listener, strict=False)
+
+
+def test_c_needs_an_int8_model(model, sounds):
+    with pytest.raises(AedError, match="on=c: need an int8"):
+        detect_files(str(model), sounds, on="c")
+
+
+def test_a_stage_scores_the_models_of_a_run(model, sounds, tmp_path):
+    (tmp_path / "labels.tsv").write_text(REFERENCE)
+    shutil.copy(model, tmp_path / "model.onnx")
+    shutil.copy(model, tmp_path / "model_int8.onnx")
+    settings = {"_target_": "aed.run.detect_stage.DetectConfig", "files": sounds}
+    config = OmegaConf.create({"detect": settings | {"reference": str(tmp_path / "labels.tsv")}, "model": {"net": {}}})
+    run = Run(config, tmp_path, None, SimpleNamespace(net=Level()), None, metrics={"detect/old": 1.0, "test/x": 2.0})
+    run.data = SimpleNamespace(clips=SimpleNamespace(name="sounds"))
+    detect_stage.detect(run)
+    assert run.metrics["detect/recall"] == run.metrics["detect_int8/recall"] == 1
+    assert "detect/old" not in run.metrics and run.metrics["test/x"] == 2
+    for prefix in ("detect", "detect_int8"):
+        content = json.loads((tmp_path / f"{prefix}_scores.json").read_text())
+        assert len(content["curve"]) == len(THRESHOLDS) and (tmp_path / f"plots/{prefix}_det.png").is_file()
+    with pytest.raises(AedError, match=r"detect needs detect.files=\[...\] and detect.reference"):
+        detect_stage.check(detect_stage.DetectConfig(files=tuple(sounds)))
+    with pytest.raises(AedError, match=r"detect.reference: nowhere.csv: no such"):
+        detect_stage.check(detect_stage.DetectConfig(files=tuple(sounds), reference="nowhere.csv"))
+
+
+def test_a_picture_has_the_curve_of_each_class_that_occurs():
+    own = {f"{key}{end}": 0.2 for key in ("miss_rate", "background_per_hour", "confused_per_100_events") for end in
+           ("", "/dog", "/cat")} | {"miss_rate/cat": float("nan")}  # fmt: skip
+    curve = [own | {"miss_rate/dog": missed, "background_per_hour/dog": rate} for missed, rate in ((0.5, 1), (0.7, 0))]
+    figure = tradeoff_figure(curve, own, ["dog", "cat"], "model on sounds")
+    left, right = figure.axes
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["dog", "all", "the rule"]
+    dog, _, rule = left.lines
+    assert (list(dog.get_xdata()), list(dog.get_ydata())) == ([0, 1], [70, 50])
+    assert (list(rule.get_xdata()), list(rule.get_ydata())) == ([0.2], [20])
+    assert right.get_xlabel() == "alarms in the time of other events, for 100 events"
 
 
 # --- forms ----------------------------------------------------------------------------------------------------------

@@ -314,7 +314,7 @@ def _draw(path: Path, fitted: Fitted) -> None:
         return choice.background / fitted.hours, 1 - choice.found / fitted.events
 
     lines = {
-        f"{shape.window} decisions, off {shape.off_share:g}, hold {shape.hold_off_s:g} s": list(map(point, choices))
+        f"window {shape.window}, off {shape.off_share:g}, hold-off {shape.hold_off_s:g} s": list(map(point, choices))
         for shape, choices in fitted.best.items()
     }
     plot_candidates(path, lines, point(fitted.choice), fitted.budget)
