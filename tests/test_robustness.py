@@ -39,14 +39,17 @@ def db(ratio: float) -> float:
     return 20 * np.log10(ratio)
 
 
-def test_pink_noise_falls_by_three_db_an_octave():
-    wave = disturb.pink_noise(1 << 17, np.random.default_rng(0))
-    power = np.abs(np.fft.rfft(wave)) ** 2
-    edges = 2 ** np.arange(4, 16)
+def test_pink_noise_falls_by_three_db_an_octave_and_is_of_the_ratio_asked_for():
+    wave = noise(1 << 17)
+    for condition in of("pink_noise_snr_db"):
+        added = (condition.heard(heard(wave)) - wave).astype(np.float64)
+        assert db(np.std(wave) / np.sqrt(np.mean(added**2))) == pytest.approx(condition.value, abs=0.01)
+    power = np.abs(np.fft.rfft(added)) ** 2
+    edges = 2 ** np.arange(8, 17)  # bins of 0.122 Hz, from 31 Hz
     bands = [power[low:high].mean() for low, high in pairwise(edges)]
     slope = np.polyfit(np.arange(len(bands)), 10 * np.log10(bands), 1)[0]
-    assert slope == pytest.approx(10 * np.log10(0.5), abs=0.1)
-    assert np.sqrt(np.mean(wave**2)) == pytest.approx(1) and abs(wave.mean()) < 1e-9
+    assert slope == pytest.approx(10 * np.log10(0.5), abs=0.15)
+    assert power[:150].max() < 1e-2 * power[200:400].mean(), "what nobody hears has no part in the ratio"
 
 
 @pytest.mark.parametrize("level", [0.05, 0.4])

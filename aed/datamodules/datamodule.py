@@ -258,8 +258,9 @@ class PatchDataModule(L.LightningDataModule):
         files = recordings_below(Path(self.negatives)) if Path(self.negatives).is_dir() else []
         if not files:
             raise AedError(f"data.negatives={self.negatives}: need a folder that holds recordings")
-        labels = () if self.multi_label else (BACKGROUND,)
-        rows = pd.DataFrame({"path": files, "split": "train"}).assign(labels=[labels] * len(files))
+        own: tuple[str, ...] = () if self.multi_label else (BACKGROUND,)
+        labels = pd.Series([own] * len(files), dtype=object)
+        rows = pd.DataFrame({"path": files, "labels": labels, "split": "train"})
         self._file_names |= clip_names([*table["path"], *files])
         return pd.concat([table, rows], ignore_index=True).astype({"labels": object})
 

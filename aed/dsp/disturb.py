@@ -9,33 +9,13 @@ import torch
 from scipy.signal import butter, lfilter, sosfilt
 
 from aed.dsp.logmel import to_resolution
+from aed.dsp.noise import rms
 from aed.dsp.waveform import Wave, repeat_to
 
 Samples = npt.NDArray[np.float64]
 
 MIN_RATE_HZ = 12_000
 """Lowest sample rate of :data:`MICROPHONES`: under it the resonance of a port is not heard."""
-
-
-def pink_noise(num_samples: int, generator: np.random.Generator) -> Samples:
-    """Noise ``(num_samples,)`` of RMS 1 whose power falls by 3.01 dB an octave, without a mean.
-
-    White Gaussian noise, its spectrum divided by the root of the frequency.
-
-    Args:
-        num_samples: At least 2.
-        generator: Draws it.
-    """
-    spectrum = np.fft.rfft(generator.standard_normal(num_samples))
-    spectrum[0] = 0
-    spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
-    noise = np.fft.irfft(spectrum, num_samples)
-    return np.asarray(noise / rms(noise))
-
-
-def rms(wave: npt.NDArray[np.floating]) -> float:
-    """Root of the mean square of ``(T,)``, T > 0, in float64."""
-    return math.sqrt(float(np.mean(np.square(wave, dtype=np.float64))))
 
 
 def other_sound(sound: Wave, num_samples: int, generator: np.random.Generator) -> Wave:

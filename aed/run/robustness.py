@@ -18,6 +18,7 @@ from aed.datamodules.sources.events import EventSource
 from aed.dsp import disturb
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.logmel import LogMel
+from aed.dsp.noise import coloured_noise
 from aed.dsp.stream import clip_patches
 from aed.dsp.waveform import Wave, load_clip
 from aed.export.card import ModelCard
@@ -53,7 +54,8 @@ class Heard:
 
     def pink_noise(self, snr_db: float) -> npt.NDArray[np.floating]:
         """With pink noise."""
-        noise = disturb.pink_noise(len(self.wave), np.random.default_rng(self.seed))
+        generator, rate = np.random.default_rng(self.seed), self.frontend.sample_rate
+        noise = coloured_noise(len(self.wave), rate, "pink", generator)
         return disturb.mixed(self.wave, noise, snr_db)
 
     def other_sound(self, snr_db: float) -> npt.NDArray[np.floating]:
