@@ -9,6 +9,7 @@ random ones over the whole int8 range, by every plan it has. The folder of ESC-1
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -145,4 +146,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except AedError as error:
+        sys.exit(str(error))

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -79,7 +80,7 @@ def builds(model: Path, graph: onnx.ModelProto, arguments: argparse.Namespace, f
         chosen = choose_plan(partial(lower, graph), PlanSettings(plan=kind))
         yield Build(f"aed, {kind}", chosen.program, partial(measure_net, chosen.program, chosen.plan), chosen.plan)
     if arguments.cmsis_nn:
-        yield with_cmsis_nn(graph, find_cmsis_nn(arguments.cmsis_nn), folder / "cmsis")
+        yield with_cmsis_nn(graph, arguments.cmsis_nn, folder / "cmsis")
     if arguments.emx:
         yield with_emx(model, lower(graph), arguments.emx, folder / "emx")
 
@@ -178,7 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", required=True, metavar="NAME=FILE")
     parser.add_argument("--boards", nargs="+", default=BOARDS)
-    parser.add_argument("--cmsis-nn", type=Path)
+    parser.add_argument("--cmsis-nn", type=lambda text: find_cmsis_nn(Path(text)), metavar="DIR")
     parser.add_argument("--layers", action="store_true", help="compare each layer with CMSIS-NN's")
     parser.add_argument("--emx", type=Path)
     parser.add_argument("--inputs", type=int, default=4, help="random inputs over the whole int8 range")
@@ -218,4 +219,7 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except AedError as error:
+        sys.exit(str(error))
