@@ -17,7 +17,7 @@ def summary(result: StreamScores, names: Sequence[str], title: str | None = None
     """Each class, and all of them."""
     table, counted = Table(title=title), result.alarms
     for head in HEADS:
-        table.add_column(head, justify="left" if head == "class" else "right")
+        table.add_column(head, justify="left" if head == "class" else "right", overflow="fold")
     rates, wrong = tradeoff(counted, names), counted.confused.sum(axis=1)
     columns = (counted.references, counted.found, counted.duplicates, counted.background, wrong)
     for row, name in enumerate([*names, "all"]):
