@@ -46,7 +46,8 @@ def step_posteriors(logits: Floats, task: Task, scale: float, zero: int, tempera
         return sigmoids(scale, zero, temperature)[steps + STEPS // 2]
     parts = exponentials(scale, temperature)[steps.max(axis=1, keepdims=True) - steps]
     totals = np.add.accumulate(parts, axis=1, dtype=np.float32)[:, -1:]  # one class after the other
-    return parts / totals
+    posteriors: Floats = parts / totals
+    return posteriors
 
 
 def _table(value: Callable[[float], float], scale: float, first: int) -> Floats:
