@@ -16,8 +16,8 @@ from aed.datamodules.sources.events import EventSource
 from aed.export.graph import load_model, read_model_card
 from aed.export.runtime import onnx_runtime_on
 from aed.inference.detection import rule_of
-from aed.run.detect import RuleChanges
 from aed.run.model_data import model_data
+from aed.run.rule_changes import RuleChanges
 from aed.run.state import INT8, Run
 from aed.run.targets import refuse_others
 from aed.target.boards import load_board

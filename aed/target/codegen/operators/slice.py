@@ -5,22 +5,33 @@ from typing import ClassVar
 
 import onnx
 
-from aed.target.codegen.program import Program
+from aed.target.codegen.program import Layer, Program, Rows
 from aed.target.codegen.source import Source
 from aed.target.codegen.walk import Lowering, Walk
-from aed.target.codegen.window import WindowLayer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slice(WindowLayer):
-    """A window of one pixel and padding under 0: the rows and columns that are left out."""
+class Slice(Layer):
+    """What is left of an image.
+
+    Args:
+        above: Rows that are left out before the first that stays.
+        left: Pixels of a row, likewise.
+    """
 
     kind: ClassVar[str] = "slice"
+    above: int
+    left: int
+
+    def rows(self, index: int, program: Program) -> Rows:
+        """One, some rows further down."""
+        return Rows(pad=-self.above)
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
-        """C statement that copies the pixels of a row that stay; those before them are left out."""
+        """C statement that copies the pixels of a row that stay."""
         _, width, channels = program.tensors[self.output].shape
-        return [f"memcpy(out, rows[0] + {-self.pad[1] * channels}, {width * channels});"]
+        row = source.addresses[self.inputs[0]]
+        return [f"memcpy(out, {row} + {self.left * channels}, {width * channels});"]
 
     def instructions(self, program: Program, pixels: int) -> float:
         """Of a copy, measured on a Cortex-M33."""
@@ -40,7 +51,7 @@ def _slice(walk: Walk, node: onnx.NodeProto) -> None:
     if (y.scale, y.zero) != (x.scale, x.zero):
         raise walk.refusal(node, "only with one scale")
     top, left = walk.turn([slice(first.get(axis), None).indices(shape[axis])[0] for axis in (2, 3)])
-    walk.program.layers.append(Slice(name=node.name, inputs=(x.name,), output=y.name, pad=(-top, -left)))
+    walk.program.layers.append(Slice(name=node.name, inputs=(x.name,), output=y.name, above=top, left=left))
 
 
 LOWERINGS: dict[str, Lowering] = {"Slice": _slice}
