@@ -315,6 +315,7 @@ def test_lists_say_what_occurs_and_how_it_was_made(written: Path) -> None:
     recordings = sorted(written.glob("*.wav"))
     read = read_reference(written / "reference.tsv", recordings, [60.0] * 3)
     assert len(read) == len(events) and set(read["label"]) <= set(module.class_names)
+    assert all(labels[row["clip"]] == row["label"] for _, row in read.iterrows())
 
 
 def test_overlapping_events_of_a_class_are_one_and_a_quiet_file_has_a_row(tmp_path: Path) -> None:
@@ -327,7 +328,9 @@ def test_overlapping_events_of_a_class_are_one_and_a_quiet_file_has_a_row(tmp_pa
         times = [float(row[key]) for row in reference if row["event_label"] == label for key in ("onset", "offset")]
         assert times == sorted(times)
     write(config=SoundscapeConfig(events_a_minute=0))  # replaces what it wrote
-    assert (folder / "reference.tsv").read_text() == "filename\tonset\toffset\tevent_label\ntest_0000.wav\t\t\t\n"
+    assert (
+        folder / "reference.tsv"
+    ).read_text() == "filename\tonset\toffset\tevent_label\tclip\ntest_0000.wav\t\t\t\t\n"
     assert read_reference(folder / "reference.tsv", [folder / "test_0000.wav"], [60.0]).empty
     (folder / "reference.tsv").unlink()
     with pytest.raises(AedError, match="holds something else"):

@@ -1,5 +1,7 @@
 """Soundscapes as files: streams of the clips of a split in background sound, with what occurs in them when."""
 
+import csv
+import io
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -114,11 +116,17 @@ class _Rows:
         levels = [[*times, f"{level:.2f}", background] for *times, level, background in self.sections]
         write_rows(folder / "sections.csv", ("filename", "onset", "offset", "level_dbfs", "background"), levels)
         write_json(folder / "soundscape.json", facts | {"events": len(made), "sections": len(levels)})
-        lines = ["filename\tonset\toffset\tevent_label", *("\t".join(row) for row in self._reference())]
-        write_whole(folder / REFERENCE, lambda file: file.write(("\n".join(lines) + "\n").encode()))
+        lines = io.StringIO()
+        table = csv.writer(lines, "excel-tab", lineterminator="\n")
+        table.writerows([("filename", "onset", "offset", "event_label", "clip"), *self._reference()])
+        write_whole(folder / REFERENCE, lambda file: file.write(lines.getvalue().encode()))
 
     def _reference(self) -> Iterator[tuple[str, ...]]:
-        """Rows by recording and time; overlapping events of a class are one, a recording without any has its name."""
+        """Rows by recording and time; overlapping events of a class are one, of the clip that begins.
+
+        A recording without any has its name.
+        """
+        clips = {(name, on, label): clip for name, on, _, labels, clip, *_ in self.events for label in labels}
         pairs = [(name, on, off, label) for name, on, off, labels, *_ in self.events for label in labels]
         number = {name: index for index, name in enumerate(self.files)}
         classes = sorted({label for *_, label in pairs})
@@ -133,5 +141,7 @@ class _Rows:
         for index, name in enumerate(self.files):
             own = [row for row in events if row[0] == index]
             if not own:
-                yield name, "", "", ""
-            yield from ((name, f"{onset:.3f}", f"{offset:.3f}", classes[label]) for _, label, onset, offset in own)
+                yield name, "", "", "", ""
+            for _, label, onset, offset in own:
+                what = classes[label]
+                yield name, f"{onset:.3f}", f"{offset:.3f}", what, clips[name, onset, what]
