@@ -19,9 +19,6 @@ if TYPE_CHECKING:  # an exported model is measured and delivered without what tr
 FLOAT, INT8 = "model.onnx", "model_int8.onnx"
 """Models in the folder of a run."""
 
-FLOAT, INT8 = "model.onnx", "model_int8.onnx"
-"""Models in a run's folder."""
-
 SCORED = ("val", "test")
 """Splits that models are scored on."""
 
