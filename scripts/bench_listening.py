@@ -59,7 +59,7 @@ def scores(model: Path, streams: Path) -> dict[str, object]:
         detect_files(
             str(model), [str(streams)], reference=str(streams / "reference.tsv"), scores=str(folder / "scores.json")
         )
-        return json.loads((folder / "scores.json").read_text())
+        return json.loads((folder / "scores.json").read_text(encoding="utf-8"))
 
 
 def main() -> None:

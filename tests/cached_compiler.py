@@ -22,6 +22,9 @@ COMPILING = re.compile(r"-(std=|[gOWfm]|D.|I.|isystem.|pedantic|c$)")
 KEPT_LINKING = re.compile(r"-l\w+$|-T$|-Wl,--gc-sections$|-shared$|-nostartfiles$|-nostdlib$|[^-].*\.o$")
 INCLUDE = re.compile(rb"^[ \t]*#[ \t]*include\b[ \t]*(.*)", re.MULTILINE)
 
+COPY = ["cp", "--remove-destination"]
+"""As linkers do, to a new file: what a process has loaded from the old one stays what it is."""
+
 
 class NotKept(Exception):
     """The command is not one of those whose objects are kept."""
@@ -108,11 +111,11 @@ def from_objects(real: str, cache: Path, command: list[str]) -> list[str]:
     if compiles:
         if len(units) > 1 or others:
             raise NotKept
-        return ["cp", objects[units[0]], outputs[0]]
+        return [*COPY, objects[units[0]], outputs[0]]
     own = {"".join(pair) for pair in pairs if pair[0] == "-o"} | set(options)
     parts = [[objects.get(pair[0], pair[0]), *pair[1:]] for pair in pairs if "".join(pair) not in own]
     try:
-        return ["cp", str(linked(real, cache, parts, options)), outputs[0]]
+        return [*COPY, str(linked(real, cache, parts, options)), outputs[0]]
     except NotKept:
         return [real, *(objects.get(word, word) for word in command)]
 
@@ -134,9 +137,10 @@ def at_once(
         real = reals.get(shutil.which(command[0]) or "")
         if real and not any((*where, *more.values())):
             try:
-                program, *words = from_objects(real, cache, [str(part) for part in command[1:]])
-                if program == "cp":
-                    shutil.copy(*words)
+                *program, made, place = from_objects(real, cache, [str(part) for part in command[1:]])
+                if program == COPY:
+                    Path(place).unlink(missing_ok=True)
+                    shutil.copy(made, place)
                     return result(0, "")
             except (NotKept, OSError):
                 pass  # its own messages, from the program itself

@@ -46,6 +46,7 @@ from aed.target.codegen.program import Tensor
 from aed.target.codegen.text import c_string
 from aed.target.emulator import toolchain
 from aed.target.firmware import library as firmware
+from aed.target.firmware.settings import CSettings
 from aed.target.host import HostDevice, build_library, pointer
 
 STRICT = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffp-contract=off"]
@@ -415,7 +416,7 @@ def test_of_a_front_end_that_no_stream_has_the_library_is_the_net_alone(model, t
     card = ModelCard(frontend=replace(nets.FRONTEND, center=True), class_names=NAMES)
     save_model(tmp_path / "m.onnx", graph, card)
     library = tmp_path / "lib"
-    deliver(tmp_path / "m.onnx", library, DeployConfig())
+    deliver(tmp_path / "m.onnx", library, DeployConfig(c=CSettings(plan="rows")))
     assert "no C of the front end, the library is the net alone: center=true" in caplog.text
     text = (library / "README.md").read_text()
     assert "**No front end**" in text and "aed_frontend" not in text and "$" not in text

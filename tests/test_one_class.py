@@ -169,9 +169,46 @@ def test_the_cards_rule_is_the_chosen_one(run: tuple[str, Path, list[str]]) -> N
         assert list(card.decision.thresholds) == chosen["decision"]["thresholds"] and chosen["chosen_on"] == "val"
 
 
+OF_A_CLIP = """
+#include <stdio.h>
+#include "aed_classes.h"
+#include "aed_listener.h"
+int main(void) {
+    static aed_listener listener;
+    static aed_clip clip;
+    int8_t out[AED_NET_OUTPUT_SIZE];
+    int16_t sample;
+    float probability[AED_CLASSES];
+    bool detected[AED_CLASSES];
+    aed_listener_init(&listener);
+    aed_clip_reset(&clip);
+    while (fread(&sample, sizeof sample, 1, stdin) == 1U) {
+        int ready;
+        (void)aed_listen(&listener, &sample, 1U, out, &ready);
+        if (ready != 0) {
+            aed_probabilities(out, probability);
+            aed_clip_add(&clip, probability);
+        }
+    }
+    aed_clip_probabilities(&clip, probability);
+    const int best = aed_decide(probability, detected);
+    (void)printf("%s", best == AED_UNKNOWN ? "unknown" : "");
+    for (int i = 0; i < AED_CLASSES; ++i) {
+        if (detected[i]) {
+            (void)printf("%s %.3f", aed_class_names[i], (double)probability[i]);
+        }
+    }
+    return 0;
+}
+"""
+"""A program that says what a recording is, as one clip."""
+
+
 def compiled(library: Path, place: Path) -> Path:
-    """The example of a library, for this machine."""
-    sources = [*library.glob("src/*.c"), library / "examples/main.c"]
+    """:data:`OF_A_CLIP` with a library of that prefix, for this machine."""
+    main = place / "main.c"
+    main.write_text(OF_A_CLIP.replace("aed_", "glass_").replace("AED_", "GLASS_"))
+    sources = [*library.glob("src/*.c"), main]
     flags = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffp-contract=off"]
     command = ["gcc", *flags, "-I", library / "include", *sources, "-o", place / "example", "-lm"]
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
@@ -196,8 +233,7 @@ def test_the_library_of_c_decides_of_whole_clips_as_evaluation_does(
         path = next((folder.parent / "sounds" if kind == "folder" else folder.parent).rglob(row["filename"]))
         samples, _ = sf.read(path, dtype="int16")
         said = subprocess.run([example], input=samples.tobytes(), check=True, capture_output=True).stdout.decode()
-        heard = f" glass {float(row['glass']):.3f}" if row["decided"] else " unknown"
-        assert said.splitlines()[-1] == f"all:{heard}"
+        assert said == (f"glass {float(row['glass']):.3f}" if row["decided"] else "unknown")
 
 
 @pytest.mark.parametrize("run", ["dcase"], indirect=True)

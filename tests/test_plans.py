@@ -128,7 +128,7 @@ def test_auto_names_the_ram_that_more_instructions_would_save(monkeypatch):
     bounded = choose_plan(lowered)
     rows = choose_plan(lowered, PlanSettings(plan="rows"))
     assert rows.plan.size < bounded.plan.size
-    assert f"{rows.plan.size} bytes would take 1.04 times as many" in bounded.facts["reason"]
+    assert f"{rows.plan.size} bytes would take 1.03 times as many" in bounded.facts["reason"]
 
 
 def test_the_plan_of_the_float_graph_is_that_of_the_int8_model():

@@ -55,11 +55,12 @@ def test_settings_at_their_defaults_are_never_refused(verb: str) -> None:
 @pytest.mark.parametrize("verb", CONFIGS)
 def test_every_key_has_a_default_and_a_line_of_help(verb: str) -> None:
     config, _, targets = CONFIGS[verb]
-    for part in (config, *(getattr(config, target) for target in targets)):
+    parts = {*targets, *(["rule"] if verb == "deploy" else [])}
+    for part in (config, *(getattr(config, name) for name in parts)):
         helped = re.findall(r"^ {8}(\w+): \S", type(part).__doc__ or "", re.MULTILINE)
         assert helped and set(helped) == {item.name for item in fields(part)}
         assert all(item.default is not MISSING for item in fields(part))
-    assert {item.name for item in fields(config) if is_dataclass(item.default)} == set(targets)
+    assert {item.name for item in fields(config) if is_dataclass(item.default)} == parts
 
 
 def test_backends_are_the_targets_of_benchmark() -> None:

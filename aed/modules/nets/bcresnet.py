@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aed.base.errors import AedError
-from aed.modules.nets.head import dense_head
+from aed.modules.head import dense_head
 
 _BLOCKS = (2, 2, 4, 4)
 """Of the four stages; the second and the third halve the mel axis, and frames are dilated by 1, 2, 4 and 8."""

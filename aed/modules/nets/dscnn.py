@@ -7,7 +7,7 @@ patches than a keyword's, so the first separable layer halves the image once mor
 from torch import Tensor, nn
 
 from aed.base.errors import AedError
-from aed.modules.nets.head import dense_head
+from aed.modules.head import dense_head
 from aed.modules.time_padding import TimePadding, check_frames, check_time_padding
 
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aed.base.errors import AedError
-from aed.modules.nets.head import dense_head
+from aed.modules.head import dense_head
 from aed.modules.time_padding import TimePadding, check_frames, check_time_padding, frames_left
 from aed.modules.weights.published import Weights, read_keras_h5
 

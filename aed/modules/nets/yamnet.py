@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from aed.base.errors import AedError
-from aed.modules.nets.head import dense_head
+from aed.modules.head import dense_head
 from aed.modules.time_padding import TimePadding, check_frames, check_time_padding
 from aed.modules.weights.published import Weights, read_keras_h5
 from aed.modules.weights.tflite import read_labels, read_tflite

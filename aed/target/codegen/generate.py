@@ -24,6 +24,7 @@ KERNELS = (
     "aed_depthwise_mve.c",
     "aed_pool.c",
     "aed_pool_mve.c",
+    "aed_average_pool.c",
     "aed_mean.c",
     "aed_elementwise.c",
     "aed_elementwise_mve.c",

@@ -62,49 +62,6 @@ void aed_max_pool_row(const int8_t *const *rows, int8_t *out, const void *layer,
     }
 }
 
-/* As ONNX Runtime's QLinearAveragePool: the mean of real values, one pixel after the other as ONNX has them, then steps. */
-void aed_average_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
-    const aed_pool_t *const pool = (const aed_pool_t *)layer;
-    const aed_window_t *const window = &pool->window;
-    const int by_column = pool->by_column != 0;
-    const int32_t depth = window->in_c;
-    int32_t inside = window->k_h; /* rows, which follow each other */
-    (void)scratch;
-    for (; inside > 0 && rows[0] == NULL; --inside) {
-        ++rows;
-    }
-    for (; inside > 0 && rows[inside - 1] == NULL; --inside) {
-    }
-    for (int32_t column = 0; column < window->out_w; ++column) {
-        const int32_t start = column * window->stride_w - window->pad_left;
-        const int32_t left = start > 0 ? start : 0;
-        const int32_t right = start + window->k_w < window->in_w ? start + window->k_w : window->in_w;
-        const int32_t outer = by_column ? right - left : inside;
-        const int32_t inner = by_column ? inside : right - left;
-        const float count = (float)(pool->count > 0 ? pool->count : inside * (right - left));
-        for (int32_t c = 0; c < depth; c += 4) {
-            const mve_pred16_t there = vctp32q((uint32_t)(depth - c));
-            float32x4_t sum = vdupq_n_f32(0.0f);
-            for (int32_t a = 0; a < outer; ++a) {
-                for (int32_t b = 0; b < inner; ++b) {
-                    const int8_t *const row = rows[by_column ? b : a];
-                    const int8_t *const from = row + (left + (by_column ? a : b)) * depth + c;
-                    const int32x4_t step = vsubq_n_s32(vldrbq_z_s32(from, there), window->in_zero);
-                    sum = vaddq_f32(sum, vmulq_n_f32(vcvtq_f32_s32(step), pool->in_scale));
-                }
-            }
-            float mean[4];
-            vst1q_f32(mean, sum);
-            for (int32_t j = 0; j < 4; ++j) { /* there is no division of vectors */
-                mean[j] = mean[j] / count / pool->out_scale;
-            }
-            sum = vaddq_n_f32(vld1q_f32(mean), (float)window->out_zero);
-            aed_four_steps(vcvtnq_s32_f32(sum), out + c, there);
-        }
-        out += depth;
-    }
-}
-
 #define AED_PIXELS 256 /* whose sum fits 16 bits */
 
 void aed_global_average_pool(
