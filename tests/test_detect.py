@@ -212,6 +212,13 @@ def test_lists_are_read_again(model, sounds, tmp_path, form):
     assert detected(model, sounds, output, tmp_path) == 1
 
 
+def test_of_several_recordings_the_output_is_a_folder_though_one_alone_can_be_used(model, sounds, tmp_path):
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    files = [sounds[0], str(tmp_path / "broken.wav")]
+    detect_files(str(model), files, format="audacity", output=str(tmp_path / "labels"))
+    assert [path.stem for path in (tmp_path / "labels").iterdir()] == [Path(sounds[0]).stem]
+
+
 def test_labels_of_audacity_are_read_again(model, sounds, tmp_path):
     detect_files(str(model), sounds, format="audacity", output=str(tmp_path / "labels"))
     first = (tmp_path / "labels/one.txt").read_text()

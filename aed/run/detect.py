@@ -125,7 +125,7 @@ def detect_files(
                     for event in events:
                         follow(name, event)
     if follow is None:
-        _put(streams, format, output)
+        _put(streams, format, output, len(names) + len(quiet) > 1)
     if cut is not None:
         occurs = truth.of(heard[on].used).events if truth else None
         cut_alarms(Path(cut), streams, detector, occurs, slack_s)
@@ -153,12 +153,12 @@ def _programs(
         yield own
 
 
-def _put(streams: Sequence[tuple[str, list[DetectedEvent]]], format: Form, output: str | None) -> None:
-    """Prints the events or writes them to ``output``."""
+def _put(streams: Sequence[tuple[str, list[DetectedEvent]]], format: Form, output: str | None, several: bool) -> None:
+    """Prints the events or writes them to ``output``, of several recordings, usable or not, perhaps a folder."""
     write, ending = WRITERS[format]
     if output is None:
         sys.stdout.write(write(streams))
-    elif format in OF_ONE_RECORDING and len(streams) > 1:
+    elif format in OF_ONE_RECORDING and several:
         Path(output).mkdir(parents=True, exist_ok=True)
         for name, events in streams:
             _write(Path(output) / f"{Path(name).stem}{ending}", write([(name, events)]))
