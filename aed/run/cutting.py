@@ -1,7 +1,5 @@
 """Alarms cut out of recordings, as files to listen to and to train on."""
 
-import csv
-import io
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -20,6 +18,7 @@ from aed.inference.detection import DetectedEvent, Detector
 from aed.scoring.events.alarms import Alarms
 from aed.scoring.events.lists import EventList
 from aed.scoring.events.verdicts import verdicts
+from aed.scoring.tables import write_rows
 from aed.target.host import to_int16
 
 log = logging.getLogger(__name__)
@@ -102,7 +101,7 @@ def cut_alarms(
                 place = _free(f"{cut.kind}/{_safe(cut.event.label)}_{_safe(Path(name).stem)}_{cut.alarm_s:.2f}s", taken)
                 write_whole(new / place, lambda file, wave=samples, rate=rate: _write_wav(file, wave, rate))  # type: ignore[misc]
                 rows.append([place, *_row(cut, name)])
-        write_whole(new / LIST, lambda file: file.write(_table(rows)))
+        write_rows(new / LIST, COLUMNS, rows)
     log.info("%d alarms in %s", len(rows), folder)
 
 
@@ -178,10 +177,3 @@ def _free(name: str, taken: set[str]) -> str:
 def _row(cut: Cut, name: str) -> list[str]:
     times = (f"{time:.3f}" for time in (cut.alarm_s, cut.start_s, cut.end_s))
     return [cut.event.label, name, *times, f"{cut.event.posterior:.6f}", cut.occurs]
-
-
-def _table(rows: Sequence[Sequence[str]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([COLUMNS, *rows])
-    return text.getvalue().encode("utf-8", "backslashreplace")

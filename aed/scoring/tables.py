@@ -62,10 +62,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Writes a csv file."""
+    """Writes a csv file; of a file name that is not UTF-8 the odd bytes as escapes."""
 
     def write(file: IO[bytes]) -> None:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="")
         writer = csv.writer(text)
         writer.writerow(header)
         writer.writerows(rows)

@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 
-from aed.scoring.events.alarms import Alarms
+from aed.scoring.events.alarms import Alarms, Instants
 from aed.scoring.events.lists import EventList
 
 Verdict = Literal["right", "confused", "background"]
@@ -19,16 +19,11 @@ def verdicts(reference: EventList, alarms: Alarms, slack_s: float) -> list[tuple
         alarms: In any order.
         slack_s: Time after an event's end in which an alarm still belongs to it.
     """
-    low, high = (np.searchsorted(reference.recording, alarms.recording, side) for side in ("left", "right"))
-    found: list[tuple[Verdict, int | None]] = []
-    for first, stop, own, now in zip(low, high, alarms.target, alarms.time_s, strict=True):
-        near = slice(first, stop)
-        inside = (reference.onset_s[near] <= now) & (now <= reference.offset_s[near] + slack_s)
-        places = first + np.flatnonzero(inside)
-        if not len(places):
-            found.append(("background", None))
-        elif (reference.target[places] == own).any():
-            found.append(("right", None))
-        else:
-            found.append(("confused", int(places[-1])))
+    order = np.lexsort((alarms.time_s, alarms.recording))
+    instants = Instants(reference, alarms.recording[order], alarms.time_s[order], slack_s)
+    found: list[tuple[Verdict, int | None]] = [("background", None)] * len(order)
+    for instant, place in enumerate(order.tolist()):
+        if near := instants.events.get(instant):
+            is_right = any(instants.targets[event] == alarms.target[place] for event in near)
+            found[place] = ("right", None) if is_right else ("confused", near[-1])
     return found
