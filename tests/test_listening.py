@@ -101,6 +101,10 @@ def test_streams_that_cannot_train_are_refused() -> None:
         PatchDataModule(tiny.data().clips, centred, soundscape_hours=1)
 
 
+def test_background_keeps_the_place_that_a_model_has_it_at() -> None:
+    assert tiny.data(class_names=["rain", BACKGROUND, "alarm"]).class_names == ("rain", BACKGROUND, "alarm")
+
+
 @pytest.mark.parametrize(
     ("garbage", "hours", "extra"),
     [(False, 0.0, []), (True, 0.0, [OTHER]), (False, 1.0, [BACKGROUND]), (True, 1.0, [OTHER, BACKGROUND])],

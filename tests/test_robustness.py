@@ -24,7 +24,7 @@ from aed.export.graph import save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.run import robustness
 from aed.run.evaluate import EvaluateConfig, evaluate_file
-from aed.run.robustness import CONDITIONS, Heard
+from aed.run.robustness import CONDITIONS, DisturbedClip
 from aed.scoring.robustness import HEADER, Outcome, rows_of
 
 RATE = 16000
@@ -63,8 +63,8 @@ def test_the_ratio_is_what_least_squares_find(level, snr_db):
     assert np.abs(total).max() <= 1 and (parts[0] == pytest.approx(1) or np.abs(total).max() == pytest.approx(1))
 
 
-def heard(wave: np.ndarray, other: np.ndarray | None = None) -> Heard:
-    return Heard(wave, noise(seed=7) if other is None else other, FRONTEND, (0, 0))
+def heard(wave: np.ndarray, other: np.ndarray | None = None) -> DisturbedClip:
+    return DisturbedClip(wave, noise(seed=7) if other is None else other, FRONTEND, (0, 0))
 
 
 def of(name: str) -> list[robustness.Condition]:

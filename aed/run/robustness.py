@@ -37,7 +37,7 @@ DEVICE_BITS = 16
 
 
 @dataclass(frozen=True)
-class Heard:
+class DisturbedClip:
     """A clip, and what disturbs it.
 
     Args:
@@ -99,7 +99,7 @@ class Condition:
     value: float | str
     disturb: Callable[..., npt.NDArray[np.floating]] | None
 
-    def heard(self, clip: Heard) -> Wave:
+    def heard(self, clip: DisturbedClip) -> Wave:
         """The samples of a device, as floats; of no disturbance the clip itself."""
         if self.disturb is None:
             return clip.wave
@@ -108,13 +108,13 @@ class Condition:
 
 CONDITIONS = (
     Condition(UNDISTURBED, "", None),
-    *(Condition("pink_noise_snr_db", value, Heard.pink_noise) for value in (20, 10, 5, 0)),
-    *(Condition("other_sound_snr_db", value, Heard.other_sound) for value in (20, 10, 5, 0)),
-    *(Condition("level_db", value, Heard.level) for value in (-12, -24, -36)),
-    *(Condition("grid_offset_hops", value, Heard.grid_offset) for value in (0.333, 0.667)),
-    *(Condition("microphone", name, Heard.microphone) for name in disturb.MICROPHONES),
-    Condition("bits", 8, Heard.bits),
-    *(Condition("over_full_scale_db", value, Heard.over_full_scale) for value in (6, 12)),
+    *(Condition("pink_noise_snr_db", value, DisturbedClip.pink_noise) for value in (20, 10, 5, 0)),
+    *(Condition("other_sound_snr_db", value, DisturbedClip.other_sound) for value in (20, 10, 5, 0)),
+    *(Condition("level_db", value, DisturbedClip.level) for value in (-12, -24, -36)),
+    *(Condition("grid_offset_hops", value, DisturbedClip.grid_offset) for value in (0.333, 0.667)),
+    *(Condition("microphone", name, DisturbedClip.microphone) for name in disturb.MICROPHONES),
+    Condition("bits", 8, DisturbedClip.bits),
+    *(Condition("over_full_scale_db", value, DisturbedClip.over_full_scale) for value in (6, 12)),
 )
 """In the order of the report."""
 
@@ -185,7 +185,7 @@ def outcomes_of(
     return outcomes
 
 
-def _clips(card: ModelCard, clips: SplitClips, seed: int) -> Iterator[Heard]:
+def _clips(card: ModelCard, clips: SplitClips, seed: int) -> Iterator[DisturbedClip]:
     """The clips and, for each, one of another class."""
     files, targets = clips.recordings()
     for place, (path, number) in enumerate(zip(files, clips.indices, strict=True)):
@@ -195,7 +195,7 @@ def _clips(card: ModelCard, clips: SplitClips, seed: int) -> Iterator[Heard]:
         other = next((sound for sound in sounds if sound.any()), None)
         if other is None:
             raise AedError(f"robustness: {clips.names[place]}: no clip of another class that is not silent")
-        yield Heard(load_clip(path, card.frontend), other, card.frontend, (seed, number))
+        yield DisturbedClip(load_clip(path, card.frontend), other, card.frontend, (seed, number))
 
 
 def write_robustness(folder: Path, prefix: str, outcomes: Sequence[Outcome], subject: str) -> None:

@@ -86,7 +86,7 @@ class Layer(ABC):
 
     @abstractmethod
     def call(self, source: Source, number: int, program: "Program") -> list[str]:
-        """C statements that make the output: all of it, or, of a :class:`WindowLayer`, one row.
+        """C statements that make the output: all of it or, where :meth:`rows` says which inputs that takes, a row.
 
         Args:
             source: Collects the constants; has the addresses of tensors.

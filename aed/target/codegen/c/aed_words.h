@@ -45,20 +45,6 @@ static inline uint32_t aed_odd(uint32_t word) {
     return pair;
 }
 
-/* Two sums plus values 0 and 2. */
-static inline uint32_t aed_add_even(uint32_t sums, uint32_t word) {
-    uint32_t result;
-    __asm("sxtab16 %0, %1, %2" : "=r"(result) : "r"(sums), "r"(word));
-    return result;
-}
-
-/* Two sums plus values 1 and 3. */
-static inline uint32_t aed_add_odd(uint32_t sums, uint32_t word) {
-    uint32_t result;
-    __asm("sxtab16 %0, %1, %2, ror #8" : "=r"(result) : "r"(sums), "r"(word));
-    return result;
-}
-
 /* Of each of four values the larger. */
 static inline uint32_t aed_larger(uint32_t one, uint32_t other) {
     uint32_t larger;
