@@ -59,7 +59,8 @@ def check_net(run: Run) -> None:
         if "quantize" in stages:
             check_names(model, int8)
         _check_c(model, int8, run)
-    budget.check(planned_footprint(model, _planning(run), run.model.frontend.patch_hop))
+    if budget != Budget():
+        budget.check(planned_footprint(model, _planning(run), run.model.frontend.patch_hop))
 
 
 def _planning(run: Run) -> PlanSettings:

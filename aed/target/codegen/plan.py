@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import numpy as np
+
 from aed.target.codegen.program import Layer, Program, Tensor, aligned
 from aed.target.codegen.schedule import Schedule, make_schedule
 from aed.target.codegen.stream import stream_schedule
@@ -109,16 +111,19 @@ class _Arena:
         for step, number in enumerate(schedule.steps):
             if number >= 0:
                 runs[number] |= 1 << step
-        self.rivals: dict[int, list[int]] = {ring: [] for ring in self.sizes}
+        # of each ring: others that live at its time, and how many bytes before and after their offset it may not begin
+        self.rivals: dict[int, list[tuple[int, int, int]]] = {ring: [] for ring in self.sizes}
         self.rules: dict[tuple[int, int], int] = {}
-        for ring in self.sizes:
+        for ring, size in self.sizes.items():
             for other in range(ring + 1, len(alive)):
                 both = alive[ring] & alive[other]
                 if both:
-                    self.rivals[ring].append(other)
-                    self.rivals[other].append(ring)
-                    if (ring, other) in distances and not both & ~runs[other - 1]:
+                    above = self.sizes[other]
+                    if (ring, other) in distances and not both & ~runs[other - 1]:  # it is overwritten by the other
                         self.rules[ring, other] = distances[ring, other]
+                        above = min(above, distances[ring, other])
+                    self.rivals[ring].append((other, size, above))
+                    self.rivals[other].append((ring, above, size))
 
     def _distances(self, program: Program) -> Iterable[tuple[tuple[int, int], int]]:
         """Bytes by which an input must lie above the output that overwrites it."""
@@ -136,15 +141,11 @@ class _Arena:
         """Offsets: each ring, in this order, at the lowest offset that is free."""
         offsets: dict[int, int] = {}
         for ring in order:
-            taken = []  # it may not begin between these
-            for other in self.rivals[ring]:
-                if other in offsets:
-                    low, high = offsets[other] - self.sizes[ring], offsets[other] + self.sizes[other]
-                    if (ring, other) in self.rules:  # it is overwritten by the other
-                        high = min(high, offsets[other] + self.rules[ring, other])
-                    elif (other, ring) in self.rules:
-                        low = max(low, offsets[other] - self.rules[other, ring])
-                    taken.append((low, high))
+            taken = [  # it may not begin between these
+                (offsets[other] - before, offsets[other] + after)
+                for other, before, after in self.rivals[ring]
+                if other in offsets
+            ]
             offset = 0
             for low, high in sorted(taken):
                 if offset <= low:
@@ -155,12 +156,18 @@ class _Arena:
 
     def least(self) -> int:
         """Bytes that no arena can be under: what is alive at once, as if all that may overlap did."""
-        most = 0
-        for step in range(len(self.schedule.steps)):
-            alive = {ring for ring in self.sizes if self.schedule.alive[ring] >> step & 1}
-            shared = sum(min(self.sizes[ring] for ring in pair) for pair in self.rules if alive.issuperset(pair))
-            most = max(most, sum(self.sizes[ring] for ring in alive) - shared)
-        return most
+        alive, bytes_of = self.schedule.alive, -(-len(self.schedule.steps) // 8)
+        used = np.zeros(8 * bytes_of, np.int64)  # at each step
+
+        def add(steps: int, size: int) -> None:
+            raw = np.frombuffer((steps & ((1 << 8 * bytes_of) - 1)).to_bytes(bytes_of, "little"), np.uint8)
+            used[:] += size * np.unpackbits(raw, bitorder="little").astype(np.int64)
+
+        for ring, size in self.sizes.items():
+            add(alive[ring], size)
+        for ring, other in self.rules:
+            add(alive[ring] & alive[other], -min(self.sizes[ring], self.sizes[other]))
+        return int(used[: len(self.schedule.steps)].max(initial=0))
 
     def height(self, offsets: dict[int, int]) -> int:
         """Bytes of an arena."""

@@ -144,6 +144,15 @@ class Walk:
             for read in stage.reads:
                 readers[read.ring].append(number)
         self.next = [max(found, default=ring - 1) for ring, found in enumerate(readers)]
+        # of each read of each stage: the last row for row y is y * stride + lag
+        self._needs = [
+            [(read.ring, read.whole, read.rows.stride, read.rows.last(0)) for read in stage.reads] for stage in stages
+        ]
+        # whether a stage makes all its rows at once: what it reads is whole by then, and whoever reads it waits
+        by_row = {read.ring for stage in stages for read in stage.reads if not read.whole}
+        self._at_once = [
+            number + 1 not in by_row and all(read.whole for read in stage.reads) for number, stage in enumerate(stages)
+        ]
 
     def take(self, rows: int) -> None:
         """Rows of the input come, and all stages run that then can."""
@@ -152,35 +161,37 @@ class Walk:
         while number >= 0:
             if self._is_ready(number):
                 self._run(number)
+                while self._at_once[number] and self.made[number + 1] < self.heights[number + 1]:
+                    self._run(number)
                 number = self.next[number + 1]
             else:
                 number -= 1
 
     def _is_ready(self, number: int) -> bool:
-        ring = number + 1
-        if self.made[ring] == self.heights[ring]:
+        row = self.made[number + 1]
+        if row == self.heights[number + 1]:
             return False
-        for read in self.stages[number].reads:
-            made = self.made[read.ring]
-            if made < self.heights[read.ring] and (read.whole or made <= read.rows.last(self.made[ring])):
+        for ring, whole, stride, lag in self._needs[number]:
+            made = self.made[ring]
+            if made < self.heights[ring] and (whole or made <= row * stride + lag):
                 return False
         return True
 
     def _run(self, number: int) -> None:
         stage, step = self.stages[number], len(self.steps)
         for read in stage.reads:
-            for row in self._rows_of(read, self.made[number + 1]):
-                self.dies[read.ring][row] = step
+            rows = self._rows_of(read, self.made[number + 1])
+            self.dies[read.ring][rows.start : rows.stop : rows.step] = [step] * len(rows)
         self._add(number + 1, stage.rows, number)
 
-    def _rows_of(self, read: Read, y: int) -> Iterator[int]:
+    def _rows_of(self, read: Read, y: int) -> range:
         """Rows inside the image that a read touches."""
         rows, height = read.rows, self.heights[read.ring]
         if rows.stride == 0:
-            yield from range(height)
-            return
+            return range(height)
         first = y * rows.stride - rows.pad
-        yield from (row for row in range(first, first + rows.count * rows.dilation, rows.dilation) if 0 <= row < height)
+        stop = min(first + rows.count * rows.dilation, height)
+        return range(first if first >= 0 else first % rows.dilation, stop, rows.dilation)
 
     def _add(self, ring: int, rows: int, stage: int) -> None:
         step = len(self.steps)
