@@ -81,8 +81,16 @@ class LogMel(nn.Module):
         return compress(self.mel @ self._root(power), self.config)
 
     def array(self, wave: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Log-mel ``(n_mels, n_frames)`` float32 of ``wave`` ``(T,)`` float32, for callers that know no tensors."""
-        frames: npt.NDArray[np.float32] = self(torch.from_numpy(np.ascontiguousarray(wave))).numpy()
+        """Log-mel ``(n_mels, n_frames)`` float32 of ``wave`` ``(T,)`` float32, for callers that know no tensors.
+
+        On one thread, as features for training are: several wait for each other longer than such arrays take.
+        """
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            frames: npt.NDArray[np.float32] = self(torch.from_numpy(np.ascontiguousarray(wave))).numpy()
+        finally:
+            torch.set_num_threads(threads)
         return frames
 
     def _root(self, power: Tensor) -> Tensor:
