@@ -70,5 +70,5 @@ def _scored(model: Path, net_class: str, config: DetectConfig) -> Scored:
     classifier = open_classifier(model, net_class=net_class)
     detector = Detector(classifier, rule_of(classifier.card))
     truth = read_truth(reference, names, quiet, detector.names, "detect.reference")
-    heard = {"runtime": hear(truth.names, detector.posteriors, config.strict)}
+    heard = {"runtime": hear(truth.names, detector.decisions, config.strict)}
     return score_programs(detector, heard, truth, config.collar_s, config.slack_s)

@@ -115,7 +115,7 @@ class Streams:
     def heard(self, detector: Detector, strict: bool) -> Annotated:
         """What the detector's model hears in them, beside what occurs."""
         truth = read_truth(self.reference, self.names, self.ambient, detector.names, self.key)
-        return Annotated(detector, hear(truth.names, detector.posteriors, strict), truth)
+        return Annotated(detector, hear(truth.names, detector.decisions, strict), truth)
 
 
 @dataclass(frozen=True)
