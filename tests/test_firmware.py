@@ -46,6 +46,7 @@ from aed.target.codegen.program import Tensor
 from aed.target.codegen.text import c_string
 from aed.target.emulator import toolchain
 from aed.target.firmware import library as firmware
+from aed.target.firmware import readme
 from aed.target.firmware.settings import CSettings
 from aed.target.host import HostDevice, build_library, pointer
 
@@ -166,7 +167,7 @@ def test_kernels_compile_for_a_64_bit_arm_too(library, tmp_path):
 def test_a_net_larger_than_an_emulated_flash_has_a_library_too(model, tmp_path, monkeypatch):
     small = Machine(machine="none", fpu="fpv5-sp-d16", systick_hz=1, flash=(0, 64), ram=(0x20000000, 64))
     board = Board(name="small", core="cortex-m33", ram_kib=1, flash_kib=1, machine=small)
-    monkeypatch.setattr(firmware, "load_board", lambda _: board)
+    monkeypatch.setattr(readme, "load_board", lambda _: board)
     deliver(model, tmp_path / "lib", DeployConfig())
     assert "| cortex-m33 | " in (tmp_path / "lib/README.md").read_text()
 
@@ -404,7 +405,7 @@ def test_what_fails_leaves_the_earlier_library(model, tmp_path, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(firmware, "_facts", full)
+    monkeypatch.setattr(firmware, "facts", full)
     with pytest.raises(OSError, match="no space"):
         deliver(model, tmp_path / "lib", DeployConfig())
     assert contents(tmp_path / "lib") == before and [path.name for path in tmp_path.iterdir()] == ["lib"]
@@ -438,7 +439,7 @@ def test_the_read_me_gives_sizes_and_the_card_is_whole(library, model):
     text = (library / "README.md").read_text()
     graph = load_model(model)
     plan = choose_plan(partial(lower, graph), patch_hop=nets.FRONTEND.patch_hop).plan
-    assert f"| {firmware.listener_bytes(nets.FRONTEND, plan):,} |" in text and "$" not in text
+    assert f"| {readme.listener_bytes(nets.FRONTEND, plan):,} |" in text and "$" not in text
     if ARM:
         assert all(f"| {core} | " in text for core in ("cortex-m4", "cortex-m33", "cortex-m55"))
     card = read_model_card(load_model(model), model)
@@ -454,13 +455,13 @@ def test_sizes_without_the_weights_are_those_with_them(monkeypatch):
     card = ModelCard(frontend=nets.FRONTEND, class_names=tuple("abcde"))
     sources = firmware.library_sources(made, program, make_plan(program), card)
     whole = sources["aed_net.c"]
-    bare = firmware._without_weights(whole)
+    bare = readme._without_weights(whole)
     arrays = r"int\d+_t \w+\[\d+\]"
     assert re.findall(arrays, bare) == re.findall(arrays, whole) and "int16_t weight" in bare
     assert len(bare) < 0.6 * len(whole)
-    sizes = firmware._built(sources)
-    monkeypatch.setattr(firmware, "_without_weights", lambda text: text)
-    assert firmware._built(sources) == sizes and "| cortex-m55 | " in sizes
+    sizes = readme._built(sources)
+    monkeypatch.setattr(readme, "_without_weights", lambda text: text)
+    assert readme._built(sources) == sizes and "| cortex-m55 | " in sizes
 
 
 @st.composite
@@ -551,7 +552,7 @@ def test_the_main_loop_of_the_page_compiles_for_a_device(library, tmp_path):
 
 def test_the_page_has_every_name_of_the_headers(library):
     names = set()
-    headers = ("listener", "events", "rule", "frontend", "net", "classes", "selftest")
+    headers = ("listener", "gate", "events", "rule", "frontend", "net", "classes", "selftest")
     for header in (f"aed_{name}.h" for name in headers):
         text = (library / "include" / header).read_text(encoding="utf-8")
         code = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)

@@ -65,9 +65,11 @@ def stream_patches(blocks: Iterable[Wave], rate: int, logmel: LogMel) -> Iterato
             timed = _timed(cut(frames, starts, config.patch_frames), starts, first, config)
             # frames are centred: at the ends of a piece a patch covers half a window less
             ahead, low, high = config.n_fft // 2 if config.center else 0, first, first + len(clip)
-            times = timed.start_s, timed.end_s
-            spans = [np.clip(time - ahead / config.sample_rate, low / rate_s, high / rate_s) for time in times]
-            yield TimedPatches(timed.patches, *spans)
+            start_s, end_s = (
+                np.clip(time - ahead / config.sample_rate, low / rate_s, high / rate_s)
+                for time in (timed.start_s, timed.end_s)
+            )
+            yield TimedPatches(timed.patches, start_s, end_s)
         first += len(clip)
 
 

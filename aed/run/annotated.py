@@ -11,6 +11,7 @@ import numpy as np
 
 from aed.base.errors import AedError, AudioError, in_brief_list
 from aed.inference.detection import Decisions, DetectedEvent, Detector
+from aed.scoring.duty import Duty
 from aed.scoring.events.alarms import Alarms, Instants
 from aed.scoring.events.joined import Joined
 from aed.scoring.events.lists import EventList, Index, Seconds
@@ -145,6 +146,13 @@ class Heard:
     def starts(self) -> list[Seconds]:
         """When each patch of each starts, s."""
         return [own.start_s for own in self.decisions]
+
+    def duty(self, detector: Detector) -> Duty:
+        """How often the net ran."""
+        duty = Duty(detector.hop_s)
+        for own in self.decisions:
+            duty.add(own.is_open, own.power)
+        return duty
 
     def events(self, detector: Detector) -> list[tuple[str, list[DetectedEvent]]]:
         """Recordings and their events by the detector's rule."""

@@ -3,8 +3,8 @@
 One definition for detecting and for scoring. All values are float32 and every sum has its order: ``aed_events.c`` of
 the C library computes the same bits.
 
-A decision whose sound is under ``gate_dbfs`` is none of the net's: whoever runs that leaves it out and passes 0 for each
-class. Then, for each class, of each decision:
+Of a patch whose sound is under ``gate_dbfs``, whoever runs the net leaves it out and passes 0 for each class. Then, for
+each class, of each decision:
 
 1. Its posterior is smoothed over the last decisions.
 2. It is on from the decision where that reaches ``on`` to the one where it falls under ``off``.

@@ -48,9 +48,7 @@ class GatedOutputs(NamedTuple):
     is_open: npt.NDArray[np.bool_]
 
 
-def device_sources(
-    program: Program, plan: Plan, frontend: FrontendConfig, gate: int | None = None
-) -> dict[str, str]:
+def device_sources(program: Program, plan: Plan, frontend: FrontendConfig, gate: int | None = None) -> dict[str, str]:
     """File name -> content of all C of a device: kernels, net, front end with its tables, and what joins the two.
 
     Args:
