@@ -15,6 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_c_events import said
 
 from aed.base.errors import AedError
 from aed.dsp import FrontendConfig
@@ -24,8 +25,10 @@ from aed.export.graph import load_model, read_model_card, save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
 from aed.inference.classifier import to_posteriors
+from aed.inference.detection import Detector
 from aed.inference.opening import open_classifier
 from aed.run.deploy import DeployConfig, deliver
+from aed.run.rule_changes import RuleChanges
 from aed.scoring.decision import Decision
 from aed.scoring.rule import EventRule, RuleState
 from aed.scoring.steps import step_posteriors
@@ -223,14 +226,6 @@ def ruled(name: str, **changes: object) -> ModelCard:
     return ModelCard(frontend=nets.FRONTEND, class_names=NAMES, task=task, decision=RULES[name], **changes)
 
 
-def said(of: str, card: ModelCard, posteriors: np.ndarray) -> str:
-    """A line of the example about posteriors ``(num_classes,)``."""
-    decided = card.decision.decide(torch.from_numpy(posteriors)[None], card.task)[0]
-    heard = decided.nonzero()[:, 0].tolist() if card.task == "multi_label" else [decided.item()][: decided.item() + 1]
-    names = "".join(f" {NAMES[index]} {posteriors[index]:.3f}" for index in heard)
-    return f"{of}:{names or ' unknown'}\n"
-
-
 OUTPUT = Tensor("out", (1, 1, len(NAMES)), np.float32(0.0625), -3)
 
 STUB = "#define AED_NET_OUTPUT_SCALE 0.0625F\n#define AED_NET_OUTPUT_ZERO (-3)\n"
@@ -412,27 +407,33 @@ def test_what_fails_leaves_the_earlier_library(model, tmp_path, monkeypatch):
 
 
 def test_of_a_front_end_that_no_stream_has_the_library_is_the_net_alone(model, tmp_path, caplog):
-    """Patches made as its README says, which the example names as ONNX Runtime does."""
+    """Patches made as its README says, in which the example finds the events of ONNX Runtime's posteriors."""
     graph = load_model(model)
-    card = ModelCard(frontend=replace(nets.FRONTEND, center=True), class_names=NAMES)
+    rule = EventRule(on=(0.3,), window=2)
+    card = ModelCard(frontend=replace(nets.FRONTEND, center=True), class_names=NAMES, rule=rule)
     save_model(tmp_path / "m.onnx", graph, card)
     library = tmp_path / "lib"
     deliver(tmp_path / "m.onnx", library, DeployConfig(c=CSettings(plan="rows")))
     assert "no C of the front end, the library is the net alone: center=true" in caplog.text
     text = (library / "README.md").read_text()
     assert "**No front end**" in text and "aed_frontend" not in text and "$" not in text
-    assert not [path for path in library.rglob("*") if "frontend" in path.name]
+    assert "`patches.raw` has patches one after the other, 0.32 s" in text and "samples.raw" not in text
+    assert not [path for path in library.rglob("*") if "frontend" in path.name or "gate" in path.name]
     scale, zero = re.search(r"round\(value / (\S+)\) \+ (-?\d+)", text).groups()
-    patches = nets.patches(5, seed=2).numpy()
+    patches = nets.patches(40, seed=2).numpy()
     given = np.clip(np.rint(patches / np.float32(scale)) + int(zero), -128, 127).astype(np.int8)
     assert "frame after frame" in text
     given = np.ascontiguousarray(given.swapaxes(2, 3))
     example = tmp_path / "example"
-    run("gcc", *STRICT, "-I", library / "include", *library.glob("src/*.c"), library / "examples/main.c",
-        "-o", example, "-lm")  # fmt: skip
+    run("gcc", *STRICT, "-DAED_PRINT_PROBABILITIES", "-I", library / "include", *library.glob("src/*.c"),
+        library / "examples/main.c", "-o", example, "-lm")  # fmt: skip
     lines = run(example, input=given.tobytes()).stdout.decode()
-    wanted = open_classifier(tmp_path / "m.onnx").posteriors(patches)
-    assert lines == "".join(said("patch", card, row) for row in wanted)
+    classifier = open_classifier(tmp_path / "m.onnx")
+    assert lines == said(Detector(classifier), to_posteriors(classifier.card, classifier.outputs(patches)))
+    assert lines.count("event") > 2
+    gated = DeployConfig(rule=RuleChanges(gate_dbfs=-50.0))
+    with pytest.raises(AedError, match=r"rule.gate_dbfs: the library is the net alone.*center=true"):
+        deliver(tmp_path / "m.onnx", tmp_path / "gated", gated)
 
 
 def test_the_read_me_gives_sizes_and_the_card_is_whole(library, model):

@@ -55,7 +55,7 @@ def column_powers(samples: npt.NDArray[np.int16], config: FrontendConfig) -> Pow
         return np.zeros(0, np.int64)
     blocks = np.lib.stride_tricks.sliding_window_view(samples[config.n_fft - number :], number)
     wide = blocks[:: config.hop_length][:count].astype(np.int64)
-    powers: Powers = number * (wide * wide).sum(axis=1) - wide.sum(axis=1) ** 2
+    powers: Powers = number * np.einsum("ij,ij->i", wide, wide) - wide.sum(axis=1) ** 2
     return powers
 
 

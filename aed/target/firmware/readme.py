@@ -74,7 +74,7 @@ def _gate_in_words(gate_dbfs: float | None, frontend: FrontendConfig) -> str:
     if not frontend.streamable:
         return ""
     if gate_dbfs is None:
-        return "\nThere is no gate: the net runs for every patch. `aed deploy ... rule.gate_dbfs=-50` makes one.\n"
+        return "\nThere is no gate: the net runs for every patch. `rule.gate_dbfs=-50` of that command makes one.\n"
     return _GATE.format(dbfs=gate_dbfs, samples=new_samples(frontend), power=gate_power(gate_dbfs, frontend))
 
 
