@@ -410,7 +410,7 @@ def test_of_a_front_end_that_no_stream_has_the_library_is_the_net_alone(model, t
     """Patches made as its README says, in which the example finds the events of ONNX Runtime's posteriors."""
     graph = load_model(model)
     rule = EventRule(on=(0.3,), window=2)
-    card = ModelCard(frontend=replace(nets.FRONTEND, center=True), class_names=NAMES, rule=rule)
+    card = replace(read_model_card(graph, model), frontend=replace(nets.FRONTEND, center=True), rule=rule)
     save_model(tmp_path / "m.onnx", graph, card)
     library = tmp_path / "lib"
     deliver(tmp_path / "m.onnx", library, DeployConfig(c=CSettings(plan="rows")))
