@@ -174,12 +174,17 @@ def test_a_stage_scores_the_models_of_a_run(model, sounds, tmp_path):
     run.data = SimpleNamespace(clips=SimpleNamespace(name="sounds"))
     detect_stage.detect(run)
     assert run.metrics["detect/recall"] == run.metrics["detect_int8/recall"] == 1
+    assert run.metrics["detect/net_share"] == 1
+    assert run.metrics["detect/decisions_per_hour"] == pytest.approx(3600 / HOP_S)
     assert "detect/old" not in run.metrics and run.metrics["test/x"] == 2
     for prefix in ("detect", "detect_int8"):
         content = json.loads((tmp_path / f"{prefix}_scores.json").read_text())
         assert len(content["curve"]) == len(THRESHOLDS) and (tmp_path / f"plots/{prefix}_det.png").is_file()
     with pytest.raises(AedError, match=r"detect needs detect.files=\[...\] and detect.reference"):
         detect_stage.check(detect_stage.DetectConfig(files=tuple(sounds)))
+    with pytest.raises(AedError, match=r"detect.board=mps2-an505: an emulated board has no clock"):
+        known = {"files": tuple(sounds), "reference": str(tmp_path / "labels.tsv")}
+        detect_stage.check(detect_stage.DetectConfig(**known, board="mps2-an505"))
     with pytest.raises(AedError, match=r"detect.reference: nowhere.csv: no such"):
         detect_stage.check(detect_stage.DetectConfig(files=tuple(sounds), reference="nowhere.csv"))
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
 
 import nets
@@ -33,6 +34,7 @@ from aed.run.deploy import DeployConfig, deliver
 from aed.run.detect import detect_files
 from aed.run.rule_changes import RuleChanges
 from aed.run.rule_fit import FitConfig
+from aed.scoring.events.family import Shape
 from aed.scoring.rule import EventRule
 from aed.target.boards import load_board
 from aed.target.codegen import costs
@@ -191,6 +193,39 @@ def test_a_gated_listener_gives_the_outputs_of_an_ungated_one_where_it_is_loud(
     np.testing.assert_array_equal(outputs[is_open], every[is_open])
     assert (np.diff(is_open.astype(int)) != 0).sum() > 2 and (outputs[~is_open] == outputs.min()).all()
     assert len(np.unique(every[is_open], axis=0)) > 5
+
+
+COUNTER = """
+#include "aed_stages.h"
+int32_t runs;
+void aed_count(int32_t part, int begins) { runs += part == 0 && begins != 0; }
+"""
+"""Counts the rows that the first part of a net makes."""
+
+
+@needs_gcc
+@pytest.mark.usefixtures("compiles")
+@pytest.mark.parametrize("plan", ["layers", "rows", "stream"])
+def test_a_net_that_is_gated_does_not_run(tmp_path, plan: PlanKind):
+    """Nothing of it for quiet sound, as much as without a gate for loud one, part of that for a click."""
+    config = replace(nets.FRONTEND, overlap=0.75)
+    chosen = choose_plan(partial(lower, int8(small())), PlanSettings(plan=plan), config.patch_hop)
+    glue = files("aed.target.codegen") / "c" / "host" / "run_clip.c"
+    noise = np.random.default_rng(0).standard_normal(64000)
+    click = noise * (np.arange(64000) == 32000) * 30000
+    runs = {}
+    for gate in (None, gate_power(-50, config)):
+        sources = device_sources(chosen.program, chosen.plan, config, gate) | {"glue.c": glue.read_text()}
+        counting = {name: f"#define AED_COUNT\n{text}" for name, text in sources.items()} | {"count.c": COUNTER}
+        library = build_library(tmp_path / str(gate), counting)
+        total = ctypes.c_int32.in_dll(library, "runs")
+        for name, wave in (("quiet", noise * 10), ("loud", noise * 3000), ("click", click)):
+            samples, before = wave.astype(np.int16), total.value
+            outputs, ran = np.empty(10000, np.int8), np.empty(1000, np.bool_)
+            library.aed_run_clip(pointer(samples), len(samples), pointer(outputs), pointer(ran), 1000)
+            runs[name, gate is not None] = total.value - before
+    assert runs["quiet", True] == 0 < runs["quiet", False] and runs["loud", True] == runs["loud", False] > 0
+    assert 0 < runs["click", True] < 0.2 * runs["click", False]
 
 
 def test_an_emulated_core_opens_the_gate_as_this_machine_does(arm, tmp_path):  # noqa: F811
@@ -357,6 +392,10 @@ def test_a_typed_gate_replaces_that_of_the_card_or_takes_it_away():
     assert RuleChanges(gate_dbfs=-50.0).apply(EventRule()).gate_dbfs == -50
     assert RuleChanges(window=2).apply(EventRule(gate_dbfs=-50.0)).gate_dbfs == -50
     assert RuleChanges(gate_dbfs=-math.inf).apply(EventRule(gate_dbfs=-50.0)) == EventRule()
+
+
+def test_a_fitted_rule_keeps_the_gate():
+    assert Shape(2, 0.6, 3.0).rule(EventRule(gate_dbfs=-50.0), [0.5]).gate_dbfs == -50
 
 
 def test_a_card_keeps_its_gate_and_one_of_before_has_none():

@@ -27,6 +27,7 @@ from aed.run.stream_report import duty_text, never_open
 from aed.run.stream_scores import check_programs, score_programs
 from aed.scoring.duty import Duty
 from aed.scoring.rule import EventRule
+from aed.target.boards import load_board
 
 if TYPE_CHECKING:
     from aed.target.load import Load
@@ -170,8 +171,11 @@ def _programs(
 
 def _load(classifier: Classifier, board: str, on: str) -> "Load | None":
     from aed.run.core_load import core_load  # the C's generator: only where a board is named
+    from aed.target.load import no_estimate
 
-    return core_load(classifier, board, required=on != "emulator")
+    if on == "emulator" and no_estimate(load_board(board)):  # named to be emulated
+        return None
+    return core_load(classifier, board)
 
 
 def _put(streams: Sequence[tuple[str, list[DetectedEvent]]], format: Form, output: str | None, several: bool) -> None:

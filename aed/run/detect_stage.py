@@ -12,10 +12,10 @@ from aed.inference.detection import Detector, rule_of
 from aed.inference.files import find_files
 from aed.inference.opening import open_classifier
 from aed.run.annotated import hear, read_truth
+from aed.run.core_load import board_with_estimate, core_load
 from aed.run.state import FLOAT, INT8, Run
 from aed.run.stream_report import never_open
 from aed.run.stream_scores import Scored, score_programs
-from aed.target.boards import load_board
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def check(config: DetectConfig) -> tuple[list[str], list[str], str]:
     if not Path(config.reference).exists():
         raise AedError(f"detect.reference: {config.reference}: no such file or folder")
     if config.board is not None:
-        load_board(config.board, "detect.board")
+        board_with_estimate(config.board, "detect.board")
     quiet = find_files([config.ambient]) if config.ambient else []
     return find_files(config.files), quiet, config.reference
 
@@ -85,7 +85,5 @@ def _scored(model: Path, net_class: str, config: DetectConfig) -> Scored:
         log.warning("%s: %s", model.name, wrong)
     load = None
     if config.board is not None and classifier.kind == "int8":
-        from aed.run.core_load import core_load  # the C's generator: only where a board is named
-
         load = core_load(classifier, config.board, "detect.board")
     return score_programs(detector, heard, truth, config.collar_s, config.slack_s, load)
