@@ -38,6 +38,7 @@ from aed.target.codegen.settings import PlanKind
 from aed.target.emulator.qemu import run_program
 from aed.target.emulator.toolchain import build, harness_sources
 from aed.target.firmware import library as firmware
+from aed.target.firmware import readme
 from aed.target.firmware.settings import CSettings
 from aed.target.host import HostDevice, build_library, pointer
 
@@ -267,7 +268,7 @@ def streamed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def delivered(model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, plan: PlanKind = "auto") -> Path:
     """The library with the rule, whose README does not say the sizes of the code."""
-    monkeypatch.setattr(firmware, "is_available", lambda _: None)
+    monkeypatch.setattr(readme, "is_available", lambda _: None)
     changes = RuleChanges(**{key: list(v) if isinstance(v, tuple) else v for key, v in vars(RULE).items()})
     deliver(model, folder, DeployConfig(rule=changes, c=CSettings(plan=plan)))
     return folder
@@ -339,11 +340,11 @@ def test_the_example_finds_the_events_of_detect(net, plan, least, tmp_path, monk
     assert lines == said(detector, to_posteriors(detector.card, outputs))
 
     sf.write(tmp_path / "sound.wav", samples, nets.FRONTEND.sample_rate)
-    rows, _ = detector.posteriors(str(tmp_path / "sound.wav"))
+    rows = detector.decisions(str(tmp_path / "sound.wav")).posteriors
     # Python's front end computes in float64: now and then a feature is of the neighbouring int8 step
     assert len(rows) == len(outputs) and (rows == to_posteriors(detector.card, outputs)).all(axis=1).mean() > 0.9
     ours = re.findall(r"^event (\S+) (\S+) \S+ (.*)$", lines, re.MULTILINE)
-    events = list(detector.events(str(tmp_path / "sound.wav")))
+    events = list(detector.events(str(tmp_path / "sound.wav"), lambda _: None))
     assert ours == [(f"{each.onset_s:.3f}", f"{each.offset_s:.3f}", each.label) for each in events]
     assert len(ours) >= least and len(np.unique(outputs, axis=0)) > 20
     assert subprocess.run([example], input=b"", check=True, capture_output=True).stdout == b""
@@ -421,7 +422,9 @@ def test_an_emulated_core_gives_the_same_bits(arm, tmp_path, name):  # noqa: F81
 
 def test_the_emulated_example_says_what_it_says_here(arm, model, tmp_path, monkeypatch):  # noqa: F811
     library, samples = delivered(model, tmp_path / "lib", monkeypatch), sound(20)
-    files = [path for part in ("src/*", "include/*", "examples/main.c") for path in library.glob(part)]
+    files = [
+        path for part in ("src/*", "include/*", "examples/main.c", "examples/report.h") for path in library.glob(part)
+    ]
     program = {path.name: path.read_text() for path in files} | harness_sources() | {"stdio.c": STDIO}
     board = load_board("mps2-an505")
     elf = build(tmp_path / "program", program, board, ("-DAED_PRINT_PROBABILITIES",))

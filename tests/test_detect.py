@@ -29,11 +29,12 @@ from aed.run.int8_programs import with_device_samples
 from aed.run.rule_changes import RuleChanges
 from aed.run.state import Run
 from aed.run.stream_programs import _Listener
-from aed.run.stream_scores import _agreement, check_emulated
+from aed.run.stream_scores import _agreement, check_programs
 from aed.scoring.decision import Decision
 from aed.scoring.events.stream import THRESHOLDS
 from aed.scoring.pictures.tradeoff import tradeoff_figure
 from aed.scoring.rule import EventRule
+from aed.target.host import GatedOutputs
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +79,11 @@ def test_smoothing_is_dated_back(model, sounds, window, capsys):
 
 def test_blocks_of_any_size_give_the_same_events(model, sounds, monkeypatch):
     detector = Detector(open_classifier(model))
-    whole = list(detector.events(sounds[0]))
+    whole = list(detector.events(sounds[0], lambda _: None))
     read = AudioFile.blocks
     monkeypatch.setattr(AudioFile, "blocks", lambda self, size: read(self, 1777))
     detector.predictor.config = replace(FRONTEND, max_length_s=1.0)
-    assert list(detector.events(sounds[0])) == whole
+    assert list(detector.events(sounds[0], lambda _: None)) == whole
 
 
 def test_scores_are_those_of_the_events(model, sounds, tmp_path, capsys):
@@ -126,11 +127,12 @@ class Computed:
     def __init__(self, detector: Detector) -> None:
         self.detector = detector
 
-    def outputs(self, samples: np.ndarray) -> np.ndarray:
+    def decisions(self, samples: np.ndarray) -> GatedOutputs:
         assert samples.dtype == np.int16
         timed = stream_patches([samples.astype(np.float32) / 32768], RATE, self.detector.predictor.logmel)
         parts = [self.detector.predictor.classifier.outputs(each.patches) for each in timed]
-        return np.concatenate(parts) if parts else np.zeros((0, 3), np.float32)
+        outputs = np.concatenate(parts) if parts else np.zeros((0, 3), np.float32)
+        return GatedOutputs(outputs, np.ones(len(outputs), np.bool_))
 
 
 @pytest.mark.parametrize("rate", [RATE, 44100])
@@ -143,15 +145,15 @@ def test_a_device_hears_what_the_model_hears(model, tmp_path, rate):
     wave = 0.1 * np.random.default_rng(0).standard_normal(rate * 25)  # three blocks
     sf.write(tmp_path / "x.wav", wave, rate)
     heard = hear([str(tmp_path / "x.wav")], listener, strict=True)
-    own = hear([str(tmp_path / "x.wav")], detector.posteriors, strict=True)
+    own = hear([str(tmp_path / "x.wav")], detector.decisions, strict=True)
     np.testing.assert_array_equal(heard.posteriors[0], own.posteriors[0])
     np.testing.assert_array_equal(heard.starts[0], own.starts[0])
     assert _agreement(detector, own, heard) == {"equal_posteriors": 1, "equal_events": 1}
-    check_emulated({"c": own, "emulator": heard})
-    other = replace(heard, posteriors=(heard.posteriors[0] + np.float32(0.5),))
+    check_programs({"c": own, "emulator": heard})
+    other = replace(heard, decisions=(heard.decisions[0]._replace(posteriors=heard.posteriors[0] + np.float32(0.5)),))
     assert _agreement(detector, own, other)["equal_posteriors"] == 0
     with pytest.raises(AedError, match="not those of the same C"):
-        check_emulated({"c": own, "emulator": other})
+        check_programs({"c": own, "emulator": other})
     sf.write(tmp_path / "short.wav", wave[: rate // 10], rate)
     with pytest.raises(AedError, match="no recording could be used"):
         hear([str(tmp_path / "short.wav")], listener, strict=False)
@@ -172,12 +174,17 @@ def test_a_stage_scores_the_models_of_a_run(model, sounds, tmp_path):
     run.data = SimpleNamespace(clips=SimpleNamespace(name="sounds"))
     detect_stage.detect(run)
     assert run.metrics["detect/recall"] == run.metrics["detect_int8/recall"] == 1
+    assert run.metrics["detect/net_share"] == 1
+    assert run.metrics["detect/decisions_per_hour"] == pytest.approx(3600 / HOP_S)
     assert "detect/old" not in run.metrics and run.metrics["test/x"] == 2
     for prefix in ("detect", "detect_int8"):
         content = json.loads((tmp_path / f"{prefix}_scores.json").read_text())
         assert len(content["curve"]) == len(THRESHOLDS) and (tmp_path / f"plots/{prefix}_det.png").is_file()
     with pytest.raises(AedError, match=r"detect needs detect.files=\[...\] and detect.reference"):
         detect_stage.check(detect_stage.DetectConfig(files=tuple(sounds)))
+    with pytest.raises(AedError, match=r"detect.board=mps2-an505: an emulated board has no clock"):
+        known = {"files": tuple(sounds), "reference": str(tmp_path / "labels.tsv")}
+        detect_stage.check(detect_stage.DetectConfig(**known, board="mps2-an505"))
     with pytest.raises(AedError, match=r"detect.reference: nowhere.csv: no such"):
         detect_stage.check(detect_stage.DetectConfig(files=tuple(sounds), reference="nowhere.csv"))
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_c_events import said
 
 from aed.base.errors import AedError
 from aed.dsp import FrontendConfig
@@ -24,8 +25,10 @@ from aed.export.graph import load_model, read_model_card, save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
 from aed.inference.classifier import to_posteriors
+from aed.inference.detection import Detector
 from aed.inference.opening import open_classifier
 from aed.run.deploy import DeployConfig, deliver
+from aed.run.rule_changes import RuleChanges
 from aed.scoring.decision import Decision
 from aed.scoring.rule import EventRule, RuleState
 from aed.scoring.steps import step_posteriors
@@ -46,6 +49,7 @@ from aed.target.codegen.program import Tensor
 from aed.target.codegen.text import c_string
 from aed.target.emulator import toolchain
 from aed.target.firmware import library as firmware
+from aed.target.firmware import readme
 from aed.target.firmware.settings import CSettings
 from aed.target.host import HostDevice, build_library, pointer
 
@@ -166,7 +170,7 @@ def test_kernels_compile_for_a_64_bit_arm_too(library, tmp_path):
 def test_a_net_larger_than_an_emulated_flash_has_a_library_too(model, tmp_path, monkeypatch):
     small = Machine(machine="none", fpu="fpv5-sp-d16", systick_hz=1, flash=(0, 64), ram=(0x20000000, 64))
     board = Board(name="small", core="cortex-m33", ram_kib=1, flash_kib=1, machine=small)
-    monkeypatch.setattr(firmware, "load_board", lambda _: board)
+    monkeypatch.setattr(readme, "load_board", lambda _: board)
     deliver(model, tmp_path / "lib", DeployConfig())
     assert "| cortex-m33 | " in (tmp_path / "lib/README.md").read_text()
 
@@ -220,14 +224,6 @@ def ruled(name: str, **changes: object) -> ModelCard:
     """The card of a model that decides by one of the rules."""
     task = TASKS.get(name, "single_label")
     return ModelCard(frontend=nets.FRONTEND, class_names=NAMES, task=task, decision=RULES[name], **changes)
-
-
-def said(of: str, card: ModelCard, posteriors: np.ndarray) -> str:
-    """A line of the example about posteriors ``(num_classes,)``."""
-    decided = card.decision.decide(torch.from_numpy(posteriors)[None], card.task)[0]
-    heard = decided.nonzero()[:, 0].tolist() if card.task == "multi_label" else [decided.item()][: decided.item() + 1]
-    names = "".join(f" {NAMES[index]} {posteriors[index]:.3f}" for index in heard)
-    return f"{of}:{names or ' unknown'}\n"
 
 
 OUTPUT = Tensor("out", (1, 1, len(NAMES)), np.float32(0.0625), -3)
@@ -404,41 +400,47 @@ def test_what_fails_leaves_the_earlier_library(model, tmp_path, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(firmware, "_facts", full)
+    monkeypatch.setattr(firmware, "facts", full)
     with pytest.raises(OSError, match="no space"):
         deliver(model, tmp_path / "lib", DeployConfig())
     assert contents(tmp_path / "lib") == before and [path.name for path in tmp_path.iterdir()] == ["lib"]
 
 
 def test_of_a_front_end_that_no_stream_has_the_library_is_the_net_alone(model, tmp_path, caplog):
-    """Patches made as its README says, which the example names as ONNX Runtime does."""
+    """Patches made as its README says, in which the example finds the events of ONNX Runtime's posteriors."""
     graph = load_model(model)
-    card = ModelCard(frontend=replace(nets.FRONTEND, center=True), class_names=NAMES)
+    rule = EventRule(on=(0.3,), window=2)
+    card = replace(read_model_card(graph, model), frontend=replace(nets.FRONTEND, center=True), rule=rule)
     save_model(tmp_path / "m.onnx", graph, card)
     library = tmp_path / "lib"
     deliver(tmp_path / "m.onnx", library, DeployConfig(c=CSettings(plan="rows")))
     assert "no C of the front end, the library is the net alone: center=true" in caplog.text
     text = (library / "README.md").read_text()
     assert "**No front end**" in text and "aed_frontend" not in text and "$" not in text
-    assert not [path for path in library.rglob("*") if "frontend" in path.name]
+    assert "`patches.raw` has patches one after the other, 0.32 s" in text and "samples.raw" not in text
+    assert not [path for path in library.rglob("*") if "frontend" in path.name or "gate" in path.name]
     scale, zero = re.search(r"round\(value / (\S+)\) \+ (-?\d+)", text).groups()
-    patches = nets.patches(5, seed=2).numpy()
+    patches = nets.patches(40, seed=2).numpy()
     given = np.clip(np.rint(patches / np.float32(scale)) + int(zero), -128, 127).astype(np.int8)
     assert "frame after frame" in text
     given = np.ascontiguousarray(given.swapaxes(2, 3))
     example = tmp_path / "example"
-    run("gcc", *STRICT, "-I", library / "include", *library.glob("src/*.c"), library / "examples/main.c",
-        "-o", example, "-lm")  # fmt: skip
+    run("gcc", *STRICT, "-DAED_PRINT_PROBABILITIES", "-I", library / "include", *library.glob("src/*.c"),
+        library / "examples/main.c", "-o", example, "-lm")  # fmt: skip
     lines = run(example, input=given.tobytes()).stdout.decode()
-    wanted = open_classifier(tmp_path / "m.onnx").posteriors(patches)
-    assert lines == "".join(said("patch", card, row) for row in wanted)
+    classifier = open_classifier(tmp_path / "m.onnx")
+    assert lines == said(Detector(classifier), to_posteriors(classifier.card, classifier.outputs(patches)))
+    assert lines.count("event") > 2
+    gated = DeployConfig(rule=RuleChanges(gate_dbfs=-50.0))
+    with pytest.raises(AedError, match=r"rule.gate_dbfs: the library is the net alone.*center=true"):
+        deliver(tmp_path / "m.onnx", tmp_path / "gated", gated)
 
 
 def test_the_read_me_gives_sizes_and_the_card_is_whole(library, model):
     text = (library / "README.md").read_text()
     graph = load_model(model)
     plan = choose_plan(partial(lower, graph), patch_hop=nets.FRONTEND.patch_hop).plan
-    assert f"| {firmware.listener_bytes(nets.FRONTEND, plan):,} |" in text and "$" not in text
+    assert f"| {readme.listener_bytes(nets.FRONTEND, plan):,} |" in text and "$" not in text
     if ARM:
         assert all(f"| {core} | " in text for core in ("cortex-m4", "cortex-m33", "cortex-m55"))
     card = read_model_card(load_model(model), model)
@@ -454,13 +456,13 @@ def test_sizes_without_the_weights_are_those_with_them(monkeypatch):
     card = ModelCard(frontend=nets.FRONTEND, class_names=tuple("abcde"))
     sources = firmware.library_sources(made, program, make_plan(program), card)
     whole = sources["aed_net.c"]
-    bare = firmware._without_weights(whole)
+    bare = readme._without_weights(whole)
     arrays = r"int\d+_t \w+\[\d+\]"
     assert re.findall(arrays, bare) == re.findall(arrays, whole) and "int16_t weight" in bare
     assert len(bare) < 0.6 * len(whole)
-    sizes = firmware._built(sources)
-    monkeypatch.setattr(firmware, "_without_weights", lambda text: text)
-    assert firmware._built(sources) == sizes and "| cortex-m55 | " in sizes
+    sizes = readme._built(sources)
+    monkeypatch.setattr(readme, "_without_weights", lambda text: text)
+    assert readme._built(sources) == sizes and "| cortex-m55 | " in sizes
 
 
 @st.composite
@@ -551,7 +553,7 @@ def test_the_main_loop_of_the_page_compiles_for_a_device(library, tmp_path):
 
 def test_the_page_has_every_name_of_the_headers(library):
     names = set()
-    headers = ("listener", "events", "rule", "frontend", "net", "classes", "selftest")
+    headers = ("listener", "gate", "events", "rule", "frontend", "net", "classes", "selftest")
     for header in (f"aed_{name}.h" for name in headers):
         text = (library / "include" / header).read_text(encoding="utf-8")
         code = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)

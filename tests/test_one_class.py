@@ -130,7 +130,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     overrides = KINDS[request.param](folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AED_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
-        patch.setattr("aed.target.firmware.library.is_available", lambda _: None)  # no sizes for the README
+        patch.setattr("aed.target.firmware.readme.is_available", lambda _: None)  # no sizes for the README
         train([*overrides, STAGES, "deploy.c.prefix=glass"], folder / "run")
     return request.param, folder / "run", overrides
 

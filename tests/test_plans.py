@@ -270,10 +270,19 @@ def test_a_benchmark_of_a_stream_says_what_a_second_costs(arm, tmp_path, capsys)
     """The net's row is of a decision, the front end's of a whole patch: of which a hop of 8 columns needs a quarter."""
     save_model(tmp_path / "m.onnx", int8(small()), ModelCard(frontend=nets.FRONTEND, class_names=tuple("abcd")))
     emulator = EmulatorSettings(inputs=1, plan="stream", hop=8)
-    measure_model(tmp_path / "m.onnx", tmp_path, BenchmarkConfig(emulator=emulator))
+    measure_model(tmp_path / "m.onnx", tmp_path, BenchmarkConfig(board="b-u585i-iot02a", emulator=emulator))
     report = json.loads((tmp_path / "target/emulator/mps2-an505/report.json").read_text())
     net, frontend = (part["instructions"]["value"] for part in (report, report["frontend"]))
     second = (net + frontend * 8 / PATCH) * nets.FRONTEND.sample_rate / (nets.FRONTEND.hop_length * 8)
     said = " ".join(capsys.readouterr().out.split())
     assert "net: of a decision, every 8 columns; front end: of a whole patch; both together:" in said
     assert f"{second / 1e6:.2f} M instructions a second" in said
+    net, frontend = (part["cycles"]["value"] for part in (report, report["frontend"]))
+    facts, hop_s = report["details"]["listening"], nets.FRONTEND.hop_length * 8 / nets.FRONTEND.sample_rate
+    assert facts["decisions_per_hour"] == pytest.approx(3600 / hop_s) and facts["clock_mhz"] == 160
+    busy = (net + frontend * 8 / PATCH) / hop_s / 160e6
+    assert facts["load"] == {"value": pytest.approx(busy, rel=0.01), "source": "estimated"}
+    assert facts["load_frontend"]["value"] == pytest.approx(frontend * 8 / PATCH / hop_s / 160e6, rel=0.01)
+    assert (
+        f"listening: {3600 / hop_s:.0f} decisions an hour; {100 * busy:.2g} % of a core at 160 MHz (estimated)" in said
+    )

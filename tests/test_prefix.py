@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two models, the library of each, compiled to an archive."""
     folder = tmp_path_factory.mktemp("two")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("aed.target.firmware.library.is_available", lambda _: None)  # no sizes for the README
+        patch.setattr("aed.target.firmware.readme.is_available", lambda _: None)  # no sizes for the README
         for prefix, (net, names) in MODELS.items():
             graph = to_onnx(nets.make(net), nets.FRONTEND, ExportConfig())
             made = quantize(graph, nets.patches(16, seed=1).numpy(), QuantizeConfig())

@@ -25,6 +25,7 @@ from aed.base.errors import AedError
 from aed.base.processes import run_tool
 from aed.dsp.logmel import LogMel
 from aed.dsp.patches import cut, grid_starts
+from aed.dsp.waveform import to_int16
 from aed.export.card import ModelCard
 from aed.export.graph import copy_of
 from aed.export.onnx import ExportConfig, to_onnx
@@ -43,7 +44,7 @@ from aed.target.codegen.schedule import in_parts
 from aed.target.codegen.walk import Walk
 from aed.target.emulator import measure, toolchain
 from aed.target.emulator.qemu import run_program
-from aed.target.host import FLAGS, HostDevice, build_library, pointer, to_int16, write_sources
+from aed.target.host import FLAGS, HostDevice, build_library, pointer, write_sources
 
 pytestmark = pytest.mark.usefixtures("compiles")
 

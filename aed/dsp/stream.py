@@ -10,8 +10,9 @@ import numpy.typing as npt
 import soxr
 
 from aed.dsp.frontend import FrontendConfig
+from aed.dsp.gate import Powers, column_powers, patch_powers
 from aed.dsp.patches import cut, grid_starts
-from aed.dsp.waveform import Wave
+from aed.dsp.waveform import Wave, to_int16
 
 if TYPE_CHECKING:
     from aed.dsp.logmel import LogMel
@@ -26,11 +27,13 @@ class TimedPatches(NamedTuple):
         patches: ``(B, 1, n_mels, patch_frames)`` float32.
         start_s: ``(B,)`` seconds from the recording's start to the first sample of a patch.
         end_s: ``(B,)`` seconds to the end of its last sample.
+        power: ``(B,)`` of its loudest column, see :mod:`aed.dsp.gate`; None: it is part of a clip, not of a stream.
     """
 
     patches: Array
     start_s: npt.NDArray[np.float64]
     end_s: npt.NDArray[np.float64]
+    power: Powers | None = None
 
 
 def can_stream(config: FrontendConfig) -> bool:
@@ -62,8 +65,11 @@ def stream_patches(blocks: Iterable[Wave], rate: int, logmel: LogMel) -> Iterato
             timed = _timed(cut(frames, starts, config.patch_frames), starts, first, config)
             # frames are centred: at the ends of a piece a patch covers half a window less
             ahead, low, high = config.n_fft // 2 if config.center else 0, first, first + len(clip)
-            spans = [np.clip(time - ahead / config.sample_rate, low / rate_s, high / rate_s) for time in timed[1:]]
-            yield TimedPatches(timed.patches, *spans)
+            start_s, end_s = (
+                np.clip(time - ahead / config.sample_rate, low / rate_s, high / rate_s)
+                for time in (timed.start_s, timed.end_s)
+            )
+            yield TimedPatches(timed.patches, start_s, end_s)
         first += len(clip)
 
 
@@ -95,21 +101,24 @@ def _grid(samples: Iterable[Wave], logmel: LogMel) -> Iterator[TimedPatches]:
     config = logmel.config
     waiting = np.zeros(0, np.float32)
     frames = np.zeros((config.n_mels, 0), np.float32)
+    powers = np.zeros(0, np.int64)
     first = 0  # number of the first buffered frame
     for block in samples:
         waiting = np.concatenate([waiting, block])
         count = config.num_frames(len(waiting))
         if count == 0:
             continue
-        added = logmel.array(waiting[: (count - 1) * config.hop_length + config.n_fft])
+        whole = waiting[: (count - 1) * config.hop_length + config.n_fft]
+        added, louder = logmel.array(whole), column_powers(to_int16(whole), config)
         waiting = waiting[count * config.hop_length :]
-        frames = np.concatenate([frames, added], axis=1)
+        frames, powers = np.concatenate([frames, added], axis=1), np.concatenate([powers, louder])
         starts = np.arange(0, frames.shape[1] - config.patch_frames + 1, config.patch_hop)
         if len(starts):
             patches = cut(frames, starts, config.patch_frames)
-            yield _timed(patches, starts + first, 0, config)
+            timed = _timed(patches, starts + first, 0, config)
+            yield timed._replace(power=patch_powers(powers, starts, config))
             used = int(starts[-1]) + config.patch_hop
-            frames, first = frames[:, used:], first + used
+            frames, powers, first = frames[:, used:], powers[used:], first + used
 
 
 def _timed(patches: Array, starts: npt.NDArray[np.int64], sample: int, config: FrontendConfig) -> TimedPatches:

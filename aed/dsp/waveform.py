@@ -54,6 +54,11 @@ def mono(samples: npt.NDArray[np.float32]) -> Wave:
     return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
 
 
+def to_int16(wave: Wave) -> npt.NDArray[np.int16]:
+    """The 16-bit samples of a microphone for ``wave`` in [-1, 1], half to even, saturated."""
+    return np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16)
+
+
 def resample(wave: Wave, rate: int, target_rate: int) -> Wave:
     """``wave`` ``(T,)`` at another rate in Hz, by soxr in HQ quality (librosa's ``soxr_hq``)."""
     if rate == target_rate:

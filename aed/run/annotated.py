@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aed.base.errors import AedError, AudioError, in_brief_list
-from aed.inference.detection import DetectedEvent, Detector
+from aed.inference.detection import Decisions, DetectedEvent, Detector
+from aed.scoring.duty import Duty
 from aed.scoring.events.alarms import Alarms, Instants
 from aed.scoring.events.joined import Joined
 from aed.scoring.events.lists import EventList, Index, Seconds
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Posteriors = Callable[[str], tuple[Floats, Seconds]]
-"""A program of a model: a recording -> posteriors ``(decisions, classes)``, and when each patch starts, s."""
+Program = Callable[[str], Decisions]
+"""A program of a model: a recording -> its decisions."""
 
 
 @dataclass(frozen=True)
@@ -129,42 +130,56 @@ class Heard:
     Args:
         names: The recordings that could be used.
         used: Their numbers among those that were asked for.
-        posteriors: ``(decisions, classes)`` of each.
-        starts: When each of its patches starts, s.
+        decisions: Of each.
     """
 
     names: tuple[str, ...]
     used: tuple[int, ...]
-    posteriors: tuple[Floats, ...]
-    starts: tuple[Seconds, ...]
+    decisions: tuple[Decisions, ...]
+
+    @property
+    def posteriors(self) -> list[Floats]:
+        """``(decisions, classes)`` of each."""
+        return [own.posteriors for own in self.decisions]
+
+    @property
+    def starts(self) -> list[Seconds]:
+        """When each patch of each starts, s."""
+        return [own.start_s for own in self.decisions]
+
+    def duty(self, detector: Detector) -> Duty:
+        """How often the net ran."""
+        duty = Duty(detector.hop_s)
+        for own in self.decisions:
+            duty.add(own.is_open, own.power)
+        return duty
 
     def events(self, detector: Detector) -> list[tuple[str, list[DetectedEvent]]]:
         """Recordings and their events by the detector's rule."""
-        parts = zip(self.names, self.posteriors, self.starts, strict=True)
-        return [(name, detector.events_of(rows, starts)) for name, rows, starts in parts]
+        parts = zip(self.names, self.decisions, strict=True)
+        return [(name, detector.events_of(own.posteriors, own.start_s)) for name, own in parts]
 
 
-def hear(names: Sequence[str], posteriors: Posteriors, strict: bool) -> Heard:
+def hear(names: Sequence[str], program: Program, strict: bool) -> Heard:
     """Listens to recordings; those that cannot be used are left out, with a warning.
 
     Raises:
         AedError: None can be used or, with ``strict``, one cannot.
     """
-    used, rows, starts = [], [], []
+    used, decisions = [], []
     for number, name in enumerate(names):
         try:
-            own, times = posteriors(name)
+            own = program(name)
         except AudioError as error:
             if strict:
                 raise
             log.warning("left out, with its reference: %s", error)
             continue
         used.append(number)
-        rows.append(own)
-        starts.append(times)
+        decisions.append(own)
     if not used:
         raise AedError("files: no recording could be used")
-    return Heard(tuple(names[number] for number in used), tuple(used), tuple(rows), tuple(starts))
+    return Heard(tuple(names[number] for number in used), tuple(used), tuple(decisions))
 
 
 @dataclass(frozen=True)

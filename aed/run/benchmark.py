@@ -184,12 +184,26 @@ def _notes(reports: Sequence[Report]) -> list[str]:
                 f"net: of a decision, every {stream['hop_columns']} columns; front end: of a whole patch; "
                 f"both together: {second:.2f} M instructions a second"
             )
+        if listening := report.details.get("listening"):
+            lines.append(_listening(listening))
         for name, cost in _parts(report):
             if (cycles := cost.figures.get("cycles")) and cycles.source == "estimated":
                 lines.append(f"{name}: about {cycles.value / 1e6:.1f} M cycles (estimated)")
             if cost.functions:
                 lines.append(f"{name}: " + ", ".join(_share(row) for row in cost.functions[:4]))
     return lines
+
+
+def _listening(facts: dict[str, Any]) -> str:
+    """How busy a core is that listens."""
+    text = f"listening: {facts['decisions_per_hour']:.0f} decisions an hour"
+    if "load" in facts:
+        busy, least = (100 * facts[key]["value"] for key in ("load", "load_frontend"))
+        text += (
+            f"; {busy:.2g} % of a core at {facts['clock_mhz']:g} MHz (estimated); {least:.2g} % where a gate "
+            "(rule.gate_dbfs) lets nothing through"
+        )
+    return text
 
 
 def _share(row: Any) -> str:

@@ -14,12 +14,12 @@ import soundfile as sf
 from aed.audio.audio_file import STDIN, AudioFile
 from aed.base.errors import AedError
 from aed.base.files import whole_folder, write_whole
+from aed.dsp.waveform import to_int16
 from aed.inference.detection import DetectedEvent, Detector
 from aed.scoring.events.alarms import Alarms
 from aed.scoring.events.lists import EventList
 from aed.scoring.events.verdicts import verdicts
 from aed.scoring.tables import write_rows
-from aed.target.host import to_int16
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from aed.audio.audio_file import STDIN
 from aed.audio.recordings import check_output
@@ -19,14 +19,23 @@ from aed.inference.detection import DetectedEvent, Detector, rule_of
 from aed.inference.event_writers import OF_ONE_RECORDING, WRITERS, write_csv_head
 from aed.inference.files import find_files
 from aed.inference.opening import open_classifier
-from aed.run.annotated import Posteriors, hear, read_truth
+from aed.run.annotated import Program, hear, read_truth
 from aed.run.cutting import check_cut, cut_alarms
 from aed.run.rule_changes import RuleChanges
 from aed.run.rule_fit import FitConfig, RuleFit, Streams
-from aed.run.stream_scores import check_emulated, score_programs
+from aed.run.stream_report import duty_text, never_open
+from aed.run.stream_scores import check_programs, score_programs
+from aed.scoring.duty import Duty
 from aed.scoring.rule import EventRule
+from aed.target.boards import load_board
+
+if TYPE_CHECKING:
+    from aed.target.load import Load
 
 log = logging.getLogger(__name__)
+
+EMULATED = "mps2-an505"
+"""Board that on=emulator emulates where none is named."""
 
 Form = Literal["table", "csv", "json", "dcase", "audacity", "raven", "label_studio"]
 
@@ -47,7 +56,7 @@ def detect_files(
     scores: str | None = None,
     det: str | None = None,
     on: Literal["runtime", "c", "emulator"] = "runtime",
-    board: str = "mps2-an505",
+    board: str | None = None,
     cut: str | None = None,
     strict: bool = False,
     threads: int = 0,
@@ -76,7 +85,8 @@ def detect_files(
         det: PNG file for that curve, of each class; with action=fit for all rules to choose from.
         on: What hears: ``runtime``: the model's file. ``c``: its C code, compiled for this machine; int8 ``.onnx``
             only. ``emulator``: the same C on an emulated board. With a reference the scores of each stand side by side.
-        board: With on=emulator: a file in ``configs/boards``.
+        board: A file in ``configs/boards``: whose core's load is estimated, if it has a clock, and what on=emulator
+            emulates; null: no load, and mps2-an505.
         cut: New folder for the sound of each alarm, beside a reference of each false one, as wav files with a second
             around it; ``data.negatives`` trains on them.
         strict: Stop at the first recording that cannot be used, instead of reporting it and going on.
@@ -111,46 +121,61 @@ def detect_files(
     if cut is not None:
         check_cut(Path(cut), names)
     classifier = opened()
-    with _programs(classifier, rule.apply(rule_of(classifier.card)), on, board) as (detector, programs):
+    load = None if board is None else _load(classifier, board, on)
+    with _programs(classifier, rule.apply(rule_of(classifier.card)), on, board or EMULATED) as (detector, programs):
+        duty = Duty(detector.hop_s)
         truth = read_truth(reference, names, quiet, detector.names) if reference else None
         follow = write_csv_head(sys.stdout) if output is None and format == "csv" else None
         if truth is None and on == "runtime":
-            streams = _detected(detector, names, strict, follow)
+            streams = _detected(detector, names, strict, follow, duty)
         else:
             heard = {name: hear([*names, *quiet], own, strict) for name, own in programs.items()}
-            check_emulated(heard)
-            streams = heard[on].events(detector)
+            check_programs(heard)
+            streams, duty = heard[on].events(detector), heard[on].duty(detector)
             if follow is not None:
                 for name, events in streams:
                     for event in events:
                         follow(name, event)
+    if wrong := never_open(detector, duty):
+        log.warning("%s", wrong)
     if follow is None:
         _put(streams, format, output, len(names) + len(quiet) > 1)
     if cut is not None:
         occurs = truth.of(heard[on].used).events if truth else None
         cut_alarms(Path(cut), streams, detector, occurs, slack_s)
     if truth is not None:
-        scored = score_programs(detector, heard, truth, collar_s, slack_s)
+        scored = score_programs(detector, heard, truth, collar_s, slack_s, load)
         scored.show(PlainConsole(stderr=output is None))
         if scores is not None:
             scored.write(Path(scores))
         if det is not None:
             scored.draw(Path(det), subject)
+    else:
+        log.info("%s", duty_text(detector, duty, load))
 
 
 @contextmanager
 def _programs(
     classifier: Classifier, rule: EventRule, on: str, board: str
-) -> Iterator[tuple[Detector, dict[str, Posteriors]]]:
+) -> Iterator[tuple[Detector, dict[str, Program]]]:
     """The detector, and what hears as it does, up to the program that is asked for."""
     if on == "runtime":
         detector = Detector(classifier, rule)
-        yield detector, {on: detector.posteriors}
+        yield detector, {on: detector.decisions}
         return
     from aed.run.stream_programs import c_programs  # compilers and torch: only for C
 
     with c_programs(classifier, rule, board if on == "emulator" else None) as own:
         yield own
+
+
+def _load(classifier: Classifier, board: str, on: str) -> "Load | None":
+    from aed.run.core_load import core_load  # the C's generator: only where a board is named
+    from aed.target.load import no_estimate
+
+    if on == "emulator" and no_estimate(load_board(board)):  # named to be emulated
+        return None
+    return core_load(classifier, board)
 
 
 def _put(streams: Sequence[tuple[str, list[DetectedEvent]]], format: Form, output: str | None, several: bool) -> None:
@@ -206,14 +231,26 @@ def _write(path: Path, text: str) -> None:
 
 
 def _detected(
-    detector: Detector, names: Sequence[str], strict: bool, follow: Callable[[str, DetectedEvent], None] | None
+    detector: Detector,
+    names: Sequence[str],
+    strict: bool,
+    follow: Callable[[str, DetectedEvent], None] | None,
+    duty: Duty,
 ) -> list[tuple[str, list[DetectedEvent]]]:
-    """The events of each recording that can be used; ``follow`` gets each event as soon as it has ended."""
+    """The events of each recording that can be used.
+
+    Args:
+        detector: Finds them.
+        names: The recordings.
+        strict: Stop at the first that cannot be used.
+        follow: Gets each event as soon as it has ended.
+        duty: Counts the decisions.
+    """
     streams: list[tuple[str, list[DetectedEvent]]] = []
     for name in names:
         events: list[DetectedEvent] = []
         try:
-            for event in detector.events(name):
+            for event in detector.events(name, lambda own: duty.add(own.is_open, own.power)):
                 events.append(event)
                 if follow is not None:
                     follow(name, event)

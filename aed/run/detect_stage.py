@@ -1,5 +1,6 @@
 """The stage detect: scores of a run's models as listeners, on recordings that nothing was trained on."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,12 @@ from aed.inference.detection import Detector, rule_of
 from aed.inference.files import find_files
 from aed.inference.opening import open_classifier
 from aed.run.annotated import hear, read_truth
+from aed.run.core_load import board_with_estimate, core_load
 from aed.run.state import FLOAT, INT8, Run
+from aed.run.stream_report import never_open
 from aed.run.stream_scores import Scored, score_programs
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +31,7 @@ class DetectConfig:
         collar_s: How far onsets and offsets may lie from the reference's, for event scores, s.
         slack_s: Time after an event in which an alarm still finds it, s.
         strict: Stop at the first recording that cannot be used, instead of reporting it and going on.
+        board: A file in ``configs/boards``, on whose core the load of the int8 model is estimated; null: none.
     """
 
     files: tuple[str, ...] = ()
@@ -34,6 +40,7 @@ class DetectConfig:
     collar_s: float = 0.2
     slack_s: float = 2.0
     strict: bool = False
+    board: str | None = None
 
 
 def check(config: DetectConfig) -> tuple[list[str], list[str], str]:
@@ -46,6 +53,8 @@ def check(config: DetectConfig) -> tuple[list[str], list[str], str]:
         raise AedError("stages: detect needs detect.files=[...] and detect.reference=<what occurs in them>")
     if not Path(config.reference).exists():
         raise AedError(f"detect.reference: {config.reference}: no such file or folder")
+    if config.board is not None:
+        board_with_estimate(config.board, "detect.board")
     quiet = find_files([config.ambient]) if config.ambient else []
     return find_files(config.files), quiet, config.reference
 
@@ -59,7 +68,8 @@ def detect(run: Run) -> None:
     run.drop_metrics(("detect/", "detect_int8/"))
     for prefix, path in models.items():
         scored = _scored(path, run.net_class, config)
-        run.metrics |= {f"{prefix}/{key}": value for key, value in scored.result.metrics.items()}
+        metrics = scored.result.metrics | scored.duty.metrics
+        run.metrics |= {f"{prefix}/{key}": value for key, value in metrics.items()}
         scored.show(PlainConsole(), path.name)
         scored.write(run.folder / f"{prefix}_scores.json")
         scored.draw(run.folder / "plots" / f"{prefix}_det.png", f"{run.subject}, {path.name}")
@@ -70,5 +80,10 @@ def _scored(model: Path, net_class: str, config: DetectConfig) -> Scored:
     classifier = open_classifier(model, net_class=net_class)
     detector = Detector(classifier, rule_of(classifier.card))
     truth = read_truth(reference, names, quiet, detector.names, "detect.reference")
-    heard = {"runtime": hear(truth.names, detector.posteriors, config.strict)}
-    return score_programs(detector, heard, truth, config.collar_s, config.slack_s)
+    heard = {"runtime": hear(truth.names, detector.decisions, config.strict)}
+    if wrong := never_open(detector, heard["runtime"].duty(detector)):
+        log.warning("%s: %s", model.name, wrong)
+    load = None
+    if config.board is not None and classifier.kind == "int8":
+        load = core_load(classifier, config.board, "detect.board")
+    return score_programs(detector, heard, truth, config.collar_s, config.slack_s, load)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rich.progress import track
 
 from aed.base.errors import AedError
-from aed.dsp.waveform import load_clip
+from aed.dsp.waveform import load_clip, to_int16
 from aed.export.card import ModelCard
 from aed.export.runtime import onnx_runtime_on
 from aed.inference.classifier import Classifier
@@ -21,7 +21,7 @@ from aed.run.split_scores import Result, score_outputs
 from aed.scoring import tables
 from aed.target.boards import Board, emulated, load_board, need_backend
 from aed.target.emulator.device import EmulatedDevice
-from aed.target.host import HostDevice, to_int16
+from aed.target.host import GatedOutputs, HostDevice
 from aed.target.stedgeai.backend import StEdgeAi
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,9 @@ class Device(Protocol):
 
     def outputs(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
         """The net's output for each patch of a clip ``(T,)``: ``(patches, num_classes)``."""
+
+    def decisions(self, samples: npt.NDArray[np.int16]) -> GatedOutputs:
+        """The same of a stream under a gate, and for which patches the net ran."""
 
 
 def choose_board(on: str, name: str) -> Board | None:
@@ -76,7 +79,9 @@ def with_device_samples(card: ModelCard) -> ModelCard:
     return replace(card, frontend=replace(card.frontend, sample_bits=16))
 
 
-def build_devices(classifier: OnnxClassifier, card: ModelCard, folder: Path, board: Board | None) -> dict[str, Device]:
+def build_devices(
+    classifier: OnnxClassifier, card: ModelCard, folder: Path, board: Board | None, gate: int | None = None
+) -> dict[str, Device]:
     """``c``, the C code compiled for this machine, and ``emulator``, for an emulated board if one is passed.
 
     Args:
@@ -84,14 +89,15 @@ def build_devices(classifier: OnnxClassifier, card: ModelCard, folder: Path, boa
         card: Its front end is compiled, too.
         folder: For sources and programs.
         board: Emulated.
+        gate: Power of a column under which a patch is not given to the net; None: all are.
 
     Raises:
         AedError: Front end or net cannot be written in C, or a tool is missing.
     """
     with onnx_runtime_on(classifier.path):
-        devices: dict[str, Device] = {"c": HostDevice(folder / "host", classifier.model, card.frontend)}
+        devices: dict[str, Device] = {"c": HostDevice(folder / "host", classifier.model, card.frontend, gate=gate)}
         if board is not None:
-            devices["emulator"] = EmulatedDevice(folder / "board", classifier.model, card.frontend, board)
+            devices["emulator"] = EmulatedDevice(folder / "board", classifier.model, card.frontend, board, gate=gate)
     return devices
 
 

@@ -20,7 +20,7 @@ from aed.dsp.frontend import FrontendConfig
 from aed.dsp.logmel import LogMel
 from aed.dsp.noise import coloured_noise
 from aed.dsp.stream import clip_patches
-from aed.dsp.waveform import Wave, load_clip
+from aed.dsp.waveform import Wave, load_clip, to_int16
 from aed.export.card import ModelCard
 from aed.inference.classifier import Classifier
 from aed.run.int8_programs import Device
@@ -28,7 +28,6 @@ from aed.run.model_data import SplitClips
 from aed.run.split_scores import score_outputs
 from aed.scoring import pictures, tables
 from aed.scoring.robustness import HEADER, UNDISTURBED, Outcome, rows_of
-from aed.target.host import to_int16
 
 log = logging.getLogger(__name__)
 

@@ -1,5 +1,6 @@
 """What is typed instead of parts of a model's event rule."""
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -20,6 +21,8 @@ class RuleChanges:
         gap_s: Time that an event may be off without an end.
         hold_off_s: Time after an alarm in which no event of the class begins.
         repeat_s: Time after which an event that lasts raises another alarm.
+        gate_dbfs: Level that sound has to reach for the net to run, RMS in dB under full scale, ``-50``; ``-inf``: it
+            always runs.
     """
 
     on: list[float] | None = None
@@ -31,6 +34,7 @@ class RuleChanges:
     gap_s: float | None = None
     hold_off_s: float | None = None
     repeat_s: float | None = None
+    gate_dbfs: float | None = None
 
     def apply(self, rule: EventRule) -> EventRule:
         """The rule with the changes; a new ``on`` without ``off`` also resets that.
@@ -46,4 +50,6 @@ class RuleChanges:
         }
         if "on" in known:
             known.setdefault("off", ())
+        if known.get("gate_dbfs") == -math.inf:
+            known["gate_dbfs"] = None
         return replace(rule, **known)

@@ -14,7 +14,7 @@ from aed.export.graph import load_model, read_model_card, save_model
 from aed.inference.detection import Detector
 from aed.inference.files import find_files
 from aed.run.annotated import Annotated, hear, read_truth
-from aed.run.stream_report import candidates_table, thresholds_text, verdict
+from aed.run.stream_report import candidates_table, never_open, thresholds_text, verdict
 from aed.run.stream_scores import Scored, score_programs
 from aed.scoring.events.alarms import background_hours
 from aed.scoring.events.family import Choice, Option, Shape, best_choices, least_budget, search, shapes
@@ -115,7 +115,7 @@ class Streams:
     def heard(self, detector: Detector, strict: bool) -> Annotated:
         """What the detector's model hears in them, beside what occurs."""
         truth = read_truth(self.reference, self.names, self.ambient, detector.names, self.key)
-        return Annotated(detector, hear(truth.names, detector.posteriors, strict), truth)
+        return Annotated(detector, hear(truth.names, detector.decisions, strict), truth)
 
 
 @dataclass(frozen=True)
@@ -260,6 +260,8 @@ class RuleFit:
         graph = load_model(self.model)
         card = read_model_card(graph, self.model)
         validation = self.streams.heard(detector, self.strict)
+        if wrong := never_open(detector, validation.heard.duty(detector)):
+            raise AedError(f"{wrong}; nothing can be found")
         fitted = choose_rule(validation, self.config, self.slack_s)
         console = PlainConsole()
         self._report(console, fitted, detector.names, det)

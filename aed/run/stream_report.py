@@ -2,12 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from math import isnan
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from aed.dsp.gate import power_dbfs
+from aed.inference.detection import Detector
+from aed.scoring.duty import Duty
 from aed.scoring.events.alarms import AlarmCounts
 from aed.scoring.events.family import Choice, Shape
 from aed.scoring.events.stream import StreamScores, background_interval, tradeoff
+
+if TYPE_CHECKING:
+    from aed.target.load import Load
 
 HEADS = ("class", "events", "found", "recall", "again", "background", "an hour", "confused", "per 100 events")
 """Alarms where nothing is, and alarms in the time of events of other classes, stand apart."""
@@ -66,6 +73,41 @@ def rate_text(counted: AlarmCounts) -> str:
     low, high = background_interval(int(counted.background.sum()), counted.background_hours)
     span = f"up to {high:.2f}" if low == 0 else f"{low:.2f} to {high:.2f}"
     return f"{counted.background_per_hour:.2f} (95 %: {span})"
+
+
+def duty_text(detector: Detector, duty: Duty, load: "Load | None") -> str:
+    """How often the net ran, and how busy that makes a core."""
+    text = f"{duty.per_hour:.0f} decisions an hour"
+    if detector.rule.gate_dbfs is not None:
+        text += f"; the net ran for {100 * duty.share:.1f} % of them, gate {detector.rule.gate_dbfs:g} dBFS"
+    if load is not None:
+        busy, always, least = (100 * load.share(ran) for ran in (duty.share, 1, 0))
+        text += f"; {busy:.2g} % of a core at {load.clock_mhz:g} MHz (estimated"
+        text += f"; {always:.2g} % without a gate" if detector.rule.gate_dbfs is not None else ""
+        text += f"; the front end alone {least:.2g} %)"
+    return text
+
+
+def duty_content(duty: Duty, load: "Load | None") -> dict[str, Any]:
+    """The same for JSON; shares of the core, and where they come from."""
+    content: dict[str, Any] = duty.metrics
+    if load is not None:
+        shares = {"load": duty.share, "load_always": 1.0, "load_frontend": 0.0}
+        content["clock_mhz"] = load.clock_mhz
+        content |= {key: {"value": load.share(ran), "source": "estimated"} for key, ran in shares.items()}
+    return content
+
+
+def never_open(detector: Detector, duty: Duty) -> str:
+    """What is wrong with a gate that nothing reached; "": something did, or there is none."""
+    gate_dbfs = detector.rule.gate_dbfs
+    if gate_dbfs is None or duty.ran or not duty.decisions:
+        return ""
+    loudest = power_dbfs(duty.power, detector.card.frontend)
+    return (
+        f"rule.gate_dbfs={gate_dbfs:g}: no sound reaches it, the loudest has {loudest:.1f} dBFS: the net never runs; "
+        "lower the gate, or raise the microphone's gain"
+    )
 
 
 def programs_table(metrics: Mapping[str, Mapping[str, float]]) -> Table:

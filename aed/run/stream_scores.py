@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,9 +11,13 @@ from aed.base.console import PlainConsole
 from aed.base.errors import AedError
 from aed.inference.detection import Detector
 from aed.run.annotated import Annotated, Heard, Truth
-from aed.run.stream_report import headline, programs_table, summary
+from aed.run.stream_report import duty_content, duty_text, headline, programs_table, summary
+from aed.scoring.duty import Duty
 from aed.scoring.events.stream import StreamScores, tradeoff
 from aed.scoring.tables import write_json
+
+if TYPE_CHECKING:
+    from aed.target.load import Load
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,16 @@ class Scored:
         results: Of each program; the last is the one that was asked for.
         agreement: Of each program but the first: shares of its decisions and of its events that are those of the first.
         repeated: What the interval of the recall is taken over.
+        duty: How often the net of the program that was asked for ran.
+        load: Of a core by it; None: no board was named.
     """
 
     detector: Detector
     results: Mapping[str, StreamScores]
     agreement: Mapping[str, Mapping[str, float]]
     repeated: str
+    duty: Duty
+    load: "Load | None"
 
     @property
     def result(self) -> StreamScores:
@@ -48,10 +56,12 @@ class Scored:
         if len(self.results) > 1:
             console.print(programs_table(self.metrics))
         console.print(headline(self.result, self.repeated))
+        console.print(duty_text(self.detector, self.duty, self.load))
 
     def write(self, path: Path) -> None:
         """Writes all of them as JSON."""
         content: dict[str, Any] = {"rule": asdict(self.detector.rule), "metrics": self.result.metrics}
+        content["duty"] = duty_content(self.duty, self.load)
         if len(self.results) > 1:
             content["programs"] = self.metrics
         write_json(path, content | {"curve": self.result.curve})
@@ -65,7 +75,12 @@ class Scored:
 
 
 def score_programs(
-    detector: Detector, heard: Mapping[str, Heard], truth: Truth, collar_s: float, slack_s: float
+    detector: Detector,
+    heard: Mapping[str, Heard],
+    truth: Truth,
+    collar_s: float,
+    slack_s: float,
+    load: "Load | None" = None,
 ) -> Scored:
     """Scores what each program heard.
 
@@ -75,26 +90,33 @@ def score_programs(
         truth: What occurs.
         collar_s: Of onsets and offsets.
         slack_s: Time after an event in which an alarm still finds it.
+        load: Of a core; None: no board was named.
 
     Raises:
-        AedError: An emulated board heard something else than the same C on this machine.
+        AedError: C hears another number of decisions than the model's file.
     """
     results = {name: Annotated(detector, own, truth).scores(collar_s, slack_s) for name, own in heard.items()}
     first, *others = heard
     agreement = {name: _agreement(detector, heard[first], heard[name]) for name in others}
-    return Scored(detector, results, agreement, truth.repeated)
+    duty = list(heard.values())[-1].duty(detector)
+    return Scored(detector, results, agreement, truth.repeated, duty, load)
 
 
-def check_emulated(heard: Mapping[str, Heard]) -> None:
-    """Refuses an emulated board that does not hear what the same C hears on this machine.
+def check_programs(heard: Mapping[str, Heard]) -> None:
+    """Refuses C whose gate opens where that of the model's file does not, and emulated C that differs from C here.
 
     Raises:
         AedError: Names the recording.
     """
+    first, *others = heard.values()
+    for other in others:
+        for name, right, own in zip(first.names, first.decisions, other.decisions, strict=True):
+            if not np.array_equal(right.is_open, own.is_open):
+                raise AedError(f"{name}: the gate of the C does not open where that of the model's file does")
     if "emulator" in heard:
         host, board = heard["c"], heard["emulator"]
-        for name, one, other in zip(host.names, host.posteriors, board.posteriors, strict=True):
-            if not np.array_equal(one, other):
+        for name, here, there in zip(host.names, host.posteriors, board.posteriors, strict=True):
+            if not np.array_equal(here, there):
                 raise AedError(f"{name}: the emulated board's posteriors are not those of the same C on this machine")
 
 

@@ -3,7 +3,8 @@
 One definition for detecting and for scoring. All values are float32 and every sum has its order: ``aed_events.c`` of
 the C library computes the same bits.
 
-For each class, of each decision:
+Of a patch whose sound is under ``gate_dbfs``, whoever runs the net leaves it out and passes 0 for each class. Then, for
+each class, of each decision:
 
 1. Its posterior is smoothed over the last decisions.
 2. It is on from the decision where that reaches ``on`` to the one where it falls under ``off``.
@@ -32,6 +33,9 @@ Floats = npt.NDArray[np.float32]
 LONGEST_WINDOW = 64
 """Decisions that can be smoothed over: a stream has to keep them."""
 
+LEAST_GATE_DBFS = -120.0
+"""Under the level of a sample's last bit: everything but constant samples reaches it."""
+
 NEVER = 2.0
 """A threshold that no posterior reaches."""
 
@@ -51,6 +55,8 @@ class EventRule:
         gap_s: Time that an event may be off without an end.
         hold_off_s: Time after an alarm in which no event of the class begins.
         repeat_s: Time after which an event that lasts raises another alarm.
+        gate_dbfs: Level that the loudest column of a patch has to reach, else the net does not run and its posteriors
+            count as 0; RMS, dB under full scale, -120 to under 0, see :mod:`aed.dsp.gate`; null: it always runs.
 
     Raises:
         AedError: A value is out of its range, or no class can ever be on.
@@ -65,6 +71,7 @@ class EventRule:
     gap_s: float = 0.0
     hold_off_s: float = 0.0
     repeat_s: float = 10.0
+    gate_dbfs: float | None = None
 
     def __post_init__(self) -> None:
         if not self.on or not all(value is None or is_share(value) for value in self.on):
@@ -85,6 +92,13 @@ class EventRule:
                 raise AedError(f"rule.{name}: need 0 or more seconds, got {value!r}")
         if not self.repeat_s > 0:
             raise AedError("rule.repeat_s: need more than 0 s, or an event would be a flood of alarms")
+        gate = self.gate_dbfs
+        if gate is not None and not (is_number(gate) and LEAST_GATE_DBFS <= gate < 0):
+            hint = f"; -{gate:g}?" if is_number(gate) and 0 < gate <= -LEAST_GATE_DBFS else ""
+            raise AedError(
+                f"rule.gate_dbfs: need {LEAST_GATE_DBFS:g} to under 0 dB, full scale, or null for no gate, got {gate!r}"
+                f"{hint}"
+            )
         count = max(len(self.on), len(self.off))
         for on, off in zip(_spread(self.on, count), _spread(self.off or self.on, count), strict=True):
             if on is not None and off is not None and off > on:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,15 +36,33 @@ def write_sources(folder: Path, sources: Mapping[str, str]) -> list[Path]:
     return [folder / name for name in sources if name.endswith(".c")]
 
 
-def device_sources(program: Program, plan: Plan, frontend: FrontendConfig) -> dict[str, str]:
+class GatedOutputs(NamedTuple):
+    """What a device makes of a stream.
+
+    Args:
+        outputs: ``(patches, num_classes)`` of the net; of a patch under the gate the least that it could be.
+        is_open: ``(patches,)`` whether the net ran.
+    """
+
+    outputs: npt.NDArray[np.float32]
+    is_open: npt.NDArray[np.bool_]
+
+
+def device_sources(program: Program, plan: Plan, frontend: FrontendConfig, gate: int | None = None) -> dict[str, str]:
     """File name -> content of all C of a device: kernels, net, front end with its tables, and what joins the two.
+
+    Args:
+        program: Of the net.
+        plan: Of its run.
+        frontend: Streamable.
+        gate: As of :func:`aed.target.codegen.generate.listener_sources`.
 
     Raises:
         AedError: The front end has no C form.
     """
     x = program.tensors[program.input]
     net = kernel_sources() | net_sources(program, plan)
-    return net | listener_sources() | frontend_kernel() | frontend_sources(frontend, float(x.scale), x.zero)
+    return net | listener_sources(gate) | frontend_kernel() | frontend_sources(frontend, float(x.scale), x.zero)
 
 
 def build_library(folder: Path, sources: Mapping[str, str]) -> ctypes.CDLL:
@@ -75,6 +93,7 @@ class HostDevice:
         model: int8.
         frontend: Streamable.
         planning: How the net is run; a stream has the front end's hop.
+        gate: Power of a column under which a patch is not given to the net; None: all are.
 
     Raises:
         AedError: Front end or net cannot be written in C, or there is no compiler.
@@ -83,24 +102,28 @@ class HostDevice:
     workers = 1  # activations lie in one static arena
 
     def __init__(
-        self, folder: Path, model: onnx.ModelProto, frontend: FrontendConfig, planning: PlanSettings = AUTO
+        self,
+        folder: Path,
+        model: onnx.ModelProto,
+        frontend: FrontendConfig,
+        planning: PlanSettings = AUTO,
+        gate: int | None = None,
     ) -> None:
         chosen = choose_plan(partial(lower, model), planning, frontend.patch_hop)
         self.output = chosen.program.tensors[chosen.program.output]
-        sources = device_sources(chosen.program, chosen.plan, frontend)
+        sources = device_sources(chosen.program, chosen.plan, frontend, gate)
         glue = files("aed.target.codegen") / "c" / "host" / "run_clip.c"
         self.run_c = build_library(folder, sources | {glue.name: glue.read_text(encoding="utf-8")}).aed_run_clip
         self.frontend = frontend
 
     def outputs(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
         """The net's output of each patch of a clip ``(T,)`` at the front end's rate: ``(patches, num_classes)``."""
+        return self.decisions(samples).outputs
+
+    def decisions(self, samples: npt.NDArray[np.int16]) -> GatedOutputs:
+        """The same, and for which patches the net ran."""
         most = 1 + self.frontend.num_frames(len(samples)) // self.frontend.patch_hop
-        steps = np.empty((most, self.output.size), np.int8)
+        steps, ran = np.empty((most, self.output.size), np.int8), np.empty(most, np.bool_)
         samples = np.ascontiguousarray(samples, dtype=np.int16)
-        count = self.run_c(pointer(samples), len(samples), pointer(steps), most)
-        return self.output.real(steps[:count])
-
-
-def to_int16(wave: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
-    """The 16-bit samples of a microphone for ``wave`` in [-1, 1]."""
-    return np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16)
+        count = self.run_c(pointer(samples), len(samples), pointer(steps), pointer(ran), most)
+        return GatedOutputs(self.output.real(steps[:count]), ran[:count])

@@ -16,6 +16,15 @@ TURN = 3
 UNPACK = {1: 8, 2: 16, 3: 14}
 """For four inputs of each pixel of a block, out of the rows themselves; gathered ones take 8 a pixel."""
 
+CORES = ("cortex-m4", "cortex-m33")
+"""Cores with SMLAD whose cycles are estimated."""
+
+CYCLES = 1.5
+"""Of an instruction: 1.34 to 1.67 of front ends, 1.39 to 1.55 of nets, each by :mod:`aed.target.emulator.cycles`."""
+
+GATE = 5
+"""For each sample, and 100 for each column."""
+
 RUN = 140
 """Around the run of a stage."""
 
@@ -70,6 +79,19 @@ def depthwise(channels: int, taps: int, outputs: int, by_fours: bool) -> float:
     """
     each = channels / 4 * (78 + 12 * taps) if by_fours else channels * (25 + 9 * taps)
     return outputs * (55 + 17 * taps + each)
+
+
+def column(n_fft: int, passes: int, n_mels: int, weights: int, new_samples: int) -> float:
+    """Instructions of a column of features and of the gate, to about 2 %.
+
+    Args:
+        n_fft: Of the Fourier transform.
+        passes: With twiddles.
+        n_mels: Bands.
+        weights: Of all bands together.
+        new_samples: Of the column, for the gate.
+    """
+    return n_fft * (25.2 + 5.6 * passes) + 80 * n_mels + 6 * weights + GATE * new_samples + 100
 
 
 def max_pool(channels: int, taps: int, outputs: int) -> float:

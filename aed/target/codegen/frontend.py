@@ -15,7 +15,9 @@ import numpy.typing as npt
 from aed.base.errors import AedError
 from aed.dsp import FrontendConfig
 from aed.dsp.frontend import AMIN_POWER
+from aed.dsp.gate import new_samples
 from aed.dsp.tables import mel_table, window_table
+from aed.target.codegen import costs
 from aed.target.codegen.text import c_float, c_lines
 
 Array = npt.NDArray[np.float64]
@@ -106,6 +108,12 @@ def table_bytes(config: FrontendConfig) -> int:
     runs, weights = _mel_runs(config)
     words = config.n_fft + len(_twiddles(points)) + 2 * (points // 2) + len(weights)
     return 4 * words + 2 * (points // 4 + 2 * len(runs))
+
+
+def column_instructions(config: FrontendConfig) -> float:
+    """Instructions of a column of features on a core with SMLAD, estimated; see :mod:`aed.target.codegen.costs`."""
+    passes, weights = len(_passes(config.n_fft // 2)), len(_mel_runs(config)[1])
+    return costs.column(config.n_fft, passes, config.n_mels, weights, new_samples(config))
 
 
 def _check(config: FrontendConfig, scale: float, zero_point: int) -> None:

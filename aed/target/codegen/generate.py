@@ -40,10 +40,24 @@ def kernel_sources() -> dict[str, str]:
     return {name: (files("aed.target.codegen") / "c" / name).read_text(encoding="utf-8") for name in KERNELS}
 
 
-def listener_sources() -> dict[str, str]:
-    """File name -> content of the C that leads the front end's columns to a net."""
+LISTENER = ("aed_listener.h", "aed_listener.c", "aed_gate.h", "aed_gate.c")
+"""The C that leads the front end's columns to a net, and says when sound is loud enough for it."""
+
+_NO_GATE = "#define AED_GATE_POWER 0\n"
+
+
+def listener_sources(gate: int | None = None) -> dict[str, str]:
+    """File name -> content of :data:`LISTENER`.
+
+    Args:
+        gate: Power that the loudest column of a patch has to reach, see :mod:`aed.dsp.gate`; None: the net always runs.
+    """
     folder = files("aed.target.codegen") / "c"
-    return {name: (folder / name).read_text(encoding="utf-8") for name in ("aed_listener.h", "aed_listener.c")}
+    sources = {name: (folder / name).read_text(encoding="utf-8") for name in LISTENER}
+    if gate is not None:
+        assert _NO_GATE in sources["aed_gate.h"]
+        sources["aed_gate.h"] = sources["aed_gate.h"].replace(_NO_GATE, f"#define AED_GATE_POWER {gate}ULL\n")
+    return sources
 
 
 def net_sources(program: Program, plan: Plan) -> dict[str, str]:

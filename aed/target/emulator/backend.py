@@ -1,5 +1,6 @@
 """The backend that needs no board: this project's C, GCC, and a Cortex-M emulated by QEMU."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +11,7 @@ import numpy as np
 import onnx
 
 from aed.base.errors import AedError
+from aed.dsp.frontend import FrontendConfig
 from aed.export.card import read_card
 from aed.export.graph import load_model, read_model_card
 from aed.export.runtime import onnx_runtime_on, open_exact
@@ -17,10 +19,12 @@ from aed.target.boards import Board, emulated
 from aed.target.codegen.choose import Chosen, choose_plan
 from aed.target.codegen.cmsis import find_cmsis_dsp
 from aed.target.codegen.lower import lower
+from aed.target.codegen.plan import Plan
 from aed.target.codegen.program import Int8, Program
 from aed.target.codegen.settings import AUTO, PlanSettings
 from aed.target.emulator import measure, toolchain
 from aed.target.emulator.measure import EmulatedRun
+from aed.target.load import Load
 from aed.target.report import Cost, Figure, Report
 
 LIMITS = (
@@ -75,7 +79,7 @@ class Emulator:
         """
         if self.inputs < 1:
             raise AedError(f"emulator.inputs: need at least 1, got {self.inputs}")
-        read, board = self._read(model, board), emulated(board)
+        read, clock_mhz, board = self._read(model, board), board.clock_mhz, emulated(board)
         card = read_model_card(read.graph, model)
         x = read.program.tensors[read.program.input]
         random = np.random.default_rng(0)
@@ -90,6 +94,8 @@ class Emulator:
             own = measure.measure_frontend(card.frontend, scale, zero, samples, board, library, by_columns)
             frontend = Cost(figures=_emulated(own), functions=_functions(own))
         details: dict[str, Any] = {"inputs": self.inputs, "differing_outputs": 0, "plan": read.chosen.facts}
+        if frontend:
+            details["listening"] = _listening(card.frontend, read.chosen.plan, run, own, clock_mhz)
         if frontend and (hop := read.chosen.plan.schedule.hop):
             each = run.instructions + own.instructions * hop / card.frontend.patch_frames
             hops = card.frontend.sample_rate / (card.frontend.hop_length * hop)
@@ -140,6 +146,22 @@ def _proved(read: _Model, steps: Int8, board: Board) -> EmulatedRun:
     if differing := int((run.outputs != np.concatenate(outputs)).sum()):
         raise AedError(f"{board.name}: {differing} of {run.outputs.size} outputs differ from ONNX Runtime's")
     return run
+
+
+def _listening(
+    frontend: FrontendConfig, plan: Plan, net: EmulatedRun, columns: EmulatedRun, clock_mhz: float | None
+) -> dict[str, Any]:
+    """Decisions an hour and, of a core with a clock, the load if the net always runs and if it never does; JSON."""
+    columns_per_s = frontend.sample_rate / frontend.hop_length
+    decisions_per_s = columns_per_s / (plan.schedule.hop or frontend.patch_hop)
+    content: dict[str, Any] = {"decisions_per_hour": 3600 * decisions_per_s}
+    if clock_mhz is not None and net.cycles is not None and columns.cycles is not None:
+        each = columns.cycles / frontend.patch_frames
+        load = Load(clock_mhz, net.cycles, each, decisions_per_s, columns_per_s)
+        content["clock_mhz"] = clock_mhz
+        for key, ran in (("load", 1), ("load_frontend", 0)):
+            content[key] = dataclasses.asdict(Figure(load.share(ran), "estimated"))
+    return content
 
 
 def _net_cost(read: _Model, run: EmulatedRun) -> Cost:

@@ -16,7 +16,7 @@ from aed.target.codegen.lower import lower
 from aed.target.codegen.settings import AUTO, PlanSettings
 from aed.target.emulator.qemu import run_program
 from aed.target.emulator.toolchain import build, harness_sources
-from aed.target.host import device_sources
+from aed.target.host import GatedOutputs, device_sources
 
 
 class EmulatedDevice:
@@ -28,6 +28,7 @@ class EmulatedDevice:
         frontend: Streamable.
         board: Emulated machine, or a board with the core of one.
         planning: How the net is run; a stream has the front end's hop.
+        gate: Power of a column under which a patch is not given to the net; None: all are.
 
     Raises:
         AedError: Front end or net cannot be written in C, or a tool is missing.
@@ -42,17 +43,22 @@ class EmulatedDevice:
         frontend: FrontendConfig,
         board: Board,
         planning: PlanSettings = AUTO,
+        gate: int | None = None,
     ) -> None:
         chosen = choose_plan(partial(lower, model), planning, frontend.patch_hop)
         self.output = chosen.program.tensors[chosen.program.output]
-        sources = device_sources(chosen.program, chosen.plan, frontend)
+        sources = device_sources(chosen.program, chosen.plan, frontend, gate)
         self.folder, self.board = folder, emulated(board)
         self.elf = build(folder / "program", {**sources, **harness_sources("run_clip.c")}, self.board)
 
     def outputs(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
         """The net's output of each patch of a clip ``(T,)`` at the front end's rate: ``(patches, num_classes)``."""
+        return self.decisions(samples).outputs
+
+    def decisions(self, samples: npt.NDArray[np.int16]) -> GatedOutputs:
+        """The same, and for which patches the net ran."""
         with temporary_folder() as folder:
             content = np.ascontiguousarray(samples, dtype="<i2").tobytes()
             raw = run_program(self.elf, folder, content, self.board, count=False)
-        steps = np.frombuffer(raw, np.int8).reshape(-1, self.output.size)
-        return self.output.real(steps)
+        records = np.frombuffer(raw, np.int8).reshape(-1, 1 + self.output.size)
+        return GatedOutputs(self.output.real(records[:, 1:]), records[:, 0] != 0)

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -13,16 +12,13 @@ import numpy as np
 import onnx
 
 from aed.base.errors import AedError
-from aed.base.files import temporary_folder, whole_folder
-from aed.base.processes import is_available
-from aed.dsp.frontend import FrontendConfig
+from aed.base.files import whole_folder
 from aed.export.card import ModelCard
 from aed.export.runtime import open_exact
-from aed.target.boards import load_board
+from aed.inference.detection import least_power, rule_of
 from aed.target.codegen.choose import choose_plan
-from aed.target.codegen.classes import class_sources, rule
-from aed.target.codegen.events import event_sources, events_bytes, in_words
-from aed.target.codegen.frontend import column_state_bytes, state_bytes, table_bytes
+from aed.target.codegen.classes import class_sources
+from aed.target.codegen.events import event_sources
 from aed.target.codegen.generate import OF_KERNELS, kernel_sources, net_sources
 from aed.target.codegen.lower import lower
 from aed.target.codegen.plan import Plan
@@ -30,16 +26,13 @@ from aed.target.codegen.prefix import DEFAULT, renamed
 from aed.target.codegen.program import Program
 from aed.target.codegen.settings import AUTO, PlanSettings
 from aed.target.codegen.text import c_lines
-from aed.target.emulator import toolchain
+from aed.target.firmware.readme import facts
 from aed.target.host import device_sources
 
 log = logging.getLogger(__name__)
 
 MARK = "aed_firmware.json"
 """The model card; a folder without it was not written by aed and is not replaced."""
-
-BUILT_FOR = ("mps2-an386", "mps2-an505", "mps3-an547")
-"""Boards for whose cores the README has the size of the code."""
 
 
 def write_firmware(
@@ -83,6 +76,7 @@ def write_firmware(
         example = "main.c" if card.frontend.streamable else "main_net.c"
         for name, part in (
             ("examples/main.c", example),
+            ("examples/report.h", "report.h"),
             ("examples/selftest.c", "selftest.c"),
             ("CMakeLists.txt", "CMakeLists.txt"),
             ("README.md", "README.md"),
@@ -90,7 +84,7 @@ def write_firmware(
             text = renamed((parts / part).read_text(encoding="utf-8"), prefix)
             if name == "README.md":
                 text = Template(text).substitute(
-                    _facts(chosen.program, chosen.plan, card, title, sources, prefix), prefix=prefix
+                    facts(chosen.program, chosen.plan, card, title, sources, prefix), prefix=prefix
                 )
             (staging / name).write_text(text, encoding="utf-8")
         (staging / "LICENSE").write_bytes((parts / "LICENSE").read_bytes())
@@ -100,11 +94,20 @@ def write_firmware(
 
 
 def library_sources(model: onnx.ModelProto, program: Program, plan: Plan, card: ModelCard) -> dict[str, str]:
-    """File name -> content of all C files of the library; the same bytes on every run."""
+    """File name -> content of all C files of the library; the same bytes on every run.
+
+    Raises:
+        AedError: The event rule has a gate, and the library no front end that could measure a level.
+    """
+    gate = _gate(card)
     header = (files("aed.target.firmware") / "c" / "aed_selftest.h").read_text(encoding="utf-8")
     streams = card.frontend.streamable
     return {
-        **(device_sources(program, plan, card.frontend) if streams else kernel_sources() | net_sources(program, plan)),
+        **(
+            device_sources(program, plan, card.frontend, gate)
+            if streams
+            else kernel_sources() | net_sources(program, plan)
+        ),
         **class_sources(card, program.tensors[program.output]),
         **event_sources(card, plan.schedule.hop or card.frontend.patch_hop),
         "aed_selftest.h": header,
@@ -112,7 +115,15 @@ def library_sources(model: onnx.ModelProto, program: Program, plan: Plan, card: 
     }
 
 
-_TEMPERATURE = " Logits are divided by a temperature of {:g} first."
+def _gate(card: ModelCard) -> int | None:
+    """Power of a column that reaches the gate of the card's rule; None: it has none."""
+    rule = rule_of(card)
+    if rule.gate_dbfs is not None and not card.frontend.streamable:
+        raise AedError(
+            "rule.gate_dbfs: the library is the net alone, which gets no samples whose level it could measure "
+            f"({'; '.join(card.frontend.not_streamable)}); type rule.gate_dbfs=-inf, and leave patches out yourself"
+        )
+    return least_power(rule, card.frontend)
 
 
 def selftest_input(size: int) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
@@ -165,124 +176,3 @@ int aed_selftest(void) {{
     return differing;
 }}
 """
-
-
-def _facts(
-    program: Program, plan: Plan, card: ModelCard, title: str, sources: dict[str, str], prefix: str
-) -> dict[str, str]:
-    """Values of the README's template."""
-    y = program.tensors[program.output]
-    of_frontend = _frontend_facts(card.frontend, program, plan)
-    licence = (card.weights or {}).get("licence", "as those of whoever trained them; the card names no published ones")
-    return {
-        "title": title,
-        "classes": ", ".join(card.class_names),
-        "rule": rule(card),
-        "temperature": _TEMPERATURE.format(card.decision.temperature) if card.decision.temperature != 1 else "",
-        "aggregate": card.decision.aggregate,
-        "event_rule": in_words(card),
-        "events": f"{events_bytes(card):,}",
-        **{key: renamed(text, prefix) for key, text in of_frontend.items()},
-        "weights": f"{program.weight_bytes:,}",
-        "arena": f"{plan.size:,}",
-        "output": f"{y.size:,}",
-        "macc": f"{program.macc:,}",
-        "built": _built(sources),
-        "weights_licence": licence,
-    }
-
-
-def listener_bytes(frontend: FrontendConfig, plan: Plan) -> int:
-    """``sizeof(aed_listener)`` on a 32-bit core."""
-    if not plan.feeds:
-        return state_bytes(frontend) + -(-frontend.n_mels * frontend.patch_frames // 4) * 4
-    kept = 0 if plan.streams else max(0, frontend.patch_frames - frontend.patch_hop)
-    return column_state_bytes(frontend) + -(-frontend.n_mels * (kept + 1) // 4) * 4 + 3 * 4  # next, behind, skip
-
-
-def _frontend_facts(frontend: FrontendConfig, program: Program, plan: Plan) -> dict[str, str]:
-    """Values of the template about the front end, or about the lack of one."""
-    x = program.tensors[program.input]
-    if frontend.not_streamable:
-        order = "frame after frame" if program.turned else "band after band"
-        return {
-            "parts": "int8 net",
-            "no_frontend": (
-                "\n**No front end**: no device can compute the one this model was trained with ("
-                f"{'; '.join(frontend.not_streamable)}). You have to compute its patches; its accuracies hold only for "
-                "patches computed as in training.\n"
-            ),
-            "feed": (
-                f"patches of {frontend.n_mels} mel bands and {frontend.patch_frames} frames, {order}, each "
-                f"value as int8: round(value / {float(x.scale):.9g}) + {x.zero}, at most 127 and at least -128"
-            ),
-            "input": "patches.raw",
-            "recording": "",
-            "own_state": "",
-            "tables": "",
-            "state": f"| input patch | {x.size:,} | RAM, the caller's |\n",
-        }
-    milliseconds = 1000 / frontend.sample_rate
-    hop_ms, patch_ms = frontend.patch_hop * frontend.hop_length * milliseconds, frontend.patch_samples * milliseconds
-    return {
-        "parts": "log-mel front end and int8 net",
-        "no_frontend": "",
-        "feed": (
-            f"feed 16-bit mono samples at {frontend.sample_rate} Hz, in blocks of any size, and every {hop_ms:.0f} ms "
-            f"a patch\nof {patch_ms:.0f} ms is ready for the net"
-        ),
-        "input": "samples.raw",
-        "recording": _RECORDING.format(rate=frontend.sample_rate),
-        "own_state": "; you own the memory of front end and patch (`aed_listener`)",
-        "tables": f"| front-end tables | {table_bytes(frontend):,} | flash |\n",
-        "state": f"| front end and patch (`aed_listener`) | {listener_bytes(frontend, plan):,} | RAM, the caller's |\n",
-    }
-
-
-_RECORDING = """
-It prints an alarm when it is raised (seconds from the start, probability, class) and an event once it has ended (onset,
-offset, greatest probability, class). `samples.raw` is a recording as 16-bit mono samples at {rate} Hz:
-
-    ffmpeg -i recording.wav -ac 1 -ar {rate} -f s16le samples.raw
-    sox -D recording.wav -c 1 -r {rate} -e signed -b 16 -L -t raw samples.raw
-
-`python -m aed.detect model=<the model> recording.wav` finds the same events, but where the front end rounds a feature
-to the neighbouring int8 step.
-"""
-
-
-_WEIGHTS = re.compile(r"(const int(?:8|16)_t \w+\[\d+\]\s*__attribute__\(\(aligned\(4\)\)\) = \{\n)[^}]*")
-
-
-def _without_weights(text: str) -> str:
-    """``aed_net.c`` with arrays of the same size but no values, for sizes alone: compilers read millions for long."""
-    return _WEIGHTS.sub(r"\g<1>    1", text)
-
-
-def _built(sources: dict[str, str]) -> str:
-    """Sizes of the whole, linked for some cores, where the compiler is here."""
-    if not is_available("arm-none-eabi-gcc"):
-        return "Sizes of the code: not known, arm-none-eabi-gcc was not there when this was generated."
-    decides = ("aed_selftest", "aed_classes", "aed_events", "aed_rule")
-    used = {name: text for name, text in sources.items() if not name.startswith(decides)}
-    used["aed_net.c"] = _without_weights(used["aed_net.c"])
-    whole = "run_clip.c" if "aed_frontend.c" in used else "run_net.c"
-    rows, version = [], toolchain.versions(("gcc",))["gcc"]
-    with temporary_folder() as folder:
-        for board in map(toolchain.with_large_memory, map(load_board, BUILT_FOR)):
-            try:
-                elf, bare = (
-                    toolchain.build(folder / board.name / main, {**parts, **toolchain.harness_sources(main)}, board)
-                    for main, parts in ((whole, used), ("run_nothing.c", {}))
-                )
-                sizes = list(zip(toolchain.section_sizes(elf), toolchain.section_sizes(bare), strict=True))
-            except AedError as error:  # a compiler that is too old, or without its C library
-                log.warning("%s: size of the code not known: %s", board.core, error)
-                continue
-            flash, ram = (whole - own for whole, own in sizes)
-            rows.append(f"| {board.core} | {flash:,} | {ram:,} |")
-    if not rows:
-        return f"Sizes of the code: not known, {version} could not link it when this was generated."
-    head = [f"All of it, with a caller's buffers, linked by {version}, -O2, without the stack:", ""]
-    head += ["| core | flash | RAM |"]
-    return "\n".join([*head, "|---|---|---|", *rows])

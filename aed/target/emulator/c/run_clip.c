@@ -1,11 +1,11 @@
-/* A clip from a file through front end and net; writes the net's output of each patch. */
+/* A clip from a file through front end and net; writes of each patch whether the net ran, and its output. */
 #include "aed_listener.h"
 #include "semihost.h"
 
 int main(void) {
     static aed_listener listener;
     static int16_t samples[AED_BLOCK];
-    static int8_t out[AED_NET_OUTPUT_SIZE];
+    static int8_t record[1 + AED_NET_OUTPUT_SIZE];
     const int32_t from = aed_open("input.bin", 1);
     const int32_t to = aed_open("output.bin", 5);
     if (from < 0 || to < 0) {
@@ -18,10 +18,11 @@ int main(void) {
         size_t count = bytes / sizeof samples[0];
         while (count > 0u) {
             int ready;
-            const size_t used = aed_listen(&listener, next, count, out, &ready);
+            const size_t used = aed_listen(&listener, next, count, &record[1], &ready);
             next += used;
             count -= used;
-            if (ready != 0 && aed_write(to, out, sizeof out)) {
+            record[0] = ready != AED_LISTENER_QUIET;
+            if (ready != 0 && aed_write(to, record, sizeof record)) {
                 return 73;
             }
         }

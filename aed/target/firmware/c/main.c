@@ -5,6 +5,7 @@
 #include "aed_classes.h"
 #include "aed_events.h"
 #include "aed_listener.h"
+#include "report.h"
 
 #define BLOCK 160U
 
@@ -13,39 +14,9 @@ static size_t microphone(int16_t *block, size_t size) {
     return fread(block, sizeof block[0], size, stdin);
 }
 
-/* Here a line of text, on a board a lamp, a message, a radio packet. */
-static void report(const aed_events *events, const aed_event *event) {
-    const char *const name = aed_class_names[event->label];
-    if (event->kind == AED_EVENT_ENDS) {
-        const double onset = aed_event_onset_s(events, event);
-        const double offset = aed_event_offset_s(events, event);
-        (void)printf("event %.3f %.3f %.6f %s\n", onset, offset, (double)event->probability, name);
-    } else {
-        (void)printf("alarm %.3f %.6f %s\n", aed_event_heard_s(event), (double)event->probability, name);
-    }
-}
-
-/* A decision. */
-static void decide(aed_events *events, const int8_t *out) {
-    float probability[AED_CLASSES];
-    aed_event found[AED_CLASSES];
-    aed_probabilities(out, probability);
-#ifdef AED_PRINT_PROBABILITIES
-    for (int i = 0; i < AED_CLASSES; ++i) {
-        (void)printf("%s%.9g", i == 0 ? "probabilities " : " ", (double)probability[i]);
-    }
-    (void)printf("\n");
-#endif
-    const int count = aed_events_add(events, probability, found);
-    for (int i = 0; i < count; ++i) {
-        report(events, &found[i]);
-    }
-}
-
 int main(void) {
     static aed_listener listener;
     static aed_events events;
-    aed_event left[AED_CLASSES];
     int8_t out[AED_NET_OUTPUT_SIZE];
     int16_t block[BLOCK];
     size_t count;
@@ -56,13 +27,14 @@ int main(void) {
             int ready;
             used += aed_listen(&listener, &block[used], count - used, out, &ready);
             if (ready != 0) {
-                decide(&events, out);
+                float probability[AED_CLASSES] = {0.0F}; /* of sound under the gate */
+                if (ready != AED_LISTENER_QUIET) {
+                    aed_probabilities(out, probability);
+                }
+                decide(&events, probability);
             }
         }
     }
-    const int unended = aed_events_finish(&events, left); /* a microphone never gets here */
-    for (int i = 0; i < unended; ++i) {
-        report(&events, &left[i]);
-    }
+    finish(&events);
     return 0;
 }

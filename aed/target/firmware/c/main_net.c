@@ -1,8 +1,11 @@
-/* Names the sounds in patches: int8 patches in, a line for each of them out. */
+/* Finds events in patches, AED_RULE_HOP_SAMPLES of sound from one to the next: int8 patches in; out a line for each alarm,
+ * and one for each event once it has ended, by the event rule of the model. */
 #include <stdio.h>
 
 #include "aed_classes.h"
+#include "aed_events.h"
 #include "aed_net.h"
+#include "report.h"
 
 /* The next patch; 0 ends. Here from a file, on a board from your own front end. */
 static int next_patch(int8_t *patch) {
@@ -15,20 +18,15 @@ static int next_patch(int8_t *patch) {
 
 int main(void) {
     static int8_t patch[AED_NET_INPUT_SIZE];
+    static aed_events events;
+    aed_events_init(&events, &aed_rule);
     while (next_patch(patch) != 0) {
         int8_t out[AED_NET_OUTPUT_SIZE];
         float probability[AED_CLASSES];
-        bool detected[AED_CLASSES];
         aed_net_run(patch, out);
         aed_probabilities(out, probability);
-        const int best = aed_decide(probability, detected);
-        (void)printf("patch:%s", best == AED_UNKNOWN ? " unknown" : "");
-        for (int i = 0; i < AED_CLASSES; ++i) {
-            if (detected[i]) {
-                (void)printf(" %s %.3f", aed_class_names[i], (double)probability[i]);
-            }
-        }
-        (void)printf("\n");
+        decide(&events, probability);
     }
+    finish(&events);
     return 0;
 }
