@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 
-from aed.scoring import pictures
 from aed.scoring.confidence import expected_calibration_error, share_interval
 from aed.scoring.pictures import fonts
 from aed.scoring.pictures.canvas import plural, title_of
@@ -23,6 +22,7 @@ from aed.scoring.pictures.curves import curves_figure, read_curves
 from aed.scoring.pictures.layers import layers_figure
 from aed.scoring.pictures.rejection import rejection_figure
 from aed.scoring.pictures.reliability import groups_of, reliability_figure
+from aed.scoring.pictures.split import plot_scores
 from aed.scoring.scores import Scores, score
 
 pytestmark = pytest.mark.usefixtures("whole_pictures")
@@ -292,7 +292,7 @@ def test_the_pictures_of_a_split_are_the_same_bytes_each_time(tmp_path: Path, mo
     savefig = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda own, *a, **k: (seen.append(title(own)), savefig(own, *a, **k))[1])
     for folder in ("a", "b"):
-        pictures.plot_scores(tmp_path / folder, "test", small(NAMES), NAMES, "YAMNet on esc10")
+        plot_scores(tmp_path / folder, "test", small(NAMES), NAMES, "YAMNet on esc10")
     assert seen[:3] == [
         "YAMNet on esc10\ntest: 6 patches, accuracy 100.00 %",
         "YAMNet on esc10\ntest: 6 clips, accuracy 100.00 %",
@@ -309,8 +309,8 @@ HARD = ["雨音", "犬", "$x^", "$x$", "_hidden", "a\nb", "w" * 60 + "a", "w" * 
 def test_any_name_is_drawn_without_a_warning(tmp_path: Path, no_more_fonts: None, caplog: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        pictures.plot_scores(tmp_path, "test", small(HARD), HARD, "net on 雨")
-        pictures.plot_scores(tmp_path, "val", small(HARD), HARD, "net on 雨")
+        plot_scores(tmp_path, "test", small(HARD), HARD, "net on 雨")
+        plot_scores(tmp_path, "val", small(HARD), HARD, "net on 雨")
     told = [record.message for record in caplog.records]
     assert sum("雨" in message for message in told) == 1 and "fonts-noto-cjk" in told[0]
     assert not any("Glyph" in message or "findfont" in message for message in told)

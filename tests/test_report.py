@@ -10,8 +10,11 @@ import torch
 from matplotlib.image import imread
 
 from aed.base.errors import AedError
-from aed.scoring import pictures, tables
+from aed.scoring import tables
 from aed.scoring.decision import Decision
+from aed.scoring.pictures.curves import plot_curves
+from aed.scoring.pictures.rejection import plot_rejection
+from aed.scoring.pictures.split import plot_scores
 from aed.scoring.rejection import judge_rejection
 from aed.scoring.scores import Scores, score
 
@@ -150,7 +153,7 @@ def test_the_table_of_rejection_leaves_out_what_is_not_known(capsys: pytest.Capt
 @pytest.mark.parametrize(("task", "classes"), [("single_label", 3), ("single_label", 41), ("multi_label", 61)])
 def test_pictures_of_scores_fit_the_task(tmp_path: Path, task: str, classes: int) -> None:
     scores, names = many(classes, task)
-    pictures.plot_scores(tmp_path, "test", scores, names)
+    plot_scores(tmp_path, "test", scores, names)
     kinds = ("patch_confusion", "clip_confusion") if task == "single_label" else ("clip_ap", "clip_f1")
     assert {p.name for p in tmp_path.iterdir()} == {f"test_{kind}.png" for kind in (*kinds, "clip_reliability")}
     for path in tmp_path.iterdir():
@@ -159,9 +162,9 @@ def test_pictures_of_scores_fit_the_task(tmp_path: Path, task: str, classes: int
 
 def test_pictures_of_rejection(tmp_path: Path) -> None:
     confidence, right = torch.linspace(0.2, 1, 30), torch.arange(30) > 7
-    pictures.plot_rejection(tmp_path / "known.png", confidence, right, 0.5, "val")
-    pictures.plot_rejection(tmp_path / "both.png", confidence, right, 0.5, "val", confidence / 2)
-    pictures.plot_rejection(tmp_path / "all_rejected.png", confidence / 2, right, 0.9, "val", confidence / 2)
+    plot_rejection(tmp_path / "known.png", confidence, right, 0.5, "val")
+    plot_rejection(tmp_path / "both.png", confidence, right, 0.5, "val", confidence / 2)
+    plot_rejection(tmp_path / "all_rejected.png", confidence / 2, right, 0.9, "val", confidence / 2)
     known, both = imread(tmp_path / "known.png"), imread(tmp_path / "both.png")
     assert both.shape[1] > 2 * known.shape[1] and (tmp_path / "all_rejected.png").is_file()
 
@@ -169,10 +172,10 @@ def test_pictures_of_rejection(tmp_path: Path) -> None:
 def test_curves_of_either_task_and_none_without_epochs(tmp_path: Path) -> None:
     for name, measure in (("a", "clip_acc"), ("b", "clip_map")):
         (tmp_path / f"{name}.csv").write_text(f"epoch,train/loss,val/{measure}\n0,1.5,\n0,,0.5\n1,1.0,\n1,,0.6\n")
-        pictures.plot_curves(tmp_path / f"{name}.png", tmp_path / f"{name}.csv")
+        plot_curves(tmp_path / f"{name}.png", tmp_path / f"{name}.csv")
     assert not np.array_equal(imread(tmp_path / "a.png"), imread(tmp_path / "b.png"))
     (tmp_path / "none.csv").write_text("epoch,train/loss\n")
-    pictures.plot_curves(tmp_path / "none.png", tmp_path / "none.csv")
+    plot_curves(tmp_path / "none.png", tmp_path / "none.csv")
     assert not (tmp_path / "none.png").exists()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from aed.run.loggers import METRICS_CSV
 from aed.run.resume import restoring
 from aed.run.state import Run
-from aed.scoring import pictures
+from aed.scoring.pictures.curves import plot_curves
 
 log = logging.getLogger(__name__)
 
@@ -34,4 +34,4 @@ def fit(run: Run) -> None:
     }
     curves = run.folder / METRICS_CSV
     if run.is_main_process and curves.is_file():
-        pictures.plot_curves(run.folder / "plots" / "learning_curves.png", curves, run.subject)
+        plot_curves(run.folder / "plots" / "learning_curves.png", curves, run.subject)

@@ -21,8 +21,9 @@ from aed.inference.onnx import OnnxClassifier
 from aed.run.run_models import card_metrics, read_model
 from aed.run.split_scores import score_classifier, some_patches
 from aed.run.state import FLOAT, INT8, SCORED, Run
-from aed.scoring import pictures, tables
+from aed.scoring import tables
 from aed.scoring.levels import HEADLINE
+from aed.scoring.pictures.layers import plot_layers
 from aed.target.codegen.footprint import planned_footprint
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ def quantize(run: Run) -> None:
     run.metrics["quantization/float_layers"] = float(len(facts.float_layers))
     content = _facts(model, card, best, search, calibration, config)
     tables.write_json(run.folder / REPORT, content)
-    pictures.plot_layers(run.folder / "plots" / "quantization.png", content["layers"], run.subject)
+    plot_layers(run.folder / "plots" / "quantization.png", content["layers"], run.subject)
     tables.print_layers(content)
     log.info("%s: %s", run.folder / INT8, ", ".join(step.name for step in search.steps if step.kept))
     if facts.note:

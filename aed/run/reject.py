@@ -5,8 +5,9 @@ from collections.abc import Callable
 from aed.inference.classifier import Classifier
 from aed.run.split_scores import score_classifier
 from aed.run.state import Run
-from aed.scoring import pictures, tables
+from aed.scoring import tables
 from aed.scoring.confidence import confidence_and_correctness
+from aed.scoring.pictures.rejection import plot_rejection
 from aed.scoring.rejection import judge_rejection
 from aed.scoring.scores import Scores
 
@@ -41,6 +42,6 @@ def reject(run: Run, prefix: str, open_model: Callable[[], Classifier], scores: 
     rejection = judge_rejection(*known, threshold, confidence)
     tables.print_rejection(prefix, rejection)
     picture = run.folder / "plots" / f"{prefix}_rejection.png"
-    pictures.plot_rejection(picture, *known, threshold, prefix, confidence, run.subject)
+    plot_rejection(picture, *known, threshold, prefix, confidence, run.subject)
     content = rejection.content()
     return {f"{prefix}/{key}": content[key] for key in FIGURES if key in content}

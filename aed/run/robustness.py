@@ -26,7 +26,8 @@ from aed.inference.classifier import Classifier
 from aed.run.int8_programs import Device
 from aed.run.model_data import SplitClips
 from aed.run.split_scores import score_outputs
-from aed.scoring import pictures, tables
+from aed.scoring import tables
+from aed.scoring.pictures.robustness import plot_robustness
 from aed.scoring.robustness import HEADER, UNDISTURBED, Outcome, rows_of
 
 log = logging.getLogger(__name__)
@@ -208,7 +209,7 @@ def write_robustness(folder: Path, prefix: str, outcomes: Sequence[Outcome], sub
     """
     place = folder / f"{prefix}_robustness.csv"
     tables.write_rows(place, HEADER, rows_of(outcomes))
-    pictures.plot_robustness(folder / "plots" / f"{prefix}_robustness.png", outcomes, prefix, subject)
+    plot_robustness(folder / "plots" / f"{prefix}_robustness.png", outcomes, prefix, subject)
     PlainConsole().print(_table(prefix, outcomes))
     log.info("disturbed clips in %s", place)
 

@@ -14,9 +14,10 @@ from aed.datamodules.patches import PatchDataset
 from aed.export.card import ModelCard
 from aed.export.fidelity import sqnr_db
 from aed.inference.classifier import Classifier, to_posteriors
-from aed.scoring import pictures, tables
+from aed.scoring import tables
 from aed.scoring.confidence import cross_entropy
 from aed.scoring.levels import LEVELS
+from aed.scoring.pictures.split import plot_scores
 from aed.scoring.scores import Scores, score
 
 CHUNK = 512
@@ -151,4 +152,4 @@ def write_scores(
         subject: Model and data set, for titles.
     """
     tables.write_clips(folder / f"{prefix}_clips.csv", names, scores, class_names)
-    pictures.plot_scores(folder / "plots", prefix, scores, class_names, subject)
+    plot_scores(folder / "plots", prefix, scores, class_names, subject)
