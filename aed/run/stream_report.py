@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from aed.dsp.gate import power_dbfs
@@ -16,15 +17,17 @@ from aed.scoring.events.stream import StreamScores, background_interval, tradeof
 if TYPE_CHECKING:
     from aed.target.load import Load
 
-HEADS = ("class", "events", "found", "recall", "again", "background", "an hour", "confused", "per 100 events")
-"""Alarms where nothing is, and alarms in the time of events of other classes, stand apart."""
+HEADS = ("class", "events", "found", "recall", "again", "background", "an hour", "confused", "per 100")
+"""Alarms where nothing is, with their rate, and alarms in the time of events of other classes, with those for 100 events,
+stand apart. With names of up to 15 characters they fit 80 columns."""
 
 
 def summary(result: StreamScores, names: Sequence[str], title: str | None = None) -> Table:
     """Each class, and all of them."""
-    table, counted = Table(title=title), result.alarms
+    table, counted = Table(title=title, box=SIMPLE_HEAD, padding=0), result.alarms
     for head in HEADS:
-        table.add_column(head, justify="left" if head == "class" else "right", overflow="fold")
+        is_name = head == "class"
+        table.add_column(head, justify="left" if is_name else "right", overflow="fold", no_wrap=not is_name)
     rates, wrong = tradeoff(counted, names), counted.confused.sum(axis=1)
     columns = (counted.references, counted.found, counted.duplicates, counted.background, wrong)
     for row, name in enumerate([*names, "all"]):
