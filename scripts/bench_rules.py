@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 from aed.scoring.events.alarms import Instants
-from aed.scoring.events.family import best_choices, search, shapes
+from aed.scoring.events.family import QUARTERS, best_choices, search, shapes
 from aed.scoring.events.joined import Joined
 from aed.scoring.events.lists import EventList
 from aed.scoring.events.stream import THRESHOLDS
@@ -57,7 +57,7 @@ def main() -> None:
     clock, processor = time.perf_counter(), time.process_time()
     most = round(10 * arguments.hours)
     options = search(family, EventRule(), HOP_S, THRESHOLDS, joined, instants, 10 * most)
-    best = max((best_choices(own, 10 * most)[most] for own in options.values()), key=lambda choice: choice.rank)
+    best = max((best_choices(own, QUARTERS * most)[-1] for own in options.values()), key=lambda choice: choice.rank)
     clock, processor = time.perf_counter() - clock, time.process_time() - processor
     print(f"rules       {len(family) * len(THRESHOLDS)}, {len(family)} shapes of {len(THRESHOLDS)} thresholds")
     print(f"streams     {arguments.hours:g} h, {arguments.classes} classes, {sum(map(len, rows))} decisions")

@@ -17,14 +17,14 @@ from aed.run.annotated import Annotated, hear, read_truth
 from aed.run.stream_report import candidates_table, never_open, thresholds_text, verdict
 from aed.run.stream_scores import Scored, score_programs
 from aed.scoring.events.alarms import background_hours
-from aed.scoring.events.family import Choice, Option, Shape, best_choices, least_budget, search, shapes
+from aed.scoring.events.family import QUARTERS, Choice, Option, Shape, best_choices, least_budget, search, shapes
 from aed.scoring.events.stream import THRESHOLDS
 from aed.scoring.rule import EventRule
 from aed.scoring.tables import write_rows
 
 log = logging.getLogger(__name__)
 
-BEYOND = 10
+BEYOND = 5
 """Candidates are shown up to so many times the budget."""
 
 
@@ -126,7 +126,7 @@ class Fitted:
         shape: Of the rule.
         choice: Thresholds of the rule, and what they find and cost.
         rule: For the card.
-        best: The best choices of each shape for 0, 1, ... alarms.
+        best: The best choices of each shape for 0, 1, ... quarters of alarms.
         budget: Alarms an hour where nothing is.
         hours: Of background.
         events: That occur.
@@ -142,8 +142,8 @@ class Fitted:
 
     @property
     def most(self) -> int:
-        """Alarms where nothing is that the budget allows."""
-        return floor(self.budget * self.hours + 1e-9)
+        """Quarters of alarms where nothing is that the budget allows."""
+        return floor(QUARTERS * self.budget * self.hours + 1e-9)
 
 
 def choose_rule(streams: Annotated, config: FitConfig, slack_s: float) -> Fitted:
@@ -163,13 +163,13 @@ def choose_rule(streams: Annotated, config: FitConfig, slack_s: float) -> Fitted
     if not events:
         raise AedError("reference: names no event, so nothing can be found; give recordings with events")
     check_budget(budget, hours, int(known.sections.sum()))
-    most, confused = floor(budget * hours + 1e-9), None
+    most, confused = floor(QUARTERS * budget * hours + 1e-9), None
     if config.most_confused is not None:
         confused = floor(config.most_confused * events / 100 + 1e-9)
     family = shapes(config.windows, config.off_shares, config.hold_offs_s)
     instants = partial(streams.instants, slack_s=slack_s)
     arguments = (family, detector.rule, detector.hop_s, THRESHOLDS, streams.joined, instants)
-    options = search(*arguments, BEYOND * most)
+    options = search(*arguments, BEYOND * max(budget * hours, 1))
     best = {shape: best_choices(own, BEYOND * most, confused) for shape, own in options.items()}
     shape = max(best, key=lambda each: best[each][most].rank)
     choice = best[shape][most]
@@ -203,9 +203,11 @@ def _nearest(
         finding = [one for one in finding if one.confused <= confused]
     if not finding:
         return f"{text}, and none with more; is it the right model, and the right reference?"
-    least = min(one.background for one in finding)
+    least = min(one.cost for one in finding)
     nearest = max((best_choices(own, least, confused)[least] for own in options.values()), key=lambda each: each.rank)
-    return f"{text}; the nearest has {least / hours:.3g} an hour and finds {nearest.found} of {events} events"
+    return (
+        f"{text}; the nearest has {least / QUARTERS / hours:.3g} an hour and finds {nearest.found} of {events} events"
+    )
 
 
 class RuleFit:
@@ -292,12 +294,13 @@ class RuleFit:
 
 def _candidate_rows(fitted: Fitted, names: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     """Header, and a row for each shape and number of alarms at which more is found than with fewer."""
-    header = ["window", "off_share", "hold_off_s", "background_per_hour", "miss_rate", "confused_per_100_events"]
+    header = ["window", "off_share", "hold_off_s", "background_per_hour", "expected_per_hour"]
+    header += ["miss_rate", "confused_per_100_events"]
     rows = []
     for shape, choices in fitted.best.items():
         for choice in _steps(choices):
-            rates = (choice.background / fitted.hours, 1 - choice.found / fitted.events)
-            numbers = (*shape, *rates, 100 * choice.confused / fitted.events)
+            alarms = (choice.background / fitted.hours, choice.expected / fitted.hours)
+            numbers = (*shape, *alarms, 1 - choice.found / fitted.events, 100 * choice.confused / fitted.events)
             thresholds = ["" if own.threshold is None else repr(own.threshold) for own in choice.options]
             rows.append([*(f"{number:.6g}" for number in numbers), *thresholds])
     return header + [f"on/{name}" for name in names], rows
@@ -313,7 +316,7 @@ def _draw(path: Path, fitted: Fitted) -> None:
     from aed.scoring.pictures.tradeoff import plot_candidates  # Matplotlib: only where something is drawn
 
     def point(choice: Choice) -> tuple[float, float]:
-        return choice.background / fitted.hours, 1 - choice.found / fitted.events
+        return choice.expected / fitted.hours, 1 - choice.found / fitted.events
 
     lines = {
         f"window {shape.window}, off {shape.off_share:g}, hold-off {shape.hold_off_s:g} s": list(map(point, choices))

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from aed.target.load import Load
 
 HEADS = ("class", "events", "found", "recall", "again", "background", "an hour", "confused", "per 100")
-"""Alarms where nothing is, with their rate, and alarms in the time of events of other classes, with those for 100 events,
-stand apart. With names of up to 15 characters they fit 80 columns."""
+"""Alarms where nothing is, with their rate, and alarms in the time of events of other classes, with those for 100
+events, stand apart. With names of up to 15 characters they fit 80 columns."""
 
 
 def summary(result: StreamScores, names: Sequence[str], title: str | None = None) -> Table:
@@ -135,11 +135,13 @@ def candidates_table(best: Mapping[Shape, Choice], chosen: Shape, events: int, h
         budget: Alarms an hour where nothing is.
     """
     table = Table(title=f"rules within {budget:g} background alarms an hour, on validation")
-    for column in ("", "window", "off / on", "hold-off s", "recall", "background an hour", "confused per 100 events"):
+    heads = ("window", "off / on", "hold-off s", "recall", "background an hour", "expected", "confused per 100 events")
+    for column in ("", *heads):
         table.add_column(column, justify="right")
     for shape, choice in best.items():
         texts = (str(shape.window), f"{shape.off_share:g}", f"{shape.hold_off_s:g}", f"{choice.found / events:.3f}")
-        rates = (f"{choice.background / hours:.2f}", f"{100 * choice.confused / events:.2f}")
+        alarms = (f"{number / hours:.2f}" for number in (choice.background, choice.expected))
+        rates = (*alarms, f"{100 * choice.confused / events:.2f}")
         table.add_row("*" if shape == chosen else "", *texts, *rates)
     return table
 

@@ -1,8 +1,8 @@
 """The choice of a rule within a budget of alarms: of a small family of rules, and of a threshold for each class.
 
 Alarms are matched with events of their class alone, so each class has its own curve, and the best thresholds of all
-classes together are those of a knapsack whose weights are whole alarms: it is solved exactly (Bellman, 1957). Larger
-families find more in the streams they are fitted on and no more in others.
+classes together are those of a knapsack whose weights are the alarms to expect, in quarters: it is solved exactly
+(Bellman, 1957). Larger families find more in the streams they are fitted on and no more in others.
 """
 
 import itertools
@@ -17,7 +17,11 @@ import numpy.typing as npt
 from aed.base.errors import AedError
 from aed.scoring.events.alarms import Instants
 from aed.scoring.events.joined import Joined
+from aed.scoring.events.tail import expected_alarms
 from aed.scoring.rule import EventRule, RuleDecisions
+
+QUARTERS = 4
+"""Parts of an alarm in which expected ones are counted, rounded up."""
 
 SECTION_HOURS = 3 / 60
 """A section of background counts as no more: what is longer repeats itself, another place does not."""
@@ -61,15 +65,17 @@ class Option(NamedTuple):
         found: Events that it finds.
         background: Alarms where nothing is.
         confused: Alarms in the time of events of other classes.
+        cost: Alarms to expect in other streams as long where nothing is, in quarters.
     """
 
     threshold: float | None
     found: int
     background: int
     confused: int
+    cost: int
 
 
-NEVER_ON = Option(None, 0, 0, 0)
+NEVER_ON = Option(None, 0, 0, 0, 0)
 
 
 def class_options(
@@ -92,14 +98,15 @@ def class_options(
         thresholds: To try.
         most: Alarms where nothing is; thresholds that raise more are left out.
     """
-    options = [NEVER_ON]
+    counted = {}
     for threshold in sorted(thresholds, reverse=True):
         events = joined.events(target, threshold, off_share * threshold, times)
         tally = instants.tally(target, (decision for *_, alarms in events for decision in alarms), most)
-        if tally.background > most:
-            continue
-        options.append(Option(threshold, len(tally.found), tally.background, len(tally.confused)))
-    return options
+        if tally.background <= most:
+            counted[threshold] = len(tally.found), tally.background, len(tally.confused)
+    expected = expected_alarms(list(counted), [background for _, background, _ in counted.values()])
+    costs = np.ceil(QUARTERS * expected - 1e-9).astype(int).tolist()
+    return [NEVER_ON, *(Option(one, *counted[one], cost) for one, cost in zip(counted, costs, strict=True))]
 
 
 def search(
@@ -155,41 +162,51 @@ class Choice(NamedTuple):
         return sum(option.confused for option in self.options)
 
     @property
-    def rank(self) -> tuple[int, int]:
-        """The more, the better: events found, then the fewer false alarms of both kinds."""
-        return self.found, -self.background - self.confused
+    def expected(self) -> float:
+        """Alarms to expect in other streams as long where nothing is."""
+        return sum(option.cost for option in self.options) / QUARTERS
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """The more, the better: events found, then the fewer false alarms of both kinds, as they are expected."""
+        return self.found, -self.expected - self.confused
 
 
-def best_choices(options: Sequence[Sequence[Option]], background: int, confused: int | None = None) -> list[Choice]:
-    """The best choice for 0, 1, ... ``background`` alarms where nothing is.
+def best_choices(options: Sequence[Sequence[Option]], cost: int, confused: int | None = None) -> list[Choice]:
+    """The best choice for 0, 1, ... ``cost`` quarters of alarms to expect where nothing is.
 
     The best finds the most events; of those that find as many, it has the fewest false alarms; of those again, the
     fewest where nothing is and then the greatest threshold of the last class, of the last but one, and so on.
 
     Args:
         options: Of each class, the preferred of equal ones first.
-        background: Most alarms where nothing is, over all classes.
+        cost: Most quarters of alarms to expect where nothing is, over all classes.
         confused: Most alarms in the time of events of other classes; None: any number.
     """
-    shape = (background + 1, (confused or 0) + 1)
-    weight = 1 + sum(max(option.background + option.confused for option in own) for own in options)
+    shape = (cost + 1, (confused or 0) + 1)
+    weight = 1 + sum(max(_false(option) for option in own) for own in options)
     best: npt.NDArray[np.int64] = np.zeros(shape, np.int64)
     taken = []
     kept = [_undominated(own, confused is not None) for own in options]
     for own in kept:
         top, which = np.full(shape, np.iinfo(np.int64).min), np.zeros(shape, np.int16)
         for number, option in enumerate(own):
-            alarms, others = option.background, option.confused if confused is not None else 0
+            alarms, others = option.cost, option.confused if confused is not None else 0
             if alarms >= shape[0] or others >= shape[1]:
                 continue
-            value = option.found * weight - option.background - option.confused
+            value = option.found * weight - _false(option)
             sums = best[: shape[0] - alarms, : shape[1] - others] + value
             part, chosen = top[alarms:, others:], which[alarms:, others:]
             better = sums > part
             part[better], chosen[better] = sums[better], number
         best = top
         taken.append(which)
-    return [_traced(kept, taken, most, shape[1] - 1, confused is not None) for most in range(background + 1)]
+    return [_traced(kept, taken, most, shape[1] - 1, confused is not None) for most in range(cost + 1)]
+
+
+def _false(option: Option) -> int:
+    """False alarms of both kinds, in quarters."""
+    return option.cost + QUARTERS * option.confused
 
 
 def _traced(
@@ -199,17 +216,17 @@ def _traced(
     for own, which in zip(reversed(kept), reversed(taken), strict=True):
         option = own[which[alarms, others]]
         chosen.append(option)
-        alarms, others = alarms - option.background, others - (option.confused if limited else 0)
+        alarms, others = alarms - option.cost, others - (option.confused if limited else 0)
     return Choice(tuple(reversed(chosen)))
 
 
 def _undominated(own: Sequence[Option], limited: bool) -> list[Option]:
     """The options but for those that another, or an equal one before, makes superfluous."""
     kept: list[Option] = []
-    for option in sorted(own, key=lambda each: (each.background, -each.found, each.confused)):
+    for option in sorted(own, key=lambda each: (each.cost, -each.found, each.confused)):
         if not any(
             other.found >= option.found
-            and other.background <= option.background
+            and other.cost <= option.cost
             and (other.confused <= option.confused or (not limited and other.found > option.found))
             for other in kept
         ):
