@@ -257,7 +257,7 @@ def print_programs(split: str, rows: Sequence[tuple[str, Mapping[str, float]]], 
 
 def print_rejection(prefix: str, rejection: Rejection) -> None:
     """Prints the shares of known and of unseen sounds that a threshold on the greatest posterior rejects."""
-    table = Table(title=f"{prefix}: unknown under a posterior of {rejection.threshold:.3f}")
+    table = Table(title=f"{prefix}: unknown under a score of {rejection.threshold:.3f}")
     table.add_column("figure")
     table.add_column("", justify="right")
     for key, text in (
