@@ -28,6 +28,7 @@ from aed.scoring.decision import UNKNOWN_INDEX, Decision
 from aed.scoring.held_out import Embedded, best_weight, clusters, held_out_auroc, means_of_classes
 from aed.scoring.nearness import Nearness, blend, cosines, direction, mean_direction, unit_steps
 from aed.scoring.scores import score
+from aed.target.stedgeai.exchange import with_fixed_batch
 
 STEPS = st.lists(st.integers(-255, 255), min_size=3, max_size=3)
 VECTOR = st.lists(st.integers(-127, 127), min_size=3, max_size=3).filter(any)
@@ -225,6 +226,12 @@ def test_a_graph_that_does_not_fit_its_card_is_refused(net: nn.Module) -> None:
         with_embedding(to_onnx(convolution, FRONTEND, ExportConfig()))
     with pytest.raises(AedError, match="does not end in a dense layer"):
         outputs_and_embedding(convolution, torch.zeros(1, 1, 16, 32))
+
+
+def test_st_s_tool_gets_one_output(net: nn.Module) -> None:
+    plain = to_onnx(net, FRONTEND, ExportConfig(dynamic_batch=True))
+    one = with_fixed_batch(with_embedding(plain))
+    assert [value.name for value in one.graph.output] == [value.name for value in plain.graph.output]
 
 
 def test_what_is_unknown_by_nearness_is_silent_in_a_stream(net: nn.Module) -> None:

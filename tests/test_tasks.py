@@ -188,6 +188,12 @@ def test_a_run_with_means_of_its_classes(tmp_path: Path) -> None:
     assert metrics["val/held_out_auroc"] == areas[rule.nearness.weight] == max(areas.values())
     assert metrics["val/held_out_auroc_posterior"] == areas[0.0]
     assert "test/clip_coverage" in metrics and "test_int8/clip_coverage" in metrics
+    for row in rows_of(tmp_path / "run" / "test_int8_clips.csv"):
+        sure = max(float(row[name]) for name in ("alarm", "hum", "rain"))
+        blended = (1 - rule.nearness.weight) * sure + rule.nearness.weight * float(row["nearness"])
+        assert rule.unknown_threshold is not None
+        if abs(blended - rule.unknown_threshold) > 1e-5:
+            assert (row["decided"] == "unknown") == (blended < rule.unknown_threshold)
     source = Synthetic(class_names=["alarm", "hum", "rain"], sources_per_class=5, takes_per_source=1)
     data = partial(PatchDataModule, clips=source, cache_workers=1, val_fold=4)
     for model, prefix in (("checkpoints/best.ckpt", "test"), ("model_int8.onnx", "test_int8")):

@@ -15,6 +15,7 @@ from aed.run.split_scores import evenly
 from aed.run.state import Run
 from aed.scoring.decision import Decision
 from aed.scoring.held_out import Embedded, best_weight, held_out_auroc, means_of_classes
+from aed.scoring.learning import choose_limits
 from aed.scoring.nearness import Nearness
 
 log = logging.getLogger(__name__)
@@ -47,14 +48,15 @@ def choose_nearness(run: Run, rule: Decision, per_class: int) -> tuple[Nearness,
     train, val = (data.datasets[split] for split in ("train", "val"))
     trained = embedded(net, train, some_of_each(train.patch_targets))
     vectors, classes = means_of_classes(trained, data.num_classes, per_class)
-    auroc = dict(held_out_auroc(trained, embedded(net, val, range(len(val))), vectors, classes, rule.aggregate))
-    weight = best_weight(auroc)
+    validated = embedded(net, val, range(len(val)))
+    auroc = dict(held_out_auroc(trained, validated, vectors, classes, rule.aggregate))
+    weight, limits = best_weight(auroc), choose_limits(trained, validated, vectors, classes, rule.aggregate)
     run.metrics |= {"val/held_out_auroc": auroc[weight], "val/held_out_auroc_posterior": auroc[0.0]}
     log.info(
         "nearness: %d means of %d values, weight %g: AUROC of validation classes left out %.3f, by the posterior %.3f",
         *(*vectors.shape, weight, auroc[weight], auroc[0.0]),
     )
-    return Nearness.of(weight, vectors), auroc
+    return Nearness.of(weight, vectors, limits), auroc
 
 
 def some_of_each(target: npt.NDArray[np.int64]) -> Sequence[int]:

@@ -122,13 +122,13 @@ def held_out_auroc(
         raise AedError(
             f"decision.means: need validation clips of at least 3 classes to leave one out, got {len(found)}"
         )
-    truth = _by_clip(val.target[:, None].astype(np.float32), val.clip, "max")[:, 0].astype(np.int64)
+    truth = clip_classes(val)
     areas: list[list[float]] = []
-    for label in _evenly(found, MOST_CLASSES):
-        posteriors = _last_layer(train.without(int(label)))(val.embeddings)
-        most = _by_clip(posteriors, val.clip, aggregate).max(axis=1)
+    for label in evenly(found, MOST_CLASSES):
+        posteriors = last_layer(train.without(int(label)))(val.embeddings)
+        most = by_clip(posteriors, val.clip, aggregate).max(axis=1)
         nearest = cosines(val.embeddings, vectors[classes != label]).max(axis=1)
-        near = _by_clip(nearest[:, None], val.clip, aggregate)[:, 0]
+        near = by_clip(nearest[:, None], val.clip, aggregate)[:, 0]
         areas.append([float(roc_auc_score(truth != label, blend(most, near, weight))) for weight in WEIGHTS])
     return dict(zip(WEIGHTS, np.mean(areas, axis=0).tolist(), strict=True))
 
@@ -138,23 +138,29 @@ def best_weight(auroc: Mapping[float, float]) -> float:
     return max(sorted(auroc), key=lambda weight: auroc[weight])
 
 
-def _by_clip(rows: Floats, clip: Indices, how: Aggregate) -> Floats:
-    by_clip: Floats = clip_posteriors(
-        torch.from_numpy(np.ascontiguousarray(rows)), torch.from_numpy(clip), int(clip.max()) + 1, how
-    ).numpy()
-    return by_clip
+def by_clip(rows: Floats, clip: Indices, how: Aggregate) -> Floats:
+    """Rows of patches ``(patches, columns)`` as those of their clips, ``(clips, columns)``."""
+    own = torch.from_numpy(np.ascontiguousarray(rows)), torch.from_numpy(clip)
+    clips: Floats = clip_posteriors(*own, int(clip.max()) + 1, how).numpy()
+    return clips
 
 
-def _evenly(values: Indices, most: int) -> Sequence[int]:
+def clip_classes(patches: Embedded) -> Indices:
+    """The class of each clip, ``(clips,)``."""
+    return by_clip(patches.target[:, None].astype(np.float32), patches.clip, "max")[:, 0].astype(np.int64)
+
+
+def evenly(values: Indices, most: int) -> Sequence[int]:
+    """At most ``most`` of some values, evenly over them."""
     kept = np.unique(np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(np.int64))
     return [int(value) for value in values[kept]]
 
 
-def _last_layer(patches: Embedded) -> Callable[[Floats], Floats]:
+def last_layer(patches: Embedded) -> Callable[[Floats], Floats]:
     """Posteriors of embeddings ``(rows, size)`` by a softmax regression trained on some patches."""
     from sklearn.linear_model import LogisticRegression
 
-    rows = _evenly(np.arange(len(patches.target)), MOST_PATCHES)
+    rows = evenly(np.arange(len(patches.target)), MOST_PATCHES)
     some, target = patches.embeddings[rows].astype(np.float64), patches.target[rows]
     spread = some.std(axis=0) + 1e-6
     fitted = LogisticRegression(C=0.1, max_iter=100)

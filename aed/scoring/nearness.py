@@ -2,14 +2,14 @@
 
 An embedding of an int8 model is counted in steps of its scale, which no cosine depends on: products and squares are
 then whole numbers, and the few operations that round are named here in their order, each in float32. The C library has
-the same ones (``aed_learn.c``).
+the same ones (``aed_nearness.c``, ``aed_learn.c``).
 """
 
 import base64
 import binascii
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -36,6 +36,8 @@ class Nearness:
         weight: Share of the nearness in the score, the rest is the greatest posterior's; 0: the posterior decides.
         size: Values of an embedding.
         means: Directions of the means, ``(num_means, size)`` int8, in base64.
+        learn_least: Cosine to a learned sound from which on it is heard; see :mod:`aed.scoring.learning`.
+        learn_margin: What that cosine may be under the nearness.
 
     Raises:
         AedError: A value is out of its range.
@@ -44,11 +46,14 @@ class Nearness:
     weight: float
     size: int
     means: str
+    learn_least: float = 1.0
+    learn_margin: float = 0.0
 
     def __post_init__(self) -> None:
-        is_number = isinstance(self.weight, (int, float)) and not isinstance(self.weight, bool)
-        if not (is_number and 0 <= self.weight <= 1):
-            raise AedError(f"decision.nearness.weight: need a share in [0, 1], got {self.weight!r}")
+        for name, least in (("weight", 0), ("learn_least", -1), ("learn_margin", -1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= 1:
+                raise AedError(f"decision.nearness.{name}: need a number in [{least}, 1], got {value!r}")
         if not (isinstance(self.size, int) and 0 < self.size <= LARGEST_EMBEDDING):
             raise AedError(f"decision.nearness.size: need 1 to {LARGEST_EMBEDDING} values, got {self.size!r}")
         vectors = self.vectors
@@ -56,9 +61,10 @@ class Nearness:
             raise AedError("decision.nearness.means: need vectors that are not 0; export the model anew")
 
     @classmethod
-    def of(cls, weight: float, vectors: Int8) -> Self:
-        """That of vectors ``(num_means, size)``."""
-        return cls(weight, int(vectors.shape[1]), base64.b64encode(vectors.astype(np.int8).tobytes()).decode())
+    def of(cls, weight: float, vectors: Int8, limits: tuple[float, float] = (1.0, 0.0)) -> Self:
+        """That of vectors ``(num_means, size)``, and of the limits of learned sounds."""
+        means = base64.b64encode(vectors.astype(np.int8).tobytes()).decode()
+        return cls(weight, int(vectors.shape[1]), means, *limits)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -67,8 +73,8 @@ class Nearness:
         Raises:
             AedError: A key is unknown or missing, or a value out of its range.
         """
-        if set(values) != {"weight", "size", "means"}:
-            raise AedError(f"decision.nearness: need weight, size and means, got {sorted(values)}")
+        if set(values) != (names := {field.name for field in fields(cls)}):
+            raise AedError(f"decision.nearness: need {sorted(names)}, got {sorted(values)}")
         return cls(**values)
 
     @property

@@ -86,19 +86,19 @@ class HostDevice:
         self, folder: Path, model: onnx.ModelProto, frontend: FrontendConfig, planning: PlanSettings = AUTO
     ) -> None:
         chosen = choose_plan(partial(lower, model), planning, frontend.patch_hop)
-        self.output = chosen.program.tensors[chosen.program.output]
+        self.program = chosen.program
         sources = device_sources(chosen.program, chosen.plan, frontend)
         glue = files("aed.target.codegen") / "c" / "host" / "run_clip.c"
         self.run_c = build_library(folder, sources | {glue.name: glue.read_text(encoding="utf-8")}).aed_run_clip
         self.frontend = frontend
 
     def outputs(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
-        """The net's output of each patch of a clip ``(T,)`` at the front end's rate: ``(patches, num_classes)``."""
+        """Outputs of each patch of a clip ``(T,)`` at the front end's rate: ``(patches, num_outputs)``."""
         most = 1 + self.frontend.num_frames(len(samples)) // self.frontend.patch_hop
-        steps = np.empty((most, self.output.size), np.int8)
+        steps = np.empty((most, self.program.tensors[self.program.output].size), np.int8)
         samples = np.ascontiguousarray(samples, dtype=np.int16)
         count = self.run_c(pointer(samples), len(samples), pointer(steps), most)
-        return self.output.real(steps[:count])
+        return self.program.real(steps[:count])
 
 
 def to_int16(wave: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:

@@ -44,15 +44,15 @@ class EmulatedDevice:
         planning: PlanSettings = AUTO,
     ) -> None:
         chosen = choose_plan(partial(lower, model), planning, frontend.patch_hop)
-        self.output = chosen.program.tensors[chosen.program.output]
+        self.program = chosen.program
         sources = device_sources(chosen.program, chosen.plan, frontend)
         self.folder, self.board = folder, emulated(board)
         self.elf = build(folder / "program", {**sources, **harness_sources("run_clip.c")}, self.board)
 
     def outputs(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
-        """The net's output of each patch of a clip ``(T,)`` at the front end's rate: ``(patches, num_classes)``."""
+        """Outputs of each patch of a clip ``(T,)`` at the front end's rate: ``(patches, num_outputs)``."""
         with temporary_folder() as folder:
             content = np.ascontiguousarray(samples, dtype="<i2").tobytes()
             raw = run_program(self.elf, folder, content, self.board, count=False)
-        steps = np.frombuffer(raw, np.int8).reshape(-1, self.output.size)
-        return self.output.real(steps)
+        steps = np.frombuffer(raw, np.int8).reshape(-1, self.program.tensors[self.program.output].size)
+        return self.program.real(steps)

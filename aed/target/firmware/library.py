@@ -17,7 +17,8 @@ from aed.base.files import temporary_folder, whole_folder
 from aed.base.processes import is_available
 from aed.dsp.frontend import FrontendConfig
 from aed.export.card import ModelCard
-from aed.export.runtime import open_exact
+from aed.export.embedding import without_embedding
+from aed.export.runtime import open_exact, run_exact
 from aed.target.boards import load_board
 from aed.target.codegen.choose import choose_plan
 from aed.target.codegen.classes import class_sources, rule
@@ -25,12 +26,14 @@ from aed.target.codegen.events import event_sources, events_bytes, in_words
 from aed.target.codegen.frontend import column_state_bytes, state_bytes, table_bytes
 from aed.target.codegen.generate import OF_KERNELS, kernel_sources, net_sources
 from aed.target.codegen.lower import lower
+from aed.target.codegen.means import check_learn, mean_sources
 from aed.target.codegen.plan import Plan
 from aed.target.codegen.prefix import DEFAULT, renamed
 from aed.target.codegen.program import Program
 from aed.target.codegen.settings import AUTO, PlanSettings
 from aed.target.codegen.text import c_lines
 from aed.target.emulator import toolchain
+from aed.target.firmware.means_facts import means_facts
 from aed.target.host import device_sources
 
 log = logging.getLogger(__name__)
@@ -49,6 +52,7 @@ def write_firmware(
     title: str,
     prefix: str = DEFAULT,
     planning: PlanSettings = AUTO,
+    learn: int = 0,
 ) -> None:
     """Writes the library; the folder is whole or, where something fails, as it was before.
 
@@ -61,17 +65,21 @@ def write_firmware(
         title: For the README.
         prefix: Of every name that another file of a firmware can see; checked.
         planning: How the net is run.
+        learn: Sounds that the device can learn.
 
     Raises:
-        AedError: The model or its front end has no C form, or the folder holds something else.
+        AedError: The model cannot learn; the model or its front end has no C form, or the folder holds something else.
     """
     if card.frontend.not_streamable:
         log.warning(
             "no C of the front end, the library is the net alone: %s; you have to compute its patches",
             "; ".join(card.frontend.not_streamable),
         )
+    check_learn(card, learn)
+    if not (card.decision.by_nearness or learn):
+        model = without_embedding(model)
     chosen = choose_plan(partial(lower, model), planning, card.frontend.patch_hop, "c.")
-    sources = library_sources(model, chosen.program, chosen.plan, card)
+    sources = library_sources(model, chosen.program, chosen.plan, card, learn)
     parts = files("aed.target.firmware") / "c"
     with whole_folder(folder, MARK) as staging:
         for name, text in sources.items():
@@ -90,7 +98,7 @@ def write_firmware(
             text = renamed((parts / part).read_text(encoding="utf-8"), prefix)
             if name == "README.md":
                 text = Template(text).substitute(
-                    _facts(chosen.program, chosen.plan, card, title, sources, prefix), prefix=prefix
+                    _facts(chosen.program, chosen.plan, card, title, sources, prefix, learn), prefix=prefix
                 )
             (staging / name).write_text(text, encoding="utf-8")
         (staging / "LICENSE").write_bytes((parts / "LICENSE").read_bytes())
@@ -99,14 +107,18 @@ def write_firmware(
         )
 
 
-def library_sources(model: onnx.ModelProto, program: Program, plan: Plan, card: ModelCard) -> dict[str, str]:
+def library_sources(
+    model: onnx.ModelProto, program: Program, plan: Plan, card: ModelCard, learn: int = 0
+) -> dict[str, str]:
     """File name -> content of all C files of the library; the same bytes on every run."""
+    embedding = program.tensors[program.embedding] if program.embedding else None
     header = (files("aed.target.firmware") / "c" / "aed_selftest.h").read_text(encoding="utf-8")
     streams = card.frontend.streamable
     return {
         **(device_sources(program, plan, card.frontend) if streams else kernel_sources() | net_sources(program, plan)),
-        **class_sources(card, program.tensors[program.output]),
+        **class_sources(card, program.tensors[program.output], program.num_embedded),
         **event_sources(card, plan.schedule.hop or card.frontend.patch_hop),
+        **(mean_sources(card.decision.nearness, embedding, learn) if embedding and card.decision.nearness else {}),
         "aed_selftest.h": header,
         "aed_selftest.c": _selftest(model, program, plan),
     }
@@ -142,7 +154,7 @@ _SELFTEST = {
 def _selftest(model: onnx.ModelProto, program: Program, plan: Plan) -> str:
     image = program.images(selftest_input(program.tensors[program.input].size))
     session = open_exact(model)
-    expected = session.run(None, {session.get_inputs()[0].name: image})[0].ravel()
+    expected = run_exact(session, image).ravel()
     return f"""/* Generated: an input by rule and the outputs ONNX Runtime gives for it. */
 #include "aed_selftest.h"
 
@@ -168,7 +180,7 @@ int aed_selftest(void) {{
 
 
 def _facts(
-    program: Program, plan: Plan, card: ModelCard, title: str, sources: dict[str, str], prefix: str
+    program: Program, plan: Plan, card: ModelCard, title: str, sources: dict[str, str], prefix: str, learn: int
 ) -> dict[str, str]:
     """Values of the README's template."""
     y = program.tensors[program.output]
@@ -187,6 +199,7 @@ def _facts(
         "arena": f"{plan.size:,}",
         "output": f"{y.size:,}",
         "macc": f"{program.macc:,}",
+        **{key: renamed(text, prefix) for key, text in means_facts(card, program.num_embedded, learn).items()},
         "built": _built(sources),
         "weights_licence": licence,
     }
@@ -263,7 +276,7 @@ def _built(sources: dict[str, str]) -> str:
     """Sizes of the whole, linked for some cores, where the compiler is here."""
     if not is_available("arm-none-eabi-gcc"):
         return "Sizes of the code: not known, arm-none-eabi-gcc was not there when this was generated."
-    decides = ("aed_selftest", "aed_classes", "aed_events", "aed_rule")
+    decides = ("aed_selftest", "aed_classes", "aed_events", "aed_rule", "aed_means", "aed_nearness", "aed_learn")
     used = {name: text for name, text in sources.items() if not name.startswith(decides)}
     used["aed_net.c"] = _without_weights(used["aed_net.c"])
     whole = "run_clip.c" if "aed_frontend.c" in used else "run_net.c"

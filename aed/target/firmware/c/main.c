@@ -5,6 +5,9 @@
 #include "aed_classes.h"
 #include "aed_events.h"
 #include "aed_listener.h"
+#if AED_BY_NEARNESS
+#include "aed_nearness.h"
+#endif
 
 #define BLOCK 160U
 
@@ -36,7 +39,11 @@ static void decide(aed_events *events, const int8_t *out) {
     }
     (void)printf("\n");
 #endif
+#if AED_BY_NEARNESS
+    const int count = aed_events_add(events, probability, aed_nearness(out), found);
+#else
     const int count = aed_events_add(events, probability, found);
+#endif
     for (int i = 0; i < count; ++i) {
         report(events, &found[i]);
     }

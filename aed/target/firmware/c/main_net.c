@@ -3,6 +3,9 @@
 
 #include "aed_classes.h"
 #include "aed_net.h"
+#if AED_BY_NEARNESS
+#include "aed_nearness.h"
+#endif
 
 /* The next patch; 0 ends. Here from a file, on a board from your own front end. */
 static int next_patch(int8_t *patch) {
@@ -21,7 +24,11 @@ int main(void) {
         bool detected[AED_CLASSES];
         aed_net_run(patch, out);
         aed_probabilities(out, probability);
+#if AED_BY_NEARNESS
+        const int best = aed_decide(probability, aed_nearness(out), detected);
+#else
         const int best = aed_decide(probability, detected);
+#endif
         (void)printf("patch:%s", best == AED_UNKNOWN ? " unknown" : "");
         for (int i = 0; i < AED_CLASSES; ++i) {
             if (detected[i]) {
