@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_export_int8 import judged
 from torch import nn
 
 from aed.base.errors import AedError
@@ -20,6 +21,8 @@ from aed.export.embedding import embedding_size, with_embedding, without_embeddi
 from aed.export.graph import strip_ends
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
+from aed.export.repair import equalise
+from aed.export.search import Search
 from aed.inference.classifier import to_heard, to_nearness, to_posteriors
 from aed.inference.onnx import OnnxClassifier
 from aed.inference.prediction import Predictor
@@ -210,6 +213,22 @@ def test_the_int8_graph_gives_whole_steps_with_either_ends(net: nn.Module) -> No
 
 def without_nearness(card: ModelCard) -> ModelCard:
     return replace(card, decision=replace(card.decision, nearness=None))
+
+
+def test_equalising_leaves_the_embedding_alone() -> None:
+    """Channels that are scaled would have other cosines."""
+    torch.manual_seed(0)
+    layers = (nn.Conv2d(1, 6, 5, 4), nn.ReLU(), nn.Conv2d(6, 5, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    net = nn.Sequential(*layers, nn.Linear(5, CLASSES)).eval()
+    plain, own = to_onnx(net, FRONTEND, ExportConfig()), patches(8)
+    assert equalise(plain, own, True)[1] == 2
+    config = QuantizeConfig(repair=("equalise",), max_drop=0)
+    search = Search(plain, own, config, judged(20.0, 0.0), embeds=True)
+    best = search.run().float_model
+    assert [step.name for step in search.steps if step.kept] == ["static", "equalise"]
+    wanted = outputs_and_embedding(net, torch.from_numpy(own))[1].numpy()
+    found = OnnxClassifier(with_embedding(best), card_of(net), Path("m.onnx")).outputs(own)[:, CLASSES:]
+    assert np.allclose(found, wanted, atol=1e-5)
 
 
 def test_a_graph_that_does_not_fit_its_card_is_refused(net: nn.Module) -> None:

@@ -211,6 +211,7 @@ def test_a_run_with_means_of_its_classes(tmp_path: Path) -> None:
         (["decision.unknown=true"], "validation clips"),
         (["decision.means=1"], "validation clips"),
         (["decision.means=-1"], "decision.means: need 0 or"),
+        (["decision.means=1", "data.val_fold=4", "quantization=qat"], "qat: changes the embeddings"),
         (["decision.means=1", "data.val_fold=4", "data.multi_label=true"], "decision.means: multi-label"),
         (["decision.means=1", "data.val_fold=4", "data.class_names=[rain,alarm]"], "at least 3 classes"),
         (["decision.temperature=true"], "validation clips"),

@@ -140,7 +140,8 @@ class Predictor:
         else:
             assert nearness is not None
             score = blend(posterior.max(keepdims=True), np.array([nearness], np.float32), self.by_nearness.weight)
-            named = ranked[: self.top] if score[0] >= self.thresholds[0] else ranked[:0]
+            least = self.thresholds[0]
+            named = ranked[: self.top] if score[0] >= least or least == 0 else ranked[:0]
         known = [(self.names[index], float(posterior[index])) for index in named]
         (label, value), *others = known or [(UNKNOWN, float(posterior.max()))]
         return Prediction(start_s, end_s, label, value, tuple(others))

@@ -88,6 +88,8 @@ def settings(run: Run) -> DecisionConfig:
         raise AedError("decision.means: multi-label models decide about each class by itself; use 0")
     if config.means and data.num_classes < 3:
         raise AedError(f"decision.means: need at least 3 classes, as one is left out, got {data.num_classes}; use 0")
+    if config.means and "quantize" in (run.config.stages or ()) and run.config.quantization.method == "qat":
+        raise AedError("quantization=qat: changes the embeddings that decision.means are of; use ptq, or means=0")
     chooses = config.temperature or config.means or (config.unknown and config.unknown_threshold is None)
     if chooses and not (data.table["split"] == "val").any():
         raise AedError(

@@ -46,10 +46,16 @@ def quantize(run: Run) -> None:
     model = without_embedding(model)
     if config.method == "qat" and card.outputs == "probabilities":
         raise AedError("quantization=qat: fine-tunes towards logits; use export.softmax=false")
+    if config.method == "qat" and card.decision.nearness is not None:
+        raise AedError(
+            "quantization=qat: changes the embeddings that the model's means are of; use quantization=ptq, or a model "
+            "without decision.means"
+        )
     run.drop_metrics(tuple(f"{split}_int8" for split in SCORED))
     card = replace(card, metrics=card_metrics(run))
     calibration = run.data.calibration(config.n_calibration)
-    search = Search(model, calibration.patches, config, lambda graph: _judge(graph, card, calibration))
+    embeds = card.decision.nearness is not None
+    search = Search(model, calibration.patches, config, lambda graph: _judge(graph, card, calibration), embeds)
     best = search.run()
     if config.method == "qat":
         batches = partial(run.data.training_patches, calibration.training)
@@ -59,7 +65,7 @@ def quantize(run: Run) -> None:
         best = search.try_requested("qat", tuned, int8, detail, best.reference)
     search.conclude()
     facts = quantization_facts(best.int8, config, calibration.clips)
-    graph = with_embedding(best.int8) if card.decision.nearness is not None else best.int8
+    graph = with_embedding(best.int8) if embeds else best.int8
     graph = strip_ends(graph) if config.io == "int8" else graph
     save_model(run.folder / INT8, graph, replace(card, quantization=facts))
     run.metrics["quantization/float_layers"] = float(len(facts.float_layers))

@@ -163,9 +163,9 @@ def last_layer(patches: Embedded) -> Callable[[Floats], Floats]:
     rows = evenly(np.arange(len(patches.target)), MOST_PATCHES)
     some, target = patches.embeddings[rows].astype(np.float64), patches.target[rows]
     spread = some.std(axis=0) + 1e-6
-    fitted = LogisticRegression(C=0.1, max_iter=100)
+    fitted = LogisticRegression(C=0.1, max_iter=50)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # 100 steps are enough, converged or not
+        warnings.simplefilter("ignore")  # 50 steps are enough, converged or not
         fitted.fit(some / spread, target)
 
     def posteriors(embeddings: Floats) -> Floats:
