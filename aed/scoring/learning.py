@@ -15,7 +15,7 @@ from aed.scoring.nearness import Floats, Int8, Nearness, cosines, mean_direction
 EXAMPLES, DRAWS = 3, 3
 """Clips from which a class that is left out is learned, and how often."""
 
-KEPT, TAKEN = 0.9, 0.02
+KEPT, TAKEN = 0.95, 0.02
 """Shares of its validation clips that are near enough, and of other classes' clips that may be named for it."""
 
 
@@ -39,8 +39,7 @@ def choose_limits(
     """The least cosine to a learned sound, and the margin, by which it may be under the nearness to the classes.
 
     Each class is left out in turn and learned from :data:`EXAMPLES` training clips. The least cosine keeps
-    :data:`KEPT` of its validation clips. The margin names no more than :data:`TAKEN` of the others' clips for it, and
-    is no more than 95 % of its own need.
+    :data:`KEPT` of its validation clips. The margin names no more than :data:`TAKEN` of the others' clips for it.
 
     Args:
         train: Of training.
@@ -53,7 +52,7 @@ def choose_limits(
         AedError: No class has both training and validation clips.
     """
     random, truth = np.random.default_rng(0), clip_classes(val)
-    own, gaps_of_own, others, gaps_of_others = [], [], [], []
+    own, others, gaps = [], [], []
     for label in evenly(np.intersect1d(val.target, train.target), MOST_CLASSES):
         near = by_clip(cosines(val.embeddings, vectors[classes != label]).max(axis=1)[:, None], val.clip, aggregate)
         pool = np.unique(train.clip[train.target == label])
@@ -61,19 +60,15 @@ def choose_limits(
             chosen = random.choice(pool, min(EXAMPLES, len(pool)), replace=False)
             sound = mean_direction(train.embeddings[np.isin(train.clip, chosen) & (train.target == label)])
             cosine = by_clip(cosines(val.embeddings, sound[None]), val.clip, aggregate)[:, 0]
-            gap = near[:, 0] - cosine
             own.append(cosine[truth == label])
-            gaps_of_own.append(gap[truth == label])
             others.append(cosine[truth != label])
-            gaps_of_others.append(gap[truth != label])
+            gaps.append((near[:, 0] - cosine)[truth != label])
     if not own or not sum(map(len, others)):
         raise AedError("decision.means: need training and validation clips of the same classes, at least two")
     least = float(np.quantile(np.concatenate(own), 1 - KEPT))
-    needed = float(np.quantile(np.concatenate(gaps_of_own), 0.95))
-    near_enough = np.concatenate(others) >= least
-    rivals = np.where(near_enough, np.concatenate(gaps_of_others), np.inf)
-    allowed = float(np.quantile(rivals, TAKEN, method="lower"))
-    return max(-1.0, min(1.0, least)), max(-1.0, min(1.0, needed, allowed))
+    rivals = np.where(np.concatenate(others) >= least, np.concatenate(gaps), np.inf)
+    margin = float(np.quantile(rivals, TAKEN, method="lower"))
+    return max(-1.0, min(1.0, least)), max(-1.0, min(1.0, margin))
 
 
 class Learner:
