@@ -25,7 +25,7 @@ from aed.export.card import ModelCard
 from aed.export.embedding import without_embedding
 from aed.export.graph import save_model
 from aed.export.runtime import open_exact, run_exact
-from aed.inference.classifier import to_heard, to_nearness, to_posteriors
+from aed.inference.classifier import to_event_posteriors, to_nearness, to_posteriors
 from aed.inference.detection import Detector
 from aed.inference.onnx import OnnxClassifier
 from aed.run.deploy import DeployConfig, deliver
@@ -270,7 +270,7 @@ def test_the_library_hears_what_the_model_file_does(made, tmp_path: Path, monkey
         subprocess.run(["gcc", *options, *units, "-o", tmp_path / example, "-lm"], check=True)
     subprocess.run([tmp_path / "selftest"], check=True)
     done = subprocess.run([tmp_path / "main"], input=samples.tobytes(), check=True, capture_output=True)
-    heard = to_heard(card, outputs)
+    heard = to_event_posteriors(card, outputs)
     assert 0.3 < (heard == 0).all(axis=1).mean() < 0.7
     detector = Detector(OnnxClassifier(graph, card, Path("m.onnx")), RULE)
     expected = [line for line in said(detector, heard).splitlines() if not line.startswith("probabilities")]

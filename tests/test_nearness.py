@@ -23,7 +23,7 @@ from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
 from aed.export.repair import equalise
 from aed.export.search import Search
-from aed.inference.classifier import to_heard, to_nearness, to_posteriors
+from aed.inference.classifier import to_event_posteriors, to_nearness, to_posteriors
 from aed.inference.onnx import OnnxClassifier
 from aed.inference.prediction import Predictor
 from aed.modules.embeddings import outputs_and_embedding
@@ -263,8 +263,12 @@ def test_what_is_unknown_by_nearness_is_silent_in_a_stream(net: nn.Module) -> No
     scores = blend(posteriors.max(axis=1), nearness, 0.75)
     cut = float(np.median(scores))
     some = replace(card, decision=replace(card.decision, unknown_threshold=cut))
-    assert np.array_equal(to_heard(some, outputs), np.where((scores >= np.float32(cut))[:, None], posteriors, 0))
-    assert np.array_equal(to_heard(without_nearness(some), outputs[:, :CLASSES]), posteriors)  # the rule does it
+    assert np.array_equal(
+        to_event_posteriors(some, outputs), np.where((scores >= np.float32(cut))[:, None], posteriors, 0)
+    )
+    assert np.array_equal(
+        to_event_posteriors(without_nearness(some), outputs[:, :CLASSES]), posteriors
+    )  # the rule does it
 
 
 def test_a_prediction_names_what_is_near(net: nn.Module) -> None:

@@ -36,9 +36,9 @@ def with_embedding(model: onnx.ModelProto) -> onnx.ModelProto:
     if kernel is None:
         raise _refusal(f"the weights of {dense.name} are no constant")
     is_turned = dense.op_type == "Gemm" and any(item.name == "transB" and item.i for item in dense.attribute)
-    made = before.get(source)
-    if made is not None and made.op_type == "DequantizeLinear":
-        node = helper.make_node("DequantizeLinear", list(made.input), [EMBEDDING], EMBEDDING)
+    producer = before.get(source)
+    if producer is not None and producer.op_type == "DequantizeLinear":
+        node = helper.make_node("DequantizeLinear", list(producer.input), [EMBEDDING], EMBEDDING)
     else:
         node = helper.make_node("Identity", [source], [EMBEDDING], EMBEDDING)
     twin.graph.node.append(node)

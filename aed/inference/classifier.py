@@ -45,9 +45,9 @@ class Classifier(ABC):
         """Posteriors ``(B, num_classes)`` float32 of patches ``(B, 1, n_mels, patch_frames)`` float32."""
         return to_posteriors(self.card, self.outputs(patches))
 
-    def heard(self, patches: Array) -> Array:
-        """What an event rule hears of patches: see :func:`to_heard`."""
-        return to_heard(self.card, self.outputs(patches))
+    def event_posteriors(self, patches: Array) -> Array:
+        """Posteriors of patches for an event rule: see :func:`to_event_posteriors`."""
+        return to_event_posteriors(self.card, self.outputs(patches))
 
 
 def to_nearness(card: ModelCard, outputs: Array) -> Array | None:
@@ -67,8 +67,8 @@ def to_nearness(card: ModelCard, outputs: Array) -> Array | None:
     return nearness.of_embeddings(outputs[:, classes:])
 
 
-def to_heard(card: ModelCard, outputs: Array) -> Array:
-    """What an event rule hears of a model's outputs: posteriors ``(B, num_classes)``, 0 of what is unknown by nearness.
+def to_event_posteriors(card: ModelCard, outputs: Array) -> Array:
+    """Posteriors ``(B, num_classes)`` for an event rule: those of what is unknown by nearness are 0.
 
     Where the posterior alone decides what is unknown, the rule does it itself.
     """

@@ -88,20 +88,21 @@ class Detector:
         starts: list[float] = []
         for timed in self.predictor.patches(name):
             starts += timed.start_s.tolist()
-            _, ended = state.add(self.predictor.classifier.heard(timed.patches))
+            _, ended = state.add(self.predictor.classifier.event_posteriors(timed.patches))
             yield from (self._event(event, starts) for event in ended)
         if not starts:
             raise AudioError(f"{name}: shorter than one patch ({self.patch_s:.2f} s)")
         yield from (self._event(event, starts) for event in state.finish())
 
     def posteriors(self, name: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-        """What is heard in a recording: posteriors ``(decisions, classes)``, and when each patch starts, s.
+        """Posteriors of a recording ``(decisions, classes)`` for the rule, and when each patch starts, s.
 
         Raises:
             AudioError: As :meth:`events`.
         """
         parts = [
-            (self.predictor.classifier.heard(timed.patches), timed.start_s) for timed in self.predictor.patches(name)
+            (self.predictor.classifier.event_posteriors(timed.patches), timed.start_s)
+            for timed in self.predictor.patches(name)
         ]
         if not parts:
             raise AudioError(f"{name}: shorter than one patch ({self.patch_s:.2f} s)")
@@ -117,7 +118,9 @@ class Detector:
     def state(self) -> RuleState:
         """A stream at its beginning."""
         decision = self.card.decision
-        threshold = None if decision.by_nearness else decision.unknown_threshold  # what is heard has that of nearness
+        threshold = (
+            None if decision.by_nearness else decision.unknown_threshold
+        )  # of the nearness: see event_posteriors
         return RuleState(self.rule, len(self.names), self.hop_s, threshold)
 
     def span(self, first_s: float, last_s: float) -> tuple[float, float]:

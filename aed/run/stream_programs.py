@@ -11,7 +11,7 @@ from aed.base.errors import AudioError
 from aed.base.files import temporary_folder
 from aed.dsp.stream import resampled
 from aed.dsp.waveform import mono
-from aed.inference.classifier import Classifier, to_heard
+from aed.inference.classifier import Classifier, to_event_posteriors
 from aed.inference.detection import Detector
 from aed.inference.prediction import BLOCK_S
 from aed.run.annotated import Posteriors
@@ -57,7 +57,7 @@ class _Listener:
         self.detector, self.device = detector, device
 
     def __call__(self, name: str) -> tuple[Floats, Seconds]:
-        """What is heard, ``(decisions, classes)``, and when each patch starts, s."""
+        """Posteriors for an event rule, ``(decisions, classes)``, and when each patch starts, s."""
         card = self.detector.card
         rate = card.frontend.sample_rate
         with AudioFile(Path(name)) as file:
@@ -67,4 +67,4 @@ class _Listener:
         if not len(outputs):
             raise AudioError(f"{name}: shorter than one patch ({self.detector.patch_s:.2f} s)")
         starts = np.arange(len(outputs)) * (card.frontend.patch_hop * card.frontend.hop_length) / rate
-        return to_heard(card, outputs), starts
+        return to_event_posteriors(card, outputs), starts

@@ -39,7 +39,8 @@ def choose_limits(
     """The least cosine to a learned sound, and the margin, by which it may be under the nearness to the classes.
 
     Each class is left out in turn and learned from :data:`EXAMPLES` training clips. The least cosine keeps
-    :data:`KEPT` of its validation clips. The margin names no more than :data:`TAKEN` of the others' clips for it.
+    :data:`KEPT` of its validation clips. The margin names no more than :data:`TAKEN` of the others' clips for it,
+    and is no more than any of its own clips needs.
 
     Args:
         train: Of training.
@@ -52,7 +53,7 @@ def choose_limits(
         AedError: No class has both training and validation clips.
     """
     random, truth = np.random.default_rng(0), clip_classes(val)
-    own, others, gaps = [], [], []
+    own, needs, others, gaps = [], [], [], []
     for label in evenly(np.intersect1d(val.target, train.target), MOST_CLASSES):
         near = by_clip(cosines(val.embeddings, vectors[classes != label]).max(axis=1)[:, None], val.clip, aggregate)
         pool = np.unique(train.clip[train.target == label])
@@ -62,12 +63,14 @@ def choose_limits(
             cosine = by_clip(cosines(val.embeddings, sound[None]), val.clip, aggregate)[:, 0]
             own.append(cosine[truth == label])
             others.append(cosine[truth != label])
-            gaps.append((near[:, 0] - cosine)[truth != label])
+            gap = near[:, 0] - cosine
+            needs.append(gap[truth == label])
+            gaps.append(gap[truth != label])
     if not own or not sum(map(len, others)):
         raise AedError("decision.means: need training and validation clips of the same classes, at least two")
     least = float(np.quantile(np.concatenate(own), 1 - KEPT))
     rivals = np.where(np.concatenate(others) >= least, np.concatenate(gaps), np.inf)
-    margin = float(np.quantile(rivals, TAKEN, method="lower"))
+    margin = min(float(np.quantile(rivals, TAKEN, method="lower")), float(np.concatenate(needs).max()))
     return max(-1.0, min(1.0, least)), max(-1.0, min(1.0, margin))
 
 

@@ -44,8 +44,10 @@ def join_embedding(walk: Walk) -> None:
         AedError: The embedding is a flattened image.
     """
     program = walk.program
-    made = walk.producers.get(EMBEDDING)
-    name = walk.home(made.input[0] if made is not None and made.op_type == "DequantizeLinear" else EMBEDDING)
+    producer = walk.producers.get(EMBEDDING)
+    name = walk.home(
+        producer.input[0] if producer is not None and producer.op_type == "DequantizeLinear" else EMBEDDING
+    )
     if name in walk.order or program.tensors[name].shape[:2] != (1, 1):
         raise AedError("the C code has no means of flattened images; train with decision.means=0, or end in a mean")
     y, embedding = program.tensors[program.output], program.tensors[name]
