@@ -205,6 +205,13 @@ def test_a_run_with_means_of_its_classes(tmp_path: Path) -> None:
     assert open_classifier(tmp_path / "elsewhere" / "model.onnx").card.decision == rule
 
 
+def test_the_background_of_streams_has_a_mean_too(tmp_path: Path) -> None:
+    asked = ["data.class_names=[alarm,hum,rain]", "data.val_fold=4", "data.soundscape_hours=0.02", "decision.means=1"]
+    run(tmp_path, *asked, "stages=[fit,test]", "trainer.max_epochs=1")
+    rule = open_classifier(tmp_path / "checkpoints" / "best.ckpt").card.decision
+    assert rule.nearness is not None and len(rule.nearness.vectors) == 4 and rule.unknown_threshold is None
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
