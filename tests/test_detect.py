@@ -354,7 +354,7 @@ def test_a_recording_may_end_inside_an_event(model, tmp_path, capsys):
 
 def test_a_card_keeps_its_rule_and_older_cards_have_none(model, tmp_path):
     card = read_model_card(load_model(model), model)
-    assert card.rule == EventRule(on=(0.5, None, None)) and card.version == 3
+    assert card.rule == EventRule(on=(0.5, None, None)) and card.version == 4
     facts = json.loads(card.to_json())
     del facts["rule"]
     old = ModelCard.from_json(json.dumps(facts | {"version": 2}), "old.onnx")

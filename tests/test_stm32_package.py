@@ -23,6 +23,7 @@ from aed.base.errors import AedError
 from aed.dsp.frontend import PRESETS, FrontendConfig
 from aed.dsp.tables import mel_table, window_table
 from aed.export.card import ModelCard
+from aed.export.embedding import embedding_size, with_embedding
 from aed.export.graph import load_model, read_model_card, save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
@@ -30,6 +31,7 @@ from aed.export.runtime import open_exact
 from aed.inference.onnx import OnnxClassifier
 from aed.run.deploy import test_clips as delivered_clips
 from aed.scoring.decision import Decision
+from aed.scoring.nearness import Nearness
 from aed.target.boards import Board
 from aed.target.codegen.text import c_string
 from aed.target.firmware.stm32 import Tools, build_and_flash, deploy_stm32, variant_of
@@ -408,6 +410,21 @@ def test_the_threshold_is_the_cards_unless_another_is_given(tmp_path, clips):
     twice = int8_model(tmp_path / "o.onnx", decision=Decision(unknown_threshold=0.75))
     with pytest.raises(AedError, match=r"unknown_threshold=0.75: .*class 'other' already.* use unknown_threshold=0"):
         deploy_stm32(twice, tmp_path / "o", BOARDS["u5"], FakeGenerator())
+
+
+def test_a_nearness_is_left_out_if_another_threshold_is_given(tmp_path: Path) -> None:
+    sure = int8_model(tmp_path / "m.onnx", decision=Decision(unknown_threshold=0.75))
+    graph, names = load_model(sure), ("a", "b", "c", "d", "e")
+    both = with_embedding(graph)
+    nearness = Nearness.of(0.9, np.ones((1, embedding_size(both)), np.int8))
+    card = read_model_card(graph, sure)
+    rule = replace(card.decision, nearness=nearness)
+    save_model(tmp_path / "near.onnx", both, replace(card, class_names=names, decision=rule))
+    with pytest.raises(AedError, match=r"which ST's firmware lacks; give .*unknown_threshold=0.5"):
+        deploy_stm32(tmp_path / "near.onnx", tmp_path / "o", BOARDS["u5"], FakeGenerator())
+    package = deploy_stm32(tmp_path / "near.onnx", tmp_path / "p", BOARDS["u5"], FakeGenerator(), unknown_threshold=0.5)
+    written = load_model(package.folder / "model_firmware.onnx")
+    assert len(written.graph.output) == 1
 
 
 def test_test_clips_have_one_class_each(tmp_path, monkeypatch):

@@ -177,10 +177,50 @@ def test_a_run_that_rejects_what_it_does_not_know(tmp_path: Path) -> None:
     assert is_picture(tmp_path / "plots" / "test_rejection.png")
 
 
+def test_a_run_with_means_of_its_classes(tmp_path: Path) -> None:
+    asked = ["data.class_names=[alarm,hum,rain]", "data.val_fold=4", "decision.unknown=true", "decision.means=2"]
+    metrics = run(tmp_path / "run", *asked)
+    float_model, int8 = (open_classifier(tmp_path / "run" / name) for name in ("model.onnx", "model_int8.onnx"))
+    rule = int8.card.decision
+    assert rule == float_model.card.decision and rule.nearness is not None and 3 < len(rule.nearness.vectors) <= 6
+    chosen = json.loads((tmp_path / "run" / "decision.json").read_text())
+    areas = {float(weight): area for weight, area in chosen["held_out_auroc"].items()}
+    assert metrics["val/held_out_auroc"] == areas[rule.nearness.weight] == max(areas.values())
+    assert metrics["val/held_out_auroc_posterior"] == areas[0.0]
+    assert "test/clip_coverage" in metrics and "test_int8/clip_coverage" in metrics
+    for row in rows_of(tmp_path / "run" / "test_int8_clips.csv"):
+        sure = max(float(row[name]) for name in ("alarm", "hum", "rain"))
+        blended = (1 - rule.nearness.weight) * sure + rule.nearness.weight * float(row["nearness"])
+        assert rule.unknown_threshold is not None
+        if abs(blended - rule.unknown_threshold) > 1e-5:
+            assert (row["decided"] == "unknown") == (blended < rule.unknown_threshold)
+    source = Synthetic(class_names=["alarm", "hum", "rain"], sources_per_class=5, takes_per_source=1)
+    data = partial(PatchDataModule, clips=source, cache_workers=1, val_fold=4)
+    for model, prefix in (("checkpoints/best.ckpt", "test"), ("model_int8.onnx", "test_int8")):
+        again = evaluate(str(tmp_path / "run" / model), data, str(tmp_path / "e"))
+        same = [f"{prefix}/clip_coverage", f"{prefix}/clip_acc"]
+        assert [again[key] for key in same] == [metrics[key] for key in same]
+    best = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    run(tmp_path / "elsewhere", *asked, "stages=[export]", f"ckpt_path={best}")
+    assert open_classifier(tmp_path / "elsewhere" / "model.onnx").card.decision == rule
+
+
+def test_the_background_of_streams_has_a_mean_too(tmp_path: Path) -> None:
+    asked = ["data.class_names=[alarm,hum,rain]", "data.val_fold=4", "data.soundscape_hours=0.02", "decision.means=1"]
+    run(tmp_path, *asked, "stages=[fit,test]", "trainer.max_epochs=1")
+    rule = open_classifier(tmp_path / "checkpoints" / "best.ckpt").card.decision
+    assert rule.nearness is not None and len(rule.nearness.vectors) == 4 and rule.unknown_threshold is None
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         (["decision.unknown=true"], "validation clips"),
+        (["decision.means=1"], "validation clips"),
+        (["decision.means=-1"], "decision.means: need 0 or"),
+        (["decision.means=1", "data.val_fold=4", "quantization=qat"], "qat: changes the embeddings"),
+        (["decision.means=1", "data.val_fold=4", "data.multi_label=true"], "decision.means: multi-label"),
+        (["decision.means=1", "data.val_fold=4", "data.class_names=[rain,alarm]"], "at least 3 classes"),
         (["decision.temperature=true"], "validation clips"),
         (["decision.unknown=true", "decision.unknown_threshold=0.9", "operation_mode=chain_tqe"], "add it after fit"),
         (["decision.unknown_threshold=0.5"], "decision.unknown=true"),

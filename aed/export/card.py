@@ -15,7 +15,7 @@ from aed.scoring.rule import EventRule
 CARD_KEY = "aed_card"
 """Key in the model's ``metadata_props``."""
 
-CARD_VERSION = 3
+CARD_VERSION = 4
 """Of the schema below; a reader refuses newer ones."""
 
 

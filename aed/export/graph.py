@@ -192,18 +192,19 @@ def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def strip_ends(int8: onnx.ModelProto) -> onnx.ModelProto:
-    """A QDQ graph whose input and output are int8: without its first QuantizeLinear and last DequantizeLinear."""
+    """A QDQ graph with int8 ends: without its first QuantizeLinear and the last DequantizeLinear of each output."""
     model = copy_of(int8)
-    source, result = input_of(model), model.graph.output[0]
-    first, last = readers(model)[source.name][0], producers(model)[result.name]
-    source_name, result_name = source.name, result.name
-    nodes = [node for node in model.graph.node if node.name not in (first.name, last.name)]
+    source, results = input_of(model), list(model.graph.output)
+    made = producers(model)
+    first, last = readers(model)[source.name][0], [made[result.name] for result in results]
+    renamed = {first.output[0]: source.name}
+    moved = {node.input[0]: result.name for node, result in zip(last, results, strict=True)}
+    nodes = [node for node in model.graph.node if node.name not in {first.name, *(node.name for node in last)}]
     for node in nodes:
-        node.input[:] = [source_name if name == first.output[0] else name for name in node.input]
-        node.output[:] = [result_name if name == last.input[0] else name for name in node.output]
-        node.input[:] = [result_name if name == last.input[0] else name for name in node.input]
+        node.output[:] = [moved.get(name, name) for name in node.output]
+        node.input[:] = [{**renamed, **moved}.get(name, name) for name in node.input]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    for value in (source, result):
+    for value in (source, *results):
         value.type.tensor_type.elem_type = onnx.TensorProto.INT8
     return tidy(model)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 from onnx import helper, numpy_helper
@@ -67,6 +68,12 @@ def open_exact(model: onnx.ModelProto) -> Any:
     """
     is_float = model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
     return _session(strip_ends(model) if is_float else model, 0, exact=True)
+
+
+def run_exact(session: Any, image: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """Outputs ``(N, size)`` of a session of :func:`open_exact`; of several outputs one after the other, as in C."""
+    parts = session.run(None, {session.get_inputs()[0].name: image})
+    return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
 
 def _in_uint8(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 
 from aed.base.errors import AedError
+from aed.export.embedding import with_embedding, without_embedding
 from aed.export.evidence import Difference, JudgedModel, difference
 from aed.export.fidelity import outputs, sqnr_db
 from aed.export.graph import layers
@@ -82,10 +83,13 @@ class Search:
         patches: Calibration patches.
         config: Scheme.
         judge: Judges a model on the judging clips.
+        embeds: Whether the embedding has to stay what it is, for the means of the classes are of it.
     """
 
-    def __init__(self, model: onnx.ModelProto, patches: Patches, config: QuantizeConfig, judge: Judge) -> None:
-        self.model, self.patches, self.config, self.judge = model, patches, config, judge
+    def __init__(
+        self, model: onnx.ModelProto, patches: Patches, config: QuantizeConfig, judge: Judge, embeds: bool = False
+    ) -> None:
+        self.model, self.patches, self.config, self.judge, self.embeds = model, patches, config, judge, embeds
         self.in_float = judge(model)
         self.expected = outputs(model, patches)
         self.steps: list[Step] = []
@@ -175,7 +179,9 @@ class Search:
             self._best, self.loss = candidate, difference(candidate.verdict, self.in_float)
 
     def _equalise(self) -> None:
-        equal, pairs = equalise(self.best.float_model, self.patches, self.config.per_channel)
+        kept = self.best.float_model
+        equal, pairs = equalise(with_embedding(kept) if self.embeds else kept, self.patches, self.config.per_channel)
+        equal = without_embedding(equal)
         if pairs:
             self._try("equalise", equal, quantize(equal, self.patches, self.config), f"{pairs} pairs of layers", equal)
 

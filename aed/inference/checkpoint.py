@@ -8,6 +8,7 @@ import torch
 
 from aed.export.card import ModelCard
 from aed.inference.classifier import BATCH, Classifier
+from aed.modules.embeddings import outputs_and_embedding
 from aed.modules.trained import Trained
 
 Array = npt.NDArray[np.float32]
@@ -40,7 +41,11 @@ class TorchClassifier(Classifier):
 
     @torch.no_grad()
     def outputs(self, patches: Array) -> Array:
-        """Logits."""
+        """Logits, and the embedding where the card has means of the classes."""
         parts = torch.split(torch.from_numpy(np.ascontiguousarray(patches)), BATCH)
+        if self.card.decision.nearness is not None:
+            both = [torch.cat(outputs_and_embedding(self.net, part), dim=1) for part in parts]
+            outputs: Array = torch.cat(both).numpy()
+            return outputs
         logits: Array = torch.cat([self.net(part) for part in parts]).numpy()
         return logits

@@ -158,7 +158,7 @@ class Detector:
             assert timed.power is not None, "a front end that streams"
             is_open = timed.power >= self.gate
         if is_open.any():
-            posteriors[is_open] = self.predictor.classifier.posteriors(timed.patches[is_open])
+            posteriors[is_open] = self.predictor.classifier.event_posteriors(timed.patches[is_open])
         return Decisions(posteriors, timed.start_s, is_open, timed.power)
 
     def events_of(self, posteriors: npt.NDArray[np.float32], starts: npt.NDArray[np.float64]) -> list[DetectedEvent]:
@@ -169,7 +169,11 @@ class Detector:
 
     def state(self) -> RuleState:
         """A stream at its beginning."""
-        return RuleState(self.rule, len(self.names), self.hop_s, self.card.decision.unknown_threshold)
+        decision = self.card.decision
+        threshold = (
+            None if decision.by_nearness else decision.unknown_threshold
+        )  # of the nearness: see event_posteriors
+        return RuleState(self.rule, len(self.names), self.hop_s, threshold)
 
     def span(self, first_s: float, last_s: float) -> tuple[float, float]:
         """Onset and offset of an event, s.

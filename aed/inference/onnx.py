@@ -13,7 +13,8 @@ import onnx
 from aed.base.errors import AedError
 from aed.dsp.frontend import FrontendConfig
 from aed.export.card import ModelCard
-from aed.export.graph import copy_of, input_of
+from aed.export.embedding import EMBEDDING, embedding_size
+from aed.export.graph import constants, copy_of, input_of, producers, readers
 from aed.export.runtime import onnx_runtime_on, open_session
 from aed.inference.classifier import BATCH, Classifier
 from aed.scoring.decision import Task, check_num_outputs, checked_class_names
@@ -47,6 +48,9 @@ class OnnxClassifier(Classifier):
         first = self.session.get_inputs()[0]
         self.input_name, self.input_type = first.name, first.type
         check_num_outputs(_num_classes(model, path), card.class_names, str(path))
+        if (has := embedding_size(model)) != (need := card.decision.nearness.size if card.decision.nearness else 0):
+            raise AedError(f"{path}: an embedding of {has} values, its card needs {need}; export it anew")
+        self.embedding_step = _embedding_step(model) if has else (1.0, 0)
         if self.input_type not in _DTYPES:
             raise AedError(f"{path}: input of type {self.input_type}; need one of {sorted(_DTYPES)}")
         if self.input_type == "tensor(int8)" and (card.quantization is None or card.quantization.io != "int8"):
@@ -54,13 +58,22 @@ class OnnxClassifier(Classifier):
         self.kind = "int8" if any(node.op_type in _INT8_OPS for node in model.graph.node) else "float"
 
     def outputs(self, patches: Array) -> Array:
-        """Outputs of the graph, dequantised."""
+        """Outputs of the graph, dequantised; of an int8 model the embedding in steps from its zero point on."""
         if self.channels_last:
             patches = patches.transpose(0, 2, 3, 1)
         feed = self._quantise(patches) if self.input_type == "tensor(int8)" else patches
         with onnx_runtime_on(self.path):
-            parts = [self.session.run(None, {self.input_name: part})[0] for part in self._batches(feed)]
-        return self._dequantise(np.concatenate(parts)[: len(patches)])
+            parts = [self.session.run(None, {self.input_name: part}) for part in self._batches(feed)]
+        first, *embedding = (np.concatenate(part)[: len(patches)] for part in zip(*parts, strict=True))
+        return np.concatenate([self._dequantise(first), *map(self._in_steps, embedding)], axis=1)
+
+    def _in_steps(self, embedding: npt.NDArray[Any]) -> Array:
+        scale, zero = self.embedding_step
+        if embedding.dtype == np.int8:
+            return embedding.astype(np.float32) - np.float32(zero)
+        if scale == 1:
+            return embedding.astype(np.float32)
+        return np.rint(embedding.astype(np.float64) / scale).astype(np.float32)
 
     def _batches(self, feed: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
         step = self.max_batch or BATCH
@@ -110,11 +123,23 @@ def _is_channels_last(model: onnx.ModelProto, frontend: FrontendConfig, path: Pa
 
 
 def _num_classes(model: onnx.ModelProto, path: Path) -> int:
-    """Second axis of the one output."""
-    shapes = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in model.graph.output]
+    """Second axis of the one output beside the embedding."""
+    outputs = [value for value in model.graph.output if value.name != EMBEDDING or not embedding_size(model)]
+    shapes = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in outputs]
     if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] < 1:
         raise AedError(f"{path}: needs one output of shape (N, classes), got {shapes}")
     return int(shapes[0][1])
+
+
+def _embedding_step(model: onnx.ModelProto) -> tuple[float, int]:
+    """Scale and zero point of the embedding of an int8 graph; 1 and 0 of a float one."""
+    made = producers(model).get(EMBEDDING)
+    if made is None or made.op_type != "DequantizeLinear":  # int8 ends: the dense layer's own has them
+        made = next((node for node in readers(model).get(EMBEDDING, []) if node.op_type == "DequantizeLinear"), None)
+    if made is None:
+        return 1.0, 0
+    arrays = constants(model)
+    return float(arrays[made.input[1]]), int(arrays[made.input[2]])
 
 
 def open_foreign(

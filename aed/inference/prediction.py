@@ -16,8 +16,9 @@ from aed.base.errors import AedError, AudioError
 from aed.dsp.stream import TimedPatches, clip_patches, stream_patches
 from aed.dsp.waveform import Wave, cut_clip, mono
 from aed.export.card import ModelCard
-from aed.inference.classifier import Classifier
+from aed.inference.classifier import Classifier, to_nearness, to_posteriors
 from aed.scoring.labels import UNKNOWN
+from aed.scoring.nearness import Floats, blend
 
 if TYPE_CHECKING:
     from aed.dsp.logmel import LogMel
@@ -63,7 +64,7 @@ class Predictor:
     Args:
         classifier: Any model.
         unknown_threshold: Replaces the card's thresholds: posterior that a class has to reach, in a multi-label model
-            each class; 0: none has to; default: the card's.
+            each class, in a model that weighs its nearness the score; 0: none has to; default: the card's.
         mode: ``clip``: the start of a recording, up to ``max_length_s``, with its silence trimmed, as in training and
             evaluation. ``stream``: all of it, untrimmed. ``auto``: the former up to ``max_length_s``.
         top: Most classes to name; default: 1, of a multi-label model 3, or, by the card's thresholds, all.
@@ -88,6 +89,7 @@ class Predictor:
         card = classifier.card
         self.classifier, self.mode, self.names, self.config = classifier, mode, card.class_names, card.frontend
         self.aggregate = card.decision.aggregate
+        self.by_nearness = card.decision.nearness if card.decision.by_nearness else None
         self.thresholds = _thresholds(card, unknown_threshold)
         has_own = bool(card.decision.thresholds) and unknown_threshold is None
         self.top = top or (1 if card.task == "single_label" else len(self.names) if has_own else 3)
@@ -121,10 +123,25 @@ class Predictor:
             blocks = _live_blocks(file) if name == STDIN else map(mono, file.blocks(int(BLOCK_S * file.rate)))
             yield from stream_patches(chain(start, blocks), file.rate, self.logmel)
 
-    def decide(self, start_s: float, end_s: float, posterior: npt.NDArray[np.float32]) -> Prediction:
-        """The prediction of one row of posteriors ``(num_classes,)``; ties go to the lowest index."""
+    def decide(
+        self, start_s: float, end_s: float, posterior: npt.NDArray[np.float32], nearness: np.float32 | None = None
+    ) -> Prediction:
+        """The prediction of one row of posteriors ``(num_classes,)``; ties go to the lowest index.
+
+        Args:
+            start_s: Of what it is based on.
+            end_s: Likewise.
+            posterior: The row.
+            nearness: Its nearness; needed of a model that weighs it, which names any of its classes or none.
+        """
         ranked = np.argsort(-posterior, kind="stable")
-        named = ranked[(posterior >= self.thresholds)[ranked]][: self.top]
+        if self.by_nearness is None:
+            named = ranked[(posterior >= self.thresholds)[ranked]][: self.top]
+        else:
+            assert nearness is not None
+            score = blend(posterior.max(keepdims=True), np.array([nearness], np.float32), self.by_nearness.weight)
+            least = self.thresholds[0]
+            named = ranked[: self.top] if score[0] >= least or least == 0 else ranked[:0]
         known = [(self.names[index], float(posterior[index])) for index in named]
         (label, value), *others = known or [(UNKNOWN, float(posterior.max()))]
         return Prediction(start_s, end_s, label, value, tuple(others))
@@ -161,7 +178,7 @@ class Recording:
 
     def __init__(self, predictor: Predictor, name: str) -> None:
         self.predictor, self.name = predictor, name
-        self.total = np.zeros(len(predictor.names), np.float64)
+        self.total = np.zeros(len(predictor.names) + 1, np.float64)  # and of the nearness
         self.patches, self.start_s, self.end_s = 0, float("inf"), 0.0
 
     def __iter__(self) -> Iterator[Prediction]:
@@ -171,30 +188,36 @@ class Recording:
             AudioError: The recording cannot be read, or holds no patch.
         """
         for timed in self.predictor.patches(self.name):
-            posteriors = self.predictor.classifier.posteriors(timed.patches)
-            self._add(posteriors)
+            outputs, card = self.predictor.classifier.outputs(timed.patches), self.predictor.classifier.card
+            posteriors, nearness = to_posteriors(card, outputs), to_nearness(card, outputs)
+            nearness = np.zeros(len(posteriors), np.float32) if nearness is None else nearness
+            self._add(np.concatenate([posteriors, nearness[:, None]], axis=1))
             self.patches += len(posteriors)
-            for start, end, posterior in zip(timed.start_s.tolist(), timed.end_s.tolist(), posteriors, strict=True):
+            spans = zip(timed.start_s.tolist(), timed.end_s.tolist(), posteriors, nearness, strict=True)
+            for start, end, posterior, near in spans:
                 self.start_s, self.end_s = min(self.start_s, start), max(self.end_s, end)
-                yield self.predictor.decide(start, end, posterior)
+                yield self.predictor.decide(start, end, posterior, near)
         if not self.patches:
             need = self.predictor.config.patch_samples / self.predictor.config.sample_rate
             raise AudioError(f"{self.name}: shorter than one patch ({need:.2f} s)")
 
-    def _add(self, posteriors: npt.NDArray[np.float32]) -> None:
-        """Adds posteriors ``(patches, num_classes)`` to the sum, or to the maximum, over the patches so far."""
+    def _add(self, rows: Floats) -> None:
+        """Adds ``(patches, num_classes + 1)``, posteriors and nearness of each, to the sum or maximum so far."""
         if self.predictor.aggregate == "max":
-            self.total = np.maximum(self.total, posteriors.max(axis=0))
+            self.total = np.maximum(self.total, rows.max(axis=0)) if self.patches else rows.max(axis=0).astype(float)
         else:
-            self.total += posteriors.sum(axis=0, dtype=np.float64)
+            self.total += rows.sum(axis=0, dtype=np.float64)
 
-    @property
-    def posteriors(self) -> npt.NDArray[np.float32]:
-        """Mean or maximum over the patches so far, ``(num_classes,)``."""
+    def _whole(self) -> Floats:
         summed = max(1, self.patches) if self.predictor.aggregate == "mean" else 1
         return (self.total / summed).astype(np.float32)
 
     @property
+    def posteriors(self) -> Floats:
+        """Mean or maximum over the patches so far, ``(num_classes,)``."""
+        return self._whole()[:-1]
+
+    @property
     def whole(self) -> Prediction:
         """The prediction for all patches so far."""
-        return self.predictor.decide(self.start_s, self.end_s, self.posteriors)
+        return self.predictor.decide(self.start_s, self.end_s, self.posteriors, self._whole()[-1])

@@ -1,10 +1,11 @@
-"""Embeddings of a frozen backbone: computed once a patch, then only the head is trained on them."""
+"""Embeddings: the input of the last layer, and what a frozen backbone gives, computed once for its head's training."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from aed.base.errors import AedError
 from aed.dsp.patches import PatchBatch
 
 BANK_BYTES = 256 * 2**20
@@ -27,6 +28,35 @@ def is_separable(net: nn.Module, patches: Tensor) -> bool:
         return torch.allclose(head(backbone(patches)), net(patches), rtol=1e-4, atol=1e-5)
     except RuntimeError:  # forward reshapes in between
         return False
+
+
+@torch.no_grad()
+def outputs_and_embedding(net: nn.Module, patches: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits ``(B, num_classes)`` of a net, and the input ``(B, size)`` of the dense layer that makes them.
+
+    Args:
+        net: In inference mode.
+        patches: ``(B, 1, n_mels, patch_frames)``.
+
+    Raises:
+        AedError: The net does not end in a dense layer.
+    """
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def see(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen.append((inputs[0], output))
+
+    hooks = [layer.register_forward_hook(see) for layer in net.modules() if isinstance(layer, nn.Linear)]
+    try:
+        logits: Tensor = net(patches)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not seen or seen[-1][0].ndim != 2 or not torch.equal(seen[-1][1], logits):
+        raise AedError(
+            f"decision.means: {type(net).__name__} does not end in a dense layer, whose input is the embedding; use 0"
+        )
+    return logits, seen[-1][0]
 
 
 class EmbeddingBank:

@@ -31,7 +31,7 @@ from aed.run import loggers as _loggers  # noqa: F401 - so that --trainer.logger
 from aed.run.folders import claim, rank, release
 from aed.run.registry import check_net_class
 from aed.run.resume import check_resumable, restoring
-from aed.run.split_scores import score_outputs
+from aed.run.split_scores import score_classifier, score_outputs
 from aed.run.stages import DEFAULT
 from aed.run.state import FLOAT, INT8, Run
 from aed.scoring import tables
@@ -376,9 +376,14 @@ class AedCLI(LightningCLI):
         data.predicted_split = split
         with restoring(ckpt_path):
             logits: Any = trainer.predict(self.model, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
-        card, dataset = TorchClassifier(Path(ckpt_path), self.state.net_class).card, data.datasets[split]
+        classifier, dataset = TorchClassifier(Path(ckpt_path), self.state.net_class), data.datasets[split]
+        card = classifier.card
         outputs = torch.cat(logits).float().cpu().numpy()
-        scored = score_outputs(card, outputs, dataset.patch_targets, dataset.clip, data.class_names)
+        scored = (
+            score_outputs(card, outputs, dataset.patch_targets, dataset.clip, data.class_names)
+            if card.decision.nearness is None
+            else score_classifier(classifier, dataset, data.class_names)
+        )
         header, rows = tables.clip_rows(data.clip_names(split), scored.scores, data.class_names)
         if output is None:
             csv.writer(sys.stdout).writerows([header, *rows])

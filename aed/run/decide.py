@@ -11,6 +11,8 @@ from aed.base.errors import AedError
 from aed.base.files import sha256_of
 from aed.dsp.aggregate import clip_posteriors
 from aed.modules.trained import DECISION, Trained, chosen_decision
+from aed.run.nearness import choose_nearness, tested
+from aed.run.split_scores import score_classifier
 from aed.run.state import Run
 from aed.scoring import tables
 from aed.scoring.confidence import (
@@ -37,7 +39,10 @@ class DecisionConfig:
         temperature: Divide logits by the temperature of the least cross entropy on validation patches; it is reported
             either way.
         thresholds: Multi-label: ``chosen``: of each class, with the best F1 on validation clips; ``half``: 0.5.
-        unknown: Single-label: call a clip unknown whose greatest posterior is under a threshold.
+        unknown: Single-label: call a clip unknown whose score is under a threshold. The score is the greatest
+            posterior; with ``means`` it is blended with the nearness, the greatest cosine of the embedding to a mean.
+        means: Single-label: means that are kept of each class, of embeddings (the input of the last dense layer) of
+            training patches; 0: none. What the nearness to them weighs is chosen by leaving whole classes out.
         unknown_threshold: That threshold; null: the greatest under which the share ``keep`` stays known.
         keep: Share of the rightly classified validation clips that stay known.
 
@@ -48,6 +53,7 @@ class DecisionConfig:
     temperature: bool = False
     thresholds: Literal["chosen", "half"] = "chosen"
     unknown: bool = False
+    means: int = 0
     unknown_threshold: float | None = None
     keep: float = 0.95
 
@@ -56,6 +62,8 @@ class DecisionConfig:
             raise AedError(f"decision.thresholds: need chosen or half, got {self.thresholds!r}")
         if not 0 < self.keep <= 1:
             raise AedError(f"decision.keep: need a share of clips in (0, 1], got {self.keep}")
+        if self.means < 0:
+            raise AedError(f"decision.means: need 0 or the means of each class, got {self.means}")
         if self.unknown_threshold is not None and not self.unknown:
             raise AedError("decision.unknown_threshold: add decision.unknown=true")
         Decision(unknown_threshold=self.unknown_threshold)
@@ -76,14 +84,21 @@ def settings(run: Run) -> DecisionConfig:
             "decision.unknown=true and data.garbage_class=true: both say what is none of the classes; use only "
             "one of them"
         )
-    chooses = config.temperature or (config.unknown and config.unknown_threshold is None)
+    if config.means and data.multi_label:
+        raise AedError("decision.means: multi-label models decide about each class by itself; use 0")
+    if config.means and data.num_classes < 3:
+        raise AedError(f"decision.means: need at least 3 classes, as one is left out, got {data.num_classes}; use 0")
+    if config.means and "quantize" in (run.config.stages or ()) and run.config.quantization.method == "qat":
+        raise AedError("quantization=qat: changes the embeddings that decision.means are of; use ptq, or means=0")
+    chooses = config.temperature or config.means or (config.unknown and config.unknown_threshold is None)
     if chooses and not (data.table["split"] == "val").any():
         raise AedError(
-            "decision: temperature and unknown are chosen on validation clips; set data.val_fold or data.val_fraction"
+            "decision: temperature, unknown and means are chosen on validation clips; set data.val_fold or "
+            "data.val_fraction"
         )
     stages = run.config.stages or ()
-    if (config.temperature or config.unknown) and "fit" in stages and "test" not in stages:
-        raise AedError("decision: the stage test chooses temperature and unknown; add it after fit")
+    if (config.temperature or config.unknown or config.means) and "fit" in stages and "test" not in stages:
+        raise AedError("decision: the stage test chooses temperature, unknown and means; add it after fit")
     return config
 
 
@@ -114,12 +129,15 @@ def choose(run: Run) -> Decision:
         posteriors = _by_clip(rule, logits, clip, model.task)
         if model.task == "multi_label" and config.thresholds == "chosen":
             rule = replace(rule, thresholds=choose_thresholds(posteriors, truth))
-        if config.unknown and config.unknown_threshold is None:
-            rule = replace(
-                rule,
-                unknown_threshold=choose_unknown_threshold(*confidence_and_correctness(posteriors, truth), config.keep),
-            )
         origin = {"chosen_on": "val", "clips": len(truth)}
+        if config.means:
+            nearness, auroc = choose_nearness(run, rule, config.means)
+            rule, origin["held_out_auroc"] = replace(rule, nearness=nearness), auroc
+        if config.unknown and config.unknown_threshold is None:
+            scores = rescore(run, "val", rule)
+            _, right = confidence_and_correctness(scores.clip_posteriors.cpu(), scores.clip_target.cpu())
+            threshold = choose_unknown_threshold(scores.clip_score.cpu(), right, config.keep)
+            rule = replace(rule, unknown_threshold=min(1.0, max(0.0, threshold)))
     elif model.task == "multi_label" and config.thresholds == "chosen":
         log.warning("no validation clips: the threshold of every class is 0.5")
     rule = _explicit(rule, model.task, run.data.num_classes)
@@ -138,6 +156,8 @@ def rescore(run: Run, split: str, rule: Decision) -> Scores:
     """The scores of the split that was validated or tested last, by a rule."""
     if rule == run.model.decision:
         return run.model.scores[split]
+    if rule.nearness is not None:
+        return score_classifier(tested(run, rule), run.data.datasets[split], run.data.class_names).scores
     logits, target, clip = _logits(run, split)
     return score(rule.posteriors(logits, run.model.task).float(), target, clip, run.data.class_names, rule)
 
@@ -161,6 +181,7 @@ def read(run: Run, trained: Trained) -> Decision:
     has = {
         "temperature": not config.temperature or rule.temperature != 1,
         "unknown": not config.unknown or rule.unknown_threshold is not None,
+        "means": not config.means or rule.nearness is not None,
         "unknown_threshold": config.unknown_threshold in (None, rule.unknown_threshold),
     }
     if lacking := [f"decision.{key}" for key, there in has.items() if not there]:

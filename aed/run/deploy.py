@@ -113,7 +113,7 @@ def deliver(model: Path, folder: Path, config: DeployConfig, clips: Sequence[tup
         if config.rule != RuleChanges():
             card = replace(card, rule=config.rule.apply(rule_of(card)))
         with onnx_runtime_on(model):
-            write_firmware(graph, card, folder, model.stem, config.c.prefix, config.c.planning)
+            write_firmware(graph, card, folder, model.stem, config.c.prefix, config.c.planning, config.c.learn)
         log.info("%s: add src/ and include/ to your project; see README.md", folder)
         return
     _package(model, folder, config.stm32, clips)

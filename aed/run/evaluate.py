@@ -134,6 +134,12 @@ class Evaluation:
         if config.on != "runtime":
             int8 = int8_programs.int8_graph(self.classifier, config.on)
             if config.on == "board":
+                if self.card.decision.by_nearness:
+                    raise AedError(
+                        f"on=board: what {model_file.name} decides depends on its embedding, which ST's code does not "
+                        "return; use on=c or on=emulator"
+                    )
+                self.card = replace(self.card, decision=replace(self.card.decision, nearness=None))
                 self.st_tool = StEdgeAi(Path(config.tool) if config.tool else None, config.serial)
                 _ = self.st_tool.tool  # refused here where there is none
             else:

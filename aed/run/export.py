@@ -6,6 +6,7 @@ from importlib.metadata import version
 from hydra.utils import instantiate
 
 from aed.export.card import ModelCard
+from aed.export.embedding import with_embedding
 from aed.export.graph import graph_sha256, save_model
 from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
 from aed.inference.onnx import OnnxClassifier
@@ -41,6 +42,8 @@ def export(run: Run) -> None:
     decision = decide.read(run, trained)
     temperature = decision.temperature
     model = to_onnx(trained.net, trained.frontend, config, temperature)
+    if decision.nearness is not None:
+        model = with_embedding(model)
     card = ModelCard(
         frontend=trained.frontend,
         class_names=trained.class_names,
@@ -55,7 +58,7 @@ def export(run: Run) -> None:
     )
     path = run.folder / FLOAT
     patches = some_patches(run.data.datasets["train"], COMPARED_PATCHES)
-    outputs = OnnxClassifier(model, card, path).outputs(patches)
+    outputs = OnnxClassifier(model, card, path).outputs(patches)[:, : len(card.class_names)]
     difference = difference_to_torch(outputs, trained.net, patches, temperature if config.softmax else None)
     save_model(path, model, card)
     log.info("%s: differs from torch by at most %.2g on %d patches", path, difference, len(patches))

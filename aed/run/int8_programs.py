@@ -34,7 +34,7 @@ class Device(Protocol):
     """Clips it can process at once."""
 
     def outputs(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
-        """The net's output for each patch of a clip ``(T,)``: ``(patches, num_classes)``."""
+        """Outputs for each patch of a clip ``(T,)``: ``(patches, num_outputs)``."""
 
     def decisions(self, samples: npt.NDArray[np.int16]) -> GatedOutputs:
         """The same of a stream under a gate, and for which patches the net ran."""

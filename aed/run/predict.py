@@ -32,8 +32,8 @@ class PredictConfig:
     Args:
         files: Recordings, folders (recursive), globs.
         timeline: One row per patch instead of one per recording.
-        unknown_threshold: Posterior that a class has to reach, else the answer is ``unknown``; 0: no threshold;
-            null: the threshold of the model card.
+        unknown_threshold: Posterior that a class has to reach, of a model with means that weigh the score, else the
+            answer is ``unknown``; 0: no threshold; null: the threshold of the model card.
         strict: Stop at the first recording that cannot be used, instead of reporting it and going on.
     """
 
@@ -91,8 +91,8 @@ def predict_files(
         class_names: Classes of an ``.onnx`` without a model card, in the order of its outputs.
         format: Form of the output.
         timeline: One row per patch instead of one per recording.
-        unknown_threshold: Posterior that a class has to reach, else the answer is ``unknown``; 0: no threshold;
-            null: the threshold of the model card.
+        unknown_threshold: Posterior that a class has to reach, of a model with means that weigh the score, else the
+            answer is ``unknown``; 0: no threshold; null: the threshold of the model card.
         mode: ``clip``: the start of a recording, up to ``max_length_s``, with its silence trimmed, as in training and
             evaluation. ``stream``: all of it, untrimmed. ``auto``: ``clip`` for recordings up to ``max_length_s``,
             else ``stream``.

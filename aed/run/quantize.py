@@ -13,6 +13,7 @@ from aed.base.errors import AedError
 from aed.datamodules.calibration import Calibration
 from aed.export import fidelity, qat
 from aed.export.card import ModelCard, not_for_c
+from aed.export.embedding import with_embedding, without_embedding
 from aed.export.evidence import JudgedModel
 from aed.export.graph import float_layers, save_model, strip_ends
 from aed.export.quantize import QuantizeConfig, quantization_facts
@@ -43,12 +44,19 @@ def quantize(run: Run) -> None:
     """
     config: QuantizeConfig = instantiate(run.config.quantization, _convert_="all")
     model, card = read_model(run, "quantize", FLOAT)
+    model = without_embedding(model)
     if config.method == "qat" and card.outputs == "probabilities":
         raise AedError("quantization=qat: fine-tunes towards logits; use export.softmax=false")
+    if config.method == "qat" and card.decision.nearness is not None:
+        raise AedError(
+            "quantization=qat: changes the embeddings that the model's means are of; use quantization=ptq, or a model "
+            "without decision.means"
+        )
     run.drop_metrics(tuple(f"{split}_int8" for split in SCORED))
     card = replace(card, metrics=card_metrics(run))
     calibration = run.data.calibration(config.n_calibration)
-    search = Search(model, calibration.patches, config, lambda graph: _judge(graph, card, calibration))
+    embeds = card.decision.nearness is not None
+    search = Search(model, calibration.patches, config, lambda graph: _judge(graph, card, calibration), embeds)
     best = search.run()
     if config.method == "qat":
         batches = partial(run.data.training_patches, calibration.training)
@@ -58,7 +66,8 @@ def quantize(run: Run) -> None:
         best = search.try_requested("qat", tuned, int8, detail, best.reference)
     search.conclude()
     facts = quantization_facts(best.int8, config, calibration.clips)
-    graph = strip_ends(best.int8) if config.io == "int8" else best.int8
+    graph = with_embedding(best.int8) if embeds else best.int8
+    graph = strip_ends(graph) if config.io == "int8" else graph
     save_model(run.folder / INT8, graph, replace(card, quantization=facts))
     run.metrics["quantization/float_layers"] = float(len(facts.float_layers))
     content = _facts(model, card, best, search, calibration, config)
@@ -72,7 +81,8 @@ def quantize(run: Run) -> None:
 
 def _judge(graph: onnx.ModelProto, card: ModelCard, calibration: Calibration) -> JudgedModel:
     """The headline metric of the judging clips, and the posteriors and the target of each."""
-    classifier = OnnxClassifier(graph, card, Path("candidate"))
+    plain = replace(card, decision=replace(card.decision, nearness=None))  # what is unknown counts for neither
+    classifier = OnnxClassifier(graph, plain, Path("candidate"))
     scores = score_classifier(classifier, calibration.judging, card.class_names).scores
     return JudgedModel(scores.metrics[HEADLINE[card.task]], scores.clip_posteriors, scores.clip_target)
 

@@ -32,13 +32,9 @@ def reject(run: Run, prefix: str, open_model: Callable[[], Classifier], scores: 
     confidence = None
     if unseen is not None:
         classifier = open_model()
-        confidence = score_classifier(classifier, unseen, classifier.card.class_names).scores.clip_posteriors.amax(
-            dim=1
-        )
-    known, threshold = (
-        confidence_and_correctness(scores.clip_posteriors.cpu(), scores.clip_target.cpu()),
-        rule.unknown_threshold or 0.0,
-    )
+        confidence = score_classifier(classifier, unseen, classifier.card.class_names).scores.clip_score
+    _, right = confidence_and_correctness(scores.clip_posteriors.cpu(), scores.clip_target.cpu())
+    known, threshold = (scores.clip_score.cpu(), right), rule.unknown_threshold or 0.0
     rejection = judge_rejection(*known, threshold, confidence)
     tables.print_rejection(prefix, rejection)
     picture = run.folder / "plots" / f"{prefix}_rejection.png"

@@ -13,7 +13,7 @@ from torch import Tensor
 from aed.datamodules.patches import PatchDataset
 from aed.export.card import ModelCard
 from aed.export.fidelity import sqnr_db
-from aed.inference.classifier import Classifier, to_posteriors
+from aed.inference.classifier import Classifier, to_nearness, to_posteriors
 from aed.scoring import tables
 from aed.scoring.confidence import cross_entropy
 from aed.scoring.levels import LEVELS
@@ -30,15 +30,17 @@ class Result:
 
     Args:
         scores: Patch and clip metrics.
-        outputs: ``(num_patches, num_classes)``, logits or probabilities.
-        posteriors: Of the same shape.
+        outputs: ``(num_patches, num_outputs)``; see :meth:`aed.inference.classifier.Classifier.outputs`.
+        posteriors: ``(num_patches, num_classes)``.
         loss: Mean cross entropy of the patches.
+        nearness: ``(num_patches,)``, of a model with means of its classes.
     """
 
     scores: Scores
     outputs: npt.NDArray[np.float32]
     posteriors: npt.NDArray[np.float32]
     loss: float
+    nearness: npt.NDArray[np.float32] | None = None
 
     def metrics(self, prefix: str) -> dict[str, float]:
         """Flat, as in ``metrics.json``."""
@@ -68,15 +70,17 @@ def score_outputs(
 
     Args:
         card: Tells logits from probabilities.
-        outputs: ``(num_patches, num_classes)``.
+        outputs: ``(num_patches, num_outputs)``.
         target: ``(num_patches,)`` or ``(num_patches, num_classes)``.
         clip: ``(num_patches,)``, the clip of each patch.
         class_names: In the order of the outputs.
     """
     posteriors = torch.from_numpy(to_posteriors(card, outputs))
     truth = torch.from_numpy(np.ascontiguousarray(target))
-    scores = score(posteriors, truth, torch.from_numpy(clip), class_names, card.decision)
-    return Result(scores, outputs, posteriors.numpy(), float(cross_entropy(posteriors, truth)))
+    nearness = to_nearness(card, outputs)
+    near = None if nearness is None else torch.from_numpy(nearness)
+    scores = score(posteriors, truth, torch.from_numpy(clip), class_names, card.decision, near)
+    return Result(scores, outputs, posteriors.numpy(), float(cross_entropy(posteriors, truth)), nearness)
 
 
 def chunks(data: PatchDataset) -> Iterator[npt.NDArray[np.float32]]:
@@ -118,9 +122,17 @@ def compare(card: ModelCard, in_float: Result, int8: Result, names: Sequence[str
         int8: Of the int8 model, on the same split.
         names: File names of the clips.
     """
-    sqnr = sqnr_db(in_float.outputs, int8.outputs - in_float.outputs)
+    logits, steps = (part.outputs[:, : len(card.class_names)] for part in (in_float, int8))
+    sqnr = sqnr_db(logits, steps - logits)
     clips = [part.scores.clip_decided for part in (in_float, int8)]
-    patches = [card.decision.decide(torch.from_numpy(part.posteriors), card.task) for part in (in_float, int8)]
+    patches = [
+        card.decision.decide(
+            torch.from_numpy(part.posteriors),
+            card.task,
+            None if part.nearness is None else torch.from_numpy(part.nearness),
+        )
+        for part in (in_float, int8)
+    ]
     labels = [tables.labels_of(rows, card.class_names) for rows in (in_float.scores.clip_target, *clips)]
     return {
         "clips": len(names),

@@ -12,7 +12,7 @@ from aed.base.files import temporary_folder
 from aed.dsp.gate import column_powers, patch_powers
 from aed.dsp.stream import resampled
 from aed.dsp.waveform import mono, to_int16
-from aed.inference.classifier import Classifier, to_posteriors
+from aed.inference.classifier import Classifier, to_event_posteriors
 from aed.inference.detection import Decisions, Detector
 from aed.inference.prediction import BLOCK_S
 from aed.run.annotated import Program
@@ -67,6 +67,6 @@ class _Listener:
         if not len(outputs):
             raise AudioError(f"{name}: shorter than one patch ({self.detector.patch_s:.2f} s)")
         first = np.arange(len(outputs)) * card.frontend.patch_hop
-        posteriors = np.where(is_open[:, None], to_posteriors(card, outputs), np.float32(0))
+        posteriors = np.where(is_open[:, None], to_event_posteriors(card, outputs), np.float32(0))
         power = patch_powers(column_powers(samples, card.frontend), first, card.frontend)
         return Decisions(posteriors, first * card.frontend.hop_length / rate, is_open, power)

@@ -1,12 +1,11 @@
 """The test stage: the trained checkpoint on val and test, by the decision rule chosen on val."""
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from aed.base.errors import AedError
-from aed.inference.checkpoint import TorchClassifier
 from aed.run import decide
+from aed.run.nearness import tested
 from aed.run.reject import reject
 from aed.run.resume import restoring
 from aed.run.split_scores import write_scores
@@ -25,7 +24,7 @@ def test(run: Run) -> None:
     splits = ["val", "test"] if "val" in run.data.datasets else ["test"]
     scores, rule = _score(run, splits, "test")
     if run.is_main_process:
-        run.metrics |= reject(run, "test", partial(_tested, run, rule), scores["test"])
+        run.metrics |= reject(run, "test", partial(tested, run, rule), scores["test"])
 
 
 def validate(run: Run) -> None:
@@ -55,13 +54,6 @@ def _score(run: Run, splits: list[str], stage: str) -> tuple[dict[str, Scores], 
         run.metrics[f"{split}/loss"] = decide.loss(run, split, rule)
         _write_scores(run, split, scores[split], is_printed=split == splits[-1])
     return scores, rule
-
-
-def _tested(run: Run, rule: Decision) -> TorchClassifier:
-    """The tested checkpoint, with the rule that was chosen for it."""
-    model = TorchClassifier(run.need_checkpoint("test"), run.net_class)
-    model.card = replace(model.card, decision=rule)
-    return model
 
 
 def _write_scores(run: Run, split: str, scores: Scores, is_printed: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeGuard, get_args
 
 from aed.base.errors import AedError
 from aed.dsp.aggregate import Aggregate, decide
+from aed.scoring.nearness import Nearness
 
 if TYPE_CHECKING:  # a model card is read without torch
     from torch import Tensor
@@ -44,8 +45,10 @@ class Decision:
     Args:
         temperature: Logits are divided by it before softmax or sigmoid.
         thresholds: Multi-label only, one per class: a posterior not under it is a yes; empty: 0.5 for all.
-        unknown_threshold: Single-label only: a row whose greatest posterior is under it is unknown; null: none is.
+        unknown_threshold: Single-label only: a row whose score is under it is unknown; null: none is.
         aggregate: A clip's posterior is the mean or the maximum over its patches.
+        nearness: Single-label only: means of the classes, and what the nearness to them weighs in the score; null: the
+            score is the greatest posterior.
 
     Raises:
         AedError: A value is out of its range.
@@ -55,6 +58,7 @@ class Decision:
     thresholds: tuple[float, ...] = ()
     unknown_threshold: float | None = None
     aggregate: Aggregate = "mean"
+    nearness: Nearness | None = None
 
     def __post_init__(self) -> None:
         if not (is_number(self.temperature) and 0 < self.temperature < math.inf):
@@ -76,8 +80,12 @@ class Decision:
         known = [field.name for field in fields(cls)]
         if unknown := sorted(set(values) - set(known)):
             raise AedError(f"decision: unknown {unknown}; this version knows {known}")
-        thresholds = values.get("thresholds", ())
-        return cls(**{**values, "thresholds": tuple(thresholds) if isinstance(thresholds, list) else thresholds})
+        thresholds, nearness = values.get("thresholds", ()), values.get("nearness")
+        own = {
+            "thresholds": tuple(thresholds) if isinstance(thresholds, list) else thresholds,
+            "nearness": None if nearness is None else Nearness.from_dict(nearness),
+        }
+        return cls(**{**values, **own})
 
     def check(self, task: Task, num_classes: int) -> None:
         """Refuses what does not fit a model.
@@ -89,6 +97,8 @@ class Decision:
             raise AedError("decision.thresholds: only a multi-label model has them; leave them out")
         if task == "multi_label" and self.unknown_threshold is not None:
             raise AedError("decision.unknown_threshold: only a single-label model has one; use null")
+        if task == "multi_label" and self.nearness is not None:
+            raise AedError("decision.nearness: only a single-label model has one; use null")
         if len(self.thresholds) not in (0, num_classes):
             raise AedError(f"decision.thresholds: need {num_classes}, one per class, got {len(self.thresholds)}")
 
@@ -100,13 +110,41 @@ class Decision:
         """Posteriors ``(rows, num_classes)`` of logits of that shape, at :attr:`temperature`."""
         return to_posteriors(logits, task, self.temperature)
 
-    def known(self, posteriors: Tensor) -> Tensor:
-        """Whether each row belongs to a class, ``(rows,)`` bool; with a threshold, a row of NaN does not."""
+    @property
+    def by_nearness(self) -> bool:
+        """Whether the nearness weighs in the score."""
+        return self.nearness is not None and self.nearness.weight > 0
+
+    def score(self, posteriors: Tensor, nearness: Tensor | None = None) -> Tensor:
+        """How sure it is that each row belongs to a class, ``(rows,)``: see :func:`aed.scoring.nearness.blend`.
+
+        Args:
+            posteriors: ``(rows, num_classes)``.
+            nearness: ``(rows,)``; needed where :attr:`by_nearness`.
+
+        Raises:
+            AedError: The nearness is missing.
+        """
+        most = posteriors.amax(dim=1)
+        if self.nearness is None or not self.nearness.weight:
+            return most
+        if nearness is None:
+            raise AedError("decision: this model needs the nearness of a sound to decide whether it is unknown")
+        weight = self.nearness.weight
+        return most.new_tensor(1 - weight) * most + most.new_tensor(weight) * nearness.to(most)
+
+    def known(self, posteriors: Tensor, nearness: Tensor | None = None) -> Tensor:
+        """Whether each row belongs to a class, ``(rows,)`` bool; with a threshold, a row of NaN does not.
+
+        Args:
+            posteriors: ``(rows, num_classes)``.
+            nearness: See :meth:`score`.
+        """
         if self.unknown_threshold is None:
             return posteriors.new_ones(len(posteriors)).bool()
-        return posteriors.amax(dim=1) >= self.unknown_threshold
+        return self.score(posteriors, nearness) >= self.unknown_threshold
 
-    def decide(self, posteriors: Tensor, task: Task) -> Tensor:
+    def decide(self, posteriors: Tensor, task: Task, nearness: Tensor | None = None) -> Tensor:
         """The decision of each row.
 
         Single-label: ``(rows,)`` int64, the class with the greatest posterior, the lowest index of equal ones, or
@@ -115,14 +153,15 @@ class Decision:
         Args:
             posteriors: ``(rows, num_classes)``.
             task: Of the model.
+            nearness: See :meth:`score`.
 
         Raises:
-            AedError: See :meth:`check`.
+            AedError: See :meth:`check` and :meth:`score`.
         """
         self.check(task, posteriors.shape[1])
         if task == "multi_label":
             return posteriors >= posteriors.new_tensor(self.thresholds_of(posteriors.shape[1]))
-        return decide(posteriors).masked_fill(~self.known(posteriors), UNKNOWN_INDEX)
+        return decide(posteriors).masked_fill(~self.known(posteriors, nearness), UNKNOWN_INDEX)
 
 
 def is_number(value: object) -> TypeGuard[float]:

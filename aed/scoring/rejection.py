@@ -12,10 +12,12 @@ from aed.scoring.confidence import ranking
 
 @dataclass(frozen=True)
 class Rejection:
-    """How well a threshold on the greatest posterior parts right from wrong, and known from unseen sounds.
+    """How well a threshold on the score parts right from wrong, and known from unseen sounds.
+
+    The score is the greatest posterior or, where the model weighs it, its blend with the nearness.
 
     Args:
-        threshold: Clips whose greatest posterior is under it are rejected.
+        threshold: Clips whose score is under it are rejected.
         clips: Number of clips of known classes.
         acc: Share of them decided rightly if none is rejected.
         coverage: Share of them not rejected.
@@ -23,7 +25,7 @@ class Rejection:
         aurc: Area under the risk-coverage curve; 0 is best (Geifman and El-Yaniv, 2017).
         unseen_clips: Number of clips of other sounds; 0: the figures below are null.
         unseen_rejected: Share of them rejected.
-        auroc: Chance that a known clip has a greater posterior than an unseen one; 0.5 is a guess.
+        auroc: Chance that a known clip has a greater score than an unseen one; 0.5 is a guess.
         fpr95: Share of unseen clips accepted by the threshold that accepts 95 % of the known ones.
     """
 
@@ -47,10 +49,10 @@ def judge_rejection(confidence: Tensor, right: Tensor, threshold: float, unseen:
     """The figures of a threshold.
 
     Args:
-        confidence: ``(clips,)``, greatest posterior of each clip of a known class.
+        confidence: ``(clips,)``, score of each clip of a known class.
         right: ``(clips,)`` bool, whether its class is the true one.
         threshold: Of the model.
-        unseen: ``(unseen_clips,)``, greatest posterior of each clip of other sounds.
+        unseen: ``(unseen_clips,)``, score of each clip of other sounds.
     """
     accepted = confidence >= threshold
     coverage, risk = risk_coverage(confidence, right)
@@ -109,7 +111,7 @@ def choose_unknown_threshold(confidence: Tensor, right: Tensor, keep: float = 0.
     would be a worse rule: a model that has it already would reject nothing.
 
     Args:
-        confidence: ``(clips,)``, greatest posterior of each clip.
+        confidence: ``(clips,)``, score of each clip.
         right: ``(clips,)`` bool, whether its class is the true one.
         keep: Share in (0, 1].
 

@@ -27,6 +27,7 @@ class Scores:
         clip_posteriors: ``(num_clips, num_classes)``.
         clip_target: ``(num_clips,)`` int64, or ``(num_clips, num_classes)`` of 0 and 1.
         decision: How the model decides.
+        clip_nearness: ``(num_clips,)``, of a model with means of its classes; aggregated as posteriors are.
         patch_confusion: Single-label: ``(num_classes, num_classes)`` int64, rows true, nothing rejected.
         clip_confusion: As above, over clips.
     """
@@ -35,6 +36,7 @@ class Scores:
     clip_posteriors: Tensor
     clip_target: Tensor
     decision: Decision
+    clip_nearness: Tensor | None = None
     patch_confusion: Tensor | None = None
     clip_confusion: Tensor | None = None
 
@@ -51,7 +53,12 @@ class Scores:
     @property
     def clip_decided(self) -> Tensor:
         """The decision about each clip; see :meth:`aed.scoring.decision.Decision.decide`."""
-        return self.decision.decide(self.clip_posteriors, self.task)
+        return self.decision.decide(self.clip_posteriors, self.task, self.clip_nearness)
+
+    @property
+    def clip_score(self) -> Tensor:
+        """How sure it is that each clip belongs to a class, ``(num_clips,)``; single-label."""
+        return self.decision.score(self.clip_posteriors, self.clip_nearness)
 
 
 def score(
@@ -60,6 +67,7 @@ def score(
     clip: Tensor,
     class_names: Sequence[str],
     decision: Decision = Decision(),  # noqa: B008 - frozen
+    nearness: Tensor | None = None,
 ) -> Scores:
     """The scores of patch posteriors.
 
@@ -70,6 +78,7 @@ def score(
         clip: ``(num_patches,)`` int64, each of 0..num_clips-1 at least once.
         class_names: In the order of the posteriors.
         decision: How patches become clips and posteriors decisions.
+        nearness: Of each patch, ``(num_patches,)``; needed where it weighs in the decision.
 
     Raises:
         AedError: The decision does not fit the task or the number of classes.
@@ -78,6 +87,7 @@ def score(
     decision.check(task, len(class_names))
     truth = clip_targets(target, clip)
     by_clip = clip_posteriors(posteriors, clip, len(truth), decision.aggregate)
+    near = None if nearness is None else clip_posteriors(nearness[:, None], clip, len(truth), decision.aggregate)[:, 0]
     if task == "multi_label":
         metrics = {
             f"{level}_{key}": value
@@ -95,11 +105,11 @@ def score(
                 metrics[f"{key}/{name}"] = float(hit / row.sum())
     metrics["clip_ece"] = expected_calibration_error(by_clip, truth)
     if decision.unknown_threshold is not None:
-        known = decision.known(by_clip)
+        known = decision.known(by_clip, near)
         metrics["clip_coverage"] = float(known.double().mean())
         if known.any():
             metrics["clip_selective_acc"] = float((decide(by_clip) == truth)[known].double().mean())
-    return Scores(metrics, by_clip, truth, decision, *confusion)
+    return Scores(metrics, by_clip, truth, decision, near, *confusion)
 
 
 class PatchPosteriors(Metric):

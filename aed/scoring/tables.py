@@ -95,7 +95,7 @@ def write_clips(path: Path, names: Sequence[str], scores: Scores, class_names: S
 def clip_rows(
     names: Sequence[str], scores: Scores, class_names: Sequence[str]
 ) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-    """Header, and one row per clip: file, true and decided class or classes, posterior of each class.
+    """Header, and one row per clip: file, true and decided class or classes, posterior of each class, any nearness.
 
     Args:
         names: File name of each clip.
@@ -105,8 +105,11 @@ def clip_rows(
     truth, decided = (labels_of(rows, class_names) for rows in (scores.clip_target, scores.clip_decided))
     posteriors = ([f"{value:.6f}" for value in row] for row in scores.clip_posteriors.tolist())
     rows = [[*facts, *row] for *facts, row in zip(names, truth, decided, posteriors, strict=True)]
-    column = "category" if scores.task == "single_label" else "labels"
-    return ["filename", column, "decided", *class_names], rows
+    column, more = "category" if scores.task == "single_label" else "labels", []
+    if scores.clip_nearness is not None:
+        more = ["nearness"]
+        rows = [[*row, f"{value:.6f}"] for row, value in zip(rows, scores.clip_nearness.tolist(), strict=True)]
+    return ["filename", column, "decided", *class_names, *more], rows
 
 
 def print_scores(
@@ -257,7 +260,7 @@ def print_programs(split: str, rows: Sequence[tuple[str, Mapping[str, float]]], 
 
 def print_rejection(prefix: str, rejection: Rejection) -> None:
     """Prints the shares of known and of unseen sounds that a threshold on the greatest posterior rejects."""
-    table = Table(title=f"{prefix}: unknown under a posterior of {rejection.threshold:.3f}")
+    table = Table(title=f"{prefix}: unknown under a score of {rejection.threshold:.3f}")
     table.add_column("figure")
     table.add_column("", justify="right")
     for key, text in (

@@ -110,20 +110,21 @@ class HostDevice:
         gate: int | None = None,
     ) -> None:
         chosen = choose_plan(partial(lower, model), planning, frontend.patch_hop)
-        self.output = chosen.program.tensors[chosen.program.output]
+        self.program = chosen.program
         sources = device_sources(chosen.program, chosen.plan, frontend, gate)
         glue = files("aed.target.codegen") / "c" / "host" / "run_clip.c"
         self.run_c = build_library(folder, sources | {glue.name: glue.read_text(encoding="utf-8")}).aed_run_clip
         self.frontend = frontend
 
     def outputs(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
-        """The net's output of each patch of a clip ``(T,)`` at the front end's rate: ``(patches, num_classes)``."""
+        """Outputs of each patch of a clip ``(T,)`` at the front end's rate: ``(patches, num_outputs)``."""
         return self.decisions(samples).outputs
 
     def decisions(self, samples: npt.NDArray[np.int16]) -> GatedOutputs:
         """The same, and for which patches the net ran."""
         most = 1 + self.frontend.num_frames(len(samples)) // self.frontend.patch_hop
-        steps, ran = np.empty((most, self.output.size), np.int8), np.empty(most, np.bool_)
+        size = self.program.tensors[self.program.output].size
+        steps, ran = np.empty((most, size), np.int8), np.empty(most, np.bool_)
         samples = np.ascontiguousarray(samples, dtype=np.int16)
         count = self.run_c(pointer(samples), len(samples), pointer(steps), pointer(ran), most)
-        return GatedOutputs(self.output.real(steps[:count]), ran[:count])
+        return GatedOutputs(self.program.real(steps[:count]), ran[:count])

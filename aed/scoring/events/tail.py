@@ -19,8 +19,8 @@ HIGHEST = 10
 def expected_alarms(thresholds: Sequence[float], counts: Sequence[int]) -> npt.NDArray[np.float64]:
     """Alarms to expect at each threshold ``(thresholds,)`` in another stream as long.
 
-    Those that were counted where there are :data:`HIGHEST` and more; over that threshold those of the tail, but no fewer
-    than were counted; where fewer were ever counted the tail begins at the lowest threshold.
+    Those that were counted where there are :data:`HIGHEST` and more; over that threshold those of the tail, but no
+    fewer than were counted; where fewer were ever counted the tail begins at the lowest threshold.
 
     Args:
         thresholds: Falling, in (0, 1).

@@ -1,4 +1,4 @@
-"""Rejection: what a threshold on the greatest posterior leaves out, and what stays wrong."""
+"""Rejection: what a threshold on the score leaves out, and what stays wrong."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,11 +28,11 @@ def plot_rejection(
 
     Args:
         path: Of the picture.
-        confidence: ``(clips,)``, greatest posterior of each clip of a known class.
+        confidence: ``(clips,)``, score of each clip of a known class.
         right: ``(clips,)`` bool, whether its class is the true one.
         threshold: Of the model.
         split: ``test``, ``test_int8``, ...
-        unseen: ``(unseen_clips,)``, greatest posterior of each clip of other sounds.
+        unseen: ``(unseen_clips,)``, score of each clip of other sounds.
         subject: Model and data set.
     """
 

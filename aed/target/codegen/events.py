@@ -73,6 +73,12 @@ def _header(card: ModelCard, hop: int) -> str:
 """
 
 
+def _unknown(card: ModelCard) -> float:
+    """The least score of a decision that is known; a blend with a cosine may be under 0."""
+    none = -1.0 if card.decision.by_nearness else 0.0
+    return none if card.decision.unknown_threshold is None else card.decision.unknown_threshold
+
+
 def _source(card: ModelCard, hop: int) -> str:
     rule, number = rule_of(card), len(card.class_names)
     on, off = rule.thresholds(number)
@@ -92,7 +98,7 @@ static const float off[AED_CLASSES] = {{
 const aed_event_rule aed_rule = {{
     .on = on,
     .off = off,
-    .unknown = {c_float(card.decision.unknown_threshold or 0.0)},
+    .unknown = {c_float(_unknown(card))},
     .weight = {c_float(rule.weight)},
     .window = {0 if rule.smoothing == "exponential" else rule.window}U,
 {counts}

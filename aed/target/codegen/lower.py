@@ -8,7 +8,9 @@ import onnx
 
 from aed.base.errors import AedError
 from aed.export.card import not_for_c
+from aed.export.embedding import embedding_size, without_embedding
 from aed.export.graph import QDQ, float_layers
+from aed.target.codegen.join import join_embedding
 from aed.target.codegen.operators import OPERATORS
 from aed.target.codegen.program import Program
 from aed.target.codegen.walk import Sketch, Walk
@@ -24,7 +26,8 @@ def lower(model: onnx.ModelProto, turned: bool = False) -> Program:
     """The integer program of an int8 model of aed, with float or int8 input and output.
 
     Args:
-        model: QDQ, batch 1, as :func:`aed.export.quantize.quantize` returns it.
+        model: QDQ, batch 1, as :func:`aed.export.quantize.quantize` returns it; an embedding that is its second output
+            follows the first in the output of the program.
         turned: Whether the rows of all images are ONNX's columns: those of a patch are then its frames.
 
     Raises:
@@ -34,7 +37,10 @@ def lower(model: onnx.ModelProto, turned: bool = False) -> Program:
         raise AedError("the model is float, C needs int8: give model_int8.onnx, which the stage quantize writes")
     walk = Walk(model, turned)
     try:
-        return walk.run(OPERATORS)
+        program = walk.run(OPERATORS)
+        if embedding_size(model):
+            join_embedding(walk)
+        return program
     except AedError as error:
         nodes, floats = {node.name: node for node in model.graph.node}, float_layers(model)
         for node in (nodes[name] for name in floats):
@@ -55,4 +61,4 @@ def sketch(model: onnx.ModelProto, turned: bool = False) -> Program:
     Raises:
         AedError: As :func:`lower`.
     """
-    return Sketch(model, turned).run(OPERATORS)
+    return Sketch(without_embedding(model), turned).run(OPERATORS)

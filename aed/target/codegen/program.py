@@ -154,6 +154,7 @@ class Program:
         output: Name of the tensor that the caller reads.
         views: Tensors that share another tensor's bytes: name -> name of that tensor.
         turned: Whether the rows of images are ONNX's columns.
+        embedding: Name of the tensor that the last bytes of the output are a copy of; "": there is none.
     """
 
     layers: list[Layer] = field(default_factory=list)
@@ -162,6 +163,21 @@ class Program:
     output: str = ""
     views: dict[str, str] = field(default_factory=dict)
     turned: bool = False
+    embedding: str = ""
+
+    @property
+    def num_embedded(self) -> int:
+        """Values of the embedding."""
+        return self.tensors[self.embedding].size if self.embedding else 0
+
+    def real(self, steps: Int8) -> Float32:
+        """Outputs ``(N, size)`` as a classifier has them: real values and, of the embedding, steps from its zero on."""
+        end, y = steps.shape[1] - self.num_embedded, self.tensors[self.output]
+        if not self.embedding:
+            return y.real(steps)
+        embedding = steps[:, end:].astype(np.float32) - self.tensors[self.embedding].zero
+        both: Float32 = np.concatenate([y.real(steps[:, :end]), embedding], axis=1)
+        return both
 
     def images(self, steps: Int8) -> Int8:
         """Inputs ``(N, size)`` of the program as ONNX has them: ``(N, C, H, W)``."""

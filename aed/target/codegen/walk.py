@@ -65,7 +65,7 @@ class Walk:
             if node.op_type not in operators:
                 raise self.refusal(node, f"the C code has no {node.op_type}")
             operators[node.op_type](self, node)
-        end = self._home(self.graph_output())
+        end = self.home(self.graph_output())
         if end in self.order:
             raise AedError("the C code cannot end in a flattened image; end in a Gemm")
         self.program.output = self.program.views.get(end, end)
@@ -125,7 +125,8 @@ class Walk:
             facts["pads"] = [*self.turn(facts["pads"][:2]), *self.turn(facts["pads"][2:])]
         return facts
 
-    def _home(self, name: str) -> str:
+    def home(self, name: str) -> str:
+        """The tensor whose bytes one of that name is."""
         return self.alias.get(name, name)
 
     def add_tensor(self, name: str, quantizer: onnx.NodeProto | None, shape: list[int]) -> Tensor:
@@ -174,7 +175,7 @@ class Walk:
         source = self.producers.get(node.input[index])
         if source is None or source.op_type != "DequantizeLinear":
             raise self.refusal(node, f"input {node.input[index]} is float: {_LEFT_FLOAT}")
-        name = self._home(source.input[0])
+        name = self.home(source.input[0])
         if name not in self.program.tensors:
             raise self.refusal(node, f"input {name} is a constant")
         return self.program.tensors[name]
@@ -301,7 +302,7 @@ class Sketch(Walk):
 
     def moved_input(self, node: onnx.NodeProto, index: int = 0) -> Tensor:
         """The tensor of an input."""
-        name = self._home(node.input[index])
+        name = self.home(node.input[index])
         if name not in self.program.tensors:
             raise self.refusal(node, f"input {name} is a constant")
         return self.program.tensors[name]

@@ -14,7 +14,7 @@ from aed.base.errors import AedError
 from aed.dsp.frontend import FrontendConfig
 from aed.export.card import read_card
 from aed.export.graph import load_model, read_model_card
-from aed.export.runtime import onnx_runtime_on, open_exact
+from aed.export.runtime import onnx_runtime_on, open_exact, run_exact
 from aed.target.boards import Board, emulated
 from aed.target.codegen.choose import Chosen, choose_plan
 from aed.target.codegen.cmsis import find_cmsis_dsp
@@ -141,8 +141,7 @@ def _proved(read: _Model, steps: Int8, board: Board) -> EmulatedRun:
     """The run on ``steps`` ``(N, size)``, channels last, once its outputs are those of ONNX Runtime."""
     run = measure.measure_net(read.program, read.chosen.plan, steps, board)
     session = open_exact(read.graph)
-    name = session.get_inputs()[0].name
-    outputs = [session.run(None, {name: image[None]})[0] for image in read.program.images(steps)]
+    outputs = [run_exact(session, image[None]) for image in read.program.images(steps)]
     if differing := int((run.outputs != np.concatenate(outputs)).sum()):
         raise AedError(f"{board.name}: {differing} of {run.outputs.size} outputs differ from ONNX Runtime's")
     return run

@@ -46,13 +46,13 @@ class EmulatedDevice:
         gate: int | None = None,
     ) -> None:
         chosen = choose_plan(partial(lower, model), planning, frontend.patch_hop)
-        self.output = chosen.program.tensors[chosen.program.output]
+        self.program = chosen.program
         sources = device_sources(chosen.program, chosen.plan, frontend, gate)
         self.folder, self.board = folder, emulated(board)
         self.elf = build(folder / "program", {**sources, **harness_sources("run_clip.c")}, self.board)
 
     def outputs(self, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float32]:
-        """The net's output of each patch of a clip ``(T,)`` at the front end's rate: ``(patches, num_classes)``."""
+        """Outputs of each patch of a clip ``(T,)`` at the front end's rate: ``(patches, num_outputs)``."""
         return self.decisions(samples).outputs
 
     def decisions(self, samples: npt.NDArray[np.int16]) -> GatedOutputs:
@@ -60,5 +60,6 @@ class EmulatedDevice:
         with temporary_folder() as folder:
             content = np.ascontiguousarray(samples, dtype="<i2").tobytes()
             raw = run_program(self.elf, folder, content, self.board, count=False)
-        records = np.frombuffer(raw, np.int8).reshape(-1, 1 + self.output.size)
-        return GatedOutputs(self.output.real(records[:, 1:]), records[:, 0] != 0)
+        size = self.program.tensors[self.program.output].size
+        records = np.frombuffer(raw, np.int8).reshape(-1, 1 + size)
+        return GatedOutputs(self.program.real(records[:, 1:]), records[:, 0] != 0)

@@ -14,13 +14,15 @@ import onnx
 from aed.base.errors import AedError
 from aed.base.files import whole_folder
 from aed.export.card import ModelCard
-from aed.export.runtime import open_exact
+from aed.export.embedding import without_embedding
+from aed.export.runtime import open_exact, run_exact
 from aed.inference.detection import least_power, rule_of
 from aed.target.codegen.choose import choose_plan
 from aed.target.codegen.classes import class_sources
 from aed.target.codegen.events import event_sources
 from aed.target.codegen.generate import OF_KERNELS, kernel_sources, net_sources
 from aed.target.codegen.lower import lower
+from aed.target.codegen.means import check_learn, mean_sources
 from aed.target.codegen.plan import Plan
 from aed.target.codegen.prefix import DEFAULT, renamed
 from aed.target.codegen.program import Program
@@ -42,6 +44,7 @@ def write_firmware(
     title: str,
     prefix: str = DEFAULT,
     planning: PlanSettings = AUTO,
+    learn: int = 0,
 ) -> None:
     """Writes the library; the folder is whole or, where something fails, as it was before.
 
@@ -54,17 +57,21 @@ def write_firmware(
         title: For the README.
         prefix: Of every name that another file of a firmware can see; checked.
         planning: How the net is run.
+        learn: Sounds that the device can learn.
 
     Raises:
-        AedError: The model or its front end has no C form, or the folder holds something else.
+        AedError: The model cannot learn; the model or its front end has no C form, or the folder holds something else.
     """
     if card.frontend.not_streamable:
         log.warning(
             "no C of the front end, the library is the net alone: %s; you have to compute its patches",
             "; ".join(card.frontend.not_streamable),
         )
+    check_learn(card, learn)
+    if not (card.decision.by_nearness or learn):
+        model = without_embedding(model)
     chosen = choose_plan(partial(lower, model), planning, card.frontend.patch_hop, "c.")
-    sources = library_sources(model, chosen.program, chosen.plan, card)
+    sources = library_sources(model, chosen.program, chosen.plan, card, learn)
     parts = files("aed.target.firmware") / "c"
     with whole_folder(folder, MARK) as staging:
         for name, text in sources.items():
@@ -84,7 +91,7 @@ def write_firmware(
             text = renamed((parts / part).read_text(encoding="utf-8"), prefix)
             if name == "README.md":
                 text = Template(text).substitute(
-                    facts(chosen.program, chosen.plan, card, title, sources, prefix), prefix=prefix
+                    facts(chosen.program, chosen.plan, card, title, sources, prefix, learn), prefix=prefix
                 )
             (staging / name).write_text(text, encoding="utf-8")
         (staging / "LICENSE").write_bytes((parts / "LICENSE").read_bytes())
@@ -93,13 +100,16 @@ def write_firmware(
         )
 
 
-def library_sources(model: onnx.ModelProto, program: Program, plan: Plan, card: ModelCard) -> dict[str, str]:
+def library_sources(
+    model: onnx.ModelProto, program: Program, plan: Plan, card: ModelCard, learn: int = 0
+) -> dict[str, str]:
     """File name -> content of all C files of the library; the same bytes on every run.
 
     Raises:
         AedError: The event rule has a gate, and the library no front end that could measure a level.
     """
     gate = _gate(card)
+    embedding = program.tensors[program.embedding] if program.embedding else None
     header = (files("aed.target.firmware") / "c" / "aed_selftest.h").read_text(encoding="utf-8")
     streams = card.frontend.streamable
     return {
@@ -108,8 +118,9 @@ def library_sources(model: onnx.ModelProto, program: Program, plan: Plan, card: 
             if streams
             else kernel_sources() | net_sources(program, plan)
         ),
-        **class_sources(card, program.tensors[program.output]),
+        **class_sources(card, program.tensors[program.output], program.num_embedded),
         **event_sources(card, plan.schedule.hop or card.frontend.patch_hop),
+        **(mean_sources(card.decision.nearness, embedding, learn) if embedding and card.decision.nearness else {}),
         "aed_selftest.h": header,
         "aed_selftest.c": _selftest(model, program, plan),
     }
@@ -153,7 +164,7 @@ _SELFTEST = {
 def _selftest(model: onnx.ModelProto, program: Program, plan: Plan) -> str:
     image = program.images(selftest_input(program.tensors[program.input].size))
     session = open_exact(model)
-    expected = session.run(None, {session.get_inputs()[0].name: image})[0].ravel()
+    expected = run_exact(session, image).ravel()
     return f"""/* Generated: an input by rule and the outputs ONNX Runtime gives for it. */
 #include "aed_selftest.h"
 

@@ -18,6 +18,7 @@ from aed.target.codegen.plan import Plan
 from aed.target.codegen.prefix import renamed
 from aed.target.codegen.program import Program
 from aed.target.emulator import toolchain
+from aed.target.firmware.means_facts import means_facts
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ _TEMPERATURE = " Logits are divided by a temperature of {:g} first."
 
 
 def facts(
-    program: Program, plan: Plan, card: ModelCard, title: str, sources: dict[str, str], prefix: str
+    program: Program, plan: Plan, card: ModelCard, title: str, sources: dict[str, str], prefix: str, learn: int
 ) -> dict[str, str]:
     """Values of the README's template."""
     y = program.tensors[program.output]
@@ -53,6 +54,7 @@ def facts(
         "arena": f"{plan.size:,}",
         "output": f"{y.size:,}",
         "macc": f"{program.macc:,}",
+        **{key: renamed(text, prefix) for key, text in means_facts(card, program.num_embedded, learn).items()},
         "built": _built(sources),
         "weights_licence": licence,
     }
@@ -158,7 +160,7 @@ def _built(sources: dict[str, str]) -> str:
     """Sizes of the whole, linked for some cores, where the compiler is here."""
     if not is_available("arm-none-eabi-gcc"):
         return "Sizes of the code: not known, arm-none-eabi-gcc was not there when this was generated."
-    decides = ("aed_selftest", "aed_classes", "aed_events", "aed_rule")
+    decides = ("aed_selftest", "aed_classes", "aed_events", "aed_rule", "aed_means", "aed_nearness", "aed_learn")
     used = {name: text for name, text in sources.items() if not name.startswith(decides)}
     used["aed_net.c"] = _without_weights(used["aed_net.c"])
     whole = "run_clip.c" if "aed_frontend.c" in used else "run_net.c"

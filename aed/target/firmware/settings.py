@@ -19,11 +19,14 @@ class CSettings:
             instructions. ``stream``: each column of features once, for nets without padding along time.
         hop: Columns between two decisions of a stream, a multiple of the net's stride along time; null: the front end's
             ``patch_hop``.
+        learn: Sounds that the device can learn from examples; each takes as many bytes of RAM as an embedding has
+            values. The model needs ``decision.means``.
     """
 
     prefix: str = DEFAULT
     plan: PlanKind = "auto"
     hop: int | None = None
+    learn: int = 0
 
     @property
     def planning(self) -> PlanSettings:

@@ -135,7 +135,8 @@ class StEdgeAi:
             )
         if len(patches) < 1:
             raise AedError("validate: need at least one patch, got none")
-        expected = open_classifier(model).outputs(patches)
+        classifier = open_classifier(model)
+        expected = classifier.outputs(patches)[:, : len(classifier.card.class_names)]
         with self._run("validate", model, board, folder, patches, self.descriptor) as run:
             file = run.files / f"{self.choices.c_name}_val_io.npz"
             if not file.is_file():

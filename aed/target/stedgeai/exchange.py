@@ -9,6 +9,7 @@ import onnx
 
 from aed.base.errors import AedError
 from aed.export.card import read_card
+from aed.export.embedding import without_embedding
 from aed.export.graph import copy_of, input_of
 from aed.target.stedgeai.options import DataType
 
@@ -22,7 +23,8 @@ _TYPES: dict[int, DataType] = {
 
 
 def with_fixed_batch(model: onnx.ModelProto) -> onnx.ModelProto:
-    """``model``, or a copy for one patch at a time where its batch size is open, which the tool does not take."""
+    """``model``, or a copy of what the tool takes: one output, and one patch at a time where its batch size is open."""
+    model = without_embedding(model)
     ends = (input_of(model), *model.graph.output)
     if all(value.type.tensor_type.shape.dim and value.type.tensor_type.shape.dim[0].dim_value for value in ends):
         return model

@@ -8,17 +8,22 @@ void aed_events_init(aed_events *events, const aed_event_rule *rule) {
     events->rule = rule;
 }
 
-/* Takes in the probabilities of a decision; what is unknown counts as 0. */
-static void take(aed_events *events, const float *probability) {
-    const aed_event_rule *const rule = events->rule;
-    float *const newest = events->recent[events->next];
+/* The greatest probability. */
+static float greatest(const float *probability) {
     float most = probability[0];
     for (int i = 1; i < AED_CLASSES; ++i) {
         most = probability[i] > most ? probability[i] : most;
     }
+    return most;
+}
+
+/* Takes in the probabilities of a decision and their score; what is unknown counts as 0. */
+static void take(aed_events *events, const float *probability, float score) {
+    const aed_event_rule *const rule = events->rule;
+    float *const newest = events->recent[events->next];
     const bool moves = rule->window == 0U && events->decision > 0U;
     for (int i = 0; i < AED_CLASSES; ++i) {
-        const float value = most >= rule->unknown ? probability[i] : 0.0F;
+        const float value = score >= rule->unknown ? probability[i] : 0.0F;
         newest[i] = moves ? newest[i] + rule->weight * (value - newest[i]) : value;
     }
 }
@@ -91,9 +96,10 @@ static int step(aed_events *events, int label, float value, aed_event *found) {
     return 1;
 }
 
-int aed_events_add(aed_events *events, const float *probability, aed_event *found) {
+/* See aed_events_add. */
+static int add(aed_events *events, const float *probability, float score, aed_event *found) {
     int count = 0;
-    take(events, probability);
+    take(events, probability, score);
     for (int i = 0; i < AED_CLASSES; ++i) {
         count += step(events, i, smoothed(events, i), &found[count]);
     }
@@ -101,6 +107,16 @@ int aed_events_add(aed_events *events, const float *probability, aed_event *foun
     ++events->decision;
     return count;
 }
+
+#if AED_BY_NEARNESS
+int aed_events_add(aed_events *events, const float *probability, float nearness, aed_event *found) {
+    return add(events, probability, aed_score(greatest(probability), nearness), found);
+}
+#else
+int aed_events_add(aed_events *events, const float *probability, aed_event *found) {
+    return add(events, probability, greatest(probability), found);
+}
+#endif
 
 int aed_events_finish(aed_events *events, aed_event *found) {
     int count = 0;

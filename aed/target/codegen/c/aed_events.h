@@ -29,7 +29,7 @@ extern "C" {
 typedef struct {
     const float *on;   /* of each class the smoothed probability with which it is on; over 1: never */
     const float *off;  /* under it the class is off again; not over on */
-    float unknown;     /* a decision whose greatest probability is under it counts as 0 for all classes */
+    float unknown;     /* a decision whose score is under it counts as 0 for all classes */
     float weight;      /* of exponential smoothing: of the way to the newest probability, over 0, up to 1 */
     uint32_t window;   /* decisions of the mean, up to AED_RULE_WINDOW; 0: exponential smoothing */
     uint64_t shortest; /* that a class has to be on, from 1 */
@@ -83,7 +83,11 @@ void aed_events_init(aed_events *events, const aed_event_rule *rule);
  * Takes probability[AED_CLASSES] of the next decision. Writes the alarms it raises and the events that end with it to
  * found[AED_CLASSES], at most one a class, in the order of the classes; returns how many.
  */
+#if AED_BY_NEARNESS
+int aed_events_add(aed_events *events, const float *probability, float nearness, aed_event *found);
+#else
 int aed_events_add(aed_events *events, const float *probability, aed_event *found);
+#endif
 
 /* Ends the stream: the same for the events that have not ended. */
 int aed_events_finish(aed_events *events, aed_event *found);

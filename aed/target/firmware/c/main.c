@@ -31,7 +31,7 @@ int main(void) {
                 if (ready != AED_LISTENER_QUIET) {
                     aed_probabilities(out, probability);
                 }
-                decide(&events, probability);
+                decide(&events, out, probability);
             }
         }
     }

@@ -25,7 +25,7 @@ int main(void) {
         float probability[AED_CLASSES];
         aed_net_run(patch, out);
         aed_probabilities(out, probability);
-        decide(&events, probability);
+        decide(&events, out, probability);
     }
     finish(&events);
     return 0;

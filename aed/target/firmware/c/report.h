@@ -6,6 +6,9 @@
 
 #include "aed_classes.h"
 #include "aed_events.h"
+#if AED_BY_NEARNESS
+#include "aed_nearness.h"
+#endif
 
 /* Here a line of text, on a board a lamp, a message, a radio packet. */
 static void report(const aed_events *events, const aed_event *event) {
@@ -19,8 +22,8 @@ static void report(const aed_events *events, const aed_event *event) {
     }
 }
 
-/* A decision. */
-static void decide(aed_events *events, const float *probability) {
+/* A decision: an output of the net and its probabilities, which are 0 for sound under a gate. */
+static void decide(aed_events *events, const int8_t *out, const float *probability) {
     aed_event found[AED_CLASSES];
 #ifdef AED_PRINT_PROBABILITIES
     for (int i = 0; i < AED_CLASSES; ++i) {
@@ -28,7 +31,12 @@ static void decide(aed_events *events, const float *probability) {
     }
     (void)printf("\n");
 #endif
+#if AED_BY_NEARNESS
+    const int count = aed_events_add(events, probability, aed_nearness(out), found);
+#else
     const int count = aed_events_add(events, probability, found);
+    (void)out;
+#endif
     for (int i = 0; i < count; ++i) {
         report(events, &found[i]);
     }

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
@@ -10,6 +10,7 @@ from aed.base.errors import AedError
 from aed.base.files import check_replaceable, json_text, sha256_of, whole_folder
 from aed.dsp.frontend import FrontendConfig
 from aed.export.card import ModelCard
+from aed.export.embedding import without_embedding
 from aed.export.graph import load_model, read_model_card, save_model
 from aed.inference.opening import open_classifier
 from aed.target.boards import Board, board_names, load_board
@@ -116,8 +117,14 @@ def deploy_stm32(
     model = load_model(model_file)
     card = read_model_card(model, model_file)
     check_frontend(card.frontend)
+    if card.decision.by_nearness and unknown_threshold is None:
+        raise AedError(
+            f"{model_file}: what is unknown depends on the nearness to its classes, which ST's firmware lacks; give "
+            " the posterior that a class has to exceed, stm32.unknown_threshold=0.5, or use target=c"
+        )
     classifier = open_classifier(model_file)  # refuses a model whose shapes or classes do not fit its card
-    fitted, fitted_card = firmware_model(model, card, model_file)
+    card = replace(card, decision=replace(card.decision, nearness=None))
+    fitted, fitted_card = firmware_model(without_embedding(model), card, model_file)
     facts = input_steps(card, model_file)
     threshold = (card.decision.unknown_threshold if unknown_threshold is None else unknown_threshold) or 0.0
     silence = default_silence_threshold(card.frontend) if silence_threshold is None else silence_threshold
