@@ -64,10 +64,10 @@ def check_monitors(config: DictConfig, callbacks: Sequence[L.Callback], data: Pa
     """
     watching: dict[str, tuple[str, str]] = {}
     for key, own in zip((key for key, node in config.callbacks.items() if node), callbacks, strict=True):
-        if isinstance(own, EarlyStopping):
-            watching[f"callbacks.{key}"] = own.monitor, own.mode
-        elif isinstance(own, ModelCheckpoint) and own.monitor and alarms_of(own.monitor) is not None:
-            watching[f"callbacks.{key}"] = own.monitor, own.mode
+        if not isinstance(own, EarlyStopping | ModelCheckpoint):
+            continue
+        if isinstance(own, EarlyStopping) or alarms_of(own.monitor or "") is not None:
+            watching[f"callbacks.{key}"] = str(own.monitor), own.mode
     scheduler = config.model.scheduler
     if scheduler and str(scheduler.get("_target_")).endswith("ReduceLROnPlateau"):
         watching["model"] = str(config.model.monitor), str(scheduler.get("mode", "min"))
