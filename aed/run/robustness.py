@@ -145,11 +145,11 @@ def _table(prefix: str, outcomes: Sequence[Outcome]) -> Table:
 
 
 def _streams_table(prefix: str, found: Mapping[str, EventsFound]) -> Table:
-    table = Table(title=f"{prefix}: disturbed streams, events found by the model's rule")
-    for head in ("", "found", "recall, %", "95 % interval", "confused", "background"):
+    number = next(iter(found.values())).events
+    table = Table(title=f"{prefix}: disturbed streams, % found of {number} events, and false alarms")
+    for head in ("", "found", "95 % interval", "confused", "background"):
         table.add_column(head, justify="right" if head else "left", no_wrap=True)
     for label, own in found.items():
         interval = f"{100 * own.interval[0]:.1f} .. {100 * own.interval[1]:.1f}" if own.interval else ""
-        counts = f"{own.found} of {own.events}", f"{100 * own.recall:.1f}", interval
-        table.add_row(label, *counts, str(own.confused), str(own.background))
+        table.add_row(label, f"{100 * own.recall:.1f}", interval, str(own.confused), str(own.background))
     return table

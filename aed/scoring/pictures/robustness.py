@@ -29,7 +29,9 @@ def plot_robustness(path: Path, outcomes: Sequence[Outcome], split: str, subject
     """
 
     def draw() -> "Figure":
-        title = title_of(subject, split, plural(outcomes[0].clips, "clip"), "robustness, 95 % intervals")
+        plain = outcomes[0]
+        counts = [plural(plain.clips, "clip"), *([plural(plain.events.events, "event")] if plain.events else [])]
+        title = title_of(subject, split, *counts, "robustness, 95 % intervals")
         return robustness_figure(outcomes, title)
 
     save(path, [subject], draw)
