@@ -171,6 +171,7 @@ SAYS: dict[tuple[str, str], list[Say]] = {
     ("writers", "__init__"): [lambda: table_of(NAMES)],
     ("event_writers", "as_table"): [lambda: print(as_table([(NAMES[0], [event(name) for name in NAMES])]))],
     ("robustness", "_table"): [],
+    ("robustness", "_streams_table"): [],
     ("stream_report", "candidates_table"): [],
     ("stream_report", "programs_table"): [],
     ("stream_report", "summary"): [lambda: PlainConsole().print(stream_report.summary(stream_scores(), NAMES))],

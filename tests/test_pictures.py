@@ -207,6 +207,12 @@ def test_learning_curves_count_epochs_from_1_and_have_plain_names(tmp_path: Path
         assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1, 2]
 
 
+def test_the_recall_of_streams_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("epoch,val/recall_at_0.5_per_hour\n0,0.25\n")
+    (line,) = curves_figure(read_curves(tmp_path / "m.csv"), "").axes[1].lines
+    assert line.get_label() == "validation, events found at 0.5 alarms/h" and line.get_ydata().tolist() == [25]
+
+
 def test_losses_alone_have_a_panel_alone(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("epoch,train/loss\n0,1.5\n")
     figure = curves_figure(read_curves(tmp_path / "m.csv"), "")

@@ -1,6 +1,7 @@
 """aed evaluate robustness=true: disturbances measured independently, and a net that hears level."""
 
 import csv
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -16,16 +17,25 @@ from torch import Tensor, nn
 
 from aed.base.errors import AedError
 from aed.datamodules import Folder, PatchDataModule
+from aed.datamodules.soundscapes.mixing import MixedEvent
 from aed.dsp import disturb
 from aed.dsp.logmel import LogMel
 from aed.dsp.stream import clip_patches
 from aed.export.card import ModelCard
 from aed.export.graph import save_model
 from aed.export.onnx import ExportConfig, to_onnx
-from aed.run import robustness
+from aed.inference.detection import Detector
+from aed.inference.opening import open_classifier
+from aed.run import robustness, stream_robustness
+from aed.run.detect import detect_files
+from aed.run.disturbances import CONDITIONS, Condition, DisturbedClip
 from aed.run.evaluate import EvaluateConfig, evaluate_file
-from aed.run.robustness import CONDITIONS, DisturbedClip
-from aed.scoring.robustness import HEADER, Outcome, rows_of
+from aed.run.model_data import SplitClips, model_data
+from aed.run.rule_changes import RuleChanges
+from aed.run.stream_robustness import STREAM_CONDITIONS, DisturbedSection
+from aed.scoring.pictures.robustness import robustness_figure
+from aed.scoring.robustness import HEADER, EventsFound, Outcome, rows_of
+from aed.scoring.rule import EventRule
 
 RATE = 16000
 FRONTEND = replace(tiny.FRONTEND, trim="none", min_length_s=0.5)
@@ -64,10 +74,11 @@ def test_the_ratio_is_what_least_squares_find(level, snr_db):
 
 
 def heard(wave: np.ndarray, other: np.ndarray | None = None) -> DisturbedClip:
-    return DisturbedClip(wave, noise(seed=7) if other is None else other, FRONTEND, (0, 0))
+    sound = noise(seed=7) if other is None else other
+    return DisturbedClip(wave=wave, frontend=FRONTEND, seed=(0, 0), other=sound)
 
 
-def of(name: str) -> list[robustness.Condition]:
+def of(name: str) -> list[Condition]:
     return [condition for condition in CONDITIONS if condition.name == name]
 
 
@@ -177,13 +188,21 @@ def rows(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
 ALL = EvaluateConfig(split="all", threads=1)
 
 
-@pytest.mark.usefixtures("trains")
+@pytest.fixture
+def short_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_robustness, "STREAM_S", 45)
+
+
+@pytest.mark.usefixtures("trains", "short_streams")
 def test_the_table_is_that_of_the_disturbed_files(model, tmp_path, capsys):
     data = sounds(tmp_path / "plain", lambda samples: samples)
     metrics = evaluate_file(str(model), data, str(tmp_path / "out"), replace(ALL, robustness=True))
     found = rows(tmp_path / "out")
     assert len(found) == len(CONDITIONS) and (tmp_path / "out" / "plots" / "all_robustness.png").is_file()
-    assert "pink noise, SNR 20 dB" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "pink noise, SNR 20 dB" in said and "all: disturbed streams, % found of" in said
+    grid = found["grid_offset_hops", "0.333"]
+    assert grid["recall"] == "" and int(found["bits", "8"]["events"]) == int(found["none", ""]["events"]) > 3
     assert float(found["none", ""]["clip_acc"]) == pytest.approx(metrics["all/clip_acc"], abs=1e-6)
     assert float(found["none", ""]["patch_acc"]) == pytest.approx(metrics["all/patch_acc"], abs=1e-6)
     quieter = sounds(tmp_path / "quieter", lambda samples: samples * 10 ** (-36 / 20))
@@ -202,9 +221,6 @@ def test_the_table_is_that_of_the_disturbed_files(model, tmp_path, capsys):
 
 @pytest.mark.usefixtures("trains")
 def test_undisturbed_outputs_are_the_plain_ones_and_a_device_hears_the_same(model, tmp_path, monkeypatch):
-    from aed.inference.opening import open_classifier
-    from aed.run.model_data import SplitClips, model_data
-
     classifier = open_classifier(model)
     clips = SplitClips(model_data(sounds(tmp_path, lambda s: s), classifier.card, "all", "data", None), "all", 5)
     plain = classifier.outputs(clips.dataset.__getitems__(range(len(clips.dataset))).patches.numpy())
@@ -226,12 +242,75 @@ def test_undisturbed_outputs_are_the_plain_ones_and_a_device_hears_the_same(mode
     assert robustness.outcomes_of(device, classifier.card, clips, ["loud", "quiet"], 0, workers=2) == here
 
 
+@pytest.mark.usefixtures("trains", "short_streams")
+def test_events_found_are_those_that_a_detection_of_the_same_sounds_finds(model, tmp_path, monkeypatch):
+    """Sections as files, in which ``aed detect`` finds and confuses as much, with as many alarms on background."""
+    classifier = open_classifier(model)
+    data = sounds(tmp_path / "sounds", lambda samples: samples)
+    clips = SplitClips(model_data(data, classifier.card, "all", "data", None), "all")
+    program, kept = robustness.program_of(classifier, classifier.card, None), []
+    disturbed = stream_robustness._disturbed
+    monkeypatch.setattr(stream_robustness, "_disturbed", lambda *own: kept.extend(disturbed(*own)) or kept)
+    gated = EventRule(on=(0.9, 0.6), window=2, gate_dbfs=-50)
+    for rule, key in ((EventRule(), ("pink_noise_snr_db", 0)), (gated, ("level_db", -12))):
+        kept.clear()
+        found = stream_robustness.events_found(program, Detector(classifier, rule), clips, 3)
+        (condition,) = (one for one in stream_robustness.STREAM_CONDITIONS if (one.name, one.value) == key)
+        folder = tmp_path / f"{condition.name}{rule.window}"
+        (folder / "wav").mkdir(parents=True)
+        lines = ["filename,onset,offset,label"]
+        for number, section in enumerate(kept):
+            samples = np.clip(np.rint(condition.heard(section) * 32768), -32768, 32767).astype(np.int16)
+            sf.write(folder / "wav" / f"{number}.wav", samples, RATE)
+            lines += [f"{number}.wav,{own.onset_s},{own.offset_s},{own.labels[0]}" for own in section.events]
+        (folder / "reference.csv").write_text("\n".join(lines) + "\n")
+        settings = {"reference": str(folder / "reference.csv"), "scores": str(folder / "scores.json")}
+        changes = RuleChanges(on=list(rule.on), window=rule.window, gate_dbfs=rule.gate_dbfs)
+        detect_files(str(model), [str(folder / "wav")], output=str(folder / "x.txt"), rule=changes, **settings)
+        metrics, own = json.loads((folder / "scores.json").read_text())["metrics"], found[key]
+        assert own.recall == metrics["recall"] and own.events == metrics["events"] == len(lines) - 1
+        assert own.background == metrics["background/loud"] + metrics["background/quiet"]
+        assert own.confused == metrics["confused/loud"] + metrics["confused/quiet"]
+        assert own.background_hours == pytest.approx(metrics["background_hours"])
+    assert found["level_db", -36].found == 0 == found["level_db", -36].background, "all is under the gate"
+
+
+@pytest.mark.parametrize("snr_db", [10, 0])
+def test_the_ratio_of_an_event_in_a_stream_is_that_asked_for(snr_db):
+    quiet, event = noise(5 * RATE, 0.001), MixedEvent(("loud",), Path(), 0, 1.0, 2.5, 30)
+    events = (event, event._replace(onset_s=3.0, offset_s=4.0))
+    section = DisturbedSection(
+        wave=quiet, frontend=FRONTEND, seed=(0, 1), events=events, others=[noise(9000, 0.3), noise(RATE, 0.01)]
+    )
+    for condition in STREAM_CONDITIONS:
+        if condition.value != snr_db or "snr" not in condition.name:
+            continue
+        change = condition.heard(section) - quiet
+        for own in events:
+            inside = change[round(own.onset_s * RATE) : round(own.offset_s * RATE)]
+            assert db(np.sqrt(np.mean(inside**2))) == pytest.approx(-30 - snr_db, abs=0.5)
+        outside = np.abs(change[: RATE - 1]).max()
+        assert outside < 2 / 32768 if condition.name == "other_sound_snr_db" else outside > 0.001
+    assert {one.name for one in CONDITIONS} - {one.name for one in STREAM_CONDITIONS} == {"grid_offset_hops"}
+
+
 def test_rows_say_how_far_from_undisturbed():
     first, second = rows_of([Outcome("none", "", 9, 10, 80, 100), Outcome("bits", 8, 5, 10, 50, 100)])
     assert dict(zip(HEADER, second, strict=True))["clip_acc_difference"] == pytest.approx(-0.4)
     low, high = second[5:7]
     assert (low, high) == (pytest.approx(0.2366, abs=1e-4), pytest.approx(0.7634, abs=1e-4)), "R, binom.confint"
-    assert first[7] == first[11] == 0
+    assert first[7] == first[11] == 0 and first[12:] == second[12:] == [""] * 9, "no streams"
+
+
+@pytest.mark.parametrize("found", [None, EventsFound(3, 4, (0.5, 1.0), 0, 1, 0.2), EventsFound(3, 4, None, 0, 1, 0.2)])
+def test_a_picture_has_a_row_for_streams_where_there_are_any(found):
+    outcomes = [Outcome(one.name, one.value, 9, 10, 80, 100, found) for one in CONDITIONS]
+    axes = robustness_figure(outcomes, "x").axes
+    assert [each.get_ylabel() for each in axes if each.get_ylabel()] == [
+        "clips right, %", *(["events found in streams, %"] if found else []),
+    ]  # fmt: skip
+    if found:
+        assert {75.0} == {float(y) for line in axes[3].lines[-1:] for y in line.get_ydata()}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import math
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -38,6 +39,7 @@ from aed.datamodules.selection import (
 )
 from aed.datamodules.soundscapes.mixing import Soundscape, SoundscapeConfig
 from aed.datamodules.soundscapes.training import with_sections
+from aed.datamodules.soundscapes.validation import ValidationStreams, validation_streams
 from aed.datamodules.sources.clips import ClipSource, clip_names
 from aed.datamodules.sources.events import EventLabels, EventSource, check_frontend
 from aed.datamodules.sources.lists import class_name
@@ -75,7 +77,10 @@ class PatchDataModule(L.LightningDataModule):
         soundscape_hours: Hours of streams made of the training clips that training sees as well, and up to as many of
             whole clips with their silence. Time in which nothing happens is of the class ``background``,
             which is added as the last if the data has none; with ``multi_label`` of none.
-        soundscapes: What these streams are like.
+        soundscapes: What these streams are like, and those of validation.
+        val_event_hours: Hours of streams made of the validation clips, where ``val/recall_at_1_per_hour`` (or at any
+            other number) is monitored.
+        val_quiet_hours: Hours beside them in which nothing happens.
         negatives: Folder of recordings in which no class occurs, as ``aed detect cut=`` writes them: training clips of
             the class ``background``, likewise.
         unseen: Sounds that are none of the classes, to judge how well they are rejected: ``unused``: the clips of
@@ -111,6 +116,8 @@ class PatchDataModule(L.LightningDataModule):
         garbage_share: float | None = 1.0,
         soundscape_hours: float = 0.0,
         soundscapes: SoundscapeConfig = SoundscapeConfig(),  # noqa: B008 - frozen
+        val_event_hours: float = 1.0,
+        val_quiet_hours: float = 3.0,
         negatives: str | None = None,
         unseen: str | None = None,
         min_overlap: float = 0.5,
@@ -149,11 +156,11 @@ class PatchDataModule(L.LightningDataModule):
             raise AedError(f"data.garbage_share: need a share over 0, or null, got {garbage_share}")
         if not 0 <= soundscape_hours < math.inf:
             raise AedError(f"data.soundscape_hours: need 0 or more, got {soundscape_hours}")
-        if soundscape_hours and not can_stream(frontend):
-            raise AedError(
-                "data.soundscape_hours: the features of this front end depend on where a clip ends; use "
-                "frontend.center=false and, with frontend.to_db=true, a frontend.db_ref"
-            )
+        for name, hours in (("val_event_hours", val_event_hours), ("val_quiet_hours", val_quiet_hours)):
+            if not 0 <= hours < math.inf:
+                raise AedError(f"data.{name}: need 0 or more, got {hours}")
+        if soundscape_hours:
+            _need_stream("data.soundscape_hours", frontend)
         if negatives is not None and isinstance(clips, EventSource):
             raise AedError(
                 f"data.negatives: {clips.name} has parts of recordings; list the recordings there, without an event"
@@ -174,6 +181,7 @@ class PatchDataModule(L.LightningDataModule):
         self.clips, self.frontend, self.strict, self.seed = clips, frontend, strict, seed
         self.multi_label, self.garbage_class, self.garbage_share = multi_label, garbage_class, garbage_share
         self.soundscape_hours, self.soundscapes = soundscape_hours, soundscapes
+        self.val_event_hours, self.val_quiet_hours = val_event_hours, val_quiet_hours
         self.negatives = negatives
         self.unseen, self.min_overlap, self.excerpt_s = unseen, min_overlap, excerpt_s
         self.chosen_names, self.split = class_names, split
@@ -578,6 +586,38 @@ class PatchDataModule(L.LightningDataModule):
         frontend = self.frontend
         return Soundscape(clips, split, config, frontend.sample_rate, frontend.max_length_s, self.seed)
 
+    def val_soundscapes(self, asked: str) -> tuple[tuple[Soundscape, float], ...]:
+        """Streams of the validation clips and those in which nothing happens, with the hours of each.
+
+        Args:
+            asked: The metric that they are for.
+
+        Raises:
+            AedError: There are no validation clips, or they or the front end make no streams.
+        """
+        _need_stream(asked, self.frontend)
+        lively, quiet = self.soundscapes, replace(self.soundscapes, events_a_minute=0.0)
+        if not lively.events_a_minute or not self.val_event_hours:
+            key = "data.val_event_hours" if lively.events_a_minute else "data.soundscapes.events_a_minute"
+            raise AedError(f"{key}: {asked} needs events to find; use more than 0")
+        return (
+            (self.soundscape("val", lively), self.val_event_hours),
+            (self.soundscape("val", quiet), self.val_quiet_hours),
+        )
+
+    def val_streams(self, soundscapes: Sequence[tuple[Soundscape, float]]) -> ValidationStreams:
+        """Features of such streams, and what occurs in them."""
+        classes = {name: index for index, name in enumerate(self.class_names)}
+        started = time.monotonic()
+        streams = validation_streams(soundscapes, LogMel(self.frontend).array, classes, self.frontend)
+        log.info(
+            "%g h of validation streams with %d events, made in %.1f s",
+            streams.length_s.sum() / 3600,
+            len(streams.events),
+            time.monotonic() - started,
+        )
+        return streams
+
     @cached_property
     def training_data(self) -> PatchDataset:
         """The training clips and, with ``soundscape_hours``, streams made of them."""
@@ -699,6 +739,14 @@ def _warn_of(reasons: Mapping[Path, str]) -> None:
             "the reason of each to inspection.json",
             more,
             len(reasons),
+        )
+
+
+def _need_stream(key: str, frontend: FrontendConfig) -> None:
+    if not can_stream(frontend):
+        raise AedError(
+            f"{key}: the features of this front end depend on where a clip ends; use frontend.center=false and, with "
+            "frontend.to_db=true, a frontend.db_ref"
         )
 
 

@@ -32,8 +32,12 @@ def mixed(wave: Wave, noise: npt.NDArray[np.floating], snr_db: float) -> Samples
         noise: Not silent.
         snr_db: RMS of the sound over that of the noise, both over all of the clip, dB.
     """
-    scale = rms(wave) / rms(noise) * 10 ** (-snr_db / 20)
-    total = wave.astype(np.float64) + scale * noise
+    return added(wave, rms(wave) / rms(noise) * 10 ** (-snr_db / 20) * noise)
+
+
+def added(wave: Wave, noise: npt.NDArray[np.floating]) -> Samples:
+    """The sum of two sounds ``(T,)``, brought down to full scale where it is above."""
+    total = wave.astype(np.float64) + noise
     return np.asarray(total / max(1.0, float(np.abs(total).max())))
 
 

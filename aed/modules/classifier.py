@@ -1,6 +1,7 @@
 """ClipClassifier: train a net on patches, judge it by clips."""
 
 import logging
+from collections.abc import Hashable
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -219,9 +220,18 @@ class ClipClassifier(L.LightningModule):
 
     def validation_step(self, batch: PatchBatch, batch_idx: int) -> None:
         """Score a batch."""
-        stored = self.embeddings if self.trainer.state.fn == "fit" else None
-        logits = stored.val_logits(batch, batch_idx) if stored else self(batch.patches)
+        again = self.trainer.state.fn == "fit"
+        logits = self.val_logits(batch.patches, batch_idx) if again else self(batch.patches)
         self._score("val", logits, batch)
+
+    def val_logits(self, patches: Tensor, key: Hashable) -> Tensor:
+        """Logits ``(B, num_classes)`` of patches that come again each epoch, under the same key.
+
+        Where the backbone is frozen, each is embedded once.
+        """
+        stored = self.embeddings
+        logits: Tensor = stored.val_logits(patches, key) if stored else self(patches)
+        return logits
 
     def test_step(self, batch: PatchBatch, batch_idx: int) -> None:
         """Score a batch."""

@@ -1,5 +1,6 @@
 """Embeddings: the input of the last layer, and what a frozen backbone gives, computed once for its head's training."""
 
+from collections.abc import Hashable
 from typing import Any
 
 import torch
@@ -71,8 +72,8 @@ class EmbeddingBank:
         self.backbone, self.head = backbone, head
         self.train: Tensor | None = None
         """Embedding of each patch of the training grid, in its order; empty if they would take too much memory."""
-        self.val: dict[int, Tensor] = {}
-        """Embeddings of a validation batch, by its index: batches come in the same order each epoch."""
+        self.val: dict[Hashable, Tensor] = {}
+        """Embeddings of patches that come again each epoch, by a key of their own."""
 
     def train_logits(self, batch: PatchBatch, dataset: Any) -> Tensor:
         """Logits ``(B, num_classes)`` of patches on the grid of ``dataset``, the training split."""
@@ -82,13 +83,13 @@ class EmbeddingBank:
         logits: Tensor = self.head(embeddings)
         return logits
 
-    def val_logits(self, batch: PatchBatch, batch_idx: int) -> Tensor:
-        """Logits ``(B, num_classes)`` of validation batch number ``batch_idx``."""
-        embeddings = self.val.get(batch_idx)
+    def val_logits(self, patches: Tensor, key: Hashable) -> Tensor:
+        """Logits ``(B, num_classes)`` of patches that are the same whenever ``key`` is."""
+        embeddings = self.val.get(key)
         if embeddings is None:
-            embeddings = self.backbone(batch.patches)
+            embeddings = self.backbone(patches)
             if sum(stored.nbytes for stored in self.val.values()) < BANK_BYTES:
-                self.val[batch_idx] = embeddings
+                self.val[key] = embeddings
         logits: Tensor = self.head(embeddings)
         return logits
 

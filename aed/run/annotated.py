@@ -12,11 +12,12 @@ import numpy as np
 from aed.base.errors import AedError, AudioError, in_brief_list
 from aed.inference.detection import Decisions, DetectedEvent, Detector
 from aed.scoring.duty import Duty
-from aed.scoring.events.alarms import Alarms, Instants
+from aed.scoring.events.alarms import Alarms
+from aed.scoring.events.fitting import Labelled
 from aed.scoring.events.joined import Joined
 from aed.scoring.events.lists import EventList, Index, Seconds
 from aed.scoring.events.stream import Detections, StreamScores, score_stream
-from aed.scoring.rule import NEVER, EventRule, Floats, RuleDecisions
+from aed.scoring.rule import NEVER, Floats, RuleDecisions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -201,20 +202,18 @@ class Annotated:
         """What occurs in the recordings that could be used."""
         return self.truth.of(self.heard.used)
 
-    def joined(self, rule: EventRule, times: RuleDecisions) -> Joined:
-        """All decisions, smoothed as a rule says."""
-        state = Detector(self.detector.predictor.classifier, rule).state
-        return Joined.of([state().smoothed(rows) for rows in self.heard.posteriors], self.heard.starts, times)
-
-    def instants(self, joined: Joined, slack_s: float) -> Instants:
-        """When alarms of these decisions are raised: at the ends of their patches."""
-        return Instants(self.known.events, joined.recording, joined.start_s + self.detector.patch_s, slack_s)
+    @cached_property
+    def labelled(self) -> Labelled:
+        """Posteriors beside the events of the recordings that could be used."""
+        heard, detector, known = self.heard, self.detector, self.known
+        times = detector.hop_s, detector.patch_s, detector.card.decision.unknown_threshold
+        return Labelled(heard.posteriors, heard.starts, known.events, known.length_s, *times)
 
     def scores(self, collar_s: float, slack_s: float) -> StreamScores:
         """All scores of the rule, and the curve over its threshold."""
         rule, names = self.detector.rule, self.detector.names
         times = rule.decisions(self.detector.hop_s)
-        joined = self.joined(rule, times)
+        joined = self.labelled.joined(rule, times)
         on, off = rule.thresholds(len(names))
 
         def points(threshold: float) -> Detections:

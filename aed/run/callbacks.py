@@ -12,7 +12,7 @@ from aed.base.errors import AedError
 from aed.base.files import write_whole
 from aed.modules.checkpoint import read_checkpoint, write_checkpoint
 from aed.scoring.decision import Task
-from aed.scoring.levels import LEVELS
+from aed.scoring.levels import LEVELS, STREAM_RECALL, alarms_of
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,8 @@ class BestCheckpoint(ModelCheckpoint):
     Args:
         dirpath: Folder of both files.
         monitor: Validation metric that picks the best epoch, the first of equals; null: clip accuracy or, where a clip
-            has any number of classes, mean average precision.
+            has any number of classes, mean average precision. ``val/recall_at_1_per_hour``, or at any other number:
+            share of events found in streams with so many alarms an hour.
         mode: ``max`` or ``min``.
     """
 
@@ -87,7 +88,8 @@ class BestCheckpoint(ModelCheckpoint):
             self.monitor = None
         elif self.monitor is None:
             self.monitor = known[0]
-        elif self.monitor not in known:
+        elif self.monitor not in known and alarms_of(self.monitor) is None:
+            known.append(STREAM_RECALL)
             raise AedError(f"callbacks.checkpoint.monitor: need one of {known}, got {self.monitor!r}")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

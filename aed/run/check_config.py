@@ -7,12 +7,12 @@ from pathlib import Path
 
 import lightning.pytorch as L
 import torch
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from omegaconf import DictConfig
 
 from aed.base.errors import AedError
 from aed.datamodules import PatchDataModule
-from aed.scoring.levels import LEVELS
+from aed.scoring.levels import LEVELS, STREAM_RECALL, alarms_of
 
 
 def check_range(key: str, value: int | None, low: int, high: int) -> None:
@@ -53,29 +53,42 @@ def check_num_classes(net: DictConfig, num_classes: int) -> None:
         )
 
 
-def check_monitors(config: DictConfig, callbacks: Sequence[L.Callback], data: PatchDataModule) -> None:
+def check_monitors(config: DictConfig, callbacks: Sequence[L.Callback], data: PatchDataModule) -> dict[str, float]:
     """Refuses a monitored metric that this run will not log.
+
+    Returns:
+        The metrics of :func:`aed.scoring.levels.alarms_of` that are monitored, and the alarms an hour of each.
 
     Raises:
         AedError: Names the key and the metrics that are logged.
     """
-    watching = {}
+    watching: dict[str, tuple[str, str]] = {}
     for key, own in zip((key for key, node in config.callbacks.items() if node), callbacks, strict=True):
-        if isinstance(own, EarlyStopping):
-            watching[f"callbacks.{key}.monitor"] = own.monitor
+        if not isinstance(own, EarlyStopping | ModelCheckpoint):
+            continue
+        if isinstance(own, EarlyStopping) or alarms_of(own.monitor or "") is not None:
+            watching[f"callbacks.{key}"] = str(own.monitor), own.mode
     scheduler = config.model.scheduler
     if scheduler and str(scheduler.get("_target_")).endswith("ReduceLROnPlateau"):
-        watching["model.monitor"] = config.model.monitor
+        watching["model"] = str(config.model.monitor), str(scheduler.get("mode", "min"))
     has_val = (data.table["split"] == "val").any()
     known = ["train/loss", *(["train/patch_acc"] if data.task == "single_label" else [])]
     known += [f"val/{name}" for name in ("loss", *LEVELS[data.task])] if has_val else []
-    for key, monitor in watching.items():
-        if str(monitor).startswith("val/") and not has_val:
+    asked = {}
+    for key, (monitor, mode) in watching.items():
+        if monitor.startswith("val/") and not has_val:
             raise AedError(
-                f"{key}: {monitor} needs a validation set, there is none; set data.val_fold=4, or watch none"
+                f"{key}.monitor: {monitor} needs a validation set, there is none; set data.val_fold=4, or watch none"
             )
-        if monitor not in known:
-            raise AedError(f"{key}: need one of {', '.join(known)}; got {monitor!r}")
+        if (alarms := alarms_of(monitor)) is not None:
+            if mode != "max":
+                place = "model.scheduler" if key == "model" else key
+                raise AedError(f"{key}.monitor: {monitor} is better the greater it is; set {place}.mode=max")
+            asked[monitor] = alarms
+        elif monitor not in known:
+            listed = [*known, STREAM_RECALL] if has_val else known
+            raise AedError(f"{key}.monitor: need one of {', '.join(listed)}; got {monitor!r}")
+    return asked
 
 
 def check_training(trainer: DictConfig, stages: Sequence[str]) -> None:

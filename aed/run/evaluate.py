@@ -15,7 +15,9 @@ from aed.datamodules import PatchDataModule
 from aed.datamodules.selection import class_counts
 from aed.datamodules.sources.events import EventSource
 from aed.dsp.frontend import FrontendConfig
+from aed.dsp.stream import can_stream
 from aed.export.graph import save_model
+from aed.inference.detection import Detector
 from aed.inference.onnx import OnnxClassifier, Outputs
 from aed.inference.opening import open_classifier
 from aed.run import int8_programs
@@ -26,6 +28,7 @@ from aed.run.robustness import check_data, outcomes_of, program_of, write_robust
 from aed.run.run_models import card_metrics, read_model
 from aed.run.split_scores import Result, agreement, chunks, compare, score_classifier, score_outputs, write_scores
 from aed.run.state import FLOAT, INT8, SCORED, Run
+from aed.run.stream_robustness import events_found
 from aed.scoring import tables
 from aed.scoring.decision import Task
 from aed.scoring.levels import LEVELS
@@ -49,8 +52,8 @@ class EvaluateConfig:
         board: With on=emulator or on=board: a file in ``configs/boards``.
         serial: With on=board: serial port, ``serial``, ``serial:COM3:921600``.
         tool: With on=board: ``stedgeai`` or its folder; null: looked for.
-        robustness: Score the clips also under noise, at low levels, through small microphones, with few bits and
-            clipped; with on=c or on=emulator through the C code.
+        robustness: Score the clips, and events of streams made of them, also under noise, at low levels, through small
+            microphones, with few bits and clipped; with on=c or on=emulator through the C code.
         max_clips: Largest number of clips of the split, evenly spread: an emulated or real board is slow.
         frontend: For an ``.onnx`` without a model card.
         class_names: For an ``.onnx`` without a model card; null: the data's, in alphabetical order.
@@ -215,6 +218,8 @@ class Evaluation:
     def robustness(self, seed: int) -> None:
         """Scores the last of the programs that :meth:`run` ran on disturbed clips, writes a table and a picture.
 
+        Streams are heard by the C on this machine in place of an emulated board, which computes the same.
+
         Args:
             seed: Of the disturbances.
 
@@ -225,6 +230,10 @@ class Evaluation:
         program = program_of(self.classifier, self.card, device)
         workers = device.workers if device else 1
         outcomes = outcomes_of(program, self.card, self.clips, self.class_names, seed, workers)
+        if can_stream(self.card.frontend):
+            here = program_of(self.classifier, self.card, self.devices.get("c"))
+            found = events_found(here, Detector(self.classifier), self.clips, seed)
+            outcomes = [replace(each, events=found.get((each.condition, each.value))) for each in outcomes]
         write_robustness(self.folder, self._prefix(name), outcomes, self.subject)
 
     def _prefix(self, program: str) -> str:

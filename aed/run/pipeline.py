@@ -38,6 +38,7 @@ from aed.run.registry import check_net_class
 from aed.run.resume import check_resumable
 from aed.run.stages import STAGES, choose_stages
 from aed.run.state import Run
+from aed.run.stream_recall import StreamRecall
 from aed.scoring import tables
 from aed.settings.hydra_errors import check
 
@@ -110,7 +111,8 @@ def assemble(run: Run, callbacks: Sequence[L.Callback]) -> Run:
     config, data, trainer = run.config, run.data, run.trainer
     usable = installed(config.logger)
     if "fit" in config.stages:
-        check_monitors(config, callbacks, data)
+        if asked := check_monitors(config, callbacks, data):
+            trainer.callbacks.insert(0, StreamRecall(asked, data))  # type: ignore[attr-defined]
         run.model.try_schedule(config.trainer.max_epochs)
     else:
         usable = without_finished(usable, run.folder)

@@ -1,9 +1,8 @@
 """The clips of a split once more under noise, from afar, through small microphones: what a program still gets right."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,110 +15,20 @@ from aed.base.errors import AedError
 from aed.datamodules import PatchDataModule
 from aed.datamodules.sources.events import EventSource
 from aed.dsp import disturb
-from aed.dsp.frontend import FrontendConfig
 from aed.dsp.logmel import LogMel
-from aed.dsp.noise import coloured_noise
 from aed.dsp.stream import clip_patches
-from aed.dsp.waveform import Wave, load_clip, to_int16
+from aed.dsp.waveform import load_clip, to_int16
 from aed.export.card import ModelCard
 from aed.inference.classifier import Classifier
+from aed.run.disturbances import CONDITIONS, DisturbedClip, Program
 from aed.run.int8_programs import Device
 from aed.run.model_data import SplitClips
 from aed.run.split_scores import score_outputs
 from aed.scoring import tables
 from aed.scoring.pictures.robustness import plot_robustness
-from aed.scoring.robustness import HEADER, UNDISTURBED, Outcome, rows_of
+from aed.scoring.robustness import HEADER, EventsFound, Outcome, rows_of
 
 log = logging.getLogger(__name__)
-
-DEVICE_BITS = 16
-"""Of the samples after every disturbance, as a device's converter gives them."""
-
-
-@dataclass(frozen=True)
-class DisturbedClip:
-    """A clip, and what disturbs it.
-
-    Args:
-        wave: The clip ``(T,)``, trimmed and repeated as in training.
-        other: A clip of another class, which is not silent.
-        frontend: Tells rate and patch hop.
-        seed: Of the noise; the same at every level of noise.
-    """
-
-    wave: Wave
-    other: Wave
-    frontend: FrontendConfig
-    seed: Sequence[int]
-
-    def pink_noise(self, snr_db: float) -> npt.NDArray[np.floating]:
-        """With pink noise."""
-        generator, rate = np.random.default_rng(self.seed), self.frontend.sample_rate
-        noise = coloured_noise(len(self.wave), rate, "pink", generator)
-        return disturb.mixed(self.wave, noise, snr_db)
-
-    def other_sound(self, snr_db: float) -> npt.NDArray[np.floating]:
-        """With a clip of another class, from any sample on."""
-        noise = disturb.other_sound(self.other, len(self.wave), np.random.default_rng(self.seed))
-        return disturb.mixed(self.wave, noise, snr_db)
-
-    def level(self, gain_db: float) -> npt.NDArray[np.floating]:
-        """From farther away, or with less gain."""
-        return disturb.amplified(self.wave, gain_db)
-
-    def grid_offset(self, hops: float) -> npt.NDArray[np.floating]:
-        """With patches that begin later by a share of their hop."""
-        hop = self.frontend.patch_hop * self.frontend.hop_length
-        return disturb.turned(self.wave, round(hops * hop))
-
-    def microphone(self, name: str) -> npt.NDArray[np.floating]:
-        """Through a small microphone."""
-        return disturb.MICROPHONES[name](self.wave, self.frontend.sample_rate)
-
-    def bits(self, number: int) -> npt.NDArray[np.floating]:
-        """From a converter of few bits."""
-        return disturb.rounded(self.wave, number)
-
-    def over_full_scale(self, over_db: float) -> npt.NDArray[np.floating]:
-        """Too loud for the converter."""
-        return disturb.overdriven(self.wave, over_db)
-
-
-@dataclass(frozen=True)
-class Condition:
-    """A disturbance of one strength.
-
-    Args:
-        name: Its kind and the unit of its value.
-        value: How strong it is.
-        disturb: What is done to a clip; None: nothing.
-    """
-
-    name: str
-    value: float | str
-    disturb: Callable[..., npt.NDArray[np.floating]] | None
-
-    def heard(self, clip: DisturbedClip) -> Wave:
-        """The samples of a device, as floats; of no disturbance the clip itself."""
-        if self.disturb is None:
-            return clip.wave
-        return disturb.rounded(self.disturb(clip, self.value), DEVICE_BITS).astype(np.float32)
-
-
-CONDITIONS = (
-    Condition(UNDISTURBED, "", None),
-    *(Condition("pink_noise_snr_db", value, DisturbedClip.pink_noise) for value in (20, 10, 5, 0)),
-    *(Condition("other_sound_snr_db", value, DisturbedClip.other_sound) for value in (20, 10, 5, 0)),
-    *(Condition("level_db", value, DisturbedClip.level) for value in (-12, -24, -36)),
-    *(Condition("grid_offset_hops", value, DisturbedClip.grid_offset) for value in (0.333, 0.667)),
-    *(Condition("microphone", name, DisturbedClip.microphone) for name in disturb.MICROPHONES),
-    Condition("bits", 8, DisturbedClip.bits),
-    *(Condition("over_full_scale_db", value, DisturbedClip.over_full_scale) for value in (6, 12)),
-)
-"""In the order of the report."""
-
-Program = Callable[[Wave], npt.NDArray[np.float32]]
-"""Outputs ``(patches, num_classes)`` of a clip's samples ``(T,)``."""
 
 
 def check_data(module: PatchDataModule) -> None:
@@ -195,11 +104,12 @@ def _clips(card: ModelCard, clips: SplitClips, seed: int) -> Iterator[DisturbedC
         other = next((sound for sound in sounds if sound.any()), None)
         if other is None:
             raise AedError(f"robustness: {clips.names[place]}: no clip of another class that is not silent")
-        yield DisturbedClip(load_clip(path, card.frontend), other, card.frontend, (seed, number))
+        wave = load_clip(path, card.frontend)
+        yield DisturbedClip(wave=wave, frontend=card.frontend, seed=(seed, number), other=other)
 
 
 def write_robustness(folder: Path, prefix: str, outcomes: Sequence[Outcome], subject: str) -> None:
-    """Writes ``<prefix>_robustness.csv`` and its picture, and prints the table.
+    """Writes ``<prefix>_robustness.csv`` and its picture, and prints a table of clips and one of streams.
 
     Args:
         folder: Of the evaluation.
@@ -210,8 +120,11 @@ def write_robustness(folder: Path, prefix: str, outcomes: Sequence[Outcome], sub
     place = folder / f"{prefix}_robustness.csv"
     tables.write_rows(place, HEADER, rows_of(outcomes))
     plot_robustness(folder / "plots" / f"{prefix}_robustness.png", outcomes, prefix, subject)
-    PlainConsole().print(_table(prefix, outcomes))
-    log.info("disturbed clips in %s", place)
+    console = PlainConsole()
+    console.print(_table(prefix, outcomes))
+    if found := {each.label: each.events for each in outcomes if each.events}:
+        console.print(_streams_table(prefix, found))
+    log.info("what was disturbed in %s", place)
 
 
 def _table(prefix: str, outcomes: Sequence[Outcome]) -> Table:
@@ -228,4 +141,15 @@ def _table(prefix: str, outcomes: Sequence[Outcome]) -> Table:
             f"{100 * (each.clip_acc - plain.clip_acc):+.2f}",
             f"{100 * each.patch_acc:.2f}",
         )
+    return table
+
+
+def _streams_table(prefix: str, found: Mapping[str, EventsFound]) -> Table:
+    number = next(iter(found.values())).events
+    table = Table(title=f"{prefix}: disturbed streams, % found of {number} events, and false alarms")
+    for head in ("", "found", "95 % interval", "confused", "background"):
+        table.add_column(head, justify="right" if head else "left", no_wrap=True)
+    for label, own in found.items():
+        interval = f"{100 * own.interval[0]:.1f} .. {100 * own.interval[1]:.1f}" if own.interval else ""
+        table.add_row(label, f"{100 * own.recall:.1f}", interval, str(own.confused), str(own.background))
     return table

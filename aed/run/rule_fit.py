@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from math import floor
 from pathlib import Path
 
@@ -17,9 +16,8 @@ from aed.run.annotated import Annotated, hear, read_truth
 from aed.run.stream_report import candidates_table, never_open, thresholds_text, verdict
 from aed.run.stream_scores import Scored, score_programs
 from aed.scoring.events.alarms import background_hours
-from aed.scoring.events.family import QUARTERS, Choice, Option, Shape, best_choices, least_budget, search, shapes
-from aed.scoring.events.stream import THRESHOLDS
-from aed.scoring.rule import EventRule
+from aed.scoring.events.family import QUARTERS, Choice, Option, Shape, best_choices, least_budget, shapes
+from aed.scoring.events.fitting import Fitted, best_rule
 from aed.scoring.tables import write_rows
 
 log = logging.getLogger(__name__)
@@ -118,34 +116,6 @@ class Streams:
         return Annotated(detector, hear(truth.names, detector.decisions, strict), truth)
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """Candidates, and the chosen rule.
-
-    Args:
-        shape: Of the rule.
-        choice: Thresholds of the rule, and what they find and cost.
-        rule: For the card.
-        best: The best choices of each shape for 0, 1, ... quarters of alarms.
-        budget: Alarms an hour where nothing is.
-        hours: Of background.
-        events: That occur.
-    """
-
-    shape: Shape
-    choice: Choice
-    rule: EventRule
-    best: Mapping[Shape, Sequence[Choice]]
-    budget: float
-    hours: float
-    events: int
-
-    @property
-    def most(self) -> int:
-        """Quarters of alarms where nothing is that the budget allows."""
-        return floor(QUARTERS * self.budget * self.hours + 1e-9)
-
-
 def choose_rule(streams: Annotated, config: FitConfig, slack_s: float) -> Fitted:
     """The rule of the family that finds most of the events within the budget.
 
@@ -158,38 +128,45 @@ def choose_rule(streams: Annotated, config: FitConfig, slack_s: float) -> Fitted
         AedError: The streams cannot show the budget, or no rule meets it.
     """
     assert config.alarms_per_hour is not None
-    budget, known, detector = config.alarms_per_hour, streams.known, streams.detector
+    budget, known, base = config.alarms_per_hour, streams.known, streams.detector.rule
     hours, events = background_hours(known.events, known.length_s, slack_s), len(known.events)
     if not events:
         raise AedError("reference: names no event, so nothing can be found; give recordings with events")
     check_budget(budget, hours, int(known.sections.sum()))
-    most, confused = floor(QUARTERS * budget * hours + 1e-9), None
-    if config.most_confused is not None:
-        confused = floor(config.most_confused * events / 100 + 1e-9)
+    confused = None if config.most_confused is None else floor(config.most_confused * events / 100 + 1e-9)
     family = shapes(config.windows, config.off_shares, config.hold_offs_s)
-    instants = partial(streams.instants, slack_s=slack_s)
-    arguments = (family, detector.rule, detector.hop_s, THRESHOLDS, streams.joined, instants)
-    options = search(*arguments, BEYOND * max(budget * hours, 1))
-    best = {shape: best_choices(own, BEYOND * most, confused) for shape, own in options.items()}
-    shape = max(best, key=lambda each: best[each][most].rank)
-    choice = best[shape][most]
-    if not choice.found:
-        raise AedError(_nearest(search(*arguments), budget, hours, events, confused))
-    rule = shape.rule(detector.rule, [own.threshold for own in choice.options])
-    return Fitted(shape, choice, rule, best, budget, hours, events)
+    fitted = best_rule(streams.labelled, family, base, budget, slack_s, confused, BEYOND)
+    if not fitted.choice.found:
+        raise AedError(_nearest(streams.labelled.search(family, base, slack_s), budget, hours, events, confused))
+    return fitted
 
 
-def check_budget(budget: float, hours: float, sections: int) -> None:
+FOR_RECORDINGS = (
+    "(recordings, or those that a sections.csv beside them lists); add ambient=<recordings without events>, or"
+)
+"""What a section is, and how there are more of them."""
+
+
+def check_budget(
+    budget: float, hours: float, sections: int, asked: str | None = None, advice: str = FOR_RECORDINGS
+) -> None:
     """Refuses a budget that the background of validation streams cannot show.
+
+    Args:
+        budget: Alarms an hour.
+        hours: Of background.
+        sections: Independent pieces of it.
+        asked: What names the budget; None: ``alarms_per_hour``.
+        advice: How more can be shown.
 
     Raises:
         AedError: Says why, and the least that it could show.
     """
     if budget < (least := least_budget(hours, sections)) * (1 - 1e-9):
         raise AedError(
-            f"alarms_per_hour={budget:g}: cannot be shown by {hours:.3g} h without events in {sections} independent "
-            f"sections; it needs {3 / budget:.3g} h and {60 / budget:.3g} sections (recordings, or those that a "
-            f"sections.csv beside them lists); add ambient=<recordings without events>, or ask for {least:.3g} or more"
+            f"{asked or f'alarms_per_hour={budget:g}'}: cannot be shown by {hours:.3g} h without events in {sections} "
+            f"independent sections; it needs {3 / budget:.3g} h and {60 / budget:.3g} sections {advice} ask for "
+            f"{least:.3g} or more"
         )
 
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from aed.scoring.confidence import Z95, share_interval
+from aed.scoring.events.alarms import AlarmCounts
+from aed.scoring.events.bootstrap import recall_interval
+from aed.scoring.events.lists import Index
 from aed.scoring.scores import Scores
 
 UNDISTURBED = "none"
@@ -25,6 +28,52 @@ LABELS = {
 
 
 @dataclass(frozen=True)
+class EventsFound:
+    """What a rule found in streams under one disturbance.
+
+    Args:
+        found: Events that an alarm finds.
+        events: All events.
+        interval: Ends of the 95 % interval of :attr:`recall`, over clips; None: they are of one clip.
+        confused: Alarms in the time of an event of another class.
+        background: Alarms where nothing is.
+        background_hours: In which nothing is.
+    """
+
+    found: int
+    events: int
+    interval: tuple[float, float] | None
+    confused: int
+    background: int
+    background_hours: float
+
+    @classmethod
+    def of(cls, counted: AlarmCounts, clip: Index) -> "EventsFound":
+        """That of alarms; ``clip``: ``(events,)`` which clip each event is from."""
+        return cls(
+            int(counted.found.sum()),
+            int(counted.references.sum()),
+            recall_interval(counted.is_found, clip),
+            int(counted.confused.sum()),
+            int(counted.background.sum()),
+            counted.background_hours,
+        )
+
+    @property
+    def recall(self) -> float:
+        """Share of the events that are found."""
+        return self.found / self.events
+
+    def row(self, plain: "EventsFound") -> list[str | float | int]:
+        """Values of :data:`OF_EVENTS`, beside those of undisturbed streams."""
+        low, high = self.interval or ("", "")
+        shares = [share if isinstance(share, str) else round(share, 6) for share in (self.recall, low, high)]
+        difference = round(self.recall - plain.recall, 6)
+        counts = (self.confused, self.background, round(self.background_hours, 6))
+        return [self.found, self.events, *shares, difference, *counts]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a model got right under one disturbance; decisions are the most likely class, nothing is rejected.
 
@@ -35,6 +84,7 @@ class Outcome:
         clips: All clips.
         patches_right: Patches whose class was named.
         patches: All patches.
+        events: Of streams under the same disturbance; None: none were made.
     """
 
     condition: str
@@ -43,15 +93,15 @@ class Outcome:
     clips: int
     patches_right: int
     patches: int
+    events: EventsFound | None = None
 
     @classmethod
     def of(cls, condition: str, value: float | str, scores: Scores) -> "Outcome":
         """The outcome of a single-label model's scores."""
-        counts = []
-        for confusion in (scores.clip_confusion, scores.patch_confusion):
-            assert confusion is not None
-            counts += [int(confusion.diagonal().sum()), int(confusion.sum())]
-        return cls(condition, value, *counts)
+        clips, patches = scores.clip_confusion, scores.patch_confusion
+        assert clips is not None and patches is not None
+        right = int(clips.diagonal().sum()), int(patches.diagonal().sum())
+        return cls(condition, value, right[0], int(clips.sum()), right[1], int(patches.sum()))
 
     @property
     def label(self) -> str:
@@ -75,6 +125,19 @@ class Outcome:
         return float(low[0]), float(high[0])
 
 
+OF_EVENTS = (
+    "events_found",
+    "events",
+    "recall",
+    "recall_low",
+    "recall_high",
+    "recall_difference",
+    "confused",
+    "background",
+    "background_hours",
+)
+"""Columns of events in streams."""
+
 HEADER = (
     "condition",
     "value",
@@ -88,12 +151,15 @@ HEADER = (
     "patches",
     "patch_acc",
     "patch_acc_difference",
+    *OF_EVENTS,
 )
 """Columns of :func:`rows_of`."""
 
 
 def rows_of(outcomes: Sequence[Outcome]) -> list[list[str | float | int]]:
-    """A row of :data:`HEADER` for each outcome; accuracies are shares, differences are to the undisturbed clips.
+    """A row of :data:`HEADER` for each outcome; accuracies are shares, differences are to what is undisturbed.
+
+    Without streams, and under what is not done to them, columns of events are empty.
 
     Args:
         outcomes: That of :data:`UNDISTURBED` first.
@@ -109,6 +175,7 @@ def rows_of(outcomes: Sequence[Outcome]) -> list[list[str | float | int]]:
             each.patches_right,
             each.patches,
             *(round(share, 6) for share in (each.patch_acc, each.patch_acc - plain.patch_acc)),
+            *(each.events.row(plain.events) if each.events and plain.events else [""] * len(OF_EVENTS)),
         ]
         for each in outcomes
     ]

@@ -5,7 +5,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aed.scoring.pictures.canvas import BLUE, GREEN, ORANGE, new_figure, plural, save
+from aed.scoring.levels import alarms_of
+from aed.scoring.pictures.canvas import BLUE, GREEN, ORANGE, RED, new_figure, plural, save
 from aed.scoring.pictures.fonts import drawable
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def curves_figure(curves: Curves, subject: str) -> "Figure":
         colour, line = _STYLES[split]
         colour = GREEN if metric.startswith("clip_") else colour
         level = "" if is_loss else ", clips" if metric.startswith("clip_") else ", patches"
+        if (alarms := alarms_of(key)) is not None:
+            colour, level = RED, f", events found at {alarms:g} alarms/h"
         x, y = zip(*points, strict=True)
         values = y if is_loss else [100 * value for value in y]
         marker = "." if epochs <= 60 else ""
