@@ -105,6 +105,8 @@ def from_objects(real: str, cache: Path, command: list[str]) -> list[str]:
     others = [pair for pair in pairs if pair[0] != "-o" and pair[0] not in units and "".join(pair) not in options]
     if not units or len(outputs) != 1 or not all(LINKING.match(pair[0]) for pair in others):
         raise NotKept
+    if Path(outputs[0]).exists() and not Path(outputs[0]).is_file():
+        raise NotKept  # a device, /dev/null for example, which a copy would take the place of
     compiles = "-c" in options
     options = [word for word in options if word != "-c"]
     objects = {unit: str(kept(real, cache, unit, options)) for unit in units}

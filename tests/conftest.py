@@ -103,9 +103,9 @@ def quick_compositions() -> Iterator[None]:
 
 
 def kind_of(figure: "Figure") -> object:
-    """What pictures of one kind have in common: the scales and labels of their axes."""
+    """What pictures of one kind have in common: their size, and the scales and labels of their axes."""
     axes = [axis for each in figure.axes for axis in (each.xaxis, each.yaxis)]
-    return tuple((axis.get_scale(), axis.get_label_text()) for axis in axes)
+    return tuple(figure.get_size_inches()), tuple((axis.get_scale(), axis.get_label_text()) for axis in axes)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -331,7 +331,7 @@ def test_an_evaluation_opens_its_model_once(finished, tmp_path):
 
 
 def test_an_error_of_onnx_runtime_in_a_program_names_the_model(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("aed.run.int8_programs.HostDevice", lambda *_: ort.InferenceSession(b"no model"))
+    monkeypatch.setattr("aed.run.int8_programs.HostDevice", lambda *_, gate: ort.InferenceSession(b"no model"))
     with pytest.raises(AedError, match=r"model_int8\.onnx: ONNX Runtime cannot run it: [^\n]+$"):
         evaluate(str(finished / "model_int8.onnx"), no_data, str(tmp_path), EvaluateConfig(on="c"))
 

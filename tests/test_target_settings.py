@@ -28,7 +28,9 @@ def other(value: object) -> object:
     """A value of the same kind that is not ``value``."""
     if isinstance(value, bool):
         return not value
-    return value * 2 if isinstance(value, (int, float)) else ("x",) if isinstance(value, tuple) else f"{value or ''}x"
+    return (
+        value * 2 + 1 if isinstance(value, (int, float)) else ("x",) if isinstance(value, tuple) else f"{value or ''}x"
+    )
 
 
 @pytest.mark.parametrize(("verb", "target", "name"), settings(), ids=map("-".join, settings()))
