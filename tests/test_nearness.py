@@ -24,12 +24,17 @@ from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
 from aed.export.repair import equalise
 from aed.export.search import Search
 from aed.inference.classifier import to_event_posteriors, to_nearness, to_posteriors
+from aed.inference.detection import Decisions, Detector
 from aed.inference.onnx import OnnxClassifier
 from aed.inference.prediction import Predictor
 from aed.modules.embeddings import outputs_and_embedding
+from aed.run.annotated import Annotated, Heard, Truth
 from aed.scoring.decision import UNKNOWN_INDEX, Decision
+from aed.scoring.events.family import Shape
+from aed.scoring.events.lists import EventList
 from aed.scoring.held_out import Embedded, best_weight, clusters, held_out_auroc, means_of_classes
 from aed.scoring.nearness import Nearness, blend, cosines, direction, mean_direction, unit_steps
+from aed.scoring.rule import EventRule
 from aed.scoring.scores import score
 from aed.target.stedgeai.exchange import with_fixed_batch
 
@@ -269,6 +274,25 @@ def test_what_is_unknown_by_nearness_is_silent_in_a_stream(net: nn.Module) -> No
     assert np.array_equal(
         to_event_posteriors(without_nearness(some), outputs[:, :CLASSES]), posteriors
     )  # the rule does it
+
+
+def test_events_that_are_scored_are_those_that_are_detected(net: nn.Module) -> None:
+    """A posterior under the threshold of the score is no reason to leave out what is near."""
+    card = card_of(net, threshold=0.8)
+    model = with_embedding(to_onnx(net, FRONTEND, ExportConfig()))
+    detector = Detector(OnnxClassifier(model, card, Path("m.onnx")), EventRule(on=(0.4,)))
+    rows = np.zeros((8, CLASSES), np.float32)
+    rows[2:4, 1] = 0.5
+    starts = np.arange(8) * detector.hop_s
+    heard = Heard(("a.wav",), (0,), (Decisions(rows, starts, np.ones(8, np.bool_), None),))
+    ((_, events),) = heard.events(detector)
+    span = [events[0].onset_s], [events[0].offset_s]
+    length_s = np.array([starts[-1] + detector.patch_s])
+    truth = Truth(("a.wav",), EventList.of([0], [1], *span), length_s, None, np.array([1]))
+    annotated = Annotated(detector, heard, truth)
+    assert len(events) == 1 and annotated.scores(0.2, 2.0).metrics["recall"] == 1
+    fitted = annotated.labelled.search([Shape(1, 1.0, 0.0)], detector.rule, 2.0)
+    assert max(option.found for option in fitted[Shape(1, 1.0, 0.0)][1]) == 1
 
 
 def test_a_prediction_names_what_is_near(net: nn.Module) -> None:

@@ -169,11 +169,13 @@ class Detector:
 
     def state(self) -> RuleState:
         """A stream at its beginning."""
+        return RuleState(self.rule, len(self.names), self.hop_s, self.unknown_threshold)
+
+    @property
+    def unknown_threshold(self) -> float | None:
+        """Of the rule; None also where the nearness decides, of which posteriors are 0 already."""
         decision = self.card.decision
-        threshold = (
-            None if decision.by_nearness else decision.unknown_threshold
-        )  # of the nearness: see event_posteriors
-        return RuleState(self.rule, len(self.names), self.hop_s, threshold)
+        return None if decision.by_nearness else decision.unknown_threshold
 
     def span(self, first_s: float, last_s: float) -> tuple[float, float]:
         """Onset and offset of an event, s.

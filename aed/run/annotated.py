@@ -206,7 +206,7 @@ class Annotated:
     def labelled(self) -> Labelled:
         """Posteriors beside the events of the recordings that could be used."""
         heard, detector, known = self.heard, self.detector, self.known
-        times = detector.hop_s, detector.patch_s, detector.card.decision.unknown_threshold
+        times = detector.hop_s, detector.patch_s, detector.unknown_threshold
         return Labelled(heard.posteriors, heard.starts, known.events, known.length_s, *times)
 
     def scores(self, collar_s: float, slack_s: float) -> StreamScores:

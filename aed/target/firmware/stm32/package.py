@@ -120,7 +120,7 @@ def deploy_stm32(
     if card.decision.by_nearness and unknown_threshold is None:
         raise AedError(
             f"{model_file}: what is unknown depends on the nearness to its classes, which ST's firmware lacks; give "
-            " the posterior that a class has to exceed, stm32.unknown_threshold=0.5, or use target=c"
+            "the posterior that a class has to exceed, stm32.unknown_threshold=0.5, or use target=c"
         )
     classifier = open_classifier(model_file)  # refuses a model whose shapes or classes do not fit its card
     card = replace(card, decision=replace(card.decision, nearness=None))
