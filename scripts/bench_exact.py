@@ -24,11 +24,11 @@ from rich.table import Table
 
 from aed.base.errors import AedError
 from aed.base.files import temporary_folder
+from aed.base.spacing import evenly
 from aed.datamodules import ESC10, PatchDataModule
 from aed.export.card import ModelCard
 from aed.export.graph import load_model, read_model_card
 from aed.run.model_data import SplitClips, model_data
-from aed.run.split_scores import evenly
 from aed.target.boards import Board, load_board
 from aed.target.codegen.choose import Chosen, choose_plan
 from aed.target.codegen.generate import kernel_sources, net_sources, run_name

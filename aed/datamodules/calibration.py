@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aed.base.errors import AedError
+from aed.base.spacing import evenly
 from aed.datamodules.patches import PatchDataset
 
 JUDGING_CLIPS = 1000
@@ -135,6 +136,4 @@ def thinned(clips: Index, targets: npt.NDArray[Any], most: int = JUDGING_CLIPS) 
 
 def _spaced(rows: Index, most: int) -> Index:
     """Up to ``most`` of ``rows``, evenly spaced."""
-    if len(rows) <= most:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
+    return rows[evenly(len(rows), most)]

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from aed.base.errors import AedError
+from aed.base.spacing import evenly
 from aed.datamodules import PatchDataModule
 from aed.datamodules.selection import class_settings
 from aed.datamodules.sources.clips import FixedSplit
 from aed.datamodules.sources.events import EventSource, FixedEvents
 from aed.export.card import ModelCard
-from aed.run.split_scores import evenly
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from aed.base.spacing import evenly
 from aed.datamodules.patches import PatchDataset
 from aed.inference.checkpoint import TorchClassifier
 from aed.modules.embeddings import EMBED_BATCH, outputs_and_embedding
-from aed.run.split_scores import evenly
 from aed.run.state import Run
 from aed.scoring.decision import Decision
 from aed.scoring.held_out import Embedded, best_weight, held_out_auroc, means_of_classes

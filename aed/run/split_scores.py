@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from aed.base.spacing import evenly
 from aed.datamodules.patches import PatchDataset
 from aed.export.card import ModelCard
 from aed.export.fidelity import sqnr_db
@@ -87,12 +88,6 @@ def chunks(data: PatchDataset) -> Iterator[npt.NDArray[np.float32]]:
     """All patches ``(N, 1, n_mels, patch_frames)``, at most :data:`CHUNK` at once."""
     for first in range(0, len(data), CHUNK):
         yield data.__getitems__(range(first, min(first + CHUNK, len(data)))).patches.numpy()
-
-
-def evenly(total: int, most: int | None) -> list[int]:
-    """At most ``most`` indices of ``total``, evenly over them; None: all."""
-    count = total if most is None else min(total, most)
-    return [round(index) for index in np.linspace(0, total - 1, count).tolist()]
 
 
 def some_patches(data: PatchDataset, most: int) -> npt.NDArray[np.float32]:

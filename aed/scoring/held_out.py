@@ -7,7 +7,7 @@ for a layer that has met the class keeps its other outputs low.
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from aed.base.errors import AedError
+from aed.base.spacing import evenly
 from aed.dsp.aggregate import Aggregate, clip_posteriors
 from aed.scoring.nearness import Floats, Int8, blend, cosines, mean_direction
 
@@ -124,7 +125,7 @@ def held_out_auroc(
         )
     truth = clip_classes(val)
     areas: list[list[float]] = []
-    for label in evenly(found, MOST_CLASSES):
+    for label in found[evenly(len(found), MOST_CLASSES)]:
         posteriors = last_layer(train.without(int(label)))(val.embeddings)
         most = by_clip(posteriors, val.clip, aggregate).max(axis=1)
         nearest = cosines(val.embeddings, vectors[classes != label]).max(axis=1)
@@ -150,17 +151,11 @@ def clip_classes(patches: Embedded) -> Indices:
     return by_clip(patches.target[:, None].astype(np.float32), patches.clip, "max")[:, 0].astype(np.int64)
 
 
-def evenly(values: Indices, most: int) -> Sequence[int]:
-    """At most ``most`` of some values, evenly over them."""
-    kept = np.unique(np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(np.int64))
-    return [int(value) for value in values[kept]]
-
-
 def last_layer(patches: Embedded) -> Callable[[Floats], Floats]:
     """Posteriors of embeddings ``(rows, size)`` by a softmax regression trained on some patches."""
     from sklearn.linear_model import LogisticRegression
 
-    rows = evenly(np.arange(len(patches.target)), MOST_PATCHES)
+    rows = evenly(len(patches.target), MOST_PATCHES)
     some, target = patches.embeddings[rows].astype(np.float64), patches.target[rows]
     spread = some.std(axis=0) + 1e-6
     fitted = LogisticRegression(C=0.1, max_iter=50)

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from aed.base.errors import AedError
+from aed.base.spacing import evenly
 from aed.dsp.aggregate import Aggregate
-from aed.scoring.held_out import MOST_CLASSES, Embedded, by_clip, clip_classes, evenly
+from aed.scoring.held_out import MOST_CLASSES, Embedded, by_clip, clip_classes
 from aed.scoring.nearness import Floats, Int8, Nearness, cosines, mean_direction
 
 EXAMPLES, DRAWS = 3, 3
@@ -54,7 +55,8 @@ def choose_limits(
     """
     random, truth = np.random.default_rng(0), clip_classes(val)
     own, needs, others, gaps = [], [], [], []
-    for label in evenly(np.intersect1d(val.target, train.target), MOST_CLASSES):
+    known = np.intersect1d(val.target, train.target)
+    for label in known[evenly(len(known), MOST_CLASSES)]:
         near = by_clip(cosines(val.embeddings, vectors[classes != label]).max(axis=1)[:, None], val.clip, aggregate)
         pool = np.unique(train.clip[train.target == label])
         for _ in range(DRAWS):
