@@ -53,6 +53,7 @@ from aed.dsp.frontend import FrontendConfig
 from aed.dsp.logmel import LogMel
 from aed.dsp.patches import PatchBatch
 from aed.dsp.stream import can_stream
+from aed.dsp.waveform import Wave, load_clip
 from aed.scoring.decision import Task
 from aed.scoring.labels import BACKGROUND, OTHER
 
@@ -634,6 +635,12 @@ class PatchDataModule(L.LightningDataModule):
         folds = rows if self.split == "folds" else rows.drop(columns="fold", errors="ignore")
         return CropPool(folds, keys, self.crops, self.frontend, self.cache.root, self.seed, self.cache.num_workers)
 
+    def training_waves(self) -> Iterator[tuple[Wave, int]]:
+        """Samples ``(T,)`` and class of each training clip, at the rate of the front end, of a single-label set."""
+        rows = self.rows("train")
+        for path, target in zip(rows["path"], self.targets(rows).tolist(), strict=True):
+            yield load_clip(path, self.frontend), target
+
     @cached_property
     def training_data(self) -> PatchDataset:
         """What training sees: the clips and, with ``soundscape_hours``, streams made of them, or ``crops`` of them."""
@@ -664,6 +671,11 @@ class PatchDataModule(L.LightningDataModule):
             time.monotonic() - started,
         )
         return together
+
+    @property
+    def labelled_data(self) -> PatchDataset:
+        """Training patches of one class each: those of the clips where :attr:`training_data` mixes them."""
+        return self.datasets["train"] if self.crops.per_clip else self.training_data
 
     def training_patches(self, data: PatchDataset, epoch: int) -> Iterator[Tensor]:
         """Shuffled batches ``(B, 1, n_mels, patch_frames)`` of ``data``, for training without a Trainer."""
