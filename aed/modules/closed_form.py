@@ -183,7 +183,7 @@ def discriminant(
     covariance = (1 - shrinkage) * within.T @ within
     level = shrinkage * float(np.square(within).mean() * len(within))
     covariance[np.diag_indices_from(covariance)] += level or 1.0  # one patch a class: there is no deviation
-    weight: Doubles = np.linalg.solve(covariance, means.T).T
+    weight = np.asarray(np.linalg.solve(covariance, means.T).T, np.float64)
     return centred.head(weight, np.log(likely) - 0.5 * (weight * means).sum(axis=1))
 
 
