@@ -37,8 +37,7 @@ class Teacher:
             raise AedError(
                 f"model.distillation.teachers: {type(net).__name__} has no published weights; use another net"
             )
-        weights = net.load_pretrained()
-        assert isinstance(weights, Weights)
+        weights: Weights = net.load_pretrained()  # type: ignore[operator]
         weights.check_frontend(frontend)
         self.backbone = net.get_submodule("backbone").eval().requires_grad_(False)
         self.frontend = frontend
@@ -108,4 +107,5 @@ def directions(teachers: list[Embeddings], components: int) -> npt.NDArray[np.fl
     variance, axes = np.linalg.eigh(together.T.astype(np.float64) @ together / len(together))
     kept = slice(-1, -1 - min(components, len(together) - 1, len(variance)), -1)
     scores = together @ (axes[:, kept] / np.maximum(variance[kept], 1e-12) ** 0.25)
-    return (scores * (0.5 / max(float(np.sqrt(np.square(scores).mean())), 1e-12))).astype(np.float32)
+    scores *= 0.5 / max(float(np.sqrt(np.square(scores).mean())), 1e-12)
+    return np.asarray(scores, np.float32)
