@@ -5,7 +5,6 @@ import pytest
 import tiny
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import nn
 
 from aed.base.errors import AedError
@@ -16,7 +15,7 @@ from aed.modules.distillation import Distillation
 from aed.modules.teachers import Teacher, directions, mean_posteriors
 from aed.modules.tuning import TuningConfig, solve_head
 from aed.modules.weights.published import Weights
-from aed.run.callbacks import BestCheckpoint
+from aed.run.callbacks import BestCheckpoint, MovingAverage
 
 pytestmark = pytest.mark.usefixtures("trains")
 
@@ -207,7 +206,7 @@ def test_a_resumed_distillation_goes_on_with_its_projection_and_average(tmp_path
     def fit(epochs, ckpt=None, folder=tmp_path / "whole"):
         model = student(Distillation(teachers()), tuning=TuningConfig(solved_head=True, weight_rate=1.0))
         saver = BestCheckpoint(str(folder / "checkpoints"))
-        trainer = tiny.trainer(folder, epochs, [saver, EMAWeightAveraging(decay=0.9)], use_distributed_sampler=False)
+        trainer = tiny.trainer(folder, epochs, [saver, MovingAverage(decay=0.9)], use_distributed_sampler=False)
         trainer.fit(model, datamodule=data(), ckpt_path=ckpt, weights_only=True)
         return model, folder / "checkpoints/last.ckpt"
 

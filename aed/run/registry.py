@@ -53,10 +53,8 @@ def register() -> None:
     register_data()
     store("schema", "RunConfig", RunConfig)
     store_schemas(Trainer, ClipClassifier, Distillation, Teacher, *nets.net_classes())
-    store_schemas(
-        callbacks.EMAWeightAveraging, callbacks.EarlyStopping, callbacks.LearningRateMonitor, callbacks.RichProgressBar
-    )
-    store_schemas(own_callbacks.BestCheckpoint, DecisionConfig, Budget)
+    store_schemas(callbacks.EarlyStopping, callbacks.LearningRateMonitor, callbacks.RichProgressBar)
+    store_schemas(own_callbacks.BestCheckpoint, own_callbacks.MovingAverage, DecisionConfig, Budget)
     store_schemas(*(stage.settings for stage in STAGES.values() if stage.settings))
     store_schemas(MetricsCsv, loggers.TensorBoardLogger, loggers.MLFlowLogger)
     # open to any key: the arguments of a user's class
