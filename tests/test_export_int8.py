@@ -19,15 +19,11 @@ from aed.base.errors import AedError
 from aed.export import fidelity, qat, repair
 from aed.export.evidence import JudgedModel, difference
 from aed.export.footprint import footprint
-from aed.export.graph import constants, copy_of, float_layers, strip_ends
+from aed.export.graph import constants, copy_of, strip_ends
 from aed.export.interpreter import GraphNet
 from aed.export.onnx import ExportConfig, to_onnx
-from aed.export.quantize import (
-    QuantizeConfig,
-    activation_ranges,
-    quantization_facts,
-    quantize,
-)
+from aed.export.precision import activation_ranges, float_layers
+from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
 from aed.export.search import Judge, Search
 
 pytestmark = pytest.mark.usefixtures("computes")

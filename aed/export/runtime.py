@@ -20,7 +20,7 @@ from aed.base.processors import num_cores
 from aed.export.graph import CURVES, QDQ, VIEWS, constants, copy_of, strip_ends
 
 MOVABLE = {"QuantizeLinear", "DequantizeLinear", "Conv", "Gemm", "MatMul", "Add", "Mul", "Relu", "Clip", "MaxPool"}
-MOVABLE |= {"GlobalAveragePool", "Concat", "Pad", "Slice", "Identity", "PRelu", *CURVES, *VIEWS}
+MOVABLE |= {"GlobalAveragePool", "Concat", "Pad", "Slice", "Identity", "PRelu", "Cast", "Div", *CURVES, *VIEWS}
 """Operators that ONNX Runtime computes alike for uint8 and int8; its AveragePool rounds ties otherwise."""
 
 

@@ -19,7 +19,8 @@ from aed.export.embedding import with_embedding, without_embedding
 from aed.export.evidence import Difference, JudgedModel, difference
 from aed.export.fidelity import outputs, sqnr_db
 from aed.export.graph import layers
-from aed.export.quantize import Patches, QuantizeConfig, activation_ranges, quantize
+from aed.export.precision import activation_ranges
+from aed.export.quantize import Patches, QuantizeConfig, quantize
 from aed.export.repair import correct_biases, equalise
 
 log = logging.getLogger(__name__)

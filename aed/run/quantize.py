@@ -15,7 +15,8 @@ from aed.export import fidelity, qat
 from aed.export.card import ModelCard, not_for_c
 from aed.export.embedding import with_embedding, without_embedding
 from aed.export.evidence import JudgedModel
-from aed.export.graph import float_layers, save_model, strip_ends
+from aed.export.graph import save_model, strip_ends
+from aed.export.precision import float_layers
 from aed.export.quantize import QuantizeConfig, quantization_facts
 from aed.export.search import Candidate, Search
 from aed.inference.onnx import OnnxClassifier
