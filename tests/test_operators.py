@@ -1,6 +1,7 @@
 """Operators one by one: int8 against float, C against ONNX Runtime bit for bit, and the forms they are exported in."""
 
 from collections.abc import Callable
+from functools import partial
 
 import nets
 import numpy as np
@@ -23,7 +24,7 @@ from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
 from aed.export.precision import activation_ranges, float_layers
 from aed.export.quantize import QuantizeConfig, quantize
 from aed.export.runtime import _session, open_session
-from aed.modules.nets import BCResNet
+from aed.modules.nets import BCResNet, MobileNetAS
 from aed.target.boards import load_board
 from aed.target.codegen.lower import lower, sketch
 from aed.target.codegen.plan import make_plan
@@ -489,7 +490,8 @@ class Inverted(nn.Module):
 
 def whole(name: str) -> onnx.ModelProto:
     torch.manual_seed(0)
-    net = {"inverted": Inverted, "bcresnet": lambda: BCResNet(5)}[name]()
+    mobilenet = partial(MobileNetAS, 5, width=0.2, cut="x12")
+    net = {"inverted": Inverted, "bcresnet": lambda: BCResNet(5), "mobilenet": mobilenet}[name]()
     for part in net.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.momentum = None  # the statistics of what it is given once, as after a training
@@ -499,7 +501,7 @@ def whole(name: str) -> onnx.ModelProto:
 
 
 @pytest.mark.usefixtures("compiles")
-@pytest.mark.parametrize("name", ["inverted", "bcresnet"])
+@pytest.mark.parametrize("name", ["inverted", "bcresnet", "mobilenet"])
 def test_whole_nets_give_the_bits_of_onnx_runtime(tmp_path, name):
     need("gcc", "gcc")
     outputs = check(tmp_path, whole(name), 24)

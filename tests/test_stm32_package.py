@@ -191,6 +191,9 @@ def test_the_silence_gate_in_c(tmp_path, threadx):
         ({"power": 1.5}, "frontend.power"),
         ({"f_min": 62.5}, "frontend.f_min: ST's firmware takes whole Hz, got 62.5"),
         ({"f_max": 7999.5}, "frontend.f_max"),
+        ({"pre_emphasis": 0.9}, r"frontend.pre_emphasis: ST's firmware takes 0, or any with .*, got 0\.9"),
+        ({"log_mean": -4.5}, "frontend.log_mean: ST's firmware takes 0, got -4.5"),
+        ({"log_std": 5}, "frontend.log_std: ST's firmware takes 1, got 5.0"),
     ],
 )
 def test_what_the_firmware_cannot_compute_is_refused(changes, message):
