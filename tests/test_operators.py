@@ -205,7 +205,7 @@ def steps_off(model: onnx.ModelProto, int8: onnx.ModelProto) -> dict[str, tuple[
 
 
 def check_steps(model: onnx.ModelProto, int8: onnx.ModelProto) -> None:
-    """Half a step; more where there are int8 constants, weights or slopes, a range for a Relu, or a layer in its curve."""
+    """Half a step; more where there are int8 constants, weights or slopes, a range for a Relu, or a fused curve."""
     held = constants(model)
     fused = {layer.curve for layer in fused_layers(int8).values()}
     off = steps_off(model, int8)

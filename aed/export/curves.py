@@ -15,12 +15,14 @@ bits on a core with the DSP extension. The scales stay constants of the graph, w
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from aed.base.errors import AedError
 from aed.export.graph import Array, attributes, constants, copy_of, producers, readers, tidy
 
 FUSED = ("Conv", "Gemm")
@@ -271,6 +273,24 @@ def fused_layers(int8: onnx.ModelProto) -> dict[str, Fused]:
         if all(node.name in nodes and node == nodes[node.name] for node in fused.nodes()) and _is_exact(fused, arrays):
             found[layer.name] = fused
     return found
+
+
+def need_separate(model: onnx.ModelProto, path: Path, reader: str) -> None:
+    """Refuses a graph with fused layers where a vendor's tool shall read it, which knows a QDQ pair after each layer.
+
+    Args:
+        model: int8 or float.
+        path: Its file.
+        reader: The tool.
+
+    Raises:
+        AedError: It has some.
+    """
+    if fused := fused_layers(model):
+        raise AedError(
+            f"{path}: {len(fused)} layers have their HardSwish in them, which {reader} cannot read as int8; quantise with "
+            "quantization.curves=separate, and take the accuracy that is reported for that model"
+        )
 
 
 def in_real_values(int8: onnx.ModelProto) -> onnx.ModelProto:

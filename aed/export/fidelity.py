@@ -67,11 +67,11 @@ def sqnr_db(signal: Array, noise: Array) -> Array:
     return np.asarray(np.minimum(ratio, EXACT_DB), dtype=np.float32)
 
 
-def outputs(model: onnx.ModelProto, patches: Patches) -> Array:
-    """Outputs of a graph with float input and output for ``patches``, ``(N, num_classes)``."""
+def outputs(model: onnx.ModelProto, patches: Patches, name: str | None = None) -> Array:
+    """An output, the first where none is named, of a graph with float ends for ``patches``: ``(N, num_classes)``."""
     session = open_session(model)
-    name = input_of(model).name
-    return np.concatenate([session.run(None, {name: patch[None]})[0] for patch in patches])
+    source, wanted = input_of(model).name, name or model.graph.output[0].name
+    return np.concatenate([session.run([wanted], {source: patch[None]})[0] for patch in patches])
 
 
 @dataclass
