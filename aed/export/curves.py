@@ -288,8 +288,8 @@ def need_separate(model: onnx.ModelProto, path: Path, reader: str) -> None:
     """
     if fused := fused_layers(model):
         raise AedError(
-            f"{path}: {len(fused)} layers have their HardSwish in them, which {reader} cannot read as int8; quantise with "
-            "quantization.curves=separate, and take the accuracy that is reported for that model"
+            f"{path}: {len(fused)} layers have their HardSwish in them, which {reader} cannot read as int8; quantise "
+            "with quantization.curves=separate, and take the accuracy that is reported for that model"
         )
 
 

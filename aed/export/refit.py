@@ -18,7 +18,7 @@ from aed.export.graph import attributes, constants, copy_of, producers, replace_
 from aed.export.precision import activation_ranges, float_layers
 from aed.export.quantize import Patches, QuantizeConfig, quantize
 
-RIDGE = 1e-3
+RIDGE = 1.0
 """Of the mean variance of a value of the embedding."""
 
 Doubles = npt.NDArray[np.float64]
