@@ -32,7 +32,7 @@ from aed.export.graph import (
 from aed.export.precision import Range, float_layers
 
 Patches = npt.NDArray[np.float32]
-_REPAIRS = ("head", "equalise", "bias")
+_REPAIRS = ("equalise", "bias", "head")
 
 _OPERATORS = sorted({*QLinearOpsRegistry, *QDQRegistry, *CURVES, "PRelu", "ReduceMax", "GlobalMaxPool"})
 """Those that get an int8 input and output; ONNX Runtime's own list lacks some, and would leave them in float."""
@@ -61,8 +61,8 @@ class QuantizeConfig:
         io: ``int8``: input and output are int8, scale and zero point in the card; no layer may be float.
         max_drop: Points of clip accuracy (multi-label: mean average precision), on clips neither tested nor calibrated
             on, that int8 may lose before it is repaired; compared with the lower end of the loss's 90 % interval.
-        repair: Repairs that may be tried, in this order: solve the last layer (``head``) anew on int8 embeddings,
-            ``equalise`` channels across layers, correct ``bias``. All leave everything in int8.
+        repair: Repairs that may be tried, in this order: ``equalise`` channels across layers, correct ``bias``, solve
+            the last layer (``head``) anew on int8 embeddings. All leave everything in int8.
         float_layers: ``allowed``: where that is not enough, single layers are left in float, which ONNX Runtime runs
             and C code cannot. ``refused``: none but those of exclude_nodes and exclude_ops.
         qat_epochs: Passes over the training patches.
@@ -79,7 +79,7 @@ class QuantizeConfig:
     curves: Literal["fused", "separate"] = "fused"
     io: Literal["float", "int8"] = "float"
     max_drop: float = 0.5
-    repair: tuple[str, ...] = ("head", "equalise", "bias")
+    repair: tuple[str, ...] = ("equalise", "bias", "head")
     float_layers: Literal["refused", "allowed"] = "refused"
     qat_epochs: int = 3
     qat_lr: float = 1e-4

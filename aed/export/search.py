@@ -38,7 +38,7 @@ class Step:
     """A way to int8 and its gain.
 
     Args:
-        name: ``static``, ``head``, ``equalise``, ``bias``, ``float`` or ``qat``.
+        name: ``static``, ``equalise``, ``bias``, ``head``, ``float`` or ``qat``.
         score: On the judging clips: accuracy, or mean average precision; a fraction.
         sqnr_db: At the logits, median over calibration patches.
         gain: Points of that over the best before; of the first step over the float model.
@@ -100,6 +100,7 @@ class Search:
     ) -> None:
         self.model, self.patches, self.config, self.judge, self.embeds = model, patches, config, judge, embeds
         self.training = training or (lambda: patches)
+        self.curved = any(node.op_type in CURVES for node in model.graph.node)
         self.in_float = judge(model)
         self.expected = outputs(model, patches)
         self.steps: list[Step] = []
@@ -125,21 +126,15 @@ class Search:
     def run(self) -> Candidate:
         """The best candidate; repairs only as long as int8 is evidently worse than ``max_drop``.
 
-        Only the last layer of a net with curves is refitted in any case: int8 seldom leaves the embedding of such a net
-        as it was.
+        But biases and last layer of a net with curves are repaired in any case: int8 weights of its first layers, whose
+        inputs have large means, seldom leave its embedding as it was.
         """
         static = quantize(self.model, self.patches, self.config)
         self._try("static", self.model, static, "as calibrated", self.model)
-        ways = {
-            "head": self._refit,
-            "equalise": self._equalise,
-            "bias": self._correct,
-            "float": self._leave_in_float,
-        }
+        ways = {"equalise": self._equalise, "bias": self._correct, "head": self._refit, "float": self._leave_in_float}
         allowed = ("float",) if self.config.float_layers == "allowed" else ()
-        curved = any(node.op_type in CURVES for node in self.model.graph.node)
         for name in (*self.config.repair, *allowed):
-            if self.outcome != "beyond" and not (name == "head" and curved):
+            if self.outcome != "beyond" and not (self.curved and name in ("bias", "head")):
                 continue
             try:
                 ways[name]()
@@ -230,7 +225,7 @@ class Search:
 
     def _correct(self) -> None:
         corrected, int8, most = correct_biases(self.best.float_model, self.best.int8, self.patches, self.config)
-        self._try("bias", corrected, int8, f"largest correction {most:.3g}", self.best.reference)
+        self._try("bias", corrected, int8, f"largest correction {most:.3g}", self.best.reference, nearer=self.curved)
 
     def _leave_in_float(self) -> None:
         """Leave one more layer in float at a time, by the gain of each alone in dB, up to half of those with weights.

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from aed.base.errors import AedError
-from aed.export.embedding import without_embedding
 from aed.export.curves import need_separate
+from aed.export.embedding import without_embedding
 from aed.export.graph import copy_of, graph_sha256, load_model
 from aed.target.boards import Board, need_backend
 from aed.target.cloud.answer import RunResult, read_answer
