@@ -14,18 +14,23 @@ from torch import Tensor, nn
 
 from aed.base.errors import AedError
 from aed.export import fidelity, qat, repair
-from aed.export.curves import LARGEST_SUM, fused_layers, in_real_values
+from aed.export.card import ModelCard
+from aed.export.curves import LARGEST_SUM, fused_layers, in_real_values, need_separate
 from aed.export.footprint import footprint
-from aed.export.graph import constants, copy_of, input_of, strip_ends
+from aed.export.graph import constants, copy_of, input_of, load_model, save_model, strip_ends
 from aed.export.interpreter import GraphNet
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.precision import activation_ranges, float_layers
 from aed.export.quantize import QuantizeConfig, quantize
 from aed.export.runtime import _session, open_session
 from aed.target.boards import load_board
+from aed.target.cloud import backend as cloud
 from aed.target.codegen.lower import lower, sketch
 from aed.target.codegen.plan import make_plan
 from aed.target.emulator import measure
+from aed.target.stedgeai.backend import StEdgeAi
+
+pytestmark = pytest.mark.usefixtures("computes")
 
 CALIBRATION = nets.patches(16, seed=1).numpy()
 PATCHES = nets.patches(16, seed=5).numpy()
@@ -304,3 +309,14 @@ def test_emulated_cores_give_the_same_bits(arm, board):  # noqa: F811
 
 def test_int8_ends_leave_fused_layers_whole():
     assert fused_layers(strip_ends(FUSED)).keys() == fused_layers(FUSED).keys()
+
+
+def test_vendors_tools_are_told_of_fused_layers_before_they_run(tmp_path):
+    path, board = tmp_path / "model_int8.onnx", load_board("b-u585i-iot02a")
+    card = ModelCard(frontend=nets.FRONTEND, class_names=tuple("abcd"))
+    save_model(path, copy_of(FUSED), card)
+    for action in (lambda: StEdgeAi().analyze(path, board, tmp_path / "out"), lambda: cloud._model_bytes(path)):
+        with pytest.raises(AedError, match=r"model_int8.onnx: \d layers have their HardSwish .* curves=separate"):
+            action()
+    save_model(path, copy_of(SEPARATE), card)
+    need_separate(load_model(path), path, "ST Edge AI")

@@ -17,6 +17,8 @@ from aed.export.quantize import QuantizeConfig, quantize
 from aed.export.refit import RIDGE, refit, solved
 from aed.export.search import Search
 
+pytestmark = pytest.mark.usefixtures("computes")
+
 MANY = nets.patches(300, seed=9).numpy()
 
 
