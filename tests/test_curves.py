@@ -316,7 +316,7 @@ def test_vendors_tools_are_told_of_fused_layers_before_they_run(tmp_path):
     card = ModelCard(frontend=nets.FRONTEND, class_names=tuple("abcd"))
     save_model(path, copy_of(FUSED), card)
     for action in (lambda: StEdgeAi().analyze(path, board, tmp_path / "out"), lambda: cloud._model_bytes(path)):
-        with pytest.raises(AedError, match=r"model_int8.onnx: \d layers have their HardSwish .* curves=separate"):
+        with pytest.raises(AedError, match=r"model_int8.onnx: \d+ layers have their HardSwish .*curves=separate"):
             action()
     save_model(path, copy_of(SEPARATE), card)
     need_separate(load_model(path), path, "ST Edge AI")
