@@ -76,6 +76,10 @@ class _Convolution(WindowLayer):
         slope = [f".layer = &{plain}, .slope = {c_float(self.slope)}"]
         return source.struct("aed_swish_t", f"layer{number}", slope)
 
+    def curve(self, program: Program, pixels: int) -> float:
+        """Instructions of the HardSwish of some pixels; 0 without one."""
+        return 0.0 if self.slope is None else float(costs.SWISH * pixels * program.tensors[self.output].shape[2])
+
     def function(self, name: str) -> str:
         """The C function of a row: ``name``, or that with a curve."""
         return name if self.slope is None else f"{name.removesuffix('_row')}_swish_row"
@@ -130,7 +134,8 @@ class Conv(_Convolution):
         together, whole = aligned(self.kernel[0] * wide), self.kernel[0] * aligned(wide)
         is_direct = whole <= together and (self.dilation[1] == 1 or self.kernel[1] == 1)
         edges = self.edges(x, y) * pixels // y.shape[1]
-        return costs.conv(min(together, whole), len(self.weight), pixels, edges, self.kernel, wide, is_direct)
+        sums = costs.conv(min(together, whole), len(self.weight), pixels, edges, self.kernel, wide, is_direct)
+        return sums + self.curve(program, pixels)
 
     def is_pixelwise(self, program: Program) -> bool:
         """With a kernel of one pixel."""
@@ -158,9 +163,11 @@ class Depthwise(_Convolution):
         x, y = program.ends(self)
         rows, channels = pixels / y.shape[1], y.shape[2]
         if self._may_slide(x, y):
-            return rows * costs.sliding(channels, x.shape[1], y.shape[1], self.stride[1])
-        by_fours = channels == x.shape[2] and channels >= 4
-        return rows * costs.depthwise(channels, self.weight[..., 0].size, y.shape[1], by_fours)
+            sums = costs.sliding(channels, x.shape[1], y.shape[1], self.stride[1])
+        else:
+            by_fours = channels == x.shape[2] and channels >= 4
+            sums = costs.depthwise(channels, self.weight[..., 0].size, y.shape[1], by_fours)
+        return rows * sums + self.curve(program, pixels)
 
     def kernel_of_rows(self, source: Source, number: int, program: Program) -> tuple[str, str]:
         """The C function of a row, and its struct; weights of 3 x 3 in an order of their own where that is possible."""
