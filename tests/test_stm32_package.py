@@ -206,7 +206,7 @@ def test_what_the_firmware_cannot_compute_is_refused(changes, message):
 
 @pytest.mark.parametrize("preset", sorted(name for name in PRESETS if name.startswith("mn_")))
 def test_no_front_end_of_mn04_is_written_for_a_firmware_that_cannot_compute_it(preset):
-    with pytest.raises(AedError, match="frontend.*ST's firmware takes"):
+    with pytest.raises(AedError, match=r"frontend.*ST's firmware takes"):
         config_header(PRESETS[preset], CLASSES)
 
 
