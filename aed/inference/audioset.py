@@ -35,8 +35,8 @@ class AudioSetClassifier(TorchClassifier):
     Patches overlap by half: of YAMNet one starts every 0.48 s, as published, of mn04 every 2.5 s.
 
     Args:
-        name: ``yamnet_audioset``: Google's YAMNet, 521 classes. ``mn04_audioset``: EfficientAT's mn04, 527 classes, from
-            recordings at 32 kHz.
+        name: ``yamnet_audioset``: Google's YAMNet, 521 classes. ``mn04_audioset``: EfficientAT's mn04, 527 classes, at
+            32 kHz.
 
     Raises:
         AedError: The published file is neither here nor can it be downloaded.
