@@ -627,6 +627,7 @@ def test_sources_end_with_a_newline_and_have_short_lines() -> None:
         (replace(YAMNET, n_fft=400), "n_fft.*power of two.*400"),
         (replace(YAMNET, n_fft=8, win_length=8, n_mels=2), "n_fft.*power of two.*8"),
         (replace(YAMNET, power=1.5), "power.*1.5"),
+        (replace(YAMNET, pre_emphasis=0.97), "pre_emphasis.*does not filter samples; type frontend.trained_rate=16000"),
     ],
 )
 def test_front_ends_a_device_cannot_run(config: FrontendConfig, message: str) -> None:

@@ -67,9 +67,9 @@ Cut = Literal["x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15"]
 """Block after whose expansion a net ends."""
 
 
-def _wide(channels: float, least: int = 8) -> int:
-    """The nearest multiple of 8, at least ``least``, and at least 90 % of ``channels``; MobileNets' own rule."""
-    rounded = max(least, int(channels + 4) // 8 * 8)
+def _wide(channels: float) -> int:
+    """The nearest multiple of 8, at least 8 and at least 90 % of ``channels``; MobileNets' own rule."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
@@ -164,14 +164,14 @@ class MobileNetAS(nn.Module):
             raise AedError(f"net.cut: need one of {get_args(Cut)} or null, got {cut!r}")
         self.num_classes, self.width, self.cut = num_classes, width, cut
         self.dropout, self.head_hidden = dropout, head_hidden
-        whole = len(_BLOCKS) + 1 if cut is None else int(cut[1:])
+        self._last = len(_BLOCKS) + 1 if cut is None else int(cut[1:])
         inputs = _wide(_FIRST * width)
         layers: list[nn.Module] = [_ConvNorm(1, inputs, 3, nn.Hardswish, 2)]
-        for block in _BLOCKS[: whole - 1]:
+        for block in _BLOCKS[: self._last - 1]:
             outputs = _wide(block.outputs * width)
             layers.append(_InvertedResidual(inputs, _wide(block.expanded * width), outputs, block))
             inputs = outputs
-        last = _LAST_FACTOR * inputs if cut is None else _wide(_BLOCKS[whole - 1].expanded * width)
+        last = _LAST_FACTOR * inputs if cut is None else _wide(_BLOCKS[self._last - 1].expanded * width)
         layers.append(_ConvNorm(inputs, last, 1, nn.Hardswish))
         self.backbone = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.head = dense_head(last, num_classes, dropout, head_hidden, nn.Hardswish)
@@ -196,12 +196,12 @@ class MobileNetAS(nn.Module):
 
     @classmethod
     def audioset(cls) -> tuple[Self, tuple[str, ...]]:
-        """The whole net with its own head, in inference mode, and the names of AudioSet's 527 classes.
+        """The whole net of width 0.4 with its own head, in inference mode, and the names of its 527 classes.
 
-        Its outputs are independent: a sigmoid makes a class's posterior.
+        As many of them as there are in a recording may be true; their posteriors are sigmoids of the outputs.
 
         Raises:
-            AedError: The file is not to be had.
+            AedError: The file cannot be had.
         """
         names = tuple(CLASS_NAMES.read_text("utf-8").splitlines())
         net = cls(len(names), cut=None, head_hidden=PUBLISHED_HIDDEN)
@@ -229,6 +229,6 @@ class MobileNetAS(nn.Module):
         part, number, rest = name.split(".", 2)
         if part == "head":
             return f"classifier.{_PUBLISHED_HEAD[number]}.{rest}"
-        if self.cut is not None and int(number) == int(self.cut[1:]):
+        if self.cut is not None and int(number) == self._last:
             rest = f"block.0.{rest}"
         return f"features.{number}.{rest.replace('fc', 'conc_se_layers.0.fc')}"

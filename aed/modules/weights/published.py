@@ -79,13 +79,16 @@ class Weights:
         if not self.frontend:
             return
         names = [field.name for field in fields(FrontendConfig) if field.name not in _FREE]
-        taken = [PRESETS[preset] for preset in (self.frontend, *self.other_frontends)]
-        differing = [[name for name in names if getattr(frontend, name) != getattr(each, name)] for each in taken]
-        if all(differing):
-            trained, wrong = taken[0], differing[0]
+        differing = {
+            preset: [name for name in names if getattr(frontend, name) != getattr(PRESETS[preset], name)]
+            for preset in (self.frontend, *self.other_frontends)
+        }
+        nearest = min(differing, key=lambda preset: len(differing[preset]))
+        if wrong := differing[nearest]:
+            trained = PRESETS[nearest]
             facts = ", ".join(f"{name}={getattr(trained, name)} (here {getattr(frontend, name)})" for name in wrong)
             raise AedError(
-                f"frontend: {self.file} was trained on features with {facts}; use frontend={self.frontend}, or train "
+                f"frontend: {self.file} was trained on features with {facts}; use frontend={nearest}, or train "
                 "from scratch with model.pretrained=false"
             )
 

@@ -224,17 +224,15 @@ def _logarithm(config: FrontendConfig) -> dict[str, str]:
     """Constants of :func:`aed.dsp.logmel.compress`."""
     if config.to_db:
         assert config.db_ref is not None  # not_streamable
-        factor = 20 / config.power
-        least, shift = {"FLOOR": c_float(AMIN_POWER ** (config.power / 2))}, factor * math.log10(config.db_ref)
-        factor /= math.log(10)
+        decibel = 20 / config.power
+        least = {"FLOOR": c_float(AMIN_POWER ** (config.power / 2))}
+        factor, mean = decibel / math.log(10), decibel * math.log10(config.db_ref) + config.log_mean
     else:
-        least, shift, factor = {"LOG_OFFSET": c_float(config.log_offset)}, 0.0, 1.0
-    shift += config.log_mean
-    return least | {
-        "SCALES_LOG": str(int((factor, shift, config.log_std) != (1, 0, 1))),
-        "LOG_FACTOR": c_float(factor / config.log_std),
-        "LOG_SHIFT": c_float(shift / config.log_std),
-    }
+        least = {"LOG_OFFSET": c_float(config.log_offset)}
+        factor, mean = 1.0, config.log_mean
+    factor, shift = factor / config.log_std, mean / config.log_std
+    scales = int((factor, shift) != (1, 0))
+    return least | {"SCALES_LOG": str(scales), "LOG_FACTOR": c_float(factor), "LOG_SHIFT": c_float(shift)}
 
 
 def _bit_reversed(points: int) -> list[int]:
