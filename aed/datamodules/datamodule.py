@@ -646,6 +646,16 @@ class PatchDataModule(L.LightningDataModule):
         )
         return together
 
+    def training_recordings(self) -> npt.NDArray[np.int64]:
+        """The recording of each patch of :attr:`training_data`, ``(patches,)``; a made section is one of its own."""
+        number, rows = self.training_data.windows[:, 0], self.rows("train")
+        sources = rows["src_file"] if "src_file" in rows else pd.Series("", index=rows.index)
+        known = sources.notna() & (sources.astype(str) != "")
+        names = sources.where(known, rows["path"].astype(str)).astype(str).to_numpy()
+        codes = np.unique(names, return_inverse=True)[1].astype(np.int64)
+        is_clip = number < len(codes)
+        return np.where(is_clip, codes[np.minimum(number, len(codes) - 1)], number)
+
     def training_patches(self, data: PatchDataset, epoch: int) -> Iterator[Tensor]:
         """Shuffled batches ``(B, 1, n_mels, patch_frames)`` of ``data``, for training without a Trainer."""
         sampler = self._train_sampler(data)

@@ -21,10 +21,11 @@ from aed.dsp.patches import PatchBatch
 from aed.modules import optimization
 from aed.modules.augment import AugmentConfig, PatchAugment, mixup
 from aed.modules.checkpoint import CHECKPOINT_VERSION, check_facts, check_finite, check_same, check_shapes
-from aed.modules.embeddings import EmbeddingBank, is_separable
+from aed.modules.embeddings import EmbeddingBank, is_separable, split_head
 from aed.modules.loss import balancing_weights, patch_loss
 from aed.modules.outputs import check_num_logits, check_outputs, trial_patches
 from aed.modules.rebuild import net_facts
+from aed.modules.solving import HeadKind, Samples, Solved, check_kind, solve
 from aed.modules.weights.published import Weights
 from aed.scoring.decision import Decision, Task, to_posteriors
 from aed.scoring.levels import HEADLINE, LEVELS
@@ -39,7 +40,8 @@ class ClipClassifier(L.LightningModule):
     Where clips have any number of classes (``data.multi_label``), the loss is binary cross entropy, else cross entropy.
 
     With ``pretrained`` and without ``fine_tune`` the backbone is frozen, its BatchNorm in inference mode. Each
-    patch's embedding is then computed once and stored, unless augmentation or random offsets change patches.
+    patch's embedding is then computed once and stored, unless augmentation or random offsets change patches; and the
+    head can be solved for in place of epochs.
 
     Args:
         net: The net: ``forward(patches) -> logits``; see :mod:`aed.modules.nets`.
@@ -51,6 +53,11 @@ class ClipClassifier(L.LightningModule):
         augment: Changes of training patches.
         pretrained: Start from the net's published weights.
         fine_tune: Train the pretrained backbone too.
+        head: Where the weights of the head of a frozen backbone come from: ``trained``: epochs of the optimizer.
+            ``softmax``: softmax regression; ``lda``: linear discriminant; ``means``: means of classes, for very few
+            clips: solved for at once, the same each time. ``auto``: the best of these on inner folds of the training
+            clips.
+        head_constant: ``softmax``: what the patches weigh against the penalty; ``lda``: shrinkage; null: 0.1.
         label_smoothing: Share of the target spread over all classes.
         class_weights: Weigh rare classes more: inversely to their clips or, where classes are independent, each
             positive as many times as there are negatives to a positive; at most 100.
@@ -71,6 +78,8 @@ class ClipClassifier(L.LightningModule):
         augment: AugmentConfig = AugmentConfig(),  # noqa: B008 - frozen
         pretrained: bool = False,
         fine_tune: bool = False,
+        head: HeadKind = "trained",
+        head_constant: float | None = None,
         label_smoothing: float = 0.0,
         class_weights: bool = False,
         aggregate: Literal["mean", "max"] = "mean",
@@ -94,6 +103,9 @@ class ClipClassifier(L.LightningModule):
         self.collected_posteriors: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
         self.weights: dict[str, str] | None = self._load_pretrained() if pretrained else None
         self.frozen = pretrained and not fine_tune
+        check_kind(head, head_constant, self.frozen)
+        self.head, self.head_constant = head, head_constant
+        self.solved: Solved | None = None
         if self.frozen:
             self._part("backbone").requires_grad_(False)
         self.class_names: tuple[str, ...] = ()
@@ -128,6 +140,9 @@ class ClipClassifier(L.LightningModule):
         self.task = data.task
         self._check_net(stage)
         self.embeddings = self._embedding_bank()
+        if stage == "fit" and self.head != "trained":
+            self._check_solvable(data)
+            self.trainer.fit_loop.max_epochs = 1
         self.register_buffer("class_weight", self._class_weight(data), persistent=False)
         if self.task == "single_label":
             self.train_acc = MulticlassAccuracy(len(self.class_names), average="micro")
@@ -166,6 +181,54 @@ class ClipClassifier(L.LightningModule):
         separable = is_separable(self.net, patches.to(self.device))
         self.train(is_training)
         return EmbeddingBank(backbone, head) if separable else None
+
+    def _check_solvable(self, data: Any) -> None:
+        """Refuses a head that is to be solved for where one can only be trained.
+
+        Raises:
+            AedError: Names the key that stands against it.
+        """
+        reasons = {
+            "data.multi_label=true: a head of one class a clip is solved for": self.task == "multi_label",
+            "model.augment: a head is solved for from patches as they are": self.augment.config.active,
+            "data.train_patches=random: a head is solved for from the grid": data.train_patches == "random",
+            "data.class_balance=true: nothing is drawn; use model.class_weights=true": data.class_balance,
+            "its forward is not head(backbone(patches))": self.embeddings is None,
+        }
+        if found := next((words for words, holds in reasons.items() if holds), None):
+            raise AedError(f"model.head={self.head}: {found}; or use model.head=trained")
+        try:
+            split_head(self._part("head"))
+        except AedError as error:
+            raise AedError(
+                f"model.head={self.head}: {error}: model.net.head_hidden=null, or model.head=trained"
+            ) from error
+
+    def on_train_start(self) -> None:
+        """Solves for the head, unless it is trained."""
+        if self.head == "trained":
+            return
+        assert self.embeddings is not None
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        inputs, rows = self.embeddings.head_inputs(data.training_data, self.device)
+        labels = data.training_data.labels
+        targets = labels.target_at(rows)
+        weights = None if self.class_weight is None else self.class_weight.cpu().numpy()[targets]
+        samples = Samples(inputs.cpu().numpy(), targets, labels.clip[rows], data.training_recordings()[rows], weights)
+        self.solved = solve(
+            samples,
+            len(self.class_names),
+            self.head,
+            constant=self.head_constant,
+            smoothing=self.label_smoothing,
+            aggregate=self.decision.aggregate,
+            seed=self.seed,
+        )
+        _, dense = split_head(self._part("head"))
+        with torch.no_grad():
+            dense.weight.copy_(torch.from_numpy(self.solved.head.weight))
+            dense.bias.copy_(torch.from_numpy(self.solved.head.bias))
+        log.info("head: %s, from %d patches", self.solved.candidate.name, len(rows))
 
     def train(self, mode: bool = True) -> "ClipClassifier":
         """Training mode, but a frozen backbone stays in inference mode."""
@@ -276,6 +339,10 @@ class ClipClassifier(L.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer of the trainable parameters, with its schedule."""
         trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        if (
+            self.head != "trained"
+        ):  # Lightning saves no checkpoint before a step: one epoch of steps that change nothing
+            return torch.optim.SGD(trainable, lr=0.0)
         optimizer = optimization.build_optimizer(self.optimizer, trainable)
         if self.scheduler is None:
             return optimizer
@@ -291,6 +358,8 @@ class ClipClassifier(L.LightningModule):
 
     def try_schedule(self, epochs: int | None) -> None:
         """Tries optimizer and schedule before training; see :func:`aed.modules.optimization.try_schedule`."""
+        if self.head != "trained":
+            return
         optimization.try_schedule(self.optimizer, self.scheduler, epochs)
 
     def on_train_epoch_end(self) -> None:
@@ -318,6 +387,7 @@ class ClipClassifier(L.LightningModule):
             "weights": self.weights,
             "data": self.data_facts,
             "plateau": self.plateau.state(),
+            **({"head": self.solved.facts()} if self.solved else {}),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

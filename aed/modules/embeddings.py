@@ -1,13 +1,19 @@
 """Embeddings: the input of the last layer, and what a frozen backbone gives, computed once for its head's training."""
 
+import logging
 from collections.abc import Hashable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from aed.base.errors import AedError
+from aed.base.spacing import evenly
 from aed.dsp.patches import PatchBatch
+
+log = logging.getLogger(__name__)
 
 BANK_BYTES = 256 * 2**20
 """Most memory that the embeddings of a split may take; over it they are computed anew each epoch."""
@@ -60,6 +66,18 @@ def outputs_and_embedding(net: nn.Module, patches: Tensor) -> tuple[Tensor, Tens
     return logits, seen[-1][0]
 
 
+def split_head(head: nn.Module) -> tuple[nn.Module, nn.Linear]:
+    """What a head does before its dense layer, which has no weights, and the dense layer.
+
+    Raises:
+        AedError: It has weights elsewhere, or does not end in a dense layer.
+    """
+    *before, last = head if isinstance(head, nn.Sequential) else (head,)
+    if not isinstance(last, nn.Linear) or any(True for layer in before for _ in layer.parameters()):
+        raise AedError("a head of one dense layer can be solved for, and nothing else")
+    return nn.Sequential(*before), last
+
+
 class EmbeddingBank:
     """Logits of a net with a frozen backbone, from embeddings that are stored as far as :data:`BANK_BYTES` allows.
 
@@ -92,6 +110,25 @@ class EmbeddingBank:
                 self.val[key] = embeddings
         logits: Tensor = self.head(embeddings)
         return logits
+
+    @torch.no_grad()
+    def head_inputs(self, dataset: Any, device: torch.device) -> tuple[Tensor, npt.NDArray[np.int64]]:
+        """What the dense layer of the head sees of the training grid ``(rows, size)``, and the position of each row.
+
+        All patches, or as many as :data:`BANK_BYTES` allows, evenly over them.
+        """
+        self.head.eval()
+        if self.train is None:
+            self.train = self._embed(dataset, device)
+        before, _ = split_head(self.head)
+        if len(self.train):
+            return before(self.train), np.arange(len(dataset))
+        size = before(self.backbone(dataset[0].patches.to(device))).nbytes
+        rows = np.array(evenly(len(dataset), BANK_BYTES // size))
+        log.info("%d of the %d training patches, evenly over them, fit into memory", len(rows), len(dataset))
+        parts = np.array_split(rows, -(-len(rows) // EMBED_BATCH))
+        inputs = [before(self.backbone(dataset.__getitems__(part.tolist()).patches.to(device))) for part in parts]
+        return torch.cat(inputs), rows
 
     @torch.no_grad()
     def _embed(self, dataset: Any, device: torch.device) -> Tensor:

@@ -32,6 +32,8 @@ def fit(run: Run) -> None:
     run.metrics |= {
         key: float(value) for key, value in run.trainer.callback_metrics.items() if key.startswith("train/")
     }
+    if run.model.solved is not None:
+        run.metrics |= run.model.solved.metrics()
     curves = run.folder / METRICS_CSV
     if run.is_main_process and curves.is_file():
         plot_curves(run.folder / "plots" / "learning_curves.png", curves, run.subject)
