@@ -33,6 +33,9 @@ from aed.scoring.scores import PatchPosteriors, Scores, score
 
 log = logging.getLogger(__name__)
 
+SOLVED_BYTES = 2**30
+"""Most memory that the embeddings may take from which a head is solved for."""
+
 
 class ClipClassifier(L.LightningModule):
     """Train a net that classifies clips: patches in, the mean or greatest posterior of a clip's patches out.
@@ -208,13 +211,12 @@ class ClipClassifier(L.LightningModule):
         """Solves for the head, unless it is trained."""
         if self.head == "trained":
             return
-        assert self.embeddings is not None
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        inputs, rows = self.embeddings.head_inputs(data.training_data, self.device)
         labels = data.training_data.labels
-        targets = labels.target_at(rows)
+        targets = labels.target_at(slice(None))
         weights = None if self.class_weight is None else self.class_weight.cpu().numpy()[targets]
-        samples = Samples(inputs.cpu().numpy(), targets, labels.clip[rows], data.training_recordings()[rows], weights)
+        inputs = self._head_inputs(data).cpu().numpy()
+        samples = Samples(inputs, targets, labels.clip, data.training_recordings(), weights)
         self.solved = solve(
             samples,
             len(self.class_names),
@@ -228,7 +230,32 @@ class ClipClassifier(L.LightningModule):
         with torch.no_grad():
             dense.weight.copy_(torch.from_numpy(self.solved.head.weight))
             dense.bias.copy_(torch.from_numpy(self.solved.head.bias))
-        log.info("head: %s, from %d patches", self.solved.candidate.name, len(rows))
+        log.info("head: %s, from %d patches", self.solved.candidate.name, len(targets))
+
+    def _head_inputs(self, data: Any) -> Tensor:
+        """What the dense layer sees of the training patches, ``(patches, size)``.
+
+        Raises:
+            AedError: It does not fit into memory.
+        """
+        bank, device = self.embeddings, self.device
+        assert bank is not None
+        patch = torch.full((1, 1, self.frontend.n_mels, self.frontend.patch_frames), self.frontend.silence)
+        with torch.no_grad():
+            shape = bank.backbone(patch.to(device))[0].shape
+        if (num_bytes := 4 * shape.numel() * len(data.training_data)) > SOLVED_BYTES:
+            raise AedError(
+                f"model.head={self.head}: the training patches are {num_bytes / 2**30:.1f} GiB of embeddings, more than {SOLVED_BYTES / 2**30:.0f}; a greater frontend hop, or model.head=trained"
+            )
+        facts = {"net": net_facts(self.net), "frontend": asdict(self.frontend)}
+        of_machine = {"device": device.type, "torch": torch.__version__}
+        rows = data.training_embeddings(
+            facts | of_machine,
+            bank.backbone.state_dict(),
+            shape.numel(),
+            lambda own: bank.backbone(own.to(device)).flatten(1).cpu(),
+        )
+        return bank.keep(rows, shape, device)
 
     def train(self, mode: bool = True) -> "ClipClassifier":
         """Training mode, but a frozen backbone stays in inference mode."""

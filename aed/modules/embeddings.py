@@ -1,6 +1,5 @@
 """Embeddings: the input of the last layer, and what a frozen backbone gives, computed once for its head's training."""
 
-import logging
 from collections.abc import Hashable
 from typing import Any
 
@@ -10,10 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aed.base.errors import AedError
-from aed.base.spacing import evenly
 from aed.dsp.patches import PatchBatch
-
-log = logging.getLogger(__name__)
 
 BANK_BYTES = 256 * 2**20
 """Most memory that the embeddings of a split may take; over it they are computed anew each epoch."""
@@ -112,23 +108,18 @@ class EmbeddingBank:
         return logits
 
     @torch.no_grad()
-    def head_inputs(self, dataset: Any, device: torch.device) -> tuple[Tensor, npt.NDArray[np.int64]]:
-        """What the dense layer of the head sees of the training grid ``(rows, size)``, and the position of each row.
+    def keep(self, rows: npt.NDArray[np.float32], shape: torch.Size, device: torch.device) -> Tensor:
+        """Stores embeddings of the training grid, in its order; returns what the dense layer of the head sees of them.
 
-        All patches, or as many as :data:`BANK_BYTES` allows, evenly over them.
+        Args:
+            rows: ``(num_patches, size)``.
+            shape: Of one embedding.
+            device: Of the head.
         """
-        self.head.eval()
-        if self.train is None:
-            self.train = self._embed(dataset, device)
-        before, _ = split_head(self.head)
-        if len(self.train):
-            return before(self.train), np.arange(len(dataset))
-        size = before(self.backbone(dataset[0].patches.to(device))).nbytes
-        rows = np.array(evenly(len(dataset), BANK_BYTES // size))
-        log.info("%d of the %d training patches, evenly over them, fit into memory", len(rows), len(dataset))
-        parts = np.array_split(rows, -(-len(rows) // EMBED_BATCH))
-        inputs = [before(self.backbone(dataset.__getitems__(part.tolist()).patches.to(device))) for part in parts]
-        return torch.cat(inputs), rows
+        self.train = torch.from_numpy(rows).to(device).reshape(-1, *shape)
+        before, _ = split_head(self.head.eval())
+        seen: Tensor = before(self.train)
+        return seen
 
     @torch.no_grad()
     def _embed(self, dataset: Any, device: torch.device) -> Tensor:
