@@ -8,7 +8,6 @@ from typing import Any, Literal
 import lightning.pytorch as L
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
@@ -23,6 +22,7 @@ from aed.modules.augment import AugmentConfig, PatchAugment, mixup
 from aed.modules.checkpoint import CHECKPOINT_VERSION, check_facts, check_finite, check_same, check_shapes
 from aed.modules.embeddings import EmbeddingBank, is_separable, split_head
 from aed.modules.loss import balancing_weights, patch_loss
+from aed.modules.optimization import LRSchedulerCallable, OptimizerCallable
 from aed.modules.outputs import check_num_logits, check_outputs, trial_patches
 from aed.modules.rebuild import net_facts
 from aed.modules.solving import HeadKind, Samples, Solved, check_kind, solve
@@ -245,7 +245,8 @@ class ClipClassifier(L.LightningModule):
             shape = bank.backbone(patch.to(device))[0].shape
         if (num_bytes := 4 * shape.numel() * len(data.training_data)) > SOLVED_BYTES:
             raise AedError(
-                f"model.head={self.head}: the training patches are {num_bytes / 2**30:.1f} GiB of embeddings, more than {SOLVED_BYTES / 2**30:.0f}; a greater frontend hop, or model.head=trained"
+                f"model.head={self.head}: the training patches are {num_bytes / 2**30:.1f} GiB of embeddings, more "
+                f"than {SOLVED_BYTES / 2**30:.0f}; a greater frontend hop, or model.head=trained"
             )
         facts = {"net": net_facts(self.net), "frontend": asdict(self.frontend)}
         of_machine = {"device": device.type, "torch": torch.__version__}

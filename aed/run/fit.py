@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from aed.run.loggers import METRICS_CSV
@@ -36,4 +37,5 @@ def fit(run: Run) -> None:
         run.metrics |= run.model.solved.metrics()
     curves = run.folder / METRICS_CSV
     if run.is_main_process and curves.is_file():
-        plot_curves(run.folder / "plots" / "learning_curves.png", curves, run.subject)
+        draw = partial(plot_curves, run.folder / "plots" / "learning_curves.png", curves, run.subject)
+        run.later.append(draw)
