@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from aed.base.files import WriteError
+from aed.base.files import WriteError, remove
 from aed.datamodules.cache.shards import Clip, ShardIndex, write_shard
 from aed.datamodules.patches import PatchDataset
 
@@ -101,7 +101,9 @@ class EmbeddingCache:
         for place, key in enumerate(found):
             rows = stored.clip(place).T
             if len(rows) != len(places[wanted[key]]) or not np.isfinite(rows).all():
-                log.warning("%s: not the embeddings of a recording; they are computed anew", self.folder)
+                shard = Path(stored.files.paths[stored.shard[place]])
+                log.warning("%s: not the embeddings of a recording; they are computed anew", shard)
+                remove(shard.with_suffix(".json"))
                 missing[key] = wanted[key]
                 continue
             result[places[wanted[key]]] = rows
