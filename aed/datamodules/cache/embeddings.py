@@ -98,15 +98,21 @@ class EmbeddingCache:
         missing = {key: number for key, number in wanted.items() if key not in index}
         found = [key for key in wanted if key not in missing]
         stored = index.open(found)
+        clips = [stored.clip(place).T for place in range(len(found))]
+        sound = [
+            len(rows) == len(places[wanted[key]]) and bool(np.isfinite(rows).all())
+            for key, rows in zip(found, clips, strict=True)
+        ]
+        damaged = {int(stored.shard[place]) for place in np.flatnonzero(~np.array(sound, np.bool_))}
+        for number in sorted(damaged):
+            shard = Path(stored.files.paths[number])
+            log.warning("%s: damaged; its embeddings are computed anew", shard)
+            remove(shard.with_suffix(".json"))
         for place, key in enumerate(found):
-            rows = stored.clip(place).T
-            if len(rows) != len(places[wanted[key]]) or not np.isfinite(rows).all():
-                shard = Path(stored.files.paths[stored.shard[place]])
-                log.warning("%s: not the embeddings of a recording; they are computed anew", shard)
-                remove(shard.with_suffix(".json"))
+            if int(stored.shard[place]) in damaged:
                 missing[key] = wanted[key]
-                continue
-            result[places[wanted[key]]] = rows
+            else:
+                result[places[wanted[key]]] = clips[place]
         return missing
 
     def _write(self, new: Mapping[str, Clip]) -> None:
