@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from aed.audio.recordings import recordings_below
 from aed.base import paths
 from aed.base.errors import AedError
+from aed.datamodules.cache.embeddings import Embed, EmbeddingCache, backbone_key, embed_patches
 from aed.datamodules.cache.store import FeatureCache
 from aed.datamodules.calibration import Calibration, balanced, halves, thinned
 from aed.datamodules.crops.config import CropConfig
@@ -676,6 +677,35 @@ class PatchDataModule(L.LightningDataModule):
     def labelled_data(self) -> PatchDataset:
         """Training patches of one class each: those of the clips where :attr:`training_data` mixes them."""
         return self.datasets["train"] if self.crops.per_clip else self.training_data
+
+    def training_recordings(self) -> npt.NDArray[np.int64]:
+        """The recording of each patch of :attr:`training_data`, ``(patches,)``; a made section is one of its own."""
+        number, rows = self.training_data.windows[:, 0], self.rows("train")
+        sources = rows["src_file"] if "src_file" in rows else pd.Series("", index=rows.index)
+        known = sources.notna() & (sources.astype(str) != "")
+        names = sources.where(known, rows["path"].astype(str)).astype(str).to_numpy()
+        codes = np.unique(names, return_inverse=True)[1].astype(np.int64)
+        is_clip = number < len(codes)
+        return np.where(is_clip, codes[np.minimum(number, len(codes) - 1)], number)
+
+    def training_embeddings(
+        self, facts: Mapping[str, Any], weights: Mapping[str, Tensor], size: int, embed: Embed
+    ) -> npt.NDArray[np.float32]:
+        """Embeddings ``(patches, size)`` of :attr:`training_data`, from the cache folder where they are known.
+
+        Args:
+            facts: All that they depend on besides the weights, as JSON can hold it.
+            weights: ``state_dict`` of the backbone.
+            size: Values of an embedding.
+            embed: By the backbone.
+        """
+        clips, together = self.datasets["train"], self.training_data
+        keys, _ = self.cache.keys(files := list(self.rows("train")["path"]))
+        kept = EmbeddingCache(self.cache.root, backbone_key(facts, weights), size).embedded(
+            clips, [keys[path] for path in files], embed
+        )
+        made = embed_patches(together, np.arange(len(clips), len(together)), embed, size)  # sections are made each time
+        return np.concatenate([kept, made]) if len(made) else kept
 
     def training_patches(self, data: PatchDataset, epoch: int) -> Iterator[Tensor]:
         """Shuffled batches ``(B, 1, n_mels, patch_frames)`` of ``data``, for training without a Trainer."""

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import lightning.pytorch as L
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
@@ -22,10 +21,12 @@ from aed.modules import optimization
 from aed.modules.augment import AugmentConfig, PatchAugment, mixup
 from aed.modules.checkpoint import CHECKPOINT_VERSION, check_facts, check_finite, check_same, check_shapes
 from aed.modules.distillation import Distillation
-from aed.modules.embeddings import EmbeddingBank, is_separable
+from aed.modules.embeddings import EmbeddingBank, is_separable, split_head
 from aed.modules.loss import balancing_weights, patch_loss
+from aed.modules.optimization import LRSchedulerCallable, OptimizerCallable
 from aed.modules.outputs import check_num_logits, check_outputs, trial_patches
 from aed.modules.rebuild import net_facts
+from aed.modules.solving import HeadKind, Samples, Solved, check_kind, solve
 from aed.modules.tuning import TuningConfig, freeze_layers, parameter_groups, resting, scale_rates, solve_head
 from aed.modules.weights.published import Weights
 from aed.scoring.decision import Decision, Task, to_posteriors
@@ -34,6 +35,9 @@ from aed.scoring.scores import PatchPosteriors, Scores, score
 
 log = logging.getLogger(__name__)
 
+SOLVED_BYTES = 2**30
+"""Most memory that the embeddings may take from which a head is solved for."""
+
 
 class ClipClassifier(L.LightningModule):
     """Train a net that classifies clips: patches in, the mean or greatest posterior of a clip's patches out.
@@ -41,7 +45,8 @@ class ClipClassifier(L.LightningModule):
     Where clips have any number of classes (``data.multi_label``), the loss is binary cross entropy, else cross entropy.
 
     With ``pretrained`` and without ``fine_tune`` the backbone is frozen, its BatchNorm in inference mode. Each
-    patch's embedding is then computed once and stored, unless augmentation or random offsets change patches.
+    patch's embedding is then computed once and stored, unless augmentation or random offsets change patches; and the
+    head can be solved for in place of epochs.
 
     Args:
         net: The net: ``forward(patches) -> logits``; see :mod:`aed.modules.nets`.
@@ -55,6 +60,11 @@ class ClipClassifier(L.LightningModule):
         fine_tune: Train the pretrained backbone too.
         tuning: How it is trained then.
         distillation: Teachers, and what is learned of them; null: labels alone.
+        head: Where the weights of the head of a frozen backbone come from: ``trained``: epochs of the optimizer.
+            ``softmax``: softmax regression; ``lda``: linear discriminant; ``means``: means of classes, for very few
+            clips: solved for at once, the same each time. ``auto``: the best of these on inner folds of the training
+            clips.
+        head_constant: ``softmax``: what the patches weigh against the penalty; ``lda``: shrinkage; null: 0.1.
         label_smoothing: Share of the target spread over all classes.
         class_weights: Weigh rare classes more: inversely to their clips or, where classes are independent, each
             positive as many times as there are negatives to a positive; at most 100.
@@ -77,6 +87,8 @@ class ClipClassifier(L.LightningModule):
         fine_tune: bool = False,
         tuning: TuningConfig = TuningConfig(),  # noqa: B008 - frozen
         distillation: Distillation | None = None,
+        head: HeadKind = "trained",
+        head_constant: float | None = None,
         label_smoothing: float = 0.0,
         class_weights: bool = False,
         aggregate: Literal["mean", "max"] = "mean",
@@ -100,6 +112,9 @@ class ClipClassifier(L.LightningModule):
         self.collected_posteriors: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
         self.weights: dict[str, str] | None = self._load_pretrained() if pretrained else None
         self.frozen = pretrained and not fine_tune
+        check_kind(head, head_constant, self.frozen)
+        self.head, self.head_constant = head, head_constant
+        self.solved: Solved | None = None
         if self.frozen:
             self._part("backbone").requires_grad_(False)
         self.tuning, self.distillation = tuning, distillation
@@ -158,6 +173,9 @@ class ClipClassifier(L.LightningModule):
         self.embeddings = self._embedding_bank()
         if stage == "fit":
             self._begin_tuning(data)
+        if stage == "fit" and self.head != "trained":
+            self._check_solvable(data)
+            self.trainer.fit_loop.max_epochs = 1
         self.register_buffer("class_weight", self._class_weight(data), persistent=False)
         if self.task == "single_label":
             self.train_acc = MulticlassAccuracy(len(self.class_names), average="micro")
@@ -216,6 +234,80 @@ class ClipClassifier(L.LightningModule):
         separable = is_separable(self.net, patches.to(self.device))
         self.train(is_training)
         return separable
+
+    def _check_solvable(self, data: Any) -> None:
+        """Refuses a head that is to be solved for where one can only be trained.
+
+        Raises:
+            AedError: Names the key that stands against it.
+        """
+        reasons = {
+            "data.multi_label=true: a head of one class a clip is solved for": self.task == "multi_label",
+            "model.augment: a head is solved for from patches as they are": self.augment.config.active,
+            "data.train_patches=random: a head is solved for from the grid": data.train_patches == "random",
+            "data.crops.per_clip: a head is solved for from clips": data.crops.per_clip > 0,
+            "data.class_balance=true: nothing is drawn; use model.class_weights=true": data.class_balance,
+            "its forward is not head(backbone(patches))": self.embeddings is None,
+        }
+        if found := next((words for words, holds in reasons.items() if holds), None):
+            raise AedError(f"model.head={self.head}: {found}; or use model.head=trained")
+        try:
+            split_head(self._part("head"))
+        except AedError as error:
+            raise AedError(
+                f"model.head={self.head}: {error}: model.net.head_hidden=null, or model.head=trained"
+            ) from error
+
+    def on_train_start(self) -> None:
+        """Solves for the head, unless it is trained."""
+        if self.head == "trained":
+            return
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        labels = data.training_data.labels
+        targets = labels.target_at(slice(None))
+        weights = None if self.class_weight is None else self.class_weight.cpu().numpy()[targets]
+        inputs = self._head_inputs(data).cpu().numpy()
+        samples = Samples(inputs, targets, labels.clip, data.training_recordings(), weights)
+        self.solved = solve(
+            samples,
+            len(self.class_names),
+            self.head,
+            constant=self.head_constant,
+            smoothing=self.label_smoothing,
+            aggregate=self.decision.aggregate,
+            seed=self.seed,
+        )
+        _, dense = split_head(self._part("head"))
+        with torch.no_grad():
+            dense.weight.copy_(torch.from_numpy(self.solved.head.weight))
+            dense.bias.copy_(torch.from_numpy(self.solved.head.bias))
+        log.info("head: %s, from %d patches", self.solved.candidate.name, len(targets))
+
+    def _head_inputs(self, data: Any) -> Tensor:
+        """What the dense layer sees of the training patches, ``(patches, size)``.
+
+        Raises:
+            AedError: It does not fit into memory.
+        """
+        bank, device = self.embeddings, self.device
+        assert bank is not None
+        patch = torch.full((1, 1, self.frontend.n_mels, self.frontend.patch_frames), self.frontend.silence)
+        with torch.no_grad():
+            shape = bank.backbone(patch.to(device))[0].shape
+        if (num_bytes := 4 * shape.numel() * len(data.training_data)) > SOLVED_BYTES:
+            raise AedError(
+                f"model.head={self.head}: the training patches are {num_bytes / 2**30:.1f} GiB of embeddings, more "
+                f"than {SOLVED_BYTES / 2**30:.0f}; a greater frontend hop, or model.head=trained"
+            )
+        facts = {"net": net_facts(self.net), "frontend": asdict(self.frontend)}
+        of_machine = {"device": device.type, "torch": torch.__version__}
+        rows = data.training_embeddings(
+            facts | of_machine,
+            bank.backbone.state_dict(),
+            shape.numel(),
+            lambda own: bank.backbone(own.to(device)).flatten(1).cpu(),
+        )
+        return bank.keep(rows, shape, device)
 
     def train(self, mode: bool = True) -> "ClipClassifier":
         """Training mode, but a frozen backbone, or what of it is frozen, stays in inference mode."""
@@ -336,6 +428,8 @@ class ClipClassifier(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer of the trainable parameters, with its schedule."""
+        if self.head != "trained":  # Lightning saves no checkpoint before a step: an epoch of steps that change nothing
+            return torch.optim.SGD(self._trained(), lr=0.0)
         optimizer = optimization.build_optimizer(self.optimizer, self._trained())
         scale_rates(optimizer)
         if self.scheduler is None:
@@ -361,6 +455,8 @@ class ClipClassifier(L.LightningModule):
 
     def try_schedule(self, epochs: int | None) -> None:
         """Tries optimizer and schedule before training; see :func:`aed.modules.optimization.try_schedule`."""
+        if self.head != "trained":
+            return
         optimization.try_schedule(self.optimizer, self.scheduler, epochs)
 
     def on_train_epoch_end(self) -> None:
@@ -388,6 +484,7 @@ class ClipClassifier(L.LightningModule):
             "weights": self.weights,
             "data": self.data_facts,
             "plateau": self.plateau.state(),
+            **({"head": self.solved.facts()} if self.solved else {}),
         }
         if self.distillation and self.distillation.projection:
             checkpoint["projection"] = self.distillation.projection.state_dict()

@@ -3,6 +3,8 @@
 from collections.abc import Hashable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -60,6 +62,18 @@ def outputs_and_embedding(net: nn.Module, patches: Tensor) -> tuple[Tensor, Tens
     return logits, seen[-1][0]
 
 
+def split_head(head: nn.Module) -> tuple[nn.Module, nn.Linear]:
+    """What a head does before its dense layer, which has no weights, and the dense layer.
+
+    Raises:
+        AedError: It has weights elsewhere, or does not end in a dense layer.
+    """
+    *before, last = head if isinstance(head, nn.Sequential) else (head,)
+    if not isinstance(last, nn.Linear) or any(True for layer in before for _ in layer.parameters()):
+        raise AedError("a head of one dense layer can be solved for, and nothing else")
+    return nn.Sequential(*before), last
+
+
 @torch.no_grad()
 def embedded(backbone: nn.Module, dataset: Any, device: torch.device, most_bytes: int | None = None) -> Tensor:
     """Embeddings ``(num_patches, ...)`` of the whole grid of a data set, in its order.
@@ -111,3 +125,17 @@ class EmbeddingBank:
                 self.val[key] = embeddings
         logits: Tensor = self.head(embeddings)
         return logits
+
+    @torch.no_grad()
+    def keep(self, rows: npt.NDArray[np.float32], shape: torch.Size, device: torch.device) -> Tensor:
+        """Stores embeddings of the training grid, in its order; returns what the dense layer of the head sees of them.
+
+        Args:
+            rows: ``(num_patches, size)``.
+            shape: Of one embedding.
+            device: Of the head.
+        """
+        self.train = torch.from_numpy(rows).to(device).reshape(-1, *shape)
+        before, _ = split_head(self.head.eval())
+        seen: Tensor = before(self.train)
+        return seen

@@ -7,13 +7,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from aed.base.errors import AedError
 from aed.modules.epoch_schedule import EpochSchedule
+
+OptimizerCallable = Callable[[Iterable[nn.Parameter]], Optimizer]
+LRSchedulerCallable = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
+"""As of ``lightning.pytorch.cli``, which takes a second to import."""
 
 TRIED_STEPS = 5
 """Steps of a schedule that are tried before training."""

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from aed.base.errors import AedError
 from aed.modules.closed_form import softmax_regression
-from aed.modules.embeddings import embedded
+from aed.modules.embeddings import embedded, split_head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,15 +115,14 @@ def solve_head(net: nn.Module, data: Any, num_classes: int, label_smoothing: flo
     Raises:
         AedError: The head has more layers, or the net has no such parts.
     """
-    head = getattr(net, "head", None)
-    layers = [layer for layer in head.modules() if not list(layer.children())] if isinstance(head, nn.Module) else []
-    dense = [layer for layer in layers if not isinstance(layer, nn.Dropout)]
-    if len(dense) != 1 or not isinstance(dense[0], nn.Linear):
-        raise AedError("model.tuning.solved_head=true: needs a head of one dense layer; use model.net.head_hidden=null")
+    try:
+        _, dense = split_head(net.get_submodule("head"))
+    except AedError as error:
+        raise AedError(f"model.tuning.solved_head=true: {error}; use model.net.head_hidden=null") from error
     was_training = net.training
     backbone = net.eval().get_submodule("backbone")
     embeddings = embedded(backbone, data, next(net.parameters()).device).cpu().numpy()
     net.train(was_training)
     solved = softmax_regression(embeddings, data.patch_targets, num_classes, smoothing=label_smoothing)
-    dense[0].weight.copy_(torch.from_numpy(solved.weight))
-    dense[0].bias.copy_(torch.from_numpy(solved.bias))
+    dense.weight.copy_(torch.from_numpy(solved.weight))
+    dense.bias.copy_(torch.from_numpy(solved.bias))

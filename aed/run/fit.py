@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from aed.run.loggers import METRICS_CSV
@@ -32,6 +33,9 @@ def fit(run: Run) -> None:
     run.metrics |= {
         key: float(value) for key, value in run.trainer.callback_metrics.items() if key.startswith("train/")
     }
+    if run.model.solved is not None:
+        run.metrics |= run.model.solved.metrics()
     curves = run.folder / METRICS_CSV
     if run.is_main_process and curves.is_file():
-        plot_curves(run.folder / "plots" / "learning_curves.png", curves, run.subject)
+        draw = partial(plot_curves, run.folder / "plots" / "learning_curves.png", curves, run.subject)
+        run.later.append(draw)

@@ -3,14 +3,14 @@
 import csv
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from omegaconf import DictConfig
 
@@ -74,8 +74,69 @@ def without_finished(loggers: dict[str, DictConfig], folder: Path) -> dict[str, 
     """
     if not (folder / METRICS_CSV).exists():
         return loggers
-    own = f"{MetricsCsv.__module__}.{MetricsCsv.__qualname__}"
-    return {key: node for key, node in loggers.items() if node.get("_target_") != own}
+    return {key: node for key, node in loggers.items() if not is_csv(node)}
+
+
+def is_csv(node: DictConfig) -> bool:
+    """Whether a node of the configuration describes :class:`MetricsCsv`."""
+    return bool(node.get("_target_") == f"{MetricsCsv.__module__}.{MetricsCsv.__qualname__}")
+
+
+class LateLogger(Logger):
+    """A logger that is opened when nobody waits any more, and is then told all that it has missed.
+
+    Args:
+        opening: Opens the logger.
+    """
+
+    def __init__(self, opening: Callable[[], Logger]) -> None:
+        super().__init__()
+        self._opening = opening
+        self._logger: Logger | None = None
+        self._missed: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+
+    def open(self) -> None:
+        """Opens the logger, and passes on what has come so far; once."""
+        if self._logger is None:
+            self._logger, missed = self._opening(), self._missed
+            for name, arguments, named in missed:
+                getattr(self._logger, name)(*arguments, **named)
+
+    def _tell(self, name: str, *arguments: Any, **named: Any) -> None:
+        if self._logger is None:
+            self._missed.append((name, arguments, named))
+        else:
+            getattr(self._logger, name)(*arguments, **named)
+
+    @property
+    def name(self) -> str | None:
+        """Of the logger; None before it is open."""
+        return self._logger.name if self._logger else None
+
+    @property
+    def version(self) -> int | str | None:
+        """Of the logger; None before it is open."""
+        return self._logger.version if self._logger else None
+
+    def log_hyperparams(self, params: Any, *arguments: Any, **named: Any) -> None:
+        """Passes hyperparameters on."""
+        self._tell("log_hyperparams", params, *arguments, **named)
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """Passes metrics on."""
+        self._tell("log_metrics", dict(metrics), step)
+
+    def save(self) -> None:
+        """Passes on that what was logged is to be saved."""
+        self._tell("save")
+
+    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
+        """Passes on that a checkpoint was saved."""
+        self._tell("after_save_checkpoint", checkpoint_callback)
+
+    def finalize(self, status: str) -> None:
+        """Passes on how the training ended."""
+        self._tell("finalize", status)
 
 
 class MetricsCsv(CSVLogger):

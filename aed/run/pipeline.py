@@ -6,6 +6,7 @@ import re
 import time
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from aed.run.check_config import (
 )
 from aed.run.check_net import check_net
 from aed.run.from_checkpoint import take_over
-from aed.run.loggers import creating, installed, without_finished
+from aed.run.loggers import LateLogger, creating, installed, is_csv, without_finished
 from aed.run.model_data import check_classes
 from aed.run.registry import check_net_class
 from aed.run.resume import check_resumable
@@ -120,7 +121,11 @@ def assemble(run: Run, callbacks: Sequence[L.Callback]) -> Run:
         trainer.strategy.checkpoint_io = WholeCheckpoints()
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         data.prepare_data()  # after all that takes no time, before anything that a bad data set would leave behind
-    trainer.loggers = loggers = [_opened(f"logger.{key}", node) for key, node in usable.items()]
+    opening = {key: partial(_opened, f"logger.{key}", node) for key, node in usable.items()}
+    is_short = "fit" in config.stages and run.model.head != "trained"  # most of it would be MLflow's import
+    late = {key: LateLogger(own) for key, own in opening.items() if is_short and not is_csv(usable[key])}
+    run.later += [logger.open for logger in late.values()]
+    trainer.loggers = loggers = [late.get(key) or own() for key, own in opening.items()]
     for logger in loggers:
         logger.log_hyperparams(OmegaConf.to_container(config, resolve=True, throw_on_missing=False))
     decide.settings(run)
@@ -186,16 +191,21 @@ def run_stages(state: Run, stages: Sequence[str]) -> None:
     folder = state.folder
     if "fit" not in stages:  # later stages on an earlier run's folder
         state.metrics |= tables.read_metrics(folder / "metrics.json")
-    for name in stages:
-        stage = STAGES[name]
-        if not stage.in_all_processes:
-            state.data.setup()
-        if state.is_main_process or stage.in_all_processes:
-            started = time.monotonic()
-            stage.execute(state)
-            log.info("%s took %.1f s", name, time.monotonic() - started)
-        if state.is_main_process:
-            tables.write_json(folder / "metrics.json", _facts(state) | state.metrics)
+    try:
+        for name in stages:
+            stage = STAGES[name]
+            if not stage.in_all_processes:
+                state.data.setup()
+            if state.is_main_process or stage.in_all_processes:
+                started = time.monotonic()
+                stage.execute(state)
+                log.info("%s took %.1f s", name, time.monotonic() - started)
+            if state.is_main_process:
+                tables.write_json(folder / "metrics.json", _facts(state) | state.metrics)
+            if name != "fit":
+                state.catch_up()
+    finally:
+        state.catch_up()
     log.info("outputs in %s", folder)
 
 

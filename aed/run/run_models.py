@@ -71,5 +71,7 @@ def check_fits(run: Run, name: str, model: Trained | ModelCard) -> None:
 
 
 def card_metrics(run: Run) -> dict[str, float]:
-    """The metrics of the run that a card has: scores of val and test that are numbers."""
-    return {key: value for key, value in run.metrics.items() if key.startswith(SCORED) and math.isfinite(value)}
+    """The metrics that a card has: scores of val, of test and of candidates for the head, if they are numbers."""
+    return {
+        key: value for key, value in run.metrics.items() if key.startswith((*SCORED, "head/")) and math.isfinite(value)
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,6 +89,7 @@ class Run:
         trainer: The Trainer.
         checkpoint: Chosen by ``fit``, for later stages.
         metrics: Content of ``metrics.json``.
+        later: What nobody waits for: done after the first table of scores.
     """
 
     config: DictConfig
@@ -97,6 +99,12 @@ class Run:
     trainer: L.Trainer
     checkpoint: Path | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    later: list[Callable[[], None]] = field(default_factory=list)
+
+    def catch_up(self) -> None:
+        """Does what waits in :attr:`later`, once."""
+        while self.later:
+            self.later.pop(0)()
 
     @property
     def net_class(self) -> str:

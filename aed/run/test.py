@@ -61,7 +61,7 @@ def _write_scores(run: Run, split: str, scores: Scores, is_printed: bool) -> Non
     run.metrics |= {f"{split}/{key}": value for key, value in scores.metrics.items()}
     if not run.is_main_process:
         return
-    write_scores(run.folder, split, scores, run.data.clip_names(split), names, run.subject)
     if is_printed:
         counts = run.data.class_counts(split).tolist()
         tables.print_scores(split, run.metrics, counts, names, run.data.note(run.model.weights))
+    write_scores(run.folder, split, scores, run.data.clip_names(split), names, run.subject)
