@@ -38,6 +38,7 @@ _ORDER = (
     "predict",
     "detect",
     "soundscapes",
+    "report",
     "benchmark",
     "deploy",
     "models",

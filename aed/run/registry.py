@@ -79,6 +79,7 @@ FUNCTIONS = {
     "inspect": "aed.run.data.inspect",
     "models": "aed.run.models.show",
     "predict": "aed.run.predict.predict_files",
+    "report": "aed.run.report.write.report_folders",
     "soundscapes": "aed.run.soundscapes.write_soundscapes",
 }
 """Configuration of a verb -> the function whose parameters are its keys."""
