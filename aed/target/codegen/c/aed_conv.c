@@ -279,6 +279,8 @@ void aed_conv_pairs_row(const int8_t *const *rows, int8_t *out, const void *laye
     aed_pair_columns(rows, out, conv, scratch, by_3, by_2, 2);
     aed_pair_columns(rows, out, conv, scratch, by_2, width, 1);
 }
+#elif AED_WASM
+#include "aed_conv_wasm.h"
 #else
 void aed_conv_pairs_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
     static const int32_t place[4] = {0, 2, 1, 3};

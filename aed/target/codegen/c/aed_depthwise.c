@@ -285,6 +285,8 @@ void aed_depthwise_sliding_row(const int8_t *const *rows, int8_t *out, const voi
         weight += 36;
     }
 }
+#elif AED_WASM
+#include "aed_depthwise_wasm.h"
 #else
 /* Four channels of one pixel, whose weights lie as kernels of 3 x 3 want them: eight of each channel, in the order 0, 2,
  * 1, 3, then the last ones. */

@@ -1,0 +1,24 @@
+/* What the kernels share that are made of WebAssembly's vectors; no relaxed ones, which may fuse or saturate otherwise. */
+#ifndef AED_WASM_H
+#define AED_WASM_H
+
+#include <wasm_simd128.h>
+
+#include "aed_steps.h"
+
+/* Four sums to rounded values that 16 bits hold. Once they are between whole numbers of 16 bits, a sum with 1.5 * 2^23
+ * has no bits for a fraction: it is rounded half to even, and its lower bits are the value. */
+static inline v128_t aed_four_values(v128_t sum, v128_t factor) {
+    v128_t value = wasm_f32x4_mul(wasm_f32x4_convert_i32x4(sum), factor);
+    value = wasm_f32x4_pmax(wasm_f32x4_const_splat(-32768.0f), wasm_f32x4_pmin(wasm_f32x4_const_splat(32767.0f), value));
+    value = wasm_f32x4_add(value, wasm_f32x4_const_splat(12582912.0f));
+    return wasm_i32x4_sub(value, wasm_i32x4_const_splat(0x4B400000));
+}
+
+/* Twice four such values to steps, in the lower half. */
+static inline v128_t aed_eight_steps(v128_t one, v128_t other, int32_t zero) {
+    const v128_t values = wasm_i16x8_add_sat(wasm_i16x8_narrow_i32x4(one, other), wasm_i16x8_splat((int16_t)zero));
+    return wasm_i8x16_narrow_i16x8(values, values);
+}
+
+#endif
