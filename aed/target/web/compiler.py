@@ -39,11 +39,11 @@ def compiler() -> list[str]:
 
 
 def build_wasm(folder: Path, sources: Mapping[str, str], options: tuple[str, ...] = (VECTORS,)) -> Path:
-    """The sources and what a page calls, ``c/aed_web.c``, compiled and linked.
+    """The sources, compiled and linked.
 
     Args:
         folder: For sources and result.
-        sources: File name -> content of the C of a device.
+        sources: File name -> content of the C.
         options: Further ones.
 
     Returns:
@@ -52,11 +52,10 @@ def build_wasm(folder: Path, sources: Mapping[str, str], options: tuple[str, ...
     Raises:
         AedError: There is no compiler, or it fails.
     """
-    parts = files("aed.target.web") / "c"
-    own = {name: (parts / name).read_text(encoding="utf-8") for name in ("aed_web.c",)}
+    parts = files("aed.target.web") / "c" / "include"
     headers = folder / "include"
-    write_sources(headers, {name: (parts / "include" / name).read_text("utf-8") for name in ("math.h", "string.h")})
-    units = write_sources(folder, {**sources, **own})
+    write_sources(headers, {name: (parts / name).read_text(encoding="utf-8") for name in ("math.h", "string.h")})
+    units = write_sources(folder, sources)
     wasm = folder / "aed.wasm"
     run_tool([*compiler(), *FLAGS, *options, "-I", headers, "-I", folder, *units, "-o", wasm], TIMEOUT_S)
     return wasm

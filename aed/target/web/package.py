@@ -45,6 +45,11 @@ def page_files() -> dict[str, bytes]:
     }
 
 
+def glue_sources() -> dict[str, str]:
+    """File name -> content of the C that the page calls; it needs that of a device, with its self-test."""
+    return {"aed_web.c": (files("aed.target.web") / "c" / "aed_web.c").read_text(encoding="utf-8")}
+
+
 def page_facts(card: ModelCard, title: str, hop: int, learn: int) -> dict[str, Any]:
     """What the page knows of a model, JSON.
 
@@ -93,5 +98,5 @@ def write_page(model: onnx.ModelProto, card: ModelCard, folder: Path, title: str
         for name, content in page_files().items():
             (staging / name).write_bytes(content)
         with temporary_folder("aed_web") as build:
-            (staging / "aed.wasm").write_bytes(build_wasm(build, sources).read_bytes())
+            (staging / "aed.wasm").write_bytes(build_wasm(build, sources | glue_sources()).read_bytes())
         (staging / MARK).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
