@@ -133,7 +133,7 @@ def test_a_fused_multiply_add_is_rounded_once(tmp_path: Path) -> None:
 
 
 def drawn_patches(number: int) -> np.ndarray:
-    """Patches of noise, ``(number, n_mels, frames)``: each has a level, a slope over the bands and a spread of its own."""
+    """Patches of noise, ``(number, n_mels, frames)``: each of its own level, slope over the bands and spread."""
     draw = np.random.default_rng(1)
     level, slope, spread = draw.uniform((-9, -2, 0), (2, 2, 2), (number, 3)).T[..., None, None]
     bands = np.linspace(-1, 1, FRONTEND.n_mels)[:, None]

@@ -42,8 +42,8 @@ class DeployConfig:
     """Settings of a delivery to a firmware project.
 
     Args:
-        target: ``c``: a library of C for any project. ``stm32``: a package for ST's audio firmware. ``web``: a page that
-            listens, the same C as WebAssembly.
+        target: ``c``: a library of C for any project. ``stm32``: a package for ST's audio firmware. ``web``: a page
+            that listens, the same C as WebAssembly.
         rule: c, web: what differs from the card's event rule.
         c: Settings of ``target=c``.
         stm32: Settings of ``target=stm32``.
