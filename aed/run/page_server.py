@@ -89,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self._json(HTTPStatus.OK, {"message": self._write(name, body)})
         except AedError as error:
-            self._json(HTTPStatus.BAD_REQUEST, {"error": str(error)})
+            self._json(HTTPStatus.OK, {"error": str(error)})  # of what the user typed, not of the page
 
     def _write(self, name: str, body: bytes) -> str:
         """Does what the page asks for, and says what was done."""

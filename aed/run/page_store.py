@@ -1,4 +1,4 @@
-"""What a page that listens may write: sounds into a folder with a folder for each class, and a rule into a copy of the model."""
+"""What a page that listens may write: sounds, into a folder for each class, and a rule, into a copy of the model."""
 
 import csv
 import io
@@ -103,7 +103,9 @@ class PageStore:
             raise AedError(f"clip: no wav ({error})") from error
         form = (info.format, info.subtype, info.channels, info.samplerate)
         if form != ("WAV", "PCM_16", 1, self.rate) or info.frames == 0:
-            raise AedError(f"clip: need a wav of 16 bit, one channel, {self.rate} Hz, got {form}, {info.frames} samples")
+            raise AedError(
+                f"clip: need a wav of 16 bit, one channel, {self.rate} Hz, got {form}, {info.frames} samples"
+            )
         return float(info.frames / info.samplerate)
 
     def _note(self, row: Sequence[str]) -> None:
@@ -119,7 +121,9 @@ class PageStore:
 def _folder_name(label: str) -> str:
     """The class, where it can be the name of a folder that ``data=folder`` takes for a class."""
     if label != label.strip() or not label or not label.isprintable() or len(label.encode()) > LONGEST_NAME:
-        raise AedError(f"class {label[:40]!r}: need printable characters, at most {LONGEST_NAME} bytes, no space around")
+        raise AedError(
+            f"class {label[:40]!r}: need printable characters, at most {LONGEST_NAME} bytes, no space around"
+        )
     if label.startswith(".") or any(letter in label for letter in '/\\:*?"<>|'):
         raise AedError(f"class {label!r}: cannot be the name of a folder; type another class")
     if label.lower() in SPLIT_NAMES:

@@ -24,7 +24,7 @@ class Lanes {
     list.replaceChildren(...this.lanes.map((lane) => lane.item));
     this.seen = new IntersectionObserver((entries) => {
       for (const entry of entries) entry.target.lane.visible = entry.isIntersecting;
-    });
+    }, { rootMargin: "200px" });
     for (const lane of this.lanes) this.seen.observe(lane.item);
     this.clear();
     this.showThresholds();
@@ -36,7 +36,7 @@ class Lanes {
     const canvas = element("canvas", { "aria-hidden": "true" });
     const value = element("span", { class: "value" }, "–");
     const title = element("span", { class: "name", title: name }, name);
-    const item = element("li", {}, title, canvas, value, element("span", { class: "limit" }, slider, limit));
+    const item = element("li", { class: "lane" }, title, canvas, value, element("span", { class: "limit" }, slider, limit));
     slider.addEventListener("input", () => {
       this.set(label, Number(slider.value));
       changed();

@@ -15,6 +15,7 @@ class Page {
     this.spectrum = new Spectrum(at("spectrum"), facts.n_mels, Math.round((SPAN_S * facts.rate) / facts.hop_length));
     this.lanes = new Lanes(at("lanes"), engine, SPAN_S, () => this.moved());
     this.list = new EventList(at("events"), at("none"), (action, event) => this.guard(() => this.act(action, event)));
+    this.learned = new Learned(at("learned"), at("teach"), engine, () => at("label").value.trim(), (text) => this.say(text));
     this.microphone = null;
     this.source = null;
     this.recordFrom = null;
@@ -32,11 +33,13 @@ class Page {
     at("proof").textContent = this.engine.differing === 0
       ? `Int8 net ${this.facts.title}: here it gives the very bits of ONNX Runtime.`
       : `${this.engine.differing} outputs of the self-test differ from ONNX Runtime: do not trust this page.`;
+    at("span").textContent = `${SPAN_S} s ago`;
     at("place").textContent = this.store.place;
     at("labels").append(...this.facts.classes.map((name) => element("option", { value: name })));
     at("label").value = this.facts.classes[0];
     at("write-rule").textContent = this.store.server ? "Write thresholds to a copy of the model" : "Download thresholds";
     const press = { microphone: () => this.listen(), "save-sound": () => this.saveSound(), "save-events": () => this.saveEvents(), record: () => this.record() };
+    press.teach = () => this.learned.press();
     press["reset-rule"] = () => { this.lanes.reset(); this.moved(); };
     press["write-rule"] = async () => this.say(await this.store.rule(this.lanes.thresholds));
     for (const [id, action] of Object.entries(press)) {
@@ -95,8 +98,9 @@ class Page {
     this.stale = true;
   }
 
-  decided(startS, probabilities) {
+  decided(startS, probabilities, quiet) {
     const { patch_s, hop_s } = this.facts;
+    if (!quiet) this.learned.decided();
     this.lanes.add(startS + (patch_s - hop_s) / 2, probabilities);
   }
 
@@ -112,7 +116,6 @@ class Page {
 
   async listen() {
     if (this.microphone) return this.stop();
-    this.stopped = true;
     const microphone = await Microphone.open(this.facts.rate, (samples, ageS) => {
       if (this.microphone !== microphone) return;
       this.take(samples);

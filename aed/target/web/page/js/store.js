@@ -36,7 +36,7 @@ class Store {
   async post(path, body, type) {
     const answer = await fetch(path, { method: "POST", body, headers: { "Content-Type": type } });
     const said = await answer.json();
-    if (!answer.ok) throw new Error(said.error);
+    if (said.error) throw new Error(said.error);
     return said;
   }
 }
