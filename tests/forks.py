@@ -1,8 +1,9 @@
 """Processes of ``python -m module`` that begin with the libraries loaded: forked from one that imports them once.
 
-Such a process has the arguments, working directory, environment, standard streams and exit code of the one that a test
-starts, which is a stand-in (:func:`stand_in`) that passes them on and ends as it does. What differs: libraries were
-imported before, in another environment. For what is about starting, importing or installing, start a new interpreter.
+Such a process has the arguments, working directory, environment, standard streams, ignored signals and exit code of the
+one that a test starts, which is a stand-in (:func:`stand_in`) that passes them on and ends as it does. What differs:
+libraries were imported before, in another environment. For what is about starting, importing or installing, start a new
+interpreter.
 """
 
 import importlib
@@ -22,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 
 LIBRARIES = ("mlflow", "lightning.pytorch.cli", "lightning.pytorch.loggers", "sklearn.metrics", "matplotlib.figure")
+INTERRUPTS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
 
 def load() -> None:
@@ -51,12 +53,13 @@ def stand_in(address: str, arguments: list[str]) -> None:
     """Passes arguments, environment and standard streams to the server, and ends as the forked process does."""
     link = socket.socket(socket.AF_UNIX)
     link.connect(address)
-    request = json.dumps([arguments, str(Path.cwd()), dict(os.environ)]).encode()
+    ignored = [number for number in INTERRUPTS if signal.getsignal(number) is signal.SIG_IGN]
+    request = json.dumps([arguments, str(Path.cwd()), dict(os.environ), ignored]).encode()
     socket.send_fds(link, [len(request).to_bytes(4, "big")], [0, 1, 2])
     link.sendall(request)
     answers = link.makefile("r")
     own = int(answers.readline())
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in INTERRUPTS:
         signal.signal(number, lambda number, _: os.kill(own, number))
     status = int(answers.readline())
     if os.WIFSIGNALED(status):
@@ -87,7 +90,9 @@ def serve(listener: socket.socket) -> list[str]:
             os.close(stream)
         sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")
         sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace")
-        arguments, folder, environment = json.loads(request)
+        arguments, folder, environment, ignored = json.loads(request)
+        for number, answer in INTERRUPTS.items():  # the server's own are those of the shell that began the tests
+            signal.signal(number, signal.SIG_IGN if number in ignored else answer)
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
