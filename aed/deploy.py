@@ -6,8 +6,6 @@ Usage:
 Examples:
     aed deploy model=model_int8.onnx folder=firmware
         C99 without dependencies: front end, net and decision, bit for bit like ONNX Runtime.
-    aed deploy model=model_int8.onnx folder=firmware c.prefix=doorbell
-        The same under names of its own, so that several models fit into one firmware.
     aed deploy model=model_int8.onnx target=stm32 stm32.board=b-u585i-iot02a
         Network and front end for ST's audio firmware; needs ST's tool.
     aed deploy model=model_int8.onnx target=web folder=demo

@@ -8,6 +8,8 @@ Examples:
         The very C of a device, as WebAssembly in a page that only this machine can open.
     aed listen model=model_int8.onnx folder=sounds
         Events that you mark and sounds that you record are saved as data=folder reads them.
+    aed listen model=model_int8.onnx rule.on=[0.8] rule.window=2 port=8000 browser=false
+        By another rule than the card's, at a port of your choice; the address is printed alone.
 """
 
 import logging
