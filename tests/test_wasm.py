@@ -1,5 +1,6 @@
 """The C of a device as WebAssembly: the bits of ONNX Runtime and of the C compiled for this machine."""
 
+import ctypes
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -40,7 +41,7 @@ from aed.target.codegen.generate import kernel_sources, net_sources, run_name
 from aed.target.codegen.lower import lower
 from aed.target.codegen.plan import make_plan
 from aed.target.codegen.program import Program
-from aed.target.host import HostDevice
+from aed.target.host import HostDevice, build_library, pointer
 from aed.target.web import compiler
 from aed.target.web.compiler import VECTORS, build_wasm
 from aed.target.web.package import LEARN, MARK, write_page
@@ -77,6 +78,46 @@ def check(folder: Path, model: onnx.ModelProto) -> None:
 @pytest.mark.parametrize("name", [*nets.NAMES, "mixed"])
 def test_vectors_give_the_bits_of_onnx_runtime(tmp_path: Path, name: str) -> None:
     check(tmp_path, int8(nets.make(name)))
+
+
+def test_residual_nets_give_the_bits_of_onnx_runtime(tmp_path: Path) -> None:
+    """Sums, and depthwise kernels of other sizes."""
+    check(tmp_path, test_operators.whole("bcresnet"))
+
+
+ADD = """
+#include "aed_kernels.h"
+static int8_t one[64], other[64], out[64];
+static float factor[2];
+static int32_t fact[4];
+__attribute__((export_name("one"))) int8_t *where_one(void) { return one; }
+__attribute__((export_name("other"))) int8_t *where_other(void) { return other; }
+__attribute__((export_name("out"))) int8_t *where_out(void) { return out; }
+__attribute__((export_name("factor"))) float *where_factor(void) { return factor; }
+__attribute__((export_name("fact"))) int32_t *where_fact(void) { return fact; }
+__attribute__((export_name("run"))) void run(void) {
+    aed_add(one, other, out, 64, fact[0], factor[0], factor[1], fact[1], fact[2], fact[3]);
+}
+"""
+
+
+def test_sums_are_those_of_this_machine_for_any_factors(tmp_path: Path) -> None:
+    """Also for such whose products have no exact sum in double."""
+    wasm = Wasm(build_wasm(tmp_path / "wasm", kernel_sources() | {"add.c": ADD}))
+    host = build_library(tmp_path / "host", kernel_sources())
+    draw, out = np.random.default_rng(0), np.zeros(64, np.int8)
+    for _ in range(1500):
+        one, other = draw.integers(-128, 128, (2, 64)).astype(np.int8)
+        factors = np.float32(
+            2.0 ** draw.choice([-30.0, -19.0, -10.0, -2.0, 0.0, 1.0, 5.0], 2) * draw.uniform(0.5, 1, 2)
+        )
+        facts = np.array([draw.choice([1, 2, 16, 64]), *draw.integers(-128, 128, 3)], np.int32)
+        for name, values in (("one", one), ("other", other), ("factor", factors), ("fact", facts)):
+            wasm.put(name, values)
+        wasm.call("run")
+        period, *zeros = map(int, facts)
+        host.aed_add(pointer(one), pointer(other), pointer(out), 64, period, *map(ctypes.c_float, factors), *zeros)
+        np.testing.assert_array_equal(wasm.get("out", 64, np.int8), out)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -30,11 +30,12 @@ KERNELS = (
     "aed_average_pool.c",
     "aed_mean.c",
     "aed_elementwise.c",
+    "aed_elementwise_wasm.h",
     "aed_elementwise_mve.c",
     "aed_activation.c",
 )
 
-OF_KERNELS = ("aed_steps.h", "aed_words.h", "aed_mve.h", "aed_wasm.h", "aed_conv_wasm.h", "aed_depthwise_wasm.h")
+OF_KERNELS = ("aed_steps.h", "aed_words.h", "aed_mve.h", *(name for name in KERNELS if name.endswith("wasm.h")))
 """Headers for kernels alone: not for whoever calls them."""
 
 

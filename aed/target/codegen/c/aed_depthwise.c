@@ -20,6 +20,10 @@ static void aed_taps(
     }
 }
 
+#if AED_WASM
+#include "aed_depthwise_wasm.h"
+#endif
+
 #if AED_SMLAD
 #define AED_TAP                                                                                                        \
     "ldr %[x], [%[tap]], #4\n"                                                                                         \
@@ -45,6 +49,11 @@ static inline void aed_quad_step(
     const int8_t **tap, int32_t o, const int8_t *weight, int32_t taps, const aed_depthwise_t *layer, int8_t *out) {
     const float *const factor = layer->factor + o;
     const int32_t zero = layer->window.out_zero;
+#if AED_WASM
+    const v128_t sums = aed_quad_sums(tap, o, weight, taps, wasm_v128_load(layer->bias + o));
+    const v128_t steps = aed_four_values(sums, wasm_v128_load(factor));
+    wasm_v128_store32_lane(out, aed_eight_steps(steps, steps, zero), 0);
+#else
     int32_t s0 = layer->bias[o];
     int32_t s1 = layer->bias[o + 1];
     int32_t s2 = layer->bias[o + 2];
@@ -72,6 +81,7 @@ static inline void aed_quad_step(
     out[1] = aed_step(s1, factor[1], zero);
     out[2] = aed_step(s2, factor[2], zero);
     out[3] = aed_step(s3, factor[3], zero);
+#endif
 }
 
 #if AED_SMLAD
@@ -285,9 +295,7 @@ void aed_depthwise_sliding_row(const int8_t *const *rows, int8_t *out, const voi
         weight += 36;
     }
 }
-#elif AED_WASM
-#include "aed_depthwise_wasm.h"
-#else
+#elif !AED_WASM
 /* Four channels of one pixel, whose weights lie as kernels of 3 x 3 want them: eight of each channel, in the order 0, 2,
  * 1, 3, then the last ones. */
 static void aed_sliding_quad(

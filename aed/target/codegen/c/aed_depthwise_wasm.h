@@ -1,5 +1,27 @@
-/* aed_depthwise_sliding_row with vectors of WebAssembly; a part of aed_depthwise.c. */
+/* Depthwise convolutions with vectors of WebAssembly; a part of aed_depthwise.c. */
 #include "aed_wasm.h"
+
+/* Four bytes of one and four of another, one beside the other, as int16. */
+static inline v128_t aed_beside(v128_t one, v128_t other) {
+    return wasm_i16x8_extend_low_i8x16(
+        wasm_i8x16_shuffle(one, other, 0, 16, 1, 17, 2, 18, 3, 19, 0, 0, 0, 0, 0, 0, 0, 0));
+}
+
+/* Adds the products of four channels, from the o-th on; weight: four of each tap. */
+static inline v128_t aed_quad_sums(const int8_t *const *tap, int32_t o, const int8_t *weight, int32_t taps, v128_t sums) {
+    const v128_t zeros = wasm_i32x4_const_splat(0);
+    int32_t t = 0;
+    for (; t + 2 <= taps; t += 2) {
+        const v128_t x = aed_beside(wasm_v128_load32_zero(tap[t] + o), wasm_v128_load32_zero(tap[t + 1] + o));
+        const v128_t w = aed_beside(wasm_v128_load32_zero(weight + 4 * t), wasm_v128_load32_zero(weight + 4 * t + 4));
+        sums = wasm_i32x4_add(sums, wasm_i32x4_dot_i16x8(x, w));
+    }
+    if (t < taps) {
+        const v128_t x = aed_beside(wasm_v128_load32_zero(tap[t] + o), zeros);
+        sums = wasm_i32x4_add(sums, wasm_i32x4_dot_i16x8(x, aed_beside(wasm_v128_load32_zero(weight + 4 * t), zeros)));
+    }
+    return sums;
+}
 
 /* Weights of eight channels: of two taps side by side, channels 0 to 3 and 4 to 7; the ninth beside zeros. */
 typedef struct {

@@ -6,13 +6,17 @@
 
 #include "aed_steps.h"
 
-/* Four sums to rounded values that 16 bits hold. Once they are between whole numbers of 16 bits, a sum with 1.5 * 2^23
- * has no bits for a fraction: it is rounded half to even, and its lower bits are the value. */
-static inline v128_t aed_four_values(v128_t sum, v128_t factor) {
-    v128_t value = wasm_f32x4_mul(wasm_f32x4_convert_i32x4(sum), factor);
+/* Four values, rounded to what 16 bits hold. Once they are between whole numbers of 16 bits, a sum with 1.5 * 2^23 has
+ * no bits for a fraction: it is rounded half to even, and its lower bits are the value. */
+static inline v128_t aed_four_rounded(v128_t value) {
     value = wasm_f32x4_pmax(wasm_f32x4_const_splat(-32768.0f), wasm_f32x4_pmin(wasm_f32x4_const_splat(32767.0f), value));
     value = wasm_f32x4_add(value, wasm_f32x4_const_splat(12582912.0f));
     return wasm_i32x4_sub(value, wasm_i32x4_const_splat(0x4B400000));
+}
+
+/* Four sums to such values. */
+static inline v128_t aed_four_values(v128_t sum, v128_t factor) {
+    return aed_four_rounded(wasm_f32x4_mul(wasm_f32x4_convert_i32x4(sum), factor));
 }
 
 /* Twice four such values to steps, in the lower half. */
