@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import soundfile as sf
+import soxr
 import torch
 from listeners import FRONTEND, recording
 from torch import nn
@@ -110,10 +111,11 @@ def open_page(browser: playwright.Browser) -> Iterator:
     """A function that opens a page that is ready; no page may say an error on its console."""
     contexts, said = [], []
 
-    def opened(url: str, size: str = "desktop", **options: object) -> playwright.Page:
+    def opened(url: str, size: str = "desktop", script: str = "", **options: object) -> playwright.Page:
         context = browser.new_context(viewport=SIZES[size], **options)
         contexts.append(context)
         page = context.new_page()
+        page.add_init_script(script)
         page.set_default_timeout(20000)
         page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: said.append(str(error)))
@@ -174,6 +176,31 @@ def test_the_events_of_the_microphone_are_those_of_detect_on_what_it_heard(open_
     events = events_of(place / "bell_int8.onnx", sound)
     assert len(events) >= 3
     check_events(rows_of(listed), events)
+
+
+REFUSING = """
+const connect = AudioContext.prototype.createMediaStreamSource;
+AudioContext.prototype.createMediaStreamSource = function (stream) {
+  if (this.sampleRate !== 44100) throw new DOMException("another rate", "NotSupportedError");
+  return connect.call(this, stream);
+};
+"""
+"""A browser that connects a microphone to contexts of its own rate alone."""
+
+
+def test_the_page_resamples_where_the_browser_does_not(open_page, server, place, tmp_path):
+    page = open_page(server.url, script=REFUSING)
+    page.click("#microphone")
+    page.locator("#device", has_text="resampled by the page to 16000 Hz").wait_for()
+    page.locator("#events li").nth(1).wait_for()
+    page.click("#microphone")
+    page.locator("#microphone", has_text="Start").wait_for()
+    sound, listed = (downloaded(page, button, tmp_path) for button in ("#save-sound", "#save-events"))
+    check_events(rows_of(listed), events_of(place / "bell_int8.onnx", sound))
+    heard, rate = sf.read(sound)
+    source, own = sf.read(place / "microphone.wav")
+    level = [np.sqrt(np.mean(wave[np.abs(wave) > 0.05] ** 2)) for wave in (heard, soxr.resample(source, own, rate))]
+    assert level[0] == pytest.approx(level[1], rel=0.1)
 
 
 def test_a_file_of_the_models_rate_is_heard_sample_by_sample(open_page, server, place, tmp_path):
