@@ -73,7 +73,7 @@ class EventList {
     item.event = event;
     item.append(
       element("span", { class: "time" }), element("span", { class: "name", title: event.name }, event.name), element("span", { class: "share" }),
-      ...Object.keys(ACTIONS).map(button), element("span", { class: "saved name" }),
+      element("span", { class: "actions" }, ...Object.keys(ACTIONS).map(button)), element("span", { class: "saved name" }),
     );
     this.list.prepend(item);
     if (this.list.children.length > MOST_SHOWN) this.list.lastChild.remove();

@@ -49,7 +49,13 @@ class Resampler {
 class Microphone {
   // heard(samples, ageS): a block, and how long ago its last sample was heard.
   static async open(rate, heard) {
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: { ...WANTED, channelCount: 1 } });
+    if (!navigator.mediaDevices) throw new Error("A browser gives the microphone to pages of https, or of this machine, only.");
+    let stream;
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({ audio: { ...WANTED, channelCount: 1 } });
+    } catch (error) {
+      throw new Error(`The browser gives no microphone (${error.message}): allow it for this page, and see that one is there.`);
+    }
     const [context, source] = Microphone.connect(stream, rate);
     await context.audioWorklet.addModule("worklet.js");
     const node = new AudioWorkletNode(context, "samples", { numberOfOutputs: 0 });

@@ -19,6 +19,7 @@ class Page {
     this.microphone = null;
     this.source = null;
     this.recordFrom = null;
+    this.reading = false;
     this.peak = 0;
     this.stale = true;
     this.see = {
@@ -116,6 +117,7 @@ class Page {
 
   async listen() {
     if (this.microphone) return this.stop();
+    this.refuseWhileReading();
     const microphone = await Microphone.open(this.facts.rate, (samples, ageS) => {
       if (this.microphone !== microphone) return;
       this.take(samples);
@@ -123,6 +125,7 @@ class Page {
     });
     this.restart("microphone");
     this.microphone = microphone;
+    microphone.stream.getAudioTracks()[0].addEventListener("ended", () => this.guard(() => this.stop())); // unplugged
     at("device").textContent = microphone.words;
     at("microphone").textContent = "Stop microphone";
     at("files").disabled = true;
@@ -131,6 +134,8 @@ class Page {
 
   async stop() {
     const microphone = this.microphone;
+    if (!microphone) return;
+    if (this.recordFrom !== null) await this.record();
     this.microphone = null;
     await microphone.close();
     this.engine.finish(this.see);
@@ -140,8 +145,22 @@ class Page {
     this.moved();
   }
 
+  refuseWhileReading() {
+    if (this.reading) throw new Error("Still hearing a file: wait until it is over.");
+  }
+
   async openFiles(files) {
+    this.refuseWhileReading();
     if (this.microphone) await this.stop();
+    this.reading = true;
+    try {
+      await this.hearFiles(files);
+    } finally {
+      this.reading = false;
+    }
+  }
+
+  async hearFiles(files) {
     for (const file of files) {
       this.say(`Reading ${file.name} …`);
       let sound;
