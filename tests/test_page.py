@@ -165,14 +165,19 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_events_of_the_microphone_are_those_of_detect_on_what_it_heard(open_page, server, place, tmp_path):
-    page = open_page(server.url)
+def listen(page: playwright.Page, words: str, events: int, folder: Path) -> tuple[Path, Path]:
+    """The sound and the events that the page saves once it has heard some of them; ``words``: of the microphone."""
     page.click("#microphone")
-    page.locator("#device", has_text="echo cancellation, noise suppression and gain control are off").wait_for()
-    page.locator("#events li").nth(2).wait_for()
+    page.locator("#device", has_text=words).wait_for()
+    page.locator("#events li").nth(events - 1).wait_for()
     page.click("#microphone")
     page.locator("#microphone", has_text="Start").wait_for()
-    sound, listed = (downloaded(page, button, tmp_path) for button in ("#save-sound", "#save-events"))
+    return downloaded(page, "#save-sound", folder), downloaded(page, "#save-events", folder)
+
+
+def test_the_events_of_the_microphone_are_those_of_detect_on_what_it_heard(open_page, server, place, tmp_path):
+    words = "by the browser to 16000 Hz; echo cancellation, noise suppression and gain control are off"
+    sound, listed = listen(open_page(server.url), words, 3, tmp_path)
     samples, rate = sf.read(sound, dtype="int16")
     assert rate == FRONTEND.sample_rate and np.abs(samples).max() > 3000
     events = events_of(place / "bell_int8.onnx", sound)
@@ -192,12 +197,7 @@ AudioContext.prototype.createMediaStreamSource = function (stream) {
 
 def test_the_page_resamples_where_the_browser_does_not(open_page, server, place, tmp_path):
     page = open_page(server.url, script=REFUSING)
-    page.click("#microphone")
-    page.locator("#device", has_text="resampled by the page to 16000 Hz").wait_for()
-    page.locator("#events li").nth(1).wait_for()
-    page.click("#microphone")
-    page.locator("#microphone", has_text="Start").wait_for()
-    sound, listed = (downloaded(page, button, tmp_path) for button in ("#save-sound", "#save-events"))
+    sound, listed = listen(page, "resampled by the page to 16000 Hz", 2, tmp_path)
     check_events(rows_of(listed), events_of(place / "bell_int8.onnx", sound))
     heard, rate = sf.read(sound)
     source, own = sf.read(place / "microphone.wav")

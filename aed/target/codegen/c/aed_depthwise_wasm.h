@@ -23,11 +23,6 @@ static inline v128_t aed_quad_sums(const int8_t *const *tap, int32_t o, const in
     return sums;
 }
 
-/* Weights of eight channels: of two taps side by side, channels 0 to 3 and 4 to 7; the ninth beside zeros. */
-typedef struct {
-    v128_t low[5], high[5];
-} aed_nine_t;
-
 /* Of four channels, whose weights lie as aed.target.codegen.packing.sliding has them, two pairs of taps each in 16
  * bytes: first the taps 0, 1 and 3, 4 of each channel, then 2, 6 and 5, 7. */
 static inline void aed_four_channels(const int8_t *weight, v128_t *first, v128_t *second) {
@@ -44,23 +39,16 @@ static inline v128_t aed_ninths(const int8_t *weight) {
         wasm_i8x16_shuffle(four, wasm_i8x16_const_splat(0), 0, 16, 2, 16, 1, 16, 3, 16, 16, 16, 16, 16, 16, 16, 16, 16));
 }
 
-static inline aed_nine_t aed_nine(const int8_t *weight, const int8_t *next) {
-    aed_nine_t nine;
+/* Weights of four channels: pairs of taps side by side, and the ninth beside zeros. */
+static inline void aed_nine(const int8_t *weight, v128_t *nine) {
     v128_t first;
     v128_t second;
     aed_four_channels(weight, &first, &second);
-    nine.low[0] = wasm_i16x8_extend_low_i8x16(first);
-    nine.low[1] = wasm_i16x8_extend_high_i8x16(first);
-    nine.low[2] = wasm_i16x8_extend_low_i8x16(second);
-    nine.low[3] = wasm_i16x8_extend_high_i8x16(second);
-    nine.low[4] = aed_ninths(weight);
-    aed_four_channels(next, &first, &second);
-    nine.high[0] = wasm_i16x8_extend_low_i8x16(first);
-    nine.high[1] = wasm_i16x8_extend_high_i8x16(first);
-    nine.high[2] = wasm_i16x8_extend_low_i8x16(second);
-    nine.high[3] = wasm_i16x8_extend_high_i8x16(second);
-    nine.high[4] = aed_ninths(next);
-    return nine;
+    nine[0] = wasm_i16x8_extend_low_i8x16(first);
+    nine[1] = wasm_i16x8_extend_high_i8x16(first);
+    nine[2] = wasm_i16x8_extend_low_i8x16(second);
+    nine[3] = wasm_i16x8_extend_high_i8x16(second);
+    nine[4] = aed_ninths(weight);
 }
 
 /* Inputs of eight channels, or of four and what is left out. */
@@ -68,10 +56,12 @@ static inline v128_t aed_channels(const int8_t *from, int eight) {
     return eight ? wasm_i16x8_load8x8(from) : wasm_i16x8_extend_low_i8x16(wasm_v128_load32_zero(from));
 }
 
-static inline void aed_add_taps(v128_t *low, v128_t *high, v128_t x, v128_t y, const aed_nine_t *nine, int pair) {
-    *low = wasm_i32x4_add(*low, wasm_i32x4_dot_i16x8(wasm_i16x8_shuffle(x, y, 0, 8, 1, 9, 2, 10, 3, 11), nine->low[pair]));
-    *high =
-        wasm_i32x4_add(*high, wasm_i32x4_dot_i16x8(wasm_i16x8_shuffle(x, y, 4, 12, 5, 13, 6, 14, 7, 15), nine->high[pair]));
+/* Adds the products of two taps to the sums of channels 0 to 3 and 4 to 7. */
+static inline void aed_add_taps(v128_t *low, v128_t *high, v128_t x, v128_t y, v128_t low_weights, v128_t high_weights) {
+    const v128_t first = wasm_i16x8_shuffle(x, y, 0, 8, 1, 9, 2, 10, 3, 11);
+    const v128_t second = wasm_i16x8_shuffle(x, y, 4, 12, 5, 13, 6, 14, 7, 15);
+    *low = wasm_i32x4_add(*low, wasm_i32x4_dot_i16x8(first, low_weights));
+    *high = wasm_i32x4_add(*high, wasm_i32x4_dot_i16x8(second, high_weights));
 }
 
 /* A row of eight channels from the o-th on, or of four. step: from a pixel of a row to the next; of a row that is not
@@ -79,9 +69,12 @@ static inline void aed_add_taps(v128_t *low, v128_t *high, v128_t x, v128_t y, c
 static inline void aed_slide(
     const int8_t *const *rows, const int32_t *step, const int8_t *outside, int8_t *out, const aed_depthwise_t *layer,
     int32_t o, int eight, const int8_t *weight) {
-    static const int8_t order[5][2] = {{0, 1}, {3, 4}, {2, 6}, {5, 7}, {8, 8}};
+    static const int8_t order[4][2] = {{0, 1}, {3, 4}, {2, 6}, {5, 7}};
     const aed_window_t *const window = &layer->window;
-    const aed_nine_t nine = aed_nine(weight, eight ? weight + 36 : weight);
+    v128_t low_nine[5];
+    v128_t high_nine[5];
+    aed_nine(weight, low_nine);
+    aed_nine(eight ? weight + 36 : weight, high_nine);
     const int32_t other = eight ? o + 4 : o;
     const v128_t bias0 = wasm_v128_load(layer->bias + o);
     const v128_t bias1 = wasm_v128_load(layer->bias + other);
@@ -99,9 +92,9 @@ static inline void aed_slide(
             }
         }
         for (int pair = 0; pair < 4; ++pair) {
-            aed_add_taps(&low, &high, x[order[pair][0]], x[order[pair][1]], &nine, pair);
+            aed_add_taps(&low, &high, x[order[pair][0]], x[order[pair][1]], low_nine[pair], high_nine[pair]);
         }
-        aed_add_taps(&low, &high, x[8], x[8], &nine, 4);
+        aed_add_taps(&low, &high, x[8], x[8], low_nine[4], high_nine[4]);
         const v128_t steps =
             aed_eight_steps(aed_four_values(low, factor0), aed_four_values(high, factor1), window->out_zero);
         if (eight) {

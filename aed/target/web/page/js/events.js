@@ -72,8 +72,9 @@ class EventList {
     const item = element("li", { tabindex: this.list.children.length ? "-1" : "0" });
     item.event = event;
     item.append(
-      element("span", { class: "time" }), element("span", { class: "name", title: event.name }, event.name), element("span", { class: "share" }),
-      element("span", { class: "actions" }, ...Object.keys(ACTIONS).map(button)), element("span", { class: "saved name" }),
+      element("span", { class: "time" }), element("span", { class: "name", title: event.name }, event.name),
+      element("span", { class: "saved name" }), element("span", { class: "share" }),
+      element("span", { class: "actions" }, ...Object.keys(ACTIONS).map(button)),
     );
     this.list.prepend(item);
     if (this.list.children.length > MOST_SHOWN) this.list.lastChild.remove();
@@ -84,14 +85,15 @@ class EventList {
 
   // Times and posterior as they are now.
   show(event) {
-    const [time, , share] = event.item.children;
+    const [time, , , share] = event.item.children;
     time.textContent = event.offset === null ? `${clock(event.onset)} – now` : `${clock(event.onset)} – ${clock(event.offset)}`;
     share.textContent = event.probability.toFixed(2);
   }
 
   saved(event, text) {
-    event.item.lastChild.textContent = text;
-    event.item.lastChild.title = text;
+    const said = event.item.querySelector(".saved");
+    said.textContent = text;
+    said.title = text;
   }
 
   key(press) {
