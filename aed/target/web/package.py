@@ -29,7 +29,7 @@ POLICY = (
 )
 """Content-Security-Policy: nothing but the folder's own files, and no script in the page itself."""
 
-SCRIPTS = ("engine", "sounds", "microphone", "spectrum", "lanes", "learned", "events", "store", "page")
+SCRIPTS = ("engine", "sounds", "microphone", "spectrum", "lanes", "learned", "events", "store", "sources", "page")
 """Parts of ``aed.js``, in their order."""
 
 

@@ -56,8 +56,8 @@ class EventList {
     this.act = act;
     list.addEventListener("keydown", (press) => this.key(press));
     list.addEventListener("click", (click) => {
-      const action = click.target.dataset.action;
-      if (action) act(action, click.target.closest("li").event);
+      const item = click.target.closest("li");
+      if (item) act(click.target.dataset.action ?? "play", item.event);
     });
   }
 

@@ -1,8 +1,6 @@
 // The page: what its buttons do, and what it shows of the stream.
 
 const SPAN_S = innerWidth < 640 ? 8 : 16;
-const FILE_BLOCK_S = 0.25;
-const BUSY_MS = 30;
 
 const at = (id) => document.getElementById(id);
 
@@ -16,10 +14,8 @@ class Page {
     this.lanes = new Lanes(at("lanes"), engine, SPAN_S, () => this.moved());
     this.list = new EventList(at("events"), at("none"), (action, event) => this.guard(() => this.act(action, event)));
     this.learned = new Learned(at("learned"), at("teach"), engine, () => at("label").value.trim(), (text) => this.say(text));
-    this.microphone = null;
-    this.source = null;
+    this.sources = new Sources(this, facts.rate);
     this.recordFrom = null;
-    this.reading = false;
     this.peak = 0;
     this.stale = true;
     this.see = {
@@ -34,12 +30,13 @@ class Page {
     at("proof").textContent = this.engine.differing === 0
       ? `Int8 net ${this.facts.title}: here it gives the very bits of ONNX Runtime.`
       : `${this.engine.differing} outputs of the self-test differ from ONNX Runtime: do not trust this page.`;
+    if (this.facts.gate_dbfs !== null) at("gate").textContent = `Under ${this.facts.gate_dbfs} dB the net does not run.`;
     at("span").textContent = `${SPAN_S} s ago`;
     at("place").textContent = this.store.place;
     at("labels").append(...this.facts.classes.map((name) => element("option", { value: name })));
     at("label").value = this.facts.classes[0];
     at("write-rule").textContent = this.store.server ? "Write thresholds to a copy of the model" : "Download thresholds";
-    const press = { microphone: () => this.listen(), "save-sound": () => this.saveSound(), "save-events": () => this.saveEvents(), record: () => this.record() };
+    const press = { microphone: () => this.sources.listen(), "save-sound": () => this.saveSound(), "save-events": () => this.saveEvents(), record: () => this.record() };
     press.teach = () => this.learned.press();
     press["reset-rule"] = () => { this.lanes.reset(); this.moved(); };
     press["write-rule"] = async () => this.say(await this.store.rule(this.lanes.thresholds));
@@ -49,7 +46,7 @@ class Page {
     }
     at("files").disabled = false;
     at("files").addEventListener("change", () => this.guard(async () => {
-      await this.openFiles([...at("files").files]);
+      await this.sources.openFiles([...at("files").files]);
       at("files").value = "";
     }));
     addEventListener("dragover", (drag) => { drag.preventDefault(); document.body.classList.add("dropping"); });
@@ -57,7 +54,7 @@ class Page {
     addEventListener("drop", (drop) => {
       drop.preventDefault();
       document.body.classList.remove("dropping");
-      this.guard(() => this.openFiles([...drop.dataTransfer.files]));
+      this.guard(() => this.sources.openFiles([...drop.dataTransfer.files]));
     });
     addEventListener("resize", () => this.moved());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.moved());
@@ -82,13 +79,19 @@ class Page {
     this.stale = true;
   }
 
-  restart(source) {
+  // The stream is over.
+  async finish() {
+    if (this.recordFrom !== null) await this.record();
+    this.engine.finish(this.see);
+    this.moved();
+  }
+
+  restart() {
     this.engine.begin();
     this.spectrum.clear();
     this.lanes.clear();
     this.events.clear();
     this.list.clear();
-    this.source = source;
     this.recordFrom = null;
     this.say("");
   }
@@ -115,86 +118,6 @@ class Page {
     }
   }
 
-  async listen() {
-    if (this.microphone) return this.stop();
-    this.refuseWhileReading();
-    const microphone = await Microphone.open(this.facts.rate, (samples, ageS) => {
-      if (this.microphone !== microphone) return;
-      this.take(samples);
-      this.latencyMs = 1000 * (ageS + samples.length / this.facts.rate);
-    });
-    this.restart("microphone");
-    this.microphone = microphone;
-    microphone.stream.getAudioTracks()[0].addEventListener("ended", () => this.guard(() => this.stop())); // unplugged
-    at("device").textContent = microphone.words;
-    at("microphone").textContent = "Stop microphone";
-    at("files").disabled = true;
-    at("files-label").classList.add("off");
-  }
-
-  async stop() {
-    const microphone = this.microphone;
-    if (!microphone) return;
-    if (this.recordFrom !== null) await this.record();
-    this.microphone = null;
-    await microphone.close();
-    this.engine.finish(this.see);
-    at("microphone").textContent = "Start microphone";
-    at("files").disabled = false;
-    at("files-label").classList.remove("off");
-    this.moved();
-  }
-
-  refuseWhileReading() {
-    if (this.reading) throw new Error("Still hearing a file: wait until it is over.");
-  }
-
-  async openFiles(files) {
-    this.refuseWhileReading();
-    if (this.microphone) await this.stop();
-    this.reading = true;
-    try {
-      await this.hearFiles(files);
-    } finally {
-      this.reading = false;
-    }
-  }
-
-  async hearFiles(files) {
-    for (const file of files) {
-      this.say(`Reading ${file.name} …`);
-      let sound;
-      try {
-        sound = await readSound(file, this.facts.rate);
-      } catch (error) {
-        throw new Error(`${file.name}: no recording that this browser can read (${error.message})`);
-      }
-      this.restart(file.name);
-      await this.hearAll(sound.wave);
-      const how = sound.exact ? "its own samples" : "resampled by the browser: save the sound to detect the same samples elsewhere";
-      at("device").textContent = `${file.name}: ${how}.`;
-      this.say(`${file.name}: ${this.events.ended.length} events in ${this.engine.heardS.toFixed(1)} s.`);
-    }
-  }
-
-  async hearAll(wave) {
-    const block = Math.round(FILE_BLOCK_S * this.facts.rate);
-    let since = performance.now();
-    for (let from = 0; from < wave.length; from += block) {
-      this.take(wave.subarray(from, from + block));
-      if (performance.now() - since > BUSY_MS) {
-        await new Promise((resolve) => setTimeout(resolve));
-        since = performance.now();
-      }
-    }
-    this.engine.finish(this.see);
-    this.moved();
-  }
-
-  get name() {
-    return this.source === "microphone" ? "microphone" : this.source ?? "nothing";
-  }
-
   saveSound() {
     const { kept } = this.engine;
     download(wavOf(kept.between(kept.first, kept.count), this.facts.rate), "heard.wav");
@@ -218,7 +141,7 @@ class Page {
     if (action === "play") return this.play(this.samplesOf(event));
     const label = { right: event.name, wrong: "background", other: at("label").value.trim() }[action];
     if (!label) throw new Error("Class: type a name below, under Record.");
-    this.list.saved(event, await this.store.clip(this.samplesOf(event), label, `${action} ${event.name} ${event.onset.toFixed(3)} ${this.name}`));
+    this.list.saved(event, await this.store.clip(this.samplesOf(event), label, `${action} ${event.name} ${event.onset.toFixed(3)} ${this.sources.name}`));
   }
 
   async play(samples) {
@@ -236,7 +159,7 @@ class Page {
   async record() {
     const label = at("label").value.trim();
     if (this.recordFrom === null) {
-      if (!this.microphone) throw new Error("Start the microphone first.");
+      if (!this.sources.microphone) throw new Error("Start the microphone first.");
       if (!label) throw new Error("Class: type the name of what you record.");
       this.recordFrom = this.engine.kept.count;
       at("record").setAttribute("aria-pressed", "true");
@@ -268,7 +191,7 @@ class Page {
     at("meter").setAttribute("aria-valuenow", level.toFixed(0));
     at("decibels").textContent = level > -60 ? `${level.toFixed(0)} dB` : "–";
     at("heard").textContent = `${heardS.toFixed(1)} s`;
-    at("latency").textContent = this.microphone && this.latencyMs ? `${this.latencyMs.toFixed(0)} ms` : "–";
+    at("latency").textContent = this.sources.microphone && this.sources.latencyMs ? `${this.sources.latencyMs.toFixed(0)} ms` : "–";
     at("load").textContent = ms > 0 ? `${((100 * this.engine.busyMs) / ms).toFixed(1)} %, ${(ms / Math.max(1, this.engine.busyMs)).toFixed(0)} × real time` : "–";
     const time = this.recordFrom === null ? "" : `${((this.engine.kept.count - this.recordFrom) / this.facts.rate).toFixed(1)} s`;
     at("recording").textContent = time;
