@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import pytest
 import torch
 from listeners import FRONTEND
 from torch import nn
@@ -17,6 +18,7 @@ from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
 from aed.scoring.rule import EventRule
 
+pytest.importorskip("ziglang", reason="pip install -e '.[dev]'")
 NAMES = ("bell", "quiet", "neither")
 Server = TypeVar("Server", bound=ThreadingHTTPServer)
 

@@ -14,9 +14,12 @@ from listeners import recording
 from listening_page import NAMES, level_int8, serving
 
 from aed.base.errors import AedError
+from aed.export.graph import load_model, read_model_card
 from aed.run.listen import page_server
 from aed.run.page_server import MOST_BYTES, PageServer
 from aed.run.page_store import PageStore
+from aed.run.rule_changes import RuleChanges
+from aed.scoring.rule import EventRule
 
 pytestmark = pytest.mark.usefixtures("compiles", "processes")
 
@@ -81,7 +84,7 @@ def test_nothing_is_written_for_others(server: PageServer, place: Path) -> None:
     assert ask(server, f"{path}other", **good)[0] == 403
     too_long = {"Content_Length": str(MOST_BYTES + 1), "body": b""}
     assert ask(server, f"{path}clip?label=bell", **good | too_long)[0] == 413
-    for length in ("-1", "x", ""):
+    for length in ("-1", "x", "", "9" * 5000):
         assert ask(server, f"{path}clip?label=bell", **good | {"Content_Length": length, "body": b""})[0] == 413
     assert sorted(place.rglob("*")) == before
 
@@ -125,10 +128,18 @@ def test_a_link_does_not_lead_out_of_the_folder(place: Path, tmp_path: Path) -> 
     (tmp_path / "out").mkdir()
     (tmp_path / "sounds").mkdir()
     (tmp_path / "sounds" / "bell").symlink_to(tmp_path / "out")
-    store = PageStore(place / "bell_int8.onnx", tmp_path / "sounds", tmp_path / "copy.onnx")
+    store = PageStore(place / "bell_int8.onnx", tmp_path / "sounds", tmp_path / "copy.onnx", EventRule())
     with pytest.raises(AedError, match="leads out of"):
         store.save_clip((place / "heard.wav").read_bytes(), "bell", "")
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_the_copy_has_the_whole_rule_that_the_page_listens_by(place: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.onnx"
+    with page_server(place / "bell_int8.onnx", output=str(copy), rule=RuleChanges(window=3, hold_off_s=5)) as server:
+        server.store.write_rule({"on": [0.7, None, None], "off": [0.4, 1, 1]})
+    rule = read_model_card(load_model(copy), copy).rule
+    assert rule == EventRule(on=(0.7, None, None), off=(0.4, 1, 1), window=3, hold_off_s=5)
 
 
 def test_settings_that_cannot_be_are_refused(server: PageServer, place: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytest.importorskip("ziglang", reason="pip install -e '.[dev]'")
 wasmtime = pytest.importorskip("wasmtime", reason="pip install -e '.[dev]'")
 
 EVENT = np.dtype(

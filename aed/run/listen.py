@@ -68,13 +68,13 @@ def page_server(
     """
     graph = load_model(model)
     card = read_model_card(graph, model)
-    changed = replace(card, rule=rule.apply(rule_of(card)))
+    own = rule.apply(rule_of(card))
     copy = Path(output) if output else model.with_name(f"{model.stem}_rule.onnx")
     if copy.suffix != ".onnx":
         raise AedError(f"output: need a file.onnx, got {copy}")
-    store = PageStore(model, Path(folder) if folder else None, copy)
+    store = PageStore(model, Path(folder) if folder else None, copy, own)
     with temporary_folder("aed_listen") as build, onnx_runtime_on(model):
-        write_page(graph, changed, build / "page", model.stem, web)
+        write_page(graph, replace(card, rule=own), build / "page", model.stem, web)
         files = {path.name: path.read_bytes() for path in (build / "page").iterdir()}
     files[MARK] = json.dumps(json.loads(files[MARK]) | {"server": store.facts()}).encode()
     return PageServer(files, POLICY, store, port)

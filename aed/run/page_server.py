@@ -54,6 +54,10 @@ class PageServer(ThreadingHTTPServer):
         except (OSError, OverflowError) as error:
             raise AedError(f"port={port}: {error}; take another, or port=0 for any that is free") from error
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away in the middle of an answer is no news."""
+        log.debug("a request ended early", exc_info=True)
+
     @property
     def url(self) -> str:
         """Of the page, with the token."""
@@ -82,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.FORBIDDEN, "not allowed")
             return
         size = self.headers.get("Content-Length", "")
-        if not (size.isascii() and size.isdigit() and int(size) <= MOST_BYTES):
+        if not (size.isascii() and size.isdigit() and len(size) < 10 and int(size) <= MOST_BYTES):
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"need a length of up to {MOST_BYTES} bytes")
             return
         body = self.rfile.read(int(size))

@@ -15,9 +15,9 @@ from aed.base.errors import AedError
 from aed.base.files import write_whole
 from aed.datamodules.sources.lists import SPLIT_NAMES
 from aed.export.graph import load_model, read_model_card, save_model
-from aed.inference.detection import rule_of
+from aed.scoring.rule import EventRule
 
-LIST = "clips.csv"
+LIST = "listen.csv"
 """Names of the sounds, beside the folders of the classes: which class, from where."""
 
 HEADER = ("filename", "category", "seconds", "origin", "model")
@@ -33,14 +33,18 @@ class PageStore:
         model: ``.onnx`` that listens.
         folder: For sounds; None: none are saved.
         output: Copy of the model that gets the rule.
+        rule: By which the page listens, but for the thresholds that are moved.
+
+    Raises:
+        AedError: A place cannot be one.
     """
 
-    def __init__(self, model: Path, folder: Path | None, output: Path) -> None:
+    def __init__(self, model: Path, folder: Path | None, output: Path, rule: EventRule) -> None:
         if output.exists() and output.samefile(model):
             raise AedError(f"output: {output} is the model that listens; name another file")
         if folder is not None and folder.exists() and not folder.is_dir():
             raise AedError(f"folder: {folder} is no folder")
-        self.model, self.folder, self.output = model, folder, output
+        self.model, self.folder, self.output, self.rule = model, folder, output, rule
         self.rate = read_model_card(load_model(model), model).frontend.sample_rate
         self.session = time.strftime("%Y%m%dT%H%M%S")
         self.number = 0
@@ -90,7 +94,7 @@ class PageStore:
         for name, values in parts.items():
             if not isinstance(values, list) or len(values) != len(card.class_names):
                 raise AedError(f"rule.{name}: need a list of {len(card.class_names)} numbers, one per class")
-        rule = replace(rule_of(card), on=tuple(parts["on"] or ()), off=tuple(parts["off"] or ()))
+        rule = replace(self.rule, on=tuple(parts["on"] or ()), off=tuple(parts["off"] or ()))
         with self._lock:
             save_model(self.output, graph, replace(card, rule=rule))
         return self.output
@@ -112,10 +116,9 @@ class PageStore:
         """Adds a row to the list, which is whole at any time."""
         assert self.folder is not None
         path = self.folder / LIST
-        old = path.read_text(encoding="utf-8") if path.exists() else ",".join(HEADER) + "\n"
-        added = io.StringIO()
-        csv.writer(added, lineterminator="\n").writerow(row)
-        write_whole(path, lambda file: file.write((old + added.getvalue()).encode()))
+        old, added = path.read_bytes() if path.exists() else b"", io.StringIO()
+        csv.writer(added, lineterminator="\n").writerows([row] if old else [HEADER, row])
+        write_whole(path, lambda file: file.write(old + added.getvalue().encode()))
 
 
 def _folder_name(label: str) -> str:
