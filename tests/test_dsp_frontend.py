@@ -25,13 +25,13 @@ PATCH_FIELDS = {"patch_frames", "overlap", "include_last_patch"}
 
 POSITIVE = (
     *("sample_rate", "max_length_s", "trim_top_db", "trim_frame_length", "trim_hop_length", "n_fft", "win_length"),
-    *("hop_length", "power", "n_mels", "patch_frames", "db_ref"),
+    *("hop_length", "power", "trained_rate", "n_mels", "patch_frames", "db_ref", "log_std"),
 )
 REFUSED: list[tuple[str, Any, dict[str, Any]]] = [
     *((name, value, {}) for name in POSITIVE for value in (0, -1)),
     *(
         (name, math.nan, {})
-        for name in ("trim_top_db", "power", "min_length_s", "max_length_s", "log_offset", "db_ref")
+        for name in ("trim_top_db", "power", "min_length_s", "max_length_s", "log_offset", "db_ref", "log_mean")
     ),
     ("lengthen", "never", {}),
     ("trim", "both", {}),
@@ -41,6 +41,8 @@ REFUSED: list[tuple[str, Any, dict[str, Any]]] = [
     *(("sample_bits", value, {}) for value in (7, 25, 16.0, True)),
     ("min_length_s", -0.5, {}),
     ("win_length", 513, {"n_fft": 512}),
+    *(("pre_emphasis", value, {}) for value in (-0.1, 1.0)),
+    ("trained_rate", 32000.0, {}),
     ("overlap", 1.0, {}),
     ("overlap", -0.25, {}),
     ("log_offset", -1e-9, {}),
@@ -49,6 +51,7 @@ REFUSED: list[tuple[str, Any, dict[str, Any]]] = [
     ("f_min", 7500.0, {"f_max": 7500.0}),
     ("f_min", math.nan, {}),
     ("f_max", 8000.5, {"sample_rate": 16000}),
+    ("f_max", 16000.5, {"trained_rate": 32000}),
     ("f_max", 100.0, {"f_min": 125.0}),
     ("power", 1.5, {"to_db": True}),
     ("max_length_s", 0.5, {"min_length_s": 1.0}),
@@ -75,7 +78,9 @@ OTHER_VALUES: dict[str, Any] = {
     "window": "hamming",
     "center": True,
     "pad_mode": "reflect",
+    "pre_emphasis": 0.97,
     "power": 2.0,
+    "trained_rate": 32000,
     "n_mels": 40,
     "f_min": 20.0,
     "f_max": 8000.0,
@@ -84,6 +89,8 @@ OTHER_VALUES: dict[str, Any] = {
     "to_db": True,
     "log_offset": 1e-3,
     "db_ref": 1.0,
+    "log_mean": -4.5,
+    "log_std": 5.0,
     "patch_frames": 50,
     "overlap": 0.5,
     "include_last_patch": True,
@@ -481,17 +488,18 @@ def test_values_are_given_by_name() -> None:
 
 def test_presets_are_named_after_their_patches() -> None:
     assert all(name.endswith(f"_{config.n_mels}x{config.patch_frames}") for name, config in PRESETS.items())
-    assert set(PRESETS) == {"yamnet_64x96", "yamnet_google_64x96", "miniresnet_64x50"}
+    zoo, google = {"yamnet_64x96", "miniresnet_64x50"}, {"yamnet_google_64x96"}
+    assert set(PRESETS) == zoo | google | {"mn_96x96", "mn_96x192", "mn_96x496", "mn_128x496", "mn_32k_128x500"}
 
 
-def test_only_the_yamnet_preset_runs_on_a_stream() -> None:
-    assert YAMNET.streamable
+def test_presets_for_16_khz_run_on_a_stream_but_for_miniresnet() -> None:
+    assert {name for name, config in PRESETS.items() if not config.streamable} == {"miniresnet_64x50", "mn_32k_128x500"}
     assert [reason.split("=")[0] for reason in MINIRESNET.not_streamable] == ["center", "db_ref"]
 
 
 @pytest.mark.parametrize("config", PRESETS.values())
 def test_presets_trim_without_losing_events(config: FrontendConfig) -> None:
-    assert config.trim == "aligned"
+    assert config.trim == ("none" if config.min_length_s == 5 else "aligned")  # of 5 s: whole clips
 
 
 @pytest.mark.parametrize("value", [160.0, 1.5, True, "160"])

@@ -90,13 +90,17 @@ def wandering(count: int, seed: int = 0, offset: int = 0) -> np.ndarray:
 # --- levels ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", FRONTENDS)
+FILTERED = {"filtered samples": replace(nets.FRONTEND, pre_emphasis=0.97)}
+"""No C front end."""
+
+
+@pytest.mark.parametrize("name", FRONTENDS | FILTERED)
 def test_powers_are_those_of_the_samples_that_are_new_with_a_column(name):
-    config, samples = FRONTENDS[name], wandering(40000)
+    config, samples = (FRONTENDS | FILTERED)[name], wandering(40000)
     powers = column_powers(samples, config)
     assert len(powers) == config.num_frames(len(samples)) and new_samples(config) == min(config.hop_length, 512)
     for column, power in enumerate(powers.tolist()):
-        end = column * config.hop_length + config.n_fft
+        end = column * config.hop_length + config.frame_samples
         own = samples[end - new_samples(config) : end].tolist()
         assert power == len(own) * sum(x * x for x in own) - sum(own) ** 2
         if power:

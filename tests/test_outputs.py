@@ -21,7 +21,7 @@ from aed.base.errors import AedError
 from aed.datamodules import PatchDataModule, Synthetic
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.inference.opening import open_classifier
-from aed.modules.nets import DSCNN, BCResNet, MiniResNet, YAMNet
+from aed.modules.nets import DSCNN, BCResNet, MiniResNet, MobileNetAS, YAMNet
 from aed.modules.outputs import form_of, forms, trial_patches
 from aed.run import pipeline
 from aed.run.check_net import _check_form
@@ -77,7 +77,7 @@ def test_no_net_of_one_output_is_taken_for_a_sigmoid_by_chance(seed: int) -> Non
     assert form_of(net.train(seed % 2 == 0), PATCHES) is None
 
 
-@pytest.mark.parametrize("net", [YAMNet, DSCNN, BCResNet, MiniResNet])
+@pytest.mark.parametrize("net", [YAMNet, DSCNN, BCResNet, MiniResNet, MobileNetAS])
 def test_our_nets_give_logits(net: type[nn.Module]) -> None:
     patches = trial_patches(2, 64, 50 if net is MiniResNet else 96, -9.2)
     for training in (True, False):

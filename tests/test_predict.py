@@ -71,9 +71,13 @@ def grid(wave: np.ndarray, config: FrontendConfig) -> np.ndarray:
 
 
 @settings(deadline=None, derandomize=True, max_examples=25)
-@given(cuts=st.lists(st.integers(0, 40000), max_size=12), overlap=st.sampled_from([0.0, 0.25, 0.7]))
-def test_a_stream_gives_the_grid_however_it_is_cut(cuts, overlap):
-    config, wave = replace(SMALL, overlap=overlap), noise(2.5)
+@given(
+    cuts=st.lists(st.integers(0, 40000), max_size=12),
+    overlap=st.sampled_from([0.0, 0.25, 0.7]),
+    base=st.sampled_from([SMALL, replace(SMALL, pre_emphasis=0.97), PRESETS["mn_96x96"]]),
+)
+def test_a_stream_gives_the_grid_however_it_is_cut(cuts, overlap, base):
+    config, wave = replace(base, overlap=overlap), noise(2.5)
     blocks = np.split(wave, sorted(cuts))
     parts = list(stream_patches(blocks, RATE, LogMel(config)))
     got = np.concatenate([part.patches for part in parts])[:, 0]

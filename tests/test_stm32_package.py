@@ -118,7 +118,7 @@ def check_macros(library: ctypes.CDLL, config: FrontendConfig, classes: tuple[st
 
 
 @pytest.mark.parametrize("variant", ["u5", "n6"])
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", ["yamnet_64x96", "yamnet_google_64x96", "miniresnet_64x50"])
 @pytest.mark.parametrize("prefix", ["MODE", "MODEL"])
 def test_presets_compile_for_both_variants_and_generations(tmp_path, preset, variant, prefix):
     config = PRESETS[preset]
@@ -191,6 +191,9 @@ def test_the_silence_gate_in_c(tmp_path, threadx):
         ({"power": 1.5}, "frontend.power"),
         ({"f_min": 62.5}, "frontend.f_min: ST's firmware takes whole Hz, got 62.5"),
         ({"f_max": 7999.5}, "frontend.f_max"),
+        ({"pre_emphasis": 0.9}, r"frontend.pre_emphasis: ST's firmware takes 0, or any with .*, got 0\.9"),
+        ({"log_mean": -4.5}, "frontend.log_mean: ST's firmware takes 0, got -4.5"),
+        ({"log_std": 5}, "frontend.log_std: ST's firmware takes 1, got 5.0"),
     ],
 )
 def test_what_the_firmware_cannot_compute_is_refused(changes, message):
@@ -199,6 +202,12 @@ def test_what_the_firmware_cannot_compute_is_refused(changes, message):
         check_frontend(config)
     with pytest.raises(AedError, match=message):
         config_header(config, CLASSES)
+
+
+@pytest.mark.parametrize("preset", sorted(name for name in PRESETS if name.startswith("mn_")))
+def test_no_front_end_of_mn04_is_written_for_a_firmware_that_cannot_compute_it(preset):
+    with pytest.raises(AedError, match=r"frontend.*ST's firmware takes"):
+        config_header(PRESETS[preset], CLASSES)
 
 
 def test_an_empty_band_is_named():

@@ -53,6 +53,9 @@ CONFIGS = {
         YAMNET, window="boxcar", win_length=512, patch_frames=7, overlap=0.0
     ),  # the sum of |v| is largest
     "sparse": replace(YAMNET, hop_length=700, patch_frames=5, overlap=0.9, min_length_s=2.0),  # drops samples
+    "mn": PRESETS["mn_96x192"],  # weighs bands, scales the logarithm
+    "mn_wide": PRESETS["mn_128x496"],  # bands over half the rate
+    "db_scaled": replace(DB, log_mean=-40.0, log_std=20.0),
     "tiny": replace(YAMNET, n_fft=16, win_length=16, hop_length=3, n_mels=3, patch_frames=4),
 }
 
@@ -624,6 +627,7 @@ def test_sources_end_with_a_newline_and_have_short_lines() -> None:
         (replace(YAMNET, n_fft=400), "n_fft.*power of two.*400"),
         (replace(YAMNET, n_fft=8, win_length=8, n_mels=2), "n_fft.*power of two.*8"),
         (replace(YAMNET, power=1.5), "power.*1.5"),
+        (replace(YAMNET, pre_emphasis=0.97), "pre_emphasis.*does not filter samples; type frontend.trained_rate=16000"),
     ],
 )
 def test_front_ends_a_device_cannot_run(config: FrontendConfig, message: str) -> None:

@@ -19,7 +19,6 @@ from aed.dsp.tables import mel_table
 from aed.export.footprint import footprint
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.inference.audioset import AudioSetClassifier
-from aed.inference.classifier import AUDIOSET
 from aed.inference.prediction import Predictor
 from aed.modules.nets import YAMNet
 from aed.modules.rebuild import build_net, net_facts
@@ -233,14 +232,14 @@ def recording(tmp_path):
 
 
 def test_sounds_are_named_without_training(pretrained, recording, capsys):
-    predict(AUDIOSET, [recording], format="csv")
+    predict("yamnet_audioset", [recording], format="csv")
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     posteriors = [float(row["posterior"]) for row in rows]
     assert rows[0]["label"] == "Sine wave" and len(rows) == 3 and posteriors == sorted(posteriors, reverse=True)
     assert sum(posteriors) != pytest.approx(1), "classes are independent"
-    predict(AUDIOSET, [recording], format="csv", top=5, unknown_threshold=posteriors[1] - 1e-5)
+    predict("yamnet_audioset", [recording], format="csv", top=5, unknown_threshold=posteriors[1] - 1e-5)
     assert capsys.readouterr().out.count("a.wav") == 2
-    predict(AUDIOSET, [recording], format="table")
+    predict("yamnet_audioset", [recording], format="table")
     assert "Sine wave" in capsys.readouterr().out
 
 
@@ -257,9 +256,9 @@ def test_nothing_over_the_threshold_is_unknown(pretrained, recording):
 
 def test_wrong_uses_are_told(monkeypatch, tmp_path, recording):
     with pytest.raises(AedError, match="own front end"):
-        predict(AUDIOSET, [recording], frontend=GOOGLE)
+        predict("yamnet_audioset", [recording], frontend=GOOGLE)
     monkeypatch.setenv("AED_PRETRAINED_DIR", str(tmp_path))
     gone = replace(YAMNet.WEIGHTS["google"], url="http://127.0.0.1:9/x")
     monkeypatch.setitem(YAMNet.WEIGHTS, "google", gone)
     with pytest.raises(AedError, match=r"lite-model_yamnet.*tflite into .*AED_PRETRAINED_DIR"):
-        predict(AUDIOSET, [recording])
+        predict("yamnet_audioset", [recording])

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self
 
 from aed.base.errors import AedError
@@ -31,7 +31,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "lengthen": ("before", "after"),
     "trim": ("aligned", "compatible", "none"),
     "pad_mode": ("constant", "reflect", "edge"),
-    "mel_scale": ("htk", "slaney"),
+    "mel_scale": ("htk", "slaney", "kaldi"),
     "norm": ("slaney", None),
 }
 
@@ -84,18 +84,27 @@ class FrontendConfig:
         n_fft: FFT length, samples.
         win_length: Analysis window, samples; centred in ``n_fft``.
         hop_length: Samples between frames.
-        window: Window name as ``scipy.signal.get_window`` knows it (periodic).
+        window: Window name as ``scipy.signal.get_window`` knows it; periodic, or ``hann_symmetric``.
         center: Pad ``n_fft // 2`` on both sides so that frame ``i`` is centred on sample ``i * hop_length``.
         pad_mode: Padding where ``center`` is set.
+        pre_emphasis: ``x[t] - pre_emphasis * x[t - 1]`` takes the place of the samples; 0: none. With ``trained_rate``
+            the mel bands are weighted by the response of this filter at that rate instead.
         power: 1 for the magnitude spectrum, 2 for power.
+        trained_rate: Rate in Hz of the recordings that a net was trained with, whose features are to be imitated at
+            ``sample_rate``, with ``n_fft``, ``win_length`` and ``hop_length`` of the same durations: bands are where
+            they were (``f_max`` up to half of this rate; those beyond ``sample_rate / 2`` stay silent), and as loud.
+            null: ``sample_rate``.
         n_mels: Mel bands.
         f_min: Lower edge of the lowest band, Hz.
         f_max: Upper edge of the highest band, Hz.
-        mel_scale: ``htk`` or ``slaney`` (Auditory Toolbox) formula.
+        mel_scale: Formula: ``htk`` or ``slaney`` (Auditory Toolbox), with triangles straight over Hz; ``kaldi``: htk's,
+            with triangles straight over mel.
         norm: ``slaney`` divides each band by its width in Hz.
         to_db: dB instead of the natural logarithm.
         log_offset: Natural log only: ``ln(mel + log_offset)``; 1e-4 in ST's zoo, 1e-3 in Google's YAMNet.
         db_ref: dB only: the value that is 0 dB; ``None`` takes each clip's maximum and keeps 80 dB under it.
+        log_mean: Subtracted from the logarithm, then
+        log_std: divides it: features are ``(logarithm - log_mean) / log_std``.
         patch_frames: Frames of a patch.
         overlap: Share of a patch that the next patch on the grid repeats, 0 <= overlap < 1.
         include_last_patch: One more patch that ends at the clip's end where the grid does not.
@@ -127,15 +136,19 @@ class FrontendConfig:
     window: str = "hann"
     center: bool = False
     pad_mode: Literal["constant", "reflect", "edge"] = "constant"
+    pre_emphasis: float = 0.0
     power: float = 1.0
+    trained_rate: int | None = None
     n_mels: int = 64
     f_min: float = 125.0
     f_max: float = 7500.0
-    mel_scale: Literal["htk", "slaney"] = "htk"
+    mel_scale: Literal["htk", "slaney", "kaldi"] = "htk"
     norm: Literal["slaney"] | None = None
     to_db: bool = False
     log_offset: float = 1e-4
     db_ref: float | None = None
+    log_mean: float = 0.0
+    log_std: float = 1.0
     patch_frames: int = 96
     overlap: float = 0.25
     include_last_patch: bool = False
@@ -153,21 +166,24 @@ class FrontendConfig:
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise AedError(f"frontend.{name}: need one of {allowed}, got {getattr(self, name)!r}")
-        positive = ("sample_rate", "max_length_s", "trim_frame_length", "trim_hop_length", "n_fft")
+        positive = ("sample_rate", "max_length_s", "trim_frame_length", "trim_hop_length", "n_fft", "log_std")
         for name in (*positive, "trim_top_db", "win_length", "hop_length", "power", "n_mels", "patch_frames"):
             self._need(name, getattr(self, name) > 0, "> 0")
         self._need("min_length_s", self.min_length_s >= 0, ">= 0")
         self._need("win_length", self.win_length <= self.n_fft, f"<= n_fft = {self.n_fft}")
         self._need("sample_bits", self.sample_bits is None or 8 <= self.sample_bits <= 24, "8 to 24, or null (float)")
+        self._need("pre_emphasis", 0 <= self.pre_emphasis < 1, "in [0, 1)")
+        self._need("trained_rate", self.trained_rate is None or self.trained_rate > 0, "> 0 or null")
         self._need("overlap", 0 <= self.overlap < 1, "in [0, 1)")
         self._need("log_offset", self.log_offset == 0 or self.log_offset >= TINY, f"0 or >= {TINY} (float32)")
         self._need("db_ref", self.db_ref is None or self.db_ref > 0, "> 0 or null")
         if self.trim == "aligned":
             self._need("trim_hop_length", self.trim_hop_length <= self.trim_frame_length, "<= trim_frame_length")
-        nyquist = self.sample_rate / 2
+        rate = "sample_rate" if self.trained_rate is None else "trained_rate"
+        nyquist = getattr(self, rate) / 2
         if not 0 <= self.f_min < self.f_max <= nyquist:
             raise AedError(
-                f"frontend: need 0 <= f_min < f_max <= {nyquist} Hz (half of sample_rate), "
+                f"frontend: need 0 <= f_min < f_max <= {nyquist} Hz (half of {rate}), "
                 f"got f_min {self.f_min}, f_max {self.f_max}"
             )
         if self.to_db and self.power not in (1.0, 2.0):
@@ -196,18 +212,28 @@ class FrontendConfig:
         return self.patch_frames - math.floor(self.patch_frames * self.overlap)
 
     @property
+    def filters_samples(self) -> bool:
+        """Whether ``pre_emphasis`` is applied to samples, the first of which has none before it and so is lost."""
+        return self.pre_emphasis > 0 and self.trained_rate is None
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples a frame depends on: ``n_fft``, and one before them where they are filtered."""
+        return self.n_fft + int(self.filters_samples)
+
+    @property
     def patch_samples(self) -> int:
-        """Samples a device needs for one patch: ``(patch_frames - 1) * hop_length + n_fft``."""
-        return (self.patch_frames - 1) * self.hop_length + self.n_fft
+        """Samples a device needs for one patch: ``(patch_frames - 1) * hop_length + frame_samples``."""
+        return (self.patch_frames - 1) * self.hop_length + self.frame_samples
 
     @property
     def min_clip_samples(self) -> int:
         """Samples of the shortest clip with a patch."""
-        return (self.patch_frames - 1) * self.hop_length + self.n_fft - self._padding
+        return self.patch_samples - self._padding
 
     def num_frames(self, num_samples: int) -> int:
         """Frames of a clip of ``num_samples`` samples."""
-        room = num_samples + self._padding - self.n_fft
+        room = num_samples + self._padding - self.frame_samples
         return 1 + room // self.hop_length if room >= 0 else 0
 
     @property
@@ -236,16 +262,18 @@ class FrontendConfig:
     def silence(self) -> float:
         """Feature value of digital silence: the smallest value in any patch."""
         if not self.to_db:
-            return math.log(max(self.log_offset, TINY))
-        return -DB_RANGE if self.db_ref is None else 10 * math.log10(AMIN_POWER) - self._db(self.db_ref)
+            least = math.log(max(self.log_offset, TINY))
+        else:
+            least = -DB_RANGE if self.db_ref is None else 10 * math.log10(AMIN_POWER) - self._db(self.db_ref)
+        return (least - self.log_mean) / self.log_std
 
     def gain_term(self, gain: float) -> float:
-        """The amount that a gain of the waveform adds to a feature: dB, or ``power * ln(gain)``.
+        """The amount that a gain of the waveform adds to a feature: dB or ``power * ln(gain)``, over ``log_std``.
 
         If ``db_ref`` is the clip's maximum, a gain does not change the features; the term is then the change of level
         on a device with a fixed reference, by which ST's zoo augments, too.
         """
-        return 20 * math.log10(gain) if self.to_db else self.power * math.log(gain)
+        return (20 * math.log10(gain) if self.to_db else self.power * math.log(gain)) / self.log_std
 
     def _db(self, value: float) -> float:
         return 20 / self.power * math.log10(value)
@@ -296,6 +324,24 @@ class FrontendConfig:
         return cls(**values)
 
 
+_MN = FrontendConfig(
+    n_fft=512,
+    win_length=400,
+    hop_length=160,
+    window="hann_symmetric",
+    pre_emphasis=0.97,
+    power=2.0,
+    trained_rate=32000,
+    n_mels=96,
+    f_min=0.0,
+    f_max=6558.001972505274,  # the lowest 96 of 128 bands up to 15 kHz
+    mel_scale="kaldi",
+    log_offset=1e-5,
+    log_mean=-4.5,
+    log_std=5.0,
+)
+"""EfficientAT's front end from recordings at 16 kHz."""
+
 PRESETS: dict[str, FrontendConfig] = {
     "yamnet_64x96": FrontendConfig(),
     "yamnet_google_64x96": FrontendConfig(log_offset=1e-3),
@@ -312,5 +358,25 @@ PRESETS: dict[str, FrontendConfig] = {
         to_db=True,
         patch_frames=50,
     ),
+    "mn_96x96": _MN,
+    "mn_96x192": replace(_MN, min_length_s=2.0, patch_frames=192, overlap=0.625),
+    "mn_96x496": replace(_MN, min_length_s=5.0, trim="none", patch_frames=496),
+    "mn_128x496": replace(_MN, min_length_s=5.0, trim="none", n_mels=128, f_max=15000.0, patch_frames=496),
+    "mn_32k_128x500": replace(
+        _MN,
+        sample_rate=32000,
+        min_length_s=5.0,
+        trim="none",
+        sample_bits=None,
+        n_fft=1024,
+        win_length=800,
+        hop_length=320,
+        center=True,
+        pad_mode="reflect",
+        trained_rate=None,
+        n_mels=128,
+        f_max=15000.0,
+        patch_frames=500,
+    ),
 }
-"""Front ends of the published backbones (ST model zoo, Google), with the silence trimming corrected."""
+"""Front ends of the published backbones (ST model zoo, Google, EfficientAT), with the silence trimming corrected."""

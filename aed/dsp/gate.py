@@ -53,7 +53,7 @@ def column_powers(samples: npt.NDArray[np.int16], config: FrontendConfig) -> Pow
     count, number = config.num_frames(len(samples)), new_samples(config)
     if count == 0:
         return np.zeros(0, np.int64)
-    blocks = np.lib.stride_tricks.sliding_window_view(samples[config.n_fft - number :], number)
+    blocks = np.lib.stride_tricks.sliding_window_view(samples[config.frame_samples - number :], number)
     wide = blocks[:: config.hop_length][:count].astype(np.int64)
     powers: Powers = number * np.einsum("ij,ij->i", wide, wide) - wide.sum(axis=1) ** 2
     return powers

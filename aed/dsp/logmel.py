@@ -15,12 +15,19 @@ _PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}
 
 
 def compress(mel: Tensor, config: FrontendConfig) -> Tensor:
-    """The logarithm of mel values, same shape: natural with offset, or dB.
+    """The logarithm of mel values, same shape: natural with offset or dB, less its mean, over its deviation.
 
     Args:
         mel: ``(..., n_mels, n_frames)``, magnitudes or powers, >= 0; the leading axes are clips.
-        config: The front end, of which ``to_db``, ``log_offset``, ``db_ref`` and ``power`` are used.
+        config: The front end, of which ``to_db``, ``log_offset``, ``db_ref``, ``power``, ``log_mean`` and ``log_std``
+            are used.
     """
+    level = _level(mel, config)
+    standard = config.log_mean == 0 and config.log_std == 1
+    return level if standard else level.sub_(config.log_mean).div_(config.log_std)
+
+
+def _level(mel: Tensor, config: FrontendConfig) -> Tensor:
     if not config.to_db:
         return torch.log(mel + config.log_offset if config.log_offset else mel.clamp(min=TINY))
     factor, amin = 20 / config.power, AMIN_POWER ** (config.power / 2)
@@ -74,7 +81,10 @@ class LogMel(nn.Module):
     @torch.no_grad()
     def forward(self, wave: Tensor) -> Tensor:
         """Log-mel ``(..., n_mels, n_frames)`` float32 of ``wave`` ``(..., T)`` float32 in [-1, 1]."""
-        spectrum = self.spectrogram(to_resolution(wave.double(), self.config.sample_bits))
+        samples = to_resolution(wave.double(), self.config.sample_bits)
+        if self.config.filters_samples:
+            samples = samples[..., 1:] - self.config.pre_emphasis * samples[..., :-1]
+        spectrum = self.spectrogram(samples)
         # |X|^2 from real and imaginary part takes a third of the time of torch's complex abs, which avoids overflow
         parts = torch.view_as_real(spectrum).square_()
         power = (parts[..., 0] + parts[..., 1]).float()

@@ -108,7 +108,7 @@ def _grid(samples: Iterable[Wave], logmel: LogMel) -> Iterator[TimedPatches]:
         count = config.num_frames(len(waiting))
         if count == 0:
             continue
-        whole = waiting[: (count - 1) * config.hop_length + config.n_fft]
+        whole = waiting[: (count - 1) * config.hop_length + config.frame_samples]
         added, louder = logmel.array(whole), column_powers(to_int16(whole), config)
         waiting = waiting[count * config.hop_length :]
         frames, powers = np.concatenate([frames, added], axis=1), np.concatenate([powers, louder])

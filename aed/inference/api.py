@@ -119,8 +119,8 @@ def load(
     """The model of a file.
 
     Args:
-        path: ``.onnx`` (float or int8) or ``.ckpt``; ``"yamnet_audioset"``: Google's YAMNet with its 521 classes of
-            AudioSet.
+        path: ``.onnx`` (float or int8) or ``.ckpt``; ``"yamnet_audioset"``, ``"mn04_audioset"``: published nets with
+            their 521 and 527 classes of AudioSet.
         frontend: For an ``.onnx`` without a model card: how its patches are computed.
         class_names: For an ``.onnx`` without a model card.
         threads: CPU threads of ONNX Runtime; 0: as many as torch.

@@ -13,8 +13,8 @@ from aed.scoring.steps import step_posteriors
 
 Array = npt.NDArray[np.float32]
 
-AUDIOSET = "yamnet_audioset"
-"""Names Google's YAMNet, :class:`aed.inference.audioset.AudioSetClassifier`, in place of a model's file."""
+TAGGERS = ("yamnet_audioset", "mn04_audioset")
+"""Names, in place of a model's file, of published nets: :class:`aed.inference.audioset.AudioSetClassifier`."""
 
 BATCH = 32
 """Patches at once where a model takes any number."""

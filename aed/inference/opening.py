@@ -6,7 +6,7 @@ from aed.base.errors import AedError
 from aed.dsp.frontend import FrontendConfig
 from aed.export.card import read_card
 from aed.export.graph import load_model
-from aed.inference.classifier import AUDIOSET, Classifier
+from aed.inference.classifier import TAGGERS, Classifier
 from aed.inference.onnx import OnnxClassifier, Outputs, open_foreign
 from aed.scoring.decision import Task
 
@@ -23,7 +23,7 @@ def open_classifier(
     """The model of a file, by its suffix.
 
     Args:
-        path: ``.ckpt``, ``.onnx``, or :data:`aed.inference.classifier.AUDIOSET`.
+        path: ``.ckpt``, ``.onnx``, or one of :data:`aed.inference.classifier.TAGGERS`.
         frontend: For a model without a card.
         class_names: For a model without a card.
         threads: CPU threads of ONNX Runtime; 0: as many as torch.
@@ -36,14 +36,14 @@ def open_classifier(
     """
     if path.suffix in (".h5", ".keras"):
         raise AedError(f"{path}: a Keras model; convert it first: aed import_keras {path} class_names=[...]")
-    if str(path) != AUDIOSET and path.suffix not in (".ckpt", ".onnx"):
+    if str(path) not in TAGGERS and path.suffix not in (".ckpt", ".onnx"):
         raise AedError(f"{path}: need a .ckpt or a .onnx file")
-    if str(path) == AUDIOSET:
+    if str(path) in TAGGERS:
         if frontend is not None or class_names is not None:  # before a download
             raise AedError(f"{path}: it has its own front end and class names; leave frontend= and class_names= out")
         from aed.inference.audioset import AudioSetClassifier  # builds the net: rarely needed
 
-        opened: Classifier = AudioSetClassifier()
+        opened: Classifier = AudioSetClassifier(str(path))
     elif path.suffix == ".ckpt":
         from aed.inference.checkpoint import TorchClassifier  # here: an .onnx is opened without torch
 

@@ -109,7 +109,7 @@ class AugmentConfig:
     """Changes of log-mel patches in training; the defaults change nothing.
 
     Args:
-        noise_std: Deviation of additive noise, feature units; 0.1 is usual for log-mel.
+        noise_std: Deviation of additive noise, feature units; 0.1 is usual for log-mel, over ``frontend.log_std``.
         min_gain: Least factor on the waveform; ST's zoo: 0.8.
         max_gain: Greatest factor; ST's zoo: 1.2.
         mel_shift: Mel bands of the greatest shift in pitch.

@@ -111,7 +111,7 @@ class ClipClassifier(L.LightningModule):
                 f"{type(self.net).__name__}.load_pretrained: need modules.weights.published.Weights, got {weights!r}"
             )
         weights.check_frontend(self.frontend)
-        return asdict(weights)
+        return weights.facts
 
     def _part(self, name: str) -> nn.Module:
         part = getattr(self.net, name, None)

@@ -17,8 +17,9 @@ from aed.base.errors import AedError
 from aed.base.paths import CONFIG_DIR
 from aed.dsp import PRESETS
 from aed.export.onnx import ExportConfig, to_onnx
-from aed.modules.nets import DSCNN, BCResNet, MiniResNet, YAMNet
+from aed.modules.nets import DSCNN, BCResNet, MiniResNet, MobileNetAS, YAMNet
 from aed.modules.nets.miniresnet import Pooling, Version
+from aed.modules.nets.mobilenet import Cut
 from aed.modules.weights.published import Weights
 from aed.target.codegen.footprint import planned_footprint
 
@@ -105,6 +106,19 @@ def catalogue() -> Iterator[Entry]:
             net=partial(YAMNet, NUM_CLASSES, embedding_size=size, weights=whose),
             frontend=weights.frontend,
             weights=weights,
+        )
+    cuts: tuple[tuple[Cut | None, str, str], ...] = (
+        ("x11", "esc10_mn04_x11", "mn_96x96"),
+        ("x13", "esc10_mn04_x13", "mn_96x192"),
+        (None, "esc10_mn04", "mn_96x496"),
+    )
+    for cut, recipe, frontend in cuts:
+        yield Entry(
+            name=f"MobileNetAS, cut: {cut or 'none'}",
+            recipe=recipe,
+            net=partial(MobileNetAS, NUM_CLASSES, cut=cut),
+            frontend=frontend,
+            weights=MobileNetAS.WEIGHTS[0.4],
         )
     versions: tuple[Version, ...] = ("v1", "v2")
     poolings: tuple[Pooling, ...] = ("none", "avg")

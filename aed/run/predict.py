@@ -85,7 +85,8 @@ def predict_files(
     """Prints, or writes, a model's predictions for recordings.
 
     Args:
-        model_file: ``.ckpt`` or ``.onnx``; ``yamnet_audioset``: Google's YAMNet, which knows 521 classes of AudioSet.
+        model_file: ``.ckpt`` or ``.onnx``; ``yamnet_audioset``: Google's YAMNet, which knows 521 classes of AudioSet;
+            ``mn04_audioset``: EfficientAT's mn04, 527 classes, of 5 s of sound every 2.5 s.
         files: Recordings, folders (recursive), globs; ``-``: wav, ogg or au on standard input.
         frontend: Front end of an ``.onnx`` without a model card.
         class_names: Classes of an ``.onnx`` without a model card, in the order of its outputs.

@@ -13,9 +13,10 @@ from torch import nn
 from aed.modules.nets.bcresnet import BCResNet
 from aed.modules.nets.dscnn import DSCNN
 from aed.modules.nets.miniresnet import MiniResNet
+from aed.modules.nets.mobilenet import MobileNetAS
 from aed.modules.nets.yamnet import YAMNet
 
-__all__ = ["DSCNN", "BCResNet", "MiniResNet", "YAMNet", "net_classes"]
+__all__ = ["DSCNN", "BCResNet", "MiniResNet", "MobileNetAS", "YAMNet", "net_classes"]
 
 _FILES = [importlib.import_module(f"{__name__}.{file.name}") for file in pkgutil.iter_modules(__path__)]
 

@@ -1,7 +1,8 @@
 """Published backbone weights: where they are, that they are the right ones, their arrays."""
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,12 @@ from aed.base.download import fetch
 from aed.base.errors import AedError
 from aed.base.extras import need
 from aed.dsp.frontend import PRESETS, FrontendConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_READERS = {".tflite": "tflite", ".h5": "h5py"}
+"""Suffix -> the optional package that reads such a file."""
 
 _GRID = {"patch_frames", "overlap", "include_last_patch"}
 _LENGTH = {"min_length_s", "max_length_s", "lengthen"}
@@ -30,6 +37,7 @@ class Weights:
         licence: SPDX name.
         source: Who trained it on what.
         frontend: Preset of the patches it was trained on.
+        other_frontends: Presets of patches that it takes as well as those.
         origin: Where the recordings it was trained on come from, if data sets of aed come from there too.
     """
 
@@ -39,6 +47,7 @@ class Weights:
     licence: str
     source: str
     frontend: str = ""
+    other_frontends: tuple[str, ...] = ()
     origin: str = ""
 
     def fetch(self) -> Path:
@@ -47,13 +56,19 @@ class Weights:
         Raises:
             AedError: It can neither be found nor downloaded, or is not the published file, or what reads it is missing.
         """
-        need("tflite" if self.file.endswith(".tflite") else "h5py", f"{self.file} (published weights)")
         path = paths.pretrained_dir() / self.file
+        if reader := _READERS.get(path.suffix):
+            need(reader, f"{self.file} (published weights)")
         advice = (
             f"Put {self.file} into {path.parent.absolute()} (or set AED_PRETRAINED_DIR), or train from scratch "
             "with model.pretrained=false; experiment=demo needs no file at all"
         )
         return fetch(self.url, path, digest=f"sha256:{self.sha256}", advice=advice)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What checkpoints and model cards tell of them."""
+        return {name: value for name, value in asdict(self).items() if isinstance(value, str)}
 
     def check_frontend(self, frontend: FrontendConfig) -> None:
         """Refuses other features than those the weights were trained on; silence and the patch grid are free.
@@ -63,14 +78,36 @@ class Weights:
         """
         if not self.frontend:
             return
-        trained = PRESETS[self.frontend]
-        names = [field.name for field in fields(trained) if field.name not in _FREE]
-        if wrong := [name for name in names if getattr(frontend, name) != getattr(trained, name)]:
+        names = [field.name for field in fields(FrontendConfig) if field.name not in _FREE]
+        differing = {
+            preset: [name for name in names if getattr(frontend, name) != getattr(PRESETS[preset], name)]
+            for preset in (self.frontend, *self.other_frontends)
+        }
+        nearest = min(differing, key=lambda preset: len(differing[preset]))
+        if wrong := differing[nearest]:
+            trained = PRESETS[nearest]
             facts = ", ".join(f"{name}={getattr(trained, name)} (here {getattr(frontend, name)})" for name in wrong)
             raise AedError(
-                f"frontend: {self.file} was trained on features with {facts}; use frontend={self.frontend}, or train "
+                f"frontend: {self.file} was trained on features with {facts}; use frontend={nearest}, or train "
                 "from scratch with model.pretrained=false"
             )
+
+
+def read_torch(path: Path) -> "dict[str, Tensor]":
+    """The arrays of a state dict that ``torch.save`` wrote, by name; no code of the file is run.
+
+    Raises:
+        AedError: The file is none.
+    """
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the unpickler raises whatever a damaged file leads it to
+        raise AedError(f"{path}: not a whole file of torch.save with weights alone") from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise AedError(f"{path}: need a state dict: names and arrays")
+    return state
 
 
 def read_keras_h5(path: Path) -> dict[str, npt.NDArray[np.float32]]:

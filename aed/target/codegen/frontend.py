@@ -125,6 +125,11 @@ def _check(config: FrontendConfig, scale: float, zero_point: int) -> None:
         )
     if config.sample_bits not in (16, None):
         raise AedError(f"frontend.sample_bits: the C front end takes 16-bit samples, got {config.sample_bits}")
+    if config.filters_samples:
+        raise AedError(
+            "frontend.pre_emphasis: the C front end weighs bands and does not filter samples; type "
+            f"frontend.trained_rate={config.sample_rate} for the same in training"
+        )
     if config.power not in (1.0, 2.0):
         raise AedError(f"frontend.power: the C front end needs 1 (magnitude) or 2 (power spectrum), got {config.power}")
     if not (math.isfinite(scale) and np.finfo(np.float32).tiny <= scale <= np.finfo(np.float32).max):
@@ -199,28 +204,35 @@ def _unit_circle(turns: Array, bits: int) -> list[tuple[int, int]]:
 
 
 def _mel_runs(config: FrontendConfig) -> tuple[list[tuple[int, int]], npt.NDArray[np.float32]]:
-    """First bin and end of each mel band, and the weights from there to there, band after band."""
-    bands = mel_table(config)
-    bands = np.where(bands < SMALLEST_WEIGHT, np.float32(0), bands)
-    if empty := np.flatnonzero(bands.max(axis=1) == 0).tolist():
+    """First bin and end of each mel band, and the weights from there to there, band after band.
+
+    A band beyond half the rate is one bin of weight 0.
+    """
+    table = mel_table(config)
+    bands = np.where(table < SMALLEST_WEIGHT, np.float32(0), table)
+    silent = bands.max(axis=1) == 0
+    if empty := np.flatnonzero(silent & (table.max(axis=1) > 0)).tolist():
         raise AedError(
             f"frontend: mel bands {empty} have no weight over {SMALLEST_WEIGHT:.0e}; use another f_min or f_max"
         )
-    runs = [(int(used[0]), int(used[-1]) + 1) for used in map(np.flatnonzero, bands)]
+    used = [np.flatnonzero(band) if band.any() else np.array([0]) for band in bands]
+    runs = [(int(bins[0]), int(bins[-1]) + 1) for bins in used]
     return runs, np.concatenate([band[begin:end] for band, (begin, end) in zip(bands, runs, strict=True)])
 
 
 def _logarithm(config: FrontendConfig) -> dict[str, str]:
     """Constants of :func:`aed.dsp.logmel.compress`."""
-    if not config.to_db:
-        return {"LOG_OFFSET": c_float(config.log_offset)}
-    assert config.db_ref is not None  # not_streamable
-    factor = 20 / config.power
-    return {
-        "FLOOR": c_float(AMIN_POWER ** (config.power / 2)),
-        "DB_FACTOR": c_float(factor / math.log(10)),
-        "DB_REF": c_float(factor * math.log10(config.db_ref)),
-    }
+    if config.to_db:
+        assert config.db_ref is not None  # not_streamable
+        decibel = 20 / config.power
+        least = {"FLOOR": c_float(AMIN_POWER ** (config.power / 2))}
+        factor, mean = decibel / math.log(10), decibel * math.log10(config.db_ref) + config.log_mean
+    else:
+        least = {"LOG_OFFSET": c_float(config.log_offset)}
+        factor, mean = 1.0, config.log_mean
+    factor, shift = factor / config.log_std, mean / config.log_std
+    scales = int((factor, shift) != (1, 0))
+    return least | {"SCALES_LOG": str(scales), "LOG_FACTOR": c_float(factor), "LOG_SHIFT": c_float(shift)}
 
 
 def _bit_reversed(points: int) -> list[int]:

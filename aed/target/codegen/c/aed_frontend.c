@@ -212,9 +212,15 @@ static inline reals natural_log(reals x)
 static inline reals compress(reals mel)
 {
 #if AED_FE_TO_DB
-    return (natural_log(larger(mel, all_of(AED_FE_FLOOR))) * AED_FE_DB_FACTOR) - AED_FE_DB_REF;
+    const reals level = natural_log(larger(mel, all_of(AED_FE_FLOOR)));
 #else
-    return natural_log(mel + AED_FE_LOG_OFFSET);
+    const reals level = natural_log(mel + AED_FE_LOG_OFFSET);
+#endif
+
+#if AED_FE_SCALES_LOG
+    return (level * AED_FE_LOG_FACTOR) - AED_FE_LOG_SHIFT;
+#else
+    return level;
 #endif
 }
 

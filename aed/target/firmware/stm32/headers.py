@@ -38,6 +38,9 @@ def check_frontend(config: FrontendConfig) -> None:
         ("n_fft", config.n_fft in FFT_LENGTHS, f"a power of two from {FFT_LENGTHS[0]} to {FFT_LENGTHS[-1]}"),
         ("window", config.window == "hann", "'hann'"),
         ("power", config.power in (1.0, 2.0), "1 (magnitude) or 2 (power)"),
+        ("pre_emphasis", not config.filters_samples, "0, or any with frontend.trained_rate"),
+        ("log_mean", config.log_mean == 0, "0"),
+        ("log_std", config.log_std == 1, "1"),
         ("f_min", config.f_min.is_integer(), "whole Hz"),
         ("f_max", config.f_max.is_integer(), "whole Hz"),
     )
