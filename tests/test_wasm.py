@@ -80,9 +80,10 @@ def test_vectors_give_the_bits_of_onnx_runtime(tmp_path: Path, name: str) -> Non
     check(tmp_path, int8(nets.make(name)))
 
 
-def test_residual_nets_give_the_bits_of_onnx_runtime(tmp_path: Path) -> None:
-    """Sums, and depthwise kernels of other sizes."""
-    check(tmp_path, test_operators.whole("bcresnet"))
+@pytest.mark.parametrize("name", ["inverted", "bcresnet"])
+def test_residual_nets_give_the_bits_of_onnx_runtime(tmp_path: Path, name: str) -> None:
+    """Sums, products, and depthwise kernels of other sizes."""
+    check(tmp_path, test_operators.whole(name))
 
 
 ADD = """
