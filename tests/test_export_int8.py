@@ -19,15 +19,11 @@ from aed.base.errors import AedError
 from aed.export import fidelity, qat, repair
 from aed.export.evidence import JudgedModel, difference
 from aed.export.footprint import footprint
-from aed.export.graph import constants, copy_of, float_layers, strip_ends
+from aed.export.graph import constants, copy_of, strip_ends
 from aed.export.interpreter import GraphNet
 from aed.export.onnx import ExportConfig, to_onnx
-from aed.export.quantize import (
-    QuantizeConfig,
-    activation_ranges,
-    quantization_facts,
-    quantize,
-)
+from aed.export.precision import activation_ranges, float_layers
+from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
 from aed.export.search import Judge, Search
 
 pytestmark = pytest.mark.usefixtures("computes")
@@ -337,6 +333,7 @@ def judged(*drops: float) -> Judge:
 
 
 def searched(*drops: float, **changes: Any) -> Search:
+    changes = {"repair": ("equalise", "bias")} | changes
     return Search(FLOAT["uneven"], CALIBRATION, QuantizeConfig(**changes), judged(*drops))
 
 
@@ -431,7 +428,9 @@ def test_a_loss_that_no_clip_shows_is_unknown_and_calls_for_nothing(caplog):
 def test_a_loss_that_is_total_is_measured():
     """No clip is right any more: what the interval divides by is 0 at its end."""
     answers = iter([0, 100, 100, 100])
-    search = Search(FLOAT["uneven"], CALIBRATION, QuantizeConfig(), lambda model: verdict(next(answers)))
+    search = Search(
+        FLOAT["uneven"], CALIBRATION, QuantizeConfig(repair=("equalise", "bias")), lambda model: verdict(next(answers))
+    )
     search.run()
     assert search.outcome == "beyond" and search.loss.points == 100
 

@@ -11,8 +11,8 @@ import torch
 from aed.base.errors import AedError
 from aed.dsp.frontend import FrontendConfig
 from aed.export import fidelity
-from aed.export.graph import float_layers
 from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
+from aed.export.precision import float_layers
 from aed.export.quantize import QuantizeConfig, quantize
 from aed.modules.nets import MiniResNet
 from aed.modules.rebuild import build_net, net_facts

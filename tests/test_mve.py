@@ -5,7 +5,7 @@ The input, the output and the weights of a layer lie at the ends of memories: an
 
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -51,6 +51,7 @@ class Case:
     program: Program
     steps: np.ndarray
     wanted: np.ndarray
+    sums: np.ndarray | None = None  # of a convolution
 
 
 def case(layer: Layer, steps: np.ndarray, wanted: np.ndarray, x: Tensor, y: Tensor) -> Case:
@@ -116,7 +117,22 @@ def conv(
     kind = Depthwise if multiplier else Conv
     facts = {"kernel": kernel, "stride": stride, "pad": pad, "dilation": dilation}
     layer = kind(name="a", inputs=("in",), output="out", weight=weight, bias=bias, factor=factor, **facts)
-    return case(layer, image, wanted, x, y)
+    return replace(case(layer, image, wanted, x, y), sums=sums.reshape(-1, outputs))
+
+
+def with_swish(made: Case) -> Case:
+    """The same convolution with a HardSwish that has all three parts of its curve in the range of its outputs."""
+    (layer,), y = made.program.layers, made.program.tensors["out"]
+    assert isinstance(layer, Conv | Depthwise) and made.sums is not None
+    half, slope = layer.factor * F32(0.5), F32(0.05)
+    value = made.sums.astype(F32) * half
+    gate = np.clip(value * slope + F32(1), F32(0), np.nextafter(F32(2), F32(0)))
+    wanted = np.clip(np.rint(value * gate) + y.zero, -128, 127).astype(np.int8)
+    return replace(
+        made,
+        program=replace(made.program, layers=[replace(layer, factor=half, slope=slope)]),
+        wanted=wanted.reshape(-1),
+    )
 
 
 def dense(draw: np.random.Generator, inputs: int, outputs: int) -> Case:
@@ -125,7 +141,7 @@ def dense(draw: np.random.Generator, inputs: int, outputs: int) -> Case:
     assert isinstance(layer, Conv)
     weight = layer.weight.reshape(outputs, inputs)
     twin = Dense(name="a", inputs=("in",), output="out", weight=weight, bias=layer.bias, factor=layer.factor)
-    return Case(Program([twin], made.program.tensors, "in", "out"), made.steps, made.wanted)
+    return Case(Program([twin], made.program.tensors, "in", "out"), made.steps, made.wanted, made.sums)
 
 
 def max_pool(draw: np.random.Generator, shape: tuple[int, int, int], same: bool) -> Case:
@@ -249,6 +265,7 @@ def all_cases() -> dict[str, Case]:
         "depthwise, multiplier": conv(draw, (4, 5, 6), 0, (3, 3), multiplier=2, **around),
         "depthwise, edges": conv(draw, (4, 5, 16), 0, (3, 3), multiplier=1, edges=True, **around),
     }
+    cases |= {f"{name}, swish": with_swish(made) for name, made in cases.items()}
     for channels in (5, 16, 20):
         for same in (True, False):
             cases[f"max {channels} {same}"] = max_pool(draw, (5, 6, channels), same)
@@ -277,10 +294,10 @@ def unit(number: int, made: Case) -> str:
     (first, size), weight = (made.steps.size, made.wanted.size), MEMORIES["weight"]
     text = text.replace("AED_NET_LAYERS", "1").replace("AED_NET_OUTPUT_SIZE", str(size))
     text = text.replace("static const", "static")
-    streamed = "weight0" in text
+    streamed, layer = "weight0" in text, "plain0" if "plain0" in text else "layer0"
     moved = f"""
     const uint32_t bytes = sizeof weight0;
-    layer0.weight = memcpy((void *)(at_end ? {weight[1]:#x}u - bytes : {weight[0]:#x}u), weight0, bytes);
+    {layer}.weight = memcpy((void *)(at_end ? {weight[1]:#x}u - bytes : {weight[0]:#x}u), weight0, bytes);
 """
     return f"""#include <string.h>
 #include "semihost.h"
@@ -346,6 +363,7 @@ def test_every_kernel_is_among_them():
     text = "".join(net_sources(made.program, make_plan(made.program))["aed_net.c"] for made in all_cases().values())
     kernels = "".join(body for name, body in kernel_sources().items() if name.endswith("_mve.c"))
     functions = set(re.findall(r"^void (aed_\w+)\(", kernels, re.M))
+    functions |= {name for pair in re.findall(r"^AED_BOTH_ROWS\((\w+), (\w+),", kernels, re.M) for name in pair}
     assert "aed_pointwise_row" in functions and functions <= set(re.findall(r"aed_\w+", text))
 
 

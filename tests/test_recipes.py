@@ -7,7 +7,8 @@ import pytest
 import tiny
 from omegaconf import DictConfig
 
-from aed.export.graph import float_layers, load_model, read_model_card
+from aed.export.graph import load_model, read_model_card
+from aed.export.precision import float_layers
 from aed.run import pipeline, registry
 from aed.run.deploy import DeployConfig, deliver
 from aed.target.codegen.lower import lower

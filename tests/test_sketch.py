@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from aed.base.errors import AedError
 from aed.export import fidelity
-from aed.export.graph import constants, float_layers, within_range
+from aed.export.graph import constants, within_range
 from aed.export.interpreter import GraphNet
 from aed.export.onnx import ExportConfig, to_onnx
+from aed.export.precision import float_layers
 from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
 from aed.target.codegen.lower import lower, sketch
 from aed.target.codegen.program import Program

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from aed.base.errors import AedError
 from aed.dsp import FrontendConfig
-from aed.export.graph import float_layers
 from aed.export.onnx import ExportConfig, to_onnx
+from aed.export.precision import float_layers
 from aed.export.quantize import QuantizeConfig, quantize
 from aed.modules.nets import DSCNN, MiniResNet, YAMNet
 from aed.modules.time_padding import least_frames

@@ -30,7 +30,7 @@ def with_embedding(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     twin = copy_of(model)
     arrays, before = constants(twin), producers(twin)
-    dense = _last_dense(twin, before)
+    dense = last_dense(twin, before)
     source, weight = dense.input[0], before.get(dense.input[1])
     kernel = arrays.get(weight.input[0] if weight is not None else dense.input[1])
     if kernel is None:
@@ -59,7 +59,7 @@ def without_embedding(model: onnx.ModelProto) -> onnx.ModelProto:
     return tidy(twin)
 
 
-def _last_dense(model: onnx.ModelProto, before: dict[str, onnx.NodeProto]) -> onnx.NodeProto:
+def last_dense(model: onnx.ModelProto, before: dict[str, onnx.NodeProto]) -> onnx.NodeProto:
     """The dense layer that makes the outputs."""
     node = before.get(model.graph.output[0].name)
     while node is not None and node.op_type in _AFTER:

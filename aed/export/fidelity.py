@@ -8,7 +8,8 @@ import numpy.typing as npt
 import onnx
 
 from aed.export.footprint import Footprint
-from aed.export.graph import constants, copy_of, float_layers, input_of, layers, producers, readers
+from aed.export.graph import constants, copy_of, input_of, producers
+from aed.export.precision import Int8Layer, float_layers, int8_layers
 from aed.export.quantize import Patches
 from aed.export.runtime import open_session
 
@@ -66,11 +67,11 @@ def sqnr_db(signal: Array, noise: Array) -> Array:
     return np.asarray(np.minimum(ratio, EXACT_DB), dtype=np.float32)
 
 
-def outputs(model: onnx.ModelProto, patches: Patches) -> Array:
-    """Outputs of a graph with float input and output for ``patches``, ``(N, num_classes)``."""
+def outputs(model: onnx.ModelProto, patches: Patches, name: str | None = None) -> Array:
+    """An output, the first where none is named, of a graph with float ends for ``patches``: ``(N, num_classes)``."""
     session = open_session(model)
-    name = input_of(model).name
-    return np.concatenate([session.run(None, {name: patch[None]})[0] for patch in patches])
+    source, wanted = input_of(model).name, name or model.graph.output[0].name
+    return np.concatenate([session.run([wanted], {source: patch[None]})[0] for patch in patches])
 
 
 @dataclass
@@ -95,27 +96,27 @@ def layer_errors(model: onnx.ModelProto, int8: onnx.ModelProto, patches: Patches
         cost: Of ``model``.
     """
     float_arrays, arrays = constants(model), constants(int8)
-    quantizers = _quantizers(int8)
-    sums = _compare(model, int8, patches, quantizers)
+    every = list(int8_layers(int8))
+    sums = _compare(model, int8, patches, every)
     in_float = set(float_layers(int8))
     macc = {layer.name: layer for layer in cost.layers}
     rows = []
-    for node in layers(int8):
+    for layer in every:
+        node, quantizer = layer.node, layer.quantizer
         total, own = sums.get(node.name), macc.get(node.name)
         if total is None or total.values == 0:
             continue
-        quantizer = quantizers.get(node.name)
         weights = [name for name in (own.weights if own else ()) if name in float_arrays]
         kernel = float_arrays[weights[0]] if weights else None
         rows.append(
             LayerError(
                 name=node.name,
-                op=node.op_type,
+                op=layer.op,
                 precision="float" if node.name in in_float else "int8",
                 sqnr_db=float(10 * np.log10(total.signal / total.noise)) if total.noise and total.signal else None,
                 activation_min=total.least,
                 activation_max=total.largest,
-                scale=float(arrays[quantizer.input[1]]) if quantizer else None,
+                scale=float(arrays[layer.scale]) if quantizer else None,
                 zero_point=int(arrays[quantizer.input[2]]) if quantizer else None,
                 saturated=total.outside / total.values,
                 weight_min=float(kernel.min()) if kernel is not None else None,
@@ -127,29 +128,20 @@ def layer_errors(model: onnx.ModelProto, int8: onnx.ModelProto, patches: Patches
     return rows
 
 
-def _quantizers(int8: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
-    """The QuantizeLinear that reads a layer's output, by the layer's name."""
-    read = readers(int8)
-    quantizers = {}
-    for node in layers(int8):
-        after = [reader for reader in read.get(node.output[0], []) if reader.op_type == "QuantizeLinear"]
-        if after:
-            quantizers[node.name] = after[0]
-    return quantizers
-
-
 def _compare(
-    model: onnx.ModelProto, int8: onnx.ModelProto, patches: Patches, quantizers: dict[str, onnx.NodeProto]
+    model: onnx.ModelProto, int8: onnx.ModelProto, patches: Patches, every: list[Int8Layer]
 ) -> dict[str, _Sums]:
     """Sums over patches of each layer's output, float against int8; a patch at a time, so memory stays small."""
     arrays, float_nodes = constants(int8), producers(model)
     pairs: dict[str, tuple[str, str]] = {}
-    for node in layers(int8):
-        quantizer = quantizers.get(node.name)
-        wanted = node.output[0].removesuffix("_QuantizeLinear_Input")
-        if wanted in float_nodes:
+    scales: dict[str, tuple[float, float]] = {}
+    for layer in every:
+        name, quantizer = layer.node.name, layer.quantizer
+        if layer.output in float_nodes:
             # the integers, not the layer's output before rounding: so the graph is fused as ever
-            pairs[node.name] = wanted, quantizer.output[0] if quantizer else node.output[0]
+            pairs[name] = layer.output, quantizer.output[0] if quantizer else layer.node.output[0]
+        if quantizer:
+            scales[name] = arrays[layer.scale].item(), arrays[quantizer.input[2]].item()
     float_session = open_session(_with_outputs(model, {name for name, _ in pairs.values()}))
     int8_session = open_session(_with_outputs(int8, {name for _, name in pairs.values()}))
     sums = {name: _Sums() for name in pairs}
@@ -159,8 +151,8 @@ def _compare(
         got = _run(int8_session, feed)
         for name, (float_name, int8_name) in pairs.items():
             value, other, total = expected[float_name], got[int8_name], sums[name]
-            if quantizer := quantizers.get(name):
-                scale, zero = arrays[quantizer.input[1]], arrays[quantizer.input[2]].astype(np.float32)
+            if name in scales:
+                scale, zero = scales[name]
                 low, high = scale * (-128.5 - zero), scale * (127.5 - zero)
                 total.outside += int(((value < low) | (value > high)).sum())
                 other = scale * (other.astype(np.float32) - zero)

@@ -26,6 +26,7 @@ def in_one_form(model: onnx.ModelProto) -> onnx.ModelProto:
         _padding_in_numbers,
         _sums_and_products,
         _curves,
+        _hard_sigmoids_as_ranges,
         _nothing_moved,
         _reductions_as_pools,
         _nothing_moved,
@@ -280,6 +281,35 @@ def _hard_swish_at_once(node: onnx.NodeProto, graph: _Known) -> Found:
             if source and source == _other(product, part):
                 return source, "HardSwish", {}
     return None
+
+
+def _hard_sigmoids_as_ranges(model: onnx.ModelProto) -> None:
+    """The line of a HardSigmoid in the weights of the layer that it alone reads; its ends are a Clip.
+
+    A Clip of a layer's output is a range of int8 values, which takes no code and no second rounding.
+    """
+    arrays, before, after = constants(model), producers(model), readers(model)
+    outputs = {value.name for value in model.graph.output}
+    for node in model.graph.node:
+        layer = before.get(node.input[0]) if node.op_type == "HardSigmoid" else None
+        if layer is None or layer.op_type not in ("Conv", "Gemm") or len(after[node.input[0]]) > 1:
+            continue
+        facts = attributes(layer)
+        if node.input[0] in outputs or facts.get("alpha", 1.0) != 1.0 or facts.get("beta", 1.0) != 1.0:
+            continue
+        if any(name not in arrays for name in layer.input[1:]):
+            continue
+        line, name = attributes(node), layer.output[0]
+        alpha, beta = (np.float64(line.get(key, usual)) for key, usual in (("alpha", 0.2), ("beta", 0.5)))
+        weight = arrays[layer.input[1]].astype(np.float64)
+        is_turned = layer.op_type == "Gemm" and not facts.get("transB", 0)
+        bias = arrays[layer.input[2]] if len(layer.input) > 2 else np.zeros(weight.shape[1 if is_turned else 0])
+        lined = _constant(model, f"{name}.lined", (alpha * weight).astype(np.float32))
+        offset = _constant(model, f"{name}.offset", (alpha * bias + beta).astype(np.float32))
+        layer.input[:] = [layer.input[0], lined, offset]
+        bounds = [_constant(model, f"{name}.{end}", np.array(end, np.float32)) for end in (0, 1)]
+        node.op_type, node.input[:] = "Clip", [node.input[0], *bounds]
+        _set(node, alpha=None, beta=None)
 
 
 def _larger_first(model: onnx.ModelProto) -> None:

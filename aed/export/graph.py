@@ -132,22 +132,6 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     return {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
 
 
-def float_layers(int8: onnx.ModelProto) -> tuple[str, ...]:
-    """Names of the layers of a QDQ graph that read or write float: left in float by choice or by ONNX Runtime."""
-    producer, read = producers(int8), readers(int8)
-    arrays = constants(int8)
-
-    def is_int8(node: onnx.NodeProto) -> bool:
-        activations = [name for name in node.input if name and name not in arrays]
-        held = [arrays[name] for name in node.input if name in arrays and node.op_type not in ("Clip", "Pad")]
-        before = all(name in producer and producer[name].op_type == "DequantizeLinear" for name in activations)
-        after = [reader for name in node.output for reader in read.get(name, [])]
-        real_weights = any(array.dtype.kind == "f" for array in held)
-        return before and not real_weights and bool(after) and all(reader.op_type == QDQ[0] for reader in after)
-
-    return tuple(node.name for node in layers(int8) if not is_int8(node))
-
-
 def within_range(node: onnx.NodeProto, before: onnx.NodeProto | None, arrays: dict[str, Array]) -> bool:
     """Whether ``node``, a Clip or Relu, is nothing but the int8 range of the output of the node before it.
 

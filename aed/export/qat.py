@@ -17,10 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aed.base.errors import AedError
+from aed.export.curves import in_real_values
 from aed.export.fidelity import outputs
-from aed.export.graph import constants, copy_of, float_layers, producers, replace_constants
+from aed.export.graph import constants, copy_of, producers, replace_constants
 from aed.export.interpreter import GraphNet, round_through
-from aed.export.quantize import Patches, QuantizeConfig, activation_ranges, quantize
+from aed.export.precision import activation_ranges, float_layers
+from aed.export.quantize import Patches, QuantizeConfig, quantize
 from aed.scoring.decision import Task
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ class FakeQuantNet(GraphNet):
     """
 
     def __init__(self, model: onnx.ModelProto, int8: onnx.ModelProto) -> None:
+        int8 = in_real_values(int8)
         super().__init__(int8)
         producer, arrays = producers(int8), constants(model)
         self.weights, self.biases = nn.ParameterDict(), nn.ParameterDict()

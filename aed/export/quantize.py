@@ -17,24 +17,22 @@ from aed.base.errors import AedError
 from aed.base.files import temporary_folder
 from aed.base.overrides import override
 from aed.export.card import Quantization, not_for_c
+from aed.export.curves import fuse
 from aed.export.graph import (
     CURVES,
     QDQ,
     constants,
     copy_of,
-    float_layers,
     input_of,
     producers,
     readers,
     tidy,
     within_range,
 )
+from aed.export.precision import Range, float_layers
 
 Patches = npt.NDArray[np.float32]
-Range = tuple[np.float32, int]
-"""Scale and zero point of a tensor."""
-
-_REPAIRS = ("equalise", "bias")
+_REPAIRS = ("equalise", "bias", "head")
 
 _OPERATORS = sorted({*QLinearOpsRegistry, *QDQRegistry, *CURVES, "PRelu", "ReduceMax", "GlobalMaxPool"})
 """Those that get an int8 input and output; ONNX Runtime's own list lacks some, and would leave them in float."""
@@ -58,11 +56,13 @@ class QuantizeConfig:
         n_calibration: Patches, the same number of each class.
         exclude_nodes: Layers (by name) left in float: not for C.
         exclude_ops: Operators left in float: not for C.
+        curves: ``fused``: a convolution or dense layer and the HardSwish after it are one int8 layer. ``separate``:
+            int8 between the two, which costs accuracy but is plain QDQ, as vendors' tools want it.
         io: ``int8``: input and output are int8, scale and zero point in the card; no layer may be float.
         max_drop: Points of clip accuracy (multi-label: mean average precision), on clips neither tested nor calibrated
             on, that int8 may lose before it is repaired; compared with the lower end of the loss's 90 % interval.
-        repair: Repairs that may be tried, in this order: ``equalise`` channels across layers, correct ``bias``. Both
-            leave all in int8.
+        repair: Repairs that may be tried, in this order: ``equalise`` channels across layers, correct ``bias``, solve
+            the last layer (``head``) anew on int8 embeddings. All leave everything in int8.
         float_layers: ``allowed``: where that is not enough, single layers are left in float, which ONNX Runtime runs
             and C code cannot. ``refused``: none but those of exclude_nodes and exclude_ops.
         qat_epochs: Passes over the training patches.
@@ -76,9 +76,10 @@ class QuantizeConfig:
     n_calibration: int = 200
     exclude_nodes: tuple[str, ...] = ()
     exclude_ops: tuple[str, ...] = ()
+    curves: Literal["fused", "separate"] = "fused"
     io: Literal["float", "int8"] = "float"
     max_drop: float = 0.5
-    repair: tuple[str, ...] = ("equalise", "bias")
+    repair: tuple[str, ...] = ("equalise", "bias", "head")
     float_layers: Literal["refused", "allowed"] = "refused"
     qat_epochs: int = 3
     qat_lr: float = 1e-4
@@ -92,6 +93,7 @@ class QuantizeConfig:
         choices = {
             "method": ("ptq", "qat"),
             "calibration": tuple(_METHODS),
+            "curves": ("fused", "separate"),
             "io": ("float", "int8"),
             "float_layers": ("refused", "allowed"),
         }
@@ -194,7 +196,7 @@ def quantize(
             raise AedError(f"quantization: ONNX Runtime cannot quantise this graph: {error}") from error
         int8 = onnx.load(str(target))
     del int8.graph.output[1:]
-    int8 = tidy(int8)
+    int8 = fuse(tidy(int8), excluded) if config.curves == "fused" else tidy(int8)
     if not any(node.op_type == "QuantizeLinear" for node in int8.graph.node):
         raise AedError("quantization: nothing is left to quantise; exclude fewer layers")
     return int8
@@ -243,22 +245,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-def activation_ranges(int8: onnx.ModelProto) -> dict[str, Range]:
-    """Scale and zero point of every activation of a QDQ graph, by the float graph's tensor names.
-
-    A graph output is called ``<name>_QuantizeLinear_Input`` by ONNX Runtime; here by its own name.
-    """
-    arrays = constants(int8)
-    return {
-        node.input[0].removesuffix("_QuantizeLinear_Input"): (
-            np.float32(arrays[node.input[1]]),
-            int(arrays[node.input[2]]),
-        )
-        for node in int8.graph.node
-        if node.op_type == "QuantizeLinear"
-    }
 
 
 def quantization_facts(

@@ -13,9 +13,11 @@ import numpy.typing as npt
 import onnx
 import torch
 
-from aed.export.graph import attributes, constants, copy_of, float_layers, readers, replace_constants
+from aed.export.curves import in_real_values
+from aed.export.graph import attributes, constants, copy_of, readers, replace_constants
 from aed.export.interpreter import GraphNet
-from aed.export.quantize import Patches, QuantizeConfig, activation_ranges, quantize
+from aed.export.precision import activation_ranges, float_layers
+from aed.export.quantize import Patches, QuantizeConfig, quantize
 
 _CHANNELWISE = {"Relu", "LeakyRelu", "PRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}
 """Operators f with f(s x) = s f(x) for a scale s > 0 of each channel."""
@@ -163,7 +165,7 @@ def correct_biases(
 
     with torch.no_grad():
         GraphNet(model).run(batch, visit=remember)
-        GraphNet(int8).run(batch, visit=correct)
+        GraphNet(in_real_values(int8)).run(batch, visit=correct)
     corrected, arrays = copy_of(model), constants(model)
     replace_constants(
         corrected, {biases[name]: arrays[biases[name]] + change.numpy() for name, change in changes.items()}

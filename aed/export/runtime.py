@@ -18,6 +18,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 from aed.base.errors import AedError
 from aed.base.processors import num_cores
 from aed.export.graph import CURVES, QDQ, VIEWS, constants, copy_of, strip_ends
+from aed.export.precision import int8_layers
 
 MOVABLE = {"QuantizeLinear", "DequantizeLinear", "Conv", "Gemm", "MatMul", "Relu", "Clip", "MaxPool"}
 MOVABLE |= {"GlobalAveragePool", "Concat", "Pad", "Slice", "Identity", "PRelu", *CURVES, *VIEWS}
@@ -54,7 +55,8 @@ def open_session(model: onnx.ModelProto, threads: int = 0) -> Any:
         model: Float or QDQ; left as it is.
         threads: CPU threads; 0: as many as torch.
     """
-    movable = {node.op_type for node in model.graph.node} <= MOVABLE
+    # what is inside a layer with a curve is float, whatever its operators
+    movable = {layer.node.op_type for layer in int8_layers(model)} <= MOVABLE
     if not (movable and _adds_exactly()):
         return _session(model, threads, exact=True)
     try:

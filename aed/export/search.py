@@ -18,8 +18,10 @@ from aed.base.errors import AedError
 from aed.export.embedding import with_embedding, without_embedding
 from aed.export.evidence import Difference, JudgedModel, difference
 from aed.export.fidelity import outputs, sqnr_db
-from aed.export.graph import layers
-from aed.export.quantize import Patches, QuantizeConfig, activation_ranges, quantize
+from aed.export.graph import CURVES, layers
+from aed.export.precision import activation_ranges
+from aed.export.quantize import Patches, QuantizeConfig, quantize
+from aed.export.refit import refit
 from aed.export.repair import correct_biases, equalise
 
 log = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ class Step:
     """A way to int8 and its gain.
 
     Args:
-        name: ``static``, ``equalise``, ``bias``, ``float`` or ``qat``.
+        name: ``static``, ``equalise``, ``bias``, ``head``, ``float`` or ``qat``.
         score: On the judging clips: accuracy, or mean average precision; a fraction.
         sqnr_db: At the logits, median over calibration patches.
         gain: Points of that over the best before; of the first step over the float model.
@@ -84,12 +86,21 @@ class Search:
         config: Scheme.
         judge: Judges a model on the judging clips.
         embeds: Whether the embedding has to stay what it is, for the means of the classes are of it.
+        training: More patches of training clips, for the last layer's least squares; None: those of calibration.
     """
 
     def __init__(
-        self, model: onnx.ModelProto, patches: Patches, config: QuantizeConfig, judge: Judge, embeds: bool = False
+        self,
+        model: onnx.ModelProto,
+        patches: Patches,
+        config: QuantizeConfig,
+        judge: Judge,
+        embeds: bool = False,
+        training: Callable[[], Patches] | None = None,
     ) -> None:
         self.model, self.patches, self.config, self.judge, self.embeds = model, patches, config, judge, embeds
+        self.training = training or (lambda: patches)
+        self.curved = any(node.op_type in CURVES for node in model.graph.node)
         self.in_float = judge(model)
         self.expected = outputs(model, patches)
         self.steps: list[Step] = []
@@ -113,14 +124,18 @@ class Search:
         return "not evident" if self.loss.points > self.config.max_drop else "within"
 
     def run(self) -> Candidate:
-        """The best candidate; repairs only as long as int8 is evidently worse than ``max_drop``."""
+        """The best candidate; repairs only as long as int8 is evidently worse than ``max_drop``.
+
+        But biases and last layer of a net with curves are repaired in any case: int8 weights of its first layers, whose
+        inputs have large means, seldom leave its embedding as it was.
+        """
         static = quantize(self.model, self.patches, self.config)
         self._try("static", self.model, static, "as calibrated", self.model)
-        ways = {"equalise": self._equalise, "bias": self._correct, "float": self._leave_in_float}
+        ways = {"equalise": self._equalise, "bias": self._correct, "head": self._refit, "float": self._leave_in_float}
         allowed = ("float",) if self.config.float_layers == "allowed" else ()
         for name in (*self.config.repair, *allowed):
-            if self.outcome != "beyond":
-                break
+            if self.outcome != "beyond" and not (self.curved and name in ("bias", "head")):
+                continue
             try:
                 ways[name]()
             except AedError as error:
@@ -170,13 +185,36 @@ class Search:
         detail: str,
         reference: onnx.ModelProto,
         asked_for: bool = False,
+        nearer: bool = False,
     ) -> None:
+        """Judges a way; it becomes the best if it is evidently better.
+
+        Args:
+            name: Of the way.
+            float_model: The float graph whose int8 form it is.
+            int8: QDQ.
+            detail: In words.
+            reference: The float graph that its layers stand for.
+            asked_for: It does if it scores no less.
+            nearer: It does if it scores no less and its outputs are nearer to those of float.
+        """
         candidate = Candidate(reference, float_model, int8, self.judge(int8))
         gain = difference(self._best.verdict if self._best else self.in_float, candidate.verdict)
-        kept = self._best is None or (not gain.points < 0 if asked_for else gain.low > 0)
-        self.steps.append(Step(name, candidate.score, self._sqnr(int8), gain.points, gain.low, gain.high, kept, detail))
+        sqnr = self._sqnr(int8)
+        if self._best is None:
+            kept = True
+        elif asked_for or nearer:
+            kept = not gain.points < 0 and (asked_for or sqnr > self._sqnr(self._best.int8))
+        else:
+            kept = gain.low > 0
+        self.steps.append(Step(name, candidate.score, sqnr, gain.points, gain.low, gain.high, kept, detail))
         if kept:
             self._best, self.loss = candidate, difference(candidate.verdict, self.in_float)
+
+    def _refit(self) -> None:
+        kept, training = self.best, self.training()
+        fitted, int8 = refit(self.model, kept.float_model, kept.int8, training, self.config)
+        self._try("head", fitted, int8, f"least squares over {len(training)} patches", kept.reference, nearer=True)
 
     def _equalise(self) -> None:
         kept = self.best.float_model
@@ -187,7 +225,7 @@ class Search:
 
     def _correct(self) -> None:
         corrected, int8, most = correct_biases(self.best.float_model, self.best.int8, self.patches, self.config)
-        self._try("bias", corrected, int8, f"largest correction {most:.3g}", self.best.reference)
+        self._try("bias", corrected, int8, f"largest correction {most:.3g}", self.best.reference, nearer=self.curved)
 
     def _leave_in_float(self) -> None:
         """Leave one more layer in float at a time, by the gain of each alone in dB, up to half of those with weights.

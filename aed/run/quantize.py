@@ -15,7 +15,8 @@ from aed.export import fidelity, qat
 from aed.export.card import ModelCard, not_for_c
 from aed.export.embedding import with_embedding, without_embedding
 from aed.export.evidence import JudgedModel
-from aed.export.graph import float_layers, save_model, strip_ends
+from aed.export.graph import save_model, strip_ends
+from aed.export.precision import float_layers
 from aed.export.quantize import QuantizeConfig, quantization_facts
 from aed.export.search import Candidate, Search
 from aed.inference.onnx import OnnxClassifier
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 
 REPORT = "quantization.json"
 """File of a run."""
+
+HEAD_PATCHES = 2048
+"""Most patches over which the last layer is solved anew."""
 
 REPORTED_PATCHES = 128
 """Real patches over which layers are compared."""
@@ -56,7 +60,14 @@ def quantize(run: Run) -> None:
     card = replace(card, metrics=card_metrics(run))
     calibration = run.data.calibration(config.n_calibration)
     embeds = card.decision.nearness is not None
-    search = Search(model, calibration.patches, config, lambda graph: _judge(graph, card, calibration), embeds)
+    search = Search(
+        model,
+        calibration.patches,
+        config,
+        lambda graph: _judge(graph, card, calibration),
+        embeds,
+        partial(some_patches, calibration.training, HEAD_PATCHES),
+    )
     best = search.run()
     if config.method == "qat":
         batches = partial(run.data.training_patches, calibration.training)

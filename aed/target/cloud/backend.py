@@ -11,6 +11,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from aed.base.errors import AedError
+from aed.export.curves import need_separate
 from aed.export.embedding import without_embedding
 from aed.export.graph import copy_of, graph_sha256, load_model
 from aed.target.boards import Board, need_backend
@@ -178,6 +179,7 @@ def _model_bytes(path: Path) -> tuple[bytes, str]:
         AedError: It is no whole ONNX model.
     """
     model = load_model(path)
+    need_separate(model, path, "ST Edge AI")
     bare = copy_of(without_embedding(model))
     del bare.metadata_props[:]
     return bare.SerializeToString(deterministic=True), graph_sha256(model)

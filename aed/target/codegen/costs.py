@@ -16,6 +16,9 @@ TURN = 3
 UNPACK = {1: 8, 2: 16, 3: 14}
 """For four inputs of each pixel of a block, out of the rows themselves; gathered ones take 8 a pixel."""
 
+SWISH = 5
+"""For an output of a layer with a HardSwish; measured on a Cortex-M33."""
+
 CORES = ("cortex-m4", "cortex-m33")
 """Cores with SMLAD whose cycles are estimated."""
 

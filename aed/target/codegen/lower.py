@@ -9,7 +9,8 @@ import onnx
 from aed.base.errors import AedError
 from aed.export.card import not_for_c
 from aed.export.embedding import embedding_size, without_embedding
-from aed.export.graph import QDQ, float_layers
+from aed.export.graph import QDQ
+from aed.export.precision import float_layers
 from aed.target.codegen.join import join_embedding
 from aed.target.codegen.operators import OPERATORS
 from aed.target.codegen.program import Program

@@ -9,6 +9,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from aed.base.errors import AedError
+from aed.export.curves import FUSED, fused_layers, slope_of
 from aed.export.graph import QDQ, attributes, constants, input_of, producers, readers, within_range
 from aed.export.runtime import open_exact
 from aed.target.codegen.program import Float32, Int8, Int32, Program, Tensor
@@ -47,7 +48,9 @@ class Walk:
         self.order: dict[str, npt.NDArray[np.int64]] = {}
         self.functions: dict[str, tuple[str, Int8]] = {}
         self.alias: dict[str, str] = {}
-        self.absorbed: set[str] = set()
+        self.fused = fused_layers(model)
+        inner = (node for layer in self.fused.values() for node in layer.nodes() if node.name != layer.layer.name)
+        self.absorbed: set[str] = {node.output[0] for node in inner}
 
     def run(self, operators: Mapping[str, "Lowering"]) -> Program:
         """The program of the whole graph.
@@ -181,11 +184,14 @@ class Walk:
         return self.program.tensors[name]
 
     def output(self, node: onnx.NodeProto) -> Tensor:
-        """Adds the int8 tensor of the output.
+        """Adds the int8 tensor of the output, of a layer with a curve that of the curve.
 
         Raises:
             AedError: It is float.
         """
+        if fused := self.fused.get(node.name):
+            ends = helper.make_node("QuantizeLinear", ["", fused.target_scale, fused.target_zero], [fused.target])
+            return self.add_tensor(fused.target, ends, self.shapes[fused.curve])
         following = self.readers.get(node.output[0], [])
         after = [reader for reader in following if reader.op_type == "QuantizeLinear"]
         if after:
@@ -212,11 +218,18 @@ class Walk:
         """Name of the tensor of a constant input."""
         return f"{node.input[index]}.{node.name}"
 
+    def slope(self, node: onnx.NodeProto) -> np.float32 | None:
+        """The slope of the HardSwish that is part of a layer, as :mod:`aed.export.curves` says; None: it has none."""
+        fused = self.fused.get(node.name)
+        return None if fused is None else slope_of(self.arrays[fused.target_scale].item())
+
     def weight(self, node: onnx.NodeProto) -> tuple[Int8, Float32]:
         """The second input as symmetric int8 weights, and their scales ``(1,)`` or ``(outputs,)``.
 
         Those of a convolution are ``(out, in, height, width)``, as in the program.
         """
+        if fused := self.fused.get(node.name):
+            return self._upright(self.arrays[fused.weight]), np.atleast_1d(self.arrays[fused.weight_scale])
         source = self.producers.get(node.input[1])
         if source is None or source.op_type != "DequantizeLinear" or source.input[0] not in self.arrays:
             raise self.refusal(node, "its weights are no int8 constants")
@@ -232,6 +245,8 @@ class Walk:
         """The third input, ``(outputs,)``; zeros where there is none."""
         if len(node.input) < 3 or not node.input[2]:
             return np.zeros(outputs, np.int32)
+        if fused := self.fused.get(node.name):
+            return np.asarray(self.arrays[fused.bias], np.int32)
         source = self.producers.get(node.input[2])
         if source is None or self.arrays[source.input[0]].dtype != np.int32:
             raise self.refusal(node, "its bias is no int32 constant")
@@ -308,9 +323,13 @@ class Sketch(Walk):
         return self.program.tensors[name]
 
     def output(self, node: onnx.NodeProto) -> Tensor:
-        """Adds the tensor of the output, or of the Relu or Clip after it, which becomes its range."""
+        """Adds the tensor of the output, or of the Relu or Clip after it, which becomes its range, or of its curve."""
         name = node.output[0]
         following = self.readers.get(name, [])
+        if self.slope(node) is not None:
+            name = following[0].output[0]
+            self.absorbed.add(name)
+            following = self.readers.get(name, [])
         while len(following) == 1 and following[0].op_type in ("Relu", "Clip"):
             if not within_range(following[0], self.producers[name], self.arrays):
                 break
@@ -318,6 +337,12 @@ class Sketch(Walk):
             self.absorbed.add(name)
             following = self.readers.get(name, [])
         return self.add_tensor(name, None, self.shapes[name])
+
+    def slope(self, node: onnx.NodeProto) -> np.float32 | None:
+        """1, if a HardSwish alone reads the output of a layer; else None."""
+        after = self.readers.get(node.output[0], [])
+        is_fused = node.op_type in FUSED and [reader.op_type for reader in after] == ["HardSwish"]
+        return np.float32(1) if is_fused and node.output[0] != self.graph_output() else None
 
     def num_readers(self, tensor: Tensor) -> int:
         """How many operators read ``tensor``, the graph's output counted as one."""

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from aed.base.errors import AedError
 from aed.base.files import temporary_folder, write_whole
 from aed.base.processes import Stopped, finish
+from aed.export.curves import need_separate
 from aed.export.graph import load_model
 from aed.inference.opening import open_classifier
 from aed.target.boards import Board, need_backend
@@ -168,6 +169,7 @@ class StEdgeAi:
         """Runs the tool in a temporary folder; its results are in ``folder`` afterwards."""
         need_backend(board, self.name)
         onnx_model = load_model(model)
+        need_separate(onnx_model, model, "ST Edge AI")
         if descriptor is not None:
             port(descriptor, board)  # before the tool starts: a misspelt port is found at once
         tool = self.tool

@@ -58,6 +58,7 @@ typedef struct {
     const int8_t *end;        /* of the outputs of the first pixel */
     const uint32_t *x_end, *x;
     uint32_t skip;            /* bytes of code to leave out where the loop is entered */
+    float slope;              /* of a HardSwish; not on the stack */
 } aed_block_t;
 
 /* Each of the following takes four values: r0 points to the weights, r1 to the pixels. Sums over low bytes are in
@@ -121,15 +122,30 @@ typedef struct {
 #define AED_SATURATE(l, h, a, b) "ssat " l ", #8, " l "\n ssat " h ", #8, " h "\n"
 #define AED_JOIN(l, h, a, b) "bfi " l ", " h ", #8, #8\n"
 
+/* With a HardSwish: s8 is the slope, s9 is 1. */
+#define AED_SLOPE "vldr s8, [r1, #40]\n vmov.f32 s9, #1.0\n"
+#define AED_SWISH(l, h, a, b)                                                                                          \
+    "vmul.f32 s10, " a ", s8\n"                                                                                        \
+    "vmul.f32 s11, " b ", s8\n"                                                                                        \
+    "vadd.f32 s10, s10, s9\n"                                                                                          \
+    "vadd.f32 s11, s11, s9\n"                                                                                          \
+    "vmov " l ", " h ", s10, s11\n"                                                                                    \
+    "usat " l ", #30, " l "\n"                                                                                         \
+    "usat " h ", #30, " h "\n"                                                                                         \
+    "vmov s10, s11, " l ", " h "\n"                                                                                    \
+    "vmul.f32 " a ", " a ", s10\n"                                                                                     \
+    "vmul.f32 " b ", " b ", s11\n"
+#define AED_NO_SWISH(l, h, a, b) ""
+
 #define AED_4_TIMES(text) text text text text
 #define AED_8_TIMES(text) AED_4_TIMES(text) AED_4_TIMES(text)
 
 /* All pairs of rows of a layer with some pixels. */
-#define AED_ALL_PAIRS(name, first, loop, each, store)                                                                  \
+#define AED_ALL_PAIRS(name, first, loop, each, store, slope, swish)                                                                  \
     AED_ALONE void name(const int16_t *weights, const aed_block_t *block) {                                            \
         register const int16_t *r0 __asm("r0") = weights;                                                              \
         register const aed_block_t *r1 __asm("r1") = block;                                                            \
-        __asm volatile("ldm r1, {r2-r11}\n"                                                                            \
+        __asm volatile(slope "ldm r1, {r2-r11}\n"                                                                      \
                        "adr r12, 1f\n"                                                                                 \
                        "add r11, r11, r12\n"                                                                           \
                        "push {r2-r11}\n"                                                                               \
@@ -141,7 +157,8 @@ typedef struct {
                        "cmp r1, r8\n"                                                                                  \
                        "bne 1b\n" each(AED_APART) each(AED_TO_FPU)                                                     \
                        "ldm sp, {r1, r8-r12, lr}\n" each(AED_TO_FLOAT)                                                 \
-                       "vldm r9!, {s6, s7}\n" each(AED_SCALE) each(AED_ROUND) each(AED_FROM_FPU)                       \
+                       "vldm r9!, {s6, s7}\n" each(AED_SCALE) each(swish)                                              \
+                       each(AED_ROUND) each(AED_FROM_FPU)                                                              \
                        each(AED_SHIFT) each(AED_SATURATE) each(AED_JOIN) store                                         \
                        "cmp r10, lr\n"                                                                                 \
                        "beq 3f\n"                                                                                      \
@@ -156,18 +173,23 @@ typedef struct {
                        : "+r"(r0), "+r"(r1)                                                                            \
                        :                                                                                               \
                        : "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "s0", "s1",        \
-                         "s2", "s3", "s4", "s5", "s6", "s7", "cc", "memory");                                          \
+                         "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "cc", "memory");                                          \
     }
 
-AED_ALL_PAIRS(aed_block_1, AED_FIRST_OF_1, AED_4_TIMES(AED_NEXT_OF_1), AED_EACH_OF_1, AED_STORE_1)
-AED_ALL_PAIRS(aed_block_2, AED_FIRST_OF_2, AED_8_TIMES(AED_NEXT_OF_2), AED_EACH_OF_2, AED_STORE_2)
-AED_ALL_PAIRS(aed_block_3, AED_FIRST_OF_3, AED_8_TIMES(AED_NEXT_OF_3), AED_EACH_OF_3, AED_STORE_3)
+#define AED_BLOCKS(slope, swish, one, two, three)                                                                      \
+    AED_ALL_PAIRS(one, AED_FIRST_OF_1, AED_4_TIMES(AED_NEXT_OF_1), AED_EACH_OF_1, AED_STORE_1, slope, swish)           \
+    AED_ALL_PAIRS(two, AED_FIRST_OF_2, AED_8_TIMES(AED_NEXT_OF_2), AED_EACH_OF_2, AED_STORE_2, slope, swish)           \
+    AED_ALL_PAIRS(three, AED_FIRST_OF_3, AED_8_TIMES(AED_NEXT_OF_3), AED_EACH_OF_3, AED_STORE_3, slope, swish)
+
+AED_BLOCKS("", AED_NO_SWISH, aed_block_1, aed_block_2, aed_block_3)
+AED_BLOCKS(AED_SLOPE, AED_SWISH, aed_swish_block_1, aed_swish_block_2, aed_swish_block_3)
+
+typedef void aed_run_block_t(const int16_t *weights, const aed_block_t *block);
 
 /* The blocks of 1, 2, 3 pixels; the bytes of AED_NEXT_OF_..., four an instruction, and how often the loop has them. */
 static const struct {
-    void (*run)(const int16_t *weights, const aed_block_t *block);
     uint32_t bytes, times;
-} aed_blocks[3] = {{aed_block_1, 32, 4}, {aed_block_2, 48, 8}, {aed_block_3, 68, 8}};
+} aed_blocks[3] = {{32, 4}, {48, 8}, {68, 8}};
 
 /* Unpacks k values of one of some pixels: of each four, the even ones of all pixels and then the odd ones. */
 static void aed_unpack(const int8_t *in, uint32_t *out, int32_t k, int32_t pixels) {
@@ -235,7 +257,7 @@ static int aed_unpack_rows(
 /* Columns from one to the one before another, some pixels at once. */
 static void aed_pair_columns(
     const int8_t *const *rows, int8_t *out, const aed_conv_t *conv, void *scratch, int32_t from, int32_t to,
-    int32_t pixels) {
+    int32_t pixels, aed_run_block_t *run, const float *slope) {
     const aed_window_t *const window = &conv->window;
     const int32_t k = conv->values;
     const int32_t outputs = window->out_c;
@@ -249,7 +271,7 @@ static void aed_pair_columns(
     int8_t *const made = bytes + k + 4;    /* outputs of some, where an odd number of channels is filled up */
     aed_block_t block = {
         window->out_zero, conv->bias, conv->factor, made, even, 2 * even, made + even, x_end, x,
-        skip * aed_blocks[pixels - 1].bytes + 1u /* Thumb */};
+        skip * aed_blocks[pixels - 1].bytes + 1u /* Thumb */, slope == NULL ? 0.0f : *slope};
     out += from * outputs;
     for (int32_t column = from; column < to; column += pixels) {
         if (!aed_unpack_rows(rows, conv, column, pixels, x)) {
@@ -262,7 +284,7 @@ static void aed_pair_columns(
             block.out = out;
             block.end = out + even;
         }
-        aed_blocks[pixels - 1].run((const int16_t *)conv->weight, &block);
+        run((const int16_t *)conv->weight, &block);
         for (int32_t pixel = 0; pixel < pixels && even != outputs; ++pixel) {
             memcpy(out + pixel * outputs, made + pixel * even, (size_t)outputs);
         }
@@ -270,19 +292,21 @@ static void aed_pair_columns(
     }
 }
 
-void aed_conv_pairs_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
+AED_INLINE void aed_conv_pairs(
+    const int8_t *const *rows, int8_t *out, const void *layer, void *scratch, const float *slope) {
     const aed_conv_t *const conv = (const aed_conv_t *)layer;
     const int32_t width = conv->window.out_w;
     const int32_t by_3 = width % 3 == 1 && width > 1 ? width - 4 : width / 3 * 3; /* twice two after, not one alone */
     const int32_t by_2 = by_3 + (width - by_3) / 2 * 2;
-    aed_pair_columns(rows, out, conv, scratch, 0, by_3, 3);
-    aed_pair_columns(rows, out, conv, scratch, by_3, by_2, 2);
-    aed_pair_columns(rows, out, conv, scratch, by_2, width, 1);
+    aed_pair_columns(rows, out, conv, scratch, 0, by_3, 3, slope == NULL ? aed_block_3 : aed_swish_block_3, slope);
+    aed_pair_columns(rows, out, conv, scratch, by_3, by_2, 2, slope == NULL ? aed_block_2 : aed_swish_block_2, slope);
+    aed_pair_columns(rows, out, conv, scratch, by_2, width, 1, slope == NULL ? aed_block_1 : aed_swish_block_1, slope);
 }
 #elif AED_WASM
 #include "aed_conv_wasm.h"
 #else
-void aed_conv_pairs_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
+AED_INLINE void aed_conv_pairs(
+    const int8_t *const *rows, int8_t *out, const void *layer, void *scratch, const float *slope) {
     static const int32_t place[4] = {0, 2, 1, 3};
     const aed_conv_t *const conv = (const aed_conv_t *)layer;
     const aed_window_t *const window = &conv->window;
@@ -313,16 +337,18 @@ void aed_conv_pairs_row(const int8_t *const *rows, int8_t *out, const void *laye
                     high1 += high * x1[i + place[j]];
                 }
             }
-            y0[o] = aed_step(low0, conv->factor[o], window->out_zero);
-            y1[o] = aed_step(low1, conv->factor[o], window->out_zero);
+            y0[o] = aed_step_of(low0, conv->factor[o], slope, window->out_zero);
+            y1[o] = aed_step_of(low1, conv->factor[o], slope, window->out_zero);
             if (o + 1 < outputs) {
-                y0[o + 1] = aed_step(high0, conv->factor[o + 1], window->out_zero);
-                y1[o + 1] = aed_step(high1, conv->factor[o + 1], window->out_zero);
+                y0[o + 1] = aed_step_of(high0, conv->factor[o + 1], slope, window->out_zero);
+                y1[o + 1] = aed_step_of(high1, conv->factor[o + 1], slope, window->out_zero);
             }
         }
     }
 }
 #endif
+
+AED_BOTH_ROWS(aed_conv_pairs_row, aed_conv_pairs_swish_row, aed_conv_pairs)
 
 /* The inputs of one pixel as the next function wants them. */
 static const void *aed_inputs(const int8_t *const *rows, const aed_conv_t *conv, int32_t column, void *scratch) {
@@ -366,7 +392,8 @@ static void aed_dot(const int8_t *row0, const int8_t *row1, const void *inputs, 
 }
 
 /* With rows of weights that do not go in pairs: (out_c, k) int8. */
-void aed_conv_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
+AED_INLINE void aed_conv_rows(
+    const int8_t *const *rows, int8_t *out, const void *layer, void *scratch, const float *slope) {
     const aed_conv_t *const conv = (const aed_conv_t *)layer;
     const aed_window_t *const window = &conv->window;
     const int32_t k = conv->values;
@@ -377,12 +404,14 @@ void aed_conv_row(const int8_t *const *rows, int8_t *out, const void *layer, voi
             int32_t sum[2] = {conv->bias[o], conv->bias[o + 1]};
             const int both = o + 1 < window->out_c;
             aed_dot(weight, both ? weight + k : weight, x, k, sum);
-            *out++ = aed_step(sum[0], conv->factor[o], window->out_zero);
+            *out++ = aed_step_of(sum[0], conv->factor[o], slope, window->out_zero);
             if (both) {
-                *out++ = aed_step(sum[1], conv->factor[o + 1], window->out_zero);
+                *out++ = aed_step_of(sum[1], conv->factor[o + 1], slope, window->out_zero);
             }
             weight += 2 * k;
         }
     }
 }
+
+AED_BOTH_ROWS(aed_conv_row, aed_conv_swish_row, aed_conv_rows)
 #endif

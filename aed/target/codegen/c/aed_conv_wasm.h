@@ -1,4 +1,4 @@
-/* aed_conv_pairs_row with vectors of WebAssembly; a part of aed_conv.c.
+/* aed_conv_pairs with vectors of WebAssembly; a part of aed_conv.c.
  *
  * Two pixels and two pairs of rows at once. Of a pair, the sum S over its low bytes, which are w_o, and T over whole
  * weights are made in four parts each; T - S is 256 times the other sum, see aed.target.codegen.packing.
@@ -70,9 +70,9 @@ static inline v128_t aed_four_sums(const aed_parts_t *p) {
 }
 
 /* Four outputs of two pixels, in the lower half, of the rows of weights that begin at w0 and w1. */
-static inline v128_t aed_block(
+AED_INLINE v128_t aed_block(
     const int16_t *w0, const int16_t *w1, const int16_t *x0, const int16_t *x1, int32_t k, const int32_t *bias,
-    const float *factor, int32_t zero) {
+    const float *factor, const float *slope, int32_t zero) {
     const v128_t zeros = wasm_i32x4_const_splat(0);
     const v128_t biases = wasm_i32x4_mul(wasm_v128_load(bias), wasm_i32x4_const(1, 256, 1, 256));
     const v128_t factors = wasm_f32x4_mul(wasm_v128_load(factor), wasm_f32x4_const(1.0f, 0x1p-8f, 1.0f, 0x1p-8f));
@@ -89,11 +89,12 @@ static inline v128_t aed_block(
             wasm_v128_load64_zero(x1 + i));
     }
     return aed_eight_steps(
-        aed_four_values(wasm_i32x4_add(aed_four_sums(&p0), biases), factors),
-        aed_four_values(wasm_i32x4_add(aed_four_sums(&p1), biases), factors), zero);
+        aed_four_values(wasm_i32x4_add(aed_four_sums(&p0), biases), factors, slope),
+        aed_four_values(wasm_i32x4_add(aed_four_sums(&p1), biases), factors, slope), zero);
 }
 
-void aed_conv_pairs_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
+AED_INLINE void aed_conv_pairs(
+    const int8_t *const *rows, int8_t *out, const void *layer, void *scratch, const float *slope) {
     const aed_conv_t *const conv = (const aed_conv_t *)layer;
     const aed_window_t *const window = &conv->window;
     const int32_t k = conv->values;
@@ -117,7 +118,7 @@ void aed_conv_pairs_row(const int8_t *const *rows, int8_t *out, const void *laye
         }
         for (int32_t o = 0; o < fours; o += 4) {
             const v128_t steps =
-                aed_block(weight, weight + k, x0, x1, k, conv->bias + o, conv->factor + o, window->out_zero);
+                aed_block(weight, weight + k, x0, x1, k, conv->bias + o, conv->factor + o, slope, window->out_zero);
             wasm_v128_store32_lane(y1 + o, steps, 1);
             wasm_v128_store32_lane(y0 + o, steps, 0);
             weight += 2 * k;
@@ -125,7 +126,7 @@ void aed_conv_pairs_row(const int8_t *const *rows, int8_t *out, const void *laye
         if (rest > 0) {
             int8_t steps[16];
             const int16_t *const next = rest > 2 ? weight + k : weight;
-            wasm_v128_store(steps, aed_block(weight, next, x0, x1, k, bias, factor, window->out_zero));
+            wasm_v128_store(steps, aed_block(weight, next, x0, x1, k, bias, factor, slope, window->out_zero));
             memcpy(y1 + fours, steps + 4, (size_t)rest);
             memcpy(y0 + fours, steps, (size_t)rest);
         }

@@ -45,13 +45,14 @@ static void aed_taps(
 #endif
 
 /* Four channels of one pixel, from the o-th on. */
-static inline void aed_quad_step(
-    const int8_t **tap, int32_t o, const int8_t *weight, int32_t taps, const aed_depthwise_t *layer, int8_t *out) {
+AED_INLINE void aed_quad_step(
+    const int8_t **tap, int32_t o, const int8_t *weight, int32_t taps, const aed_depthwise_t *layer, const float *slope,
+    int8_t *out) {
     const float *const factor = layer->factor + o;
     const int32_t zero = layer->window.out_zero;
 #if AED_WASM
     const v128_t sums = aed_quad_sums(tap, o, weight, taps, wasm_v128_load(layer->bias + o));
-    const v128_t steps = aed_four_values(sums, wasm_v128_load(factor));
+    const v128_t steps = aed_four_values(sums, wasm_v128_load(factor), slope);
     wasm_v128_store32_lane(out, aed_eight_steps(steps, steps, zero), 0);
 #else
     int32_t s0 = layer->bias[o];
@@ -77,10 +78,10 @@ static inline void aed_quad_step(
         s3 += tap[t][o + 3] * weight[4 * t + 3];
     }
 #endif
-    out[0] = aed_step(s0, factor[0], zero);
-    out[1] = aed_step(s1, factor[1], zero);
-    out[2] = aed_step(s2, factor[2], zero);
-    out[3] = aed_step(s3, factor[3], zero);
+    out[0] = aed_step_of(s0, factor[0], slope, zero);
+    out[1] = aed_step_of(s1, factor[1], slope, zero);
+    out[2] = aed_step_of(s2, factor[2], slope, zero);
+    out[3] = aed_step_of(s3, factor[3], slope, zero);
 #endif
 }
 
@@ -213,46 +214,76 @@ AED_SLIDE(aed_slide_by_1, AED_BY_1)
 AED_SLIDE(aed_slide_by_2, AED_BY_2)
 
 /* Sums to steps of four channels: sums every words words, outputs every depth bytes. The generator has proved that
- * steps fit 16 bits. */
-AED_ALONE void aed_slide_steps(
-    const uint32_t *sum, int32_t words, int8_t *out, int32_t depth, const float *factor, int32_t count, int32_t zero) {
-    const int32_t zeros = (zero + 128) * 0x10001; /* 128 more: saturated to unsigned bytes, without a sign above */
-    __asm volatile("vldm %[factor], {s8-s11}\n"
-                   "1:\n"
-                   "vldm %[sum], {s0-s4}\n"
-                   "add %[sum], %[sum], %[words]\n"
-                   "vcvt.f32.s32 s0, s0\n"
-                   "vcvt.f32.s32 s1, s1\n"
-                   "vcvt.f32.s32 s3, s3\n"
-                   "vcvt.f32.s32 s4, s4\n"
-                   "vmul.f32 s0, s0, s8\n"
-                   "vmul.f32 s1, s1, s10\n"
-                   "vmul.f32 s3, s3, s9\n"
-                   "vmul.f32 s4, s4, s11\n"
-                   "vcvtr.s32.f32 s0, s0\n"
-                   "vcvtr.s32.f32 s1, s1\n"
-                   "vcvtr.s32.f32 s3, s3\n"
-                   "vcvtr.s32.f32 s4, s4\n"
-                   "vmov r4, r5, s0, s1\n"
-                   "vmov r6, r8, s3, s4\n"
-                   "pkhbt r4, r4, r5, lsl #16\n"
-                   "pkhbt r6, r6, r8, lsl #16\n"
-                   "sadd16 r4, r4, %[zeros]\n"
-                   "sadd16 r6, r6, %[zeros]\n"
-                   "usat16 r4, #8, r4\n"
-                   "usat16 r6, #8, r6\n"
-                   "orr r4, r4, r6, lsl #8\n"
-                   "eor r4, r4, #0x80808080\n"
-                   "str r4, [%[out]]\n"
-                   "add %[out], %[out], %[depth]\n"
-                   "subs %[count], #1\n"
-                   "bne 1b\n"
-                   : [sum] "+r"(sum), [out] "+r"(out), [count] "+r"(count)
-                   : [words] "r"(4 * words), [depth] "r"(depth), [zeros] "r"(zeros), [factor] "r"(factor)
-                   : "r4", "r5", "r6", "r8", "s0", "s1", "s2", "s3", "s4", "s8", "s9", "s10", "s11", "cc", "memory");
-}
+ * steps fit 16 bits. With a HardSwish s14 is the slope and s15 is 1. */
+#define AED_SLIDE_SLOPE "vldr s14, [%[slope]]\n vmov.f32 s15, #1.0\n"
+#define AED_SLIDE_SWISH                                                                                                \
+    "vmul.f32 s12, s0, s14\n"                                                                                          \
+    "vmul.f32 s13, s1, s14\n"                                                                                          \
+    "vmul.f32 s6, s3, s14\n"                                                                                           \
+    "vmul.f32 s7, s4, s14\n"                                                                                           \
+    "vadd.f32 s12, s12, s15\n"                                                                                         \
+    "vadd.f32 s13, s13, s15\n"                                                                                         \
+    "vadd.f32 s6, s6, s15\n"                                                                                           \
+    "vadd.f32 s7, s7, s15\n"                                                                                           \
+    "vmov r4, r5, s12, s13\n"                                                                                          \
+    "vmov r6, r8, s6, s7\n"                                                                                            \
+    "usat r4, #30, r4\n"                                                                                               \
+    "usat r5, #30, r5\n"                                                                                               \
+    "usat r6, #30, r6\n"                                                                                               \
+    "usat r8, #30, r8\n"                                                                                               \
+    "vmov s12, s13, r4, r5\n"                                                                                          \
+    "vmov s6, s7, r6, r8\n"                                                                                            \
+    "vmul.f32 s0, s0, s12\n"                                                                                           \
+    "vmul.f32 s1, s1, s13\n"                                                                                           \
+    "vmul.f32 s3, s3, s6\n"                                                                                            \
+    "vmul.f32 s4, s4, s7\n"
+#define AED_SLIDE_STEPS(name, begin, swish)                                                                            \
+    AED_ALONE void name(                                                                                               \
+        const uint32_t *sum, int32_t words, int8_t *out, int32_t depth, const float *factor, int32_t count,            \
+        int32_t zero, const float *slope) {                                                                                 \
+        const int32_t zeros = (zero + 128) * 0x10001; /* 128 more: saturated to unsigned bytes, without a sign above */\
+        __asm volatile("vldm %[factor], {s8-s11}\n" begin                                                             \
+                       "1:\n"                                                                                         \
+                       "vldm %[sum], {s0-s4}\n"                                                                       \
+                       "add %[sum], %[sum], %[words]\n"                                                               \
+                       "vcvt.f32.s32 s0, s0\n"                                                                        \
+                       "vcvt.f32.s32 s1, s1\n"                                                                        \
+                       "vcvt.f32.s32 s3, s3\n"                                                                        \
+                       "vcvt.f32.s32 s4, s4\n"                                                                        \
+                       "vmul.f32 s0, s0, s8\n"                                                                        \
+                       "vmul.f32 s1, s1, s10\n"                                                                       \
+                       "vmul.f32 s3, s3, s9\n"                                                                        \
+                       "vmul.f32 s4, s4, s11\n" swish                                                                 \
+                       "vcvtr.s32.f32 s0, s0\n"                                                                       \
+                       "vcvtr.s32.f32 s1, s1\n"                                                                       \
+                       "vcvtr.s32.f32 s3, s3\n"                                                                       \
+                       "vcvtr.s32.f32 s4, s4\n"                                                                       \
+                       "vmov r4, r5, s0, s1\n"                                                                        \
+                       "vmov r6, r8, s3, s4\n"                                                                        \
+                       "pkhbt r4, r4, r5, lsl #16\n"                                                                  \
+                       "pkhbt r6, r6, r8, lsl #16\n"                                                                  \
+                       "sadd16 r4, r4, %[zeros]\n"                                                                    \
+                       "sadd16 r6, r6, %[zeros]\n"                                                                    \
+                       "usat16 r4, #8, r4\n"                                                                          \
+                       "usat16 r6, #8, r6\n"                                                                          \
+                       "orr r4, r4, r6, lsl #8\n"                                                                     \
+                       "eor r4, r4, #0x80808080\n"                                                                    \
+                       "str r4, [%[out]]\n"                                                                           \
+                       "add %[out], %[out], %[depth]\n"                                                               \
+                       "subs %[count], #1\n"                                                                          \
+                       "bne 1b\n"                                                                                     \
+                       : [sum] "+r"(sum), [out] "+r"(out), [count] "+r"(count)                                         \
+                       : [words] "r"(4 * words), [depth] "r"(depth), [zeros] "r"(zeros), [factor] "r"(factor),         \
+                         [slope] "r"(slope)                                                                            \
+                       : "r4", "r5", "r6", "r8", "s0", "s1", "s2", "s3", "s4", "s6", "s7", "s8", "s9", "s10", "s11",   \
+                         "s12", "s13", "s14", "s15", "cc", "memory");                                                  \
+    }
 
-void aed_depthwise_sliding_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
+AED_SLIDE_STEPS(aed_slide_steps, "", "")
+AED_SLIDE_STEPS(aed_slide_swish_steps, AED_SLIDE_SLOPE, AED_SLIDE_SWISH)
+
+AED_INLINE void aed_depthwise_sliding(
+    const int8_t *const *rows, int8_t *out, const void *layer, void *scratch, const float *slope) {
     const aed_depthwise_t *const depthwise = (const aed_depthwise_t *)layer;
     const aed_window_t *const window = &depthwise->window;
     const int32_t depth = window->in_c;
@@ -289,29 +320,30 @@ void aed_depthwise_sliding_row(const int8_t *const *rows, int8_t *out, const voi
         } else {
             aed_slide_by_2(&slide);
         }
-        aed_slide_steps(
+        (slope == NULL ? aed_slide_steps : aed_slide_swish_steps)(
             (const uint32_t *)scratch, window->stride_w * AED_COLUMN, out + o, depth, depthwise->factor + o, window->out_w,
-            window->out_zero);
+            window->out_zero, slope);
         weight += 36;
     }
 }
 #elif !AED_WASM
 /* Four channels of one pixel, whose weights lie as kernels of 3 x 3 want them: eight of each channel, in the order 0, 2,
  * 1, 3, then the last ones. */
-static void aed_sliding_quad(
-    const int8_t **tap, int32_t o, const int8_t *weight, const aed_depthwise_t *layer, int8_t *out) {
+AED_INLINE void aed_sliding_quad(
+    const int8_t **tap, int32_t o, const int8_t *weight, const aed_depthwise_t *layer, const float *slope, int8_t *out) {
     static const int32_t channel[4] = {0, 2, 1, 3};
     for (int32_t i = 0; i < 4; ++i) {
         const int32_t j = o + channel[i];
         const int32_t rows01 = weight[0] * tap[0][j] + weight[1] * tap[1][j] + weight[4] * tap[2][j] +
                                weight[2] * tap[3][j] + weight[3] * tap[4][j] + weight[6] * tap[5][j];
         const int32_t row2 = weight[5] * tap[6][j] + weight[7] * tap[7][j] + weight[32 - 7 * i] * tap[8][j];
-        out[channel[i]] = aed_step(layer->bias[j] + rows01 + row2, layer->factor[j], layer->window.out_zero);
+        out[channel[i]] = aed_step_of(layer->bias[j] + rows01 + row2, layer->factor[j], slope, layer->window.out_zero);
         weight += 8;
     }
 }
 
-void aed_depthwise_sliding_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
+AED_INLINE void aed_depthwise_sliding(
+    const int8_t *const *rows, int8_t *out, const void *layer, void *scratch, const float *slope) {
     const aed_depthwise_t *const depthwise = (const aed_depthwise_t *)layer;
     const int32_t depth = depthwise->window.in_c;
     const int8_t **const tap = (const int8_t **)scratch;
@@ -321,7 +353,7 @@ void aed_depthwise_sliding_row(const int8_t *const *rows, int8_t *out, const voi
         const int8_t *weight = (const int8_t *)depthwise->weight;
         aed_taps(rows, &depthwise->window, column, outside, tap);
         for (int32_t o = 0; o < depth; o += 4) {
-            aed_sliding_quad(tap, o, weight, depthwise, out + o);
+            aed_sliding_quad(tap, o, weight, depthwise, slope, out + o);
             weight += 36;
         }
         out += depth;
@@ -329,7 +361,10 @@ void aed_depthwise_sliding_row(const int8_t *const *rows, int8_t *out, const voi
 }
 #endif
 
-void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
+AED_BOTH_ROWS(aed_depthwise_sliding_row, aed_depthwise_sliding_swish_row, aed_depthwise_sliding)
+
+AED_INLINE void aed_depthwise_rows(
+    const int8_t *const *rows, int8_t *out, const void *layer, void *scratch, const float *slope) {
     const aed_depthwise_t *const depthwise = (const aed_depthwise_t *)layer;
     const aed_window_t *const window = &depthwise->window;
     const int32_t taps = window->k_h * window->k_w;
@@ -343,7 +378,7 @@ void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer
         aed_taps(rows, window, column, outside, tap);
         for (int32_t o = 0; o < outputs; o += 4) {
             if (multiplier == 1 && o + 4 <= outputs) {
-                aed_quad_step(tap, o, weight, taps, depthwise, out + o);
+                aed_quad_step(tap, o, weight, taps, depthwise, slope, out + o);
             } else {
                 const int32_t count = outputs - o < 4 ? outputs - o : 4;
                 for (int32_t j = 0; j < count; ++j) {
@@ -351,7 +386,7 @@ void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer
                     for (int32_t t = 0; t < taps; ++t) {
                         sum += tap[t][(o + j) / multiplier] * weight[4 * t + j];
                     }
-                    out[o + j] = aed_step(sum, depthwise->factor[o + j], window->out_zero);
+                    out[o + j] = aed_step_of(sum, depthwise->factor[o + j], slope, window->out_zero);
                 }
             }
             weight += 4 * taps;
@@ -359,4 +394,6 @@ void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer
         out += outputs;
     }
 }
+
+AED_BOTH_ROWS(aed_depthwise_row, aed_depthwise_swish_row, aed_depthwise_rows)
 #endif

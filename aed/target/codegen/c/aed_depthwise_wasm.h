@@ -66,9 +66,9 @@ static inline void aed_add_taps(v128_t *low, v128_t *high, v128_t x, v128_t y, v
 
 /* A row of eight channels from the o-th on, or of four. step: from a pixel of a row to the next; of a row that is not
  * there, 0, and it is as many zero points as channels. */
-static inline void aed_slide(
+AED_INLINE void aed_slide(
     const int8_t *const *rows, const int32_t *step, const int8_t *outside, int8_t *out, const aed_depthwise_t *layer,
-    int32_t o, int eight, const int8_t *weight) {
+    int32_t o, int eight, const int8_t *weight, const float *slope) {
     static const int8_t order[4][2] = {{0, 1}, {3, 4}, {2, 6}, {5, 7}};
     const aed_window_t *const window = &layer->window;
     v128_t low_nine[5];
@@ -95,8 +95,8 @@ static inline void aed_slide(
             aed_add_taps(&low, &high, x[order[pair][0]], x[order[pair][1]], low_nine[pair], high_nine[pair]);
         }
         aed_add_taps(&low, &high, x[8], x[8], low_nine[4], high_nine[4]);
-        const v128_t steps =
-            aed_eight_steps(aed_four_values(low, factor0), aed_four_values(high, factor1), window->out_zero);
+        const v128_t steps = aed_eight_steps(
+            aed_four_values(low, factor0, slope), aed_four_values(high, factor1, slope), window->out_zero);
         if (eight) {
             wasm_v128_store64_lane(out + o, steps, 0);
         } else {
@@ -106,7 +106,8 @@ static inline void aed_slide(
     }
 }
 
-void aed_depthwise_sliding_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {
+AED_INLINE void aed_depthwise_sliding(
+    const int8_t *const *rows, int8_t *out, const void *layer, void *scratch, const float *slope) {
     const aed_depthwise_t *const depthwise = (const aed_depthwise_t *)layer;
     const int32_t depth = depthwise->window.in_c;
     const int8_t *weight = (const int8_t *)depthwise->weight;
@@ -119,10 +120,10 @@ void aed_depthwise_sliding_row(const int8_t *const *rows, int8_t *out, const voi
         step[i] = rows[i] != NULL ? depth : 0;
     }
     for (int32_t o = 0; o + 8 <= depth; o += 8) {
-        aed_slide(there, step, outside, out, depthwise, o, 1, weight);
+        aed_slide(there, step, outside, out, depthwise, o, 1, weight, slope);
         weight += 72;
     }
     if (depth % 8 != 0) {
-        aed_slide(there, step, outside, out, depthwise, depth - 4, 0, weight);
+        aed_slide(there, step, outside, out, depthwise, depth - 4, 0, weight, slope);
     }
 }

@@ -69,6 +69,13 @@ typedef struct {
 #endif
 } aed_depthwise_t;
 
+/* A layer of these two kinds and the HardSwish of its sums: half = sum * factor, and a step is
+ * half * clip(half * slope + 1, 0, 2), rounded, and the zero point. The upper end is the float before 2. */
+typedef struct {
+    const void *layer;
+    float slope;           /* 2 / 3 of the output's scale */
+} aed_swish_t;
+
 typedef struct {
     aed_window_t window;
     float in_scale, out_scale;
@@ -84,19 +91,27 @@ typedef struct {
  */
 void aed_conv_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 void aed_depthwise_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+/* those whose names end so take an aed_swish_t */
+void aed_conv_swish_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+void aed_depthwise_swish_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 #if AED_MVE
 #define AED_ROW(mve, others) mve
 /* a kernel of one pixel, no padding, channels a multiple of 16 */
 void aed_pointwise_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+void aed_pointwise_swish_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 /* weights in blocks; the first for windows of 3 x 3 */
 void aed_depthwise_3x3_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+void aed_depthwise_3x3_swish_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 void aed_depthwise_blocks_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+void aed_depthwise_blocks_swish_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 #else
 #define AED_ROW(mve, others) others
 /* rows of weights in pairs */
 void aed_conv_pairs_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+void aed_conv_pairs_swish_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 /* weights for a kernel of 3 x 3 that slides over columns */
 void aed_depthwise_sliding_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+void aed_depthwise_sliding_swish_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 #endif
 void aed_max_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 void aed_average_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);

@@ -76,9 +76,22 @@ static inline int8_t *aed_fill(int8_t value, int8_t *out, int32_t size) {
     return end;
 }
 
-/* Four sums to rounded values, not yet steps. */
-static inline int32x4_t aed_four_values(int32x4_t sum, float32x4_t factor) {
-    return vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sum), factor));
+/* A vector of floats clipped to 0 and the float before 2, by its bits. */
+#define AED_CLIP(Q) "vqshlu.s32 " Q ", " Q ", #2\n vshr.u32 " Q ", " Q ", #2\n"
+
+/* Four sums to rounded values, not yet steps; slope: of a HardSwish, NULL: there is none. */
+AED_INLINE int32x4_t aed_four_values(int32x4_t sum, float32x4_t factor, const float *slope) {
+    const float32x4_t half = vmulq_f32(vcvtq_f32_s32(sum), factor);
+    if (slope == NULL) {
+        return vcvtnq_s32_f32(half);
+    }
+    float32x4_t gate = vmulq_n_f32(half, *slope);
+#if defined(__GNUC__)
+    __asm("" : "+w"(gate)); /* rounded here, whatever the compiler may fuse */
+#endif
+    const int32x4_t bits = vreinterpretq_s32_f32(vaddq_n_f32(gate, 1.0f));
+    const uint32x4_t clipped = vshrq_n_u32(vqshluq_n_s32(bits, 2), 2);
+    return vcvtnq_s32_f32(vmulq_f32(half, vreinterpretq_f32_u32(clipped)));
 }
 
 /* Four rounded values to steps, of which some are there. */
@@ -87,10 +100,10 @@ static inline void aed_four_steps(int32x4_t value, int8_t *out, mve_pred16_t the
 }
 
 /* Sums of the outputs 0, 2, 4, 6 and 1, 3, 5, 7 to steps, in the lower halves of 16 bits. */
-static inline int16x8_t aed_eight_steps(
-    int32x4_t even, int32x4_t odd, float32x4_t even_factor, float32x4_t odd_factor, int32_t zero) {
-    const int32x4_t one = aed_four_values(even, even_factor);
-    const int32x4_t other = aed_four_values(odd, odd_factor);
+AED_INLINE int16x8_t aed_eight_steps(
+    int32x4_t even, int32x4_t odd, float32x4_t even_factor, float32x4_t odd_factor, const float *slope, int32_t zero) {
+    const int32x4_t one = aed_four_values(even, even_factor, slope);
+    const int32x4_t other = aed_four_values(odd, odd_factor, slope);
     /* 16 bits are enough for what 8 will hold */
     const int16x8_t step = vqaddq_n_s16(vqmovntq_s32(vqmovnbq_s32(vdupq_n_s16(0), one), other), (int16_t)zero);
     return vreinterpretq_s16_s8(vqmovnbq_s16(vdupq_n_s8(0), step));

@@ -80,7 +80,7 @@ void aed_global_average_pool(
             even = vaddq_s32(even, vmovlbq_s16(sum));
             odd = vaddq_s32(odd, vmovltq_s16(sum));
         }
-        vstrbq_p_s16(out + c, aed_eight_steps(even, odd, vdupq_n_f32(factor), vdupq_n_f32(factor), out_zero), there);
+        vstrbq_p_s16(out + c, aed_eight_steps(even, odd, vdupq_n_f32(factor), vdupq_n_f32(factor), NULL, out_zero), there);
     }
 }
 
@@ -106,7 +106,7 @@ void aed_mean_of_sums(
         for (int32_t row = 0; row < count; ++row) {
             sum = vaddq_s32(sum, vldrwq_z_s32((const int32_t *)(const void *)sums[row] + c, there));
         }
-        aed_four_steps(vqaddq_n_s32(aed_four_values(sum, vdupq_n_f32(factor)), out_zero), out + c, there);
+        aed_four_steps(vqaddq_n_s32(aed_four_values(sum, vdupq_n_f32(factor), NULL), out_zero), out + c, there);
     }
 }
 #endif

@@ -3,9 +3,27 @@
 #define AED_STEPS_H
 
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "aed_kernels.h"
+
+/* Of one text the compiler makes two functions, with a HardSwish and without. */
+#if defined(__GNUC__)
+#define AED_INLINE static inline __attribute__((always_inline))
+#else
+#define AED_INLINE static inline
+#endif
+#define AED_SWISH_ROW(name, of)                                                                                        \
+    void name(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {                              \
+        const aed_swish_t *const swish = (const aed_swish_t *)layer;                                                   \
+        of(rows, out, swish->layer, scratch, &swish->slope);                                                           \
+    }
+#define AED_BOTH_ROWS(name, swish_name, of)                                                                            \
+    void name(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch) {                              \
+        of(rows, out, layer, scratch, NULL);                                                                           \
+    }                                                                                                                  \
+    AED_SWISH_ROW(swish_name, of)
 
 static inline int32_t aed_round(float value) {
 #if defined(__ARM_FP) && (__ARM_FP & 4) && !defined(__aarch64__)
@@ -38,6 +56,30 @@ static inline int8_t aed_saturate(int32_t value) {
 
 static inline int8_t aed_step(int32_t sum, float factor, int32_t zero) {
     return aed_saturate(aed_round((float)sum * factor) + zero);
+}
+
+/* The step of a sum's HardSwish; see aed_swish_t. */
+static inline int8_t aed_swish_step(int32_t sum, float factor, float slope, int32_t zero) {
+    const float half = (float)sum * factor;
+    float gate = half * slope;
+    int32_t bits;
+#if defined(__GNUC__) && defined(__ARM_FP) && !defined(__aarch64__)
+    __asm("" : "+t"(gate)); /* rounded here, whatever the compiler may fuse */
+#endif
+    gate += 1.0f;
+    memcpy(&bits, &gate, sizeof bits);
+#if AED_SMLAD || AED_MVE
+    __asm("usat %0, #30, %1" : "=r"(bits) : "r"(bits));
+#else
+    bits = bits < 0 ? 0 : bits > 0x3FFFFFFF ? 0x3FFFFFFF : bits;
+#endif
+    memcpy(&gate, &bits, sizeof gate);
+    return aed_saturate(aed_round(half * gate) + zero);
+}
+
+/* slope: of a HardSwish; NULL: there is none. */
+AED_INLINE int8_t aed_step_of(int32_t sum, float factor, const float *slope, int32_t zero) {
+    return slope == NULL ? aed_step(sum, factor, zero) : aed_swish_step(sum, factor, *slope, zero);
 }
 
 /* A step of one scale as one of another, by way of its real value. */

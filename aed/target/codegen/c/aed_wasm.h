@@ -14,9 +14,15 @@ static inline v128_t aed_four_rounded(v128_t value) {
     return wasm_i32x4_sub(value, wasm_i32x4_const_splat(0x4B400000));
 }
 
-/* Four sums to such values. */
-static inline v128_t aed_four_values(v128_t sum, v128_t factor) {
-    return aed_four_rounded(wasm_f32x4_mul(wasm_f32x4_convert_i32x4(sum), factor));
+/* Four sums to such values, by way of a HardSwish where slope is not NULL; see aed_swish_step. */
+AED_INLINE v128_t aed_four_values(v128_t sum, v128_t factor, const float *slope) {
+    const v128_t value = wasm_f32x4_mul(wasm_f32x4_convert_i32x4(sum), factor);
+    if (slope == NULL) {
+        return aed_four_rounded(value);
+    }
+    v128_t gate = wasm_f32x4_add(wasm_f32x4_mul(value, wasm_f32x4_splat(*slope)), wasm_f32x4_const_splat(1.0f));
+    gate = wasm_i32x4_min(wasm_i32x4_max(gate, wasm_i32x4_const_splat(0)), wasm_i32x4_const_splat(0x3FFFFFFF));
+    return aed_four_rounded(wasm_f32x4_mul(value, gate));
 }
 
 /* Twice four such values to steps, in the lower half. */

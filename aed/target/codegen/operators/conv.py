@@ -14,6 +14,7 @@ from aed.target.codegen.mve import LANES, conv_stream, depthwise_blocks, depthwi
 from aed.target.codegen.packing import kernel_rows, quads, row_pairs, sliding
 from aed.target.codegen.program import Float32, Int8, Int32, Program, Tensor, aligned
 from aed.target.codegen.source import Source
+from aed.target.codegen.text import c_float
 from aed.target.codegen.walk import Lowering, Walk
 from aed.target.codegen.window import POINTER, WindowLayer, is_explicit, pair, row_function, window_of
 
@@ -23,11 +24,16 @@ COLUMN = 24
 
 @dataclass(frozen=True, kw_only=True)
 class _Convolution(WindowLayer):
-    """Sums of weighted values of a window."""
+    """Sums of weighted values of a window, and the HardSwish of them where the layer has one.
+
+    Args:
+        slope: Of a HardSwish; None: there is none. With it ``factor`` is of half the steps: :mod:`aed.export.curves`.
+    """
 
     weight: Int8
     bias: Int32
     factor: Float32
+    slope: np.float32 | None = None
 
     def macc(self, program: Program) -> int:
         """Weights times output pixels."""
@@ -64,7 +70,19 @@ class _Convolution(WindowLayer):
             f".factor = {source.array('float', f'factor{number}', factor, mve=False)}",
         ]
         fields = [self.window(*ends), f".weight = {weight}"]
-        return source.struct(kind, f"layer{number}", fields, others=[*pointers, *more])
+        if self.slope is None:
+            return source.struct(kind, f"layer{number}", fields, others=[*pointers, *more])
+        plain = source.struct(kind, f"plain{number}", fields, others=[*pointers, *more])
+        slope = [f".layer = &{plain}, .slope = {c_float(self.slope)}"]
+        return source.struct("aed_swish_t", f"layer{number}", slope)
+
+    def curve(self, program: Program, pixels: int) -> float:
+        """Instructions of the HardSwish of some pixels; 0 without one."""
+        return 0.0 if self.slope is None else float(costs.SWISH * pixels * program.tensors[self.output].shape[2])
+
+    def function(self, name: str) -> str:
+        """The C function of a row: ``name``, or that with a curve."""
+        return name if self.slope is None else f"{name.removesuffix('_row')}_swish_row"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +118,8 @@ class Conv(_Convolution):
         copies = 0 if is_pointwise else 2 * (-(-self.weight[0].size // LANES) * LANES)  # inputs of two pixels
         source.need_scratch(mve=copies, others=self._scratch(rows.shape[1], y))
         mve_row = "aed_pointwise_row" if is_pointwise else "aed_conv_row"
-        return row_function(mve_row, "aed_conv_row" if pairs is None else "aed_conv_pairs_row"), layer
+        row = "aed_conv_row" if pairs is None else "aed_conv_pairs_row"
+        return row_function(self.function(mve_row), self.function(row)), layer
 
     def _scratch(self, values: int, y: Tensor) -> int:
         """Bytes: inputs of some pixels as int16, of one as int8; their outputs if the number of channels is odd."""
@@ -115,7 +134,8 @@ class Conv(_Convolution):
         together, whole = aligned(self.kernel[0] * wide), self.kernel[0] * aligned(wide)
         is_direct = whole <= together and (self.dilation[1] == 1 or self.kernel[1] == 1)
         edges = self.edges(x, y) * pixels // y.shape[1]
-        return costs.conv(min(together, whole), len(self.weight), pixels, edges, self.kernel, wide, is_direct)
+        sums = costs.conv(min(together, whole), len(self.weight), pixels, edges, self.kernel, wide, is_direct)
+        return sums + self.curve(program, pixels)
 
     def is_pixelwise(self, program: Program) -> bool:
         """With a kernel of one pixel."""
@@ -143,9 +163,11 @@ class Depthwise(_Convolution):
         x, y = program.ends(self)
         rows, channels = pixels / y.shape[1], y.shape[2]
         if self._may_slide(x, y):
-            return rows * costs.sliding(channels, x.shape[1], y.shape[1], self.stride[1])
-        by_fours = channels == x.shape[2] and channels >= 4
-        return rows * costs.depthwise(channels, self.weight[..., 0].size, y.shape[1], by_fours)
+            sums = costs.sliding(channels, x.shape[1], y.shape[1], self.stride[1])
+        else:
+            by_fours = channels == x.shape[2] and channels >= 4
+            sums = costs.depthwise(channels, self.weight[..., 0].size, y.shape[1], by_fours)
+        return rows * sums + self.curve(program, pixels)
 
     def kernel_of_rows(self, source: Source, number: int, program: Program) -> tuple[str, str]:
         """The C function of a row, and its struct; weights of 3 x 3 in an order of their own where that is possible."""
@@ -160,11 +182,13 @@ class Depthwise(_Convolution):
         source.need_scratch(mve=scratch, others=max(scratch, COLUMN * columns))
         blocks = "aed_depthwise_3x3_row" if self.kernel == (3, 3) else "aed_depthwise_blocks_row"
         mve_row = blocks if has_blocks else "aed_depthwise_row"
-        return row_function(mve_row, "aed_depthwise_row" if slid is None else "aed_depthwise_sliding_row"), layer
+        row = "aed_depthwise_row" if slid is None else "aed_depthwise_sliding_row"
+        return row_function(self.function(mve_row), self.function(row)), layer
 
     def _sliding(self, taps: Int8, x: Tensor, y: Tensor) -> Int8 | None:
         """The weights for a kernel that slides over columns, where it can."""
-        return sliding(taps, self.bias, self.factor) if self._may_slide(x, y) else None
+        steps = self.factor if self.slope is None else 2 * self.factor
+        return sliding(taps, self.bias, steps) if self._may_slide(x, y) else None
 
     def _may_slide(self, x: Tensor, y: Tensor) -> bool:
         if self.kernel != (3, 3) or self.stride[1] > 2 or self.dilation[1] > 1:
@@ -177,9 +201,12 @@ class Depthwise(_Convolution):
         return self.stride[1] * (-(-width // at_once) * at_once - 1) + 3
 
 
-def factor_of(x: Tensor, scales: Float32, y: Tensor, outputs: int) -> Float32:
-    """ONNX Runtime's factor, ``(outputs,)``: (input scale * weight scale) / output scale, each step in float32."""
-    factor = (x.scale * scales.astype(np.float32)) / y.scale
+def factor_of(x: Tensor, scales: Float32, y: Tensor, outputs: int, slope: np.float32 | None) -> Float32:
+    """ONNX Runtime's factor, ``(outputs,)``: (input scale * weight scale) / output scale, each step in float32.
+
+    With a slope half of that.
+    """
+    factor = (x.scale * scales.astype(np.float32)) / y.scale * np.float32(1 if slope is None else 0.5)
     return np.broadcast_to(factor, outputs).astype(np.float32)
 
 
@@ -199,7 +226,7 @@ def folded(bias: Int32, weight: Int8, x: Tensor) -> Int32:
 def _conv(walk: Walk, node: onnx.NodeProto) -> None:
     facts = walk.attributes(node)
     x, y = walk.input(node), walk.output(node)
-    weight, scales = walk.weight(node)
+    (weight, scales), slope = walk.weight(node), walk.slope(node)
     group, channels = facts.get("group", 1), x.shape[2]
     if weight.ndim != 4:
         raise walk.refusal(node, "only convolutions of images")
@@ -217,7 +244,8 @@ def _conv(walk: Walk, node: onnx.NodeProto) -> None:
         output=y.name,
         weight=np.ascontiguousarray(packed),
         bias=bias,
-        factor=factor_of(x, scales, y, outputs),
+        factor=factor_of(x, scales, y, outputs, slope),
+        slope=slope,
         kernel=pair(weight.shape[2:]),
         **window_of(facts),
     )

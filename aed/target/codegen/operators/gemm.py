@@ -32,7 +32,7 @@ def _gemm(walk: Walk, node: onnx.NodeProto) -> None:
     if facts.get("alpha", 1.0) != 1.0 or facts.get("beta", 1.0) != 1.0 or facts.get("transA", 0):
         raise walk.refusal(node, "only alpha=1, beta=1, transA=0")
     x, y = walk.input(node), walk.output(node)
-    weight, scales = walk.weight(node)
+    (weight, scales), slope = walk.weight(node), walk.slope(node)
     weight = weight if facts.get("transB", 0) else weight.T
     if x.name in walk.order:
         weight = weight[:, walk.order[x.name]]
@@ -43,7 +43,8 @@ def _gemm(walk: Walk, node: onnx.NodeProto) -> None:
         output=y.name,
         weight=np.ascontiguousarray(weight),
         bias=folded(walk.bias(node, outputs), weight, x),
-        factor=factor_of(x, scales, y, outputs),
+        factor=factor_of(x, scales, y, outputs, slope),
+        slope=slope,
     )
     walk.program.layers.append(layer)
 
