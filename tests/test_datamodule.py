@@ -224,8 +224,8 @@ def test_every_patch_of_the_grid_once(make: Callable[..., Any], base: Path, part
     if part != "train":
         assert batch.position.tolist() == list(range(len(expected)))
     targets = dict(read_csv(base / "set")[["filename", "category"]].itertuples(index=False))
-    for patch, target, clip, position in zip(*batch, strict=True):
-        assert int(clip) == expected[position][0]
+    for patch, target, clip, position, recording in zip(*batch, strict=True):
+        assert int(clip) == int(recording) == expected[position][0]
         path, start = paths[clip], expected[position][1]
         np.testing.assert_array_equal(patch[0], logmel(path, config)[:, start : start + config.patch_frames])
         assert CLASSES[target] == targets[path.name]

@@ -23,6 +23,9 @@ from aed.base import paths
 from aed.base.errors import AedError
 from aed.datamodules.cache.store import FeatureCache
 from aed.datamodules.calibration import Calibration, balanced, halves, thinned
+from aed.datamodules.crops.config import CropConfig
+from aed.datamodules.crops.patches import crop_patches
+from aed.datamodules.crops.pool import CropPool
 from aed.datamodules.health.annotations import untrusted
 from aed.datamodules.patches import ClipLabels, Labeller, PatchDataset, already_batched
 from aed.datamodules.samplers import EvalSampler, TrainBatches, TrainSampler
@@ -32,6 +35,7 @@ from aed.datamodules.selection import (
     class_counts,
     composed,
     draw_garbage,
+    one_hot,
     one_row_a_clip,
     single_labels,
     targets,
@@ -49,6 +53,7 @@ from aed.dsp.frontend import FrontendConfig
 from aed.dsp.logmel import LogMel
 from aed.dsp.patches import PatchBatch
 from aed.dsp.stream import can_stream
+from aed.dsp.waveform import Wave, load_clip
 from aed.scoring.decision import Task
 from aed.scoring.labels import BACKGROUND, OTHER
 
@@ -74,6 +79,7 @@ class PatchDataModule(L.LightningDataModule):
         multi_label: Any number of classes a clip. Without it, clips with several labels are left out.
         garbage_class: One more class, ``other``, the last: clips of classes that are not in ``class_names``.
         garbage_share: Its size in each split, as a share of the mean class there; null: all such clips.
+        crops: Augmented crops that training sees in place of the clips.
         soundscape_hours: Hours of streams made of the training clips that training sees as well, and up to as many of
             whole clips with their silence. Time in which nothing happens is of the class ``background``,
             which is added as the last if the data has none; with ``multi_label`` of none.
@@ -114,6 +120,7 @@ class PatchDataModule(L.LightningDataModule):
         multi_label: bool = False,
         garbage_class: bool = False,
         garbage_share: float | None = 1.0,
+        crops: CropConfig = CropConfig(),  # noqa: B008 - frozen
         soundscape_hours: float = 0.0,
         soundscapes: SoundscapeConfig = SoundscapeConfig(),  # noqa: B008 - frozen
         val_event_hours: float = 1.0,
@@ -161,6 +168,8 @@ class PatchDataModule(L.LightningDataModule):
                 raise AedError(f"data.{name}: need 0 or more, got {hours}")
         if soundscape_hours:
             _need_stream("data.soundscape_hours", frontend)
+        if crops.per_clip:
+            _check_crops(crops, clips, frontend, soundscape_hours)
         if negatives is not None and isinstance(clips, EventSource):
             raise AedError(
                 f"data.negatives: {clips.name} has parts of recordings; list the recordings there, without an event"
@@ -180,7 +189,7 @@ class PatchDataModule(L.LightningDataModule):
             )
         self.clips, self.frontend, self.strict, self.seed = clips, frontend, strict, seed
         self.multi_label, self.garbage_class, self.garbage_share = multi_label, garbage_class, garbage_share
-        self.soundscape_hours, self.soundscapes = soundscape_hours, soundscapes
+        self.crops, self.soundscape_hours, self.soundscapes = crops, soundscape_hours, soundscapes
         self.val_event_hours, self.val_quiet_hours = val_event_hours, val_quiet_hours
         self.negatives = negatives
         self.unseen, self.min_overlap, self.excerpt_s = unseen, min_overlap, excerpt_s
@@ -619,9 +628,26 @@ class PatchDataModule(L.LightningDataModule):
         return streams
 
     @cached_property
+    def crop_pool(self) -> CropPool:
+        """The augmented crops of the training clips."""
+        rows = self.rows("train")
+        keys, _ = self.cache.keys(list(rows["path"]))
+        folds = rows if self.split == "folds" else rows.drop(columns="fold", errors="ignore")
+        return CropPool(folds, keys, self.crops, self.frontend, self.cache.root, self.seed, self.cache.num_workers)
+
+    def training_waves(self) -> Iterator[tuple[Wave, int]]:
+        """Samples ``(T,)`` and class of each training clip, at the rate of the front end, of a single-label set."""
+        rows = self.rows("train")
+        for path, target in zip(rows["path"], self.targets(rows).tolist(), strict=True):
+            yield load_clip(path, self.frontend), target
+
+    @cached_property
     def training_data(self) -> PatchDataset:
-        """The training clips and, with ``soundscape_hours``, streams made of them."""
+        """What training sees: the clips and, with ``soundscape_hours``, streams made of them, or ``crops`` of them."""
         clips = self.datasets["train"]
+        if self.crops.per_clip:
+            targets = one_hot(clips.targets, self.num_classes)
+            return crop_patches(self.crop_pool, targets, self.frontend, self.multi_label)
         if not self.soundscape_hours:
             return clips
         started, soundscape = time.monotonic(), self.soundscape("train", self.soundscapes)
@@ -646,6 +672,11 @@ class PatchDataModule(L.LightningDataModule):
         )
         return together
 
+    @property
+    def labelled_data(self) -> PatchDataset:
+        """Training patches of one class each: those of the clips where :attr:`training_data` mixes them."""
+        return self.datasets["train"] if self.crops.per_clip else self.training_data
+
     def training_patches(self, data: PatchDataset, epoch: int) -> Iterator[Tensor]:
         """Shuffled batches ``(B, 1, n_mels, patch_frames)`` of ``data``, for training without a Trainer."""
         sampler = self._train_sampler(data)
@@ -659,6 +690,7 @@ class PatchDataModule(L.LightningDataModule):
             "split": self.split,
             **(self.folds if self.split == "folds" else {**self.fractions, "seed": self.seed}),
             "garbage_class": self.garbage_class,
+            "crops_per_clip": self.crops.per_clip,
             "soundscape_hours": self.soundscape_hours,
             "leaking_sources": len(self.leaking_sources),
             "skipped_clips": len(self.skipped),
@@ -727,6 +759,18 @@ class PatchDataModule(L.LightningDataModule):
             collate_fn=already_batched,
             persistent_workers=self.num_workers > 0,
         )
+
+
+def _check_crops(crops: CropConfig, clips: ClipSource, frontend: FrontendConfig, soundscape_hours: float) -> None:
+    """Refuses crops that cannot be made, or that would not be used."""
+    if isinstance(clips, EventSource):
+        raise AedError(
+            f"data.crops: {clips.name} has recordings with events, and crops are made of clips; use per_clip=0"
+        )
+    if soundscape_hours:
+        raise AedError("data.crops and data.soundscape_hours: training sees one of them; set the other to 0")
+    if (patch_s := frontend.patch_samples / frontend.sample_rate) > crops.length_s:
+        raise AedError(f"data.crops.length_s={crops.length_s}: a patch needs {patch_s:.2f} s; use more")
 
 
 def _warn_of(reasons: Mapping[Path, str]) -> None:

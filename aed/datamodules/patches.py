@@ -147,6 +147,7 @@ class PatchDataset(Dataset[PatchBatch]):
             target=torch.from_numpy(target),
             clip=torch.from_numpy(clip),
             position=torch.from_numpy(position),
+            recording=torch.from_numpy(windows[:, 0].copy()),
         )
 
     def _before(self, windows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

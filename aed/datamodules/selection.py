@@ -184,6 +184,11 @@ def targets(labels: "pd.Series[Any]", names: Sequence[str], multi_label: bool) -
     return matrix
 
 
+def one_hot(target: npt.NDArray[Any], num_classes: int) -> npt.NDArray[np.float32]:
+    """What :func:`targets` gives, as ``(rows, num_classes)`` of 0 and 1 in any case."""
+    return np.eye(num_classes, dtype=np.float32)[target] if target.ndim == 1 else target
+
+
 def class_counts(target: npt.NDArray[Any], num_classes: int) -> npt.NDArray[np.int64]:
     """Clips of each class, ``(num_classes,)``, of what :func:`targets` gives."""
     one = target.ndim == 1

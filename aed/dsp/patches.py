@@ -18,15 +18,18 @@ class PatchBatch(NamedTuple):
 
     Args:
         patches: ``(B, 1, n_mels, patch_frames)`` float32.
-        target: ``(B,)`` int64 class index; with any number of classes a clip ``(B, num_classes)`` float32 of 0 and 1.
+        target: ``(B,)`` int64 class index; with any number of classes a clip ``(B, num_classes)`` float32 of 0 and 1;
+            of mixed clips the share of each class.
         clip: ``(B,)`` int64 clip index within the split; -1 for a random window.
         position: ``(B,)`` int64 position on the split's patch grid; -1 for a random window.
+        recording: ``(B,)`` int64 recording of the split, of a window as well.
     """
 
     patches: Tensor
     target: Tensor
     clip: Tensor
     position: Tensor
+    recording: Tensor
 
 
 def grid_starts(n_frames: int, config: FrontendConfig) -> npt.NDArray[np.int64]:

@@ -21,10 +21,12 @@ from aed.dsp.patches import PatchBatch
 from aed.modules import optimization
 from aed.modules.augment import AugmentConfig, PatchAugment, mixup
 from aed.modules.checkpoint import CHECKPOINT_VERSION, check_facts, check_finite, check_same, check_shapes
+from aed.modules.distillation import Distillation
 from aed.modules.embeddings import EmbeddingBank, is_separable
 from aed.modules.loss import balancing_weights, patch_loss
 from aed.modules.outputs import check_num_logits, check_outputs, trial_patches
 from aed.modules.rebuild import net_facts
+from aed.modules.tuning import TuningConfig, freeze_layers, parameter_groups, resting, scale_rates, solve_head
 from aed.modules.weights.published import Weights
 from aed.scoring.decision import Decision, Task, to_posteriors
 from aed.scoring.levels import HEADLINE, LEVELS
@@ -51,6 +53,8 @@ class ClipClassifier(L.LightningModule):
         augment: Changes of training patches.
         pretrained: Start from the net's published weights.
         fine_tune: Train the pretrained backbone too.
+        tuning: How it is trained then.
+        distillation: Teachers, and what is learned of them; null: labels alone.
         label_smoothing: Share of the target spread over all classes.
         class_weights: Weigh rare classes more: inversely to their clips or, where classes are independent, each
             positive as many times as there are negatives to a positive; at most 100.
@@ -71,6 +75,8 @@ class ClipClassifier(L.LightningModule):
         augment: AugmentConfig = AugmentConfig(),  # noqa: B008 - frozen
         pretrained: bool = False,
         fine_tune: bool = False,
+        tuning: TuningConfig = TuningConfig(),  # noqa: B008 - frozen
+        distillation: Distillation | None = None,
         label_smoothing: float = 0.0,
         class_weights: bool = False,
         aggregate: Literal["mean", "max"] = "mean",
@@ -96,11 +102,33 @@ class ClipClassifier(L.LightningModule):
         self.frozen = pretrained and not fine_tune
         if self.frozen:
             self._part("backbone").requires_grad_(False)
+        self.tuning, self.distillation = tuning, distillation
+        self._check_tuning()
         self.class_names: tuple[str, ...] = ()
         self.data_facts: dict[str, Any] = {}
         self.scores: dict[str, Scores] = {}
         self.embeddings: EmbeddingBank | None = None
         self.class_weight: Tensor | None
+
+    def _check_tuning(self) -> None:
+        """Freezes the first layers.
+
+        Raises:
+            AedError: What is asked for is not done with a frozen backbone, or not with this net.
+        """
+        asked = [
+            name for name, on in (("tuning", self.tuning != TuningConfig()), ("distillation", self.distillation)) if on
+        ]
+        if asked and self.frozen:
+            raise AedError(
+                f"model.{asked[0]}: the pretrained backbone is frozen; use model.fine_tune=true, or leave it out"
+            )
+        if self.distillation and self.augment.config.mixup:
+            raise AedError(
+                "model.augment.mixup: not with model.distillation, whose crops are mixed by data.crops; use 0"
+            )
+        if asked:
+            freeze_layers(self._part("backbone"), self.tuning.frozen_layers)
 
     def _load_pretrained(self) -> dict[str, str]:
         if not hasattr(self.net, "load_pretrained"):
@@ -128,10 +156,28 @@ class ClipClassifier(L.LightningModule):
         self.task = data.task
         self._check_net(stage)
         self.embeddings = self._embedding_bank()
+        if stage == "fit":
+            self._begin_tuning(data)
         self.register_buffer("class_weight", self._class_weight(data), persistent=False)
         if self.task == "single_label":
             self.train_acc = MulticlassAccuracy(len(self.class_names), average="micro")
         self.collected = nn.ModuleDict({split: PatchPosteriors() for split in ("val", "test")})
+
+    def _begin_tuning(self, data: Any) -> None:
+        """Starts the head, and has the teachers judge, as is asked for."""
+        if self.tuning.solved_head:
+            solve_head(self.net, data.labelled_data, len(self.class_names), self.label_smoothing)
+        if self.distillation is None:
+            return
+        if self.task != "single_label":
+            raise AedError("model.distillation: needs a single-label model, not data.multi_label=true")
+        if not data.crops.per_clip:
+            raise AedError(
+                "model.distillation: teachers judge the crops of data.crops; set data.crops.per_clip=26, say"
+            )
+        if not self._is_separable():
+            raise AedError(f"model.distillation: {type(self.net).__name__} is not head(backbone(patches))")
+        self.distillation.prepare(data, self.net, self.label_smoothing)
 
     @property
     def headline(self) -> str:
@@ -159,19 +205,26 @@ class ClipClassifier(L.LightningModule):
         if not self.frozen:
             return None
         backbone, head = self._part("backbone"), self._part("head")
+        return EmbeddingBank(backbone, head) if self._is_separable() else None
+
+    def _is_separable(self) -> bool:
+        """Whether the net is ``head(backbone(patches))``."""
         generator = torch.Generator().manual_seed(0)
         patches = torch.randn(2, 1, self.frontend.n_mels, self.frontend.patch_frames, generator=generator)
         is_training = self.training
         self.eval()
         separable = is_separable(self.net, patches.to(self.device))
         self.train(is_training)
-        return EmbeddingBank(backbone, head) if separable else None
+        return separable
 
     def train(self, mode: bool = True) -> "ClipClassifier":
-        """Training mode, but a frozen backbone stays in inference mode."""
+        """Training mode, but a frozen backbone, or what of it is frozen, stays in inference mode."""
         super().train(mode)
         if self.frozen:
             self._part("backbone").eval()
+        elif self.tuning.rests:
+            for layer in resting(self._part("backbone"), self.tuning):
+                layer.eval()
         return self
 
     def forward(self, patches: Tensor) -> Tensor:
@@ -183,8 +236,11 @@ class ClipClassifier(L.LightningModule):
         """Loss of a batch; its randomness depends on (seed, step, process) alone."""
         self._seed_step()
         mixed, target = self._mixed(batch)
-        logits = self._train_logits(mixed)
+        embeddings, logits = self._tuned(mixed) if self.distillation else (None, self._train_logits(mixed))
         loss = patch_loss(logits, target, self.task, self.label_smoothing, self.class_weight)
+        if self.distillation:
+            assert embeddings is not None
+            loss = self.distillation.loss(loss, logits, embeddings, batch.recording)
         self._log_training(loss, logits, batch.target)
         return loss
 
@@ -205,6 +261,11 @@ class ClipClassifier(L.LightningModule):
         patches, mixed = mixup(batch.patches, shares, alpha)
         return batch._replace(patches=patches), mixed
 
+    def _tuned(self, batch: PatchBatch) -> tuple[Tensor, Tensor]:
+        """Embeddings ``(B, size)`` and logits ``(B, num_classes)`` of a batch."""
+        embeddings = self._part("backbone")(self.augment(batch.patches))
+        return embeddings, self._part("head")(embeddings)
+
     def _train_logits(self, batch: PatchBatch) -> Tensor:
         on_grid = int(batch.position[0]) >= 0
         if self.embeddings is None or self.augment.config.active or not on_grid:
@@ -215,7 +276,7 @@ class ClipClassifier(L.LightningModule):
     def _log_training(self, loss: Tensor, logits: Tensor, target: Tensor) -> None:
         self._log("train", loss, len(target))
         if self.task == "single_label":
-            self.train_acc(logits, target)
+            self.train_acc(logits, target if target.ndim == 1 else target.argmax(dim=1))
             self.log("train/patch_acc", self.train_acc, on_step=False, on_epoch=True)
 
     def validation_step(self, batch: PatchBatch, batch_idx: int) -> None:
@@ -275,8 +336,8 @@ class ClipClassifier(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer of the trainable parameters, with its schedule."""
-        trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = optimization.build_optimizer(self.optimizer, trainable)
+        optimizer = optimization.build_optimizer(self.optimizer, self._trained())
+        scale_rates(optimizer)
         if self.scheduler is None:
             return optimizer
         schedule = optimization.build_schedule(self.scheduler, optimizer)
@@ -288,6 +349,15 @@ class ClipClassifier(L.LightningModule):
             self.plateau.attach(schedule)
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": self.scheduler_interval}}
+
+    def _trained(self) -> list[Any]:
+        """Trained parameters, in groups where their rates differ."""
+        parts = [self, self.distillation.projection] if self.distillation else [self]
+        trained = [own for part in parts if part for own in part.parameters() if own.requires_grad]
+        if not self.tuning.by_layer:
+            return trained
+        inside = set(self._part("backbone").parameters())
+        return parameter_groups(self.net, [own for own in trained if own not in inside], self.tuning)
 
     def try_schedule(self, epochs: int | None) -> None:
         """Tries optimizer and schedule before training; see :func:`aed.modules.optimization.try_schedule`."""
@@ -319,6 +389,8 @@ class ClipClassifier(L.LightningModule):
             "data": self.data_facts,
             "plateau": self.plateau.state(),
         }
+        if self.distillation and self.distillation.projection:
+            checkpoint["projection"] = self.distillation.projection.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses a checkpoint of another front end, net or class list.
@@ -330,6 +402,8 @@ class ClipClassifier(L.LightningModule):
         facts = check_facts(checkpoint, name)
         check_finite(checkpoint["state_dict"], name)
         self.plateau.restore(facts["plateau"])
+        if self.distillation and self.distillation.projection and "projection" in checkpoint:
+            self.distillation.projection.load_state_dict(checkpoint["projection"])
         mine: dict[str, Any] = {}
         self.on_save_checkpoint(mine)
         check_same(facts, mine["aed"], name)

@@ -60,6 +60,25 @@ def outputs_and_embedding(net: nn.Module, patches: Tensor) -> tuple[Tensor, Tens
     return logits, seen[-1][0]
 
 
+@torch.no_grad()
+def embedded(backbone: nn.Module, dataset: Any, device: torch.device, most_bytes: int | None = None) -> Tensor:
+    """Embeddings ``(num_patches, ...)`` of the whole grid of a data set, in its order.
+
+    Args:
+        backbone: In inference mode, on ``device``.
+        dataset: See :class:`aed.datamodules.patches.PatchDataset`.
+        device: Where they are computed and stay.
+        most_bytes: What they may take; they are empty if they took more.
+    """
+    parts: list[Tensor] = []
+    for first in range(0, len(dataset), EMBED_BATCH):
+        patches = dataset.__getitems__(range(first, min(first + EMBED_BATCH, len(dataset)))).patches
+        parts.append(backbone(patches.to(device)))
+        if most_bytes is not None and parts[0][0].nbytes * len(dataset) > most_bytes:
+            return torch.empty(0)
+    return torch.cat(parts)
+
+
 class EmbeddingBank:
     """Logits of a net with a frozen backbone, from embeddings that are stored as far as :data:`BANK_BYTES` allows.
 
@@ -78,7 +97,7 @@ class EmbeddingBank:
     def train_logits(self, batch: PatchBatch, dataset: Any) -> Tensor:
         """Logits ``(B, num_classes)`` of patches on the grid of ``dataset``, the training split."""
         if self.train is None:
-            self.train = self._embed(dataset, batch.patches.device)
+            self.train = embedded(self.backbone, dataset, batch.patches.device, BANK_BYTES)
         embeddings = self.train[batch.position] if len(self.train) else self.backbone(batch.patches)
         logits: Tensor = self.head(embeddings)
         return logits
@@ -92,14 +111,3 @@ class EmbeddingBank:
                 self.val[key] = embeddings
         logits: Tensor = self.head(embeddings)
         return logits
-
-    @torch.no_grad()
-    def _embed(self, dataset: Any, device: torch.device) -> Tensor:
-        """Embeddings ``(num_patches, ...)`` of the whole grid, in its order; empty if they would take too much."""
-        parts: list[Tensor] = []
-        for first in range(0, len(dataset), EMBED_BATCH):
-            patches = dataset.__getitems__(range(first, min(first + EMBED_BATCH, len(dataset)))).patches
-            parts.append(self.backbone(patches.to(device)))
-            if parts[0][0].nbytes * len(dataset) > BANK_BYTES:
-                return torch.empty(0)
-        return torch.cat(parts)

@@ -59,9 +59,9 @@ class EpochSchedule(LRScheduler):
         cls.__init__ = __init__  # type: ignore[method-assign]
 
     def get_lr(self) -> list[float | Tensor]:
-        """Learning rate of the current epoch, once for each parameter group."""
+        """Learning rate of the current epoch, for each parameter group: times its ``scale``, where it has one."""
         lr = self.curve(self.last_epoch, **self.arguments)
-        return [lr] * len(self.optimizer.param_groups)
+        return [lr * group.get("scale", 1.0) for group in self.optimizer.param_groups]
 
 
 def _checked_arguments(owner: str, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import lightning.pytorch as L
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 
 from aed.base.errors import AedError
 from aed.base.files import write_whole
@@ -19,6 +19,22 @@ log = logging.getLogger(__name__)
 
 OF_LIGHTNING = ("pytorch-lightning_version", "optimizer_states", "lr_schedulers")
 """Entries of a checkpoint that a trainer needs besides the model's."""
+
+
+class MovingAverage(EMAWeightAveraging):
+    """The exponential moving average of the weights, which is judged and kept in place of the last ones.
+
+    Args:
+        decay: What a step leaves of the average; 0.99: about the last 100 steps.
+
+    Raises:
+        AedError: It is no share.
+    """
+
+    def __init__(self, decay: float = 0.99) -> None:
+        if not 0 <= decay < 1:
+            raise AedError(f"callbacks.average.decay: need a share in [0, 1), got {decay}")
+        super().__init__(decay=decay)
 
 
 class WholeCheckpoints(TorchCheckpointIO):

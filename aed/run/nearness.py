@@ -45,7 +45,7 @@ def choose_nearness(run: Run, rule: Decision, per_class: int) -> tuple[Nearness,
         AedError: The net does not end in a dense layer, or validation has clips of too few classes.
     """
     net, data = tested(run, replace(rule, nearness=None, unknown_threshold=None)).net, run.data
-    train, val = data.training_data, data.datasets["val"]
+    train, val = data.labelled_data, data.datasets["val"]
     trained = embedded(net, train, some_of_each(train.patch_targets))
     vectors, classes = means_of_classes(trained, data.num_classes, per_class)
     validated = embedded(net, val, range(len(val)))

@@ -42,6 +42,8 @@ def register() -> None:
     from aed.export.footprint import Budget
     from aed.modules import nets, schedules
     from aed.modules.classifier import ClipClassifier
+    from aed.modules.distillation import Distillation
+    from aed.modules.teachers import Teacher
     from aed.run import callbacks as own_callbacks
     from aed.run.decide import DecisionConfig
     from aed.run.loggers import MetricsCsv
@@ -50,9 +52,9 @@ def register() -> None:
 
     register_data()
     store("schema", "RunConfig", RunConfig)
-    store_schemas(Trainer, ClipClassifier, *nets.net_classes())
+    store_schemas(Trainer, ClipClassifier, Distillation, Teacher, *nets.net_classes())
     store_schemas(callbacks.EarlyStopping, callbacks.LearningRateMonitor, callbacks.RichProgressBar)
-    store_schemas(own_callbacks.BestCheckpoint, DecisionConfig, Budget)
+    store_schemas(own_callbacks.BestCheckpoint, own_callbacks.MovingAverage, DecisionConfig, Budget)
     store_schemas(*(stage.settings for stage in STAGES.values() if stage.settings))
     store_schemas(MetricsCsv, loggers.TensorBoardLogger, loggers.MLFlowLogger)
     # open to any key: the arguments of a user's class

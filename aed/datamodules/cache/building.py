@@ -110,12 +110,17 @@ class Worker:
 _worker: Worker | None = None
 
 
-def _start_worker(folder: Path, config: FrontendConfig, stop: "mp.synchronize.Event") -> None:
-    global _worker
+def begin_worker() -> None:
+    """Has this process end with its parent, leave Ctrl-C to it, and keep to one thread, as a DataLoader's do."""
     _die_with_parent()
     _keep_memory()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+
+
+def _start_worker(folder: Path, config: FrontendConfig, stop: "mp.synchronize.Event") -> None:
+    global _worker
+    begin_worker()
     _worker = Worker(folder, config, stop.is_set)
 
 
@@ -154,7 +159,7 @@ def build(folder: Path, config: FrontendConfig, tasks: Sequence[Task], num_worke
     errors: dict[str, str] = {}
     size = min(SHARD_CLIPS, max(FEW_CLIPS, len(tasks) // (SHARDS_PER_WORKER * num_workers)))
     shards = [tasks[first : first + size] for first in range(0, len(tasks), size)]
-    with _Report(len(tasks)) as report:
+    with Report(len(tasks)) as report:
         if len(tasks) <= FEW_CLIPS or num_workers == 1:
             worker = Worker(folder, config)
             for shard in shards:
@@ -169,7 +174,7 @@ def build(folder: Path, config: FrontendConfig, tasks: Sequence[Task], num_worke
 def _in_processes(
     folder: Path, config: FrontendConfig, shards: Sequence[Sequence[Task]], num_workers: int
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    # forked workers have torch loaded already; each keeps to one thread, as a DataLoader's do
+    # forked workers have torch loaded already
     context = mp.get_context("fork" if sys.platform == "linux" and hasattr(os, "fork") else "spawn")
     stop = context.Event()
     most = MOST_PROCESSES if sys.platform == "win32" else num_workers
@@ -187,38 +192,43 @@ def _in_processes(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-class _Report:
+class Report:
     """A bar with time left and rate; where there is no terminal, a line per minute.
 
     Args:
-        total: Clips to compute.
+        total: Of what is computed.
+        title: What is computed of each.
+        unit: What they are.
     """
 
-    def __init__(self, total: int) -> None:
-        columns = (TextColumn("log-mel features"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.total, self.done, self.started = total, 0, time.monotonic()
+    def __init__(self, total: int, title: str = "features", unit: str = "clips") -> None:
+        columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.total, self.title, self.unit = total, title, unit
+        self.done, self.started = 0, time.monotonic()
         self.reported = self.started
         console = PlainConsole(stderr=True)
         shown = (*columns, TextColumn("{task.fields[rate]}"))
         self.bar = Progress(*shown, transient=True, console=console, disable=not console.is_terminal)
         self.task = self.bar.add_task("", total=total, rate="")
 
-    def __enter__(self) -> "_Report":
+    def __enter__(self) -> "Report":
         self.bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
         seconds = time.monotonic() - self.started
-        log.info("computed features of %d clips in %.1f s, %.0f clips/s", self.done, seconds, self.done / seconds)
+        rate, unit = self.done / seconds, self.unit
+        log.info("computed %s of %d %s in %.1f s, %.0f %s/s", self.title, self.done, unit, seconds, rate, unit)
 
-    def advance(self, clips: int = 1) -> None:
-        """Counts ``clips`` as done."""
-        self.done += clips
+    def advance(self, number: int = 1) -> None:
+        """Counts so many as done."""
+        self.done += number
         now = time.monotonic()
         rate = self.done / max(now - self.started, 1e-9)
-        self.bar.update(self.task, advance=clips, rate=f"{rate:.0f} clips/s")
+        self.bar.update(self.task, advance=number, rate=f"{rate:.0f} {self.unit}/s")
         if not self.bar.console.is_terminal and now - self.reported > 60:
             self.reported = now
             left = (self.total - self.done) / max(rate, 1e-9)
-            log.info("features: %d of %d clips, %.0f clips/s, %.0f s left", self.done, self.total, rate, left)
+            facts = (self.title, self.done, self.total, self.unit, rate, self.unit, left)
+            log.info("%s: %d of %d %s, %.0f %s/s, %.0f s left", *facts)

@@ -35,7 +35,7 @@ class FeatureCache:
     """
 
     def __init__(self, root: Path, config: FrontendConfig, num_workers: int = 0) -> None:
-        self.config = config
+        self.config, self.root = config, root
         self.folder = root / "features" / config.feature_key[:16]
         self.keys = FileKeys(root / "keys")
         self.index = ShardIndex(self.folder, config.n_mels)
