@@ -87,6 +87,7 @@ def each_c_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     reals = cached_compiler.install(programs, objects)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(programs), prepend=os.pathsep)
+        patch.setenv("ZIG_GLOBAL_CACHE_DIR", str(objects / "zig"))
         finish = cached_compiler.at_once(running.finish, running.Finished, reals, objects)
         patch.setattr(running, "finish", finish)
         yield

@@ -37,6 +37,7 @@ _ORDER = (
     "evaluate",
     "predict",
     "detect",
+    "listen",
     "soundscapes",
     "benchmark",
     "deploy",

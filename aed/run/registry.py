@@ -77,6 +77,7 @@ FUNCTIONS = {
     "evaluate": "aed.run.evaluate.evaluate_file",
     "import_keras": "aed.run.import_keras.import_keras",
     "inspect": "aed.run.data.inspect",
+    "listen": "aed.run.listen.listen",
     "models": "aed.run.models.show",
     "predict": "aed.run.predict.predict_files",
     "soundscapes": "aed.run.soundscapes.write_soundscapes",
