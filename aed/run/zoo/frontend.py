@@ -1,0 +1,65 @@
+"""The front end of a document, exactly or with what is better."""
+
+from dataclasses import asdict, replace
+
+from aed.base.errors import AedError
+from aed.dsp.frontend import PRESETS, FrontendConfig
+from aed.run.zoo.document import Document
+from aed.run.zoo.draft import Draft
+from aed.run.zoo.keys import FRONTEND
+
+SECTIONS = ("preprocessing", "feature_extraction")
+
+
+def has_front_end(document: Document) -> bool:
+    """Whether the document says what a front end is."""
+    return any(key in FRONTEND for key in document.leaves)
+
+
+def exact_front_end(document: Document) -> FrontendConfig:
+    """The front end with the behaviour of the version of the zoo that the document is for.
+
+    Raises:
+        AedError: A section is missing, or a value is out of range.
+    """
+    found: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
+    for key in sorted(FRONTEND & document.leaves.keys()):
+        section, name = key.split(".")
+        found[section][name] = document.raw(key)
+    for section, values in found.items():
+        if not values:
+            raise AedError(f"{document.name}: no section {section}; need preprocessing and feature_extraction")
+    try:
+        return FrontendConfig.from_st(*found.values(), since_v4=document.generation == "v4")
+    except TypeError as error:
+        raise AedError(f"{document.name}: a value of another type than it should be ({error})") from error
+    except AedError as error:
+        raise AedError(f"{document.name}: {error}") from error
+
+
+def map_front_end(draft: Draft) -> None:
+    """Chooses the preset that is nearest, and sets what differs from it."""
+    if not has_front_end(draft.document):
+        return
+    wanted = exact_front_end(draft.document)
+    if not draft.exact:
+        wanted = replace(wanted, trim="aligned", sample_bits=16)
+    if draft.values.get("model.net.weights") == "google":
+        wanted = replace(wanted, log_offset=1e-3)
+    differing = {name: _differing(wanted, preset) for name, preset in PRESETS.items()}
+    nearest = min(differing, key=lambda name: len(differing[name]))
+    draft.groups["frontend"] = nearest
+    draft.values |= {f"frontend.{name}": value for name, value in differing[nearest].items()}
+    for key in FRONTEND & draft.document.leaves.keys():
+        draft.note("mapped", key, "frontend." + FrontendConfig.st_field(*key.split(".")))
+    if draft.document.generation == "v4":
+        for key in ("preprocessing.trim_last_second", "feature_extraction.include_last_patch"):
+            draft.note("unread", key, "without effect since version 4")
+    if not draft.exact:
+        text = "frontend.trim_top_db, by blocks that measure themselves; exact=true: the zoo's, which can cut an onset"
+        draft.note("better", "preprocessing.top_db", text)
+
+
+def _differing(wanted: FrontendConfig, preset: FrontendConfig) -> dict[str, object]:
+    ours = asdict(preset)
+    return {name: value for name, value in asdict(wanted).items() if ours[name] != value}
