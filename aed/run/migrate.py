@@ -1,8 +1,9 @@
 """``user_config.yaml`` of ST's zoo to an experiment of this project, the commands to type, and a word on every key."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -66,7 +67,8 @@ def migrate(files: list[str], folder: str | None = None, exact: bool = False, no
         _check_free(own)
     console = PlainConsole(width=10_000)
     for own in made:
-        write_whole(own.path, lambda file, text=own.text: file.write(text.encode()))
+        own.path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(own.path, partial(_write, own.text))
         console.print(_report(own, notes), end="")
     return made
 
@@ -120,6 +122,10 @@ def _referring(value: Any) -> Any:
     if isinstance(value, list):
         return [_referring(item) for item in value]
     return value.replace("${", "${oc.env:") if isinstance(value, str) else value
+
+
+def _write(text: str, file: IO[bytes]) -> None:
+    file.write(text.encode())
 
 
 def _check_free(own: Migration) -> None:

@@ -1,6 +1,7 @@
 """An experiment composed and checked as ``aed train`` does it, up to the data and the weights."""
 
 import functools
+import re
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -55,10 +56,17 @@ def check_experiment(tree: dict[str, Any]) -> None:
 def _composed(tree: dict[str, Any]) -> DictConfig:
     """The configuration, as Hydra makes it of a file: first its choices, then its values."""
     choices = tuple(next(iter(choice.items())) for choice in tree["defaults"])
-    values = {key: value for key, value in tree.items() if key != "defaults"}
+    values = _without_environment({key: value for key, value in tree.items() if key != "defaults"})
     config = OmegaConf.merge(_of_choices(choices), values)
     assert isinstance(config, DictConfig)
     return config
+
+
+def _without_environment(value: Any) -> Any:
+    """Texts with a word in place of each variable of the environment, which may be another where training runs."""
+    if isinstance(value, dict):
+        return {key: _without_environment(own) for key, own in value.items()}
+    return re.sub(r"\$\{oc\.env:\w+\}", "variable", value) if isinstance(value, str) else value
 
 
 @functools.cache  # most of the time of many files; they differ in values

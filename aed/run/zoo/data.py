@@ -95,12 +95,10 @@ def _classes(draft: Draft) -> None:
     draft.set("dataset.class_names", "data.class_names", sorted(names) if names else None)
     text = "data.class_names=[...], or leave it out: all classes of the data"
     draft.note("none", "dataset.classes_file_path", text)
+    draft.note("mapped", "dataset.multi_label", "data.multi_label=false, the default")
     if document.flag("dataset.multi_label"):
-        draft.set("dataset.multi_label", "data.multi_label", True)
+        draft.values["data.multi_label"] = True
         draft.note("better", "dataset.multi_label", "data.multi_label=true trains here; it was refused there")
-    draft.note("mapped", "dataset.multi_label", "data.multi_label=false, the default") if not document.flag(
-        "dataset.multi_label"
-    ) else None
     garbage = document.flag("dataset.use_garbage_class")
     number = document.whole("dataset.n_samples_per_garbage_class")
     draft.note("mapped", "dataset.use_garbage_class", "data.garbage_class=false, the default")
@@ -116,7 +114,9 @@ def _classes(draft: Draft) -> None:
             "deployment.unknown_class_threshold", "and use_garbage_class exclude each other; leave one of them out"
         )
     draft.set("dataset.use_garbage_class", "data.garbage_class", True)
-    text = f"data.garbage_share=1 makes it as large as a class; there {number} clips of each unused class, in each split"
+    text = (
+        f"data.garbage_share=1 makes it as large as a class; there {number} clips of each unused class, in each split"
+    )
     draft.note("better", "dataset.n_samples_per_garbage_class", text)
 
 

@@ -1,6 +1,5 @@
 """A ``user_config.yaml`` read without running anything of it: its keys by the names that version 3 has for them."""
 
-import math
 import re
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,11 +11,14 @@ import yaml
 from aed.base.console import printable
 from aed.base.errors import AedError
 from aed.base.overrides import nearest
-from aed.run.zoo.keys import FIXED, KEYS, OPEN, canonical
+from aed.run.zoo.keys import KEYS, OPEN, canonical
 from aed.run.zoo.literals import evaluated
 
 MOST_BYTES, MOST_LEAVES = 1_000_000, 5_000
 """Of a file and its values: the largest published file has 4 kB and 90 values."""
+
+LARGEST = 1e18
+"""No number of a configuration is as large; NaN is not smaller either."""
 
 _FOREIGN = re.compile(r"\$\{(?!\w+\})")
 
@@ -59,20 +61,25 @@ class Document:
     def number(self, key: str) -> float | int | None:
         """A finite number, or None."""
         value = self.raw(key)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        return value if value is None or is_number else self._refuse(key, "a number")
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LARGEST:
+            raise self._refused(key, "a number")
+        return value
 
     def whole(self, key: str) -> int | None:
         """A whole number, or None."""
         value = self.number(key)
-        if value is None or value == int(value):
-            return None if value is None else int(value)
-        return self._refuse(key, "a whole number")
+        if value is not None and value != int(value):
+            raise self._refused(key, "a whole number")
+        return None if value is None else int(value)
 
     def flag(self, key: str) -> bool | None:
         """True, False or None."""
         value = self.raw(key)
-        return value if value is None or isinstance(value, bool) else self._refuse(key, "True or False")
+        if value is not None and not isinstance(value, bool):
+            raise self._refused(key, "True or False")
+        return value
 
     def text(self, key: str) -> str | None:
         """A text of one line, the text ``None`` as none."""
@@ -80,9 +87,9 @@ class Document:
         if value is None or value == "None":
             return None
         if isinstance(value, list | bool) or not str(value).isprintable():
-            return self._refuse(key, "a text")
+            raise self._refused(key, "a text")
         if _FOREIGN.search(str(value)):
-            return self._refuse(key, "no ${...} but ${NAME}, of the environment")
+            raise self._refused(key, "no ${...} but ${NAME}, of the environment")
         return str(value).strip()
 
     def file(self, key: str) -> str | None:
@@ -97,14 +104,14 @@ class Document:
             return None
         is_list = isinstance(value, list | tuple) and all(isinstance(name, str) and name.strip() for name in value)
         if not is_list or not all(name.isprintable() and "${" not in name for name in value):
-            return self._refuse(key, "a list of names; those that YAML reads as something else stand in quotes")
+            raise self._refused(key, "a list of names; those that YAML reads as something else stand in quotes")
         if doubled := sorted({name for name in value if value.count(name) > 1}):
             raise AedError(f"{self.name}: {self.path(key)}: {', '.join(doubled)} twice")
         return list(value)
 
-    def _refuse(self, key: str, needed: str) -> Any:
+    def _refused(self, key: str, needed: str) -> AedError:
         value = printable(repr(self.leaves[key].value))
-        raise AedError(f"{self.name}: {self.path(key)}: need {needed}, got {value[:100]}")
+        return AedError(f"{self.name}: {self.path(key)}: need {needed}, got {value[:100]}")
 
 
 class _Loader(yaml.SafeLoader):
@@ -118,8 +125,9 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
         value = loader.construct_object(value_node, deep=True)
         if not isinstance(key, str):
             raise AedError(f"line {key_node.start_mark.line + 1}: need a text as key, got {key!r}")
-        if found.setdefault(key, value) != value:
+        if key in found and found[key] != value:
             raise AedError(f"{key}: stands twice with different values, again in line {key_node.start_mark.line + 1}")
+        found[key] = value
     return found
 
 
@@ -150,7 +158,7 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise AedError(f"{path.name}: no user_config.yaml of ST's zoo: it has more than {MOST_BYTES:,} bytes")
-        found = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)  # noqa: S506 - derived from SafeLoader
+        found = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)  # derived from SafeLoader
     except AedError as error:
         raise AedError(f"{path}: {error}") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
@@ -162,14 +170,14 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _flat(name: str, tree: Mapping[str, Any]) -> Iterator[Leaf]:
     """Values that are there, by their whole key; an alias counts as often as it is used."""
-    left, values = MOST_LEAVES, [(key, value) for key, value in reversed(tree.items())]
+    left, values = MOST_LEAVES, list(tree.items())[::-1]
     while values:
         path, value = values.pop()
         left -= 1 + (len(value) if isinstance(value, list) else 0)
         if left < 0 or (isinstance(value, list) and any(isinstance(item, list | dict) for item in value)):
             raise AedError(f"{name}: no user_config.yaml of ST's zoo: {path} holds more than any of its keys")
         if isinstance(value, dict):
-            values += [(f"{path}.{key}", own) for key, own in reversed(value.items())]
+            values += [(f"{path}.{key}", own) for key, own in list(value.items())[::-1]]
         elif value is not None:
             yield Leaf(path, value)
 
@@ -192,6 +200,5 @@ def _generation(paths: set[str], sections: set[str]) -> str:
 
 
 def _meant(path: str) -> str:
-    section, _, key = path.rpartition(".")
-    near = nearest(key, {known.rpartition(".")[2] for known in (*KEYS, *FIXED) if known.startswith(section)})
+    near = nearest(path, KEYS)
     return f"; did you mean {near[0]}?" if near else ""

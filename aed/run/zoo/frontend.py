@@ -29,8 +29,9 @@ def exact_front_end(document: Document) -> FrontendConfig:
     for section, values in found.items():
         if not values:
             raise AedError(f"{document.name}: no section {section}; need preprocessing and feature_extraction")
+    since_v4 = document.generation == "v4"
     try:
-        return FrontendConfig.from_st(*found.values(), since_v4=document.generation == "v4")
+        return FrontendConfig.from_st(found["preprocessing"], found["feature_extraction"], since_v4)
     except TypeError as error:
         raise AedError(f"{document.name}: a value of another type than it should be ({error})") from error
     except AedError as error:

@@ -24,7 +24,7 @@ def evaluated(value: Any) -> Any:
         return value
     try:
         found = _literal(ast.parse(value.strip(), mode="eval").body)
-    except (SyntaxError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError, MemoryError):
         return value
     return found if isinstance(found, bool | int | float | tuple) else value
 
@@ -41,7 +41,7 @@ def call(text: str) -> tuple[str, dict[str, Any]]:
             return body.id, {}
         if isinstance(body, ast.Call) and isinstance(body.func, ast.Name) and not body.args:
             return body.func.id, {str(own.arg): _literal(own.value) for own in body.keywords}
-    except (SyntaxError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError, MemoryError):
         pass
     raise AedError(f"need a name, or a name with arguments, got {text[:60]!r}")
 
@@ -51,5 +51,7 @@ def _literal(node: ast.expr) -> Any:
         left, right = _literal(node.left), _literal(node.right)
         if not all(isinstance(side, int | float) for side in (left, right)):
             raise ValueError("arithmetic of numbers alone")
-        return _BINARY[type(node.op)](left, right) if type(node.op) in _BINARY else ast.literal_eval(node)
+        return _BINARY[type(node.op)](left, right)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_literal(node.operand)
     return ast.literal_eval(node)

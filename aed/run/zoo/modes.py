@@ -52,7 +52,9 @@ def map_mode(draft: Draft) -> str:
     if mode in _TRAINING:
         ways = [key for key in ("training.resume_training_from", "general.model_path") if document.text(key)]
         if len(ways) > 1:
-            raise draft.fail(ways[0], f"and {document.path(ways[1])} are two models to start from; leave one of them out")
+            raise draft.fail(
+                ways[0], f"and {document.path(ways[1])} are two models to start from; leave one of them out"
+            )
         needs_data(draft)
     draft.values["operation_mode"] = mode
     map_benchmark(draft, "benchmark" in stages)
@@ -66,8 +68,11 @@ def map_mode(draft: Draft) -> str:
     for section in ("evaluation", "prediction"):
         draft.one_of(f"{section}.target", _TARGETS)
         draft.note("mapped", f"{section}.target", "aed evaluate on=board; serial=... is a board at a port")
-    draft.note("none" if document.text("prediction.target") not in (None, "host") else "mapped", "prediction.target",
-               "aed predict runs on this machine; aed evaluate on=board scores the clips of a board")
+    draft.note(
+        "none" if document.text("prediction.target") not in (None, "host") else "mapped",
+        "prediction.target",
+        "aed predict runs on this machine; aed evaluate on=board scores the clips of a board",
+    )
     if model:
         _model(draft, mode, model)
     return mode
@@ -76,7 +81,9 @@ def map_mode(draft: Draft) -> str:
 def _model(draft: Draft, mode: str, model: str) -> None:
     key, end = "general.model_path", PurePosixPath(model).suffix.lower()
     if mode in _TRAINING:
-        draft.note("none", key, "a training starts from published weights (model.pretrained) or a checkpoint (ckpt_path)")
+        draft.note(
+            "none", key, "a training starts from published weights (model.pretrained) or a checkpoint (ckpt_path)"
+        )
     elif end == ".h5":
         draft.note("mapped", key, "aed import_keras, then ckpt_path= or model=")
     elif end == ".onnx" and mode in _OF_A_FILE:
@@ -84,7 +91,9 @@ def _model(draft: Draft, mode: str, model: str) -> None:
     elif end == ".onnx":
         draft.note("none", key, "what is exported, quantised and deployed is a checkpoint: train the net")
     else:
-        draft.note("none", key, f"a {end or 'file without suffix'} is not read: import the .h5 of the model, or train it")
+        draft.note(
+            "none", key, f"a {end or 'file without suffix'} is not read: import the .h5 of the model, or train it"
+        )
 
 
 def commands(draft: Draft, mode: str, document: str, experiment: str) -> list[str]:
@@ -136,12 +145,16 @@ def _of_model(draft: Draft, mode: str, model: str) -> str:
         return f"aed predict {model} {_word(draft.values['predict.files'][0])}"
     if mode in ("benchmarking", "chain_qb", "chain_eqeb"):
         board = draft.values.get("benchmark.board", "mps2-an505")
-        return f"aed benchmark {model.split()[0]} board={board} target={draft.values.get('benchmark.target', 'emulator')}"
+        return (
+            f"aed benchmark {model.split()[0]} board={board} target={draft.values.get('benchmark.target', 'emulator')}"
+        )
     if mode in ("deployment", "chain_qd"):
         own = {key.removeprefix("deploy."): value for key, value in draft.values.items() if key.startswith("deploy.")}
         return " ".join(["aed deploy", model.split()[0], *(override(key, value) for key, value in own.items())])
-    data = [f"data={draft.groups['data']}", *(override(key, value) for key, value in draft.values.items()
-                                              if key.startswith("data.clips."))]
+    data = [
+        f"data={draft.groups['data']}",
+        *(override(key, value) for key, value in draft.values.items() if key.startswith("data.clips.")),
+    ]
     if "class_names" not in model and "data.class_names" in draft.values:
         data.append(override("data.class_names", draft.values["data.class_names"]))
     on = []

@@ -73,7 +73,9 @@ def map_optimizer(draft: Draft) -> None:
 def _optimizer(draft: Draft, name: str, arguments: dict[str, Any], keys: list[str]) -> None:
     present = [key for key in keys if key in draft.document.leaves]
     if name.lower() not in _OPTIMIZERS:
-        raise draft.fail(present[0], f"{name[:60]}: torch has no such optimizer; need one of {', '.join(_OPTIMIZERS.values())}")
+        raise draft.fail(
+            present[0], f"{name[:60]}: torch has no such optimizer; need one of {', '.join(_OPTIMIZERS.values())}"
+        )
     ours = _OPTIMIZERS[name.lower()]
     draft.groups["model/optimizer"] = ours
     rate = draft.document.number("training.initial_learning") or _RATES.get(ours, 0.001)
@@ -114,7 +116,9 @@ def map_callbacks(draft: Draft) -> None:
         raise draft.fail(key, f"{' and '.join(several)} both set the learning rate; leave one of them out")
     for name, keys in found.items():
         if name in _FORBIDDEN:
-            raise draft.fail(next(iter(keys.values())), f"{name} is refused by the zoo; checkpoints and logs are written")
+            raise draft.fail(
+                next(iter(keys.values())), f"{name} is refused by the zoo; checkpoints and logs are written"
+            )
         if name in _SCHEDULES:
             _schedule(draft, name, keys)
         elif name == "ReduceLROnPlateau":
@@ -123,7 +127,11 @@ def map_callbacks(draft: Draft) -> None:
             _stopping(draft, keys)
         else:
             for key in keys.values():
-                draft.note("none", key, f"no {name}; model/scheduler=... has torch's schedules, callbacks.<name>=... Lightning's")
+                draft.note(
+                    "none",
+                    key,
+                    f"no {name}; model/scheduler=... has torch's schedules, callbacks.<name>=... Lightning's",
+                )
     _schedule_2023(draft)
 
 
@@ -189,10 +197,20 @@ def _stopping(draft: Draft, keys: dict[str, str]) -> None:
 def _stop(draft: Draft, metric: str, mode: str) -> None:
     draft.groups["callbacks"] = "early_stopping"
     place = "callbacks.early_stopping"
-    draft.values |= {f"{place}.monitor": metric, f"{place}.mode": mode, f"{place}.patience": 0, f"{place}.min_delta": 0.0}
+    draft.values |= {
+        f"{place}.monitor": metric,
+        f"{place}.mode": mode,
+        f"{place}.patience": 0,
+        f"{place}.min_delta": 0.0,
+    }
 
 
-_SCHEDULES_2023 = {"reducelronplateau": "plateau", "exponential": "exponential", "cosine": "cosine", "constant": "constant"}
+_SCHEDULES_2023 = {
+    "reducelronplateau": "plateau",
+    "exponential": "exponential",
+    "cosine": "cosine",
+    "constant": "constant",
+}
 
 
 def _schedule_2023(draft: Draft) -> None:

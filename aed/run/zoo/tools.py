@@ -31,7 +31,9 @@ def map_quantization(draft: Draft) -> None:
     draft.set(f"{section}.granularity", "quantization.per_channel", per_channel)
     for key in document.leaves:
         if key.startswith(f"{section}.onnx_extra_options") and key.lower().endswith(("extra_options", "average")):
-            draft.note("none", key, "quantization.calibration=minmax; entropy and percentile leave out rare values, too")
+            draft.note(
+                "none", key, "quantization.calibration=minmax; entropy and percentile leave out rare values, too"
+            )
         elif key.startswith((f"{section}.onnx_", f"{section}.iterative_")):
             text = "everything is int8, and repaired if that costs accuracy; quantization.exclude_ops=[...] leaves some"
             draft.note("none", key, text)
@@ -63,11 +65,15 @@ def map_benchmark(draft: Draft, wanted: bool) -> str | None:
     board = board_of(draft, "benchmarking.board")
     # 2023 had the developer cloud beside the tool, and asked for credentials
     target = "cloud" if document.flag(f"{section}.on_cloud") else "stedgeai"
-    optimization = draft.one_of(f"{section}.optimization", {own: own for own in ("balanced", "time", "ram")}, "balanced")
+    optimization = draft.one_of(
+        f"{section}.optimization", {own: own for own in ("balanced", "time", "ram")}, "balanced"
+    )
     tool = document.file(f"{section}.path_to_stedgeai")
     draft.note("mapped", f"{section}.on_cloud", f"benchmark.target={target}")
     draft.note("mapped", f"{section}.optimization", f"benchmark.{target}.optimization={optimization}")
-    draft.note("better", f"{section}.path_to_stedgeai", "looked for on the PATH, in STEDGEAI_PATH and the usual folders")
+    draft.note(
+        "better", f"{section}.path_to_stedgeai", "looked for on the PATH, in STEDGEAI_PATH and the usual folders"
+    )
     draft.note("better", "tools.path_to_cubeIDE", "looked for; stm32.cube_ide=... is another")
     if not wanted or board is None:
         draft.note("mapped", "benchmarking.board", f"board={board}") if board else None
@@ -90,7 +96,10 @@ def map_deployment(draft: Draft, wanted: bool) -> None:
     document, section = draft.document, "deployment"
     board = board_of(draft, f"{section}.hardware_setup.board") or board_of(draft, "benchmarking.board")
     project, build = document.file(f"{section}.c_project_path"), document.text(f"{section}.build_conf")
-    probe, threshold = document.text(f"{section}.hardware_setup.stlink_serial_number"), f"{section}.unknown_class_threshold"
+    probe, threshold = (
+        document.text(f"{section}.hardware_setup.stlink_serial_number"),
+        f"{section}.unknown_class_threshold",
+    )
     limit = document.number(threshold)
     if limit is not None and not 0 <= limit < 1:
         raise draft.fail(threshold, f"need a probability from 0 to 1, got {limit}")

@@ -83,7 +83,9 @@ def map_augmentation(draft: Draft) -> None:
             draft.note("better", f"{section}.VolumeAugment.{end}_scale", text)
     if document.flag(f"{section}.SpecAug.enable"):
         for axis in ("freq", "time"):
-            count, width = (document.whole(f"{section}.SpecAug.{key}") for key in (f"n_{axis}_mask", f"{axis}_mask_param"))
+            count, width = (
+                document.whole(f"{section}.SpecAug.{key}") for key in (f"n_{axis}_mask", f"{axis}_mask_param")
+            )
             if count and width:
                 draft.set(f"{section}.SpecAug.n_{axis}_mask", f"model.augment.{axis}_masks", count)
                 draft.set(f"{section}.SpecAug.{axis}_mask_param", f"model.augment.{axis}_mask_width", width)
@@ -108,15 +110,15 @@ def map_training(draft: Draft) -> None:
     else:
         draft.note("unread", "general.batch_size", "training.batch_size was used")
     draft.set("training.epochs", "trainer.max_epochs", document.whole("training.epochs"))
-    tuned = document.flag("training.fine_tune")
-    if tuned is not None and draft.values["model.pretrained"]:
+    tuned = bool(document.flag("training.fine_tune"))
+    if draft.values["model.pretrained"]:
         draft.set("training.fine_tune", "model.fine_tune", tuned)
-    draft.note(*(("unread", "training.fine_tune", "a net without pretrained weights is trained whole")
-                 if not draft.values["model.pretrained"] else ("mapped", "training.fine_tune", f"model.fine_tune={str(bool(tuned)).lower()}")))
+    else:
+        draft.note("unread", "training.fine_tune", "a net without pretrained weights is trained whole")
     dropout = document.number("training.dropout")
+    draft.note("mapped", "training.dropout", "model.net.dropout, which dscnn has fixed")
     if draft.groups["model/net"] != "dscnn":
         draft.set("training.dropout", "model.net.dropout", None if dropout is None else float(dropout))
-    draft.note("mapped", "training.dropout", "model.net.dropout") if draft.groups["model/net"] == "dscnn" else None
     if document.flag("general.deterministic_ops") is not None:
         draft.set("general.deterministic_ops", "trainer.deterministic", document.flag("general.deterministic_ops"))
     resumed = document.file("training.resume_training_from")
