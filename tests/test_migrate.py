@@ -159,7 +159,9 @@ def test_shares_of_2023_are_of_what_is_left(tmp_path: Path) -> None:
 
 def test_values_of_version_4(tmp_path: Path) -> None:
     made = of(tmp_path, zoo.V4)
-    assert value(made, "frontend") == {"cut": "after", "log_offset": 1e-6} and choice(made, "frontend") == "yamnet_64x96"
+    assert (
+        value(made, "frontend") == {"cut": "after", "log_offset": 1e-6} and choice(made, "frontend") == "yamnet_64x96"
+    )
     assert value(made, "model.optimizer") == {"lr": 0.003, "betas": [0.8, 0.999]}
     assert value(made, "seed") == 120 and value(made, "data.seed") == 123, "0 means 123 there"
     assert value(made, "data.clips.audio_dir") == "${oc.env:AUDIO}/audio"
@@ -216,7 +218,13 @@ def test_a_training_of_a_migrated_file_runs(tmp_path: Path, trains: None) -> Non
     )  # fmt: skip
     (tmp_path / "user_config.yaml").write_text(text)
     made = migrate([str(tmp_path / "user_config.yaml")])[0]
-    words = [*shlex.split(made.commands[0])[1:], "logger=csv", "threads=1", "hydra.run.dir=run", "callbacks.progress=null"]
+    words = [
+        *shlex.split(made.commands[0])[1:],
+        "logger=csv",
+        "threads=1",
+        "hydra.run.dir=run",
+        "callbacks.progress=null",
+    ]
     command = [sys.executable, "-m", "aed", *words, "trainer.accelerator=cpu", "quantization.n_calibration=4"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -285,7 +293,10 @@ WRONG = [
     (zoo.changed("v3", deployment__unknown_class_threshold=0.5), "unknown_class_threshold: and use_garbage_class"),
     (zoo.changed("v3", general__model_path="a.h5", training__resume_training_from="b.h5"), "two models to start from"),
     (zoo.changed("v3", training__optimizer={"Adam": {}, "SGD": {"learning_rate": 1}}), None),
-    (zoo.changed("v3", training__optimizer={"Adam": {"learning_rate": 1}, "SGD": {"learning_rate": 1}}), "one optimizer"),
+    (
+        zoo.changed("v3", training__optimizer={"Adam": {"learning_rate": 1}, "SGD": {"learning_rate": 1}}),
+        "one optimizer",
+    ),
     (zoo.changed("v3", training__optimizer={"Ftrl": {"learning_rate": 1}}), "Ftrl: torch has no such optimizer"),
     (zoo.changed("v3", training__optimizer={"Adam": {"learning_rate": "fast"}}), "learning_rate: need a number"),
     (
@@ -294,7 +305,10 @@ WRONG = [
     ),
     (zoo.changed("v3", training__callbacks__TensorBoard={"log_dir": "x"}), "TensorBoard is refused by the zoo"),
     (zoo.changed("v3", training__callbacks__LRWarmupCosineDecay__hold_stps=1), "hold_stps"),
-    (zoo.changed("v3", training__model__n_stacks=3, training__model__pretrained_weights=True), "no weights of this net"),
+    (
+        zoo.changed("v3", training__model__n_stacks=3, training__model__pretrained_weights=True),
+        "no weights of this net",
+    ),
     (zoo.changed("v3", training__model__version="v3"), "version: need v1 or v2"),
     (zoo.changed("v3", training__model__name="yamnt"), "model.name: need one of .* did you mean yamnet"),
     (zoo.changed("v4", model__model_name="yamnet_e300"), "model.model_name: need one of"),
@@ -303,7 +317,10 @@ WRONG = [
     (zoo.changed("v3", preprocessing=None), "no section preprocessing"),
     (zoo.changed("v3", quantization__granularity="per_layer"), "granularity: need one of"),
     (zoo.changed("v3", mlflow__uri="http://h/${oc.env:HOME}"), r"need no \$\{...\} but \$\{NAME\}"),
-    ("general: {project_name: a}\ngeneral: {project_name: b}", "general: stands twice with different values, .* line 2"),
+    (
+        "general: {project_name: a}\ngeneral: {project_name: b}",
+        "general: stands twice with different values, .* line 2",
+    ),
     ("1: 2", "need a text as key"),
     ("[1, 2]", "need sections of keys"),
     ("", "need sections of keys"),
@@ -389,8 +406,10 @@ def test_texts_cannot_leave_their_place_in_the_file_or_in_a_command(tmp_path: Pa
 _NUMBERS = st.integers(0, 1000).map(str) | st.sampled_from(["1.", "0.5", "1e-3", "2.5e3"])
 _SUMS = st.recursive(
     _NUMBERS,
-    lambda inner: st.builds("({}{}{})".format, inner, st.sampled_from(["+", "-", "*", "/"]), inner)
-    | st.builds("-{}".format, inner),
+    lambda inner: (
+        st.builds("({}{}{})".format, inner, st.sampled_from(["+", "-", "*", "/"]), inner)
+        | st.builds("-{}".format, inner)
+    ),
     max_leaves=6,
 )
 
@@ -407,7 +426,14 @@ def test_arithmetic_in_text_is_that_of_python(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("(64, 96, 1)", (64, 96, 1)), ("True", True), ("None", "None"), ("abc", "abc"), ("[1]", "[1]"), ("'a'*9", "'a'*9")],
+    [
+        ("(64, 96, 1)", (64, 96, 1)),
+        ("True", True),
+        ("None", "None"),
+        ("abc", "abc"),
+        ("[1]", "[1]"),
+        ("'a'*9", "'a'*9"),
+    ],
 )
 def test_texts_that_the_zoo_evaluates(text: str, expected: Any) -> None:
     assert evaluated(text) == expected

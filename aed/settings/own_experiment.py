@@ -40,6 +40,8 @@ def _named(word: str, config_dir: Path, own: dict[str, Path]) -> str:
 
 def _registered(path: Path, config_dir: Path, own: dict[str, Path]) -> str:
     name = path.stem
+    if not path.is_file():
+        raise AedError(f"experiment={path}: no such file")
     if (config_dir / "experiment" / f"{name}.yaml").exists() or own.setdefault(name, path) != path:
         raise AedError(f"experiment={path}: there is another experiment {name}; rename the file")
     try:
