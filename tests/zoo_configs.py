@@ -47,8 +47,8 @@ training:
   optimizer:
     SGD: {{learning_rate: 1e-2, momentum: 0.9, nesterov: True, clipnorm: 1.0}}
   callbacks:
-    LRWarmupCosineDecay: {{initial_lr: 0.001, warmup_steps: 1, max_lr: 0.005, hold_steps: 1, decay_steps: 2, end_lr: 0.0,
-      verbose: 1}}
+    LRWarmupCosineDecay: {{initial_lr: 0.001, warmup_steps: 1, max_lr: 0.005, hold_steps: 1, decay_steps: 2,
+      end_lr: 0.0, verbose: 1}}
     EarlyStopping: {{monitor: val_loss, patience: 3, restore_best_weights: True}}
     TerminateOnNaN: {{verbose: 1}}
   trained_model_path: x.h5
@@ -77,8 +77,9 @@ V2023 = f"""
 general: {{project_name: AED, logs_dir: logs, saved_models_dir: saved}}
 train_parameters: {{batch_size: 16, training_epochs: 4, optimizer: adam, initial_learning: 0.002, patience: 20,
   learning_rate_scheduler: reducelronplateau, restore_best_weights: True}}
-dataset: {{name: esc10, class_names: {CLASSES}, audio_path: "..\\\\audio", csv_path: meta/esc50.csv, file_extension: .wav,
-  validation_split: 0.1, test_split: 0.2, test_path: x, use_other_class: True, n_samples_per_other_class: 2}}
+dataset: {{name: esc10, class_names: {CLASSES}, audio_path: "..\\\\audio", csv_path: meta/esc50.csv,
+  file_extension: .wav, validation_split: 0.1, test_split: 0.2, test_path: x,
+  use_other_class: True, n_samples_per_other_class: 2}}
 dataset_specific:
 # a section of comments alone
 pre_processing: {{{_TIME}}}

@@ -4,6 +4,9 @@ from dataclasses import asdict, replace
 
 from aed.base.errors import AedError
 from aed.dsp.frontend import PRESETS, FrontendConfig
+from aed.modules.nets.miniresnet import published
+from aed.modules.nets.yamnet import YAMNet
+from aed.modules.weights.published import Weights
 from aed.run.zoo.document import Document
 from aed.run.zoo.draft import Draft
 from aed.run.zoo.keys import FRONTEND
@@ -45,8 +48,18 @@ def map_front_end(draft: Draft) -> None:
     wanted = exact_front_end(draft.document)
     if not draft.exact:
         wanted = replace(wanted, trim="aligned", sample_bits=16)
-    if draft.values.get("model.net.weights") == "google":
-        wanted = replace(wanted, log_offset=1e-3)
+    if weights := _weights(draft):
+        offset = PRESETS[weights.frontend].log_offset
+        if not wanted.to_db and wanted.log_offset != offset:
+            text = (
+                f"model.pretrained=true, frontend.log_offset={offset:g} as in its training; there {wanted.log_offset:g}"
+            )
+            draft.note("better", "training.model.pretrained_weights", text)
+            wanted = replace(wanted, log_offset=offset)
+        try:
+            weights.check_frontend(wanted)
+        except AedError as error:
+            raise AedError(f"{draft.document.name}: {error}") from error
     differing = {name: _differing(wanted, preset) for name, preset in PRESETS.items()}
     nearest = min(differing, key=lambda name: len(differing[name]))
     draft.groups["frontend"] = nearest
@@ -59,6 +72,15 @@ def map_front_end(draft: Draft) -> None:
     if not draft.exact:
         text = "frontend.trim_top_db, by blocks that measure themselves; exact=true: the zoo's, which can cut an onset"
         draft.note("better", "preprocessing.top_db", text)
+
+
+def _weights(draft: Draft) -> Weights | None:
+    """The published weights that training starts from."""
+    if not draft.values["model.pretrained"]:
+        return None
+    if draft.groups["model/net"] == "yamnet":
+        return YAMNet.WEIGHTS[draft.values.get("model.net.weights", "st")]
+    return published(*(draft.values[f"model.net.{key}"] for key in ("version", "n_stacks", "pooling")))
 
 
 def _differing(wanted: FrontendConfig, preset: FrontendConfig) -> dict[str, object]:
