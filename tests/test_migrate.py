@@ -182,7 +182,7 @@ def test_values_of_version_4(tmp_path: Path) -> None:
     ],
 )
 def test_names_of_models_of_version_4(tmp_path: Path, name: str, expected: dict[str, Any]) -> None:
-    made = of(tmp_path, zoo.changed("v4", model__model_name=name))
+    made = of(tmp_path, zoo.changed("v4", model__model_name=name, model__pretrained=name.startswith("yamnet")))
     assert value(made, "model.net") == expected | {"dropout": 0.0}
 
 
@@ -319,7 +319,7 @@ WRONG = [
     (zoo.changed("v3", feature_extraction__n_fft="[512]"), "n_fft|another type"),
     (zoo.changed("v3", preprocessing=None), "no section preprocessing"),
     (zoo.changed("v3", quantization__granularity="per_layer"), "granularity: need one of"),
-    (zoo.changed("v4", feature_extraction__n_fft=1024), "was trained on features with n_fft=512 .* train from scratch"),
+    (zoo.changed("v4", feature_extraction__fmax=7000), "was trained on features with f_max=7500.* train from scratch"),
     (zoo.changed("v3", mlflow__uri="http://h/${oc.env:HOME}"), r"need no \$\{...\} but \$\{NAME\}"),
     (
         "general: {project_name: a}\ngeneral: {project_name: b}",
