@@ -162,9 +162,10 @@ def test_shares_of_2023_are_of_what_is_left(tmp_path: Path) -> None:
 
 def test_values_of_version_4(tmp_path: Path) -> None:
     made = of(tmp_path, zoo.V4)
-    assert (
-        value(made, "frontend") == {"cut": "after", "log_offset": 1e-6} and choice(made, "frontend") == "yamnet_64x96"
-    )
+    assert (value(made, "frontend"), choice(made, "frontend")) == ({"cut": "after"}, "yamnet_64x96")
+    assert kind_of(made, "model.pretrained") == "better", "the weights were trained with another offset"
+    scratch = of(tmp_path, zoo.changed("v4", model__pretrained=False))
+    assert value(scratch, "frontend") == {"cut": "after", "log_offset": 1e-6}
     assert value(made, "model.optimizer") == {"lr": 0.003, "betas": [0.8, 0.999]}
     assert value(made, "seed") == 120 and value(made, "data.seed") == 123, "0 means 123 there"
     assert value(made, "data.clips.audio_dir") == "${oc.env:AUDIO}/audio"
@@ -292,6 +293,7 @@ WRONG = [
     (zoo.changed("v3", dataset__class_names=["a", "other"]), "use_garbage_class: class_names has a class 'other'"),
     (zoo.changed("v3", dataset__validation_split=1.5), "validation_split: need a share"),
     (zoo.changed("v3", dataset__test_csv_path=...), "test_audio_path: a folder without its test_csv_path"),
+    (zoo.changed("v3", dataset__training_audio_path=...), "training_csv_path: a list without the folder"),
     (zoo.changed("v3", dataset__name="esc11"), "dataset.name: need one of .* did you mean esc10"),
     (zoo.changed("v3", deployment__unknown_class_threshold=0.5), "unknown_class_threshold: and use_garbage_class"),
     (zoo.changed("v3", general__model_path="a.h5", training__resume_training_from="b.h5"), "two models to start from"),
@@ -405,6 +407,24 @@ def test_texts_cannot_leave_their_place_in_the_file_or_in_a_command(tmp_path: Pa
     for word in made.commands:
         subprocess.run(["sh", "-c", f"aed() {{ :; }}; {word}"], cwd=tmp_path, check=True)
     assert not (tmp_path / "pwned").exists()
+
+
+def test_a_model_of_the_zoo_without_a_card_gets_exactly_its_own_front_end_and_classes(tmp_path: Path) -> None:
+    text = zoo.changed("v4", operation_mode="evaluation", model__model_path="a b.onnx", dataset__use_garbage_class=True)
+    words = shlex.split(of(tmp_path, text).commands[0])
+    given_words = {word for word in words if word.startswith(("frontend", "class_names", "model"))}
+    assert given_words == {
+        "model='a b.onnx'", "frontend=yamnet_64x96", "frontend.trim=compatible", "frontend.sample_bits=null",
+        "frontend.log_offset=1e-06", "frontend.cut=after", "class_names=[Rain,clock_tick,dog,other]",
+    }  # fmt: skip
+
+
+def test_variables_of_the_environment_are_expanded_by_the_shell_in_commands(tmp_path: Path) -> None:
+    model = "${MODELS}/a b.h5"
+    made = of(tmp_path, zoo.changed("v3", operation_mode="evaluation", general__model_path=model))
+    script = f'MODELS=/m; aed() {{ echo "$2"; }}; {made.commands[0]}'
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "/m/a b.h5\n"
 
 
 _NUMBERS = st.integers(0, 1000).map(str) | st.sampled_from(["1.", "0.5", "1e-3", "2.5e3"])

@@ -40,9 +40,12 @@ def _sources(draft: Draft, kind: str) -> None:
             draft.values["data.clips.root"] = "sounds"
             draft.note("better", "dataset.name", "no list is given: data=folder, sounds/<class>/*.wav, or data=esc_csv")
         return
+    folder = folders[first] or folders["training"]
+    if not folder:
+        raise draft.fail(f"dataset.{first}_csv_path", f"a list without the folder of its files, {first}_audio_path")
     draft.choose("dataset.name", "data", "esc_csv")
     draft.set(f"dataset.{first}_csv_path", "data.clips.csv", lists[first])
-    draft.set(f"dataset.{first}_audio_path", "data.clips.audio_dir", folders[first] or folders["training"] or ".")
+    draft.set(f"dataset.{first}_audio_path", "data.clips.audio_dir", folder)
     for name, ours in _SETS.items():
         if name == first or not lists[name]:
             continue

@@ -60,10 +60,8 @@ def map_front_end(draft: Draft) -> None:
             weights.check_frontend(wanted)
         except AedError as error:
             raise AedError(f"{draft.document.name}: {error}") from error
-    differing = {name: _differing(wanted, preset) for name, preset in PRESETS.items()}
-    nearest = min(differing, key=lambda name: len(differing[name]))
-    draft.groups["frontend"] = nearest
-    draft.values |= {f"frontend.{name}": value for name, value in differing[nearest].items()}
+    draft.groups["frontend"], differing = nearest_preset(wanted)
+    draft.values |= {f"frontend.{name}": value for name, value in differing.items()}
     for key in FRONTEND & draft.document.leaves.keys():
         draft.note("mapped", key, "frontend." + FrontendConfig.st_field(*key.split(".")))
     if draft.document.generation == "v4":
@@ -83,6 +81,12 @@ def _weights(draft: Draft) -> Weights | None:
     return published(*(draft.values[f"model.net.{key}"] for key in ("version", "n_stacks", "pooling")))
 
 
-def _differing(wanted: FrontendConfig, preset: FrontendConfig) -> dict[str, object]:
-    ours = asdict(preset)
-    return {name: value for name, value in asdict(wanted).items() if ours[name] != value}
+def nearest_preset(wanted: FrontendConfig) -> tuple[str, dict[str, object]]:
+    """The preset that differs from a front end in the fewest fields, and the values of those."""
+    values = asdict(wanted)
+    differing = {
+        name: {field: value for field, value in values.items() if getattr(preset, field) != value}
+        for name, preset in PRESETS.items()
+    }
+    nearest = min(differing, key=lambda name: len(differing[name]))
+    return nearest, differing[nearest]

@@ -78,7 +78,6 @@ OPEN = (
 """Sections whose keys are those of another library."""
 
 _FOLDER = "the folder of a run holds everything: outputs/<experiment>/<time>, or hydra.run.dir=..."
-_CARD = "the front end and the classes are in the model file"
 _SHAPE = "the front end says it: n_mels x patch_frames"
 _BOARD_IO = "ST's tool is asked by the model what its input and output are"
 
@@ -88,7 +87,7 @@ FIXED: dict[str, tuple[Kind, str]] = {
     "general.display_figures": ("better", "pictures are files, in plots/; no window opens"),
     "general.gpu_memory_limit": ("none", "torch takes what it needs; smaller batches: data.batch_size"),
     "general.num_threads_tflite": ("none", "ONNX Runtime runs on all cores"),
-    "general.config_path": ("none", f"{_CARD}; migrate that YAML for a training"),
+    "general.config_path": ("none", "aed migrate that YAML: its front end and classes belong to the command, too"),
     "dataset.file_extension": ("better", "file names are read as they are; formats may be mixed"),
     "dataset.expand_last_dim": ("better", "patches have a channel where the net needs one"),
     "dataset.to_cache": ("better", "features are kept on disk, once for each file and front end"),

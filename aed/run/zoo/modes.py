@@ -1,14 +1,19 @@
 """What a document is for: its operation mode as stages of an experiment, and as commands to type."""
 
+import re
+import shlex
+from collections.abc import Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 from aed.base.console import printable
 from aed.base.overrides import nearest, override
-from aed.dsp.frontend import PRESETS
 from aed.run.stages import MODES
 from aed.run.zoo.data import needs_data
 from aed.run.zoo.draft import Draft
+from aed.run.zoo.frontend import exact_front_end, has_front_end, nearest_preset
 from aed.run.zoo.tools import board_of, map_benchmark, map_deployment
+from aed.scoring.labels import OTHER
 
 _TRAINING = ("training", "chain_tqe", "chain_tqeb", "chain_tbqeb")
 _UNMEASURED = {"benchmarking": "quantization", "chain_qb": "quantization", "chain_eqeb": "chain_eqe"}
@@ -17,6 +22,9 @@ _UNMEASURED |= {"chain_tqeb": "chain_tqe", "chain_tbqeb": "chain_tqe"}
 
 _OF_A_FILE = ("evaluation", "prediction", "benchmarking")
 """Modes that take an ``.onnx`` of others; the others need a checkpoint."""
+
+_EXPANDED = re.compile(r"[\w./: -]*(?:\$\{\w+\}[\w./: -]*)+", re.ASCII)
+"""Paths with variables of the environment, and nothing else that means something to a shell."""
 
 _TARGETS = {"host": None, "stedgeai_host": "board", "stedgeai_n6": "board", "stedgeai_h7p": "board"}
 
@@ -60,6 +68,7 @@ def map_mode(draft: Draft) -> str:
     map_benchmark(draft, "benchmark" in stages)
     if "benchmark" in stages and "benchmark.board" not in draft.values:
         draft.values["operation_mode"] = _UNMEASURED[mode]
+        draft.note("none", "operation_mode", f"operation_mode={_UNMEASURED[mode]}, without a board to measure on")
     map_deployment(draft, "deploy" in stages)
     files = document.file("prediction.test_files_path")
     draft.set("prediction.test_files_path", "predict.files", [files] if files else None)
@@ -111,11 +120,11 @@ def commands(draft: Draft, mode: str, document: str, experiment: str) -> list[st
     if mode in _TRAINING:
         return [train]
     if end == ".onnx" and mode in _OF_A_FILE:
-        return [_of_model(draft, mode, override("model", model) + _front_end(draft))]
+        return [_of_model(draft, mode, _setting("model", model), _bare(draft))]
     if end == ".h5":
         first = f"aed import_keras {_word(model)} {override('st_config', document)} folder=imported"
         if mode in ("evaluation", "prediction"):
-            return [first, _of_model(draft, mode, override("model", f"imported/{stem}.onnx"))]
+            return [first, _of_model(draft, mode, _setting("model", f"imported/{stem}.onnx"))]
         return [first, f"{train} {override('ckpt_path', f'imported/{stem}.ckpt')}"]
     trained = f"{train} operation_mode=chain_tqe hydra.run.dir=trained"
     if set(MODES[mode]) <= {"test", "export", "quantize", "evaluate"}:
@@ -124,41 +133,48 @@ def commands(draft: Draft, mode: str, document: str, experiment: str) -> list[st
 
 
 def _word(path: str) -> str:
-    return override("x", path).replace("x=", "", 1)
+    """A path as a word of a command line."""
+    return f'"{path}"' if _EXPANDED.fullmatch(path) else shlex.quote(path)
 
 
-def _front_end(draft: Draft) -> str:
-    """Front end and classes for an ``.onnx`` without a model card, as words of a command line."""
-    if "frontend" not in draft.groups:
-        return ""
-    words = [f"frontend={draft.groups['frontend']}"]
-    words += [override(key, value) for key, value in draft.values.items() if key.startswith("frontend.")]
-    words += [override("class_names", draft.values["data.class_names"])] if "data.class_names" in draft.values else []
-    assert draft.groups["frontend"] in PRESETS
-    return " " + " ".join(words)
+def _setting(key: str, value: Any) -> str:
+    """A setting as a word of a command line; the shell expands variables of the environment in it."""
+    if isinstance(value, str) and _EXPANDED.fullmatch(value):
+        return f'"{key}={value}"'
+    return override(key, value)
 
 
-def _of_model(draft: Draft, mode: str, model: str) -> str:
-    """The command for a mode on a model file."""
+def _bare(draft: Draft) -> list[str]:
+    """The zoo's own front end and classes, for its ``.onnx``, which has no model card, as words of a command line."""
+    document = draft.document
+    if not has_front_end(document):
+        return []
+    preset, differing = nearest_preset(exact_front_end(document))
+    words = [f"frontend={preset}", *(override(f"frontend.{key}", value) for key, value in differing.items())]
+    names = document.names("dataset.class_names") or []
+    names += [OTHER] if draft.values.get("data.garbage_class") else []
+    return words + ([override("class_names", sorted(names))] if names else [])
+
+
+def _of_model(draft: Draft, mode: str, model: str, bare: Sequence[str] = ()) -> str:
+    """The command for a mode on a model file, with words for one without a model card."""
     document = draft.document
     if mode == "prediction":
-        return f"aed predict {model} {_word(draft.values['predict.files'][0])}"
+        return " ".join(["aed predict", model, *bare, _word(draft.values["predict.files"][0])])
     if mode in ("benchmarking", "chain_qb", "chain_eqeb"):
-        board = draft.values.get("benchmark.board", "mps2-an505")
-        return (
-            f"aed benchmark {model.split()[0]} board={board} target={draft.values.get('benchmark.target', 'emulator')}"
-        )
+        target, board = draft.values.get("benchmark.target", "emulator"), draft.values.get("benchmark.board")
+        return f"aed benchmark {model} board={board or 'mps2-an505'} target={target if board else 'emulator'}"
     if mode in ("deployment", "chain_qd"):
         own = {key.removeprefix("deploy."): value for key, value in draft.values.items() if key.startswith("deploy.")}
-        return " ".join(["aed deploy", model.split()[0], *(override(key, value) for key, value in own.items())])
+        return " ".join(["aed deploy", model, *(_setting(key, value) for key, value in own.items())])
     data = [
         f"data={draft.groups['data']}",
-        *(override(key, value) for key, value in draft.values.items() if key.startswith("data.clips.")),
+        *(_setting(key, value) for key, value in draft.values.items() if key.startswith("data.clips.")),
     ]
-    if "class_names" not in model and "data.class_names" in draft.values:
-        data.append(override("data.class_names", draft.values["data.class_names"]))
+    chosen = ("data.class_names", "data.garbage_class", "data.multi_label")
+    data += [override(key, draft.values[key]) for key in chosen if key in draft.values]
     on = []
     if document.text("evaluation.target") not in (None, "host"):
         board = board_of(draft, "benchmarking.board") or "stm32n6570-dk"
         on = ["on=board", f"board={board}", "serial=serial"]
-    return " ".join(["aed evaluate", model, *data, "split=all", "split_by=data", *on])
+    return " ".join(["aed evaluate", model, *bare, *data, "split=all", "split_by=data", *on])
