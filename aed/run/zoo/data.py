@@ -31,7 +31,12 @@ def _sources(draft: Draft, kind: str) -> None:
         draft.choose("dataset.name", "data", "fsd50k")
         for name in lists:
             for end in ("csv", "audio"):
-                draft.note("unread", f"dataset.{name}_{end}_path", "dataset_specific.fsd50k says where FSD50K is")
+                key = f"dataset.{name}_{end}_path"
+                draft.note("unread", key, "dataset_specific.fsd50k says where FSD50K is")
+                if name in ("test", "quantization"):
+                    draft.note(
+                        "none", key, "tested on eval, calibrated on training clips; aed evaluate takes other data"
+                    )
         return
     first = next((name for name in ("training", "test", "quantization", "validation") if lists[name]), None)
     if first is None:
