@@ -45,6 +45,7 @@ MISTAKES: dict[str, list[tuple[str, str]]] = {
         ("experiment=list.yaml", "need keys and values"),
         ("experiment=mine/demo.yaml", "another experiment demo; rename"),
         ("experiment=wrong.yaml", "data.batch_siez"),
+        ("experiment=hostile.yaml", "callbacks.x._target_: a class is named on the command line"),
         ("experiment=demo -x", "-x"),
         ("--cfg", "--cfg"),
         ("--bogus", "--bogus"),
@@ -391,6 +392,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "mine").mkdir()
     (folder / "mine" / "demo.yaml").write_text("seed: 1\n")
     (folder / "list.yaml").write_text("[1, 2]\n")
+    (folder / "hostile.yaml").write_text("callbacks: {x: {_target_: os.getcwd}}\n")
     (folder / "wrong.yaml").write_text("data: {batch_siez: 1}\n")
     for name in ("bad/text.wav", "text.onnx", "note.txt"):
         (folder / name).write_text("no sound, no model, no list\n")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
@@ -22,7 +23,7 @@ def with_own_experiments(arguments: Sequence[str], config_dir: Path) -> list[str
         config_dir: Folder of the configuration files, whose experiments keep their names.
 
     Raises:
-        AedError: A file cannot be read, is no mapping, or is called like another experiment.
+        AedError: A file cannot be read, is no mapping, names a class, or is called like another experiment.
     """
     own: dict[str, Path] = {}
     return [_named(word, config_dir, own) if _is_file(word) else word for word in arguments]
@@ -50,5 +51,17 @@ def _registered(path: Path, config_dir: Path, own: dict[str, Path]) -> str:
         raise AedError(f"experiment={path}: cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(node, DictConfig):
         raise AedError(f"experiment={path}: need keys and values, as in {config_dir / 'experiment'}")
+    if key := _class_key(OmegaConf.to_container(node, resolve=False), ""):
+        raise AedError(f"experiment={path}: {key}: a class is named on the command line, not by a file; {key}=...")
     ConfigStore.instance().store(group="experiment", name=name, node=node, package="_global_")
     return name
+
+
+def _class_key(value: Any, path: str) -> str:
+    """The first key that names what is to be imported; empty if there is none."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, own in parts:
+        whole = f"{path}.{key}".lstrip(".")
+        if key == "_target_" or (whole := _class_key(own, whole)):
+            return whole
+    return ""
