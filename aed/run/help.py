@@ -43,6 +43,7 @@ _ORDER = (
     "deploy",
     "models",
     "import_keras",
+    "migrate",
     "doctor",
     "cli",
     "help",

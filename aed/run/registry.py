@@ -78,6 +78,7 @@ FUNCTIONS = {
     "import_keras": "aed.run.import_keras.import_keras",
     "inspect": "aed.run.data.inspect",
     "listen": "aed.run.listen.listen",
+    "migrate": "aed.run.migrate.migrate",
     "models": "aed.run.models.show",
     "predict": "aed.run.predict.predict_files",
     "soundscapes": "aed.run.soundscapes.write_soundscapes",
