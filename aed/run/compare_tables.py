@@ -138,20 +138,12 @@ def print_costs(names: Sequence[str], costs: Sequence[Costs]) -> None:
     if not columns:
         return
     boards = sorted({str(part["board"]) for _, part in parts})
-    is_one = len(boards) == 1
-    table = Table(
-        **_STYLE, title=f"int8, one patch{' on ' * bool(boards[0] and is_one)}{boards[0] * is_one}, sizes in KiB"
-    )
-    for heading in (
-        "run",
-        "part",
-        *(() if is_one else ("board",)),
-        *(heading for _, heading, _, _ in columns),
-        "source",
-    ):
-        table.add_column(heading, justify="left" if heading in ("run", "part", "board", "source") else "right")
+    place = f" on {boards[0]}" if len(boards) == 1 and boards[0] else ""
+    words = ("run", "part") if len(boards) == 1 else ("run", "part", "board")
+    table = Table(**_STYLE, title=f"int8, one patch{place}, sizes in KiB")
+    for heading in (*words, *(heading for _, heading, _, _ in columns), "source"):
+        table.add_column(heading, justify="left" if heading in (*words, "source") else "right")
     for name, part in parts:
         cells = [f"{float(part[key]) / unit:.{digits}f}" if key in part else "-" for key, _, unit, digits in columns]
-        board = () if is_one else (str(part["board"]) or "-",)
-        table.add_row(name, str(part["part"]), *board, *cells, str(part["source"]))
+        table.add_row(name, *(str(part[word]) or "-" for word in words[1:]), *cells, str(part["source"]))
     PlainConsole().print(table)
