@@ -66,27 +66,33 @@ def print_differences(first: str, rows: Sequence[Compared]) -> None:
         first: Name of the run that the others are compared with.
         rows: Of all runs, models and parts.
     """
-    table = Table(**_STYLE, title=f"beside {first}, points")
-    _columns(table, "run", "model")
-    for row in (row for row in rows if row.scope == "all"):
-        table.add_row(row.run, row.model, *_cells(row.difference, row.p_holm))
     console = PlainConsole()
-    console.print(table)
-    for row in (row for row in rows if row.scope == "all"):
+    every = [row for row in rows if row.scope == "all"]
+    console.print(_table("all clips", "model", first, every, [row.model for row in every]))
+    for row in every:
         console.print(verdict(row, first))
     model = rows[-1].model  # int8, if there is one
     for scope in ("class", "fold"):
         own = [row for row in rows if row.model == model and row.scope == scope]
-        if not own:
-            continue
         shown = sorted(own, key=lambda row: -abs(row.difference.value))[:MANY] if len(own) > MANY else own
-        runs = list(dict.fromkeys(row.run for row in own))
-        title = f"{model}, each {scope}, {runs[0]} beside {first}" if len(runs) == 1 else f"{model}, each {scope}"
-        parts = Table(**_STYLE, title=f"{title}, points", caption=_left_out(len(own) - len(shown)))
-        _columns(parts, *(["run"] if len(runs) > 1 else []), scope)
-        for row in shown:
-            parts.add_row(*([row.run] if len(runs) > 1 else []), row.name, *_cells(row.difference, row.p_holm))
-        console.print(parts)
+        if shown:
+            table = _table(f"{model}, each {scope}", scope, first, shown, [row.name for row in shown])
+            table.caption = _left_out(len(own) - len(shown))
+            console.print(table)
+
+
+def _table(what: str, column: str, first: str, rows: Sequence[Compared], names: Sequence[str]) -> Table:
+    """A row for each difference; where all are of one run it stands in the title."""
+    runs = list(dict.fromkeys(row.run for row in rows))
+    is_one = len(runs) == 1
+    table = Table(**_STYLE, title=f"{what}, points{' of ' + runs[0] if is_one else ''} over {first}")
+    for heading in (column,) if is_one else ("run", column):
+        table.add_column(heading)
+    for heading in ("clips", "difference", "95 % interval", "better", "worse", "p"):
+        table.add_column(heading, justify="right")
+    for row, name in zip(rows, names, strict=True):
+        table.add_row(*(() if is_one else (row.run,)), name, *_cells(row.difference, row.p_holm))
+    return table
 
 
 def verdict(row: Compared, first: str) -> str:
@@ -101,19 +107,12 @@ def verdict(row: Compared, first: str) -> str:
     return f"{row.run}, {row.model}: {size}: no difference to {first} is shown"
 
 
-def _columns(table: Table, *names: str) -> None:
-    for name in names:
-        table.add_column(name)
-    for heading in ("clips", "difference", "95 % interval", "better", "worse", "p"):
-        table.add_column(heading, justify="right")
-
-
 def _cells(own: Difference, p: float) -> list[str]:
     share = f"{100 * own.value:+.2f}"
-    return [str(own.clips), share, _range(own.low, own.high, "+.2f"), str(own.better), str(own.worse), f"{p:.3g}"]
+    return [str(own.clips), share, _range(own.low, own.high, "+.1f"), str(own.better), str(own.worse), f"{p:.3g}"]
 
 
-def _range(low: float, high: float, spec: str = ".2f") -> str:
+def _range(low: float, high: float, spec: str = ".1f") -> str:
     return f"{format(100 * low, spec)} .. {format(100 * high, spec)}"
 
 

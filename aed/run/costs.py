@@ -32,13 +32,14 @@ def read_costs(runs: Sequence[Path]) -> Costs:
             key = str(row["part"]), str(row["target"]), str(row["board"])
             own = found.setdefault(key, dict(row))
             own |= {name: max(float(row[name]), float(own.get(name, 0))) for name in _FIGURES if name in row}
-    return list(found.values())
+    is_measured = any(part == "net" and target for part, target, _ in found)
+    return [row for (_, target, _), row in found.items() if target or not is_measured]
 
 
 def _of_run(run: Path) -> list[dict[str, str | float]]:
     reports = sorted(run.glob("target/*/*/report.json"))
     rows = [row for path in reports for row in _of_report(path, read_json(path))]
-    if not any(row["part"] == "net" for row in rows) and (facts := read_json(run / "quantization.json")):
+    if facts := read_json(run / "quantization.json"):
         counted = {key: value for key in _FIGURES if (value := facts.get("footprint", {}).get(key)) is not None}
         rows.append({"part": "net", "target": "", "board": "", **counted, "source": "estimated"})
     return rows
