@@ -3,6 +3,7 @@
 import gc
 import io
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 # before torch is loaded: the workers of a session share the cores, and threads that wait for each other are busy
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# a shell starts background jobs, of which a session may be one, with Ctrl-C ignored, as would all that it starts
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -157,13 +157,16 @@ def test_settings_that_cannot_be_are_refused(server: PageServer, place: Path) ->
 def test_the_command_serves_the_page_until_it_is_interrupted(forking: list[str], place: Path, tmp_path: Path) -> None:
     words = [*forking, "aed.listen", f"model={place / 'bell_int8.onnx'}", "folder=sounds", "browser=false"]
     with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        url = process.stdout.readline().split()[0]
-        connection = http.client.HTTPConnection("127.0.0.1", urlsplit(url).port, timeout=10)
-        connection.request("GET", urlsplit(url).path + "aed_web.json")
-        facts = json.loads(connection.getresponse().read())
-        connection.close()
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+        try:
+            url = process.stdout.readline().split()[0]
+            connection = http.client.HTTPConnection("127.0.0.1", urlsplit(url).port, timeout=10)
+            connection.request("GET", urlsplit(url).path + "aed_web.json")
+            facts = json.loads(connection.getresponse().read())
+            connection.close()
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 0, errors
     assert facts["classes"] == list(NAMES)
     assert facts["server"] == {"folder": "sounds", "output": str(place / "bell_int8_rule.onnx")}
