@@ -20,8 +20,7 @@ from aed.inference import writers
 from aed.inference.detection import DetectedEvent
 from aed.inference.event_writers import as_table
 from aed.inference.prediction import Prediction
-from aed.run import benchmark, compare_tables, data, models, stream_report, sweep
-from aed.run.tested import Tested
+from aed.run import benchmark, compare_tables, data, models, stream_report, sweep, tested
 from aed.scoring import tables
 from aed.scoring.compared import Compared
 from aed.scoring.decision import Decision
@@ -131,9 +130,9 @@ def stream_scores() -> StreamScores:
     return score_stream(found, detected, lambda threshold: detected, NAMES, np.array([3600.0]))
 
 
-def tested() -> Tested:
+def run_of_a_clip() -> tested.Tested:
     right = np.array([[True]])
-    return Tested(Path(), tuple(NAMES), "single_label", {"a.wav": NAMES[0]}, ("",), ("0",), right, {})
+    return tested.Tested(Path(), tuple(NAMES), "single_label", {"a.wav": NAMES[0]}, ("",), ("0",), right, {})
 
 
 def compared() -> list[Compared]:
@@ -174,9 +173,9 @@ SAYS: dict[tuple[str, str], list[Say]] = {
         )
     ],
     ("compare_tables", "print_scores"): [
-        lambda: compare_tables.print_scores(NAMES, {"float": [tested()] * 9}, {"float": [(0.0, 1.0)] * 9})
+        lambda: compare_tables.print_scores(NAMES, {"float": [run_of_a_clip()] * 9}, {"float": [(0.0, 1.0)] * 9})
     ],
-    ("compare_tables", "print_differences"): [lambda: compare_tables.print_differences(NAMES[0], compared())],
+    ("compare_tables", "_table"): [lambda: compare_tables.print_differences(NAMES[0], compared())],
     ("compare_tables", "print_costs"): [
         lambda: compare_tables.print_costs(
             NAMES, [[{"part": "net", "board": name, "macc": 1.0, "source": "estimated"}] for name in NAMES]
