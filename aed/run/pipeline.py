@@ -57,17 +57,35 @@ _EXPECTED_WARNINGS = (
 )
 
 
-def build(config: DictConfig, folder: Path, data: PatchDataModule) -> Run:
-    """The run of a composed configuration; the data is ready afterwards.
+def build_data(config: DictConfig, trained_on: str | None = None) -> PatchDataModule:
+    """The data of a composed configuration, not yet prepared; the process is.
 
     Args:
-        config: Checked; its process is prepared.
-        folder: Of the run.
-        data: Of the configuration.
+        config: Checked.
+        trained_on: Name of the data set of the model that the run starts from.
 
     Raises:
         AedError: Something in it cannot be used.
     """
+    prepare_process(config)
+    data: PatchDataModule = _instance("data", config.data)
+    check_classes(data, trained_on)
+    check_net_class(config.model.net)
+    return data
+
+
+def build(config: DictConfig, folder: Path, data: PatchDataModule | None = None) -> Run:
+    """The run of a composed configuration; the data is ready afterwards.
+
+    Args:
+        config: Checked.
+        folder: Of the run.
+        data: Of :func:`build_data`; None: it is built here.
+
+    Raises:
+        AedError: Something in it cannot be used.
+    """
+    data = data or build_data(config)
     check_num_classes(config.model.net, data.num_classes)
     model: ClipClassifier = _instance("model", config.model, net={"num_classes": data.num_classes})
     callbacks = [_instance(f"callbacks.{key}", node) for key, node in config.callbacks.items() if node]
@@ -173,10 +191,7 @@ def run(config: DictConfig, folder: Path) -> dict[str, float]:
             check_resumable(Path(config.ckpt_path), bool(config.model.scheduler))
     check_stages(config)
     model = take_over(config, folder)  # reads it, before features are computed
-    prepare_process(config)
-    data: PatchDataModule = _instance("data", config.data)
-    check_classes(data, model.data.get("name") if model else None)
-    check_net_class(config.model.net)
+    data = build_data(config, model.data.get("name") if model else None)
     records = Records.of(config, folder, data)
     done = skip_done(config, records) if config.resume else []
     if done and not config.stages:
