@@ -135,6 +135,22 @@ def test_a_failed_chain_goes_on_where_it_stopped(tmp_path, executed, monkeypatch
     assert {**failed, "fit/seconds": 0} == {**whole, "fit/seconds": 0}
 
 
+def test_the_last_epoch_of_another_training_is_not_gone_on_from(tmp_path):
+    last = tmp_path / records.LAST
+    last.parent.mkdir()
+    last.write_bytes(b"of other settings")
+    own = Records(tmp_path, {"fit": "key"})
+    assert not own.begun("fit")
+    own.begin("fit")
+    assert not own.begun("fit"), "killed before its first epoch"
+    last.write_bytes(b"first epoch")
+    assert own.begun("fit") and not Records(tmp_path, {"fit": "other"}).begun("fit")
+    own.begin("fit")
+    assert own.begun("fit"), "killed again"
+    own.end("fit", {}, last)
+    assert not own.begun("fit") and own.up_to_date() == ["fit"] and own.checkpoint("fit") == last
+
+
 @pytest.mark.usefixtures("processes")
 def test_a_killed_training_goes_on_from_its_last_epoch(tmp_path, forking):
     typed = [*TYPED, "trainer.max_epochs=60", "resume=true"]

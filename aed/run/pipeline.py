@@ -36,7 +36,7 @@ from aed.run.fit import CURVES, draw_curves
 from aed.run.from_checkpoint import take_over
 from aed.run.loggers import LateLogger, creating, installed, is_csv, without_finished
 from aed.run.model_data import check_classes
-from aed.run.records import Records
+from aed.run.records import LAST, Records
 from aed.run.registry import check_net_class
 from aed.run.resume import check_resumable
 from aed.run.stages import STAGES, choose_stages
@@ -225,7 +225,7 @@ def skip_done(config: DictConfig, records: Records) -> list[str]:
         log.info("resume: up to date in %s and skipped: %s", records.folder, ", ".join(done))
     else:
         log.info("resume: nothing in %s is up to date; hydra.run.dir=... names the folder of a run", records.folder)
-    last = records.folder / "checkpoints" / "last.ckpt"
+    last = records.folder / LAST
     if config.stages[:1] == ["fit"] and not config.ckpt_path and last.is_file() and records.begun("fit"):
         check_resumable(last, bool(config.model.scheduler))
         config.ckpt_path = str(last)

@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 FOLDER = ".stages"
 """In a run's folder."""
 
+LAST = Path("checkpoints") / "last.ckpt"
+"""In a run's folder: the last epoch of a training."""
+
 _PACKAGE = Path(__file__).parents[1]
 _LIBRARIES = (
     "torch",
@@ -120,9 +123,10 @@ class Records:
         return found
 
     def begun(self, stage: str) -> bool:
-        """Whether the stage was begun in this folder with all that it depends on as it is now, and not ended."""
+        """Whether the stage was begun with all as it is now, left a checkpoint of its own, and did not end."""
         record = self._read(stage)
-        return bool(record and record["begun"] and record.get("key") == self.keys.get(stage))
+        is_same = record is not None and record["begun"] and record["key"] == self.keys.get(stage)
+        return bool(is_same and record and record.get("checkpoint") != _digest_of(self.folder / LAST))
 
     def metrics(self, stage: str) -> dict[str, float]:
         """The metrics of the run at the end of a stage that is up to date."""
@@ -137,6 +141,9 @@ class Records:
     def begin(self, stage: str) -> None:
         """Notes that a stage begins: what it and later ones left is no longer up to date."""
         done = list(self.keys)[: list(self.keys).index(stage)] if stage in self.keys else []
+        old = self._read(stage)
+        is_same = old is not None and old["begun"] and old["key"] == self.keys.get(stage)
+        found = old["checkpoint"] if is_same and old else _digest_of(self.folder / LAST)  # of a training before
         for path in (self.folder / FOLDER).glob("*.json"):
             if path.stem not in done:
                 path.unlink()
@@ -147,7 +154,7 @@ class Records:
                 tables.write_json(self._path(name), record | {"outputs": outputs})
         self._before = {name: _facts(path) for name, path in _files(self.folder)}
         if stage in self.keys:
-            self._write(stage, begun=True)
+            self._write(stage, begun=True, checkpoint=found)
 
     def end(self, stage: str, metrics: dict[str, float], checkpoint: Path | None) -> None:
         """Notes that a stage has ended.
