@@ -244,6 +244,15 @@ MISTAKES: dict[str, list[tuple[str, str]]] = {
         ("model=int8.onnx good.wav reference=nowhere.tsv", "nowhere.tsv"),
         ("model=int8.onnx good.wav output=good.wav", "good.wav is read by this command"),
     ],
+    "compare": [
+        ("", "files=..."),
+        ("sounds", "at least two"),
+        ("sounds nowhere", "sounds: no run that was tested"),
+        ("nowhere sounds", "nowhere"),
+        ("sounds bad output=sounds", "sounds holds something else"),
+        ("sounds bad draws=few", "draws"),
+        ("sounds bad draw=9", "draws"),
+    ],
     "soundscapes": [
         ("", "output=..."),
         ("output=s data=nothing", "data"),

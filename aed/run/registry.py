@@ -72,6 +72,7 @@ def register() -> None:
 
 FUNCTIONS = {
     "benchmark": "aed.run.benchmark.benchmark_file",
+    "compare": "aed.run.compare.compare_runs",
     "deploy": "aed.run.deploy.deploy_file",
     "detect": "aed.run.detect.detect_files",
     "evaluate": "aed.run.evaluate.evaluate_file",
