@@ -38,7 +38,7 @@ def composed(name: str, folder: Path, *overrides: str) -> DictConfig:
     if "listening" in name:
         overrides = (*overrides, "data.soundscape_hours=0.02")
     if "64k" in name:
-        overrides = (*overrides, "model/distillation=null", "data.crops.per_clip=2")
+        overrides = (*overrides, "~model/distillation", "data.crops.per_clip=2")
     if name.startswith("fsd50k"):
         data = [f"data.clips.data_dir={fsd50k_tree.write_tree(folder / 'fsd50k', clips=40)}"]
     else:
