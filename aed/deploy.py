@@ -1,15 +1,15 @@
-"""Write what goes into a firmware project: a C library, or a package for ST's audio firmware.
+"""Write what goes into a firmware project, a C library or a package for ST's firmware; or a page that listens.
 
 Usage:
-    aed deploy model=<int8.onnx> [target=c|stm32] [folder=<new folder>] [key=value ...]
+    aed deploy model=<int8.onnx> [target=c|stm32|web] [folder=<new folder>] [key=value ...]
 
 Examples:
     aed deploy model=model_int8.onnx folder=firmware
         C99 without dependencies: front end, net and decision, bit for bit like ONNX Runtime.
-    aed deploy model=model_int8.onnx folder=firmware c.prefix=doorbell
-        The same under names of its own, so that several models fit into one firmware.
     aed deploy model=model_int8.onnx target=stm32 stm32.board=b-u585i-iot02a
         Network and front end for ST's audio firmware; needs ST's tool.
+    aed deploy model=model_int8.onnx target=web folder=demo
+        The same C as WebAssembly in a page that listens: a folder for any web server, also for phones.
 """
 
 import logging

@@ -19,10 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "results.md"
 SHORT = (
     "esc10_yamnet",
-    "esc10_yamnet frontend=yamnet_google_64x96 model.net.weights=google",
+    "esc10_64k",
+    "esc10_200k",
+    "esc10_600k",
     "esc10_yamnet1024",
-    "esc10_miniresnet_v1_finetuned",
-    "esc10_dscnn",
 )
 """Recipes in the README."""
 

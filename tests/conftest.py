@@ -3,6 +3,7 @@
 import gc
 import io
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 # before torch is loaded: the workers of a session share the cores, and threads that wait for each other are busy
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# a shell starts background jobs, of which a session may be one, with Ctrl-C ignored, as would all that it starts
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -87,6 +92,7 @@ def each_c_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     reals = cached_compiler.install(programs, objects)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(programs), prepend=os.pathsep)
+        patch.setenv("ZIG_GLOBAL_CACHE_DIR", str(objects / "zig"))
         finish = cached_compiler.at_once(running.finish, running.Finished, reals, objects)
         patch.setattr(running, "finish", finish)
         yield

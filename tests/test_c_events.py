@@ -453,7 +453,7 @@ def test_a_rule_that_does_not_fit_is_refused_before_anything_is_written(model, t
 
 
 def test_the_rule_is_for_the_library_alone():
-    with pytest.raises(AedError, match=r"deploy\.rule: only target c has the event rule, got target=stm32"):
+    with pytest.raises(AedError, match=r"deploy\.rule: ST's firmware has no event rule, got target=stm32"):
         check(DeployConfig(target="stm32", rule=RuleChanges(window=3)), "deploy.")
     check(DeployConfig(c=CSettings(prefix="door"), rule=RuleChanges(window=3)))
 

@@ -20,12 +20,14 @@ from aed.inference import writers
 from aed.inference.detection import DetectedEvent
 from aed.inference.event_writers import as_table
 from aed.inference.prediction import Prediction
-from aed.run import benchmark, data, models, stream_report, sweep
+from aed.run import benchmark, compare_tables, data, models, stream_report, sweep, tested
 from aed.scoring import tables
+from aed.scoring.compared import Compared
 from aed.scoring.decision import Decision
 from aed.scoring.events.alarms import Alarms
 from aed.scoring.events.lists import EventList
 from aed.scoring.events.stream import StreamScores, score_stream
+from aed.scoring.paired import Difference
 from aed.scoring.rejection import judge_rejection
 from aed.scoring.scores import Scores, score
 from aed.target.report import Cost, Figure, Report
@@ -128,6 +130,16 @@ def stream_scores() -> StreamScores:
     return score_stream(found, detected, lambda threshold: detected, NAMES, np.array([3600.0]))
 
 
+def run_of_a_clip() -> tested.Tested:
+    right = np.array([[True]])
+    return tested.Tested(Path(), tuple(NAMES), "single_label", {"a.wav": NAMES[0]}, ("",), ("0",), right, {})
+
+
+def compared() -> list[Compared]:
+    one = Difference(0.5, 0.1, 0.9, 1, 0, 2, 1.0)
+    return [Compared("int8", name, scope, name, one) for scope in ("all", "class") for name in NAMES]
+
+
 def row(name: str) -> models.Row:
     text = dict.fromkeys(("frontend", "weights", "licence", "recipe"), name)
     return models.Row(**{field: text.get(field, 1) for field in models.Row.__dataclass_fields__} | {"name": name})
@@ -154,9 +166,19 @@ SAYS: dict[tuple[str, str], list[Say]] = {
     ("tables", "print_comparison"): [
         lambda: tables.print_comparison(
             {
-                name: {"float": {"clip_acc": 1}, "int8": {"clip_acc": 1}, "clip_agreement": 1, "sqnr_db": {"median": 1}}
+                name: {"clips": 1, "float": accuracy, "int8": accuracy, "clip_agreement": 1, "sqnr_db": {"median": 1}}
+                for accuracy in [{"clip_acc": 1}]
                 for name in NAMES
             }
+        )
+    ],
+    ("compare_tables", "print_scores"): [
+        lambda: compare_tables.print_scores(NAMES, {"float": [run_of_a_clip()] * 9}, {"float": [(0.0, 1.0)] * 9})
+    ],
+    ("compare_tables", "_table"): [lambda: compare_tables.print_differences(NAMES[0], compared())],
+    ("compare_tables", "print_costs"): [
+        lambda: compare_tables.print_costs(
+            NAMES, [[{"part": "net", "board": name, "macc": 1.0, "source": "estimated"}] for name in NAMES]
         )
     ],
     ("tables", "print_programs"): [lambda: tables.print_programs("test", [(name, {}) for name in NAMES])],

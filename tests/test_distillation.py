@@ -218,6 +218,20 @@ def test_a_resumed_distillation_goes_on_with_its_projection_and_average(tmp_path
     assert torch.allclose(whole.distillation.projection.weight, resumed.distillation.projection.weight, atol=1e-6)
 
 
+def test_what_is_tested_after_a_training_is_the_average_that_is_kept(tmp_path):
+    model, module = student(Distillation(teachers())), data()
+    saver, average = BestCheckpoint(str(tmp_path / "checkpoints")), MovingAverage(decay=0.9)
+    trainer = tiny.trainer(tmp_path, 3, [saver, average], use_distributed_sampler=False)
+    trainer.fit(model, datamodule=module)
+    kept = torch.load(saver.best_model_path, weights_only=True)
+    last, averaged = (kept[key] for key in ("current_model_state", "state_dict"))
+    assert not all(torch.equal(value, last[name]) for name, value in averaged.items()), "they differ"
+    for evaluate in (trainer.test, trainer.validate):
+        evaluate(model, datamodule=module, ckpt_path=saver.best_model_path, weights_only=True, verbose=False)
+        for name, value in model.state_dict().items():
+            assert torch.equal(value, averaged[name]), name
+
+
 def test_a_distillation_without_crops_or_with_mixup_is_refused(tmp_path):
     from aed.modules.augment import AugmentConfig
 

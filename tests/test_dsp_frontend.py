@@ -33,6 +33,7 @@ REFUSED: list[tuple[str, Any, dict[str, Any]]] = [
         (name, math.nan, {})
         for name in ("trim_top_db", "power", "min_length_s", "max_length_s", "log_offset", "db_ref", "log_mean")
     ),
+    ("cut", "never", {}),
     ("lengthen", "never", {}),
     ("trim", "both", {}),
     ("pad_mode", "wrap", {}),
@@ -65,6 +66,7 @@ OTHER_VALUES: dict[str, Any] = {
     "sample_rate": 22050,
     "min_length_s": 1.5,
     "max_length_s": 9.0,
+    "cut": "after",
     "lengthen": "before",
     "trim": "compatible",
     "trim_top_db": 59.0,
@@ -440,6 +442,19 @@ def test_from_st_agrees_with_the_parameters_of_the_golden_arrays(golden: Path, n
             own[section][own_key] = value
     assert FrontendConfig.from_st(*own) == FrontendConfig.from_st(*sections)
     assert recorded["power_to_db_ref"] == "np.max" and FrontendConfig.from_st(*own).db_ref is None
+
+
+@pytest.mark.parametrize("name", ["yamnet", "miniresnet"])
+def test_from_st_since_version_4_has_another_offset_and_cuts_after_trimming(name: str) -> None:
+    sections = st_sections(name)
+    before = FrontendConfig.from_st(*sections)
+    for index, key, value in (
+        (0, "lengthen", "before"),
+        (0, "trim_last_second", True),
+        (1, "include_last_patch", True),
+    ):
+        sections[index][key] = value
+    assert FrontendConfig.from_st(*sections, since_v4=True) == replace(before, log_offset=1e-6, cut="after")
 
 
 @pytest.mark.parametrize("section", [0, 1])

@@ -18,6 +18,7 @@ from aed.dsp import PRESETS, FrontendConfig
 from aed.dsp.waveform import (
     Wave,
     load_clip,
+    load_measured,
     mask_aligned,
     mask_compatible,
     process,
@@ -534,6 +535,18 @@ def test_trim_last_second_leaves_whole_seconds(num_samples: int, left: int) -> N
 def test_trim_last_second_counts_what_silence_removal_left() -> None:
     wave = np.concatenate([noise(22400), np.zeros(16000, dtype=np.float32)])
     np.testing.assert_array_equal(process(wave, RATE, quiet_config(trim_last_second=True)), noise(22400)[:16000])
+
+
+@pytest.mark.parametrize("trim", ["aligned", "compatible"])
+def test_cut_after_trimming_keeps_the_first_seconds_of_what_is_left(tmp_path: Path, trim: str) -> None:
+    parts = [noise(8000), np.zeros(32000, dtype=np.float32), noise(24000, seed=1), noise(8000, seed=2)]
+    path = tmp_path / "long.wav"
+    sf.write(path, np.concatenate(parts), RATE, subtype="FLOAT")
+    config = replace(YAMNET, trim=trim, max_length_s=1.5, cut="after")
+    whole = load_clip(path, replace(config, max_length_s=100.0))
+    np.testing.assert_array_equal(load_clip(path, config), whole[:24000])
+    assert len(load_clip(path, replace(config, cut="before"))) == 16000, "half a second of sound, repeated"
+    assert load_measured(path, config)[1] == pytest.approx(4.5)
 
 
 def test_clip_is_lengthened_after_its_last_second_was_cut() -> None:

@@ -12,7 +12,8 @@ from scipy.stats import multinomial
 from sklearn.metrics import average_precision_score
 
 from aed.export import evidence
-from aed.export.evidence import JudgedModel, difference, paired_interval, weighted_map
+from aed.export.evidence import JudgedModel, difference, weighted_map
+from aed.scoring.intervals import Z90, Z95, paired_interval
 
 
 def accuracy(right: list[bool]) -> JudgedModel:
@@ -55,7 +56,7 @@ def test_its_ends_are_where_the_score_test_just_accepts(counts):
         )  # fmt: skip
         only_lost = max(found.x, bounds[0])
         deviation = math.sqrt(number * max(2 * only_lost + end - end * end, 1e-12))
-        assert side * (gained - lost - number * end) / deviation == pytest.approx(evidence.QUANTILE, rel=2e-3)
+        assert side * (gained - lost - number * end) / deviation == pytest.approx(Z90, rel=2e-3)
 
 
 def all_counts(most: int) -> np.ndarray:
@@ -90,22 +91,21 @@ def test_every_outcome_of_few_pairs_has_the_interval_of_the_score_test():
                 rising -= np.where(n > b + c, 2 * (n - b - c) / (1 - 2 * middle - share), 0)
             low, high = np.where(rising > 0, middle, low), np.where(rising > 0, high, middle)
         deviations = (b - c - n * share) / np.sqrt(n * (2 * low + share - share**2))
-        np.testing.assert_allclose(side * deviations, evidence.QUANTILE, rtol=1e-6)
+        np.testing.assert_allclose(side * deviations, Z90, rtol=1e-6)
 
 
 def test_where_all_pairs_flip_one_way_the_interval_is_that_of_the_closed_form():
     """Int8 that is totally broken. No pair agrees, so the nuisance share is (1 - d) / 2 and the variance 1 - d^2."""
     for number in (*range(1, 1001), 10**5):
-        square = evidence.QUANTILE**2
+        square = Z90**2
         near = (square - number) / (square + number)
         assert paired_interval(0, number, number) == (-1, pytest.approx(near, abs=1e-9))
         assert paired_interval(number, 0, number) == (pytest.approx(-near, abs=1e-9), 1)
 
 
-def test_a_published_interval(monkeypatch):
+def test_a_published_interval():
     """Airway hyper-responsiveness of 21 children, Fagerland et al. 2014: -0.286, 95 % interval -0.517 to -0.026."""
-    monkeypatch.setattr(evidence, "QUANTILE", 1.959964)
-    assert paired_interval(1, 7, 21) == pytest.approx((-0.517, -0.026), abs=6e-4)
+    assert paired_interval(1, 7, 21, Z95) == pytest.approx((-0.517, -0.026), abs=6e-4)
 
 
 @pytest.mark.parametrize("shares", [(0.02, 0.02), (0.05, 0.01), (0.1, 0.1), (0.0, 0.02)])

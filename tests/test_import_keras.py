@@ -472,9 +472,10 @@ def test_a_user_config_gives_front_end_and_classes(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("preprocessing:", "before_processing:"), "no section preprocessing"),
+        (("preprocessing:", "before_processing:"), "before_processing.min_length: no key .* preprocessing.min_length"),
+        (("preprocessing: {min", "#preprocessing: {min"), "cannot be read"),
         (("n_mels: 64", "n_mels: many"), "another type|n_mels"),
-        (("n_mels: 64", "n_bands: 64"), "unknown key 'n_bands'"),
+        (("n_mels: 64", "n_bands: 64"), "feature_extraction.n_bands: no key of ST's zoo"),
         (("n_mels: 64", "n_mels: [64"), "cannot be read"),
         (("n_mels: 64", "n_mels: !!python/object/apply:os.getcwd []"), "cannot be read"),
         (("patch_length: 96", "patch_length: 48"), "96 frames, the front end computes 64 and 48"),
@@ -487,6 +488,29 @@ def test_a_wrong_user_config_says_what_is_wrong(tmp_path, change, message):
     (tmp_path / "c.yaml").write_text(YAML.replace(*change))
     with pytest.raises(AedError, match=message):
         import_keras([str(path)], st_config=str(tmp_path / "c.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            [("preprocessing:", "pre_processing:"), ("use_garbage", "use_other"), ("operation_mode: training", "")],
+            {},
+        ),
+        ([("name: custom", "dataset_name: custom")], {"log_offset": 1e-6, "cut": "after"}),
+    ],
+)
+def test_a_user_config_of_2023_and_of_version_4(tmp_path, changes, expected):
+    path = save(tmp_path / "a.h5", with_head(yamnet(), 256, classes=4))
+    text = YAML
+    for change in changes:
+        assert change[0] in text
+        text = text.replace(*change)
+    (tmp_path / "c.yaml").write_text(text.replace('general: {model_path: "${HOME}/x.h5"}', ""))
+    import_keras([str(path)], st_config=str(tmp_path / "c.yaml"), onnx=False)
+    trained = Trained.load(tmp_path / "a.ckpt")
+    assert trained.class_names == ("Dog", "hum", "other", "rain")
+    assert trained.frontend == FrontendConfig(trim_top_db=30.0, trim="compatible", sample_bits=None, **expected)
 
 
 def test_class_names_may_come_from_a_file(small):

@@ -41,6 +41,11 @@ MISTAKES: dict[str, list[tuple[str, str]]] = {
         ("experiment=demo quantization.n_calibration=none", "quantization.n_calibration"),
         ("experiment=esc10_yamnt", "experiment=esc10_yamnet"),
         ("experiment=", "experiment"),
+        ("experiment=nowhere.yaml", "experiment=nowhere.yaml: no such file"),
+        ("experiment=list.yaml", "need keys and values"),
+        ("experiment=mine/demo.yaml", "another experiment demo; rename"),
+        ("experiment=wrong.yaml", "data.batch_siez"),
+        ("experiment=hostile.yaml", "callbacks.x._target_: a class is named on the command line"),
         ("experiment=demo -x", "-x"),
         ("--cfg", "--cfg"),
         ("--bogus", "--bogus"),
@@ -239,6 +244,15 @@ MISTAKES: dict[str, list[tuple[str, str]]] = {
         ("model=int8.onnx good.wav reference=nowhere.tsv", "nowhere.tsv"),
         ("model=int8.onnx good.wav output=good.wav", "good.wav is read by this command"),
     ],
+    "compare": [
+        ("", "files=..."),
+        ("sounds", "at least two"),
+        ("sounds nowhere", "sounds: no run that was tested"),
+        ("nowhere sounds", "nowhere"),
+        ("sounds bad output=sounds", "sounds holds something else"),
+        ("sounds bad draws=few", "draws"),
+        ("sounds bad draw=9", "draws"),
+    ],
     "soundscapes": [
         ("", "output=..."),
         ("output=s data=nothing", "data"),
@@ -347,6 +361,13 @@ MISTAKES: dict[str, list[tuple[str, str]]] = {
         ("note.txt st_config=nowhere.yaml", "nowhere.yaml"),
         ("note.txt frontend=nothing", "frontend"),
     ],
+    "migrate": [
+        ("", "files=..."),
+        ("nowhere.yaml", "nowhere.yaml"),
+        ("note.txt", "sections of keys"),
+        ("empty.csv", "sections of keys"),
+        ("note.txt exakt=true", "exact"),
+    ],
     "doctor": [("nothing", "nothing"), ("--bogus", "--bogus")],
     "cli": [
         ("", "need one of fit"),
@@ -377,6 +398,11 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
             wave[100] = np.nan
         sf.write(folder / name, wave, 16000, subtype="FLOAT")
     (folder / "empty").mkdir()
+    (folder / "mine").mkdir()
+    (folder / "mine" / "demo.yaml").write_text("seed: 1\n")
+    (folder / "list.yaml").write_text("[1, 2]\n")
+    (folder / "hostile.yaml").write_text("callbacks: {x: {_target_: os.getcwd}}\n")
+    (folder / "wrong.yaml").write_text("data: {batch_siez: 1}\n")
     for name in ("bad/text.wav", "text.onnx", "note.txt"):
         (folder / name).write_text("no sound, no model, no list\n")
     for name in ("bad/empty.wav", "empty.onnx", "empty.ckpt", "empty.csv", "empty.h5"):

@@ -217,10 +217,13 @@ def test_other_files_are_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
 
 
-@pytest.mark.parametrize("name", ["esc10_mn04", "esc10_mn04_x11", "esc10_mn04_x13"])
-def test_experiments_pair_weights_with_their_front_end(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "cut", "frames"), [("esc10_64k", "x11", 96), ("esc10_200k", "x13", 192), ("esc10_600k", None, 496)]
+)
+def test_experiments_pair_weights_with_their_front_end(name: str, cut: str | None, frames: int) -> None:
     cfg = tiny.composed(f"experiment={name}")
-    assert cfg.model.frontend.log_std == 5 and cfg.model.net.cut == {"esc10_mn04": None}.get(name, name[-3:])
+    assert cfg.model.frontend.log_std == 5 and cfg.model.frontend.patch_frames == frames
+    assert cfg.model.net.cut == cut and cfg.model.pretrained
 
 
 # --- sounds by name -------------------------------------------------------------------------------------------------

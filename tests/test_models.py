@@ -112,5 +112,5 @@ def test_the_command_needs_no_file_of_weights(tmp_path):
     (tmp_path / "here").mkdir()
     done = subprocess.run(command, cwd=tmp_path / "here", env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)) == 18
+    assert len(json.loads(done.stdout)) == 21
     assert not list((tmp_path / "here").iterdir()), "leaves nothing behind"

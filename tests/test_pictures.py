@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 
-from aed.scoring.confidence import expected_calibration_error, share_interval
+from aed.scoring.confidence import expected_calibration_error
+from aed.scoring.intervals import share_interval
 from aed.scoring.pictures import fonts
 from aed.scoring.pictures.canvas import plural, title_of
 from aed.scoring.pictures.classes import classes_figure, f1_figure

@@ -25,6 +25,7 @@ SHORT = [
     "frontend.patch_frames=32",
     "quantization.n_calibration=12",
     "model.pretrained=false",
+    "model.head=trained",
 ]
 
 
@@ -36,6 +37,8 @@ def composed(name: str, folder: Path, *overrides: str) -> DictConfig:
         overrides = (*overrides, "frontend.n_mels=48", "frontend.patch_frames=64")  # it has no padding
     if "listening" in name:
         overrides = (*overrides, "data.soundscape_hours=0.02")
+    if "64k" in name:
+        overrides = (*overrides, "~model/distillation", "data.crops.per_clip=2")
     if name.startswith("fsd50k"):
         data = [f"data.clips.data_dir={fsd50k_tree.write_tree(folder / 'fsd50k', clips=40)}"]
     else:

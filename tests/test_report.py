@@ -116,7 +116,8 @@ def test_of_many_classes_the_best_and_the_worst_are_listed(capsys: pytest.Captur
 
 
 def test_float_beside_int8_of_both_tasks(capsys: pytest.CaptureFixture[str]) -> None:
-    facts: dict[str, Any] = {"sqnr_db": {"median": 20.0}, "patch_agreement": 0.9, "clip_agreement": 1.0}
+    agreement = {"patch_agreement": 0.9, "clip_agreement": 1.0}
+    facts: dict[str, Any] = {"clips": 80, "sqnr_db": {"median": 20.0}, **agreement}
     accuracy = {"float": {"patch_acc": 0.8, "clip_acc": 0.9}, "int8": {"patch_acc": 0.7, "clip_acc": 0.9}}
     precision = {"float": {"patch_map": 0.4, "clip_map": 0.5}, "int8": {"patch_map": 0.4, "clip_map": 0.6}}
     tables.print_comparison({"val": facts | accuracy, "test": facts | precision})
@@ -216,5 +217,5 @@ def test_a_score_that_is_no_number_is_a_dash(capsys: pytest.CaptureFixture[str])
     }
     tables.print_layers(content)
     comparison = {"float": {"clip_map": math.nan}, "int8": {"clip_map": math.nan}, "clip_agreement": 1.0}
-    tables.print_comparison({"val": comparison | {"sqnr_db": {"median": 30.0}}})
+    tables.print_comparison({"val": comparison | {"clips": 3, "sqnr_db": {"median": 30.0}}})
     assert "nan" not in capsys.readouterr().out.lower()

@@ -37,6 +37,7 @@ CHOICES = {
     "deploy": ["data=dcase"],
     "benchmark": [],
     "import_keras": [],
+    "migrate": [],
 }
 PHASES = (Phase.explicit, Phase.generate)  # to shrink dozens of texts at once takes minutes
 HYDRAS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.job.name")
@@ -129,6 +130,7 @@ def test_the_keys_of_paths_are_texts() -> None:
         "deploy": {"model_file", "folder", "stm32.project", "data.clips.meta"},
         "benchmark": {"model_file", "folder", "stedgeai.tool"},
         "import_keras": {"folder", "st_config"},
+        "migrate": {"folder"},
     }
     for verb, own in paths.items():
         assert own <= set(KEYS[verb]), verb

@@ -4,7 +4,14 @@ from importlib.util import find_spec
 
 from aed.base.errors import AedError
 
-EXTRAS = {"mlflow": "train", "tensorboard": "train", "h5py": "keras", "tflite": "tflite", "requests": "cloud"}
+EXTRAS = {
+    "mlflow": "train",
+    "tensorboard": "train",
+    "h5py": "keras",
+    "tflite": "tflite",
+    "requests": "cloud",
+    "ziglang": "web",
+}
 """Package -> the extra in ``pyproject.toml`` that installs it."""
 
 

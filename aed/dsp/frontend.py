@@ -10,6 +10,9 @@ from typing import Any, Literal, Self
 from aed.base.errors import AedError
 from aed.dsp.tables import mel_table, window_table
 
+LONGEST_S = 86400.0
+"""A day: read of a recording that is not cut before silence is removed."""
+
 FEATURES_VERSION = 2
 """Part of every cache key: raise it when code changes a log-mel value without a change of a parameter.
 
@@ -28,6 +31,7 @@ TINY = 1.1754944e-38
 _PATCH_FIELDS = frozenset({"patch_frames", "overlap", "include_last_patch"})
 
 _CHOICES: dict[str, tuple[object, ...]] = {
+    "cut": ("before", "after"),
     "lengthen": ("before", "after"),
     "trim": ("aligned", "compatible", "none"),
     "pad_mode": ("constant", "reflect", "edge"),
@@ -70,7 +74,9 @@ class FrontendConfig:
     Args:
         sample_rate: Rate everything after loading runs at, Hz.
         min_length_s: Shorter clips are repeated up to this length, s.
-        max_length_s: Only so much of the start of a file is read, s (file time, before resampling).
+        max_length_s: Length of the longest clip, s.
+        cut: Longer recordings are cut ``before`` silence is removed: only so much of the start of a file is read. Or
+            ``after`` it: all of the file is read, as ST's zoo does since version 4.
         lengthen: Repeat short clips ``before`` or ``after`` silence is removed.
         trim: Silence removal. ``aligned`` judges each block by its own samples; ``compatible`` is
             ``librosa.effects.split`` as ST's zoo uses it, whose frames are centred on block starts, so it
@@ -123,6 +129,7 @@ class FrontendConfig:
     sample_rate: int = 16000
     min_length_s: float = 1.0
     max_length_s: float = 10.0
+    cut: Literal["before", "after"] = "before"
     lengthen: Literal["before", "after"] = "after"
     trim: Literal["aligned", "compatible", "none"] = "aligned"
     trim_top_db: float = 60.0
@@ -205,6 +212,11 @@ class FrontendConfig:
     def _need(self, name: str, ok: bool, what: str) -> None:
         if not ok:
             raise AedError(f"frontend.{name}: need {what}, got {getattr(self, name)!r}")
+
+    @property
+    def read_s(self) -> float:
+        """Seconds of the start of a recording that a clip is made of."""
+        return self.max_length_s if self.cut == "before" else LONGEST_S
 
     @property
     def patch_hop(self) -> int:
@@ -298,30 +310,50 @@ class FrontendConfig:
         return cls(**values)
 
     @classmethod
-    def from_st(cls, preprocessing: Mapping[str, Any], feature_extraction: Mapping[str, Any]) -> Self:
+    def from_st(
+        cls, preprocessing: Mapping[str, Any], feature_extraction: Mapping[str, Any], since_v4: bool = False
+    ) -> Self:
         """The front end of an ST model zoo YAML, with that zoo's exact behaviour.
 
         Args:
-            preprocessing: The section of that name; ``lengthen``, which the zoo ignores, is applied.
+            preprocessing: The section of that name (2023: ``pre_processing``); ``lengthen``, which the zoo ignores, is
+                applied.
             feature_extraction: The section of that name; the text ``None`` means null.
+            since_v4: Of version 4.0 or later: the logarithm has another offset, recordings are cut after silence is
+                removed, ``lengthen``, ``trim_last_second`` and ``include_last_patch`` have no effect.
 
         Raises:
             AedError: A key is unknown.
         """
         values: dict[str, Any] = {"trim": "compatible", "sample_bits": None, "log_offset": 1e-4}
-        for section in (preprocessing, feature_extraction):
+        for name, section in (("preprocessing", preprocessing), ("feature_extraction", feature_extraction)):
             for key, text in section.items():
                 value = None if text == "None" else text
-                if key == "hop_length":
-                    values["trim_hop_length" if section is preprocessing else "hop_length"] = value
-                elif key == "htk":
-                    values["mel_scale"] = "htk" if value else "slaney"
-                elif key in _ST_NAMES:
-                    values[_ST_NAMES[key]] = value
-                else:
-                    known = sorted({*_ST_NAMES, "hop_length", "htk"})
-                    raise AedError(f"front end: unknown key {key!r}; known are {known}")
+                field = cls.st_field(name, key)
+                values[field] = ("htk" if value else "slaney") if key == "htk" else value
+        if since_v4:
+            values |= {"log_offset": 1e-6, "cut": "after"}
+            values |= {"lengthen": "after", "trim_last_second": False, "include_last_patch": False}
         return cls(**values)
+
+    @staticmethod
+    def st_field(section: str, key: str) -> str:
+        """The field that a key of an ST model zoo YAML sets.
+
+        Args:
+            section: ``preprocessing`` or ``feature_extraction``.
+            key: Of that section.
+
+        Raises:
+            AedError: The key is unknown.
+        """
+        special = {"hop_length": "hop_length", "htk": "mel_scale"}
+        if section == "preprocessing":
+            special["hop_length"] = "trim_hop_length"
+        names = _ST_NAMES | special
+        if key not in names:
+            raise AedError(f"front end: unknown key {key!r}; known are {sorted(names)}")
+        return names[key]
 
 
 _MN = FrontendConfig(

@@ -129,7 +129,7 @@ _MASKS: dict[str, Callable[[Wave, FrontendConfig], Mask]] = {
 def trim_silence(wave: Wave, config: FrontendConfig) -> Positions:
     """Indices into ``wave`` ``(T,)`` of the clip's samples, without silence, ``(T',)`` int64.
 
-    ST's order of steps: (repeat), remove silence, cut to whole seconds, (repeat).
+    ST's order of steps: (repeat), remove silence, (cut), cut to whole seconds, (repeat).
 
     Raises:
         AudioError: Compatible trimming removed all samples: the only event lies in the last half frame.
@@ -140,6 +140,8 @@ def trim_silence(wave: Wave, config: FrontendConfig) -> Positions:
         chosen = repeat_to(chosen, min_samples)
     mask = _MASKS[config.trim](wave if len(chosen) == len(wave) else wave[chosen], config)
     chosen = chosen if mask.all() else chosen[mask]
+    if config.cut == "after":
+        chosen = chosen[: int(config.max_length_s * config.sample_rate)]
     if config.trim_last_second and len(chosen) >= config.sample_rate:
         chosen = chosen[: len(chosen) // config.sample_rate * config.sample_rate]
     if len(chosen) == 0:
@@ -168,13 +170,13 @@ def load_clip(path: Path, config: FrontendConfig) -> Wave:
     Raises:
         AudioError: As :func:`read_audio`, or the clip is shorter than a patch.
     """
-    return cut_clip(*read_audio(path, config.max_length_s), config, path)[0]
+    return cut_clip(*read_audio(path, config.read_s), config, path)[0]
 
 
 def load_measured(path: Path, config: FrontendConfig) -> tuple[Wave, float]:
     """The clip as :func:`load_clip`, and the length of the whole recording, s, as :func:`true_length`."""
     with AudioFile(path) as file:
-        wave = _start(file, config.max_length_s)
+        wave = _start(file, config.read_s)
         return cut_clip(wave, file.rate, config, path)[0], true_length(file, len(wave))
 
 
@@ -182,7 +184,7 @@ def cut_clip(wave: Wave, rate: int, config: FrontendConfig, name: str | Path) ->
     """The clip of the start of a recording, and the index of each of its samples in that start, at ``sample_rate``.
 
     Args:
-        wave: ``(T,)``, at most ``max_length_s``.
+        wave: ``(T,)``, at most ``config.read_s``.
         rate: Sample rate of ``wave``, Hz.
         config: The front end.
         name: Name of the recording, for messages.

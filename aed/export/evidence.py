@@ -4,24 +4,19 @@ A point says too little: of 80 clips one that flips is 1.25 points. The comparis
 of one net agree on nearly all of them, and an interval of each score alone would be far wider than need be.
 """
 
-import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import brentq
 from torch import Tensor
 
 from aed.dsp.aggregate import decide
 from aed.scoring.confidence import ranking
 from aed.scoring.decision import task_of
-
-QUANTILE = 1.6448536
-"""Of the normal distribution: 95 % lie under it, so that an interval holds 90 % and errs 5 % on either side."""
+from aed.scoring.intervals import paired_interval
 
 RESAMPLES = 400
 """Of the clips, for mean average precision."""
@@ -89,37 +84,6 @@ def difference(one: JudgedModel, other: JudgedModel) -> Difference:
         before, after = (decide(verdict.posteriors) == verdict.target for verdict in (one, other))
         low, high = paired_interval(int((after & ~before).sum()), int((before & ~after).sum()), len(before))
     return Difference(points, 100 * low, 100 * high)
-
-
-def paired_interval(gained: int, lost: int, number: int) -> tuple[float, float]:
-    """90 % interval of the difference of two paired shares (T. Tango, Statistics in Medicine 17:891, 1998).
-
-    Recommended for few pairs by Fagerland, Lydersen and Laake, Statistics in Medicine 33:2850, 2014.
-
-    Args:
-        gained: Pairs of which the second alone is right.
-        lost: Pairs of which the first alone is right.
-        number: Of pairs.
-    """
-    return -_upper(lost, gained, number), _upper(gained, lost, number)
-
-
-def _upper(gained: int, lost: int, number: int) -> float:
-    if gained == number:
-        return 1.0
-    beyond: Callable[[float], float] = partial(_deviations, gained, lost, number)
-    least, most = (gained - lost) / number + 1e-12, 1 - 1e-12
-    return float(brentq(lambda share: beyond(share) + QUANTILE, least, most, xtol=1e-12))
-
-
-def _deviations(gained: int, lost: int, number: int, share: float) -> float:
-    """Standard deviations by which the measured difference is over ``share``; the variance is that under ``share``."""
-    b = (2 * number - gained + lost) * share - gained - lost
-    c = -lost * share * (1 - share)
-    # where all pairs differ the root is of a square that may be 0, and rounds to less
-    only_lost = (math.sqrt(max(0.0, b * b - 8 * number * c)) - b) / (4 * number)
-    only_lost = min(max(only_lost, 0.0, -share), (1 - share) / 2)
-    return (gained - lost - number * share) / math.sqrt(number * (2 * only_lost + share * (1 - share)))
 
 
 def _resampled(one: JudgedModel, other: JudgedModel) -> tuple[float, float]:

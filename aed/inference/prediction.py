@@ -114,7 +114,8 @@ class Predictor:
         with AudioFile(Path(name)) as file:
             start: list[Wave] = []
             if self.mode != "stream" and name != STDIN:
-                length = int(self.config.max_length_s * file.rate)
+                longest = self.config.max_length_s if self.mode == "auto" else self.config.read_s
+                length = int(longest * file.rate)
                 start.append(mono(file.read(length + (self.mode == "auto"))))
                 if len(start[0]) <= length:
                     file.check_end()

@@ -36,6 +36,17 @@ class MovingAverage(EMAWeightAveraging):
             raise AedError(f"callbacks.average.decay: need a share in [0, 1), got {decay}")
         super().__init__(decay=decay)
 
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Ends the averaging of an earlier training: what is tested are the weights of the checkpoint, the average."""
+        super().setup(trainer, pl_module, stage)
+        if stage != "fit":
+            self._average_model = None
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Takes up an average in training; elsewhere the checkpoint's weights are the average already."""
+        if self._average_model is not None:
+            super().on_load_checkpoint(trainer, pl_module, checkpoint)
+
 
 class WholeCheckpoints(TorchCheckpointIO):
     """Checkpoints that are whole or not there, whatever ends the run.

@@ -1,4 +1,4 @@
-"""The stage deploy: a library of C, or a package for ST's audio firmware."""
+"""The stage deploy: a library of C, a package for ST's audio firmware, or a page that listens."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -27,10 +27,13 @@ from aed.target.firmware.settings import CSettings, Stm32Settings
 from aed.target.firmware.stm32 import Tools, build_and_flash, deploy_stm32, variant_of
 from aed.target.stedgeai.backend import StEdgeAi
 from aed.target.stedgeai.options import Choices
+from aed.target.web.compiler import compiler
+from aed.target.web.package import write_page
+from aed.target.web.settings import WebSettings
 
 log = logging.getLogger(__name__)
 
-TARGETS = ("c", "stm32")
+TARGETS = ("c", "stm32", "web")
 ACTIONS = ("package", "build", "flash")
 
 
@@ -39,16 +42,19 @@ class DeployConfig:
     """Settings of a delivery to a firmware project.
 
     Args:
-        target: ``c``: a library of C for any project. ``stm32``: a package for ST's audio firmware.
-        rule: c: what differs from the card's event rule.
+        target: ``c``: a library of C for any project. ``stm32``: a package for ST's audio firmware. ``web``: a page
+            that listens, the same C as WebAssembly.
+        rule: c, web: what differs from the card's event rule.
         c: Settings of ``target=c``.
         stm32: Settings of ``target=stm32``.
+        web: Settings of ``target=web``.
     """
 
-    target: Literal["c", "stm32"] = "c"
+    target: Literal["c", "stm32", "web"] = "c"
     rule: RuleChanges = RuleChanges()  # noqa: RUF009 - frozen
     c: CSettings = CSettings()  # noqa: RUF009 - frozen
     stm32: Stm32Settings = Stm32Settings()  # noqa: RUF009 - frozen
+    web: WebSettings = WebSettings()  # noqa: RUF009 - frozen
 
 
 def check(config: DeployConfig, prefix: str = "") -> None:
@@ -64,8 +70,10 @@ def check(config: DeployConfig, prefix: str = "") -> None:
     stm32 = config.stm32
     if config.target not in TARGETS:
         raise AedError(f"{prefix}target: need one of {TARGETS}, got {config.target!r}")
-    if config.target != "c" and config.rule != RuleChanges():
-        raise AedError(f"{prefix}rule: only target c has the event rule, got target={config.target}; leave rule out")
+    if config.target == "stm32" and config.rule != RuleChanges():
+        raise AedError(f"{prefix}rule: ST's firmware has no event rule, got target=stm32; leave rule out")
+    if config.target == "web":
+        compiler()
     refuse_others(config, [config.target], prefix, others=["rule"])
     if stm32.action not in ACTIONS:
         raise AedError(f"{prefix}stm32.action: need one of {ACTIONS}, got {stm32.action!r}")
@@ -107,18 +115,27 @@ def deliver(model: Path, folder: Path, config: DeployConfig, clips: Sequence[tup
             tool fails.
     """
     check(config)
-    if config.target == "c":
-        graph = load_model(model)
-        card = read_model_card(graph, model)
-        if config.rule != RuleChanges():
-            card = replace(card, rule=config.rule.apply(rule_of(card)))
-        with onnx_runtime_on(model):
-            write_firmware(graph, card, folder, model.stem, config.c.prefix, config.c.planning, config.c.learn)
-        log.info("%s: add src/ and include/ to your project; see README.md", folder)
+    if config.target != "stm32":
+        _generate(model, folder, config)
         return
     _package(model, folder, config.stm32, clips)
     if config.stm32.action != "package" and config.stm32.project is not None:
         _build(folder, config.stm32, Path(config.stm32.project))
+
+
+def _generate(model: Path, folder: Path, config: DeployConfig) -> None:
+    """The C of the model as a library, or compiled for a page."""
+    graph = load_model(model)
+    card = read_model_card(graph, model)
+    if config.rule != RuleChanges():
+        card = replace(card, rule=config.rule.apply(rule_of(card)))
+    with onnx_runtime_on(model):
+        if config.target == "web":
+            write_page(graph, card, folder, model.stem, config.web)
+            log.info("%s: put it on any web server with https, or python -m http.server -d %s", folder, folder)
+            return
+        write_firmware(graph, card, folder, model.stem, config.c.prefix, config.c.planning, config.c.learn)
+    log.info("%s: add src/ and include/ to your project; see README.md", folder)
 
 
 def _package(model: Path, folder: Path, settings: Stm32Settings, clips: Sequence[tuple[Path, int]]) -> None:

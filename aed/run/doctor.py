@@ -119,6 +119,12 @@ def _tool(*command: str) -> Callable[[], str]:
     return look
 
 
+def _wasm() -> str:
+    from aed.target.web.compiler import compiler
+
+    return run_tool([*compiler(), "--version"], 60).splitlines()[0]
+
+
 def _stedgeai() -> str:
     from aed.target.stedgeai.find import find_tool
 
@@ -185,6 +191,7 @@ CHECKS = (
     Check("gcc", _tool("gcc")),
     Check("arm-gcc", _tool("arm-none-eabi-gcc")),
     Check("qemu", _tool("qemu-system-arm")),
+    Check("wasm", _wasm),
     Check("stedgeai", _stedgeai),
     Check("cubeide", _st_program("cube_ide")),
     Check("programmer", _st_program("programmer")),

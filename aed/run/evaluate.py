@@ -329,8 +329,9 @@ def _compare(run: Run, split: str, in_float: OnnxClassifier, int8: OnnxClassifie
     before, after = (score_classifier(model, data, run.data.class_names) for model in (in_float, int8))
     prefix = f"{split}_int8"
     run.metrics |= before.metrics(split) | after.metrics(prefix)
+    tables.write_clips(run.folder / f"{split}_clips.csv", names, before.scores, run.data.class_names)
     if split == "test":
-        if "test" not in run.config.stages:
+        if "test" not in (*run.done, *run.config.stages):
             run.metrics |= reject(run, split, lambda: in_float, before.scores)
         run.metrics |= reject(run, prefix, lambda: int8, after.scores)
     comparison = compare(in_float.card, before, after, names)

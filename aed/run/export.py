@@ -34,7 +34,7 @@ def export(run: Run) -> None:
     config: ExportConfig = instantiate(run.config.export, _convert_="all")
     trained = Trained.load(run.need_checkpoint("export"), run.net_class)
     check_fits(run, "the checkpoint", trained)
-    if "test" not in run.config.stages:  # scores in this folder are those of an earlier model
+    if "test" not in (*run.done, *run.config.stages):  # scores in this folder are those of an earlier model
         run.drop_metrics(SCORED)
     if "fit" not in run.config.stages:  # else said before training
         for reason in trained.frontend.not_streamable:

@@ -13,6 +13,9 @@ from aed.scoring.pictures.curves import plot_curves
 
 log = logging.getLogger(__name__)
 
+CURVES = Path("plots") / "learning_curves.png"
+"""File of a run."""
+
 
 def fit(run: Run) -> None:
     """Trains; writes ``checkpoints/{best,last}.ckpt`` and draws the learning curves."""
@@ -35,7 +38,12 @@ def fit(run: Run) -> None:
     }
     if run.model.solved is not None:
         run.metrics |= run.model.solved.metrics()
+    draw_curves(run)
+
+
+def draw_curves(run: Run) -> None:
+    """Draws the learning curves once nobody waits any more."""
     curves = run.folder / METRICS_CSV
     if run.is_main_process and curves.is_file():
-        draw = partial(plot_curves, run.folder / "plots" / "learning_curves.png", curves, run.subject)
+        draw = partial(plot_curves, run.folder / CURVES, curves, run.subject)
         run.later.append(draw)

@@ -2,14 +2,12 @@
 
 import csv
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from aed.base.errors import AedError
 from aed.base.files import sha256_of
@@ -26,6 +24,8 @@ from aed.modules.trained import Trained
 from aed.modules.weights.keras import KerasModel
 from aed.modules.weights.keras_nets import Converted, convert
 from aed.run.export import LIBRARIES
+from aed.run.zoo.document import Document, read_document
+from aed.run.zoo.frontend import exact_front_end
 from aed.scoring.labels import OTHER
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,8 @@ def import_keras(
         class_names: The classes, or a file of them: text, a name a line, or csv with a column ``category``. They are
             sorted as ST's zoo sorts them, which is their order in the model. Default: those of ``st_config``.
         frontend: Front end, exactly. Default: that of ``st_config``, else ST's zoo's for the architecture.
-        st_config: The ``user_config.yaml`` that the model was trained with: front end and class names.
+        st_config: The ``user_config.yaml`` that the model was trained with: front end and class names. That of the zoo
+            of 2023, of version 2, 3 or 4.
         folder: Where to write; default: beside each file.
         onnx: Whether to write the ``.onnx`` too.
 
@@ -55,8 +56,8 @@ def import_keras(
     """
     if st_config is not None and frontend is not None:
         raise AedError("frontend and st_config: give one of them; each defines the front end")
-    settings = _read_st(Path(st_config)) if st_config is not None else None
-    names = _names(class_names, settings, st_config)
+    settings = read_document(Path(st_config)) if st_config is not None else None
+    names = _names(class_names, settings)
     return [path for file in files for path in _import(Path(file), names, frontend, settings, folder, onnx)]
 
 
@@ -64,14 +65,14 @@ def _import(
     file: Path,
     names: tuple[str, ...],
     frontend: FrontendConfig | None,
-    settings: Mapping[str, Any] | None,
+    settings: Document | None,
     folder: str | None,
     onnx: bool,
 ) -> list[Path]:
     model = KerasModel.read(file)
     converted = convert(model)
     _check_names(file, names, len(converted.net.get_submodule("head.1").get_parameter("bias")))
-    used = frontend or (_st_frontend(settings) if settings else _usual_frontend(converted.preset, model, file))
+    used = frontend or (exact_front_end(settings) if settings else _usual_frontend(converted.preset, model, file))
     if (used.n_mels, used.patch_frames) != model.shape[:2]:
         raise AedError(
             f"{file}: takes patches of {model.shape[0]} mel bands and {model.shape[1]} frames, the front end "
@@ -144,38 +145,12 @@ def _usual_frontend(preset: str, model: KerasModel, file: Path) -> FrontendConfi
     return usual
 
 
-def _st_frontend(settings: Mapping[str, Any]) -> FrontendConfig:
-    # whatever its configuration says, the zoo lengthens clips after it has removed silence
-    preprocessing = {**settings["preprocessing"], "lengthen": "after"}
-    try:
-        return FrontendConfig.from_st(preprocessing, settings["feature_extraction"])
-    except TypeError as error:
-        raise AedError(f"st_config: a value of another type than it should be ({error})") from error
-
-
-def _read_st(path: Path) -> dict[str, Any]:
-    """The sections of ST's ``user_config.yaml``; its values are never evaluated, as the zoo does."""
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise AedError(f"st_config: {path} cannot be read: {error}") from error
-    found = found if isinstance(found, dict) else {}
-    for section in ("preprocessing", "feature_extraction"):
-        if not isinstance(found.get(section), dict):
-            raise AedError(f"st_config: {path} has no section {section}; need preprocessing and feature_extraction")
-    return found
-
-
-def _names(
-    source: list[str] | str | None, settings: Mapping[str, Any] | None, st_config: str | None
-) -> tuple[str, ...]:
+def _names(source: list[str] | str | None, settings: Document | None) -> tuple[str, ...]:
     """Class names in the model's order; () where there are none."""
     where = "class_names"
     if source is None and settings is not None:
-        data = settings.get("dataset")
-        data = data if isinstance(data, dict) else {}
-        where, source = f"{st_config}: dataset.class_names", data.get("class_names")
-        if isinstance(source, list) and data.get("use_garbage_class"):
+        where, source = f"{settings.name}: dataset.class_names", settings.names("dataset.class_names")
+        if source is not None and settings.flag("dataset.use_garbage_class"):
             source = [*source, OTHER]
     names: Any = _read_names(Path(source)) if isinstance(source, str) else source or []
     if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):

@@ -108,9 +108,9 @@ def catalogue() -> Iterator[Entry]:
             weights=weights,
         )
     cuts: tuple[tuple[Cut | None, str, str], ...] = (
-        ("x11", "esc10_mn04_x11", "mn_96x96"),
-        ("x13", "esc10_mn04_x13", "mn_96x192"),
-        (None, "esc10_mn04", "mn_96x496"),
+        ("x11", "esc10_64k", "mn_96x96"),
+        ("x13", "esc10_200k", "mn_96x192"),
+        (None, "esc10_600k", "mn_96x496"),
     )
     for cut, recipe, frontend in cuts:
         yield Entry(

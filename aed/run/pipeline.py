@@ -32,9 +32,11 @@ from aed.run.check_config import (
     check_training,
 )
 from aed.run.check_net import check_net
+from aed.run.fit import CURVES, draw_curves
 from aed.run.from_checkpoint import take_over
 from aed.run.loggers import LateLogger, creating, installed, is_csv, without_finished
 from aed.run.model_data import check_classes
+from aed.run.records import LAST, Records
 from aed.run.registry import check_net_class
 from aed.run.resume import check_resumable
 from aed.run.stages import STAGES, choose_stages
@@ -55,13 +57,12 @@ _EXPECTED_WARNINGS = (
 )
 
 
-def build(config: DictConfig, folder: Path, trained_on: str | None = None) -> Run:
-    """The run of a composed configuration; the data is ready afterwards.
+def build_data(config: DictConfig, trained_on: str | None = None) -> PatchDataModule:
+    """The data of a composed configuration, not yet prepared; the process is.
 
     Args:
         config: Checked.
-        folder: Of the run.
-        trained_on: Name of the data set of the model that it starts from.
+        trained_on: Name of the data set of the model that the run starts from.
 
     Raises:
         AedError: Something in it cannot be used.
@@ -70,6 +71,21 @@ def build(config: DictConfig, folder: Path, trained_on: str | None = None) -> Ru
     data: PatchDataModule = _instance("data", config.data)
     check_classes(data, trained_on)
     check_net_class(config.model.net)
+    return data
+
+
+def build(config: DictConfig, folder: Path, data: PatchDataModule | None = None) -> Run:
+    """The run of a composed configuration; the data is ready afterwards.
+
+    Args:
+        config: Checked.
+        folder: Of the run.
+        data: Of :func:`build_data`; None: it is built here.
+
+    Raises:
+        AedError: Something in it cannot be used.
+    """
+    data = data or build_data(config)
     check_num_classes(config.model.net, data.num_classes)
     model: ClipClassifier = _instance("model", config.model, net={"num_classes": data.num_classes})
     callbacks = [_instance(f"callbacks.{key}", node) for key, node in config.callbacks.items() if node]
@@ -175,21 +191,61 @@ def run(config: DictConfig, folder: Path) -> dict[str, float]:
             check_resumable(Path(config.ckpt_path), bool(config.model.scheduler))
     check_stages(config)
     model = take_over(config, folder)  # reads it, before features are computed
-    state = build(config, folder, model.data.get("name") if model else None)
+    data = build_data(config, model.data.get("name") if model else None)
+    records = Records.of(config, folder, data)
+    done = skip_done(config, records) if config.resume else []
+    if done and not config.stages:
+        metrics = records.metrics(done[-1])
+        tables.write_json(folder / "metrics.json", metrics)  # of this run, for the summary of a multirun
+        return metrics
+    state = build(config, folder, data)
     if model is not None:
         state.model.weights = model.weights
-    run_stages(state, config.stages)
+    if config.resume and state.trainer.world_size > 1:
+        raise AedError("resume=true: needs one process; set trainer.devices=1, or ckpt_path to go on with a training")
+    if done:
+        state.done, state.checkpoint = tuple(done), records.checkpoint(done[-1])
+        state.metrics |= records.metrics(done[-1])
+        if "fit" in done and not (folder / CURVES).is_file():  # the run ended before it was drawn
+            draw_curves(state)
+    run_stages(state, config.stages, records)
     return state.metrics
 
 
-def run_stages(state: Run, stages: Sequence[str]) -> None:
+def skip_done(config: DictConfig, records: Records) -> list[str]:
+    """Takes the stages that are up to date out of a configuration, returns them, and says so.
+
+    A training that was begun with the same settings goes on from its last epoch.
+    """
+    done = records.up_to_date()
+    config.stages = list(config.stages)[len(done) :]
+    if records.why:
+        log.warning("resume: nothing is skipped: %s", records.why)
+    elif done:
+        log.info("resume: up to date in %s and skipped: %s", records.folder, ", ".join(done))
+    else:
+        log.info("resume: nothing in %s is up to date; hydra.run.dir=... names the folder of a run", records.folder)
+    last = records.folder / LAST
+    if config.stages[:1] == ["fit"] and not config.ckpt_path and last.is_file() and records.begun("fit"):
+        check_resumable(last, bool(config.model.scheduler))
+        config.ckpt_path = str(last)
+        log.info("resume: the training goes on from %s", last)
+    return done
+
+
+def run_stages(state: Run, stages: Sequence[str], records: Records | None = None) -> None:
     """Runs some stages of a run in order; ``metrics.json`` has their metrics after each.
+
+    Args:
+        state: The run.
+        stages: In order.
+        records: Notes what each stage left; None: nothing is noted.
 
     Raises:
         AedError: A stage fails for a reason the user can remove.
     """
     folder = state.folder
-    if "fit" not in stages:  # later stages on an earlier run's folder
+    if "fit" not in stages and not state.done:  # later stages on an earlier run's folder
         state.metrics |= tables.read_metrics(folder / "metrics.json")
     try:
         for name in stages:
@@ -198,12 +254,16 @@ def run_stages(state: Run, stages: Sequence[str]) -> None:
                 state.data.setup()
             if state.is_main_process or stage.in_all_processes:
                 started = time.monotonic()
+                if records is not None and state.is_main_process:
+                    records.begin(name)
                 stage.execute(state)
                 log.info("%s took %.1f s", name, time.monotonic() - started)
             if state.is_main_process:
                 tables.write_json(folder / "metrics.json", _facts(state) | state.metrics)
             if name != "fit":
                 state.catch_up()
+            if records is not None and state.is_main_process:
+                records.end(name, _facts(state) | state.metrics, state.checkpoint)
     finally:
         state.catch_up()
     log.info("outputs in %s", folder)

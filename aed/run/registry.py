@@ -72,11 +72,14 @@ def register() -> None:
 
 FUNCTIONS = {
     "benchmark": "aed.run.benchmark.benchmark_file",
+    "compare": "aed.run.compare.compare_runs",
     "deploy": "aed.run.deploy.deploy_file",
     "detect": "aed.run.detect.detect_files",
     "evaluate": "aed.run.evaluate.evaluate_file",
     "import_keras": "aed.run.import_keras.import_keras",
     "inspect": "aed.run.data.inspect",
+    "listen": "aed.run.listen.listen",
+    "migrate": "aed.run.migrate.migrate",
     "models": "aed.run.models.show",
     "predict": "aed.run.predict.predict_files",
     "report": "aed.run.report.write.report_folders",

@@ -61,6 +61,7 @@ MODES: dict[str, tuple[str, ...]] = {
     "benchmarking": (*_TO_INT8, "benchmark"),
     "deployment": (*_TO_INT8, "deploy"),
     "chain_tqe": ("fit", *_TO_INT8, "evaluate"),
+    "chain_tqeb": ("fit", *_TO_INT8, "evaluate", "benchmark"),
     "chain_tbqeb": ("fit", "test", *_TO_INT8, "evaluate", "benchmark"),
     "chain_eqe": ("test", *_TO_INT8, "evaluate"),
     "chain_qb": (*_TO_INT8, "benchmark"),

@@ -35,6 +35,8 @@ class RunConfig:
         operation_mode: Instead of stages: a name of ST's zoo, ``chain_tqe``, ...
         ckpt_path: Checkpoint. With the stage fit: training resumes from it. Without: it is tested or exported; null:
             ``best.ckpt`` in the run's folder.
+        resume: Skip the first stages whose results in the run's folder (``hydra.run.dir``) are up to date, and go on
+            with a training that was stopped: for a chain that failed, or of which something has changed.
         threads: CPU threads of torch, 1 where folds run in parallel; null: one per core.
         optimized_metric: Metric that a search optimises; null: ``test/clip_acc``, multi-label ``test/clip_map``.
         output_dir: Folder of the run.
@@ -58,6 +60,7 @@ class RunConfig:
     stages: list[str] | None = None
     operation_mode: str | None = None
     ckpt_path: str | None = None
+    resume: bool = False
     threads: int | None = None
     optimized_metric: str | None = None
     output_dir: str = MISSING
@@ -90,6 +93,7 @@ class Run:
         checkpoint: Chosen by ``fit``, for later stages.
         metrics: Content of ``metrics.json``.
         later: What nobody waits for: done after the first table of scores.
+        done: Earlier stages of the run whose results are up to date.
     """
 
     config: DictConfig
@@ -100,6 +104,7 @@ class Run:
     checkpoint: Path | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     later: list[Callable[[], None]] = field(default_factory=list)
+    done: tuple[str, ...] = ()
 
     def catch_up(self) -> None:
         """Does what waits in :attr:`later`, once."""

@@ -2,8 +2,6 @@
 
 import math
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
@@ -14,11 +12,6 @@ from aed.scoring.decision import task_of, to_posteriors
 
 TEMPERATURES = (0.2, 10.0)
 """Range of the search: few validation clips, all of them right, would ask for a temperature of 0."""
-
-Z90, Z95 = 1.6448536, 1.9599640
-"""Of the normal distribution: intervals of 90 % and 95 %."""
-
-Array = npt.NDArray[np.float64]
 
 
 def cross_entropy(posteriors: Tensor, target: Tensor) -> Tensor:
@@ -120,17 +113,3 @@ def clip_targets(target: Tensor, clip: Tensor) -> Tensor:
     if task_of(target) == "multi_label":
         return clip_posteriors(target, clip, num_clips, "max")
     return target.new_zeros(num_clips).index_put_((clip,), target)
-
-
-def share_interval(hits: Array, number: Array, z: float = Z90) -> tuple[Array, Array]:
-    """Ends of the interval of a share (E. B. Wilson, J. Am. Stat. Assoc. 22:209, 1927).
-
-    Args:
-        hits: Of ``number``, any shape.
-        number: Over 0, the same shape.
-        z: :data:`Z90` or :data:`Z95`.
-    """
-    share = hits / number
-    middle = (share + z**2 / (2 * number)) / (1 + z**2 / number)
-    half = z / (1 + z**2 / number) * np.sqrt(share * (1 - share) / number + z**2 / (4 * number**2))
-    return middle - half, middle + half

@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from aed.scoring.confidence import Z95, share_interval
 from aed.scoring.events.alarms import AlarmCounts
 from aed.scoring.events.bootstrap import recall_interval
 from aed.scoring.events.lists import Index
+from aed.scoring.intervals import clips_interval
 from aed.scoring.scores import Scores
 
 UNDISTURBED = "none"
@@ -121,8 +119,7 @@ class Outcome:
     @property
     def interval(self) -> tuple[float, float]:
         """Ends of the 95 % interval of :attr:`clip_acc`, Wilson's."""
-        low, high = share_interval(np.array([float(self.clips_right)]), np.array([float(self.clips)]), Z95)
-        return float(low[0]), float(high[0])
+        return clips_interval(self.clips_right, self.clips)
 
 
 OF_EVENTS = (

@@ -16,6 +16,7 @@ from aed.base.console import PlainConsole
 from aed.base.errors import AedError
 from aed.base.files import json_text, write_whole
 from aed.scoring.decision import UNKNOWN_INDEX, Task
+from aed.scoring.intervals import clips_interval
 from aed.scoring.labels import UNKNOWN
 from aed.scoring.levels import HEADLINE, LEVELS
 
@@ -133,7 +134,8 @@ def print_scores(
         title, levels = f"{split} average precision and F1, %", ("patch_ap", "clip_ap", "clip_f1")
     else:
         title, levels = f"{split} accuracy, %", LEVELS["single_label"]
-    table = Table(title=title, caption=note)
+    sure = how_sure(metrics, split, sum(counts))
+    table = Table(title=title, caption="\n".join(filter(None, (sure, note))))
     for column in ("class", "number", "patches", "clips", *(["clips, F1"] if several else [])):
         table.add_column(column, justify="left" if column == "class" else "right")
     rows = list(zip(class_names, counts, strict=True))
@@ -154,6 +156,31 @@ def print_scores(
             known = _percent(metrics, f"{split}/clip_coverage")
             table.add_row(f"not unknown: {known} %", "", "", _percent(metrics, f"{split}/clip_selective_acc"))
     PlainConsole().print(table)
+
+
+def one_of(clips: int) -> str:
+    """How much one clip is, in words."""
+    return f"one of {clips:,} clips is {100 / clips:.3g} points"
+
+
+def how_sure(metrics: Mapping[str, float], split: str, clips: int) -> str:
+    """The interval of the share of a split's clips that are decided rightly, in words; "" for other tasks."""
+    share = metrics.get(f"{split}/{HEADLINE['single_label']}")
+    if share is None or not clips:
+        return ""
+    low, high = clips_interval(round(share * clips), clips)
+    return f"clips: 95 % interval {100 * low:.1f} .. {100 * high:.1f}; {one_of(clips)}"
+
+
+def interval_of(metrics: Mapping[str, float], key: str) -> tuple[float, float] | None:
+    """Ends of the 95 % interval of a share of a run's test clips; None where their number is not known.
+
+    Args:
+        metrics: Of ``metrics.json``.
+        key: Of the share.
+    """
+    clips = round(metrics.get("data/test_clips", 0))
+    return clips_interval(round(metrics[key] * clips), clips) if clips and key in metrics else None
 
 
 def readable(key: str, value: float) -> str:
@@ -224,7 +251,8 @@ def print_layers(content: Mapping[str, Any]) -> None:
 
 def print_comparison(comparisons: Mapping[str, Any], note: str = "") -> None:
     """Prints float beside int8 for each split; ``comparisons`` is that part of ``quantization.json``."""
-    table = Table(title="float and int8, %", caption=note)
+    sizes = [f"{split}: {one_of(facts['clips'])}" for split, facts in comparisons.items()]
+    table = Table(title="float and int8, %", caption="\n".join([*sizes, *filter(None, [note])]))
     for column in ("split", "level", "float", "int8", "int8 - float", "same decision", "SQNR dB, median"):
         table.add_column(column, justify="left" if column in ("split", "level") else "right")
     for split, facts in comparisons.items():

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict
 from aed.base.errors import KNOWN, find_aed_error
 from aed.base.paths import CONFIG_DIR
 from aed.settings import hydra_errors
+from aed.settings.own_experiment import with_own_experiments
 from aed.settings.typed import as_typed
 
 
@@ -73,14 +74,14 @@ def run_task(task: Callable[[DictConfig], object], log: logging.Logger, config_n
     """
     hydra_task = hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name=config_name)(task)
     if os.environ.get(_FULL):  # the user wants to see them whole
-        sys.argv[1:] = as_typed(sys.argv[1:], config_name)
+        sys.argv[1:] = as_typed(with_own_experiments(sys.argv[1:], CONFIG_DIR), config_name)
         hydra_task()
         return
     with clear_errors(log):
         hydra_errors.check_words(sys.argv[1:], CONFIG_DIR)
         os.environ[_FULL] = "1"
         try:
-            sys.argv[1:] = as_typed(sys.argv[1:], config_name)
+            sys.argv[1:] = as_typed(with_own_experiments(sys.argv[1:], CONFIG_DIR), config_name)
             hydra_task()
         except Exception as error:
             if known := hydra_errors.explain(error, CONFIG_DIR):

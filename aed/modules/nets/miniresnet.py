@@ -37,7 +37,8 @@ _SHA256 = {
 }
 
 
-def _published(version: Version, n_stacks: int, pooling: Pooling) -> Weights:
+def published(version: Version, n_stacks: int, pooling: Pooling) -> Weights:
+    """The weights that ST published for a net of one or two stacks, with pooling ``none`` or ``avg``."""
     folder = {"v1": "miniresnet", "v2": "miniresnetv2"}[version]
     file = f"{'pooled_' if pooling == 'avg' else ''}{folder}_{n_stacks}_stacks_backbone.h5"
     return Weights(
@@ -180,7 +181,7 @@ class MiniResNet(nn.Module):
     """
 
     WEIGHTS: ClassVar[dict[tuple[Version, int, Pooling], Weights]] = {
-        key: _published(*key)
+        key: published(*key)
         for n_stacks in (1, 2)
         for key in (
             ("v1", n_stacks, "none"),

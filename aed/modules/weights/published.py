@@ -20,7 +20,7 @@ _READERS = {".tflite": "tflite", ".h5": "h5py"}
 """Suffix -> the optional package that reads such a file."""
 
 _GRID = {"patch_frames", "overlap", "include_last_patch"}
-_LENGTH = {"min_length_s", "max_length_s", "lengthen"}
+_LENGTH = {"min_length_s", "max_length_s", "cut", "lengthen"}
 _SILENCE = {"trim", "trim_top_db", "trim_frame_length", "trim_hop_length", "trim_last_second"}
 _FREE = _GRID | _LENGTH | _SILENCE | {"sample_bits", "center", "pad_mode", "db_ref"}
 """Fields that change no feature but at a clip's ends; the reference of dB is set on the device."""

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from aed.scoring.confidence import confidence_and_correctness, expected_calibration_error, share_interval
+from aed.scoring.confidence import confidence_and_correctness, expected_calibration_error
 from aed.scoring.decision import task_of
+from aed.scoring.intervals import share_interval
 from aed.scoring.pictures.canvas import BLUE, GREY, ORANGE, RED, new_figure, plural
 
 if TYPE_CHECKING:

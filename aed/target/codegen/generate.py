@@ -16,22 +16,26 @@ KERNELS = (
     "aed_steps.h",
     "aed_mve.h",
     "aed_words.h",
+    "aed_wasm.h",
     "aed_stages.h",
     "aed_stages.c",
     "aed_conv.c",
     "aed_conv_mve.c",
+    "aed_conv_wasm.h",
     "aed_depthwise.c",
     "aed_depthwise_mve.c",
+    "aed_depthwise_wasm.h",
     "aed_pool.c",
     "aed_pool_mve.c",
     "aed_average_pool.c",
     "aed_mean.c",
     "aed_elementwise.c",
+    "aed_elementwise_wasm.h",
     "aed_elementwise_mve.c",
     "aed_activation.c",
 )
 
-OF_KERNELS = ("aed_steps.h", "aed_words.h", "aed_mve.h")
+OF_KERNELS = ("aed_steps.h", "aed_words.h", "aed_mve.h", *(name for name in KERNELS if name.endswith("wasm.h")))
 """Headers for kernels alone: not for whoever calls them."""
 
 

@@ -14,20 +14,21 @@ MOST_SOUNDS = 1000
 """That a device can learn."""
 
 
-def check_learn(card: ModelCard, learn: int) -> None:
+def check_learn(card: ModelCard, learn: int, prefix: str) -> None:
     """Refuses to learn with a model that cannot.
 
     Args:
         card: Of the model.
         learn: Sounds that a device can learn.
+        prefix: Of the key, for messages: ``c.``.
 
     Raises:
         AedError: Says what to type.
     """
     if not 0 <= learn <= MOST_SOUNDS:
-        raise AedError(f"c.learn: need 0 to {MOST_SOUNDS} sounds, got {learn}")
+        raise AedError(f"{prefix}learn: need 0 to {MOST_SOUNDS} sounds, got {learn}")
     if learn and card.decision.nearness is None:
-        raise AedError(f"c.learn={learn}: the model has no means of its classes; train it with decision.means=4")
+        raise AedError(f"{prefix}learn={learn}: the model has no means of its classes; train it with decision.means=4")
 
 
 def mean_sources(nearness: Nearness, embedding: Tensor, learn: int) -> dict[str, str]:

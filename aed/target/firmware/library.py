@@ -17,7 +17,7 @@ from aed.export.card import ModelCard
 from aed.export.embedding import without_embedding
 from aed.export.runtime import open_exact, run_exact
 from aed.inference.detection import least_power, rule_of
-from aed.target.codegen.choose import choose_plan
+from aed.target.codegen.choose import Chosen, choose_plan
 from aed.target.codegen.classes import class_sources
 from aed.target.codegen.events import event_sources
 from aed.target.codegen.generate import OF_KERNELS, kernel_sources, net_sources
@@ -67,11 +67,7 @@ def write_firmware(
             "no C of the front end, the library is the net alone: %s; you have to compute its patches",
             "; ".join(card.frontend.not_streamable),
         )
-    check_learn(card, learn)
-    if not (card.decision.by_nearness or learn):
-        model = without_embedding(model)
-    chosen = choose_plan(partial(lower, model), planning, card.frontend.patch_hop, "c.")
-    sources = library_sources(model, chosen.program, chosen.plan, card, learn)
+    chosen, sources = planned_sources(model, card, planning, learn, "c.")
     parts = files("aed.target.firmware") / "c"
     with whole_folder(folder, MARK) as staging:
         for name, text in sources.items():
@@ -98,6 +94,28 @@ def write_firmware(
         (staging / MARK).write_text(
             json.dumps(json.loads(card.to_json()), indent=1, sort_keys=True) + "\n", encoding="utf-8"
         )
+
+
+def planned_sources(
+    model: onnx.ModelProto, card: ModelCard, planning: PlanSettings, learn: int, prefix: str
+) -> tuple[Chosen, dict[str, str]]:
+    """How the net is run, and the C files of the library; see :func:`library_sources`.
+
+    Args:
+        model: int8.
+        card: Its card.
+        planning: How the net is run.
+        learn: Sounds that the device can learn.
+        prefix: Of the keys of these settings, for messages.
+
+    Raises:
+        AedError: The model cannot learn, or it or its front end has no C form.
+    """
+    check_learn(card, learn, prefix)
+    if not (card.decision.by_nearness or learn):
+        model = without_embedding(model)
+    chosen = choose_plan(partial(lower, model), planning, card.frontend.patch_hop, prefix)
+    return chosen, library_sources(model, chosen.program, chosen.plan, card, learn)
 
 
 def library_sources(

@@ -302,6 +302,8 @@ AED_INLINE void aed_conv_pairs(
     aed_pair_columns(rows, out, conv, scratch, by_3, by_2, 2, slope == NULL ? aed_block_2 : aed_swish_block_2, slope);
     aed_pair_columns(rows, out, conv, scratch, by_2, width, 1, slope == NULL ? aed_block_1 : aed_swish_block_1, slope);
 }
+#elif AED_WASM
+#include "aed_conv_wasm.h"
 #else
 AED_INLINE void aed_conv_pairs(
     const int8_t *const *rows, int8_t *out, const void *layer, void *scratch, const float *slope) {

@@ -20,6 +20,10 @@ static void aed_taps(
     }
 }
 
+#if AED_WASM
+#include "aed_depthwise_wasm.h"
+#endif
+
 #if AED_SMLAD
 #define AED_TAP                                                                                                        \
     "ldr %[x], [%[tap]], #4\n"                                                                                         \
@@ -46,6 +50,11 @@ AED_INLINE void aed_quad_step(
     int8_t *out) {
     const float *const factor = layer->factor + o;
     const int32_t zero = layer->window.out_zero;
+#if AED_WASM
+    const v128_t sums = aed_quad_sums(tap, o, weight, taps, wasm_v128_load(layer->bias + o));
+    const v128_t steps = aed_four_values(sums, wasm_v128_load(factor), slope);
+    wasm_v128_store32_lane(out, aed_eight_steps(steps, steps, zero), 0);
+#else
     int32_t s0 = layer->bias[o];
     int32_t s1 = layer->bias[o + 1];
     int32_t s2 = layer->bias[o + 2];
@@ -73,6 +82,7 @@ AED_INLINE void aed_quad_step(
     out[1] = aed_step_of(s1, factor[1], slope, zero);
     out[2] = aed_step_of(s2, factor[2], slope, zero);
     out[3] = aed_step_of(s3, factor[3], slope, zero);
+#endif
 }
 
 #if AED_SMLAD
@@ -316,7 +326,7 @@ AED_INLINE void aed_depthwise_sliding(
         weight += 36;
     }
 }
-#else
+#elif !AED_WASM
 /* Four channels of one pixel, whose weights lie as kernels of 3 x 3 want them: eight of each channel, in the order 0, 2,
  * 1, 3, then the last ones. */
 AED_INLINE void aed_sliding_quad(

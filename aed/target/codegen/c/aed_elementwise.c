@@ -66,6 +66,8 @@ AED_ALONE void aed_add_words(
                    : "r4", "r5", "r6", "r8", "r9", "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10",
                      "s11", "cc", "memory");
 }
+#elif AED_WASM
+#include "aed_elementwise_wasm.h"
 #endif
 
 /* As ONNX Runtime's QLinearAdd on x86: fused multiply-adds, the zero point added before rounding. */
@@ -78,7 +80,7 @@ void aed_add(
     while (i < size) {
         const int32_t end = i + period;
         int32_t j = 0;
-#if AED_SMLAD
+#if AED_SMLAD || AED_WASM
         j = period / 4 * 4;
         if (j > 0) {
             aed_add_words(one + i, other, out + i, j, one_factor, other_factor, fixed);

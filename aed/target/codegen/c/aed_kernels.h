@@ -2,7 +2,8 @@
  *
  * Every result is that of ONNX Runtime's integer kernels: sums are exact, (float)sum * factor is rounded half to
  * even, the zero point is added and the result saturated. Images are channels last. Portable C99; where the
- * compiler targets a core with the DSP extension or with MVE, the same results come out of its instructions.
+ * compiler targets a core with the DSP extension or with MVE, or WebAssembly with vectors, the same results come out of
+ * its instructions.
  */
 #ifndef AED_KERNELS_H
 #define AED_KERNELS_H
@@ -13,14 +14,21 @@
 #if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 2) && !defined(AED_PORTABLE)
 #define AED_MVE 1
 #define AED_SMLAD 0
+#define AED_WASM 0
 #elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && defined(__ARM_FEATURE_UNALIGNED) && \
     defined(__thumb2__) && defined(__ARM_FP) && (__ARM_FP & 4) && defined(__OPTIMIZE__) && !defined(AED_PORTABLE)
 /* the assembly takes the FPU, words at any address, and 14 registers; without optimisation there are fewer */
 #define AED_MVE 0
 #define AED_SMLAD 1
+#define AED_WASM 0
+#elif defined(__wasm_simd128__) && !defined(AED_PORTABLE)
+#define AED_MVE 0
+#define AED_SMLAD 0
+#define AED_WASM 1
 #else
 #define AED_MVE 0
 #define AED_SMLAD 0
+#define AED_WASM 0
 #endif
 
 #ifdef __cplusplus

@@ -170,7 +170,7 @@ def load(path: Path, config: FrontendConfig, on: Collection[str]) -> Float32:
     """
     rate_hz = FREERTOS_RATE if "sample_rate" in on else config.sample_rate
     if "clip_steps" in on:
-        samples, rate = read_audio(path, config.max_length_s)
+        samples, rate = read_audio(path, config.read_s)
         return resample(samples, rate, rate_hz)
     clip = load_clip(path, config)
     return resample(clip, config.sample_rate, rate_hz)
