@@ -1,7 +1,8 @@
 """Write the report of a run as one HTML file to look at, to listen to and to pass on; it needs no network.
 
 It has the scores of float, int8 and C with intervals, the confusion matrix with the clips of each cell, the worst clips
-with their sound, log-mel and posteriors, the epochs, int8 layer by layer, the memory of boards, and where all comes from.
+with their sound, log-mel and posteriors, the epochs, int8 layer by layer, the memory of boards, and where all comes
+from.
 
 Usage:
     aed report <folder of a run> ... [key=value ...]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from aed.run.report.jobs import Job
-from aed.scoring.confidence import Z95, share_interval
+from aed.scoring.intervals import Z95, share_interval
 from aed.scoring.levels import HEADLINE, LEVELS
 from aed.scoring.pictures.canvas import PROGRAMS
 from aed.target.boards import board_names, load_board
@@ -41,7 +41,8 @@ def headline(jobs: Sequence[Job]) -> list[dict[str, Any]]:
         same = values_of(jobs, program, "clip_agreement")
         value = statistics.fmean(clips) if clips else None
         files = {row.file for job in jobs for row in job.clips.get(program, ())}
-        low, high = _interval(value, len(files)) if value is not None and jobs[0].task == "single_label" else (None, None)
+        is_share = value is not None and jobs[0].task == "single_label"
+        low, high = _interval(value or 0.0, len(files)) if is_share else (None, None)
         rows.append(
             {
                 "program": WORDS[program],
@@ -112,14 +113,14 @@ def memory(job: Job) -> list[dict[str, Any]]:
         name = report.get("board")
         if name in board_names():
             parts = [report, report.get("frontend") or {}]
-            need = [_total(parts, key) for key in ("flash_bytes", "ram_bytes")]
+            flash, ram = _total(parts, "flash_bytes"), _total(parts, "ram_bytes")
             figure = report.get("flash_bytes") or {}
-            rows.append(_memory(name, *need, f"net and front end, {figure.get('source', 'unknown')}"))
+            rows.append(_memory(name, flash, ram, f"net and front end, {figure.get('source', 'unknown')}"))
     if rows or not (cost := job.quantization.get("footprint")):
         return rows
-    need = [cost["weights_bytes"], cost["activations_bytes"]]
+    flash, ram = cost["weights_bytes"], cost["activations_bytes"]
     real = [name for name in board_names() if load_board(name).clock_mhz]
-    return [_memory(name, *need, "weights and activations alone, estimated") for name in real]
+    return [_memory(name, flash, ram, "weights and activations alone, estimated") for name in real]
 
 
 def _total(parts: Sequence[dict[str, Any]], key: str) -> float | None:
@@ -131,7 +132,8 @@ def _total(parts: Sequence[dict[str, Any]], key: str) -> float | None:
 def _memory(name: str, flash: float | None, ram: float | None, what: str) -> dict[str, Any]:
     board = load_board(name)
     has = {"has_flash": board.flash_kib * 1024, "has_ram": board.ram_kib * 1024}
-    return {"board": name, "core": board.core, "flash": flash, "ram": ram, "what": what, "external": board.external} | has
+    known = {"board": name, "core": board.core, "external": board.external}
+    return known | {"flash": flash, "ram": ram, "what": what} | has
 
 
 def facts(job: Job, card: dict[str, Any]) -> dict[str, Any]:

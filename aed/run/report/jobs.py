@@ -94,7 +94,10 @@ class Job:
         header, *rows = _read_csv(path)
         number = len(self._columns(header))
         try:
-            return [ClipRow(*row[:3], tuple(float(value) for value in row[3 : 3 + number])) for row in rows]
+            return [
+                ClipRow(file, truth, decided, tuple(float(value) for value in values[:number]))
+                for file, truth, decided, *values in rows
+            ]
         except (ValueError, TypeError) as error:
             raise AedError(f"{path}: damaged ({error}); run the stages test and evaluate again") from error
 

@@ -62,6 +62,7 @@ def recordings_of(job: Job, folder: str | None) -> tuple[Recordings, str]:
     known = getattr(datamodules, name) if name in datamodules.__all__ else None
     if not (inspect.isclass(known) and issubclass(known, ClipSource) and f"{known.__module__}.{name}" == kind):
         return Recordings(()), "The run's folder does not say where its recordings lie: give audio=<folder>."
+    assert isinstance(clips, dict)
     if issubclass(known, EventSource):
         return Recordings(()), "The clips of annotated recordings have no player."
     try:
@@ -76,7 +77,9 @@ def _settings(clips: dict[str, Any], cwd: Path) -> dict[str, Any]:
     """Arguments of the data set; of names of files, those that were relative to where the command was typed."""
     own = {key: value for key, value in clips.items() if key != "_target_"}
     moved = {
-        key: str(cwd / value) for key, value in own.items() if isinstance(value, str) and value and (cwd / value).exists()
+        key: str(cwd / value)
+        for key, value in own.items()
+        if isinstance(value, str) and value and (cwd / value).exists()
     }
     return own | moved | ({"download": False} if "download" in own else {})
 

@@ -1,4 +1,4 @@
-"""The clips of a report: which were decided how, their sound, and of the worst the picture the net sees and its answers."""
+"""The clips of a report: which were decided how, their sound, and of the worst what the net sees and answers."""
 
 import base64
 import io
@@ -157,5 +157,5 @@ def image_uri(frames: npt.NDArray[np.float32]) -> str:
     from matplotlib.image import imsave
 
     file = io.BytesIO()
-    imsave(file, frames, origin="lower", cmap="magma", format="png", metadata={"Software": None})
+    imsave(file, frames, origin="lower", cmap="magma", format="png", metadata={"Software": ""})
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

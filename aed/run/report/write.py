@@ -51,8 +51,11 @@ def report(run: Run) -> None:
     _write(run.folder / REPORT, {run.folder: own}, None, Recordings(run.data.table["path"]))
 
 
-def _write(path: Path, of_folder: dict[Path, list[Job]], audio: str | None, recordings: Recordings | None = None) -> None:
-    subjects, sounds = [], []
+def _write(
+    path: Path, of_folder: dict[Path, list[Job]], audio: str | None, recordings: Recordings | None = None
+) -> None:
+    subjects: list[dict[str, Any]] = []
+    sounds: list[str] = []
     for folder, jobs in of_folder.items():
         subjects.append(_subject(str(folder), jobs, audio, recordings, sounds))
     names = [Path(subject["name"]).resolve().name for subject in subjects]
@@ -79,9 +82,9 @@ def _subject(
     silent = sum("sound" not in clip for clip in clips)
     notes = list(dict.fromkeys(why for _, why in found.values() if why))
     if any(model is None for model in models.values()):
-        notes.append("A run has no exported model (stages export, quantize): its clips have no sound and no picture here.")
+        notes.append("A run has no exported model (stages export, quantize): its clips have no sound or picture here.")
     elif silent and not notes:
-        notes.append(f"{silent} of {len(clips)} clips have no sound here: it is not found, or the page has no room for more.")
+        notes.append(f"{silent} of {len(clips)} clips have no sound here: not found, or no room for more in the page.")
     if len(scored) > MOST_CLIPS:
         notes.append(f"Of {len(scored)} clips the {MOST_CLIPS} with the greatest loss are listed.")
     classes = jobs[0].classes

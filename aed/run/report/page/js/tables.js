@@ -4,7 +4,7 @@ const MEASURES = { loss: "loss", patch_acc: "accuracy of patches", clip_acc: "ac
 
 function headline(subject) {
   const single = subject.task === "single_label";
-  const measure = single ? "of the clips are classified correctly" : "mean average precision over clips";
+  const measure = single ? "Share of the clips that are classified correctly" : "Mean average precision over clips";
   const cards = subject.headline.map((row) => {
     const parts = [row.low === null ? "" : `95 % interval ${percent(row.low)} .. ${percent(row.high)}`];
     parts.push(row.deviation === null ? "" : `deviation over ${subject.jobs.length} runs ${percent(row.deviation)}`);
@@ -13,10 +13,10 @@ function headline(subject) {
   });
   const rows = subject.headline.map((row) => [row.program, percent(row.clips, 2), percent(row.patches, 2), row.same === null ? "-" : percent(row.same, 2)]);
   const files = subject.headline[0].files;
-  return section("Result", el("p", { text: `Share ${measure}: ${subject.split}, ${plural(files, "clip")}${subject.jobs.length > 1 ? `, mean of ${subject.jobs.length} runs` : ""}.` }),
+  return section("Result", el("p", { text: `${measure}: ${subject.split}, ${plural(files, "clip")}${subject.jobs.length > 1 ? `, mean of ${subject.jobs.length} runs` : ""}.` }),
     el("ul", { class: "big" }, ...cards), ...subject.notes.map((text) => el("p", { class: "note", text })),
     table(`${subject.split}, %`, ["", "clips", "patches", "same decision as float"], rows),
-    el("p", { class: "note", text: single ? "Interval: Wilson's, over clips, each counted once; clips of one source are more alike than it takes them to be." : "" }));
+    el("p", { class: "note", text: single ? "Interval: Wilson's, over clips, each counted once; it takes clips of one recording for independent, which they are not." : "" }));
 }
 
 function perClass(subject) {
