@@ -19,7 +19,8 @@ def main() -> None:
         show(f"aed {__version__}")
         return
     if verb not in verbs():
-        near = nearest(verb, verbs())
+        begun = [name for name in verbs() if verb and name.startswith(f"{verb}_")]
+        near = begun or nearest(verb, verbs())
         hint = f"did you mean aed {near[0]}?" if near else f"there are {', '.join(verbs())}"
         sys.exit(f"aed {verb}: there is no such verb; {hint}")
     if rest and asks_for_help(rest[:1]):

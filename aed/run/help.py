@@ -40,6 +40,7 @@ _ORDER = (
     "detect",
     "listen",
     "soundscapes",
+    "report",
     "benchmark",
     "deploy",
     "models",

@@ -9,6 +9,7 @@ from aed.base.errors import AedError
 from aed.export.onnx import ExportConfig
 from aed.export.quantize import QuantizeConfig
 from aed.run import benchmark, deploy, detect_stage, evaluate, export, fit, predict, quantize, test
+from aed.run.report import write as report
 from aed.run.state import Run
 
 
@@ -44,6 +45,7 @@ STAGES: dict[str, Stage] = {
         benchmark.benchmark, "benchmark", benchmark.BenchmarkConfig, partial(benchmark.choose, prefix="benchmark.")
     ),
     "deploy": Stage(deploy.deploy, "deploy", deploy.DeployConfig, partial(deploy.check, prefix="deploy.")),
+    "report": Stage(report.report),
 }
 """Stages by name."""
 

@@ -31,7 +31,7 @@ class RunConfig:
     Args:
         seed: Seed of weights, splits, order, dropout and augmentation.
         stages: Stages in order; null: fit, test, export, quantize, evaluate. Further: validate, predict, detect,
-            benchmark, deploy.
+            benchmark, deploy, report.
         operation_mode: Instead of stages: a name of ST's zoo, ``chain_tqe``, ...
         ckpt_path: Checkpoint. With the stage fit: training resumes from it. Without: it is tested or exported; null:
             ``best.ckpt`` in the run's folder.

@@ -1,0 +1,46 @@
+"""Write the report of a run as one HTML file to look at, to listen to and to pass on; it needs no network.
+
+It has the scores of float, int8 and C with intervals, the confusion matrix with the clips of each cell, the worst clips
+with their sound, log-mel and posteriors, the epochs, int8 layer by layer, the memory of boards, and where all comes
+from.
+
+Usage:
+    aed report <folder of a run> ... [key=value ...]
+
+Examples:
+    aed report outputs/esc10_yamnet/2026-01-31_12-00-00
+        Of a run: report.html in its folder.
+    aed report multirun/esc10_yamnet/2026-01-31_12-00-00 output=folds.html
+        Of the runs of a multirun, say of five folds, as one.
+    aed report outputs/first outputs/second audio=sounds
+        Two runs beside each other; their recordings lie in sounds/ now.
+"""
+
+import logging
+from typing import TYPE_CHECKING
+
+from aed.run.command import run_verb
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+log = logging.getLogger("aed.report")
+
+
+def _task(cfg: "DictConfig") -> None:
+    from hydra.utils import instantiate
+
+    from aed.run.report.write import report_folders
+    from aed.settings.entry import clear_errors, resolved
+
+    with clear_errors(log):
+        report_folders(**instantiate(resolved(cfg), _convert_="all"))
+
+
+def main() -> None:
+    """Entry point."""
+    run_verb("report", _task, words_are_files=True)
+
+
+if __name__ == "__main__":
+    main()
