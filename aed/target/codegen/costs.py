@@ -50,7 +50,7 @@ def conv(values: int, outputs: int, pixels: int, edges: int, kernel: tuple[int, 
     total = 0.0
     for size, count in blocks.items():
         turns = -(-(fours - 1) // (4 if size == 1 else 8))
-        total += count * (70 + pairs * (FOURS[size] * fours + AROUND[size] + TURN * turns))
+        total += count * (77 + pairs * (FOURS[size] * fours + AROUND[size] + TURN * turns))
         if direct:
             total += count * (kernel[0] * 25 + UNPACK[size] * fours)
     gathered = min(pixels, 3 * edges) if direct else pixels  # an edge makes its whole block one
