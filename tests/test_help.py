@@ -24,7 +24,7 @@ from aed.base.paths import CONFIG_DIR
 from aed.run import docstrings, explain, help, manual, reference, registry
 from aed.run.cli import STAGES
 from aed.run.doctor import CHECKS
-from aed.settings.command_line import check_options
+from aed.settings.command_line import check_options, with_others
 from aed.settings.typed import as_typed, with_files
 
 VERBS = sorted(reference.CONFIGS)
@@ -185,6 +185,8 @@ def test_examples_can_be_typed(verb: str, tmp_path: Path, monkeypatch: pytest.Mo
             assert all(explain.explain(word) for word in words)
         else:
             words = [word for word in words if word not in ("-m", "inspect")]
+            if verb == "search":
+                words = with_others(words, {entry["key"] for entry in help.entries(verb)}, "train")
             words = (
                 with_files(words)
                 if verb in ("compare", "report", "predict", "detect", "import_keras", "migrate")

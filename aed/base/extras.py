@@ -10,6 +10,7 @@ EXTRAS = {
     "h5py": "keras",
     "tflite": "tflite",
     "requests": "cloud",
+    "optuna": "search",
     "ziglang": "web",
 }
 """Package -> the extra in ``pyproject.toml`` that installs it."""

@@ -83,6 +83,7 @@ FUNCTIONS = {
     "models": "aed.run.models.show",
     "predict": "aed.run.predict.predict_files",
     "report": "aed.run.report.write.report_folders",
+    "search": "aed.run.search.verb.search",
     "soundscapes": "aed.run.soundscapes.write_soundscapes",
 }
 """Configuration of a verb -> the function whose parameters are its keys."""
