@@ -32,8 +32,8 @@ PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 IDS = [path.relative_to(ROOT).as_posix() for path in PAGES]
 
 COMPOSED = (
-    "train", "search", "compare", "report", "evaluate", "predict", "detect", "listen", "soundscapes", "benchmark", "deploy",
-    "data", "models", "import_keras", "migrate",
+    "train", "search", "compare", "report", "evaluate", "predict", "detect", "listen", "soundscapes", "benchmark",
+    "deploy", "data", "models", "import_keras", "migrate",
 )  # fmt: skip
 """Verbs whose arguments Hydra reads."""
 

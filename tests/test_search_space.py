@@ -97,10 +97,10 @@ def test_files_that_are_no_spaces(tmp_path: Path) -> None:
     with pytest.raises(AedError, match=r"space: need one of \['small'\] or a .yaml file, got 'smal'"):
         read_space("smal")
     (tmp_path / "bad.yaml").write_text("a: [", encoding="utf-8")
-    with pytest.raises(AedError, match="bad.yaml: cannot be read"):
+    with pytest.raises(AedError, match=r"bad\.yaml: cannot be read"):
         read_space(str(tmp_path / "bad.yaml"))
     (tmp_path / "bad.yaml").write_text("a: !!python/object/apply:os.system [ls]", encoding="utf-8")
-    with pytest.raises(AedError, match="bad.yaml: cannot be read"):
+    with pytest.raises(AedError, match=r"bad\.yaml: cannot be read"):
         read_space(str(tmp_path / "bad.yaml"))
 
 
@@ -116,7 +116,7 @@ def test_a_text_of_a_space_stays_a_text(tmp_path: Path) -> None:
 def test_shipped_spaces_compose_at_every_end(name: str) -> None:
     """Each value of each parameter, the others at random."""
     for family in read_space(name).values():
-        for seed in range(3):
+        for seed in range(2):
             study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
             _, chosen = suggest(study.ask(), {family.name: family})
             config = compose_beside("train", [*family.overrides(chosen), "logger=csv"])
@@ -305,7 +305,7 @@ def test_another_search_is_named_by_what_differs() -> None:
     check_same(ours, ours, "study")
     with pytest.raises(AedError, match="study is of another search: flash_kib is '64' there and '128' here; give the"):
         check_same(ours | {"flash_kib": "64"}, ours, "study")
-    with pytest.raises(AedError, match="the version of torch is '2.9' there and '2.13' here; install the same"):
+    with pytest.raises(AedError, match=r"the version of torch is '2.9' there and '2.13' here; install the same"):
         check_same(ours | {"the version of torch": "2.9"}, ours, "study")
     with pytest.raises(AedError, match="metric is 'x' there and 'not given' here"):
         check_same(json.loads(json.dumps(ours | {"metric": "x"})), ours, "study")

@@ -212,7 +212,7 @@ def test_a_trial_that_fails_is_counted_and_the_study_goes_on(tmp_path: Path, mon
         raise ZeroDivisionError("division by zero")
 
     monkeypatch.setattr(work, "train", always)
-    with pytest.raises(AedError, match="5 trials one after the other have failed; the last: .*division by zero"):
+    with pytest.raises(AedError, match=r"5 trials one after the other have failed; the last: .*division by zero"):
         Worker(plan(), study, 99).work()
 
 
@@ -299,12 +299,16 @@ def test_a_journal_with_half_a_line_goes_on_for_all_processes(tmp_path: Path) ->
 
 def test_addresses_with_passwords_are_for_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "postgresql://me:secret@host/name"
-    with pytest.raises(AedError, match="storage: holds a password.*AED_SEARCH_STORAGE") as refused:
+    with pytest.raises(AedError, match=r"storage: holds a password.*AED_SEARCH_STORAGE") as refused:
         storages.address(secret, tmp_path)
     assert "secret" not in str(refused.value)
     monkeypatch.setenv(storages.VARIABLE, secret)
     assert storages.address(None, tmp_path) == secret
     assert storages.shown(secret) == "postgresql://host/name"
+    for odd in ("mysql://me:a/b@c@host/name", "mysql://host/name?password=x", "mysql://me:p@host/name?ssl=1"):
+        assert storages.shown(f"no {odd} here") == "no mysql://host/name here"
+        with pytest.raises(AedError, match="holds a password"):
+            storages.address(odd, tmp_path)
     monkeypatch.delenv(storages.VARIABLE)
     assert storages.address(None, tmp_path) == f"sqlite:///{tmp_path}/study.db"
 
@@ -328,7 +332,7 @@ def test_a_storage_that_is_not_there_is_said(storage: str, words: str, monkeypat
 
 def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_bytes(b"no database, but some text of more than a hundred letters" * 3)
-    with pytest.raises(AedError, match="does not answer, or is no study: .*file is not a database"):
+    with pytest.raises(AedError, match=r"does not answer, or is no study: .*file is not a database"):
         opened("sqlite", tmp_path)
 
 

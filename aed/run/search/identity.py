@@ -5,6 +5,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import aed
@@ -16,8 +17,8 @@ from aed.run.search.space import Family
 Identity = Mapping[str, str]
 """What it is about -> its value, or a digest of it."""
 
-_ELSEWHERE = ("data.clips.", "threads=", "trainer.accelerator=", "trainer.devices=", "data.cache_")
-"""Beginnings of overrides that may be others on another machine: where the recordings lie, which are compared."""
+_ELSEWHERE = ("threads=", "trainer.accelerator=", "trainer.devices=", "data.cache_")
+"""Beginnings of overrides that may be others on another machine."""
 
 
 def identity(
@@ -31,7 +32,9 @@ def identity(
         typed: Overrides of every training.
         data: Not yet prepared.
     """
-    kept = sorted(word for word in typed if not word.lstrip("+~").startswith(_ELSEWHERE))
+    kept = sorted(word for word in typed if not (word.startswith(_ELSEWHERE) or _names_a_file(word)))
+    paths = list(data.table["path"])
+    keys, _ = data.cache.keys(paths)
     libraries = {name: version(name) for name in (*LIBRARIES, "optuna")}
     return {
         "aed": aed.__version__,
@@ -39,7 +42,7 @@ def identity(
         "keys of aed train": " ".join(kept) or "none",
         "nets": ", ".join(families),
         "space": _digest({name: family.content() for name, family in families.items()}),
-        "data": _digest(data.listed()),
+        "data": _digest([data.listed(), [keys.get(path, "") for path in paths]]),
         **{f"the version of {name}": number for name, number in libraries.items()},
         "the version of Python": ".".join(platform.python_version_tuple()[:2]),
         "the code of aed": code_digest()[:12],
@@ -65,6 +68,12 @@ def check_same(theirs: Identity, ours: Identity, where: str) -> None:
                 f"{where} is of another search: {name} is {_short(there)} there and {_short(here)} here; {advice}, or "
                 "begin another one: folder=... (of a storage of several studies also name=...)"
             )
+
+
+def _names_a_file(word: str) -> bool:
+    """Whether a value is a file or folder, which may lie elsewhere on another machine: its sounds are compared."""
+    value = word.partition("=")[2].strip("'\"")
+    return ("/" in value and Path(value).exists()) or word.startswith("data.clips.root=")
 
 
 def _short(text: str) -> str:

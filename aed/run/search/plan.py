@@ -178,7 +178,7 @@ def middle(own: Range) -> float:
 
 
 def _as_shipped(family: Family, typed: Sequence[str]) -> dict[str, Scalar]:
-    """Parameters with the values of the family's experiment; where it has none of the space, the first, or the middle."""
+    """Parameters with the values of the family's experiment; of one that the space has not, the first or the middle."""
     config = compose_beside("train", [f"experiment={family.experiment}", *typed, *_QUIET], with_hydra=True)
     picked = dict(config.hydra.runtime.choices)
 

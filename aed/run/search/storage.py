@@ -46,7 +46,8 @@ def address(storage: str | None, folder: Path) -> str:
     """
     found = storage or os.environ.get(VARIABLE) or f"sqlite:///{folder.resolve() / DATABASE}"
     try:
-        has_password = bool(urlsplit(found).password)
+        parts = urlsplit(found)
+        has_password = bool(parts.password) or "password" in parts.query.lower()
     except ValueError as error:
         raise AedError(f"storage: no address of a database: {error}") from error
     if storage and has_password:
@@ -55,8 +56,8 @@ def address(storage: str | None, folder: Path) -> str:
 
 
 def shown(storage: str) -> str:
-    """An address without its user and password."""
-    return re.sub(r"(://)[^/@]*@", r"\1", storage)
+    """A text without the user, the password and the options of an address in it."""
+    return re.sub(r"(://[^\s?]*)\?\S*", r"\1", re.sub(r"://\S*@", "://", storage))
 
 
 @contextmanager

@@ -224,6 +224,8 @@ def deploy_best(plan: Plan, study: Study, winner: Winner) -> Path:
     folder, trial = study.folder / FIRMWARE, study.trials()[winner.number]
     family, chosen = point_of(trial.params, plan.families)
     run = study.folder_of(winner.number)
+    if not (run / INT8).is_file():  # made on another machine
+        _run(plan, trial, run, CHECK)
     config = plan.config(family, chosen, run, ["fit"])
     delivery: DeployConfig = instantiate(config.deploy, _convert_="all")
     with own_log(run / LOG):
