@@ -18,7 +18,7 @@ from aed.run.search.costs import Costs, Limits, estimate, limits_of
 from aed.run.search.front import OBJECTIVES, dominates, front
 from aed.run.search.identity import check_same
 from aed.run.search.plan import NET, Plan, middle, point_of, suggest
-from aed.run.search.space import Range, check_typed, chosen_families, read_space, with_experiment
+from aed.run.search.space import Family, Range, check_typed, chosen_families, read_space, with_experiment
 from aed.run.search.trial import Rival, ahead
 from aed.run.search.winners import candidates
 from aed.scoring.pictures.pareto import Dot, best_so_far, pareto_figure
@@ -167,11 +167,22 @@ def test_families_are_chosen_by_name_and_by_the_net_of_an_experiment(tmp_path: P
     assert list(chosen_families(families, ["mn04"])) == ["mn04"]
     with pytest.raises(AedError, match=r"nets: need some of .*, got 'mn4'; did you mean mn04\?"):
         chosen_families(families, ["mn4"])
-    classes = {"esc10_200k": "MobileNetAS", "esc10_64k": "MobileNetAS", "demo": "Other"}
-    found = with_experiment(families, "esc10_64k", lambda name: classes.get(name, "n.X"))
+    classes = {"esc10_200k": "n.MobileNetAS", "esc10_64k": "n.MobileNetAS", "demo": "n.Other"}
+    asked: list[list[str]] = []
+
+    def net_class(overrides: Any) -> str:
+        asked.append(list(overrides))
+        return classes.get(overrides[0].removeprefix("experiment="), "n.X")
+
+    found = with_experiment(families, "esc10_64k", net_class)
     assert list(found) == ["mn04"] and found["mn04"].experiment == "esc10_64k" and not found["mn04"].fixed
+    assert with_experiment(families, "esc10_200k", net_class) == {"mn04": families["mn04"]}
     with pytest.raises(AedError, match="experiment=demo: its net, Other, is in no family"):
-        with_experiment(families, "demo", lambda name: classes.get(name, "n.X"))
+        with_experiment(families, "demo", net_class)
+    own = {"mine": Family("mine", "demo", {"model/net": "dscnn"}, ())}
+    with pytest.raises(AedError, match="is in no family"):
+        with_experiment(own, "esc10_64k", net_class)
+    assert asked[-1] == ["experiment=demo", "model/net=dscnn"]
 
 
 @pytest.mark.parametrize("key", ["stages", "hydra.run.dir", "logger.mlflow.run_name", "model/net", "ckpt_path"])

@@ -109,11 +109,11 @@ def check(study: Study, most: int, folder: Path) -> list[optuna.trial.FrozenTria
 @pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_processes_that_create_one_study_lose_and_double_nothing(kind: str, tmp_path: Path) -> None:
-    processes = [begun(kind, tmp_path, 12) for _ in range(2)]
+    processes = [begun(kind, tmp_path, 8) for _ in range(2)]
     for process in processes:
         process.join(120)
         assert process.exitcode == 0
-    trials = check(opened(kind, tmp_path), 12, tmp_path)
+    trials = check(opened(kind, tmp_path), 8, tmp_path)
     assert any("cut" in trial.user_attrs for trial in trials), "no point was too wide; take another seed"
 
 
@@ -201,10 +201,10 @@ def test_a_trial_that_fails_is_counted_and_the_study_goes_on(tmp_path: Path, mon
 
     monkeypatch.setattr(work, "train", train)
     study = opened("sqlite", tmp_path)
-    Worker(plan(), study, 10).work()
+    Worker(plan(), study, 8).work()
     trials = study.trials()
     failed = [trial for trial in trials if trial.state.name == "FAIL"]
-    assert counted(trials) == 10 and failed
+    assert counted(trials) == 8 and failed
     assert {trial.user_attrs["why"] for trial in failed} == {"net.width: 1 is too narrow"}
     assert "failed: net.width: 1 is too narrow" in caplog.text
 
@@ -252,7 +252,7 @@ def test_the_first_points_are_queued_once_also_after_a_death_in_between(tmp_path
 
 def test_one_process_gives_the_same_study_each_time_also_after_a_break(tmp_path: Path) -> None:
     found = []
-    for name, parts in (("whole", (8,)), ("parts", (3, 8))):
+    for name, parts in (("whole", (6,)), ("parts", (3, 6))):
         (tmp_path / name).mkdir()
         for most in parts:
             study = opened("sqlite", tmp_path / name)

@@ -1,11 +1,19 @@
 """Points that no other point is better than: in some objective worse than each of the others, or equal to them."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 Point = Mapping[str, float]
 """Objective -> value."""
 
-OBJECTIVES = {"score": "maximize", "instructions": "minimize", "flash": "minimize", "ram": "minimize"}
+Direction = Literal["maximize", "minimize"]
+
+OBJECTIVES: dict[str, Direction] = {
+    "score": "maximize",
+    "instructions": "minimize",
+    "flash": "minimize",
+    "ram": "minimize",
+}
 """What a search may optimise -> direction."""
 
 

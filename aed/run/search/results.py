@@ -193,8 +193,9 @@ def _front_table(plan: Plan, rows: Mapping[int, Row], best: Sequence[int]) -> Ta
 
 def _winner_table(winners: Sequence[Winner]) -> Table:
     source = " and ".join(sorted({winner.source for winner in winners}))
-    table = Table(title=f"winners, in int8; costs {source}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("trial", "val, %", "val int8", "test", "test int8", "M instr./s", "flash, KiB", "RAM, KiB"):
+    title = f"winners: the score, clips of val and test in %, costs in int8 {source}"
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("trial", "score", "val int8", "test", "test int8", "M instr./s", "flash, KiB", "RAM, KiB"):
         table.add_column(heading, justify="right")
     for winner in winners:
         validated = "-" if winner.validated is None else f"{100 * winner.validated:.2f}"

@@ -228,24 +228,26 @@ def check_typed(keys: Sequence[str]) -> None:
 
 
 def with_experiment(
-    families: Mapping[str, Family], experiment: str, net_class: Callable[[str], str]
+    families: Mapping[str, Family], experiment: str, net_class: Callable[[Sequence[str]], str]
 ) -> dict[str, Family]:
     """The families of an experiment's net, which start from this experiment.
 
     Args:
         families: By name.
         experiment: Name.
-        net_class: Class of the net of an experiment.
+        net_class: Class of the net that overrides choose.
 
     Raises:
         AedError: None has that net.
     """
-    wanted = net_class(experiment)
-    found = {
-        name: replace(family, experiment=experiment, fixed={})
-        for name, family in families.items()
-        if family.experiment == experiment or net_class(family.experiment) == wanted
-    }
+    wanted = net_class([f"experiment={experiment}"])
+    found = {}
+    for name, family in families.items():
+        own = [f"{key}={value}" for key, value in family.fixed.items() if key == "model/net"]
+        if family.experiment == experiment:
+            found[name] = family
+        elif net_class([f"experiment={family.experiment}", *own]) == wanted:
+            found[name] = replace(family, experiment=experiment, fixed={})
     if not found:
         raise AedError(
             f"experiment={experiment}: its net, {wanted.rpartition('.')[2]}, is in no family of the space: "

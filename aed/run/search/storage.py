@@ -126,7 +126,7 @@ def clear(storage: str) -> Iterator[None]:
 
 def _words(error: BaseException) -> str:
     details = getattr(error, "details", None)
-    return str(details()) if callable(details) else in_brief(error)  # type: ignore[arg-type]
+    return str(details()) if callable(details) else in_brief(error)
 
 
 def _file(storage: str) -> Path | None:
@@ -136,7 +136,7 @@ def _file(storage: str) -> Path | None:
     return Path(storage.removeprefix("journal://")) if storage.endswith(_JOURNAL) else None
 
 
-def _database(storage: str) -> Any:
+def _database(storage: str) -> "optuna.storages.BaseStorage":
     import optuna
     from sqlalchemy.exc import ArgumentError
 
@@ -152,7 +152,7 @@ def _database(storage: str) -> Any:
         ) from error
 
 
-def _proxy(storage: str) -> Any:
+def _proxy(storage: str) -> "optuna.storages.BaseStorage":
     import optuna
 
     if not is_installed("grpc"):
@@ -172,7 +172,7 @@ def _proxy(storage: str) -> Any:
         return optuna.storages.GrpcStorageProxy(host=parts.hostname, port=parts.port)
 
 
-def _journal(path: Path) -> Any:
+def _journal(path: Path) -> "optuna.storages.BaseStorage":
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 

@@ -20,6 +20,7 @@ from filelock import FileLock
 
 from aed.base.errors import AedError
 from aed.run.folders import is_held, lock_folder
+from aed.run.search.front import Direction
 from aed.run.search.identity import Identity, check_same
 from aed.run.search.storage import alone, clear, open_storage, shown
 
@@ -81,7 +82,7 @@ class Study:
         storage: str,
         folder: Path,
         name: str,
-        directions: Sequence[str],
+        directions: Sequence[Direction],
         identity: Identity,
         first: Sequence[Mapping[str, Any]],
         seed: int,
@@ -111,7 +112,10 @@ class Study:
                 study = optuna.load_study(study_name=name, storage=opened)
             else:
                 study = optuna.create_study(
-                    study_name=name, storage=opened, directions=list(directions), load_if_exists=True
+                    study_name=name,
+                    storage=opened,
+                    directions=list(directions),
+                    load_if_exists=True,
                 )
             found = study.user_attrs.get(IDENTITY)
             if found is not None:

@@ -5,7 +5,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 import lightning.pytorch as L
 from omegaconf import DictConfig, OmegaConf
@@ -140,8 +142,13 @@ def keep_configuration(config: DictConfig, folder: Path, overrides: Sequence[str
     """Writes what Hydra writes into the folder of a run, for those who read it later."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ".hydra").mkdir(exist_ok=True)
-    for name, text in (("config", OmegaConf.to_yaml(config)), ("overrides", OmegaConf.to_yaml(list(overrides)))):
-        write_whole(folder / ".hydra" / f"{name}.yaml", lambda file, text=text: file.write(text.encode()))
+    for name, content in (("config", config), ("overrides", list(overrides))):
+        text = OmegaConf.to_yaml(content).encode()
+        write_whole(folder / ".hydra" / f"{name}.yaml", partial(_write, text))
+
+
+def _write(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)
 
 
 @contextmanager

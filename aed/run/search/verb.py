@@ -98,6 +98,7 @@ def search(
             raise AedError(f"{key}: need at least {least}, got {value}")
     if behind is not None and not 0 < behind <= 1:
         raise AedError(f"behind: need a number over 0, at most 1, or null, got {behind}")
+    wanted = check_objectives(objectives)
     register()
     place = Path(folder)
     target = load_board(board)
@@ -109,11 +110,11 @@ def search(
     families = {key: family.without(_keys(typed)) for key, family in families.items()}
     typed, data = with_validation(next(iter(families.values())), typed, place)
     plan = Plan(
-        families, typed, target, limits, check_objectives(objectives), check_metric(metric, data), data.num_classes,
+        families, typed, target, limits, wanted, check_metric(metric, data), data.num_classes,
         behind, seed,
     )  # fmt: skip
     settings = {"board": board, **asdict(limits), "metric": plan.metric, "behind": behind, "seed": seed}
-    settings["objectives"] = ", ".join(objectives)
+    settings["objectives"] = ", ".join(wanted)
     _take(place)
     directions = [OBJECTIVES[objective] for objective in plan.objectives]
     study = Study.open(where, place, name, directions, identity(settings, families, typed, data), plan.first(), seed)
@@ -175,8 +176,8 @@ def _keys(typed: Sequence[str]) -> list[str]:
     return [word.lstrip("+~").partition("=")[0].partition("@")[0] for word in typed]
 
 
-def _net_class(experiment: str) -> str:
-    config = compose_beside("train", [f"experiment={experiment}", "logger=csv"])
+def _net_class(overrides: Sequence[str]) -> str:
+    config = compose_beside("train", [*overrides, "logger=csv"])
     return str(config.model.net.get("_target_"))
 
 

@@ -22,7 +22,7 @@ from aed.run import pipeline
 from aed.run.benchmark import TARGETS, BenchmarkConfig
 from aed.run.deploy import DeployConfig, deliver
 from aed.run.search.costs import Costs, costs_of
-from aed.run.search.front import front
+from aed.run.search.front import front, rank
 from aed.run.search.plan import Plan, point_of
 from aed.run.search.study import CUT, Study
 from aed.run.search.trial import LOG, keep_configuration, own_log
@@ -85,21 +85,24 @@ class Winner:
 
 def points(trials: "Sequence[FrozenTrial]", objectives: Sequence[str]) -> dict[int, dict[str, float]]:
     """The objectives of every trial that was trained to its end and fits."""
-    found = {}
-    for trial in trials:
-        if (
-            trial.state.name == "COMPLETE"
-            and CUT not in trial.user_attrs
-            and all(share <= 0 for share in trial.constraints.values())
-        ):
-            values = objectives_of(Costs(**trial.user_attrs[COSTS]), trial.values[0])
-            found[trial.number] = {name: values[name] for name in objectives}
-    return found
+    return {
+        number: {name: values[name] for name in objectives}
+        for number, values in ((trial.number, _values(trial)) for trial in trials if _is_good(trial))
+    }
+
+
+def _is_good(trial: "FrozenTrial") -> bool:
+    fits = CUT not in trial.user_attrs and all(share <= 0 for share in trial.constraints.values())
+    return trial.state.name == "COMPLETE" and fits
+
+
+def _values(trial: "FrozenTrial") -> dict[str, float]:
+    return objectives_of(Costs(**trial.user_attrs[COSTS]), trial.values[0])
 
 
 def candidates(trials: "Sequence[FrozenTrial]", objectives: Sequence[str]) -> list[int]:
-    """Numbers of the trials on the front, the best score first."""
-    return front(points(trials, objectives))
+    """Numbers of the trials on the front, the best score first; of equal ones the one that costs less."""
+    return sorted(front(points(trials, objectives)), key=lambda number: rank(_values(trials[number])))
 
 
 def choose_winners(plan: Plan, study: Study, most: int) -> tuple[list[Winner], dict[int, str]]:

@@ -88,11 +88,12 @@ class Worker:
         trial.set_constraint("possible", 0.0 if costs else 1.0)
         for name, share in self.plan.limits.excess(costs).items() if costs else ():
             trial.set_constraint(name, share)
+        if costs is not None:
+            trial.set_user_attr(COSTS, asdict(costs))
         if why or costs is None:
             self._drop(trial, CUT, why)
             self._fruitless += 1
             return
-        trial.set_user_attr(COSTS, asdict(costs))
         if (same := self._same(trial)) is not None:
             self._drop(trial, SAME, same)
             self._fruitless += 1

@@ -59,7 +59,7 @@ def pareto_figure(dots: Sequence[Dot], metric: str, title: str) -> "Figure":
         for kind, style in _STYLES.items():
             own = [dot for dot in dots if dot.kind == kind]
             size = 90 if kind == "winner" else 36
-            axes.scatter([dot.costs[at] for dot in own], [dot.score for dot in own], s=size, zorder=3, **style)  # type: ignore[arg-type]
+            axes.scatter([dot.costs[at] for dot in own], [dot.score for dot in own], s=size, zorder=3, **style)
         for dot in dots:
             if dot.kind != "other":
                 place = dot.costs[at], dot.score
