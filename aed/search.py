@@ -41,7 +41,7 @@ def main() -> None:
     """Entry point."""
     from aed.run.help import entries
 
-    sys.argv[1:] = with_others(sys.argv[1:], {entry["key"] for entry in entries("search")}, "train")
+    sys.argv[1:] = with_others(sys.argv[1:], {entry["key"] for entry in entries("search")}, "training")
     run_verb("search", _task)
 
 

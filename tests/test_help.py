@@ -186,7 +186,7 @@ def test_examples_can_be_typed(verb: str, tmp_path: Path, monkeypatch: pytest.Mo
         else:
             words = [word for word in words if word not in ("-m", "inspect")]
             if verb == "search":
-                words = with_others(words, {entry["key"] for entry in help.entries(verb)}, "train")
+                words = with_others(words, {entry["key"] for entry in help.entries(verb)}, "training")
             words = (
                 with_files(words)
                 if verb in ("compare", "report", "predict", "detect", "import_keras", "migrate")

@@ -52,7 +52,7 @@ COSTS = {"instructions": "instructions", "flash": "flash_bytes", "ram": "ram_byt
 def same(root: Path, **changes: Any) -> None:
     """The command as a call."""
     settings: dict[str, Any] = {
-        "train": TRAIN, "board": BOARD, "flash_kib": 64.0, "ram_kib": 32.0, "space": str(root / "tiny.yaml"),
+        "training": TRAIN, "board": BOARD, "flash_kib": 64.0, "ram_kib": 32.0, "space": str(root / "tiny.yaml"),
         "trials": TRIALS, "winners": 1, "folder": str(root / "found"),
     }  # fmt: skip
     search(**settings | changes)
@@ -197,10 +197,10 @@ def test_the_same_command_again_trains_and_tests_nothing(found: Path, monkeypatc
     [
         ({"flash_kib": 60.0}, r"is of another search: flash_kib is '64.0' there and '60.0' here"),
         ({"seed": 1}, "another search: seed is '0' there and '1' here"),
-        ({"train": [*TRAIN, "model.label_smoothing=0.1"]}, "another search: keys of aed train is"),
-        ({"train": [*TRAIN, "data.clips.seed=7"]}, "another search: keys of aed train is"),
-        ({"train": [*TRAIN, "stages=[fit]"]}, "^stages: the search sets this itself"),
-        ({"train": [*TRAIN, "model.net.chanels=3"]}, "model.net.chanels"),
+        ({"training": [*TRAIN, "model.label_smoothing=0.1"]}, "another search: keys of aed train is"),
+        ({"training": [*TRAIN, "data.clips.seed=7"]}, "another search: keys of aed train is"),
+        ({"training": [*TRAIN, "stages=[fit]"]}, "^stages: the search sets this itself"),
+        ({"training": [*TRAIN, "model.net.chanels=3"]}, "model.net.chanels"),
         ({"trials": 0}, "^trials: need at least 1, got 0"),
         ({"behind": 2.0}, "^behind: need a number over 0"),
         ({"objectives": ["flash", "score"]}, "^objectives: need score first"),

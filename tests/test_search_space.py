@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from test_mistakes import say
 
 from aed.base.errors import AedError
 from aed.run.registry import register
 from aed.run.search import space as spaces
+from aed.run.search import verb
 from aed.run.search.costs import Costs, Limits, estimate, limits_of
 from aed.run.search.front import OBJECTIVES, dominates, front
 from aed.run.search.identity import check_same
@@ -349,3 +352,55 @@ def test_a_parameter_of_every_kind_is_suggested_within_its_ends(tmp_path: Path) 
         assert trial.params[NET] == family.name == "one"
         assert chosen["model.net.channels"] in (4, 8) and chosen["model.net.n_blocks"] in (1, 2, 3)
         assert 0.001 <= chosen["model.optimizer.lr"] <= 0.1 and chosen["front end"] in ("long", "short")
+
+
+# ---- the command ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("", "aed search: give board=..."),
+        ("board=nucleo", "board: need one of"),
+        ("board=nucleo-u575zi-q trials=none", "trials"),
+        ("board=nucleo-u575zi-q space=smal", "space: need one of ['small'] or a .yaml file, got 'smal'"),
+        ("board=nucleo-u575zi-q trails=10", "trails"),
+        ("board=nucleo-u575zi-q stages=[fit]", "stages: the search sets this itself; leave it out"),
+        ("board=nucleo-u575zi-q experiment=esc10_bcresnet", "experiment=esc10_bcresnet: its net, BCResNet, is in no"),
+        ("board=nucleo-u575zi-q experiment=esc10_dscn", "esc10_dscn"),
+        ("board=nucleo-u575zi-q storage=mysql://me:secret@host/x", "storage: holds a password, which others can see"),
+        ("board=nucleo-u575zi-q flash_kib=9999", "flash_kib: nucleo-u575zi-q has 2048, got 9999"),
+        ("board=nucleo-u575zi-q data=folder data.clips.root=nowhere", "nowhere"),
+    ],
+)
+def test_a_mistake_ends_the_command_in_words(line: str, words: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, output = say("search", line.split())
+    assert code == 1 and words in output and "Traceback" not in output and "secret" not in output
+    assert not any(tmp_path.iterdir()), "nothing was made"
+
+
+def test_what_is_typed_reaches_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr(verb, "search", lambda **arguments: seen.update(arguments))
+    monkeypatch.chdir(tmp_path)
+    typed = ["board=nucleo-u575zi-q", "data=folder", "flash_kib=128", "data.clips.root=my sounds, here", "nets=[mn04]"]
+    code, output = say("search", typed)
+    assert code == 0, output
+    assert seen["training"] == ["data=folder", "data.clips.root=my sounds, here"] and seen["nets"] == ["mn04"]
+    assert seen["flash_kib"] == 128 and seen["trials"] == 30
+
+
+def test_other_processes_run_the_same_command_and_end_with_it(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    code = "import os, sys; sys.exit(os.environ['AED_SEARCH_WORKER'] != '1')"
+    monkeypatch.setattr(sys, "orig_argv", [sys.executable, "-c", code])
+    with verb._others(2):
+        pass
+    assert not caplog.text
+    monkeypatch.setattr(sys, "orig_argv", [sys.executable, "-c", "import sys; sys.exit(3)"])
+    with verb._others(3):
+        pass
+    assert "2 of the other processes have failed" in caplog.text
+    monkeypatch.setattr(sys, "orig_argv", [sys.executable, "-c", "import time; time.sleep(600)"])
+    with pytest.raises(AedError, match="gone"), verb._others(2):
+        raise AedError("gone")

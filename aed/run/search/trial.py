@@ -1,8 +1,7 @@
 """A trial: a point of the space, refused before training if it cannot fit, else trained and scored on validation."""
 
 import logging
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
@@ -167,13 +166,3 @@ def own_log(path: Path) -> Iterator[None]:
         stack.enter_context(redirect_stdout(file))
         stack.enter_context(redirect_stderr(file))
         yield
-
-
-def seconds() -> tuple[float, float]:
-    """Wall and CPU seconds, for differences."""
-    return time.monotonic(), time.process_time()
-
-
-def costs_of_attributes(content: Mapping[str, float | None]) -> Costs:
-    """Costs as a trial's attributes have them."""
-    return Costs(**content)  # type: ignore[arg-type]

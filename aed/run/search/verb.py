@@ -14,6 +14,7 @@ from filelock import FileLock
 from aed.base.errors import AedError
 from aed.base.extras import need
 from aed.base.files import refused
+from aed.base.paths import CONFIG_DIR
 from aed.run.registry import register
 from aed.run.search.costs import limits_of
 from aed.run.search.front import OBJECTIVES
@@ -26,6 +27,7 @@ from aed.run.search.study import Study
 from aed.run.search.winners import candidates, choose_winners, deploy_best
 from aed.run.search.work import Worker
 from aed.settings.composing import aside, compose_beside
+from aed.settings.own_experiment import EXPERIMENT, with_own_experiments
 from aed.settings.typed import as_typed
 from aed.target.boards import load_board
 
@@ -39,9 +41,8 @@ _WORKER = "AED_SEARCH_WORKER"
 
 
 def search(
-    train: list[str],
+    training: list[str],
     board: str,
-    experiment: str | None = None,
     space: str = "small",
     nets: list[str] | None = None,
     flash_kib: float | None = None,
@@ -62,10 +63,10 @@ def search(
     """Tries nets, front ends and trainings, and delivers the best net that fits a board.
 
     Args:
-        train: Keys of ``aed train`` for every trial; what is no key of the search is one of them: ``data=folder
-            data.clips.root=sounds``. A key that is typed is no longer searched.
+        training: Keys of ``aed train`` for every trial; what is no key of the search is one of them: ``data=folder
+            data.clips.root=sounds``. A key that is typed is no longer searched. ``experiment=<name>`` is where all
+            start from, with its net; without, each net of the space starts from its own.
         board: Board that the net is to run on: a file in ``configs/boards``.
-        experiment: Experiment to start from, with the net that it has; null: all nets of the space.
         space: What may be chosen: a file in ``configs/spaces``, or a ``.yaml`` of your own.
         nets: Nets of the space, by its names; null: all.
         flash_kib: Most KiB of flash of net and front end; null: as much as the board has.
@@ -104,7 +105,7 @@ def search(
     target = load_board(board)
     limits = limits_of(target, flash_kib, ram_kib, load)
     where = address(storage, place)
-    typed = _typed(train, processes)
+    experiment, typed = _typed(training, processes)
     families = chosen_families(read_space(space), nets)
     families = with_experiment(families, experiment, _net_class) if experiment else families
     families = {key: family.without(_keys(typed)) for key, family in families.items()}
@@ -162,14 +163,16 @@ def _nothing(plan: Plan, study: Study) -> str:
     return f"none of {len(rows)} points was trained to its end{why}; see {study.folder / TRIALS}"
 
 
-def _typed(words: Sequence[str], processes: int) -> list[str]:
-    """Overrides of every training, quoted for Hydra."""
+def _typed(words: Sequence[str], processes: int) -> tuple[str | None, list[str]]:
+    """The experiment that is typed, and overrides of every training, quoted for Hydra."""
+    known = with_own_experiments(words, CONFIG_DIR)
+    chosen = [word.removeprefix(EXPERIMENT) for word in known if word.startswith(EXPERIMENT)]
     with aside():
-        typed = as_typed(list(words), "train")
+        typed = as_typed([word for word in known if not word.startswith(EXPERIMENT)], "train")
     check_typed(_keys(typed))
     if processes > 1 and "threads" not in _keys(typed):
         typed.append(f"threads={max(1, (os.cpu_count() or 1) // processes)}")
-    return typed
+    return (chosen[-1] if chosen else None), typed
 
 
 def _keys(typed: Sequence[str]) -> list[str]:
