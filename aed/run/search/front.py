@@ -1,6 +1,6 @@
 """Points that no other point is better than: in some objective worse than each of the others, or equal to them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 Point = Mapping[str, float]
@@ -33,6 +33,6 @@ def front(points: Mapping[int, Point]) -> list[int]:
     return sorted(best, key=lambda number: (rank(points[number]), number))
 
 
-def rank(point: Point) -> Sequence[float]:
+def rank(point: Point) -> tuple[float, ...]:
     """The less the better, objective by objective."""
-    return [-value if OBJECTIVES[key] == "maximize" else value for key, value in point.items()]
+    return tuple(-value if OBJECTIVES[key] == "maximize" else value for key, value in point.items())

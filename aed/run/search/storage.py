@@ -46,8 +46,8 @@ def address(storage: str | None, folder: Path) -> str:
     """
     found = storage or os.environ.get(VARIABLE) or f"sqlite:///{folder.resolve() / DATABASE}"
     try:
-        parts = urlsplit(found)
-        has_password = bool(parts.password) or "password" in parts.query.lower()
+        user, _, _ = found.partition("://")[2].rpartition("@")
+        has_password = ":" in user or "password" in urlsplit(found).query.lower()
     except ValueError as error:
         raise AedError(f"storage: no address of a database: {error}") from error
     if storage and has_password:
