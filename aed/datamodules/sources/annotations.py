@@ -61,7 +61,7 @@ def read_reference(reference: Path, recordings: Sequence[Path], length_s: Sequen
     if reference.is_dir():
         parts = []
         for recording in recordings:
-            own = _rows(_file_of(recording, reference))
+            own = _rows(annotation_of(recording, reference))
             parts.append(own.assign(path=pd.Series([recording] * len(own), own.index, dtype=object)))
         rows = pd.concat(parts, ignore_index=True)
     else:
@@ -84,14 +84,24 @@ def read_reference(reference: Path, recordings: Sequence[Path], length_s: Sequen
 
 
 def _rows(file: Path) -> pd.DataFrame:
-    """The rows of a file, times as numbers; ``filename`` only where the file names recordings.
+    """As :func:`annotation_rows`; raises AedError also where a row cannot be right."""
+    rows = annotation_rows(file)
+    if (wrong := rows[rows["wrong"] != ""]).size:
+        raise AedError(f"{file}, line {wrong.index[0] + 2}: {wrong['wrong'].iloc[0]}")
+    return rows.drop(columns="wrong")
+
+
+def annotation_rows(file: Path) -> pd.DataFrame:
+    """The rows of a file, times as numbers, ``filename`` only where the file names recordings.
+
+    ``wrong`` is why a row cannot be right, else "". The index is the number of the line less 2.
 
     Raises:
-        AedError: It is no such list, or a row cannot be right.
+        AedError: It is no such list.
     """
     head = first_row(file)
     if not head:
-        return pd.DataFrame({name: [] for name in (*NEEDED[1:], "clip")})  # an empty label file: nothing occurs
+        return no_rows()
     numbers = _HEADLESS.get(tuple(is_number(cell) for cell in head))
     rows = read_rows(file, columns=numbers)
     separator = rows.attrs["separator"]
@@ -108,11 +118,15 @@ def _rows(file: Path) -> pd.DataFrame:
         rows["filename"] = str(file)
     rows["label"] = rows["label"].map(class_name)
     check_events(rows, separator)
-    if (wrong := rows[rows["wrong"] != ""]).size:
-        raise AedError(f"{file}, line {wrong.index[0] + 2}: {wrong['wrong'].iloc[0]}")
     if "clip" not in rows:
         rows["clip"] = ""
-    return rows[[*(NEEDED if own else NEEDED[1:]), "clip"]]
+    return rows[[*(NEEDED if own else NEEDED[1:]), "clip", "wrong"]]
+
+
+def no_rows() -> pd.DataFrame:
+    """The rows of an empty file, which says that nothing occurs."""
+    kinds = {"onset": float, "offset": float, "label": object, "clip": object, "wrong": object}
+    return pd.DataFrame({name: pd.Series([], dtype=kind) for name, kind in kinds.items()})
 
 
 def count_sections(recordings: Sequence[Path]) -> list[int]:
@@ -130,8 +144,12 @@ def count_sections(recordings: Sequence[Path]) -> list[int]:
     return [int(known[own.parent].get(own.name, 1)) if own.parent in known else 1 for own in recordings]
 
 
-def _file_of(recording: Path, folder: Path) -> Path:
-    """The annotation of a recording in a folder."""
+def annotation_of(recording: Path, folder: Path) -> Path:
+    """The annotation of a recording in a folder.
+
+    Raises:
+        AedError: There is none, or several.
+    """
     names = [f"{base}{ending}" for base in (recording.stem, recording.name) for ending in _ENDINGS]
     found = [folder / name for name in names if (folder / name).is_file() and folder / name != recording]
     if len(found) != 1:
