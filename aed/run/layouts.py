@@ -17,8 +17,8 @@ def tell(folder: Path) -> list[Layout]:
     layouts = recognised(folder)
     if not layouts:
         raise AedError(
-            f"{folder}: looks like no data set that is known here: need a folder per class, a list, or one of the layouts "
-            "of docs/data.md; hold the folder itself against it, not the one above or below"
+            f"{folder}: looks like no data set that is known here; need a folder per class, a list, or a layout of "
+            "docs/data.md. Name its own folder, not one above or below"
         )
     console = PlainConsole(width=None if PlainConsole().is_terminal else 160)
     for layout in layouts:

@@ -76,8 +76,8 @@ def _split_as_asked(
     return module
 
 
-_PUBLISHED = ("esc10", "fsd50k", "synthetic", "urbansound8k", "speech_commands", "fsdkaggle2018", "fsdkaggle2019")
-_PUBLISHED += ("sonyc_ust", "audioset")
+_PUBLISHED = {"esc10", "fsd50k", "synthetic", "urbansound8k", "speech_commands", "fsdkaggle2018", "fsdkaggle2019"}
+_PUBLISHED |= {"sonyc_ust", "audioset"}
 """Data sets whose name chooses them."""
 
 

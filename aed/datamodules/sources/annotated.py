@@ -43,7 +43,9 @@ class Annotated(EventSource):
             AedError: There are no recordings, or none with an annotation.
         """
         events = self.events()
-        occurring = {path: tuple(sorted(set(own))) for path, own in events.groupby("path", sort=False)["label"]}
+        occurring: dict[Any, tuple[str, ...]] = {
+            path: tuple(sorted(set(own))) for path, own in events.groupby("path", sort=False)["label"]
+        }
         rows = [
             (path, occurring.get(path, ()), pd.NA, self._source(path), pd.NA) for path in sorted(self._annotated[0])
         ]
@@ -79,7 +81,7 @@ class Annotated(EventSource):
             raise AedError(f"data.clips.annotations: {self.annotations} is no folder and no list")
         for (path, file), own in rows[rows["wrong"] != ""].groupby(["path", "file"], sort=False):
             more = f" ({len(own)} such rows)" if len(own) > 1 else ""
-            errors[path] = f"{path}: {file}, line {own['line'].iloc[0]}: {own['wrong'].iloc[0]}{more}"
+            errors[path] = f"{path}: {file}, line {own['line'].iloc[0]}: {own['wrong'].iloc[0]}{more}"  # type: ignore[index]
         if not found:
             first = f"; first: {next(iter(errors.values()))}" if errors else ""
             raise AedError(f"{self.annotations}: no recording below {self.audio_dir} has an annotation{first}")

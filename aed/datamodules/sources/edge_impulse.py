@@ -117,7 +117,7 @@ class EdgeImpulse(PublishedSource):
         infos = [folder / INFO for folder in folders if (folder / INFO).is_file()]
         if not infos:
             raise AedError(
-                f"{self.root / INFO}: no such file, which an export of Edge Impulse has; to take labels from the names of "
+                f"{self.root / INFO}: no such file, which exports of Edge Impulse have; to take labels from names of "
                 "files, up to the first dot: data.clips.labels=names"
             )
         entries: dict[Path, tuple[Path, str, str, str]] = {}

@@ -102,6 +102,6 @@ def _rate_hz(interval_ms: Any, sensor: str, file: Path) -> int:
     rate_hz = 1000 / float(interval_ms)
     if not LEAST_HZ <= rate_hz <= 384_000:
         raise AedError(
-            f"{file}: interval_ms {interval_ms:g} is {rate_hz:g} Hz of {sensor!r}; need a sound, {LEAST_HZ:g} Hz or more"
+            f"{file}: interval_ms {interval_ms:g} is {rate_hz:g} Hz of {sensor!r}; need sound, {LEAST_HZ:g} Hz or more"
         )
     return round(rate_hz)

@@ -133,16 +133,18 @@ def read_tasks(file: Path, audio_dir: Path) -> tuple[list[Task], Errors]:
     places: dict[str, list[Path]] = {}
     for path in recordings:
         places.setdefault(path.name, []).append(path)
-    tasks, errors = dict[Path, Task](), Errors()
+    tasks, errors, several = dict[Path, Task](), Errors(), set[Path]()
     for number, task in enumerate(content, 1):
         where = f"{file}, task {task.get('id', number)}"
         try:
             path = _recording(task, places)
             if path in tasks:
-                raise AedError(f"{path.name} has a task before this one")
+                several.add(path)
+                raise AedError(f"{path.name} has a task before this one; keep the one that is right")
             tasks[path] = Task(path, *_said(task))
         except AedError as error:
             errors[Path(f"{file}:{number}")] = f"{where}: {error}"
+    tasks = {path: task for path, task in tasks.items() if path not in several}
     if not tasks:
         raise AedError(f"{file}: no task can be used; first: {next(iter(errors.values()), 'there is none')}")
     errors |= {path: f"{path}: no usable task of {file} is about it" for path in recordings if path not in tasks}

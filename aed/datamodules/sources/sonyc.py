@@ -56,11 +56,7 @@ class SONYCUST(PublishedSource):
         """The clip table, one row for all annotators of a recording."""
         csv, errors = self.find("annotations.csv"), Errors()
         rows = rows_of(csv, ("split", "sensor_id", "audio_filename", "annotator_id"))
-        names = {
-            column: match["name"]
-            for column in rows
-            if (match := _COLUMN[self.level].fullmatch(str(column))) is not None
-        }
+        names = {column: match["name"] for column in map(str, rows) if (match := _COLUMN[self.level].fullmatch(column))}
         if not names:
             raise AedError(f"{csv}: no column <number>_<name>_presence of level={self.level}")
         presence = rows[list(names)]
