@@ -34,10 +34,10 @@ _UPLOADED = re.compile(r"(?:\.(?:wav|json|cbor))?(?:\.[0-9a-z]{6,})?\.ingestion-
 class EdgeImpulse(PublishedSource):
     """A data set exported from Edge Impulse: samples of one label each, as wav, or as JSON or CBOR of 16-bit values.
 
-    ``testing`` is the test set. Pieces of one recording (``_chunk3``, ``.s12`` and what else tools append to a name)
-    are one source; where some are in ``training`` and others in ``testing``, the published split is refused. Samples
-    without a label, and those with labels of parts (``multi-label``), are left out and counted. Signatures are not
-    checked.
+    ``testing`` is the test set; validation clips are drawn from ``training``. Pieces of one recording (``_chunk3``,
+    ``.s12`` and what else tools append to a name) are one source; where some are in ``training`` and others in
+    ``testing``, the published split is refused. Samples without a label, and those with labels of parts
+    (``multi-label``), are left out and counted. Signatures are not checked.
 
     Args:
         root: Folder of the export, with ``info.labels`` in it or in ``training`` and ``testing``.
@@ -87,7 +87,7 @@ class EdgeImpulse(PublishedSource):
             path=rows["path"],
             labels=[(label,) for label in rows["label"]],
             src_file=rows["src_file"],
-            split=rows["split"] if self.official_split else pd.NA,
+            split=rows["split"].where(rows["split"] == "test", pd.NA) if self.official_split else pd.NA,
         ), errors
 
     def _check_pieces(self, rows: pd.DataFrame) -> None:
