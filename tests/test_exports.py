@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_published import by_name, honest, module
 
+from aed.base import extras
 from aed.base.errors import AedError
 from aed.datamodules.sources.annotated import Annotated
 from aed.datamodules.sources.edge_impulse import EdgeImpulse, parent
@@ -129,6 +130,17 @@ def test_samples_become_wavs_once(tmp_path: Path) -> None:
         by_name(EdgeImpulse(str(root), cache_dir=str(tmp_path / "cache")))["dog.0.wav"].path.stat().st_mtime_ns
         == before
     )
+
+
+def test_without_cbor2_an_export_with_cbor_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "training").mkdir()
+    for name in ("dog.1.cbor", "cat.1.json"):
+        (tmp_path / "training" / name).write_bytes(cbor2.dumps(trees.signed(WAVE)))
+    monkeypatch.setattr(extras, "is_installed", lambda package: package != "cbor2")
+    with pytest.raises(AedError, match=r"a sample in CBOR needs cbor2: pip install 'aed\[cbor\]'"):
+        EdgeImpulse(str(tmp_path), labels="names").table()
 
 
 AXES = [{"name": f"acc{axis}", "units": "m/s2"} for axis in "XYZ"]
@@ -260,7 +272,7 @@ def test_regions_of_label_studio(tmp_path: Path) -> None:
     ]
     tasks[2]["annotations"].append({"id": 9, "result": [region(0, 4, "dog")], "was_cancelled": False})
     source = LabelStudio(studio(tmp_path, tasks), str(tmp_path / "rec"))
-    assert {path.name: labels for path, labels in zip(*(source.table()[name] for name in ("path", "labels")), strict=True)} == {
+    assert {path.name: labels for path, labels in source.table()[["path", "labels"]].itertuples(index=False)} == {
         "a.wav": ("cat", "dog"), "b.wav": (), "c.wav": ("cat",),
     }  # fmt: skip
     events = [(path.name, *rest) for path, *rest in source.events().itertuples(index=False)]
@@ -282,14 +294,13 @@ def test_regions_of_label_studio(tmp_path: Path) -> None:
 
 
 def test_label_studios_short_form(tmp_path: Path) -> None:
-    short = [
-        {"audio": "/data/upload/1/0a1b2c3d-a.wav", "id": 1, "label": [{"start": 0, "end": 1.5, "channel": 0, "labels": ["dog"]}],
-         "annotator": 1, "annotation_id": 7, "created_at": "2024-01-01"},
-        {"audio": "/data/upload/1/0a1b2c3d-b.wav", "id": 2, "annotator": 1},
-        {"audio": "/data/upload/1/0a1b2c3d-c.wav", "id": 3, "annotator": 1, "label": [{"start": 0, "end": 1, "labels": ["cat"]}]},
-        {"audio": "/data/upload/1/0a1b2c3d-c.wav", "id": 3, "annotator": 2, "label": [{"start": 0, "end": 1, "labels": ["dog"]}]},
-    ]  # fmt: skip
-    source = LabelStudio(studio(tmp_path, short), str(tmp_path / "rec"))
+    def short(number: int, wav: str, annotator: int, *labels: str) -> dict[str, Any]:
+        own = [{"start": 0, "end": 1.5, "channel": 0, "labels": list(labels)}]
+        task = {"audio": f"/data/upload/1/0a1b2c3d-{wav}.wav", "id": number, "annotator": annotator, "lead_time": 1.5}
+        return task | ({"label": own} if labels else {})
+
+    tasks = [short(1, "a", 1, "dog"), short(2, "b", 1), short(3, "c", 1, "cat"), short(3, "c", 2, "dog")]
+    source = LabelStudio(studio(tmp_path, tasks), str(tmp_path / "rec"))
     assert list(source.table()["labels"]) == [("dog",), ()]
     assert any("c.wav has a task before this one" in text for text in source.annotation_errors().values())
 

@@ -87,10 +87,20 @@ def classes(root: Path) -> Path:
     return root
 
 
-def listed(root: Path, head: str, *rows: str) -> Path:
+def event_list(root: Path) -> Path:
+    rows = [[f"{name}.wav", 0, 1, label] for name, label in zip("abcd", ("dog", "cat") * 2, strict=True)]
+    return listed(root, [["filename", "onset", "offset", "label"], *rows])
+
+
+def clip_list(root: Path) -> Path:
+    rows = [[f"{name}.wav", label, 1] for name, label in zip("abcd", ("dog", "cat") * 2, strict=True)]
+    return listed(root, [["filename", "category", "fold"], *rows])
+
+
+def listed(root: Path, rows: list[list[object]]) -> Path:
     for name in "abcd":
         trees.write_wav(root / f"{name}.wav", ord(name), 2)
-    (root / "list.csv").write_text("\n".join([head, *rows]) + "\n")
+    trees.write_rows(root / "list.csv", rows)
     return root
 
 
@@ -109,15 +119,9 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Path], str, str]] = {
     "dcase": (scenes, "scenes of a DCASE challenge", "scene_label"),
     "label_studio": (labelled, "an export of Label Studio", "project-1.json is a list of tasks"),
     "label_studio_choices": (chosen, "an export of Label Studio", "project-1.json is a list of tasks"),
-    "annotated": (annotations, "recordings with annotations", "5 of 5 recordings have a list of the same name, as a.txt"),
-    "segments": (
-        lambda root: listed(root, "filename,onset,offset,label", *(f"{n}.wav,0,1,{('dog', 'cat')[n > 'b']}" for n in "abcd")),
-        "a list of events", "list.csv has the columns filename, onset, offset",
-    ),
-    "esc_csv list": (
-        lambda root: listed(root, "filename,category,fold", *(f"{n}.wav,{('dog', 'cat')[n > 'b']},{'ab'.find(n) + 1}" for n in "abcd")),
-        "a list in ESC format", "list.csv has filename and category",
-    ),
+    "annotated": (annotations, "recordings with annotations", "5 of 5 recordings have a list of the same name"),
+    "segments": (event_list, "a list of events", "list.csv has the columns filename, onset, offset"),
+    "esc_csv list": (clip_list, "a list in ESC format", "list.csv has filename and category"),
     "folder": (classes, "a folder per class", "folders cat, dog"),
 }  # fmt: skip
 
@@ -170,7 +174,7 @@ def test_folders_that_are_folds_are_no_classes(tmp_path: Path) -> None:
     for fold in range(1, 5):
         for label in ("dog", "cat"):
             trees.write_wav(tmp_path / "own" / f"Fold_{fold}" / label / "a.wav", fold)
-    with pytest.raises(AedError, match="folders that are folds .*data=esc_csv.*columns filename, category and fold"):
+    with pytest.raises(AedError, match=r"folders that are folds .*data=esc_csv.*columns filename, category and fold"):
         Folder(str(tmp_path / "own")).table()
 
 

@@ -17,6 +17,7 @@ from aed.audio.formats import AUDIO_SUFFIXES
 from aed.audio.recordings import recordings_below
 from aed.base import paths
 from aed.base.errors import AedError, in_brief, in_brief_list
+from aed.base.extras import need
 from aed.datamodules.sources.edge_samples import SUFFIXES, as_wav
 from aed.datamodules.sources.pieces import MARKS
 from aed.datamodules.sources.published import Errors, PublishedSource, clip_table
@@ -73,6 +74,8 @@ class EdgeImpulse(PublishedSource):
         rows["src_file"] = rows["name"].map(parent)
         if self.official_split:
             self._check_pieces(rows)
+        if any(file.suffix.lower() == ".cbor" for file in rows["file"]):
+            need("cbor2", f"{self.root}: a sample in CBOR")
         sounds: list[Path | None] = []
         for file in rows["file"]:
             try:

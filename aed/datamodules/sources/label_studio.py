@@ -99,6 +99,8 @@ class LabelStudioChoices(PublishedSource):
         audio_dir: Folder of the recordings, at any depth; default: that of the export.
     """
 
+    key = "audio_dir"
+
     def __init__(self, json: str, audio_dir: str | None = None) -> None:
         self.json = Path(json)
         super().__init__(audio_dir or str(self.json.parent), "")

@@ -71,14 +71,12 @@ def misread_as_classes(folder: Path) -> Layout | None:
 
 
 def _urbansound8k(folder: Path) -> Layout | None:
-    for root in (folder, folder / "UrbanSound8K", folder.parent):
-        if (root / "metadata" / "UrbanSound8K.csv").is_file() and (root / "audio" / "fold1").is_dir():
-            if root == folder.parent and folder.name != "audio":
-                continue
-            evidence = "metadata/UrbanSound8K.csv and audio/fold1 ..."
-            settings = ("data=urbansound8k", f"data.clips.root={root}")
-            return Layout("UrbanSound8K", evidence, settings, "The folders are folds, not classes.", True)
-    return None
+    root = folder.parent if folder.name == "audio" else folder
+    if not (root / "metadata" / "UrbanSound8K.csv").is_file() or not (root / "audio" / "fold1").is_dir():
+        return None
+    settings = ("data=urbansound8k", f"data.clips.root={root}")
+    evidence = "metadata/UrbanSound8K.csv and audio/fold1"
+    return Layout("UrbanSound8K", evidence, settings, "The folders are folds, not classes.", True)
 
 
 def _folds(folder: Path) -> Layout | None:
@@ -137,7 +135,7 @@ def _sonyc(folder: Path) -> Layout | None:
 
 def _audioset(folder: Path) -> Layout | None:
     lists = sorted(path.name for path in folder.glob("*_segments.csv"))
-    if not lists or "YTID" not in _columns(folder / lists[0]):
+    if not lists or "YTID" not in _beginning(folder / lists[0]):
         return None
     settings: tuple[str, ...] = ("data=audioset", f"data.clips.root={folder}")
     if "balanced_train_segments.csv" not in lists and "unbalanced_train_segments.csv" in lists:
@@ -197,6 +195,8 @@ def _label_studio(folder: Path) -> Layout | None:
 
 def _lists(folder: Path) -> Layout | None:
     for file in islice(sorted(path for path in folder.iterdir() if path.suffix in (".csv", ".tsv", ".txt")), LOOKED_AT):
+        if not re.search("onset|category", _beginning(file), re.IGNORECASE):
+            continue
         head = {name.lower() for name in _columns(file)}
         where = (f"data.clips.csv={file}", f"data.clips.audio_dir={folder}")
         if {"filename", "onset", "offset"} <= head:
@@ -247,6 +247,12 @@ def _recordings(folder: Path) -> Iterator[Path]:
 
 def _some_recordings(folder: Path) -> list[Path]:
     return sorted(islice(_recordings(folder), LOOKED_AT))
+
+
+def _beginning(file: Path) -> str:
+    """The first thousand characters of a file, as far as they are text."""
+    with file.open(encoding="utf-8", errors="replace") as opened:
+        return opened.read(1000)
 
 
 def _head(file: Path) -> list[str]:

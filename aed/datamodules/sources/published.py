@@ -26,6 +26,9 @@ class PublishedSource(ClipSource):
         folder: Its usual name.
     """
 
+    key = "root"
+    """Of the folder on the command line."""
+
     def __init__(self, root: str | None, folder: str) -> None:
         self.root = Path(root) if root else paths.data_dir() / folder
 
@@ -41,8 +44,8 @@ class PublishedSource(ClipSource):
     def _parts(self) -> tuple[pd.DataFrame, Errors]:
         if not self.root.is_dir():
             raise AedError(
-                f"data.clips.root: {self.root.absolute()} is no folder; name the folder of {self.name}, or set "
-                "AED_DATA_DIR to the one above it"
+                f"data.clips.{self.key}: {self.root.absolute()} is no folder; name the folder of {self.name}, or, for a "
+                "set that is looked for by its name, AED_DATA_DIR"
             )
         table, errors = self.read()
         if table.empty:
