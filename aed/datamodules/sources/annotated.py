@@ -8,7 +8,7 @@ import pandas as pd
 
 from aed.audio.recordings import recordings_below
 from aed.base.errors import AedError
-from aed.datamodules.sources.annotations import annotation_of, annotation_rows, no_rows
+from aed.datamodules.sources.annotations import annotation_of, annotation_rows, meaning, no_rows
 from aed.datamodules.sources.events import EVENT_COLUMNS, EventSource
 from aed.datamodules.sources.lists import COLUMNS
 from aed.datamodules.sources.patterns import compiled, found_by
@@ -118,15 +118,12 @@ def _of_list(recordings: list[Path], file: Path) -> tuple[set[Path], pd.DataFram
             f"{file}: does not name its recordings; put it beside its recording, with the same name, and type "
             f"data.clips.annotations={file.parent}"
         )
-    keys: dict[str, set[Path]] = {}
-    for path in recordings:
-        for key in {str(path), path.name, path.stem}:
-            keys.setdefault(key, set()).add(path)
+    meant_by = meaning(recordings)
     errors: dict[Path, str] = {}
     paths = []
     for index, name in rows["filename"].items():
         line = int(index) + 2  # type: ignore[call-overload]
-        meant = next((keys[key] for key in (name, Path(name).name, Path(name).stem) if key in keys), set())
+        meant = meant_by(str(name))
         paths.append(next(iter(meant)) if len(meant) == 1 else file)
         if len(meant) != 1:
             why = f"is {len(meant)} recordings" if meant else "is no recording"

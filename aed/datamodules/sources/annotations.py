@@ -5,7 +5,7 @@ BirdNET's csv, and label files of Audacity. A list names its recordings, or is t
 a file for each, with the recording's name and another ending.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,15 +161,21 @@ def annotation_of(recording: Path, folder: Path) -> Path:
 _ENDINGS = (".txt", ".csv", ".tsv", ".selections.txt", ".Table.1.selections.txt", ".BirdNET.results.csv")
 
 
-def _matched(names: "pd.Series[str]", recordings: Sequence[Path], reference: Path) -> "pd.Series[Any]":
-    """The recording that each name means: by path, by file name, or by the name without ending."""
+def meaning(recordings: Iterable[Path]) -> Callable[[str], set[Path]]:
+    """Which recordings a name in a list may mean: by path, by file name, or by the name without ending."""
     keys: dict[str, set[Path]] = {}
     for recording in recordings:
         for key in {str(recording), recording.name, recording.stem}:
             keys.setdefault(key, set()).add(recording)
+    return lambda name: next((keys[key] for key in (name, Path(name).name, Path(name).stem) if key in keys), set())
+
+
+def _matched(names: "pd.Series[str]", recordings: Sequence[Path], reference: Path) -> "pd.Series[Any]":
+    """The recording that each name means: by path, by file name, or by the name without ending."""
+    meant_by = meaning(recordings)
     found: dict[str, Path] = {}
     for name in dict.fromkeys(names):
-        meant = next((keys[key] for key in (name, Path(name).name, Path(name).stem) if key in keys), set())
+        meant = meant_by(name)
         if len(meant) != 1:
             why = "is none of the recordings" if not meant else f"is {len(meant)} of the recordings"
             raise AedError(f"{reference}: {name} {why} that are scored: {in_brief_list(map(str, recordings))}")

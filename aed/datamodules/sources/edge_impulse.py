@@ -35,9 +35,9 @@ _UPLOADED = re.compile(r"(?:\.(?:wav|json|cbor))?(?:\.[0-9a-z]{6,})?\.ingestion-
 class EdgeImpulse(PublishedSource):
     """A data set exported from Edge Impulse: samples of one label each, as wav, or as JSON or CBOR of 16-bit values.
 
-    ``testing`` is the test set; validation clips are drawn from ``training``. Pieces of one recording (``_chunk3``,
-    ``.s12`` and what else tools append to a name) are one source; where some are in ``training`` and others in
-    ``testing``, the published split is refused. Samples without a label, and those with labels of parts
+    ``testing`` is the test set; ``data.val_fraction`` draws validation clips from ``training``. Pieces of one recording
+    (``_chunk3``, ``.s12`` and what else tools append to a name) are one source; where some are in ``training`` and
+    others in ``testing``, the published split is refused. Samples without a label, and those with labels of parts
     (``multi-label``), are left out and counted. Signatures are not checked.
 
     Args:

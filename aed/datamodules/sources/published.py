@@ -44,8 +44,8 @@ class PublishedSource(ClipSource):
     def _parts(self) -> tuple[pd.DataFrame, Errors]:
         if not self.root.is_dir():
             raise AedError(
-                f"data.clips.{self.key}: {self.root.absolute()} is no folder; name the folder of {self.name}, or, for a "
-                "set that is looked for by its name, AED_DATA_DIR"
+                f"data.clips.{self.key}: {self.root.absolute()} is no folder; name that of {self.name}, or set "
+                "AED_DATA_DIR to the one above it"
             )
         table, errors = self.read()
         if table.empty:
