@@ -47,6 +47,23 @@ def test_the_recording_of_a_piece(name: str, recording: str) -> None:
     assert parent(name) == recording
 
 
+NAMES = st.from_regex(r"[a-z]{2,8}([ ._-][a-z0-9]{1,6}){0,2}", fullmatch=True)
+UPLOADED = st.sampled_from(["", ".wav", ".wav.0a1b2c3d.ingestion-6bb4dc-x7.wav", ".json.zz9xk2q1.ingestion-7c-q.json"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(name=NAMES, marks=st.lists(st.sampled_from(["_chunk{}", ".s{}", "-part{}", " seg {}"]), min_size=1, max_size=2),
+       numbers=st.tuples(*[st.integers(0, 999)] * 4), ends=st.tuples(UPLOADED, UPLOADED))  # fmt: skip
+def test_pieces_of_one_name_are_of_one_recording_whatever_was_appended(
+    name: str, marks: list[str], numbers: tuple[int, ...], ends: tuple[str, str]
+) -> None:
+    pieces = [
+        name + "".join(mark.format(number) for mark, number in zip(marks, own, strict=False)) + end
+        for own, end in zip((numbers[:2], numbers[2:]), ends, strict=True)
+    ]
+    assert parent(pieces[0]) == parent(pieces[1])
+
+
 def test_an_export_keeps_its_test_set_and_pieces_on_one_side(tmp_path: Path) -> None:
     data = module(EdgeImpulse(str(trees.edge_impulse(tmp_path))), split="source", val_fraction=0.3)
     table = honest(data, "train", "val", "test")

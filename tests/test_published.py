@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from aed.datamodules.sources.sonyc import SONYCUST
 from aed.datamodules.sources.speech_commands import SpeechCommands
 from aed.datamodules.sources.urbansound8k import CLASSES, UrbanSound8K
 from aed.dsp.frontend import FrontendConfig
+from aed.run import data as verb
 
 NAMINGS: list[Callable[[str, int], str]] = [
     lambda ytid, start: ytid,
@@ -138,6 +140,20 @@ def test_files_in_another_fold_without_rows_and_rows_without_files(tmp_path: Pat
         module(UrbanSound8K(str(root)), tmp_path / "cache", test_fold=1, strict=True).setup()
     names = {"train": [path.name for path in data.table["path"]]}
     assert FixedSplit(data.clips, names).row_errors() == errors
+
+
+def test_inspection_names_rows_that_cannot_be_used(urban: Path, tmp_path: Path) -> None:
+    (tmp_path / "metadata").mkdir()
+    (tmp_path / "audio").symlink_to(urban / "audio")
+    text = (urban / "metadata" / "UrbanSound8K.csv").read_text() + next(iter(US8K_FAULTS)) + "\n"
+    (tmp_path / "metadata" / "UrbanSound8K.csv").write_text(text)
+    made = partial(module, UrbanSound8K(str(tmp_path)), test_fold=10)
+    report = verb.inspect(made, FrontendConfig(), str(tmp_path / "report.json"), num_workers=1)
+    (finding,) = (finding for finding in report.findings if finding.key == "rows")
+    assert finding.matters and "line 122: fold '11' is none of 1 to 10" in finding.names[0]
+    assert "line 122" in (tmp_path / "report.json").read_text()
+    with pytest.raises(AedError, match="1 findings spoil training or scores"):
+        verb.inspect(made, FrontendConfig(), str(tmp_path / "report.json"), strict=True, num_workers=1)
 
 
 # ---- Speech Commands --------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ class FSDKaggle2019(PublishedSource):
     def _vocabulary(self) -> set[str] | None:
         """The 80 class names; None where the list of them is not there, as on Kaggle."""
         file = self.root / "FSDKaggle2019.meta" / "vocabulary.csv"
-        return set(read_rows(file, ("number", "name"))["name"]) if file.is_file() else None
+        return set(read_rows(file, ("number", "name")).iloc[:, -1]) if file.is_file() else None
 
 
 def _one(cell: str) -> tuple[str, ...]:
