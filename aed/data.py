@@ -11,8 +11,6 @@ Usage:
 Examples:
     aed data inspect data=folder data.clips.root=sounds
         Your own sounds, a folder per class.
-    aed data inspect data=esc10
-        ESC-10, which is downloaded where it is missing.
     aed data inspect downloads/UrbanSound8K
         Says that this looks like UrbanSound8K, why, and what to type to train on it.
     aed data inspect data=folder data.clips.root=sounds strict=true report=sounds.json

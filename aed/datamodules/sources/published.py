@@ -30,7 +30,7 @@ class PublishedSource(ClipSource):
     """Of the folder on the command line."""
 
     def __init__(self, root: str | None, folder: str) -> None:
-        self.root = Path(root) if root else paths.data_dir() / folder
+        self.root, self.folder = Path(root) if root else paths.data_dir() / folder, folder
 
     @abstractmethod
     def read(self) -> tuple[pd.DataFrame, Errors]:
@@ -43,9 +43,9 @@ class PublishedSource(ClipSource):
     @cached_property
     def _parts(self) -> tuple[pd.DataFrame, Errors]:
         if not self.root.is_dir():
+            usual = ", or set AED_DATA_DIR to the folder above it" if self.folder else ""
             raise AedError(
-                f"data.clips.{self.key}: {self.root.absolute()} is no folder; name that of {self.name}, or set "
-                "AED_DATA_DIR to the one above it"
+                f"data.clips.{self.key}: {self.root.absolute()} is no folder; name that of {self.name}{usual}"
             )
         table, errors = self.read()
         if table.empty:
