@@ -168,7 +168,7 @@ def test_folders_that_are_folds_are_no_classes(tmp_path: Path) -> None:
         Folder(str(root / "audio")).table()
     (root / "metadata" / "UrbanSound8K.csv").unlink()
     with pytest.raises(
-        AedError, match=r"UrbanSound8K without its list .*fold1 \.\.\. fold9.*Put its metadata/UrbanSound8K"
+        AedError, match=r"UrbanSound8K without its list .*fold1 \.\.\. fold10.*Put its metadata/UrbanSound8K"
     ):
         Folder(str(root / "audio")).table()
     for fold in range(1, 5):

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from aed.base.console import PlainConsole
 from aed.base.errors import AedError
-from aed.datamodules.sources.layouts import Layout, recognised
+from aed.datamodules.sources.layout import Layout
+from aed.datamodules.sources.layouts import recognised
 
 
 def tell(folder: Path) -> list[Layout]:
