@@ -398,6 +398,19 @@ def test_a_video_that_is_tested_is_not_trained_on(tmp_path: Path) -> None:
         AudioSet(str(root), ontology=str(root / "ontology.json")).table()
 
 
+def test_of_very_many_segments_without_a_recording_the_first_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = trees.audioset(tmp_path, NAMINGS)
+    listing = root / "eval_segments.csv"
+    lines = [f'v{number}, 0.000, 10.000, "{trees.DOG}"\n' for number in range(5)]
+    listing.write_text(listing.read_text() + "".join(lines))
+    monkeypatch.setattr("aed.datamodules.sources.audioset.MOST_NAMED", 3)
+    texts = [text for text in AudioSet(str(root)).row_errors().values() if text.startswith(str(listing))]
+    assert texts[0] == f"{listing}: 2 more of 8 segments have no recording" and len(texts) == 4
+    assert len(AudioSet(str(root)).table()) == 8
+
+
 def test_the_real_ontology_names_all_classes() -> None:
     from aed.base import paths
     from aed.datamodules.sources.audioset import class_names

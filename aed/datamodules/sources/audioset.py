@@ -21,6 +21,9 @@ from aed.datamodules.sources.published import Errors, PublishedSource, clip_tabl
 
 log = logging.getLogger(__name__)
 
+MOST_NAMED = 1000
+"""Segments of a list without a recording that are named one by one."""
+
 COLUMNS = ("YTID", "start_seconds", "end_seconds", "positive_labels")
 LISTS: dict[str, tuple[str, ...]] = {
     "balanced": ("balanced_train",),
@@ -80,6 +83,10 @@ class AudioSet(PublishedSource):
             mids = rows["positive_labels"].map(_mids)
             found = [_recording(row, present) for row in rows[list(COLUMNS[:3])].itertuples(index=False)]
             rows = rows.assign(path=pd.Series(found, rows.index, dtype=object), mids=mids)
+            lacking = rows.index[rows["path"].isna()]
+            if len(lacking) > MOST_NAMED:  # of two million segments, each with its reason would fill gigabytes
+                errors[csv] = f"{csv}: {len(lacking) - MOST_NAMED} more of {len(rows)} segments have no recording"
+                rows = rows.drop(lacking[MOST_NAMED:])
             rows = usable(rows, csv, _reasons(rows, names, tested), errors)
             rows = rows.assign(split="test" if part == "eval" else "")
             tested |= set(rows["YTID"]) if part == "eval" else set()
