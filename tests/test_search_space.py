@@ -340,6 +340,8 @@ def test_the_picture_shows_every_trial_and_the_best_at_each_cost() -> None:
     for axes in figure.axes:
         assert sum(len(points.get_offsets()) for points in axes.collections) == 4
         assert {text.get_text() for text in axes.texts} == {"0", "2", "3"}
+        ticks = [text.get_text() for text in axes.get_xticklabels(which="both") if text.get_text()]
+        assert ticks and all(float(text) > 0 for text in ticks), "numbers, for formulas are not read"
     assert best_so_far([(2.0, 70.0), (1.0, 80.0), (3.0, 90.0), (1.0, 60.0)]) == [(1.0, 80.0), (3.0, 90.0)]
 
 

@@ -184,10 +184,13 @@ def test_an_interrupted_trial_is_begun_again_by_the_same_command(tmp_path: Path,
         patch.setattr(work, "train", train)
         patch.setattr(work, "estimate", lambda config, classes, board: Costs(1, 1024, 1.0))
         with pytest.raises(KeyboardInterrupt):
-            Worker(plan(), opened("journal", tmp_path), 3).work()
+            Worker(
+                plan(), opened("journal", tmp_path, first=[{"net": "one", "one/width": 2, "one/rate": 0.5}]), 3
+            ).work()
     study = opened("journal", tmp_path)
     Worker(plan(), study, 3).work()
     trials = study.trials()
+    assert [studies.SHIPPED in trial.user_attrs for trial in trials] == [True, True, False, False]
     assert counted(trials) == 3 and KILLED in trials[0].user_attrs and trials[1].params == trials[0].params
 
 

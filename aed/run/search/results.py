@@ -14,7 +14,7 @@ from aed.base.console import PlainConsole, printable
 from aed.run.search.costs import Costs
 from aed.run.search.front import dominates
 from aed.run.search.plan import Plan, point_of
-from aed.run.search.study import BEHIND, CUT, KILLED, SAME, WHY
+from aed.run.search.study import BEHIND, CUT, KILLED, SAME, SHIPPED, WHY
 from aed.run.search.winners import Winner, candidates, points
 from aed.run.search.work import COSTS, CPU, CURVE, SECONDS, trial_in_short
 from aed.scoring import tables
@@ -82,7 +82,7 @@ def _row(plan: Plan, trial: "FrozenTrial") -> Row:
         state=state or _NAMES.get(trial.state.name, trial.state.name.lower()),
         words=trial_in_short(trial, plan.families),
         why=str(own.get(key, "")),
-        shipped=bool(own.get("start")),
+        shipped=SHIPPED in own,
         score=trial.values[0] if trial.state.name == "COMPLETE" else None,
         costs=Costs(**own[COSTS]) if COSTS in own else None,
         seconds=float(own.get(SECONDS, 0)),

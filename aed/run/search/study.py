@@ -41,6 +41,9 @@ IDENTITY, BEGUN, TESTED = "aed_identity", "aed_begun", "aed_tested"
 AGAIN, KILLED, HOST, FOLDER, BEAT = "again", "killed", "host", "folder", "beat"
 """Attributes of a trial: the killed one that it repeats; that it was killed; where, and when last, it was at work."""
 
+SHIPPED = "shipped"
+"""Attribute of a trial: it is the recipe that a family starts from."""
+
 CUT, SAME, BEHIND, WHY = "cut", "same", "behind", "why"
 """Attributes of a trial: why it cannot fit; the one that it is the same as; that it fell behind; why it failed."""
 
@@ -126,7 +129,7 @@ class Study:
                 study.set_user_attr(IDENTITY, json.dumps(dict(identity)))
             if not study.user_attrs.get(BEGUN):
                 for parameters in first:
-                    study.enqueue_trial(dict(parameters), user_attrs={"start": True}, skip_if_exists=True)
+                    study.enqueue_trial(dict(parameters), user_attrs={SHIPPED: True}, skip_if_exists=True)
                 study.set_user_attr(BEGUN, True)
         return cls(study, storage, folder, seed)
 
@@ -181,7 +184,8 @@ class Study:
         self.own._storage.set_trial_user_attr(trial._trial_id, WHY if is_last else KILLED, "its process was killed")
         self.own.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         if not is_last and trial.params:
-            self.own.enqueue_trial(trial.params, user_attrs={AGAIN: trial.number})
+            kept = {SHIPPED: True} if SHIPPED in trial.user_attrs else {}
+            self.own.enqueue_trial(trial.params, user_attrs={AGAIN: trial.number} | kept)
 
     def _is_dead(self, trial: "FrozenTrial") -> bool:
         place = trial.user_attrs.get(FOLDER)

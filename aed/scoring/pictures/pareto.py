@@ -51,6 +51,8 @@ def plot_pareto(path: Path, dots: Sequence[Dot], metric: str, title: str) -> Non
 
 def pareto_figure(dots: Sequence[Dot], metric: str, title: str) -> "Figure":
     """The score over each of the costs, beside each other; a step line joins what is best at that cost."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     figure = new_figure(13, 4.6)
     panels = figure.subplots(1, len(_AXES), sharey=True)
     for at, (axes, label) in enumerate(zip(panels, _AXES, strict=True)):
@@ -65,6 +67,9 @@ def pareto_figure(dots: Sequence[Dot], metric: str, title: str) -> "Figure":
                 place = dot.costs[at], dot.score
                 axes.annotate(drawable(dot.name), place, (4, 4), textcoords="offset points", size=7)
         axes.set(xlabel=label, xscale="log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
     panels[0].set_ylabel(f"{drawable(metric)}, %")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(_STYLES), fontsize=8)
