@@ -63,14 +63,16 @@ def _content(rows: Sequence[Sequence[Sequence[str]]], names: Sequence[str]) -> d
     """
     known = len(HEADS["clips.csv"])
     try:
-        clips = [
-            {"model": row[0], "file": row[1], "truth": row[2], "right": [*map(_number, row[known:])]} for row in rows[2]
-        ]
+        clips = [(row[:3], [_number(cell) for cell in row[known:]]) for row in rows[2]]
+        clips.sort(key=lambda clip: min(clip[1]) - max(clip[1]))
         return {
             "names": list(names),
             "differences": [_plain(HEADS[DIFFERENCES], row, 5) for row in rows[0]],
             "scores": [_plain(HEADS["scores.csv"], row, 2) for row in rows[1]],
-            "unlike": [dict(zip(("model", "file", "truth", "right"), row, strict=True)) for row in clips[:MOST_UNLIKE]],
+            "unlike": [
+                {"model": model, "file": file, "truth": truth, "right": right}
+                for (model, file, truth), right in clips[:MOST_UNLIKE]
+            ],
             "more": max(0, len(clips) - MOST_UNLIKE),
         }
     except ValueError as error:

@@ -15,7 +15,7 @@ Kind = Literal["report", "data"]
 
 _SCRIPTS: dict[Kind, tuple[str, ...]] = {
     "report": ("dom", "charts", "clips", "matrix", "tables", "map", "streams", "compared", "report"),
-    "data": ("dom", "data"),
+    "data": ("dom", "clips", "data"),
 }
 """In the order of what they need."""
 
@@ -30,7 +30,7 @@ def to_html(kind: Kind, title: str, content: Mapping[str, Any]) -> str:
     """
     own = "\n".join(_read(f"js/{name}.js") for name in _SCRIPTS[kind])
     script = f'{_read("uplot/uPlot.iife.min.js")}\n(() => {{\n"use strict";\n{own}}})();\n'
-    style = f"{_read('uplot/uPlot.min.css')}\n{_read('report.css')}"
+    style = f"{_read('uplot/uPlot.min.css')}\n{_read('page.css')}"
     data = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Template(_read("index.html")).substitute(
         policy=_policy(script, style),

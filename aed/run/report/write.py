@@ -19,13 +19,10 @@ from aed.run.report.recordings import Recordings, recordings_of
 from aed.run.report.scenes import MOST_CLIPS, Scenes, job_parts, scored_clips
 from aed.run.report.sounds import Sounds
 from aed.run.report.streams import MOST_PIECES, open_streams, streams_of, streams_subject
-from aed.run.state import Run
+from aed.run.state import REPORT, Run
 from aed.run.stream_record import STREAMS
 
 log = logging.getLogger(__name__)
-
-REPORT = "report.html"
-"""File in the folder of a run."""
 
 
 def report_folders(files: list[str], output: str | None = None, audio: str | None = None, map: Kind = "pca") -> None:

@@ -25,13 +25,15 @@ function compared(content) {
   if (!rows) return section("Compared", said);
   const first = rows.length ? rows[0].beside : names[0];
   const scored = scores.map((row) => [row.run, row.model, percent(row.right, 2), `${percent(row.low)} .. ${percent(row.high)}`, row.clips, row.seeds]);
+  const runs = [...new Set(rows.map((row) => row.run))], alone = runs.length === 1 ? ` of ${runs[0]}` : "";
+  const named = runs.length > 1 ? [["run", "run"]] : [];
   const last = rows.length ? rows[rows.length - 1].model : "";
   const parts = ["class", "fold"].map((scope) => [scope, rows.filter((row) => row.scope === scope && row.model === last)]).filter(([, own]) => own.length);
   return section("Compared", said,
     table("clips decided rightly, %", ["run", "program", "clips, %", "95 % interval", "clips", "seeds"], scored),
-    rows.length ? differences(`all clips: points over ${first}`, rows.filter((row) => row.scope === "all"), [["run", "run"], ["program", "model"]]) : null,
+    rows.length ? differences(`all clips: points${alone} over ${first}`, rows.filter((row) => row.scope === "all"), [...named, ["program", "model"]]) : null,
     el("p", { class: "note", text: "better, worse: clips that the run alone, or the first alone, decides rightly. p: McNemar's exact test, of several seeds the sign test, adjusted after Holm for the tests of one table." }),
-    ...parts.map(([scope, own]) => differences(`${last}, each ${scope}: points over ${first}`, own, [["run", "run"], [scope, "name"]])),
+    ...parts.map(([scope, own]) => differences(`${last}, each ${scope}: points${alone} over ${first}`, own, [...named, [scope, "name"]])),
     unlikeList(content, names, unlike, more));
 }
 

@@ -49,10 +49,10 @@ function tradeoff(own) {
       plot.ctx.arc(x, y, 5 * devicePixelRatio, 0, 7);
       plot.ctx.fill();
     };
-    const ticks = [0, 1e-2, 1e-1, 1, 10, 100, 1e3, 1e4, 1e5].filter((tick) => tick === 0 || tick >= least / 2);
+    const ticks = [0, 1e-2, 1e-1, 1, 10, 100, 1e3, 1e4, 1e5].filter((tick) => tick === 0 || (tick >= least / 2 && tick <= chart.rates[chart.rates.length - 1]));
     const more = (axis) => ({
       scales: { x: { distr: 4, asinh: least, range: () => [0, chart.rates[chart.rates.length - 1] || 1] }, y: { range: () => [0, 100] } },
-      axes: [{ ...axis, label: AXIS_WORDS[chart.axis], labelSize: 18, size: 34, splits: () => ticks, filter: (_, splits) => splits }, { ...axis, size: 48 }],
+      axes: [{ ...axis, size: 34, splits: () => ticks, filter: (_, splits) => splits }, { ...axis, size: 48 }],
       hooks: { draw: [mark] },
     });
     return new Chart(`events missed, %, over ${AXIS_WORDS[chart.axis]}`, chart.rates, lines, { height: 300, steps: true, strong: "all", more }).figure;
