@@ -36,7 +36,7 @@ function card(number) {
     file.picture ? el("img", { src: file.picture, alt: `log-mel of ${file.file}` }) : null, player(file, file.file, sounds));
 }
 
-const MOST_OPEN = 3;
+const MOST_OPEN = 6;
 
 function finding(own) {
   const mark = el("span", { class: own.matters ? "tag" : "tag mild", text: own.matters ? "spoils" : "note" });
