@@ -56,8 +56,8 @@ def _content(name: str, report: Report, frontend: FrontendConfig) -> dict[str, A
     suspects = [path for path in suspects if path in known]
     chosen = set(suspects)
     order = [*suspects, *(path for path in _mixed(report.clips) if path not in chosen)]
-    scenes = _scenes(order, suspects[:MOST_PICTURES], report.clips, frontend)
     shown = order[:MOST_FILES]
+    scenes = _scenes(shown, suspects[:MOST_PICTURES], report.clips, frontend)
     numbers = {path: number for number, path in enumerate(shown)}
     flags: dict[str, list[str]] = {}
     for finding in report.findings:

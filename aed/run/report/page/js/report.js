@@ -14,11 +14,11 @@ function ofJob(title, subject, draw) {
 function worst(subject) {
   const clips = subject.clips.filter((clip) => clip.picture);
   const shown = clips.length ? clips : subject.clips.slice(0, 12);
-  const suspects = subject.clips.filter((clip) => clip.suspect);
+  const suspects = subject.clips.filter((clip) => clip.suspect && !shown.includes(clip));
   const said = subject.suspects ? `${plural(subject.suspects, "clip")} marked "label?": decided as another class with a posterior of at least 90 %. Listen whether the label is right.` : "";
   return section("Worst clips", el("p", { class: "note", text: `Those with the greatest loss: log-mel as the net sees it, and its answer for each patch. ${said}` }),
     clipList(`${plural(shown.length, "clip")}`, shown, content.sounds, true),
-    suspects.length > shown.length ? clipList("label suspects", suspects, content.sounds, false) : null);
+    suspects.length ? clipList("further label suspects", suspects, content.sounds, false) : null);
 }
 
 // what the stage detect left of a run: of its int8 model, or of its float model
