@@ -1,8 +1,8 @@
 """The picture of a page that aed report, or aed data inspect html=true, wrote: what a window shows of it.
 
-    pip install -e '.[dev]'; apt-get install chromium
-    python scripts/draw_report.py cv/esc10_yamnet/report.html docs/img/report.png
-    python scripts/draw_report.py heard/report.html docs/img/streams.png --at "Misses against false alarms"
+pip install -e '.[dev]'; apt-get install chromium
+python scripts/draw_report.py cv/esc10_yamnet/report.html docs/img/report.png
+python scripts/draw_report.py heard/report.html docs/img/streams.png --at "Misses against false alarms"
 """
 
 import argparse

@@ -152,7 +152,11 @@ def test_recordings_that_have_moved_are_told_and_found(heard: Path, tmp_path: Pa
         {"frontend": {"nonsense": 1}},
         {"recordings": [{"name": "a"}]},
         {"false": [{"recording": 7}]},
-        {"rule": None, "classes": ["other"]},
+        {"rule": None},
+        {"classes": ["other"]},
+        {"metrics": {"recall": "1"}},
+        {"patch_s": 1e999},
+        {"recordings": "none"},
     ],
 )
 def test_a_damaged_record_is_refused(heard: Path, tmp_path: Path, change: dict) -> None:
@@ -161,6 +165,17 @@ def test_a_damaged_record_is_refused(heard: Path, tmp_path: Path, change: dict) 
     with pytest.raises(AedError, match="damaged"):
         report_folders([str(tmp_path)])
     assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    "change", [{"start_s": -5}, {"end_s": 1e9}, {"at_s": "0"}, {"patches": [1]}, {"recording": "0"}]
+)
+def test_a_damaged_piece_is_refused(heard: Path, tmp_path: Path, change: dict) -> None:
+    record = json.loads((heard / "streams.json").read_text())
+    record["false"][0] |= change
+    (tmp_path / "streams.json").write_text(json.dumps(record))
+    with pytest.raises(AedError, match=r"streams\.json: damaged"):
+        report_folders([str(tmp_path)])
 
 
 def test_results_overwrite_nothing_else(heard: Path, tmp_path: Path) -> None:

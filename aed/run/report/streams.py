@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 MOST_PIECES = MOST_FALSE + MOST_MISSED
 """False alarms and missed events of a page."""
 
+LONGEST_PIECE_S = 60.0
+"""Of a recording, as a sound in the page."""
+
 MOST_LINES = 9
 """Classes with a line of their own: those that occur most often."""
 
@@ -35,18 +38,48 @@ def open_streams(path: Path) -> dict[str, Any]:
     """
     content = tables.read_json(path)
     try:
-        FrontendConfig(**content["frontend"])
-        for own in content["recordings"]:
-            float(own["length_s"]), own["name"], Path(own["path"])
-            for rows, size in ((own["reference"], 4), (own["events"], 5), (own["alarms"], 4)):
-                if any(len(row) != size or row[0] not in content["classes"] for row in rows):
-                    raise ValueError("a row of another form")
-        for own in (*content["false"], *content["missed"]):
-            content["recordings"][own["recording"]], float(own["start_s"]), float(own["end_s"]), own["patches"]
-        content["rule"], content["model"], content["has_reference"], content["patch_s"]
-    except (AedError, KeyError, TypeError, ValueError, IndexError) as error:
+        _check(content)
+    except (AedError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise AedError(f"{path}: damaged ({error}); detect again") from error
     return content
+
+
+def _check(content: Mapping[str, Any]) -> None:
+    """Refuses a record of which no page could be made."""
+    FrontendConfig(**content["frontend"])
+    classes = set(content["classes"])
+    for own in content["recordings"]:
+        _numbers([own["length_s"]])
+        _texts([own["name"], own["path"]])
+        for rows, size, times in ((own["reference"], 4, 2), (own["events"], 5, 3), (own["alarms"], 4, 1)):
+            if any(len(row) != size or row[0] not in classes for row in rows):
+                raise ValueError("a row of another form")
+            _numbers([cell for row in rows for cell in row[1 : 1 + times]])
+    for own in (*content["false"], *content["missed"]):
+        content["recordings"][own["recording"]]
+        _numbers([own["at_s"], own["start_s"], own["end_s"], *own["starts"]])
+        if not 0 <= own["start_s"] < own["end_s"] <= own["start_s"] + LONGEST_PIECE_S:
+            raise ValueError(f"a piece from {own['start_s']} to {own['end_s']} s")
+        _texts([own["kind"], own["label"], *own["patches"]])
+        for values in own["patches"].values():
+            _numbers(values)
+    _texts([content["model"], content["program"]])
+    _numbers([content["patch_s"], content["slack_s"], *content.get("metrics", {}).values()])
+    for row in (*content.get("curve", []), content.get("point", {})):
+        _numbers([value for value in row.values() if value is not None])
+    dict(content["rule"]), bool(content["has_reference"])
+
+
+def _numbers(values: Sequence[object]) -> None:
+    if wrong := [own for own in values if isinstance(own, bool) or not isinstance(own, int | float)]:
+        raise ValueError(f"{wrong[0]!r:.40} is no number")
+    if not all(math.isfinite(own) for own in values if isinstance(own, int | float)):
+        raise ValueError("a number is not finite")
+
+
+def _texts(values: Sequence[object]) -> None:
+    if wrong := [own for own in values if not isinstance(own, str)]:
+        raise ValueError(f"{wrong[0]!r:.40} is no text")
 
 
 def streams_subject(
