@@ -10,10 +10,8 @@ Examples:
         Your own sounds, a folder per class.
     aed data inspect data=esc10
         ESC-10, which is downloaded where it is missing.
-    aed data inspect data=folder data.clips.root=sounds strict=true report=sounds.json
-        Exit code 1 where something would spoil training or scores; all findings as JSON.
-    aed data inspect data=folder data.clips.root=sounds html=true report=sounds.json
-        A page as well, sounds.html: what was found, with the sounds side by side.
+    aed data inspect data=folder data.clips.root=sounds strict=true html=true report=sounds.json
+        Exit code 1 where something would spoil training or scores; all findings as JSON, and as a page, sounds.html.
 """
 
 import logging

@@ -10,10 +10,8 @@ Usage:
 Examples:
     aed report outputs/esc10_yamnet/2026-01-31_12-00-00
         Of a run: report.html in its folder.
-    aed report multirun/esc10_yamnet/2026-01-31_12-00-00 output=folds.html
-        Of the runs of a multirun, say of five folds, as one.
-    aed report outputs/first outputs/second audio=sounds
-        Two runs compared; their recordings lie in sounds/ now.
+    aed report cv/first cv/second audio=sounds output=folds.html
+        Two multiruns, say of five folds, compared; their recordings lie in sounds/ now.
     aed report heard
         Of what aed detect results=heard left.
 """

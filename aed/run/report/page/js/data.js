@@ -71,9 +71,9 @@ function recordings() {
     } } });
   };
   voice.addEventListener("ended", stop);
-  const text = (words, className = "words") => cell("td", words, { class: className });
+  const text = (words, more = "") => cell("td", words, { class: `${isShort(words) ? "short" : "words"} ${more}` });
   const row = (file) => [file.file, play(file), text(file.labels.join(", ")), text(file.split || "-"), text(file.source || "-"), file.error ? "-" : file.duration_s.toFixed(2),
-    file.error ? "-" : file.peak_dbfs?.toFixed(1) ?? "silent", file.error ? "-" : file.rate_hz, text(file.flags.map(flagWords).join(", "), "words flags")];
+    file.error ? "-" : file.peak_dbfs?.toFixed(1) ?? "silent", file.error ? "-" : file.rate_hz, text(file.flags.map(flagWords).join(", "), "flags")];
   const draw = (count) => {
     const own = files.filter((file) => (!chosen.label || file.labels.includes(labels[chosen.label - 1])) && (!chosen.flag || (chosen.flag === 1 ? file.flags.length : file.flags.includes(flags[chosen.flag - 2]))));
     const rest = own.length - Math.min(count, own.length);

@@ -17,8 +17,9 @@ function mapOf(job, subject, sounds) {
   const truths = [...new Set(clips.map((clip) => clip.truth))].sort();
   const program = subject.programs[subject.programs.length - 1];
   const detail = el("div", { "aria-live": "polite" });
-  const points = clips.map((clip, index) => point(clip, 40 + 920 * xs[index], 560 - 520 * ys[index], truths.indexOf(clip.truth), clip.decided[program] === clip.truth));
-  const plane = svg("svg", { viewBox: "0 0 1000 600", role: "group", "aria-label": "map of the clips: arrow keys go from point to point, Enter plays" }, ...points);
+  const wide = innerWidth < 640 ? 480 : 1000;
+  const points = clips.map((clip, index) => point(clip, 40 + (wide - 80) * xs[index], 560 - 520 * ys[index], truths.indexOf(clip.truth), clip.decided[program] === clip.truth));
+  const plane = svg("svg", { viewBox: `0 0 ${wide} 600`, role: "group", "aria-label": "map of the clips: arrow keys go from point to point, Enter plays" }, ...[...points].reverse()); // the worst on top
   plane.classList.add("map");
   let sound = null;
   const choose = (index) => {
