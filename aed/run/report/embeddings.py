@@ -73,8 +73,9 @@ def flat(rows: Array, kind: Kind) -> tuple[npt.NDArray[np.float64], float | None
     if kind == "umap":
         from umap import UMAP
 
-        neighbours = min(15, len(rows) - 1)
-        return np.asarray(UMAP(n_neighbors=neighbours, random_state=0, n_jobs=1).fit_transform(rows), np.float64), None
+        # the usual first layout, spectral, fails with few rows
+        made = UMAP(n_neighbors=min(15, len(rows) - 1), init="pca", random_state=0, n_jobs=1)
+        return np.asarray(made.fit_transform(rows), np.float64), None
     centred = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
     _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
     axes = axes[:2] * np.sign(axes[np.arange(2), np.abs(axes[:2]).argmax(axis=1)])[:, None]
