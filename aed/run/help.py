@@ -32,6 +32,7 @@ from aed.settings.command_line import choose, given
 KEYS = Path(__file__).with_name("keys.json")
 _DOORS = Path(__file__).parents[1]
 _ORDER = (
+    "record",
     "data",
     "train",
     "compare",
