@@ -33,6 +33,7 @@ from aed.scoring import tables
 from aed.scoring.decision import Task
 from aed.scoring.levels import LEVELS
 from aed.target.stedgeai.backend import StEdgeAi
+from aed.target.stedgeai.classifier import StClassifier
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +91,7 @@ class EvaluateConfig:
                 raise AedError(f"{name}: need one of {allowed}, got {value!r}")
         if self.max_clips is not None and self.max_clips < 1:
             raise AedError(f"max_clips: need at least 1, got {self.max_clips}")
-        if self.on != "board" and (unused := [key for key in ("serial", "tool") if getattr(self, key) is not None]):
-            raise AedError(f"{unused[0]}: only used with on=board, here on={self.on}; leave it out, or add on=board")
+        int8_programs.refuse_unused(self.on, self.serial, self.tool)
         if self.robustness and self.on == "board":
             raise AedError(
                 "robustness=true: plays sounds, and on=board takes patches; use on=c, on=emulator or runtime"
@@ -137,14 +137,9 @@ class Evaluation:
         if config.on != "runtime":
             int8 = int8_programs.int8_graph(self.classifier, config.on)
             if config.on == "board":
-                if self.card.decision.by_nearness:
-                    raise AedError(
-                        f"on=board: what {model_file.name} decides depends on its embedding, which ST's code does not "
-                        "return; use on=c or on=emulator"
-                    )
-                self.card = replace(self.card, decision=replace(self.card.decision, nearness=None))
+                assert self.target is not None
                 self.st_tool = StEdgeAi(Path(config.tool) if config.tool else None, config.serial)
-                _ = self.st_tool.tool  # refused here where there is none
+                self.card = StClassifier(int8, self.st_tool, self.target, folder).card
             else:
                 self.card = int8_programs.with_device_samples(self.card)
                 self.devices = int8_programs.build_devices(int8, self.card, build, self.target)

@@ -55,6 +55,17 @@ def choose_board(on: str, name: str) -> Board | None:
     return None
 
 
+def refuse_unused(on: str, serial: str | None, tool: str | None) -> None:
+    """Refuses settings of ST's tool where it is not used.
+
+    Raises:
+        AedError: Names the first.
+    """
+    unused = [name for name, value in (("serial", serial), ("tool", tool)) if value is not None]
+    if on != "board" and unused:
+        raise AedError(f"{unused[0]}: only used with on=board, here on={on}; leave it out, or add on=board")
+
+
 def int8_graph(classifier: Classifier, on: str) -> OnnxClassifier:
     """The classifier, if C can be generated from it.
 
