@@ -20,7 +20,7 @@ from aed.inference.files import find_files, predict_all
 from aed.inference.opening import open_classifier
 from aed.inference.prediction import Predictor
 from aed.inference.writers import WRITERS
-from aed.run import int8_programs
+from aed.run import program_choice
 from aed.run.state import FLOAT, INT8, Run
 from aed.target.stedgeai.backend import StEdgeAi
 from aed.target.stedgeai.classifier import StClassifier
@@ -81,7 +81,7 @@ def check(config: PredictConfig) -> list[str]:
 def _check_program(on: str, serial: str | None, tool: str | None) -> None:
     if on not in ("runtime", "board"):
         raise AedError(f"on: need runtime or board, got {on!r}")
-    int8_programs.refuse_unused(on, serial, tool)
+    program_choice.refuse_unused(on, serial, tool)
 
 
 @contextmanager
@@ -91,13 +91,13 @@ def _program(classifier: Classifier, on: str, board: str, serial: str | None, to
     Raises:
         AedError: The model is not int8, or there is no such board or no tool.
     """
-    target = int8_programs.choose_board(on, board)
+    target = program_choice.choose_board(on, board)
     if target is None:
         yield classifier
         return
     with temporary_folder("aed_predict") as folder:
         st = StEdgeAi(Path(tool) if tool else None, serial)
-        yield StClassifier(int8_programs.int8_graph(classifier, on), st, target, folder)
+        yield StClassifier(program_choice.int8_graph(classifier, on), st, target, folder)
 
 
 def predict(run: Run) -> None:

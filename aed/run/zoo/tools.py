@@ -6,6 +6,7 @@ from aed.base.console import printable
 from aed.base.overrides import override
 from aed.base.paths import CONFIG_DIR
 from aed.run.zoo.draft import Draft
+from aed.target.boards import load_board
 
 _IO = {"int8": "int8", "uint8": "int8", "float": "float", "float32": "float"}
 _OWN_MACHINE = re.compile(r"<|/STM32Cube|^[A-Za-z]:|^STM32Cube")
@@ -78,6 +79,11 @@ def map_benchmark(draft: Draft, wanted: bool) -> str | None:
     )
     tool = document.file(f"{section}.path_to_stedgeai")
     draft.note("mapped", f"{section}.on_cloud", f"benchmark.target={target}")
+    if board and target == "cloud" and load_board(board).cloud_name is None:
+        target = "stedgeai"
+        draft.note(
+            "none", f"{section}.on_cloud", f"{board} is not known to be in ST's cloud: benchmark.target=stedgeai"
+        )
     draft.note("mapped", f"{section}.optimization", f"benchmark.{target}.optimization={optimization}")
     draft.note(
         "better", f"{section}.path_to_stedgeai", "looked for on the PATH, in STEDGEAI_PATH and the usual folders"
