@@ -198,6 +198,7 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_old_export(finished, tmp_path
     [
         ["quantization=qat", "quantization.qat_epochs=1"],
         ["quantization.io=int8"],
+        ["quantization.io=int8_in", "quantization.calibration=averaged"],
         ["export.softmax=true"],
         ["export.dynamic_batch=true", "quantization.per_channel=false"],
         ["quantization.exclude_ops=[Gemm]", "quantization.calibration=percentile"],

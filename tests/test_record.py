@@ -367,10 +367,12 @@ def test_data_folder_reads_what_was_recorded(tmp_path):
         ({"serial": "x"}, "serial: x: No such file"),
         ({"serial": "."}, "is a folder"),
         ({"serial": "x", "firmware": "f"}, "leave serial, folder and label out"),
-        ({"firmware": "f", "rate": 0}, "rate: need 1 to 192000 Hz"),
+        ({"firmware": "f", "rate": 0}, "rate: need 1000 to 192000 Hz"),
         ({"serial": "empty"}, "empty: is empty"),
         ({"serial": "text"}, "text comes, no frames: 'hello, world'"),
         ({"serial": "noise"}, "3000 bytes came, no frame is in them"),
+        ({"serial": "/dev/zero"}, "bytes came, no frame is in them"),
+        ({"serial": "slow"}, "344 bytes came, no frame is in them"),
         ({"serial": "other"}, "frames of version 1 and format 3, need 1 and 1"),
         ({"serial": "damaged"}, "1 frames came, all damaged"),
     ],
@@ -380,6 +382,7 @@ def test_what_cannot_be_is_refused(tmp_path, monkeypatch, options, words):
     one = frame(0, 0, speech(0.01))
     contents = {"empty": b"", "text": b"hello, world\r\n", "noise": np.random.default_rng(0).bytes(3000)}
     contents |= {"other": frame(0, 0, speech(0.01), form=(1, 3)), "damaged": one[:-1] + bytes([one[-1] ^ 1])}
+    contents |= {"slow": frame(0, 0, speech(0.01), rate_hz=999)}
     for name, content in contents.items():
         Path(name).write_bytes(content)
     before = sorted(tmp_path.rglob("*"))

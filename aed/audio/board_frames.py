@@ -14,7 +14,7 @@ S16 = 1
 """Format: signed, 16 bits, one channel."""
 
 MOST_SAMPLES = 512
-HIGHEST_HZ = 192_000
+LOWEST_HZ, HIGHEST_HZ = 1000, 192_000
 
 _HEADER = struct.Struct("<4sBBHIII")
 _CRC = struct.Struct("<I")
@@ -101,7 +101,7 @@ class FrameReader:
         self._waiting.clear()
 
     def _is_possible(self, version: int, form: int, count: int, rate_hz: int) -> bool:
-        if not (1 <= count <= MOST_SAMPLES and 1 <= rate_hz <= HIGHEST_HZ):
+        if not (1 <= count <= MOST_SAMPLES and LOWEST_HZ <= rate_hz <= HIGHEST_HZ):
             return False
         if (version, form) == (VERSION, S16):
             return True

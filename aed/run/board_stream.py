@@ -21,6 +21,9 @@ SILENT_S = 5.0
 MOST_DEVIATION = 0.02
 """Of the rate at which samples come from the announced one: 15625 Hz, as a clock divider gives it, is no 16000."""
 
+MOST_STRAY = 1 << 22
+"""Bytes without a frame, after which a port, a device or a file is given up."""
+
 _MODULO = 1 << 32
 _SHOWN = 60
 """Characters of text that is no frame."""
@@ -118,7 +121,8 @@ class BoardStream:
                 self._time(now, lost)
                 yield Sound(frame.samples, lost)
                 last = now
-            if self.port.is_live and now - last > SILENT_S:
+            is_useless = not self.counts.frames and self.reader.stray_bytes > MOST_STRAY
+            if is_useless or (self.port.is_live and now - last > SILENT_S):
                 raise AedError(f"{self.port.name}: {self._instead()}")
         self.reader.finish()
         if not self.counts.frames:

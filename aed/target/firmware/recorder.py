@@ -3,6 +3,7 @@
 from importlib.resources import files
 from pathlib import Path
 
+from aed.audio.board_frames import HIGHEST_HZ, LOWEST_HZ
 from aed.base.errors import AedError
 from aed.base.files import whole_folder
 from aed.target.codegen.prefix import DEFAULT, renamed
@@ -12,8 +13,6 @@ MARK = "aed_record.h"
 
 LINE = "#define RATE_HZ 16000U "
 """Of ``main.c``, with the rate of the microphone."""
-
-HIGHEST_HZ = 192_000
 
 
 def recorder_files(rate_hz: int = 16000, prefix: str = DEFAULT) -> dict[str, str]:
@@ -36,8 +35,8 @@ def write_recorder(folder: Path, rate_hz: int = 16000) -> None:
     Raises:
         AedError: The rate is none, or the folder holds something else.
     """
-    if not 1 <= rate_hz <= HIGHEST_HZ:
-        raise AedError(f"rate: need 1 to {HIGHEST_HZ} Hz, got {rate_hz}")
+    if not LOWEST_HZ <= rate_hz <= HIGHEST_HZ:
+        raise AedError(f"rate: need {LOWEST_HZ} to {HIGHEST_HZ} Hz, got {rate_hz}")
     with whole_folder(folder, MARK) as staging:
         for name, text in recorder_files(rate_hz).items():
             (staging / name).write_text(text, encoding="utf-8")
