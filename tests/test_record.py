@@ -362,6 +362,8 @@ def test_data_folder_reads_what_was_recorded(tmp_path):
         ({"serial": "x", "folder": "s", "label": "test"}, "for a split"),
         ({"serial": "x", "folder": "s", "label": "../dog"}, "cannot be the name"),
         ({"serial": "x", "clips": 0}, "clips: need at least 1"),
+        ({"serial": "x", "gaps": "join"}, "gaps: need one of"),
+        ({"serial": "x", "checks": "none"}, "checks: need one of"),
         ({"serial": "x", "seconds": 0.1}, "seconds: need 0.25 to 600"),
         ({"serial": "x", "seconds": float("nan")}, "seconds: need 0.25 to 600"),
         ({"serial": "x"}, "serial: x: No such file"),

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import soundfile as sf
@@ -82,6 +82,9 @@ def record(
         write_recorder(Path(firmware), 16000 if rate is None else rate)
         log.info("%s: see README.md in it", firmware)
         return []
+    for name, value, allowed in (("gaps", gaps, get_args(Gaps)), ("checks", checks, ("refuse", "warn"))):
+        if value not in allowed:
+            raise AedError(f"{name}: need one of {allowed}, got {value!r}")
     place = _place(serial, folder, label, seconds, clips)
     with open_port(str(serial), baud) as port:
         stream = BoardStream(port, rate)
