@@ -170,7 +170,8 @@ def test_an_emulated_board_sends_the_bytes_of_this_machine(tmp_path, board):
 def test_a_board_at_a_port_is_recorded_sample_by_sample(tmp_path, monkeypatch):
     """A pseudo-terminal stands for the port, the board's C for the board, paced as a microphone paces it."""
     monkeypatch.setattr("aed.run.board_stream.LEAST_S", 0.2)
-    monkeypatch.setattr(recording, "SETTLING_S", 0.3)
+    monkeypatch.setattr(recording, "SETTLING_S", 0.1)
+    monkeypatch.setattr(recording, "MEASURING_S", 0.3)
     samples = speech(2)
     board, port = os.openpty()
     path = os.ttyname(port)
@@ -302,6 +303,26 @@ def test_the_announced_rate_is_held_against_that_of_arrival(tmp_path, monkeypatc
     live(stream(speech(6)), seconds, monkeypatch)
     record("/dev/x", str(tmp_path / "s"), "dog", seconds=1, checks="warn")
     assert len(rows(tmp_path / "s")) == 1
+
+
+def test_what_a_board_kept_until_it_was_heard_is_not_its_rate(monkeypatch, tmp_path):
+    parts = stream(speech(8))
+    kept = [(0.001 * number, part) for number, part in enumerate(parts[:60])]
+    later = [(0.1 + number / 100, part) for number, part in enumerate(parts[60:])]
+
+    @contextmanager
+    def opened(name: str, baud: int) -> Iterator[Port]:
+        yield Port(name, True, iter([*kept, *later]))
+
+    monkeypatch.setattr(recording, "open_port", opened)
+    record("/dev/x", str(tmp_path / "s"), "dog", seconds=1)
+    assert float(rows(tmp_path / "s")[0]["measured_hz"]) == pytest.approx(16000, rel=1e-3)
+
+
+def test_a_board_that_begins_anew_all_the_time_is_given_up(monkeypatch):
+    live(stream(speech(1)) * 40, 40, monkeypatch)
+    with pytest.raises(AedError, match="begin anew all the time"):
+        record("/dev/x")
 
 
 def test_losses_do_not_lower_the_rate(monkeypatch, tmp_path):
@@ -437,7 +458,7 @@ def test_ctrl_c_saves_what_was_heard(tmp_path, monkeypatch):
 
     monkeypatch.setattr(recording, "open_port", opened)
     [path] = record("/dev/x", str(tmp_path / "s"), "dog", seconds=30)
-    assert len(sf.read(path)[0]) == 32000
+    assert len(sf.read(path)[0]) == RATE  # what is left after three seconds
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

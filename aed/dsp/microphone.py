@@ -27,9 +27,12 @@ MOST_AT_ENDS = 0.9
 """Share of samples at the ends, from which on a sound is cut rather than without a sign."""
 
 UNLIKE = 2.0
-"""Ratio of the RMS of samples in turns, or of the medians of their steps, from which on they are no neighbours in time:
-of one channel it is 1.
+"""Ratio of the magnitudes of samples in turns, or of the medians of their steps, from which on they are no neighbours
+in time: of one channel it is 1.
 """
+
+MOST = 0.9
+"""Share of samples that are no larger than the magnitude that stands for all: a click is no turn."""
 
 SAME = 0.05
 """Ratio of the shares of even and of odd samples that differ from the next, under which a sample comes twice."""
@@ -231,9 +234,10 @@ def _interleaved(samples: Int16) -> Fault | None:
     for turns, text in _TURNS.items():
         if _rms(values[turns:] + values[:-turns]) < 0.5 * _rms(values):
             continue  # a tone whose half period is a turn says nothing
-        spreads = values[: len(values) // turns * turns].reshape(-1, turns).std(axis=0)
-        still = int((spreads == 0).sum())
-        largest, least = (max(float(spread), 1 / FULL_SCALE) for spread in (spreads.max(), spreads.min()))
+        parts = values[: len(values) // turns * turns].reshape(-1, turns)
+        usual = np.quantile(np.abs(parts - np.median(parts, axis=0)), MOST, axis=0)
+        still = int((np.ptp(parts, axis=0) == 0).sum())
+        largest, least = (max(float(size), 2 / FULL_SCALE) for size in (usual.max(), usual.min()))
         if largest > UNLIKE * least:
             which = (
                 f"{still} of {turns} samples in turn are constant" if still else f"every {_NTH[turns]} sample is unlike"

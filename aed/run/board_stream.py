@@ -138,6 +138,10 @@ class BoardStream:
             return None
         return float(np.polyfit(times - times[0], positions - positions[0], 1)[0])
 
+    def restart_clock(self) -> None:
+        """Measures the rate from now on: what a board kept until its port was opened comes at once."""
+        self._clock.clear()
+
     def _check_rate(self, rate_hz: int) -> None:
         if self.rate_hz is None:
             self.rate_hz = rate_hz
@@ -166,7 +170,7 @@ class BoardStream:
     def _time(self, now: float, lost: int | None) -> None:
         """Notes when a sample came; a chunk has one time, that of its last frame."""
         if lost is None:
-            self._clock.clear()
+            self.restart_clock()
         if self._clock and self._clock[-1][0] == now:
             self._clock.pop()
         self._clock.append((now, self._sounded))

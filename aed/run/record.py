@@ -29,8 +29,13 @@ LIST = "record.csv"
 FACTS = ("rate_hz", "measured_hz", "peak_dbfs", "rms_dbfs", "offset", "clipped", "silence_s", "port")
 """Of a sound, in the list; ``silence_s`` is in place of lost samples."""
 
-SETTLING_S = 2.0
-"""Of sound that is heard before the first clip: microphones start with a step, and a rate takes time to measure."""
+SETTLING_S = 1.0
+"""Of sound before anything is measured: microphones start with a step, boards with what they kept."""
+
+MEASURING_S = 2.0
+"""Of sound, again and again until its rate is known, before the first clip."""
+
+MOST_MEASURED = 10
 
 MOST_S = 600.0
 """Of a clip."""
@@ -164,6 +169,7 @@ class _Recorder:
             else:
                 files += [path for piece in taken.pieces if (path := self._save(piece))]
             if not taken.is_whole:
+                log.warning("%s: ended in clip %d of %d", self.stream.port.name, number + 1, clips)
                 break
         if with_gaps:
             raise AedError(f"{with_gaps} of {clips} clips had gaps and are not saved (gaps=refuse); {len(files)} are")
@@ -186,13 +192,16 @@ class _Recorder:
 
     def _settle(self, sounds: Iterator[Sound]) -> None:
         """Hears some sound before the first clip, until its rate is known."""
-        while True:
-            settling = take(sounds, self._announced, SETTLING_S, "cut")
-            if not settling.is_whole:
+        take(sounds, self._announced, SETTLING_S, "cut")
+        self.stream.restart_clock()
+        for _ in range(MOST_MEASURED):
+            heard = take(sounds, self._announced, MEASURING_S, "cut")
+            if not heard.is_whole:
                 raise AedError(f"{self.stream.port.name}: ended before the first clip")
             if self.stream.measured_hz is not None:
-                break
-        self._judge(max((piece.samples for piece in settling.pieces), key=len), leave=OF_SOUNDS)
+                self._judge(max((piece.samples for piece in heard.pieces), key=len), leave=OF_SOUNDS)
+                return
+        raise AedError(f"{self.stream.port.name}: its rate cannot be measured; does the board begin anew all the time?")
 
     def _take(self, sounds: Iterator[Sound], words: str) -> Take:
         """The next clip, with a bar and the level on the terminal."""
