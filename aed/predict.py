@@ -10,8 +10,6 @@ Examples:
         A model of your own on many recordings, written as a table.
     aed predict model=model_int8.onnx street.flac timeline=true
         One row per patch: which sound at which second.
-    aed predict model=model_int8.onnx door.wav on=board board=nucleo-u575zi-q serial=serial
-        By ST's code on the board at the serial port, which runs ST's validation program.
 """
 
 import logging

@@ -32,7 +32,6 @@ from aed.settings.command_line import choose, given
 KEYS = Path(__file__).with_name("keys.json")
 _DOORS = Path(__file__).parents[1]
 _ORDER = (
-    "record",
     "data",
     "train",
     "compare",
@@ -40,6 +39,7 @@ _ORDER = (
     "predict",
     "detect",
     "listen",
+    "record",
     "soundscapes",
     "report",
     "benchmark",
