@@ -12,6 +12,7 @@ EXTRAS = {
     "requests": "cloud",
     "optuna": "search",
     "ziglang": "web",
+    "umap": "umap",
     "cbor2": "cbor",
 }
 """Package -> the extra in ``pyproject.toml`` that installs it."""

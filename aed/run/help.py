@@ -40,6 +40,7 @@ _ORDER = (
     "predict",
     "detect",
     "listen",
+    "record",
     "soundscapes",
     "report",
     "benchmark",
