@@ -15,6 +15,7 @@ from rich.table import Table
 from aed.base.console import PlainConsole
 from aed.base.errors import AedError
 from aed.run.tested import FILES, finished_jobs, read_tested, typed
+from aed.run.tracking import sweeps
 from aed.scoring import tables
 from aed.scoring.decision import Task
 from aed.scoring.levels import HEADLINE, LEVELS
@@ -135,4 +136,6 @@ class Summary(Callback):
         """Writes and prints the final summary."""
         folder = Path(config.hydra.sweep.dir)
         with clear_errors(log):
-            show(folder, summarise(folder))
+            summary = summarise(folder)
+            show(folder, summary)
+            sweeps.end(folder, summary)
