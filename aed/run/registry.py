@@ -73,6 +73,7 @@ def register() -> None:
 
 FUNCTIONS = {
     "benchmark": "aed.run.benchmark.benchmark_file",
+    "build": "aed.run.cache_build.build",
     "compare": "aed.run.compare.compare_runs",
     "deploy": "aed.run.deploy.deploy_file",
     "detect": "aed.run.detect.detect_files",
@@ -89,6 +90,7 @@ FUNCTIONS = {
 """Configuration of a verb -> the function whose parameters are its keys."""
 
 _CLASSES = {
+    "build": register_data,
     "deploy": register_data,
     "evaluate": register_data,
     "import_keras": register_frontends,
