@@ -26,10 +26,11 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from PIL import Image
 
+from aed.base.addresses import check_address
 from aed.base.errors import AedError
 from aed.export.card import read_card
 from aed.run.tracking import mlflow_logger, results, sweeps
-from aed.run.tracking.names import MOST_LETTERS, check_address, flat, metric_name, without_secrets
+from aed.run.tracking.names import MOST_LETTERS, flat, metric_name, without_secrets
 
 mlflow = pytest.importorskip("mlflow")
 from mlflow.tracking import MlflowClient  # noqa: E402

@@ -9,6 +9,7 @@ import pandas as pd
 
 from aed.audio.recordings import is_recording, recordings_below
 from aed.base.errors import AedError
+from aed.base.remote import folder_of, is_url
 from aed.datamodules.sources.clips import ClipSource
 from aed.datamodules.sources.lists import COLUMNS, SPLIT_NAMES, class_name
 from aed.datamodules.sources.patterns import compiled, found_by
@@ -26,7 +27,7 @@ class Folder(ClipSource):
     ``calibration``), they are splits.
 
     Args:
-        root: Folder with one subfolder per class.
+        root: Folder with one subfolder per class; or its address, ``s3://bucket/sounds``, which is copied once.
         source_pattern: Regular expression that is searched for in the path under ``root`` (or under the split's
             folder), ``dog/1-30226-A-0.wav``: its group, or the one named ``src``, is the recording a clip was cut
             from or the person who made it; ``split=source`` keeps these on one side. ``/([^/-]+)-`` finds ``1``.
@@ -34,6 +35,7 @@ class Folder(ClipSource):
     """
 
     def __init__(self, root: str, source_pattern: str | None = None, fold_pattern: str | None = None) -> None:
+        self.address = root if is_url(root) else None
         self.root = Path(root)
         self.name = self.root.resolve().name or "folder"
         self.source_pattern = compiled("source_pattern", source_pattern, "src")
@@ -45,6 +47,8 @@ class Folder(ClipSource):
         Raises:
             AedError: There is no such folder, it has fewer than two classes, or a name in it cannot be used.
         """
+        if self.address:
+            self.root = folder_of("data.clips.root", self.address)
         if not self.root.is_dir():
             raise AedError(f"data.clips.root: {self.root} is no folder")
         rows: list[tuple[Path, tuple[str], Any, Any, Any]] = []

@@ -13,8 +13,9 @@ from lightning.pytorch import loggers
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
+from aed.base.addresses import check_address
 from aed.base.errors import AedError
-from aed.run.tracking.names import check_address, flat, metric_name
+from aed.run.tracking.names import flat, metric_name
 from aed.scoring import tables
 
 log = logging.getLogger(__name__)
