@@ -62,7 +62,8 @@ def ensure_by_dask(cache: FeatureCache, files: Sequence[Path], scheduler: str | 
             finally:
                 with cache.locked():
                     joined = parts.join(cache.folder, build)
-                log.info("%d shards joined in %s", joined, cache.folder)
+                if joined:
+                    log.info("%d shards joined in %s", joined, cache.folder)
         if lacking := [task for task in cache.missing(keys) if task.key not in bad]:
             raise AedError(
                 f"{where}: {len(lacking)} of {len(missing)} recordings have no features though every shard was said to "
