@@ -13,6 +13,7 @@ EXTRAS = {
     "ziglang": "web",
     "distributed": "dask",
     "s3fs": "s3",
+    "umap": "umap",
     "cbor2": "cbor",
 }
 """Package -> the extra in ``pyproject.toml`` that installs it."""
