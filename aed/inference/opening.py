@@ -34,8 +34,8 @@ def open_classifier(
     Raises:
         AedError: It cannot be used, or is described otherwise than its card does.
     """
-    if path.suffix in (".h5", ".keras"):
-        raise AedError(f"{path}: a Keras model; convert it first: aed import_keras {path} class_names=[...]")
+    if path.suffix in (".h5", ".keras", ".tflite"):
+        raise AedError(f"{path}: a model of another tool; import it first: aed import_model {path} class_names=[...]")
     if str(path) not in TAGGERS and path.suffix not in (".ckpt", ".onnx"):
         raise AedError(f"{path}: need a .ckpt or a .onnx file")
     if str(path) in TAGGERS:
