@@ -126,7 +126,7 @@ def miniresnet(version: str, stacks: int, pooling: str, size: tuple[int, int] = 
 
     x = add(layer("ZeroPadding2D", "conv1_pad", "input_1", padding=[[3, 3], [3, 3]]))
     x = add(conv("conv1_conv", x, 7, 2, "valid", 64, True))
-    if version == "v1":
+    if version != "v2":
         x = relu("conv1_relu", add(norm("conv1_bn", x, eps, True)))
     x = add(layer("ZeroPadding2D", "pool1_pad", x, padding=[[1, 1], [1, 1]]))
     x = add(layer("MaxPooling2D", "pool1_pool", x, pool_size=[3, 3], padding="valid", strides=[2, 2]))
@@ -135,10 +135,10 @@ def miniresnet(version: str, stacks: int, pooling: str, size: tuple[int, int] = 
         for block in (1, 2):
             p = f"conv{number}_block{block}"
             step = 2 if block == (1 if version == "v1" else 2) else 1
-            if version == "v1":
+            if version != "v2":
                 side = x
-                if block == 1:
-                    side = add(norm(f"{p}_0_bn", add(conv(f"{p}_0_conv", x, 1, 2, "valid", width, True)), eps, True))
+                if block == 1 or version == "v1_2023":
+                    side = add(norm(f"{p}_0_bn", add(conv(f"{p}_0_conv", x, 1, step, "valid", width, True)), eps, True))
                 y = add(norm(f"{p}_1_bn", add(conv(f"{p}_1_conv", x, 1, step, "valid", width, True)), eps, True))
                 y = add(conv(f"{p}_2_conv", relu(f"{p}_1_relu", y), 3, 1, "same", width, True))
                 y = relu(f"{p}_2_relu", add(norm(f"{p}_2_bn", y, eps, True)))
@@ -325,6 +325,7 @@ def test_the_graph_of_a_published_file_gives_what_tensorflow_gave(golden, pretra
         (yamnet(depth=7), 512, {"embedding_size": 512, "layers": 7}),
         (yamnet(depth=14), 1024, {"embedding_size": 1024, "layers": None}),
         (miniresnet("v1", 1, "none"), 3584, {"version": "v1", "n_stacks": 1, "pooling": "none"}),
+        (miniresnet("v1_2023", 2, "none"), 2048, {"version": "v1_2023", "n_stacks": 2, "pooling": "none"}),
         (miniresnet("v1", 3, "max"), 256, {"version": "v1", "n_stacks": 3, "pooling": "max"}),
         (miniresnet("v2", 2, "none", bias=True), 2048, {"version": "v2", "n_stacks": 2, "pooling": "none"}),
         (miniresnet("v2", 1, "none", bias=False), 3584, {"version": "v2", "n_stacks": 1, "pooling": "none"}),
@@ -388,7 +389,7 @@ def small(tmp_path) -> Path:
 
 
 def test_training_goes_on_from_it(small):
-    import_model([str(small)], ["rain", "alarm", "hum"], tiny.FRONTEND, onnx=False)
+    import_model([str(small)], ["rain", "alarm", "hum"], tiny.FRONTEND, class_order="sorted", onnx=False)
     path = small.with_suffix(".ckpt")
     net = YAMNet(3, dropout=0.2)
     model = tiny.classifier(net, optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.0))
@@ -465,7 +466,8 @@ def test_a_user_config_gives_front_end_and_classes(tmp_path):
     assert trained.class_names == ("Dog", "hum", "other", "rain"), "code points, the garbage class among them"
     assert trained.frontend == FrontendConfig(trim_top_db=30.0, trim="compatible", sample_bits=None)
     assert trained.frontend.lengthen == "after", "what the zoo does, whatever its file says"
-    import_model([str(path)], ["d", "c", "b", "a"], "sorted", st_config=str(tmp_path / "c.yaml"), onnx=False)
+    config = str(tmp_path / "c.yaml")
+    import_model([str(path)], ["d", "c", "b", "a"], st_config=config, class_order="sorted", onnx=False)
     assert Trained.load(tmp_path / "a.ckpt").class_names == tuple("abcd")
 
 
@@ -518,7 +520,7 @@ def test_class_names_may_come_from_a_file(small):
     (folder / "names.txt").write_text("rain\nalarm\n\nhum\n")
     (folder / "meta.csv").write_text("filename,category\na.wav,rain\nb.wav,alarm\nc.wav,rain\nd.wav,hum\n")
     for name in ("names.txt", "meta.csv"):
-        import_model([str(small)], str(folder / name), tiny.FRONTEND, onnx=False)
+        import_model([str(small)], str(folder / name), tiny.FRONTEND, class_order="sorted", onnx=False)
         assert Trained.load(folder / "small.ckpt").class_names == ("alarm", "hum", "rain")
 
 
@@ -710,6 +712,7 @@ def test_the_command_takes_files_says_what_it_wrote_and_ends_with_one_line_and_c
     path = save(tmp_path / "my model.h5", with_head(yamnet(), 256, classes=3))
     (tmp_path / "x.h5").write_text("nothing")
     line = [*forking, "aed.import_model", path.name, "x.h5", "class_names=[rain,dog,hum]", "frontend=yamnet_64x96"]
+    line.append("class_order=sorted")
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     *said, last = done.stderr.splitlines()

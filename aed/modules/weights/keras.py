@@ -99,8 +99,12 @@ class KerasModel:
             AedError: Names them.
         """
         if unknown := {call.kind for call in self.calls if call.kind not in OPERATORS}:
-            code = "; a file's own code is never run" if "Lambda" in unknown else ""
-            raise AedError(f"{self.path}: layers of the kinds {sorted(unknown)} are not known here{code}")
+            own = any(kind == "Lambda" or not kind.isidentifier() for kind in unknown)
+            code = "code of the user's is never run; " if own else ""
+            raise AedError(
+                f"{self.path}: layers of the kinds {sorted(unknown)} are not known here: {code}convert the model to "
+                ".tflite, which holds arithmetic alone: tf.lite.TFLiteConverter.from_keras_model(model).convert()"
+            )
 
     @torch.no_grad()
     def run(self, patches: Tensor, last: int) -> Tensor:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from aed.base.archives import DAMAGED_ZIP, read_member
 from aed.base.errors import AedError
 from aed.base.extras import need
 from aed.modules.weights.published import DAMAGED_H5, Arrays, read_arrays
@@ -114,9 +115,11 @@ def _hdf5(path: Path) -> KerasFile:
 def _archive(path: Path) -> KerasFile:
     try:
         with zipfile.ZipFile(path) as archive:
-            _check_members(archive, path)
-            members = {name: _member(archive, name, path) for name in LARGEST_BYTES}
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, ValueError, EOFError) as error:
+            _check_members(archive.namelist())
+            members = {name: read_member(archive, name, most) for name, most in LARGEST_BYTES.items()}
+    except AedError as error:
+        raise AedError(f"{path}: {error}") from error
+    except DAMAGED_ZIP as error:
         raise AedError(f"{path}: a damaged .keras file ({error}); {WANTED}") from error
     item = _described(members["config.json"].decode("utf-8", "replace"), path)
     facts = _described(members["metadata.json"].decode("utf-8", "replace"), path)
@@ -128,24 +131,13 @@ def _archive(path: Path) -> KerasFile:
         raise AedError(f"{path}: its config.json is damaged, or of an unknown kind ({error!r})") from error
 
 
-def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
-    names = archive.namelist()
+def _check_members(names: list[str]) -> None:
     if outside := [name for name in names if ".." in PurePosixPath(name).parts or re.match(r"[/\\]|\w:", name)]:
-        raise AedError(f"{path}: its member {outside[0][:80]!r} would lie outside its folder; not a file of Keras")
+        raise AedError(f"its member {outside[0][:80]!r} would lie outside its folder; not a file of Keras")
     if missing := [name for name in LARGEST_BYTES if name not in names]:
-        raise AedError(f"{path}: a zip file without {missing[0]}, not a .keras; {WANTED}")
+        raise AedError(f"a zip file without {missing[0]}, not a .keras; {WANTED}")
     if doubled := [name for name in LARGEST_BYTES if names.count(name) > 1]:
-        raise AedError(f"{path}: has {doubled[0]} twice; not a file of Keras")
-
-
-def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
-    """A member, of which no more is unpacked than may be there."""
-    most = LARGEST_BYTES[name]
-    with archive.open(name) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise AedError(f"{path}: {name} has over {most >> 20} MiB unpacked; no net for a microcontroller is as large")
-    return content
+        raise AedError(f"has {doubled[0]} twice; not a file of Keras")
 
 
 _VARIABLES = {

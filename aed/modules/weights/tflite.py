@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from aed.base.archives import DAMAGED_ZIP, read_member
 from aed.base.errors import AedError
 from aed.modules.weights.tflite_file import TfliteGraph, TfliteTensor
 
@@ -85,15 +86,10 @@ def label_files(path: Path) -> list[tuple[str, ...]]:
     """The lines of each text file in the archive behind a ``.tflite``; none where there is no archive."""
     if not zipfile.is_zipfile(path):
         return []
-    found = []
     try:
         with zipfile.ZipFile(path) as archive:
-            for name in sorted(set(archive.namelist())):
-                if name.endswith(".txt"):
-                    with archive.open(name) as file:
-                        text = file.read(_MOST_LABEL_BYTES + 1)
-                    lines = text[:_MOST_LABEL_BYTES].decode("utf-8-sig").splitlines()
-                    found.append(tuple(line.strip() for line in lines if line.strip()))
-    except (OSError, RuntimeError, NotImplementedError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            names = sorted(name for name in set(archive.namelist()) if name.endswith(".txt"))
+            texts = [read_member(archive, name, _MOST_LABEL_BYTES).decode("utf-8-sig") for name in names]
+    except (AedError, *DAMAGED_ZIP) as error:
         raise AedError(f"{path}: the archive with its labels is damaged ({error}); give class_names=[...]") from error
-    return found
+    return [tuple(line.strip() for line in text.splitlines() if line.strip()) for text in texts]

@@ -25,10 +25,10 @@ _KERAS, _TFLITE = (".keras", ".h5", ".hdf5"), (".tflite", ".lite")
 def import_model(
     files: list[str],
     class_names: list[str] | str | None = None,
-    class_order: ClassOrder | None = None,
     frontend: FrontendConfig | None = None,
     st_config: str | None = None,
     folder: str | None = None,
+    class_order: ClassOrder | None = None,
     onnx: bool = True,
     calibrate: str | None = None,
     c: str | None = None,
@@ -40,12 +40,12 @@ def import_model(
             around them or without; ``.tflite``, int8 or float, of any net of common operators.
         class_names: The classes, or a file of them: text, a name a line, or csv with a column ``category``. Default:
             those of ``st_config``, or the labels inside a .tflite.
-        class_order: ``sorted``: the model's outputs are in alphabetical order, as ST's zoo sorts them. ``given``: in
-            the order of ``class_names``. Needed where that makes a difference.
         frontend: Front end, exactly. Default: that of ``st_config``, else, of Keras, ST's zoo's for the architecture.
         st_config: The ``user_config.yaml`` that the model was trained with: front end and class names. That of the zoo
             of 2023, of version 2, 3 or 4. Default: the one beside the file, if there is one.
         folder: Where to write; default: beside each file.
+        class_order: ``sorted``: the model's outputs are in alphabetical order, as ST's zoo sorts them. ``given``: in
+            the order of ``class_names``. Needed where that makes a difference.
         onnx: Keras: whether to write the ``.onnx`` too.
         calibrate: Recordings, a file, folder or glob: a float model becomes int8, ``<name>_int8.onnx``, too.
         c: New folder for the C library of the int8 model.
