@@ -24,6 +24,11 @@ DAMAGED = (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeE
 
 _MODELS = ("Functional", "Model", "Sequential")
 
+_BIAS = {"use_bias": "bias"}
+_SWITCHES = {"Conv2D": _BIAS, "DepthwiseConv2D": _BIAS, "Dense": _BIAS}
+_SWITCHES |= {"BatchNormalization": {"scale": "gamma", "center": "beta"}}
+"""Kind of layer -> settings that each mean one more array; without it the arithmetic would be another one."""
+
 _MAX_SIDE = 4096
 """Most mel bands or frames of a patch: a damaged file could name any number."""
 
@@ -93,7 +98,7 @@ class KerasModel:
         return [number for number, call in enumerate(self.calls) if call.kind in kinds]
 
     def check(self) -> None:
-        """Refuses layers whose arithmetic is not known here.
+        """Refuses layers whose arithmetic is not known here, or whose arrays are missing.
 
         Raises:
             AedError: Names them.
@@ -105,6 +110,13 @@ class KerasModel:
                 f"{self.path}: layers of the kinds {sorted(unknown)} are not known here: {code}convert the model to "
                 ".tflite, which holds arithmetic alone: tf.lite.TFLiteConverter.from_keras_model(model).convert()"
             )
+
+        for call in self.calls:
+            for setting, variable in _SWITCHES.get(call.kind, {}).items():
+                if call.config.get(setting) and f"{call.name}/{variable}:0" not in self.arrays:
+                    raise AedError(
+                        f"{self.path}: layer {call.name!r} has no {variable}, which it needs; a damaged file"
+                    )
 
     @torch.no_grad()
     def run(self, patches: Tensor, last: int) -> Tensor:

@@ -152,7 +152,7 @@ def read_arrays(file: Path | BinaryIO, path: Path, group: str, names: dict[str, 
     def collect(name: str, item: Any) -> None:
         if names is not None and isinstance(item.attrs.get("name"), str):
             names[name] = item.attrs["name"]
-        if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiu":
+        if not isinstance(item, h5py.Dataset):
             return
         if item.external or item.is_virtual:
             raise AedError(f"{path}: the values of {name} lie in another file, which is not read")
