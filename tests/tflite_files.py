@@ -307,11 +307,12 @@ def separable(
     turned: bool = True,
     per_channel: bool = True,
     end: str = "SOFTMAX",
+    size: tuple[int, int] = (16, 24),
 ) -> Net:
     """As YAMNet comes out of the converter: turned first, then convolutions, means and a dense layer."""
-    net = Net((1, 16, 24, 1), is_int8, ends)
+    net = Net((1, *size, 1), is_int8, ends)
     if turned:
-        net.moved("TRANSPOSE", (1, 24, 16, 1), 0, 2, 1, 3)
+        net.moved("TRANSPOSE", (1, *size[::-1], 1), 0, 2, 1, 3)
     net.conv(8, stride=2, per_channel=per_channel)
     net.conv(8, depthwise=True, per_channel=per_channel, fused=RELU6).conv(12, (1, 1), per_channel=per_channel)
     net.conv(12, depthwise=True, stride=2, per_channel=per_channel).conv(16, (1, 1), per_channel=per_channel)

@@ -12,6 +12,7 @@ from aed.base.errors import AedError
 from aed.base.files import sha256_of
 from aed.export.card import ModelCard, Quantization
 from aed.export.graph import constants, copy_of, input_of, producers, readers, tidy
+from aed.export.tflite import patch_of
 from aed.modules.weights.tflite_file import TfliteGraph
 from aed.target.stedgeai.handed import tflite_ends
 
@@ -47,6 +48,11 @@ def check_original(original: Path, card: ModelCard) -> None:
         raise AedError(
             f"stm32.original={original}: {ends[0]} in and {ends[1]} out, ST's firmware has int8 in and float32 out: "
             "leave stm32.original out, or convert with converter.inference_input_type = tf.int8"
+        )
+    if patch_of(graph) != (card.frontend.n_mels, card.frontend.patch_frames):
+        raise AedError(
+            f"stm32.original={original}: takes (frames, mels), ST's firmware writes (mels, frames); leave "
+            "stm32.original out"
         )
     last = [operator.kind for operator in graph.operators[-2:]]
     if last != ["SOFTMAX", "DEQUANTIZE"] or card.decision.temperature != 1:
