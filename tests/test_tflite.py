@@ -15,6 +15,7 @@ import torch
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from test_import_model import YAML
 from tflite_files import FLOAT32, INT8, NONE, RELU, RELU6, SAME, UINT8, VALID, Net, residual, separable
 
 from aed.base.errors import AedError
@@ -383,6 +384,40 @@ def test_files_that_are_none_are_refused(tmp_path):
         import_model([str(tmp_path / "x.pb")], NAMES)
     with pytest.raises(AedError, match=r"an ONNX model needs no import: model="):
         import_model([str(tmp_path / "x.onnx")], NAMES)
+
+
+def test_shapes_of_any_size_and_operators_in_a_ring_are_refused(tmp_path):
+    net = Net((1, 16, 24, 1)).conv(4)
+    net.tensors[net.last].shape = (1, 100_000, 100_000, 4)
+    refused(net.mean().dense(4).finish().save(tmp_path / "a.tflite"), "height and width|values at most")
+    net = Net((1, 16, 24, 1)).conv(4).mean().dense(4)
+    net.op("RESHAPE", "ReshapeOptions", {}, [net.last, net.last], files.Tensor(INT8, (1, 50_000, 50_000, 4), 0.1))
+    refused(net.save(tmp_path / "b.tflite"), "values at most")
+    net = Net((1, 16, 24, 1)).conv(4).mean().dense(4)
+    last = net.tensor(files.Tensor(FLOAT32, (1, 4)))
+    net.operators.append(("DEQUANTIZE", "DequantizeOptions", {}, [last], [last]))
+    refused(net.save(tmp_path / "c.tflite", last), "float32|operators before it")
+    net.operators[-1] = ("DEQUANTIZE", "DequantizeOptions", {}, [], [last])
+    refused(net.save(tmp_path / "d.tflite", last), "damaged")
+
+
+def test_a_folder_of_others_is_found_before_anything_is_written(tmp_path):
+    path = separable().save(tmp_path / "a.tflite")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "x.txt").write_text("x")
+    with pytest.raises(AedError, match="holds something else"):
+        import_model([str(path)], NAMES, FRONTEND, c=str(tmp_path / "mine"))
+    assert not (tmp_path / "a.onnx").exists()
+
+
+def test_the_zoos_configuration_beside_a_file_is_read(tmp_path):
+    path = Net((1, 64, 96, 1)).conv(4, stride=4).mean().dense(4).finish().save(tmp_path / "a.tflite")
+    (tmp_path / "user_config.yaml").write_text(YAML)
+    import_model([str(path)])
+    card = open_classifier(tmp_path / "a.onnx").card
+    assert card.class_names == ("Dog", "hum", "other", "rain") and card.frontend.trim == "compatible"
+    import_model([str(path)], NAMES)
+    assert open_classifier(tmp_path / "a.onnx").card.class_names == tuple(NAMES)
 
 
 def test_damaged_bytes_never_end_in_a_traceback(tmp_path):

@@ -7,57 +7,23 @@ has an ``order``: for each value in ONNX its index in the file; the layer that r
 """
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
 from aed.base.errors import AedError
 from aed.export.graph import Array
+from aed.export.tflite.value import IMAGE, TURNED, Value
 from aed.modules.weights.tflite_file import Operator, TfliteGraph, TfliteTensor
 
-IMAGE, TURNED = (0, 3, 1, 2), (0, 3, 2, 1)
-"""Layouts of an image: as it stands in the file, and with height and width changed for each other."""
+LARGEST = 1 << 24
+"""Values of a tensor: a damaged file may claim any shape."""
 
 _ACTIVATIONS: dict[int, list[float]] = {0: [], 1: [0.0], 3: [0.0, 6.0]}
 """``ActivationFunctionType`` NONE, RELU and RELU6 -> their ends."""
-
-
-@dataclass(frozen=True)
-class Value:
-    """A tensor that is computed.
-
-    Args:
-        name: Of its real values in ONNX.
-        layout: Axis of the file for each axis in ONNX.
-        shape: In the file.
-        order: Of a vector that was an image: index in the file of each value in ONNX; None: the same.
-        pads: Zeros around the image that the layer which reads it adds: top, left, bottom, right of ONNX's axes.
-    """
-
-    name: str
-    layout: tuple[int, ...]
-    shape: tuple[int, ...]
-    order: npt.NDArray[np.int64] | None = None
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
-
-    @property
-    def is_turned(self) -> bool:
-        """Whether height and width have changed places."""
-        return self.layout == TURNED
-
-    def indices(self) -> npt.NDArray[np.int64]:
-        """Index in the file of each value in ONNX, flat."""
-        if self.order is not None:
-            return self.order
-        return np.arange(int(np.prod(self.shape))).reshape(self.shape).transpose(self.layout).ravel()
-
-    def sizes(self) -> list[int]:
-        """The shape in ONNX."""
-        return [self.shape[axis] for axis in self.layout]
 
 
 class Assembly:
@@ -145,6 +111,8 @@ class Assembly:
         Raises:
             AedError: Says what to do.
         """
+        if not tensor.shape or min(tensor.shape) < 1 or int(np.prod(tensor.shape, dtype=float)) > LARGEST:
+            raise self.refusal(operator, f"an output of shape {tensor.shape}; {LARGEST:,} values at most")
         wanted = "INT8" if self.is_int8 else "FLOAT32"
         if tensor.kind != wanted:
             advice = (

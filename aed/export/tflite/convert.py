@@ -7,12 +7,13 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from aed.base.errors import AedError
+from aed.base.errors import AedError, in_brief
 from aed.export.forms import in_one_form
 from aed.export.graph import tidy
-from aed.export.tflite.assembly import IMAGE, TURNED, Assembly, Value
+from aed.export.tflite.assembly import Assembly
 from aed.export.tflite.moving import MOVING
 from aed.export.tflite.operators import OPERATORS
+from aed.export.tflite.value import IMAGE, TURNED, Value
 from aed.modules.weights.tflite import real
 from aed.modules.weights.tflite_file import Operator, TfliteGraph, TfliteTensor
 
@@ -20,6 +21,12 @@ INPUT, OUTPUT = "patches", "output"
 
 _OPSET, _IR = 17, 8
 """As of the graphs that are exported here."""
+
+_DAMAGED: tuple[type[Exception], ...] = (
+    *(IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError, AssertionError),
+    *(onnx.checker.ValidationError, onnx.shape_inference.InferenceError),
+)
+"""Errors that a file ends in whose parts contradict each other."""
 
 _ENDS = ("QUANTIZE", "DEQUANTIZE")
 
@@ -73,6 +80,13 @@ def convert(graph: TfliteGraph, is_turned: bool) -> Converted:
     Raises:
         AedError: An operator, or a form of it, has no counterpart, or a part of an int8 net is float.
     """
+    try:
+        return _converted(graph, is_turned)
+    except _DAMAGED as error:
+        raise AedError(f"{graph.path}: damaged TensorFlow Lite model ({in_brief(error)})") from error
+
+
+def _converted(graph: TfliteGraph, is_turned: bool) -> Converted:
     size, graph = patch_of(graph), _with_constants(graph)
     last, end = _last(graph)
     path = {operator.outputs[0]: operator for operator in graph.operators if operator.outputs}
@@ -111,8 +125,9 @@ def _with_constants(graph: TfliteGraph) -> TfliteGraph:
 def _last(graph: TfliteGraph) -> tuple[int, str]:
     """Number of the tensor of logits, and the operator that makes posteriors of them; "": there is none."""
     made = {number: operator for operator in graph.operators for number in operator.outputs}
-    number = graph.outputs[0]
-    while (operator := made.get(number)) is not None and operator.kind in _ENDS:
+    number, seen = graph.outputs[0], set[int]()
+    while (operator := made.get(number)) is not None and operator.kind in _ENDS and number not in seen:
+        seen.add(number)
         number = operator.inputs[0]
     if operator is not None and operator.kind in ("SOFTMAX", "LOGISTIC"):
         if operator.options.get("Beta", 1.0) != 1.0:

@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 
 from aed.export.graph import Array
-from aed.export.tflite.assembly import Assembly, Value
+from aed.export.tflite.assembly import Assembly
 from aed.export.tflite.moving import MOVING
+from aed.export.tflite.value import Value
 from aed.export.tflite.windows import WINDOWS, padding, pair
 from aed.modules.weights.tflite_file import Operator
 

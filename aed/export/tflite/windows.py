@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from aed.export.tflite.assembly import Assembly, Value
+from aed.export.tflite.assembly import Assembly
+from aed.export.tflite.value import Value
 from aed.modules.weights.tflite_file import Operator
 
 _SAME, _VALID = 0, 1

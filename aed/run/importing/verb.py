@@ -42,7 +42,7 @@ def import_model(
             those of ``st_config``, or the labels inside a .tflite.
         frontend: Front end, exactly. Default: that of ``st_config``, else, of Keras, ST's zoo's for the architecture.
         st_config: The ``user_config.yaml`` that the model was trained with: front end and class names. That of the zoo
-            of 2023, of version 2, 3 or 4. Default: the one beside the file, if there is one.
+            of 2023, of version 2, 3 or 4. Default: the one beside the file, if it is needed and there.
         folder: Where to write; default: beside each file.
         class_order: ``sorted``: the model's outputs are in alphabetical order, as ST's zoo sorts them. ``given``: in
             the order of ``class_names``. Needed where that makes a difference.
@@ -63,7 +63,8 @@ def import_model(
     written = []
     for name in files:
         file = Path(name)
-        own = settings or _beside(file)
+        is_described = class_names is not None and frontend is not None
+        own = settings or (None if is_described else _beside(file))
         given = Given(names=names_of(class_names, class_order, own), frontend=frontend or _front_end(own))
         ready = _read(file, given, onnx)
         int8 = None
@@ -72,7 +73,7 @@ def import_model(
 
             int8 = to_int8(file, ready, calibrate)
         if c is not None:
-            check_for_c(file, int8 or ready)
+            check_for_c(file, int8 or ready, Path(c))
         paths = _write(Path(folder) if folder is not None else file.parent, file.stem, ready, int8)
         log.info("wrote %s; classes in the order %s", " and ".join(map(str, paths)), ", ".join(ready.card.class_names))
         if ready.to_int8 is not None:
