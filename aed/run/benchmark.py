@@ -14,6 +14,7 @@ from rich.table import Table
 from aed.base.console import PlainConsole
 from aed.base.errors import AedError
 from aed.base.files import WriteError
+from aed.export.graph import OF_OTHERS
 from aed.run.state import INT8, Run
 from aed.run.targets import refuse_others
 from aed.scoring import tables
@@ -22,7 +23,6 @@ from aed.target.cloud.settings import CloudSettings
 from aed.target.emulator.settings import EmulatorSettings
 from aed.target.protocol import Backend, Settings
 from aed.target.report import Cost, Report
-from aed.target.stedgeai.handed import AS_IT_IS
 from aed.target.stedgeai.settings import StEdgeAiSettings
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ def measure(model: Path, folder: Path, config: BenchmarkConfig, prefix: str = ""
 def _check_kind(model: Path, chosen: Sequence[str], prefix: str) -> None:
     """Refuses a file of other tools for what does not read it itself."""
     others = [name for name in chosen if name != "stedgeai"]
-    if model.suffix.lower() in AS_IT_IS and others:
+    if model.suffix.lower() in OF_OTHERS and others:
         raise AedError(
             f"{model}: {prefix}target={others[0]} takes models of this project: aed import_model {model}; "
             f"{prefix}target=stedgeai takes this file as it is"

@@ -19,8 +19,6 @@ log = logging.getLogger(__name__)
 ZOO_FILE = "user_config.yaml"
 """Of ST's zoo: read where it lies beside a model."""
 
-_KERAS, _TFLITE = (".keras", ".h5", ".hdf5"), (".tflite", ".lite")
-
 
 def import_model(
     files: list[str],
@@ -93,11 +91,11 @@ def _front_end(settings: Document | None) -> FrontendConfig | None:
 
 
 def _read(file: Path, given: Given, has_graph: bool) -> Ready:
-    if file.suffix.lower() in _TFLITE:
+    if file.suffix.lower() == ".tflite":
         return from_tflite(file, given)
     if file.suffix.lower() == ".onnx":
         raise AedError(f"{file}: an ONNX model needs no import: model={file} frontend=... class_names=[...]")
-    if file.suffix.lower() in _KERAS or file.is_dir():
+    if file.suffix.lower() in (".keras", ".h5") or file.is_dir():
         from aed.run.importing.keras import from_keras  # here: a .tflite is imported without torch and Lightning
 
         return from_keras(file, given, has_graph)

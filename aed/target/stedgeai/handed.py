@@ -7,13 +7,10 @@ import onnx
 
 from aed.base.errors import AedError
 from aed.export.curves import need_separate
-from aed.export.graph import load_model
+from aed.export.graph import OF_OTHERS, load_model
 from aed.modules.weights.tflite_file import TfliteGraph
 from aed.target.stedgeai.exchange import data_types, with_fixed_batch
 from aed.target.stedgeai.options import DataType
-
-AS_IT_IS = (".tflite", ".h5", ".keras")
-"""Suffixes of files that the tool reads itself."""
 
 _TYPES: dict[str, DataType] = {"FLOAT32": "float32", "INT8": "int8", "UINT8": "uint8"}
 
@@ -42,7 +39,7 @@ def handed(path: Path) -> Handed:
         AedError: It is missing, or no model that the tool takes.
     """
     suffix = path.suffix.lower()
-    if suffix not in AS_IT_IS:
+    if suffix not in OF_OTHERS:
         model = load_model(path)
         need_separate(model, path, "ST Edge AI")
         content = with_fixed_batch(model).SerializeToString(deterministic=True)
