@@ -697,9 +697,7 @@ def test_other_architectures_are_named(tmp_path):
     refused(backbone, "need one Dense layer.*backbone alone")
     item, arrays = with_head(miniresnet("v1", 1, "avg"), 64, classes=3)
     other = json.loads(json.dumps(item).replace("conv2_block2_1_bn", "conv2_block2_0_conv"))
-    refused(
-        save(tmp_path / "other.h5", (other, arrays)), r"no backbone of MiniResNet v1_2023.*lacks \['conv2_block2_0_bn"
-    )
+    refused(save(tmp_path / "other.h5", (other, arrays)), "layer 'conv2_block2_0_conv' has no gamma")
     layers = [given(64, 96, 1), conv("conv2d", "input_1", 3, 1, "same", 16, False)]
     layers += [layer("GlobalMaxPooling2D", "pool", "conv2d"), layer("Dense", "head", "pool", activation="softmax")]
     custom = functional("custom", layers)
