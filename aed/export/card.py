@@ -33,6 +33,10 @@ def not_for_c(float_layers: Sequence[str]) -> str:
     return f"has float layers: not for C: {', '.join(float_layers)}"
 
 
+Io = Literal["float", "int8", "int8_in"]
+"""What the input and the output of an int8 graph are."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Quantization:
     """How a model became int8.
@@ -40,7 +44,8 @@ class Quantization:
     Args:
         scheme: Settings of the quantisation, plain types.
         calibration_clips: File names of the clips whose patches fixed the activation ranges.
-        io: ``float``: the graph quantises and dequantises itself; ``int8``: its user does, with these numbers.
+        io: ``float``: the graph quantises and dequantises itself; ``int8``: its user does, with these numbers;
+            ``int8_in``: the user quantises, the graph dequantises.
         input_scale: Real value of one step of the input; null where the first layer stays float.
         input_zero_point: Integer that stands for 0 at the input.
         output_scale: As above, of the output.
@@ -51,7 +56,7 @@ class Quantization:
 
     scheme: dict[str, Any]
     calibration_clips: tuple[str, ...]
-    io: Literal["float", "int8"]
+    io: Io
     input_scale: float | None
     input_zero_point: int | None
     output_scale: float | None
@@ -141,7 +146,7 @@ class ModelCard:
 
 def _quantization(facts: dict[str, Any]) -> Quantization:
     _check_steps(facts)
-    _need("io", facts["io"], ("float", "int8"))
+    _need("io", facts["io"], get_args(Io))
     return Quantization(**facts | {key: _names(key, facts[key]) for key in ("calibration_clips", "float_layers")})
 
 

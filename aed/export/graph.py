@@ -190,20 +190,33 @@ def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def strip_ends(int8: onnx.ModelProto) -> onnx.ModelProto:
-    """A QDQ graph with int8 ends: without its first QuantizeLinear and the last DequantizeLinear of each output."""
+def strip_ends(int8: onnx.ModelProto, output: bool = True) -> onnx.ModelProto:
+    """A QDQ graph with int8 ends: without its first QuantizeLinear and the last DequantizeLinear of each output.
+
+    Args:
+        int8: Left as it is; ends that are int8 already stay.
+        output: Whether outputs become int8, too.
+    """
     model = copy_of(int8)
-    source, results = input_of(model), list(model.graph.output)
-    made = producers(model)
-    first, last = readers(model)[source.name][0], [made[result.name] for result in results]
-    renamed = {first.output[0]: source.name}
-    moved = {node.input[0]: result.name for node, result in zip(last, results, strict=True)}
-    nodes = [node for node in model.graph.node if node.name not in {first.name, *(node.name for node in last)}]
+    source = input_of(model)
+    floats = [value for value in (source, *model.graph.output) if _is_float(value) and (output or value is source)]
+    made, renamed, moved, dropped = producers(model), {}, {}, set()
+    for value in floats:
+        node = readers(model)[value.name][0] if value is source else made[value.name]
+        dropped.add(node.name)
+        if value is source:
+            renamed[node.output[0]] = value.name
+        else:
+            moved[node.input[0]] = value.name
+        value.type.tensor_type.elem_type = onnx.TensorProto.INT8
+    nodes = [node for node in model.graph.node if node.name not in dropped]
     for node in nodes:
         node.output[:] = [moved.get(name, name) for name in node.output]
         node.input[:] = [{**renamed, **moved}.get(name, name) for name in node.input]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    for value in (source, *results):
-        value.type.tensor_type.elem_type = onnx.TensorProto.INT8
     return tidy(model)
+
+
+def _is_float(value: onnx.ValueInfoProto) -> bool:
+    return bool(value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT)

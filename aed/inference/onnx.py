@@ -53,7 +53,7 @@ class OnnxClassifier(Classifier):
         self.embedding_step = _embedding_step(model) if has else (1.0, 0)
         if self.input_type not in _DTYPES:
             raise AedError(f"{path}: input of type {self.input_type}; need one of {sorted(_DTYPES)}")
-        if self.input_type == "tensor(int8)" and (card.quantization is None or card.quantization.io != "int8"):
+        if self.input_type == "tensor(int8)" and (card.quantization is None or card.quantization.io == "float"):
             raise AedError(f"{path}: int8 input without scale and zero point; a model card gives them")
         self.kind = "int8" if any(node.op_type in _INT8_OPS for node in model.graph.node) else "float"
 

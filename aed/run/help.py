@@ -39,6 +39,7 @@ _ORDER = (
     "predict",
     "detect",
     "listen",
+    "record",
     "soundscapes",
     "report",
     "benchmark",

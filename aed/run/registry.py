@@ -82,6 +82,7 @@ FUNCTIONS = {
     "migrate": "aed.run.migrate.migrate",
     "models": "aed.run.models.show",
     "predict": "aed.run.predict.predict_files",
+    "record": "aed.run.record.record",
     "report": "aed.run.report.write.report_folders",
     "soundscapes": "aed.run.soundscapes.write_soundscapes",
 }
