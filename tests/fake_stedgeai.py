@@ -194,6 +194,10 @@ def run(action: str, given: dict[str, str], core: bool, release: str, mode: str)
 def remembered(path: Path) -> list[dict] | str:
     """What :func:`count` says of a file; once per content, for the sake of the tests' time."""
     raw = path.read_bytes()
+    if path.suffix != ".onnx":  # as it is: its size tells that all of it came
+        return [
+            {"name": path.suffix, "input": [1], "type": path.suffix, "macc": 1, "weights": len(raw), "activations": 1}
+        ]
     cache = os.environ.get("FAKE_STEDGEAI_CACHE")
     known = Path(cache, hashlib.sha256(raw).hexdigest()) if cache else None
     if known is not None and known.is_file():

@@ -161,7 +161,7 @@ def test_other_kinds_of_file_are_refused(tmp_path, name):
 
 
 def test_a_keras_model_is_sent_to_its_importer(tmp_path):
-    with pytest.raises(AedError, match="convert it first: aed import_keras"):
+    with pytest.raises(AedError, match="import it first: aed import_model"):
         open_classifier(tmp_path / "model.h5")
 
 

@@ -40,7 +40,7 @@ def registered() -> None:
 
 def composed(verb: str, overrides: list[str]) -> DictConfig:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONFIG_DIR)):
-        return compose(reference.CONFIGS[verb], overrides=overrides)
+        return compose(reference.CONFIGS.get(verb, verb), overrides=overrides)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
@@ -145,7 +145,7 @@ def test_defaults_are_what_a_configuration_has(verb: str) -> None:
             parsed = OverridesParser.create().parse_override(f"key={entry['default']}")
             assert parsed.value() == config[key], key
             checked += 1
-    assert checked or verb == "import_keras" or len(config) < 4
+    assert checked or verb == "import_model" or len(config) < 4
 
 
 def test_what_an_experiment_changes_is_what_it_composes() -> None:
@@ -184,20 +184,22 @@ def test_examples_can_be_typed(verb: str, tmp_path: Path, monkeypatch: pytest.Mo
         elif verb == "help":
             assert all(explain.explain(word) for word in words)
         else:
-            words = [word for word in words if word not in ("-m", "inspect")]
+            form = words.pop(0) if verb == "data" else verb
+            registry.register_verb(reference.CONFIGS.get(form, form))
+            words = [word for word in words if word != "-m"]
             if verb == "search":
                 words = with_others(words, {entry["key"] for entry in help.entries(verb)}, "training")
             words = [word for word in words if verb != "data" or "=" in word]  # a folder by itself sets no key
             words = (
                 with_files(words)
-                if verb in ("compare", "report", "predict", "detect", "import_keras", "migrate")
+                if verb in ("compare", "report", "predict", "detect", "import_model", "migrate")
                 else words
             )
             composed(
-                verb,
+                form,
                 [
                     word.partition(",")[0] if "fold=" in word else word
-                    for word in as_typed(words, reference.CONFIGS[verb])
+                    for word in as_typed(words, reference.CONFIGS.get(form, form))
                 ],
             )
 
@@ -247,7 +249,7 @@ def test_the_meaning_of_split_says_what_it_is_in_the_order_of_its_choices() -> N
 
 @pytest.mark.parametrize(
     ("word", "nearest"),
-    [("trian", "aed train"), ("evalute", "aed evaluate"), ("import", "aed import_keras"), ("xyz", "there are data")],
+    [("trian", "aed train"), ("evalute", "aed evaluate"), ("import", "aed import_model"), ("xyz", "there are data")],
 )
 def test_an_unknown_verb_names_the_nearest(word: str, nearest: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit, match=f"{word}: there is no such verb; .*{nearest}"):
@@ -512,7 +514,7 @@ def test_train_without_an_experiment_lists_them(
         ("evaluate split=all", "aed evaluate: give model=..."),
         ("benchmark", "aed benchmark: give model=..."),
         ("deploy", "aed deploy: give model=..."),
-        ("import_keras", "aed import_keras: give files=..."),
+        ("import_model", "aed import_model: give files=..."),
     ],
 )
 def test_a_verb_without_what_it_needs_says_so(
@@ -585,7 +587,7 @@ print(*sorted({{name.partition(".")[0] for name in sys.modules}}))
 
 
 def test_a_refusal_imports_the_standard_library_alone(tmp_path: Path) -> None:
-    needy = ["train", "predict", "evaluate", "benchmark", "deploy", "import_keras"]
+    needy = ["train", "predict", "evaluate", "benchmark", "deploy", "import_model"]
     commands = [*([verb] for verb in needy), *([verb, "--bogus"] for verb in needy)]
     ended = subprocess.run(
         [sys.executable, "-c", REFUSED.format(commands=commands)], capture_output=True, text=True, cwd=tmp_path

@@ -90,7 +90,9 @@ def test_every_mode_with_every_kind_of_model_has_commands(tmp_path: Path, mode: 
     assert made.commands and all(word.startswith("aed ") for word in made.commands)
     if not is_training:
         has_model = any("a b" in word for word in made.commands)
-        assert has_model == (end == "h5" or (end == "onnx" and mode in ("evaluation", "prediction", "benchmarking")))
+        of_a_file = mode in ("evaluation", "prediction", "benchmarking")
+        of_int8 = of_a_file or mode == "deployment"
+        assert has_model == {"h5": True, "keras": True, "tflite": of_int8, "onnx": of_a_file}[end]
 
 
 V3_VALUES = {

@@ -19,6 +19,7 @@ import psutil
 import pytest
 import soundfile as sf
 from onnx import helper
+from tflite_files import separable
 
 from aed.base.errors import AedError
 from aed.export.card import ModelCard
@@ -27,6 +28,7 @@ from aed.export.graph import constants, load_model, save_model, strip_ends
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
 from aed.inference.opening import open_classifier
+from aed.run.benchmark import BenchmarkConfig, measure
 from aed.run.predict import PredictConfig, predict_files
 from aed.target.boards import board_names, load_board
 from aed.target.protocol import Backend
@@ -121,6 +123,36 @@ def test_ok_float_on_a_u5(fake, models, tmp_path, version):
     content = report.content()
     assert json.loads(json.dumps(content, allow_nan=False)) == content
     assert set(FIGURES) <= set(content) and content["inference_ms"] is None
+
+
+@pytest.mark.parametrize("version", ["7.3", "2.0", "4.0"])
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [("my net.tflite", ("int8", "float32")), ("a.keras", ("float32", "float32")), ("a.h5", ("float32", "float32"))],
+)
+def test_files_of_other_tools_are_handed_over_as_they_are(fake, tmp_path, version, name, ends):
+    fake.install(version)
+    path = tmp_path / name
+    separable().save(path)
+    report = StEdgeAi().benchmark(path, U5, tmp_path / "out")
+    assert sizes(report)["weights_bytes"] == path.stat().st_size
+    line = (tmp_path / "out" / "stedgeai_analyze.log").read_text().splitlines()
+    words = next(text for text in line if "--model" in text).split()
+    assert Path(words[words.index("--model") + 1]).name == name.replace(" ", "_")
+    assert ("--input-data-type" in words) == (version != "7.3")
+    if version != "7.3":
+        assert [words[words.index(f"--{end}-data-type") + 1] for end in ("input", "output")] == list(ends)
+
+
+def test_files_of_other_tools_have_to_be_there_and_whole(fake, tmp_path):
+    fake.install()
+    with pytest.raises(AedError, match=r"a\.tflite: no such model"):
+        StEdgeAi().analyze(tmp_path / "a.tflite", U5, tmp_path / "out")
+    (tmp_path / "a.tflite").write_bytes(b"text")
+    with pytest.raises(AedError, match="not a TensorFlow Lite model"):
+        StEdgeAi().analyze(tmp_path / "a.tflite", U5, tmp_path / "out")
+    with pytest.raises(AedError, match=r"target=emulator takes models of this project: aed import_model .*a\.tflite"):
+        measure(tmp_path / "a.tflite", tmp_path, BenchmarkConfig())
 
 
 @pytest.mark.parametrize("version", CORES)

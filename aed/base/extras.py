@@ -12,6 +12,8 @@ EXTRAS = {
     "requests": "cloud",
     "optuna": "search",
     "ziglang": "web",
+    "distributed": "dask",
+    "s3fs": "s3",
     "umap": "umap",
     "cbor2": "cbor",
 }

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from typing import Any, Literal, Self, get_args
 
 import onnx
@@ -17,6 +18,14 @@ CARD_KEY = "aed_card"
 
 CARD_VERSION = 4
 """Of the schema below; a reader refuses newer ones."""
+
+
+_LIBRARIES = ("aed", "torch", "torchaudio", "onnx", "onnxruntime", "numpy", "soxr")
+
+
+def library_versions() -> dict[str, str]:
+    """Versions for the card, of the libraries that can change a number."""
+    return {name: version(name) for name in _LIBRARIES}
 
 
 def not_for_c(float_layers: Sequence[str]) -> str:

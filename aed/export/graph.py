@@ -27,12 +27,27 @@ CURVES = ("Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Erf", "LeakyRelu")
 """Functions of one value whose int8 form is a table; what ONNX Runtime gives for a value depends on nothing else."""
 
 
+OF_OTHERS = (".tflite", ".keras", ".h5")
+"""Suffixes of models of other tools, which ``aed import_model`` reads."""
+
+
+def need_own(path: Path) -> None:
+    """Refuses a model of another tool by its suffix.
+
+    Raises:
+        AedError: It is one.
+    """
+    if path.suffix.lower() in OF_OTHERS:
+        raise AedError(f"{path}: a model of another tool; import it first: aed import_model {path}")
+
+
 def load_model(path: Path) -> onnx.ModelProto:
     """The checked ONNX model of a file.
 
     Raises:
         AedError: The file is missing, or no whole ONNX model, or its weights, scales or zero points cannot be used.
     """
+    need_own(path)
     if not path.is_file():
         raise AedError(f"{path}: no such model")
     try:

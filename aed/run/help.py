@@ -46,7 +46,7 @@ _ORDER = (
     "benchmark",
     "deploy",
     "models",
-    "import_keras",
+    "import_model",
     "migrate",
     "doctor",
     "cli",

@@ -94,16 +94,23 @@ def _model(draft: Draft, mode: str, model: str) -> None:
         draft.note(
             "none", key, "a training starts from published weights (model.pretrained) or a checkpoint (ckpt_path)"
         )
-    elif end == ".h5":
-        draft.note("mapped", key, "aed import_keras, then ckpt_path= or model=")
+    elif _is_imported(end, mode):
+        draft.note("mapped", key, "aed import_model, then ckpt_path= or model=")
     elif end == ".onnx" and mode in _OF_A_FILE:
         draft.note("mapped", key, "model=, with frontend= and class_names=")
     elif end == ".onnx":
         draft.note("none", key, "what is exported, quantised and deployed is a checkpoint: train the net")
     else:
         draft.note(
-            "none", key, f"a {end or 'file without suffix'} is not read: import the .h5 of the model, or train it"
+            "none",
+            key,
+            f"a {end or 'file without suffix'} is not read here; take the .keras or .h5, or train it",
         )
+
+
+def _is_imported(end: str, mode: str) -> bool:
+    """Whether ``aed import_model`` makes what a mode needs of a file of this suffix."""
+    return end in (".h5", ".keras") or (end == ".tflite" and mode in (*_OF_A_FILE, "deployment"))
 
 
 def commands(draft: Draft, mode: str, document: str, experiment: str) -> list[str]:
@@ -122,9 +129,9 @@ def commands(draft: Draft, mode: str, document: str, experiment: str) -> list[st
         return [train]
     if end == ".onnx" and mode in _OF_A_FILE:
         return [_of_model(draft, mode, _setting("model", model), _bare(draft))]
-    if end == ".h5":
-        first = f"aed import_keras {_word(model)} {override('st_config', document)} folder=imported"
-        if mode in ("evaluation", "prediction"):
+    if _is_imported(end, mode):
+        first = f"aed import_model {_word(model)} {override('st_config', document)} folder=imported"
+        if end == ".tflite" or mode in ("evaluation", "prediction"):
             return [first, _of_model(draft, mode, _setting("model", f"imported/{stem}.onnx"))]
         return [first, f"{train} {override('ckpt_path', f'imported/{stem}.ckpt')}"]
     trained = f"{train} operation_mode=chain_tqe hydra.run.dir=trained"
