@@ -24,7 +24,7 @@ from aed.base.paths import CONFIG_DIR
 from aed.run import docstrings, explain, help, manual, reference, registry
 from aed.run.cli import STAGES
 from aed.run.doctor import CHECKS
-from aed.settings.command_line import check_options
+from aed.settings.command_line import check_options, with_others
 from aed.settings.typed import as_typed, with_files
 
 VERBS = sorted(reference.CONFIGS)
@@ -187,6 +187,8 @@ def test_examples_can_be_typed(verb: str, tmp_path: Path, monkeypatch: pytest.Mo
             form = words.pop(0) if verb == "data" else verb
             registry.register_verb(reference.CONFIGS.get(form, form))
             words = [word for word in words if word != "-m"]
+            if verb == "search":
+                words = with_others(words, {entry["key"] for entry in help.entries(verb)}, "training")
             words = [word for word in words if verb != "data" or "=" in word]  # a folder by itself sets no key
             words = (
                 with_files(words)

@@ -32,8 +32,8 @@ PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 IDS = [path.relative_to(ROOT).as_posix() for path in PAGES]
 
 COMPOSED = (
-    "train", "compare", "report", "evaluate", "predict", "detect", "listen", "soundscapes", "benchmark", "deploy",
-    "data", "models", "import_model", "migrate", "record",
+    "train", "search", "compare", "report", "evaluate", "predict", "detect", "listen", "soundscapes", "benchmark",
+    "deploy", "data", "models", "import_model", "migrate", "record",
 )  # fmt: skip
 """Verbs whose arguments Hydra reads."""
 

@@ -56,6 +56,20 @@ def converted(imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_head_that_was_solved_for_is_in_the_checkpoint(imported: Path) -> None:
+    """Later stages of such a run need neither published weights nor a frozen backbone."""
+    solved = [
+        "model.pretrained=true",
+        "model.head=softmax",
+        "model.head_constant=0.3",
+        TO_INT8,
+        f"ckpt_path={imported}",
+    ]
+    config = tiny.composed(*SMALL, *solved, folder="/nowhere")
+    from_checkpoint.take_over(config, Path("/nowhere"))
+    assert (config.model.pretrained, config.model.head, config.model.head_constant) == (False, "trained", None)
+
+
 def test_an_imported_model_becomes_int8_in_one_command(converted: Path) -> None:
     card = open_classifier(converted / "model_int8.onnx").card
     assert card.frontend == FRONTEND and card.class_names == ("alarm", "hum", "rain")

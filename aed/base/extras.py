@@ -10,6 +10,7 @@ EXTRAS = {
     "h5py": "keras",
     "tflite": "tflite",
     "requests": "cloud",
+    "optuna": "search",
     "ziglang": "web",
     "distributed": "dask",
     "s3fs": "s3",

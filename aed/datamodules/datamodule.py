@@ -528,6 +528,12 @@ class PatchDataModule(L.LightningDataModule):
         firsts = self.datasets[split].labels.first_windows().tolist()
         return [f"{names[recording]}@{frame * step:.2f}s" for recording, frame in firsts]
 
+    def listed(self) -> list[tuple[str, str, str]]:
+        """Name of its file, labels joined by commas, and split of every clip."""
+        table = self.table
+        names = [self._file_names[path] for path in table["path"]]
+        return list(zip(names, table["labels"].map(",".join), table["split"], strict=True))
+
     def file_names(self, split: str) -> list[str]:
         """Names of a split's good files; with their folders where others have the same."""
         return [self._file_names[path] for path in self.rows(split)["path"]]

@@ -71,7 +71,7 @@ class OwnFolder(Callback):
             _check_jobs(config)
             folder = _take(config, "hydra.sweep.dir")
             for lock in folder.rglob(LOCK):
-                if lock.parent != folder and _is_held(lock.parent):
+                if lock.parent != folder and is_held(lock.parent):
                     raise AedError(f"hydra.sweep.dir: a run is writing to {lock.parent}; give another folder")
             os.environ[_THIS_SWEEP] = uuid.uuid4().hex
             (folder / SWEEP).write_text(os.environ[_THIS_SWEEP], encoding="ascii")
@@ -82,7 +82,7 @@ class OwnFolder(Callback):
             return
         with clear_errors(log):
             folder = Path(config.hydra.runtime.output_dir)
-            if (lock := _lock(folder)) is None:
+            if (lock := lock_folder(folder)) is None:
                 raise AedError(f"hydra.sweep.subdir: {folder} is being written to already; {_ONE_EACH}")
             self.job, mark, sweep = lock, folder / SWEEP, os.environ.get(_THIS_SWEEP)
             if sweep and mark.is_file() and mark.read_text(encoding="ascii") == sweep:
@@ -168,9 +168,9 @@ def claim(asked: Path, key: str, is_dated: bool) -> Path:
     """
     try:
         for above in asked.resolve().parents:  # before anything is created there
-            if (above / SWEEP).is_file() and _is_held(above):
+            if (above / SWEEP).is_file() and is_held(above):
                 raise AedError(f"{key}: {asked} belongs to a sweep that is running; give another folder")
-        folder, lock = _new(asked) if is_dated else (asked, _lock(asked))
+        folder, lock = _new(asked) if is_dated else (asked, lock_folder(asked))
         if lock is None:
             raise AedError(f"{key}: another run is writing to {asked}; wait until it has ended, or give another folder")
         _held.append(lock)
@@ -197,12 +197,12 @@ def _new(asked: Path) -> tuple[Path, FileLock]:
             folder.mkdir()
         except FileExistsError:
             continue
-        if (lock := _lock(folder)) is not None:
+        if (lock := lock_folder(folder)) is not None:
             return folder, lock
     raise AssertionError("numbers do not end")
 
 
-def _lock(folder: Path) -> FileLock | None:
+def lock_folder(folder: Path) -> FileLock | None:
     """Creates a folder and locks it until the lock is released; None: another process holds it."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
@@ -215,7 +215,8 @@ def _lock(folder: Path) -> FileLock | None:
     return lock
 
 
-def _is_held(folder: Path) -> bool:
+def is_held(folder: Path) -> bool:
+    """Whether a running process writes to a folder."""
     if not (folder / LOCK).is_file():
         return False
     lock = FileLock(folder / LOCK)

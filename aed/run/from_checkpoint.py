@@ -157,4 +157,5 @@ def _put(config: DictConfig, theirs: Mapping[str, Any], has_net: bool) -> None:
             start = "model.net."
             own = {key.removeprefix(start): value for key, value in theirs.items() if key.startswith(start)}
             config.model.net = OmegaConf.create({"num_classes": MISSING, **own}, flags={"struct": False})
-            config.model.pretrained = False  # its weights are in the checkpoint
+            config.model.pretrained = False  # its weights are in the checkpoint, as is a head that was solved for
+            config.model.head, config.model.head_constant = "trained", None

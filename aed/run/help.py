@@ -34,6 +34,7 @@ _DOORS = Path(__file__).parents[1]
 _ORDER = (
     "data",
     "train",
+    "search",
     "compare",
     "evaluate",
     "predict",

@@ -71,7 +71,7 @@ def build_data(config: DictConfig, trained_on: str | None = None) -> PatchDataMo
         AedError: Something in it cannot be used.
     """
     prepare_process(config)
-    data: PatchDataModule = _instance("data", config.data)
+    data: PatchDataModule = created("data", config.data)
     check_classes(data, trained_on)
     check_net_class(config.model.net)
     return data
@@ -90,9 +90,9 @@ def build(config: DictConfig, folder: Path, data: PatchDataModule | None = None)
     """
     data = data or build_data(config)
     check_num_classes(config.model.net, data.num_classes)
-    model: ClipClassifier = _instance("model", config.model, net={"num_classes": data.num_classes})
-    callbacks = [_instance(f"callbacks.{key}", node) for key, node in config.callbacks.items() if node]
-    trainer: L.Trainer = _instance("trainer", config.trainer, logger=False, callbacks=callbacks)
+    model: ClipClassifier = created("model", config.model, net={"num_classes": data.num_classes})
+    callbacks = [created(f"callbacks.{key}", node) for key, node in config.callbacks.items() if node]
+    trainer: L.Trainer = created("trainer", config.trainer, logger=False, callbacks=callbacks)
     return assemble(Run(config, folder, data, model, trainer), callbacks)
 
 
@@ -160,15 +160,15 @@ def _opened(key: str, node: DictConfig, run: Run) -> Any:
     """The logger that a node describes, opened; MLflow's goes on with the folder's run unless that is trained anew."""
     if not (mlflow_logger.is_mlflow(node) and run.is_main_process):
         with creating(node):
-            logger = _instance(key, node)
+            logger = created(key, node)
             _ = logger.experiment  # creates the database
         return logger
     is_new = "fit" in run.config.stages and not run.config.resume
     known = {} if is_new else mlflow_logger.known_run(node, run.folder)
     with creating(node):
-        logger = _instance(key, node, **known)
+        logger = created(key, node, **known)
         if not mlflow_logger.open_run(logger, run.folder, known):
-            logger = _instance(key, node)
+            logger = created(key, node)
             mlflow_logger.open_run(logger, run.folder, {})
     if sweep := sweeps.sweep_folder():
         sweeps.place_below(logger, sweep)
@@ -176,7 +176,7 @@ def _opened(key: str, node: DictConfig, run: Run) -> Any:
     return logger
 
 
-def _instance(key: str, node: DictConfig, **arguments: Any) -> Any:
+def created(key: str, node: DictConfig, **arguments: Any) -> Any:
     """The object that a node of the configuration describes.
 
     Args:
@@ -306,9 +306,9 @@ def check_stages(config: DictConfig) -> None:
         AedError: Names the key.
     """
     for key in ("budget", "decision"):
-        _instance(key, config[key])
+        created(key, config[key])
     for name, stage in STAGES.items():
-        settings = _instance(stage.key, config[stage.key]) if stage.key else None
+        settings = created(stage.key, config[stage.key]) if stage.key else None
         if stage.check and name in config.stages:
             stage.check(settings)
 

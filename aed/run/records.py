@@ -37,7 +37,7 @@ LAST = Path("checkpoints") / "last.ckpt"
 """In a run's folder: the last epoch of a training."""
 
 _PACKAGE = Path(__file__).parents[1]
-_LIBRARIES = (
+LIBRARIES = (
     "torch",
     "torchaudio",
     "lightning",
@@ -48,6 +48,8 @@ _LIBRARIES = (
     "onnx",
     "onnxruntime",
 )
+"""Whose versions can change a result."""
+
 _PROGRAMS = {"benchmark": ("gcc", "arm-none-eabi-gcc", "qemu-system-arm"), "deploy": ("gcc", "arm-none-eabi-gcc")}
 _VARIABLES = ("STEDGEAI_PATH", "AED_DATA_DIR", "AED_PRETRAINED_DIR")
 _ALWAYS = ("predict", "detect")
@@ -92,8 +94,8 @@ class Records:
         if foreign := sorted(name for name in _targets(plain) if not name.startswith(_OWN_TARGETS)):
             return cls(folder, {}, f"{foreign[0]} is no class of this package, and may have changed")
         common = {
-            "code": _code(),
-            "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+            "code": code_digest(),
+            "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
             "variables": {name: os.environ.get(name) for name in _VARIABLES},
             "sounds": _sounds(data),
             "files": {name: _content(Path(name)) for name in sorted(_paths(plain)) if not _is_within(name, folder)},
@@ -223,9 +225,15 @@ def _content(path: Path) -> Any:
     return _digest_of(path)
 
 
-def _code() -> str:
-    files = sorted({path for folder in (_PACKAGE, CONFIG_DIR) for path in folder.rglob("*") if path.is_file()})
-    return _digest([[str(path), sha256_of(path)] for path in files if "__pycache__" not in path.parts])
+def code_digest() -> str:
+    """Of the package's own files and the configurations, wherever they are installed."""
+    files = {
+        f"{folder.name}/{path.relative_to(folder)}": path
+        for folder in (_PACKAGE, CONFIG_DIR)
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    return _digest([[name, sha256_of(files[name])] for name in sorted(files)])
 
 
 def _sounds(data: PatchDataModule) -> str:

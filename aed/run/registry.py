@@ -86,6 +86,7 @@ FUNCTIONS = {
     "predict": "aed.run.predict.predict_files",
     "record": "aed.run.record.record",
     "report": "aed.run.report.write.report_folders",
+    "search": "aed.run.search.verb.search",
     "soundscapes": "aed.run.soundscapes.write_soundscapes",
 }
 """Configuration of a verb -> the function whose parameters are its keys."""

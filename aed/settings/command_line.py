@@ -1,10 +1,11 @@
 """Words of a command line that are wrong before anything is composed; imports nothing but the standard library."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from aed.base.errors import AedError
+from aed.base.overrides import quoted
 
 VALUED = {"--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"}
 VALUED |= {"--info", "-i", "--experimental-rerun"}
@@ -99,3 +100,22 @@ def first_comment(path: Path) -> str:
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     first = next((line for line in lines if not line.startswith("# @package")), "")
     return first.removeprefix("#").strip().rstrip(".:") if first.startswith("#") else ""
+
+
+def with_others(words: Sequence[str], own: Collection[str], gathered: str) -> list[str]:
+    """A command line with the settings of keys that are not its own gathered in a list of texts.
+
+    Args:
+        words: Of the command line.
+        own: Keys of the command.
+        gathered: Key of the list.
+    """
+    kept: list[str] = []
+    others: list[str] = []
+    is_value = False
+    for word in words:
+        match = None if is_value else _KEY.match(word)
+        is_other = match is not None and match[1] not in own and not match[1].startswith("hydra")
+        (others if is_other else kept).append(word)
+        is_value = word in VALUED
+    return [*kept, f"{gathered}=[{','.join(map(quoted, others))}]"] if others else kept

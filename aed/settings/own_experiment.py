@@ -11,7 +11,9 @@ from yaml import YAMLError
 
 from aed.base.errors import AedError
 
-_KEY = "experiment="
+EXPERIMENT = "experiment="
+"""Beginning of the word that chooses one."""
+
 _ENDS = (".yaml", ".yml")
 
 
@@ -30,13 +32,15 @@ def with_own_experiments(arguments: Sequence[str], config_dir: Path) -> list[str
 
 
 def _is_file(word: str) -> bool:
-    return word.startswith(_KEY) and word.endswith(_ENDS)
+    return word.startswith(EXPERIMENT) and word.endswith(_ENDS)
 
 
 def _named(word: str, config_dir: Path, own: dict[str, Path]) -> str:
-    value = word.removeprefix(_KEY)
+    value = word.removeprefix(EXPERIMENT)
     files = [value] if Path(value).is_file() else value.split(",")
-    return _KEY + ",".join(_registered(Path(file), config_dir, own) if file.endswith(_ENDS) else file for file in files)
+    return EXPERIMENT + ",".join(
+        _registered(Path(file), config_dir, own) if file.endswith(_ENDS) else file for file in files
+    )
 
 
 def _registered(path: Path, config_dir: Path, own: dict[str, Path]) -> str:

@@ -4,9 +4,8 @@ import functools
 import re
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -18,6 +17,7 @@ from aed.run.check_config import check_training
 from aed.run.pipeline import check_stages
 from aed.run.registry import check_net_class, register
 from aed.run.stages import choose_stages
+from aed.settings.composing import beside_hydra
 from aed.settings.hydra_errors import check, explain
 
 _NAME = "migrated"
@@ -74,13 +74,8 @@ def _of_choices(choices: tuple[tuple[str, str], ...]) -> DictConfig:
     register()
     node = OmegaConf.create({"defaults": [dict([choice]) for choice in choices]})
     ConfigStore.instance().store(group="experiment", name=_NAME, node=node, package="_global_")
-    outer = GlobalHydra.instance().hydra
-    GlobalHydra.instance().hydra = None  # that of the command itself
-    try:
-        with initialize_config_dir(version_base="1.3", config_dir=str(CONFIG_DIR)):
-            config = compose("train", overrides=[f"experiment={_NAME}"])
-    finally:
-        GlobalHydra.instance().hydra = outer
+    with beside_hydra():
+        config = compose("train", overrides=[f"experiment={_NAME}"])
     with open_dict(config):
         config.output_dir = "."
         config.pop("logger")  # named by the run

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Mapping
 
 from aed.base.errors import AedError
 from aed.base.files import temporary_folder
@@ -10,7 +11,7 @@ from aed.dsp.frontend import FrontendConfig
 from aed.dsp.gate import gate_power, new_samples
 from aed.export.card import ModelCard
 from aed.inference.detection import rule_of
-from aed.target.boards import load_board
+from aed.target.boards import Board, load_board
 from aed.target.codegen.classes import rule
 from aed.target.codegen.events import events_bytes, in_words
 from aed.target.codegen.frontend import column_state_bytes, state_bytes, table_bytes
@@ -156,28 +157,41 @@ def _without_weights(text: str) -> str:
     return _WEIGHTS.sub(r"\g<1>    1", text)
 
 
-def _built(sources: dict[str, str]) -> str:
-    """Sizes of the whole, linked for some cores, where the compiler is here."""
-    if not is_available("arm-none-eabi-gcc"):
-        return "Sizes of the code: not known, arm-none-eabi-gcc was not there when this was generated."
+def library_sizes(sources: Mapping[str, str], board: Board) -> tuple[int, int]:
+    """Bytes of flash and RAM of front end and net, linked with a caller's buffers, without the stack.
+
+    Args:
+        sources: File name -> content of the library.
+        board: Emulated, with the core.
+
+    Raises:
+        AedError: The compiler is missing, or cannot link it.
+    """
     decides = ("aed_selftest", "aed_classes", "aed_events", "aed_rule", "aed_means", "aed_nearness", "aed_learn")
     used = {name: text for name, text in sources.items() if not name.startswith(decides)}
     used["aed_net.c"] = _without_weights(used["aed_net.c"])
     whole = "run_clip.c" if "aed_frontend.c" in used else "run_net.c"
-    rows, version = [], toolchain.versions(("gcc",))["gcc"]
+    large = toolchain.with_large_memory(board)
     with temporary_folder() as folder:
-        for board in map(toolchain.with_large_memory, map(load_board, BUILT_FOR)):
-            try:
-                elf, bare = (
-                    toolchain.build(folder / board.name / main, {**parts, **toolchain.harness_sources(main)}, board)
-                    for main, parts in ((whole, used), ("run_nothing.c", {}))
-                )
-                sizes = list(zip(toolchain.section_sizes(elf), toolchain.section_sizes(bare), strict=True))
-            except AedError as error:  # a compiler that is too old, or without its C library
-                log.warning("%s: size of the code not known: %s", board.core, error)
-                continue
-            flash, ram = (whole - own for whole, own in sizes)
-            rows.append(f"| {board.core} | {flash:,} | {ram:,} |")
+        (flash, ram), (bare_flash, bare_ram) = (
+            toolchain.section_sizes(toolchain.build(folder / main, {**parts, **toolchain.harness_sources(main)}, large))
+            for main, parts in ((whole, used), ("run_nothing.c", {}))
+        )
+    return flash - bare_flash, ram - bare_ram
+
+
+def _built(sources: dict[str, str]) -> str:
+    """Sizes of the whole, linked for some cores, where the compiler is here."""
+    if not is_available("arm-none-eabi-gcc"):
+        return "Sizes of the code: not known, arm-none-eabi-gcc was not there when this was generated."
+    rows, version = [], toolchain.versions(("gcc",))["gcc"]
+    for board in map(load_board, BUILT_FOR):
+        try:
+            flash, ram = library_sizes(sources, board)
+        except AedError as error:  # a compiler that is too old, or without its C library
+            log.warning("%s: size of the code not known: %s", board.core, error)
+            continue
+        rows.append(f"| {board.core} | {flash:,} | {ram:,} |")
     if not rows:
         return f"Sizes of the code: not known, {version} could not link it when this was generated."
     head = [f"All of it, with a caller's buffers, linked by {version}, -O2, without the stack:", ""]
