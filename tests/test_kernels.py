@@ -1,5 +1,6 @@
 """Kernels on every core against sums in NumPy: shapes for each way through them, weights at the bounds of proofs."""
 
+import ctypes
 import shutil
 from pathlib import Path
 
@@ -192,9 +193,10 @@ def on_host(net: Net, folder: Path) -> np.ndarray:
     for overlap in (True, False):
         plan = make_plan(net.program, overlap)
         library = build_library(folder / str(overlap), kernel_sources() | net_sources(net.program, plan))
+        memory = ctypes.create_string_buffer(1 << 20)
         rows.append(np.empty((len(net.images), net.last.size), np.int8))
         for image, row in zip(net.images, rows[-1], strict=True):
-            library.aed_net_run(pointer(image), pointer(row))
+            library.aed_net_run(memory, pointer(image), pointer(row))
     np.testing.assert_array_equal(*rows)
     return rows[0]
 

@@ -90,10 +90,11 @@ def fed(folder: Path, program: Program, plan: Plan, columns: np.ndarray) -> tupl
     flags = [*FLAGS, f"-I{headers}", "-shared", "-fPIC", "-nostdlib"]  # this process has the C library
     run_tool(["gcc", *flags, "-o", folder / "net.so", *units, *objects], 120)
     library = ctypes.CDLL(str(folder / "net.so"))
-    library.aed_net_begin()
+    net = ctypes.create_string_buffer(1 << 20)
+    library.aed_net_begin(net)
     out, when, outputs = np.empty(program.tensors[program.output].size, np.int8), [], []
     for number, column in enumerate(np.ascontiguousarray(columns)):
-        if library.aed_net_feed(pointer(column), pointer(out)):
+        if library.aed_net_feed(net, pointer(column), pointer(out)):
             when.append(number)
             outputs.append(out.copy())
     return when, np.array(outputs)

@@ -99,7 +99,7 @@ class HostDevice:
         AedError: Front end or net cannot be written in C, or there is no compiler.
     """
 
-    workers = 1  # activations lie in one static arena
+    workers = 1  # the C that feeds a clip has one static listener
 
     def __init__(
         self,

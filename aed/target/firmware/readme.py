@@ -61,14 +61,14 @@ def facts(
 
 
 def listener_bytes(frontend: FrontendConfig, plan: Plan, gated: bool = False) -> int:
-    """``sizeof(aed_listener)`` on a 32-bit core; ``gated``: whether the event rule has a gate."""
+    """``sizeof(aed_listener)`` on a 32-bit core but for ``aed_net``; ``gated``: whether the event rule has a gate."""
     if not plan.feeds:
         size = state_bytes(frontend) + -(-frontend.n_mels * frontend.patch_frames // 4) * 4
     else:
         kept = 0 if plan.streams else max(0, frontend.patch_frames - frontend.patch_hop)
         columns = frontend.patch_frames if gated else kept + 1
         size = column_state_bytes(frontend) + -(-frontend.n_mels * columns // 4) * 4 + 3 * 4  # next, behind, skip
-    return -(-(size + GATE_BYTES) // 8) * 8 if gated else size
+    return -(-(size + GATE_BYTES * gated) // 8) * 8
 
 
 def _gate_in_words(gate_dbfs: float | None, frontend: FrontendConfig) -> str:
@@ -108,7 +108,7 @@ def _frontend_facts(frontend: FrontendConfig, program: Program, plan: Plan, gate
             ),
             "input": "patches.raw",
             "recording": _PATCHES.format(seconds=frontend.patch_hop * frontend.hop_length / frontend.sample_rate),
-            "own_state": "",
+            "own_state": ", an `aed_net` for each stream of patches",
             "tables": "",
             "state": f"| input patch | {x.size:,} | RAM, the caller's |\n",
         }
@@ -123,9 +123,9 @@ def _frontend_facts(frontend: FrontendConfig, program: Program, plan: Plan, gate
         ),
         "input": "samples.raw",
         "recording": _RECORDING.format(rate=frontend.sample_rate),
-        "own_state": "; you own the memory of front end and patch (`aed_listener`)",
+        "own_state": ", an `aed_listener` for each microphone",
         "tables": f"| front-end tables | {table_bytes(frontend):,} | flash |\n",
-        "state": f"| front end and patch (`aed_listener`) | {state:,} | RAM, the caller's |\n",
+        "state": f"| front end and patch, the rest of `aed_listener` | {state:,} | RAM, the caller's |\n",
     }
 
 
