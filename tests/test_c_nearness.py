@@ -45,7 +45,7 @@ from aed.target.emulator.toolchain import build, harness_sources
 from aed.target.firmware import library as firmware
 from aed.target.firmware import readme
 from aed.target.firmware.settings import CSettings
-from aed.target.host import HostDevice, build_library, pointer
+from aed.target.host import HostDevice, build_library, net_memory, pointer
 
 pytestmark = [
     pytest.mark.usefixtures("compiles"),
@@ -78,8 +78,9 @@ def compiled(
     steps = np.random.default_rng(0).integers(-60, 90, (24, chosen.program.tensors[chosen.program.input].size))
     steps = np.ascontiguousarray(steps, np.int8)
     own = np.empty((len(steps), chosen.program.tensors[chosen.program.output].size), np.int8)
+    memory = net_memory(chosen.plan)
     for each, out in zip(steps, own, strict=True):
-        getattr(library, run_name(chosen.plan))(pointer(each), pointer(out))
+        getattr(library, run_name(chosen.plan))(memory, pointer(each), pointer(out))
     session = open_exact(model)
     expected = np.concatenate([run_exact(session, image[None]) for image in chosen.program.images(steps)])
     assert np.array_equal(own, expected) and len(np.unique(own, axis=0)) > 12

@@ -85,6 +85,11 @@ def pointer(array: npt.NDArray[Any]) -> ctypes.c_void_p:
     return array.ctypes.data_as(ctypes.c_void_p)
 
 
+def net_memory(plan: Plan) -> ctypes.Array[ctypes.c_char]:
+    """Memory for an ``aed_net`` on this machine: its arena and, with much to spare, what else is in it."""
+    return ctypes.create_string_buffer(plan.size + (1 << 20))
+
+
 class HostDevice:
     """Front end and net in C on this machine, as a function of samples.
 
