@@ -69,10 +69,10 @@ def write_firmware(
     chosen, sources = planned_sources(model, card, settings.planning, settings.learn, "c.")
     parts = files("aed.target.firmware") / "c"
     prefix, headers = settings.prefix, headers_folder(settings.format)
-    values = facts(chosen.program, chosen.plan, card, title, sources, prefix, settings.learn)
-    values |= {"prefix": prefix, "headers": headers, "version": version().partition("-")[0]}
     public = [name for name in sources if name.endswith(".h") and name not in OF_KERNELS]
     with whole_folder(folder, MARK) as staging:
+        values = facts(chosen.program, chosen.plan, card, title, sources, prefix, settings.learn)
+        values |= {"prefix": prefix, "headers": headers, "version": version().partition("-")[0]}
         for name, text in sources.items():
             target = staging / (headers if name in public else "src") / renamed(name, prefix)
             target.parent.mkdir(exist_ok=True)

@@ -18,12 +18,18 @@ from aed.target.codegen.plan import Plan
 from aed.target.codegen.prefix import renamed
 from aed.target.codegen.program import Program
 from aed.target.emulator import toolchain
+from aed.target.emulator.stack import OPTION, tables_of, worst_stack
 from aed.target.firmware.means_facts import means_facts
 
 log = logging.getLogger(__name__)
 
 GATE_BYTES = 32
 """``sizeof(aed_gate)``, which is aligned to 8."""
+
+_BEGINS = ("aed_listener_init", "aed_net_begin", "aed_net_run", "aed_net_run_frames")
+
+ENTRIES = ("aed_listen", "aed_net_feed", *_BEGINS, *(f"{name}_mve" for name in _BEGINS))
+"""Functions of front end and net that programs call."""
 
 BUILT_FOR = ("mps2-an386", "mps2-an505", "mps3-an547")
 """Boards for whose cores the README has the size of the code."""
@@ -168,18 +174,19 @@ def _built(sources: dict[str, str]) -> str:
     with temporary_folder() as folder:
         for board in map(toolchain.with_large_memory, map(load_board, BUILT_FOR)):
             try:
-                elf, bare = (
-                    toolchain.build(folder / board.name / main, {**parts, **toolchain.harness_sources(main)}, board)
-                    for main, parts in ((whole, used), ("run_nothing.c", {}))
-                )
+                place, nothing = folder / board.name / "whole", folder / board.name / "nothing"
+                elf = toolchain.build(place, {**used, **toolchain.harness_sources(whole)}, board, (OPTION,))
+                bare = toolchain.build(nothing, toolchain.harness_sources("run_nothing.c"), board)
+                stack = worst_stack(place, elf, ENTRIES, tables_of(used["aed_net.c"]))
                 sizes = list(zip(toolchain.section_sizes(elf), toolchain.section_sizes(bare), strict=True))
             except AedError as error:  # a compiler that is too old, or without its C library
                 log.warning("%s: size of the code not known: %s", board.core, error)
                 continue
             flash, ram = (whole - own for whole, own in sizes)
-            rows.append(f"| {board.core} | {flash:,} | {ram:,} |")
+            rows.append(f"| {board.core} | {flash:,} | {ram:,} | {stack:,} |")
     if not rows:
         return f"Sizes of the code: not known, {version} could not link it when this was generated."
-    head = [f"All of it, with a caller's buffers, linked by {version}, -O2, without the stack:", ""]
-    head += ["| core | flash | RAM |"]
-    return "\n".join([*head, "|---|---|---|", *rows])
+    head = [f"All of it, with a caller's buffers, linked by {version}, -O2. The stack is the most that a call of"]
+    head += ["front end and net takes, with all that it calls, as the compiler tells; interrupts come on top.", ""]
+    head += ["| core | flash | RAM | stack |"]
+    return "\n".join([*head, "|---|---|---|---|", *rows])
