@@ -2,14 +2,17 @@
 
 Files that cannot be read, sounds or recordings in two splits, classes without clips, silence, clipping, and more.
 
+A folder instead of settings: what it looks like, on what evidence, and what to type.
+
 Usage:
     aed data inspect data=<name> [key=value ...]
+    aed data inspect <folder>
 
 Examples:
     aed data inspect data=folder data.clips.root=sounds
         Your own sounds, a folder per class.
-    aed data inspect data=esc10
-        ESC-10, which is downloaded where it is missing.
+    aed data inspect downloads/UrbanSound8K
+        Says that this looks like UrbanSound8K, why, and what to type to train on it.
     aed data inspect data=folder data.clips.root=sounds strict=true report=sounds.json
         Exit code 1 where something would spoil training or scores; all findings as JSON.
 """
@@ -39,10 +42,24 @@ def _task(cfg: "DictConfig") -> None:
         inspect(data=data, **instantiate(plain, _convert_="all"))
 
 
+def _tell(folder: str) -> None:
+    from pathlib import Path
+
+    from aed.run.layouts import tell
+    from aed.settings.entry import clear_errors
+
+    logging.basicConfig(format="%(message)s")
+    with clear_errors(log):
+        tell(Path(folder))
+
+
 def main() -> None:
     """Entry point."""
     if sys.argv[1:2] == ["inspect"]:
         del sys.argv[1]
+        if len(sys.argv) == 2 and not sys.argv[1].startswith("-") and "=" not in sys.argv[1]:
+            _tell(sys.argv[1])
+            return
     elif not asks_for_help(sys.argv[1:]):
         print("aed data: need inspect, aed data inspect data=<name>; aed data --help explains it", file=sys.stderr)
         sys.exit(2)

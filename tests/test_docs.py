@@ -14,7 +14,18 @@ from aed.settings.typed import as_typed
 
 DOCS = sorted(Path(__file__).parents[1].glob("docs/*.md"))
 
-SETS = ("synthetic", "esc_csv", "folder", "segments", "dcase", "fsd50k")
+SETS = (
+    "synthetic",
+    "esc_csv",
+    "folder",
+    "segments",
+    "dcase",
+    "fsd50k",
+    "speech_commands",
+    "fsdkaggle2018",
+    "fsdkaggle2019",
+)
+SETS += ("sonyc_ust", "audioset", "edge_impulse", "label_studio", "annotated")
 
 
 def settings(text: str) -> list[list[str]]:

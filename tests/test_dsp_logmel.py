@@ -379,6 +379,17 @@ def test_clip_alone_is_as_in_a_batch(config: FrontendConfig) -> None:
         np.testing.assert_allclose(batch[index], logmel_of(waves[index], config), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("config", [YAMNET, FIXED_DB, PRESETS["mn_96x96"]])
+def test_frames_have_the_same_bits_however_many_come_at_once(config: FrontendConfig) -> None:
+    logmel, wave = LogMel(config), noise(40000)
+    whole = logmel.array(wave[: config.frame_samples + 99 * config.hop_length])
+    begin = 0
+    for count in range(1, 14):
+        samples = wave[begin * config.hop_length :][: config.frame_samples + (count - 1) * config.hop_length]
+        np.testing.assert_array_equal(logmel.array(samples), whole[:, begin : begin + count])
+        begin += count
+
+
 def loud_then_soft() -> Array:
     return noise(40000) * np.repeat(np.array([1.0, 1e-3], dtype=np.float32), 20000)
 

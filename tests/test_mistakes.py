@@ -350,7 +350,8 @@ MISTAKES: dict[str, list[tuple[str, str]]] = {
         ("inspect data=folder data.clips.root=sounds strct=true", "strict"),
         ("inspect data=folder data.clips.root=sounds report=sounds/dog/a.wav", "report"),
         ("inspect data=esc_csv data.clips.csv=odd.csv data.clips.audio_dir=.", "odd.csv"),
-        ("inspect sounds", "sounds"),
+        ("inspect nowhere", "nowhere"),
+        ("inspect sounds data=folder", "sounds"),
     ],
     "models": [("format=xml", "format"), ("fromat=json", "format"), ("json", "json")],
     "import_keras": [

@@ -256,16 +256,18 @@ def test_the_net_of_the_page_is_one_that_can_be_trained_and_run_in_c() -> None:
 
 def test_the_data_source_of_the_page_reads_its_list(tmp_path: Path) -> None:
     names: dict[str, Any] = {}
-    exec(added("python", "class UrbanSound8K"), names)
-    source = names["UrbanSound8K"](str(tmp_path))
+    exec(added("python", "class Freefield1010"), names)
+    source = names["Freefield1010"](str(tmp_path))
     with pytest.raises(AedError, match="AED_DATA_DIR"):
         source.table()
     csv = tmp_path / names["CSV"]
-    csv.parent.mkdir(parents=True)
-    csv.write_text("slice_file_name,fsID,start,end,salience,fold,classID,class\n7-8-0-1.wav,7,0,4,1,10,8,siren\n")
-    (row,) = source.table().to_dict("records")
-    assert row["path"] == tmp_path / "UrbanSound8K" / "audio" / "fold10" / "7-8-0-1.wav"
-    assert (row["labels"], row["fold"], row["src_file"]) == (("siren",), 10, "7")
+    csv.write_text("itemid,datasetid,hasbird\n64486,ff1010bird,0\n2525,ff1010bird,1\n")
+    rows = source.table().to_dict("records")
+    assert rows[0]["path"] == tmp_path / "wav" / "64486.wav"
+    assert [(row["labels"], row["src_file"]) for row in rows] == [(("none",), "64486"), (("bird",), "2525")]
+    csv.write_text("itemid,datasetid,hasbird\n64486,ff1010bird,x\n")
+    with pytest.raises(AedError, match="line 2: hasbird 'x', need 0 or 1"):
+        source.table()
 
 
 def test_the_board_of_the_page_is_a_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,7 @@ from aed.inference.onnx import OnnxClassifier
 from aed.run.deploy import test_clips as delivered_clips
 from aed.scoring.decision import Decision
 from aed.scoring.nearness import Nearness
+from aed.scoring.rule import EventRule
 from aed.target.boards import Board
 from aed.target.codegen.text import c_string
 from aed.target.firmware.stm32 import Tools, build_and_flash, deploy_stm32, variant_of
@@ -455,6 +456,16 @@ def test_a_score_that_is_no_number_is_null(tmp_path, model_file, clips, monkeypa
     monkeypatch.setattr(package_of_stm32, "effect", measured)
     package = deploy_stm32(model_file, tmp_path / "p", BOARDS["u5"], FakeGenerator(), clips=clips)
     assert json.loads((package.folder / "manifest.json").read_text())["accuracy"]["trained"]["clip_acc"] is None
+
+
+def test_an_event_rule_that_stays_behind_is_said(tmp_path, caplog):
+    rule = EventRule(on=(0.7,), window=3, gate_dbfs=-40.0)
+    file = int8_model(tmp_path / "m.onnx", rule=rule)
+    manifest = deploy_stm32(file, tmp_path / "p", BOARDS["u5"], FakeGenerator()).manifest
+    row = manifest["differences"][0]
+    assert row["name"] == "event_rule" and row["effect"] is None
+    assert row["trained"] == "'rule.on=[0.7]', rule.window=3, rule.gate_dbfs=-40.0"
+    assert "ST's firmware none" in caplog.text and "target=c" in caplog.text
 
 
 def test_without_clips_nothing_is_claimed(tmp_path, model_file):

@@ -355,7 +355,7 @@ class PatchDataModule(L.LightningDataModule):
             return
         self._check_events()
         self.skipped = self.cache.ensure(list(self.table["path"]))
-        self.skipped |= self._untrusted()
+        self.skipped |= self.row_errors() | self._untrusted()
         _warn_of(self.skipped)
         if self.skipped and self.strict:
             raise AedError(
@@ -408,6 +408,10 @@ class PatchDataModule(L.LightningDataModule):
         assert isinstance(self.clips, EventSource)
         events = self.clips.events()
         return events.assign(label=events["label"].map(class_name))
+
+    def row_errors(self) -> dict[Path, str]:
+        """Rows of the data set's lists that cannot be used, with the reason; a class of yours need not tell any."""
+        return dict(self.clips.row_errors()) if hasattr(self.clips, "row_errors") else {}
 
     def _untrusted(self) -> dict[Path, str]:
         """Recordings whose annotation cannot be right, with the reason."""

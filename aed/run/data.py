@@ -56,6 +56,9 @@ def inspect(
     except AedError as error:  # its recordings can be looked at all the same, if there are any
         table = module.recordings
         setup.append(Finding("no_split", True, f"it cannot be used as it is configured: {error}", [module.clips.name]))
+    if errors := module.row_errors():
+        text = f"{len(errors)} rows and files cannot be used and are left out"
+        setup.append(Finding("rows", True, text, list(errors.values())))
     paths = list(dict.fromkeys(table["path"]))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True, console=PlainConsole(stderr=True)) as progress:

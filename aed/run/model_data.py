@@ -76,9 +76,14 @@ def _split_as_asked(
     return module
 
 
+_PUBLISHED = {"esc10", "fsd50k", "synthetic", "urbansound8k", "speech_commands", "fsdkaggle2018", "fsdkaggle2019"}
+_PUBLISHED |= {"sonyc_ust", "audioset"}
+"""Data sets whose name chooses them."""
+
+
 def _how_to_choose(name: str) -> str:
     """The override that chooses a data set of this name."""
-    if name in ("esc10", "fsd50k", "synthetic"):
+    if name in _PUBLISHED:
         return f"add data={name}"
     return "give that data as in training, or other data with these classes, say data=folder data.clips.root=sounds"
 

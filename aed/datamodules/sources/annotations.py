@@ -5,7 +5,7 @@ BirdNET's csv, and label files of Audacity. A list names its recordings, or is t
 a file for each, with the recording's name and another ending.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def read_reference(reference: Path, recordings: Sequence[Path], length_s: Sequen
     if reference.is_dir():
         parts = []
         for recording in recordings:
-            own = _rows(_file_of(recording, reference))
+            own = _rows(annotation_of(recording, reference))
             parts.append(own.assign(path=pd.Series([recording] * len(own), own.index, dtype=object)))
         rows = pd.concat(parts, ignore_index=True)
     else:
@@ -84,14 +84,24 @@ def read_reference(reference: Path, recordings: Sequence[Path], length_s: Sequen
 
 
 def _rows(file: Path) -> pd.DataFrame:
-    """The rows of a file, times as numbers; ``filename`` only where the file names recordings.
+    """As :func:`annotation_rows`; raises AedError also where a row cannot be right."""
+    rows = annotation_rows(file)
+    if (wrong := rows[rows["wrong"] != ""]).size:
+        raise AedError(f"{file}, line {wrong.index[0] + 2}: {wrong['wrong'].iloc[0]}")
+    return rows.drop(columns="wrong")
+
+
+def annotation_rows(file: Path) -> pd.DataFrame:
+    """The rows of a file, times as numbers, ``filename`` only where the file names recordings.
+
+    ``wrong`` is why a row cannot be right, else "". The index is the number of the line less 2.
 
     Raises:
-        AedError: It is no such list, or a row cannot be right.
+        AedError: It is no such list.
     """
     head = first_row(file)
     if not head:
-        return pd.DataFrame({name: [] for name in (*NEEDED[1:], "clip")})  # an empty label file: nothing occurs
+        return no_rows()
     numbers = _HEADLESS.get(tuple(is_number(cell) for cell in head))
     rows = read_rows(file, columns=numbers)
     separator = rows.attrs["separator"]
@@ -108,11 +118,15 @@ def _rows(file: Path) -> pd.DataFrame:
         rows["filename"] = str(file)
     rows["label"] = rows["label"].map(class_name)
     check_events(rows, separator)
-    if (wrong := rows[rows["wrong"] != ""]).size:
-        raise AedError(f"{file}, line {wrong.index[0] + 2}: {wrong['wrong'].iloc[0]}")
     if "clip" not in rows:
         rows["clip"] = ""
-    return rows[[*(NEEDED if own else NEEDED[1:]), "clip"]]
+    return rows[[*(NEEDED if own else NEEDED[1:]), "clip", "wrong"]]
+
+
+def no_rows() -> pd.DataFrame:
+    """The rows of an empty file, which says that nothing occurs."""
+    kinds = {"onset": float, "offset": float, "label": object, "clip": object, "wrong": object}
+    return pd.DataFrame({name: pd.Series([], dtype=kind) for name, kind in kinds.items()})
 
 
 def count_sections(recordings: Sequence[Path]) -> list[int]:
@@ -130,8 +144,12 @@ def count_sections(recordings: Sequence[Path]) -> list[int]:
     return [int(known[own.parent].get(own.name, 1)) if own.parent in known else 1 for own in recordings]
 
 
-def _file_of(recording: Path, folder: Path) -> Path:
-    """The annotation of a recording in a folder."""
+def annotation_of(recording: Path, folder: Path) -> Path:
+    """The annotation of a recording in a folder.
+
+    Raises:
+        AedError: There is none, or several.
+    """
     names = [f"{base}{ending}" for base in (recording.stem, recording.name) for ending in _ENDINGS]
     found = [folder / name for name in names if (folder / name).is_file() and folder / name != recording]
     if len(found) != 1:
@@ -143,15 +161,21 @@ def _file_of(recording: Path, folder: Path) -> Path:
 _ENDINGS = (".txt", ".csv", ".tsv", ".selections.txt", ".Table.1.selections.txt", ".BirdNET.results.csv")
 
 
-def _matched(names: "pd.Series[str]", recordings: Sequence[Path], reference: Path) -> "pd.Series[Any]":
-    """The recording that each name means: by path, by file name, or by the name without ending."""
+def meaning(recordings: Iterable[Path]) -> Callable[[str], set[Path]]:
+    """Which recordings a name in a list may mean: by path, by file name, or by the name without ending."""
     keys: dict[str, set[Path]] = {}
     for recording in recordings:
         for key in {str(recording), recording.name, recording.stem}:
             keys.setdefault(key, set()).add(recording)
+    return lambda name: next((keys[key] for key in (name, Path(name).name, Path(name).stem) if key in keys), set())
+
+
+def _matched(names: "pd.Series[str]", recordings: Sequence[Path], reference: Path) -> "pd.Series[Any]":
+    """The recording that each name means: by path, by file name, or by the name without ending."""
+    meant_by = meaning(recordings)
     found: dict[str, Path] = {}
     for name in dict.fromkeys(names):
-        meant = next((keys[key] for key in (name, Path(name).name, Path(name).stem) if key in keys), set())
+        meant = meant_by(name)
         if len(meant) != 1:
             why = "is none of the recordings" if not meant else f"is {len(meant)} of the recordings"
             raise AedError(f"{reference}: {name} {why} that are scored: {in_brief_list(map(str, recordings))}")

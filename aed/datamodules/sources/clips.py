@@ -43,6 +43,10 @@ class ClipSource(ABC):
             AedError: There is none to be had.
         """
 
+    def row_errors(self) -> dict[Path, str]:
+        """Why rows of its lists, and files that no row names, are left out: file or ``<list>:<line>`` -> reason."""
+        return {}
+
 
 def read_esc_csv(
     csv: Path,
@@ -218,6 +222,10 @@ class FixedSplit(ClipSource):
             AedError: No named clip is there, or a name stands for several files.
         """
         return self._named.copy()
+
+    def row_errors(self) -> dict[Path, str]:
+        """Those of the source."""
+        return self.source.row_errors()
 
     @cached_property
     def _named(self) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import pandas as pd
 from aed.audio.recordings import is_recording, recordings_below
 from aed.base.errors import AedError
 from aed.datamodules.sources.clips import ClipSource
+from aed.datamodules.sources.layouts import misread_as_classes
 from aed.datamodules.sources.lists import COLUMNS, SPLIT_NAMES, class_name
 from aed.datamodules.sources.patterns import compiled, found_by
 
@@ -43,10 +44,13 @@ class Folder(ClipSource):
         """One row a recording, in the order of the paths.
 
         Raises:
-            AedError: There is no such folder, it has fewer than two classes, or a name in it cannot be used.
+            AedError: There is no such folder, it is laid out as a published data set whose folders are no classes, it
+            has fewer than two classes, or a name in it cannot be used.
         """
         if not self.root.is_dir():
             raise AedError(f"data.clips.root: {self.root} is no folder")
+        if layout := misread_as_classes(self.root):
+            raise AedError(f"{self.root}: its folders are no classes: {layout.told()}")
         rows: list[tuple[Path, tuple[str], Any, Any, Any]] = []
         empty: list[str] = []
         unmatched: list[str] = []

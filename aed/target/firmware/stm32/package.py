@@ -8,11 +8,13 @@ from typing import Any, Literal, Protocol, get_args
 
 from aed.base.errors import AedError
 from aed.base.files import check_replaceable, json_text, sha256_of, whole_folder
+from aed.base.overrides import differing
 from aed.dsp.frontend import FrontendConfig
 from aed.export.card import ModelCard
 from aed.export.embedding import without_embedding
 from aed.export.graph import load_model, read_model_card, save_model
 from aed.inference.opening import open_classifier
+from aed.scoring.rule import EventRule
 from aed.target.boards import Board, board_names, load_board
 from aed.target.firmware.stm32.headers import (
     CONFIG,
@@ -25,7 +27,14 @@ from aed.target.firmware.stm32.headers import (
     tables_source,
 )
 from aed.target.firmware.stm32.net import firmware_model, input_steps
-from aed.target.firmware.stm32.st_frontend import Effect, Firmware, default_silence_threshold, differences, effect
+from aed.target.firmware.stm32.st_frontend import (
+    Difference,
+    Effect,
+    Firmware,
+    default_silence_threshold,
+    differences,
+    effect,
+)
 from aed.target.report import Report
 
 log = logging.getLogger(__name__)
@@ -162,7 +171,7 @@ def deploy_stm32(
             "settings": asdict(firmware),
             "network": report.content(),
             "requirements": _requirements(variant, card.frontend, report),
-            **_effects(card.frontend, firmware, variant, measured, len(clips)),
+            **_effects([*_rule(card), *differences(card.frontend, firmware)], variant, measured, len(clips)),
             "files": _hashes(staging),
         }
 
@@ -170,6 +179,8 @@ def deploy_stm32(
         manifest = fill(staging)
         (staging / MANIFEST).write_text(json_text(manifest), encoding="utf-8")
     log.info("deployment package in %s", folder)
+    for item in _rule(card):
+        log.warning("%s: it has an event rule (%s), ST's firmware none: %s", model_file, item.trained, item.firmware)
     return Package(folder, manifest)
 
 
@@ -207,13 +218,22 @@ def _requirements(variant: Variant, config: FrontendConfig, report: Report) -> l
     return [*needs, *([report.limits] if report.limits else [])]
 
 
+def _rule(card: ModelCard) -> tuple[Difference, ...]:
+    """That the card's event rule stays behind; (): it has none."""
+    if card.rule is None:
+        return ()
+    settings = ", ".join(differing(asdict(card.rule), asdict(EventRule()), "rule.")) or "thresholds of 0.5"
+    instead = "an answer a patch, of it alone, at any level; alarms as with the rule need target=c"
+    return (Difference("event_rule", settings, instead, measurable=False),)
+
+
 def _effects(
-    config: FrontendConfig, firmware: Firmware, variant: Variant, measured: Mapping[str, Effect] | None, num_clips: int
+    steps: Sequence[Difference], variant: Variant, measured: Mapping[str, Effect] | None, num_clips: int
 ) -> dict[str, Any]:
     """The differences, each with its effect alone, and both ends."""
     effects = measured or {}
     rows: list[dict[str, Any]] = []
-    for item in differences(config, firmware):
+    for item in steps:
         row = asdict(item) | {"effect": asdict(effects[item.name]) if item.name in effects else None}
         if item.name in effects:
             row["clip_acc_change"] = effects[item.name].clip_acc - effects["trained"].clip_acc
