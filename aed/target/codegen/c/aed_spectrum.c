@@ -482,7 +482,7 @@ static inline __attribute__((always_inline)) void butterflies(
         : "lr", "memory", "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7");
 }
 
-#elif AED_FE_SMMLA && defined(__OPTIMIZE__)
+#elif AED_FE_SMMLA && defined(__OPTIMIZE__) && !defined(__clang__) /* which keeps registers for itself */
 
 /* A step, the size of a quarter and of the twiddles of an angle in bytes, fits the offsets of LDRD and STRD, or not. */
 #define EITHER(near, far) ".if %c[step] < 1024\n " near "\n.else\n " far "\n.endif\n"
