@@ -294,6 +294,7 @@ def unit(number: int, made: Case) -> str:
     (first, size), weight = (made.steps.size, made.wanted.size), MEMORIES["weight"]
     header = sources["aed_net.h"].replace("aed_net_run", f"aed_net_run_{number}")
     text = text.replace('#include "aed_net.h"', header).replace("static const", "static")
+    text = re.sub(r"    memcpy\(out, \(const int8_t \*\)net->arena[^;]*;\n", "", text)  # it is not there, see below
     streamed, layer = "weight0" in text, "plain0" if "plain0" in text else "layer0"
     moved = f"""
     const uint32_t bytes = sizeof weight0;

@@ -8,10 +8,10 @@
 
 #if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) || \
     (defined(__FINITE_MATH_ONLY__) && (__FINITE_MATH_ONLY__ != 0))
-#error "aed: the outputs would not be those of the model: compile without -ffast-math, -Ofast and what they switch on"
+#error "the outputs would not be those of the model: compile without -ffast-math, -Ofast and what they switch on"
 #endif
 #if defined(__FLT_EVAL_METHOD__) && ((__FLT_EVAL_METHOD__ == 1) || (__FLT_EVAL_METHOD__ == 2))
-#error "aed: the outputs would not be those of the model: float has to be computed as float (x86: -msse2 -mfpmath=sse)"
+#error "the outputs would not be those of the model: float has to be computed as float (x86: -msse2 -mfpmath=sse)"
 #endif
 
 #if defined(__clang__)
