@@ -13,8 +13,8 @@ Examples:
         Your own sounds, a folder per class.
     aed data inspect downloads/UrbanSound8K
         Says that this looks like UrbanSound8K, why, and what to type to train on it.
-    aed data inspect data=folder data.clips.root=sounds strict=true report=sounds.json
-        Exit code 1 where something would spoil training or scores; all findings as JSON.
+    aed data inspect data=folder data.clips.root=sounds strict=true html=true report=sounds.json
+        Exit code 1 where something would spoil training or scores; all findings as JSON, and as a page, sounds.html.
 """
 
 import logging

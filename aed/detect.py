@@ -6,8 +6,8 @@ Usage:
 Examples:
     aed detect model=model_int8.onnx recordings/ format=dcase output=events.tsv
         Events of many recordings, by the event rule in the model's card.
-    aed detect model=model_int8.onnx recordings/ reference=labels.tsv scores=scores.json det=det.png
-        How many events are found, and how many alarms an hour are false.
+    aed detect model=model_int8.onnx recordings/ reference=labels.tsv results=heard scores=scores.json
+        How many events are found, and how many alarms an hour are false; aed report heard makes a page of it.
     aed detect action=fit model=m.onnx recordings/ reference=labels.tsv alarms_per_hour=1 output=fitted.onnx
         The rule that finds the most within a budget of alarms, in the card of a copy of the model.
 """

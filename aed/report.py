@@ -1,19 +1,19 @@
 """Write the report of a run as one HTML file to look at, to listen to and to pass on; it needs no network.
 
 It has the scores of float, int8 and C with intervals, the confusion matrix with the clips of each cell, the worst clips
-with their sound, log-mel and posteriors, the epochs, int8 layer by layer, the memory of boards, and where all comes
-from.
+with their sound, log-mel and posteriors, a map of the clips, the epochs, int8 layer by layer, the memory of boards, and
+where all comes from. Of streams: misses against false alarms, a timeline, and the false alarms to hear.
 
 Usage:
-    aed report <folder of a run> ... [key=value ...]
+    aed report <folder> ... [key=value ...]
 
 Examples:
     aed report outputs/esc10_yamnet/2026-01-31_12-00-00
         Of a run: report.html in its folder.
-    aed report multirun/esc10_yamnet/2026-01-31_12-00-00 output=folds.html
-        Of the runs of a multirun, say of five folds, as one.
-    aed report outputs/first outputs/second audio=sounds
-        Two runs beside each other; their recordings lie in sounds/ now.
+    aed report cv/first cv/second audio=sounds output=folds.html
+        Two multiruns, say of five folds, compared; their recordings lie in sounds/ now.
+    aed report heard
+        Of what aed detect results=heard left.
 """
 
 import logging

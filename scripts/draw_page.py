@@ -1,7 +1,7 @@
 """The picture of the page that listens, from a real run: Chromium's fake microphone plays recordings to a model.
 
     pip install -e '.[dev]'; apt-get install chromium
-    python scripts/draw_page.py model_int8.onnx docs/page.png --seconds 24 recordings/*.ogg
+    python scripts/draw_page.py model_int8.onnx docs/img/page.png --seconds 24 recordings/*.ogg
 
 Prints how long the page takes to be ready, and to its first lane, from a cold load.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile as sf
+from draw_report import shrink
 from playwright.sync_api import sync_playwright
 
 from aed.base.files import temporary_folder
@@ -60,6 +61,7 @@ def main() -> None:
             page.screenshot(path=arguments.picture)
             browser.close()
         server.shutdown()
+    shrink(arguments.picture)
 
 
 if __name__ == "__main__":

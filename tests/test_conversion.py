@@ -20,6 +20,7 @@ import onnx
 import onnxruntime as ort
 import pandas as pd
 import pytest
+import soundfile
 import tiny
 import torch
 from hydra.utils import instantiate
@@ -198,6 +199,7 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_old_export(finished, tmp_path
     [
         ["quantization=qat", "quantization.qat_epochs=1"],
         ["quantization.io=int8"],
+        ["quantization.io=int8_in", "quantization.calibration=averaged"],
         ["export.softmax=true"],
         ["export.dynamic_batch=true", "quantization.per_channel=false"],
         ["quantization.exclude_ops=[Gemm]", "quantization.calibration=percentile"],
@@ -364,6 +366,14 @@ def test_accuracy_of_st_code(finished, tmp_path, monkeypatch):
     assert metrics["test_board/clip_agreement"] == 1
     report = json.loads((tmp_path / "out/target/stedgeai/b-u585i-iot02a/report.json").read_text())
     assert report["cos"]["value"] == pytest.approx(1, abs=1e-3)
+    wave = tmp_path / "a.wav"
+    soundfile.write(wave, np.random.default_rng(0).standard_normal(32000) * 0.1, 16000)
+    shutil.copy(finished / "model_int8.onnx", tmp_path / "model_int8.onnx")
+    words = [f"predict.{key}={value}" for key, value in given.items()]
+    for name, more in (("runtime", []), ("board", words)):
+        run(tmp_path, "operation_mode=prediction", "data.val_fold=4", f"predict.files=[{wave}]", *more)
+        (tmp_path / "predictions.csv").rename(tmp_path / f"{name}.csv")
+    assert (tmp_path / "board.csv").read_text() == (tmp_path / "runtime.csv").read_text()
 
 
 def test_a_card_whose_clips_are_not_here_is_told(finished, tmp_path):

@@ -63,12 +63,14 @@ def test_a_checkpoint_is_a_classifier_too(tmp_path):
     np.testing.assert_allclose(classifier.posteriors(PATCHES), expected, atol=1e-6)
 
 
-def test_int8_ends_are_quantised_and_dequantised_by_the_card(tmp_path, int8):
-    config = QuantizeConfig(io="int8")
+@pytest.mark.parametrize("io", ["int8", "int8_in"])
+def test_int8_ends_are_quantised_and_dequantised_by_the_card(tmp_path, int8, io):
+    config = QuantizeConfig(io=io)
     facts = quantization_facts(int8, config, ())
     whole = open_classifier(saved(tmp_path, int8, replace(CARD, quantization=facts)))
     outputs = whole.outputs(PATCHES)
-    bare = open_classifier(saved(tmp_path, strip_ends(int8), replace(CARD, quantization=facts)))
+    stripped = strip_ends(int8, output=io == "int8")
+    bare = open_classifier(saved(tmp_path, stripped, replace(CARD, quantization=facts)))
     np.testing.assert_array_equal(bare.outputs(PATCHES), outputs)
     assert (whole.kind, bare.kind, bare.input_type) == ("int8", "int8", "tensor(int8)")
 
@@ -159,7 +161,7 @@ def test_other_kinds_of_file_are_refused(tmp_path, name):
 
 
 def test_a_keras_model_is_sent_to_its_importer(tmp_path):
-    with pytest.raises(AedError, match="convert it first: aed import_keras"):
+    with pytest.raises(AedError, match="import it first: aed import_model"):
         open_classifier(tmp_path / "model.h5")
 
 

@@ -111,7 +111,7 @@ def test_a_norm_that_cannot_fold_loses_nothing_but_rounding_of_its_output():
     assert np.abs(got - wanted).max() <= 0.502 * ranges[after][0]
 
 
-@pytest.mark.parametrize("calibration", ["minmax", "percentile", "entropy"])
+@pytest.mark.parametrize("calibration", ["minmax", "averaged", "percentile", "entropy"])
 @pytest.mark.parametrize("per_channel", [True, False])
 def test_every_scheme_gives_a_usable_model_twice_the_same(calibration, per_channel):
     config = QuantizeConfig(calibration=calibration, per_channel=per_channel)
@@ -161,6 +161,28 @@ def test_excluded_layers_stay_float(changes, left):
     assert facts.note == f"has float layers: not for C: {', '.join(facts.float_layers)}"
 
 
+def test_averaged_ranges_are_the_means_of_those_of_each_patch():
+    wild = CALIBRATION.copy()
+    wild[0, 0, 0, 0] = 1000
+    low, high = wild.min(axis=(1, 2, 3)), wild.max(axis=(1, 2, 3))
+    for calibration, span in (("averaged", high.mean() - low.mean()), ("minmax", high.max() - low.min())):
+        int8 = quantize(FLOAT["yamnet"], wild, QuantizeConfig(calibration=calibration))
+        assert activation_ranges(int8)["patches"][0] == pytest.approx(span / 255, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", nets.NAMES)
+def test_an_int8_input_alone_is_the_same_model_without_its_first_step(name):
+    facts = quantization_facts(INT8[name], QuantizeConfig(io="int8_in"), ("a.wav",))
+    bare = strip_ends(INT8[name], output=False)
+    first, last = (value.type.tensor_type.elem_type for value in (bare.graph.input[0], bare.graph.output[0]))
+    assert (first, last, facts.io) == (onnx.TensorProto.INT8, onnx.TensorProto.FLOAT, "int8_in")
+    steps = np.rint(PATCHES / np.float32(facts.input_scale)) + facts.input_zero_point
+    got = run_exactly(bare, steps.clip(-128, 127).astype(np.int8))
+    np.testing.assert_array_equal(got, run_exactly(INT8[name], PATCHES))
+    both = strip_ends(bare)
+    assert both.SerializeToString(deterministic=True) == strip_ends(INT8[name]).SerializeToString(deterministic=True)
+
+
 @pytest.mark.parametrize("name", nets.NAMES)
 def test_int8_ends_are_the_same_model_without_its_first_and_last_step(name):
     facts = quantization_facts(INT8[name], QuantizeConfig(io="int8"), ("a.wav",))
@@ -175,8 +197,9 @@ def test_int8_ends_are_the_same_model_without_its_first_and_last_step(name):
 
 def test_int8_ends_need_quantised_ends():
     int8 = quantize(FLOAT["awkward"], CALIBRATION, QuantizeConfig(exclude_nodes=("head",)))
-    with pytest.raises(AedError, match="io=int8"):
-        quantization_facts(int8, QuantizeConfig(io="int8"), ())
+    for io in ("int8", "int8_in"):
+        with pytest.raises(AedError, match=f"io={io}: the first or the last layer"):
+            quantization_facts(int8, QuantizeConfig(io=io), ())
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aed.base.extras import EXTRAS
@@ -49,7 +50,8 @@ def test_the_extras_install_what_the_messages_say():
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
     optional = project["optional-dependencies"]
     for package, extra in EXTRAS.items():
-        assert any(line.startswith(f"{package}>=") for line in optional[extra]), package
+        names = (f"{package}>=", f"{package}-learn>=")  # umap is of umap-learn
+        assert any(line.startswith(names) for line in optional[extra]), package
         assert not any(line.startswith(f"{package}>") for line in project["dependencies"]), package
 
 
@@ -118,10 +120,19 @@ def test_training_without_extras_logs_to_csv_and_says_so_once(tmp_path):
     assert code == 0 and "not installed" not in output, output
 
 
-def test_numbers_in_the_reader_are_those_of_the_format():
+def test_names_and_numbers_in_the_reader_are_those_of_the_format():
     tflite = pytest.importorskip("tflite")
-    from aed.modules.weights import tflite as reader
+    from aed.export.tflite import assembly, operators, windows
+    from aed.modules.weights import tflite as weights
+    from aed.modules.weights import tflite_file as reader
 
-    kinds, operators = tflite.TensorType, tflite.BuiltinOperator
-    assert reader._DTYPES == {kinds.FLOAT32: "<f4", kinds.INT8: "i1", kinds.INT32: "<i4"}
-    assert reader._OPERATORS == (operators.CONV_2D, operators.DEPTHWISE_CONV_2D, operators.FULLY_CONNECTED)
+    kinds = {name for name in vars(tflite.BuiltinOperator) if name.isupper()}
+    assert {*reader._OPTIONS, *weights.WEIGHTED, *operators.OPERATORS} <= kinds
+    for table, fields in reader._OPTIONS.values():
+        assert all(hasattr(getattr(tflite, table), field) for field in fields), table
+    sizes = {"FLOAT32": 4, "FLOAT16": 2, "INT8": 1, "UINT8": 1, "INT32": 4, "INT64": 8}
+    assert {name: np.dtype(kind).itemsize for name, kind in reader._DTYPES.items()} == sizes
+    assert set(sizes) <= set(vars(tflite.TensorType))
+    fused = tflite.ActivationFunctionType
+    assert assembly._ACTIVATIONS == {fused.NONE: [], fused.RELU: [0.0], fused.RELU6: [0.0, 6.0]}
+    assert (windows._SAME, windows._VALID) == (tflite.Padding.SAME, tflite.Padding.VALID)

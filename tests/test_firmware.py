@@ -21,7 +21,7 @@ from aed.base.errors import AedError
 from aed.dsp import FrontendConfig
 from aed.dsp.aggregate import clip_posteriors
 from aed.export.card import ModelCard
-from aed.export.graph import load_model, read_model_card, save_model
+from aed.export.graph import load_model, read_model_card, save_model, strip_ends
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
 from aed.inference.classifier import to_posteriors
@@ -85,6 +85,17 @@ def library(model, tmp_path_factory) -> Path:
 
 def run(*command: object, **options: object) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([str(part) for part in command], check=True, capture_output=True, **options)
+
+
+@pytest.mark.parametrize("io", ["int8", "int8_in"])
+def test_the_library_is_the_same_whatever_the_ends_of_the_graph(model, library, tmp_path, io):
+    graph = load_model(model)
+    card = read_model_card(graph, model)
+    quantization = replace(card.quantization, io=io)
+    save_model(tmp_path / model.name, strip_ends(graph, io == "int8"), replace(card, quantization=quantization))
+    deliver(tmp_path / model.name, tmp_path / "c", DeployConfig())
+    for path in library.rglob("*.[ch]"):
+        assert path.read_bytes() == (tmp_path / "c" / path.relative_to(library)).read_bytes(), path
 
 
 def test_every_file_compiles_without_a_warning_on_this_machine(library, tmp_path):

@@ -202,7 +202,7 @@ def test_the_arduino_library_is_what_the_specification_says(library: Path) -> No
     assert values["category"] in CATEGORIES and re.fullmatch("https?://.+", values["url"])
     assert not values["paragraph"].startswith(values["sentence"])  # the IDE shows one after the other
     assert (library / "src" / values["includes"]).is_file()
-    assert all((path.parent / f"{path.parent.name}.ino").is_file() for path in library.glob("examples/*/*"))
+    assert all((path.parent / f"{path.parent.name}.ino").is_file() for path in library.glob("examples/*/*.ino"))
     assert not list(library.glob("*.ino")) and not (library / "include").exists()
     assert not [name for name in ("utility", "libraries") if (library / name).exists()]
     assert "version=9.9.9 " in values["paragraph"] + " ", "a name of a class is text, no line of its own"

@@ -145,7 +145,7 @@ def test_defaults_are_what_a_configuration_has(verb: str) -> None:
             parsed = OverridesParser.create().parse_override(f"key={entry['default']}")
             assert parsed.value() == config[key], key
             checked += 1
-    assert checked or verb == "import_keras" or len(config) < 4
+    assert checked or verb == "import_model" or len(config) < 4
 
 
 def test_what_an_experiment_changes_is_what_it_composes() -> None:
@@ -188,7 +188,7 @@ def test_examples_can_be_typed(verb: str, tmp_path: Path, monkeypatch: pytest.Mo
             words = [word for word in words if verb != "data" or "=" in word]  # a folder by itself sets no key
             words = (
                 with_files(words)
-                if verb in ("compare", "report", "predict", "detect", "import_keras", "migrate")
+                if verb in ("compare", "report", "predict", "detect", "import_model", "migrate")
                 else words
             )
             composed(
@@ -245,7 +245,7 @@ def test_the_meaning_of_split_says_what_it_is_in_the_order_of_its_choices() -> N
 
 @pytest.mark.parametrize(
     ("word", "nearest"),
-    [("trian", "aed train"), ("evalute", "aed evaluate"), ("import", "aed import_keras"), ("xyz", "there are data")],
+    [("trian", "aed train"), ("evalute", "aed evaluate"), ("import", "aed import_model"), ("xyz", "there are data")],
 )
 def test_an_unknown_verb_names_the_nearest(word: str, nearest: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit, match=f"{word}: there is no such verb; .*{nearest}"):
@@ -510,7 +510,7 @@ def test_train_without_an_experiment_lists_them(
         ("evaluate split=all", "aed evaluate: give model=..."),
         ("benchmark", "aed benchmark: give model=..."),
         ("deploy", "aed deploy: give model=..."),
-        ("import_keras", "aed import_keras: give files=..."),
+        ("import_model", "aed import_model: give files=..."),
     ],
 )
 def test_a_verb_without_what_it_needs_says_so(
@@ -583,7 +583,7 @@ print(*sorted({{name.partition(".")[0] for name in sys.modules}}))
 
 
 def test_a_refusal_imports_the_standard_library_alone(tmp_path: Path) -> None:
-    needy = ["train", "predict", "evaluate", "benchmark", "deploy", "import_keras"]
+    needy = ["train", "predict", "evaluate", "benchmark", "deploy", "import_model"]
     commands = [*([verb] for verb in needy), *([verb, "--bogus"] for verb in needy)]
     ended = subprocess.run(
         [sys.executable, "-c", REFUSED.format(commands=commands)], capture_output=True, text=True, cwd=tmp_path

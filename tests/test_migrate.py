@@ -90,7 +90,9 @@ def test_every_mode_with_every_kind_of_model_has_commands(tmp_path: Path, mode: 
     assert made.commands and all(word.startswith("aed ") for word in made.commands)
     if not is_training:
         has_model = any("a b" in word for word in made.commands)
-        assert has_model == (end == "h5" or (end == "onnx" and mode in ("evaluation", "prediction", "benchmarking")))
+        of_a_file = mode in ("evaluation", "prediction", "benchmarking")
+        of_int8 = of_a_file or mode == "deployment"
+        assert has_model == {"h5": True, "keras": True, "tflite": of_int8, "onnx": of_a_file}[end]
 
 
 V3_VALUES = {
@@ -104,6 +106,7 @@ V3_VALUES = {
     "data.clips.test_csv": "meta/test.csv",
     "data.clips.calibration_csv": None,
     "data.garbage_class": True,
+    "data.garbage_per_class": 2,
     "model.augment.noise_std": 0.1,
     "model.augment.min_gain": 0.8,
     "model.augment.max_gain": 1.25,
@@ -129,6 +132,7 @@ V3_VALUES = {
     "callbacks.early_stopping.patience": 3,
     "quantization.io": "int8",
     "quantization.per_channel": False,
+    "quantization.calibration": "averaged",
     "benchmark.board": "stm32h747i-disco",
     "benchmark.target": "stedgeai",
     "benchmark.stedgeai.optimization": "ram",
@@ -142,6 +146,52 @@ def test_values_of_version_3(tmp_path_factory: pytest.TempPathFactory, key: str,
     made = of(tmp_path_factory.mktemp("v3"), zoo.V3)
     assert value(made, key) == expected
     assert (choice(made, "model/optimizer"), choice(made, "model/scheduler")) == ("SGD", "LRWarmupCosineDecay")
+
+
+def test_ends_ranges_and_garbage_have_a_counterpart(tmp_path: Path) -> None:
+    for ends, io in ((("int8", "float"), "int8_in"), (("int8", "uint8"), "int8"), (("float", "int8"), "float")):
+        given_ends = dict(zip(("input", "output"), ends, strict=True))
+        keys = {f"quantization__quantization_{end}_type": kind for end, kind in given_ends.items()}
+        made = of(tmp_path, zoo.changed("v4", **keys))
+        assert value(made, "quantization.io") == io
+        kinds = {kind_of(made, f"quantization.quantization_{end}_type") for end in given_ends}
+        assert kinds == ({"mapped"} if io != "float" else {"mapped", "none"})
+    for is_averaged, calibration in ((True, "averaged"), (False, "minmax")):
+        made = of(tmp_path, zoo.changed("v4", quantization__onnx_extra_options={"CalibMovingAverage": is_averaged}))
+        assert value(made, "quantization.calibration") == calibration
+        assert kind_of(made, "quantization.onnx_extra_options.CalibMovingAverage") == "mapped"
+    for number, kind in ((7, "mapped"), (0, "better")):
+        made = of(tmp_path, zoo.changed("v3", dataset__n_samples_per_garbage_class=number))
+        assert value(made, "data.garbage_per_class") == (number or None)
+        assert kind_of(made, "dataset.n_samples_per_garbage_class") == kind
+    with pytest.raises(AedError, match="need a number of clips, got -1"):
+        of(tmp_path, zoo.changed("v3", dataset__n_samples_per_garbage_class=-1))
+    made = of(tmp_path, zoo.changed("v4", benchmarking__board="NUCLEO-U3C5ZI-Q"))
+    assert value(made, "benchmark.board") == "nucleo-u3c5zi-q"
+    assert value(made, "benchmark.target") == "stedgeai", "nobody says that ST's cloud has it"
+
+
+@pytest.mark.parametrize(
+    ("target", "board", "words"),
+    [
+        ("host", "STM32N6570-DK", ""),
+        ("stedgeai_host", "B-U585I-IOT02A", "on=board board=b-u585i-iot02a"),
+        ("stedgeai_host", None, "on=board board=b-u585i-iot02a"),
+        ("stedgeai_n6", None, "on=board board=stm32n6570-dk serial=serial"),
+        ("stedgeai_n6", "B-U585I-IOT02A", "on=board board=stm32n6570-dk serial=serial"),
+    ],
+)
+@pytest.mark.parametrize(("mode", "verb"), [("evaluation", "evaluate"), ("prediction", "predict")])
+def test_a_board_that_evaluates_or_predicts_is_a_word_of_the_command(
+    tmp_path: Path, mode: str, verb: str, target: str, board: str | None, words: str
+) -> None:
+    keys = {f"{mode}__target": target, "benchmarking__board": board, "operation_mode": mode}
+    made = of(tmp_path, zoo.changed("v4", **keys, model__model_path="m.onnx"))
+    [command] = made.commands
+    assert command.startswith(f"aed {verb} model=m.onnx") and " ".join(made.commands[0].split()).endswith(words)
+    assert ("on=board" in command) == (target != "host") and kind_of(made, f"{mode}.target") == "mapped"
+    if mode == "prediction" and words:
+        assert value(made, "predict.on") == "board" and value(made, "predict.board") in words
 
 
 def test_values_of_2023(tmp_path: Path) -> None:

@@ -354,7 +354,7 @@ MISTAKES: dict[str, list[tuple[str, str]]] = {
         ("inspect sounds data=folder", "sounds"),
     ],
     "models": [("format=xml", "format"), ("fromat=json", "format"), ("json", "json")],
-    "import_keras": [
+    "import_model": [
         ("", "files=..."),
         ("nowhere.h5", "nowhere.h5"),
         ("note.txt", "note.txt"),

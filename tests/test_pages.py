@@ -33,7 +33,7 @@ IDS = [path.relative_to(ROOT).as_posix() for path in PAGES]
 
 COMPOSED = (
     "train", "compare", "report", "evaluate", "predict", "detect", "listen", "soundscapes", "benchmark", "deploy",
-    "data", "models", "import_keras", "migrate",
+    "data", "models", "import_model", "migrate", "record",
 )  # fmt: skip
 """Verbs whose arguments Hydra reads."""
 

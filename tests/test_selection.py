@@ -77,6 +77,29 @@ def test_garbage_is_drawn_evenly_and_once(pairs: list[tuple[str, str]], seed: in
             assert taken[name] == there[name] or taken[name] >= max(taken.values()) - 1
 
 
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(st.lists(st.tuples(st.sampled_from("abuvw"), parts), max_size=60), st.integers(1, 9))
+def test_a_number_of_garbage_is_drawn_of_each_class(pairs: list[tuple[str, str]], number: int) -> None:
+    pairs = [*pairs, ("a", "train"), ("u", "train")]
+    before = pd.Series([(name,) for name, _ in pairs], dtype=object)
+    table = pd.DataFrame({"path": range(len(pairs)), "split": [split for _, split in pairs]})
+    table["labels"] = pd.Series([own if own[0] in "ab" else (OTHER,) for own in before], dtype=object)
+    drawn = draw_garbage(table, before, 2, 1.0, 3, number)
+    there, taken = Counter(pairs), Counter(pairs[row] for row in drawn["path"])
+    assert taken == {key: count if key[0] in "ab" else min(count, number) for key, count in there.items()}
+    assert drawn["path"].is_unique
+
+
+def test_a_number_of_garbage_is_of_the_garbage_class() -> None:
+    data = module(garbage_class=True, garbage_per_class=1, val_fold=1)
+    data.prepare_data()
+    data.setup()
+    assert [data.class_counts(split).tolist()[-1] for split in ("train", "val", "test")] == [2, 2, 2]
+    for wrong in ({"garbage_per_class": 1}, {"garbage_per_class": 0, "garbage_class": True}):
+        with pytest.raises(AedError, match="garbage_per_class"):
+            module(**wrong)
+
+
 def test_garbage_depends_on_the_seed() -> None:
     before = pd.Series([("a",)] * 10 + [("u",)] * 50, dtype=object)
     table = pd.DataFrame({"path": range(60), "split": "train", "labels": [("a",)] * 10 + [(OTHER,)] * 50})

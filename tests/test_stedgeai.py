@@ -17,7 +17,9 @@ import numpy as np
 import onnx
 import psutil
 import pytest
+import soundfile as sf
 from onnx import helper
+from tflite_files import separable
 
 from aed.base.errors import AedError
 from aed.export.card import ModelCard
@@ -26,6 +28,8 @@ from aed.export.graph import constants, load_model, save_model, strip_ends
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
 from aed.inference.opening import open_classifier
+from aed.run.benchmark import BenchmarkConfig, measure
+from aed.run.predict import PredictConfig, predict_files
 from aed.target.boards import board_names, load_board
 from aed.target.protocol import Backend
 from aed.target.report import FIGURES
@@ -59,6 +63,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     facts = quantization_facts(int8, config, ())
     made = {"float": (real, card), "int8": (int8, card)}
     made["int8_ends"] = (strip_ends(int8), replace(card, quantization=facts))
+    made["int8_in"] = (strip_ends(int8, output=False), replace(card, quantization=replace(facts, io="int8_in")))
     for name, (model, own) in made.items():
         save_model(folder / f"{name}.onnx", model, own)
     return {name: folder / f"{name}.onnx" for name in made}
@@ -118,6 +123,36 @@ def test_ok_float_on_a_u5(fake, models, tmp_path, version):
     content = report.content()
     assert json.loads(json.dumps(content, allow_nan=False)) == content
     assert set(FIGURES) <= set(content) and content["inference_ms"] is None
+
+
+@pytest.mark.parametrize("version", ["7.3", "2.0", "4.0"])
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [("my net.tflite", ("int8", "float32")), ("a.keras", ("float32", "float32")), ("a.h5", ("float32", "float32"))],
+)
+def test_files_of_other_tools_are_handed_over_as_they_are(fake, tmp_path, version, name, ends):
+    fake.install(version)
+    path = tmp_path / name
+    separable().save(path)
+    report = StEdgeAi().benchmark(path, U5, tmp_path / "out")
+    assert sizes(report)["weights_bytes"] == path.stat().st_size
+    line = (tmp_path / "out" / "stedgeai_analyze.log").read_text().splitlines()
+    words = next(text for text in line if "--model" in text).split()
+    assert Path(words[words.index("--model") + 1]).name == name.replace(" ", "_")
+    assert ("--input-data-type" in words) == (version != "7.3")
+    if version != "7.3":
+        assert [words[words.index(f"--{end}-data-type") + 1] for end in ("input", "output")] == list(ends)
+
+
+def test_files_of_other_tools_have_to_be_there_and_whole(fake, tmp_path):
+    fake.install()
+    with pytest.raises(AedError, match=r"a\.tflite: no such model"):
+        StEdgeAi().analyze(tmp_path / "a.tflite", U5, tmp_path / "out")
+    (tmp_path / "a.tflite").write_bytes(b"text")
+    with pytest.raises(AedError, match="not a TensorFlow Lite model"):
+        StEdgeAi().analyze(tmp_path / "a.tflite", U5, tmp_path / "out")
+    with pytest.raises(AedError, match=r"target=emulator takes models of this project: aed import_model .*a\.tflite"):
+        measure(tmp_path / "a.tflite", tmp_path, BenchmarkConfig())
 
 
 @pytest.mark.parametrize("version", CORES)
@@ -386,6 +421,49 @@ def test_int8_ends_stay_int8(fake, models, tmp_path):
     expected = open_classifier(models["int8_ends"]).outputs(PATCHES)
     np.testing.assert_array_equal(result.outputs, expected)
     assert "--input-data-type int8 --output-data-type int8" in (tmp_path / "stedgeai_validate.log").read_text()
+
+
+def test_an_int8_input_alone_stays_int8(fake, models, tmp_path):
+    fake.install("4.0")
+    result = StEdgeAi().compare(models["int8_in"], U5, tmp_path, PATCHES)
+    np.testing.assert_array_equal(result.outputs, open_classifier(models["int8"]).outputs(PATCHES))
+    assert "--input-data-type int8 --output-data-type float32" in (tmp_path / "stedgeai_validate.log").read_text()
+
+
+def test_the_hsp_is_used_where_it_is_asked_for(fake, models, tmp_path):
+    board, hsp = load_board("nucleo-u3c5zi-q"), Choices(hsp=True)
+    fake.install("4.0")
+    for choices in (Choices(), hsp):
+        StEdgeAi(choices=choices).analyze(models["int8"], board, tmp_path)
+        assert (" --hsp" in (tmp_path / "stedgeai_analyze.log").read_text()) == choices.hsp
+    with pytest.raises(AedError, match="board=b-u585i-iot02a: has no HSP"):
+        StEdgeAi(choices=hsp).analyze(models["int8"], U5, tmp_path)
+    fake.install("3.0")
+    with pytest.raises(AedError, match=r"hsp=true needs ST Edge AI Core 4\.0 or newer"):
+        StEdgeAi(choices=hsp).analyze(models["int8"], board, tmp_path)
+
+
+def test_recordings_are_predicted_by_sts_code(fake, models, tmp_path):
+    fake.install("4.0")
+    for number in range(3):
+        sound = 0.3 * np.random.default_rng(number).standard_normal(nets.FRONTEND.sample_rate)
+        sf.write(tmp_path / f"{number}.wav", sound, nets.FRONTEND.sample_rate)
+    names = [str(tmp_path / f"{number}.wav") for number in range(3)]
+    texts = {}
+    for model in ("int8", "int8_in", "int8_ends"):
+        for on in ("runtime", "board"):
+            output = tmp_path / f"{model}_{on}.csv"
+            predict_files(str(models[model]), names, format="csv", on=on, output=str(output))
+            texts[model, on] = output.read_text()
+    assert len(set(texts.values())) == 1 and texts["int8", "board"].count("\n") == 4
+    with pytest.raises(AedError, match="on=board: need an int8"):
+        predict_files(str(models["float"]), names, on="board")
+    with pytest.raises(AedError, match="runs no cortex-m55 code on a PC"):
+        predict_files(str(models["int8"]), names, on="board", board="stm32n6570-dk", strict=True)
+    with pytest.raises(AedError, match="serial: only used with on=board"):
+        predict_files(str(models["int8"]), names, serial="serial")
+    with pytest.raises(AedError, match="on: need runtime or board"):
+        PredictConfig(files=("a.wav",), on="c")
 
 
 def test_an_open_batch_size_is_closed_for_the_tool(fake, models, tmp_path):

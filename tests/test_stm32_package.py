@@ -18,6 +18,7 @@ import soundfile as sf
 import tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tflite_files import INT8, Net, separable
 
 from aed.base.errors import AedError
 from aed.dsp.frontend import PRESETS, FrontendConfig
@@ -30,6 +31,7 @@ from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
 from aed.export.runtime import open_exact
 from aed.inference.onnx import OnnxClassifier
 from aed.run.deploy import test_clips as delivered_clips
+from aed.run.importing.verb import import_model
 from aed.scoring.decision import Decision
 from aed.scoring.nearness import Nearness
 from aed.scoring.rule import EventRule
@@ -355,14 +357,60 @@ class FakeGenerator:
             raise AedError("the tool failed")
         (folder / "c").mkdir()
         if self.failure != "nothing":
-            given = load_model(model).graph.input[0].type.tensor_type.elem_type
-            assert given == onnx.TensorProto.INT8
+            if model.suffix == ".onnx":
+                given = load_model(model).graph.input[0].type.tensor_type.elem_type
+                assert given == onnx.TensorProto.INT8
             (folder / "c" / "network.c").write_text("int network = 1;\n")
             (folder / "c" / "network.h").write_text("extern int network;\n")
             (folder / "c" / "network_data.c").write_text("int network_data = 2;\n")
             if board.firmware == "n6":
                 (folder / "c" / "network_atonbuf.xSPI2.raw").write_bytes(b"weights")
         return Report(target="fake", action="generate", board=board.name, core=board.core, net=Cost(figures={}))
+
+
+def imported(folder: Path, net: Net) -> tuple[Path, Path]:
+    """A file of TensorFlow Lite and the model made of it."""
+    folder.mkdir()
+    path = net.save(folder / "best.tflite")
+    (model,) = import_model([str(path)], ["ape", "cow", "dog", "wolf"], nets.FRONTEND)
+    return path, model
+
+
+def test_the_file_that_a_model_was_imported_from_may_be_what_the_tool_gets(tmp_path):
+    path, model = imported(tmp_path / "a", separable(size=(16, 32)))
+    package = deploy_stm32(model, tmp_path / "p", BOARDS["u5"], FakeGenerator(), original=path)
+    assert (tmp_path / "p" / "model_firmware.tflite").read_bytes() == path.read_bytes()
+    assert not (tmp_path / "p" / "model_firmware.onnx").exists()
+    assert package.manifest["model"]["firmware_file"] == "model_firmware.tflite"
+    assert package.manifest["settings"]["input_zero_point"] == 20
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        (
+            separable(size=(16, 32), ends=(INT8, INT8)),
+            "int8 in and int8 out, ST's firmware has int8 in",
+        ),
+        (separable(size=(32, 16), turned=False), "takes .frames, mels."),
+        (separable(size=(16, 32), end=""), "ends in .*DEQUANTIZE, ST's firmware needs"),
+    ],
+)
+def test_an_original_that_the_firmware_cannot_use_is_refused(tmp_path, net, message):
+    path, model = imported(tmp_path / "a", net)
+    with pytest.raises(AedError, match=message):
+        deploy_stm32(model, tmp_path / "p", BOARDS["u5"], FakeGenerator(), original=path)
+    assert not (tmp_path / "p").exists()
+
+
+def test_another_file_than_the_original_is_refused(tmp_path, model_file):
+    path, model = imported(tmp_path / "a", separable(size=(16, 32)))
+    other = separable(size=(16, 32), per_channel=False).save(tmp_path / "other.tflite")
+    for file, own in ((other, model), (path, model_file)):
+        with pytest.raises(AedError, match="not the file that the model was imported from"):
+            deploy_stm32(own, tmp_path / "p", BOARDS["u5"], FakeGenerator(), original=file)
+    with pytest.raises(AedError, match=r"need the \.tflite"):
+        deploy_stm32(model, tmp_path / "p", BOARDS["u5"], FakeGenerator(), original=tmp_path / "x.keras")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import tiny
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_import_keras import save, with_head, yamnet
+from test_import_model import save, with_head, yamnet
 from test_pipeline import SMALL
 
 from aed.base.errors import AedError
@@ -27,7 +27,7 @@ from aed.inference.opening import open_classifier
 from aed.run import from_checkpoint, pipeline
 from aed.run.evaluate import EvaluateConfig
 from aed.run.evaluate import evaluate_file as evaluate
-from aed.run.import_keras import import_keras
+from aed.run.importing.verb import import_model
 
 pytestmark = pytest.mark.usefixtures("trains")
 
@@ -41,7 +41,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint of an imported model."""
     folder = tmp_path_factory.mktemp("imported")
     save(folder / "best.h5", with_head(yamnet(mels=16, frames=32), 256, dropout=0.2, classes=3))
-    import_keras([str(folder / "best.h5")], ["alarm", "hum", "rain"], FRONTEND)
+    import_model([str(folder / "best.h5")], ["alarm", "hum", "rain"], FRONTEND)
     return folder / "best.ckpt"
 
 
@@ -85,7 +85,7 @@ def test_c_is_held_against_features_of_the_samples_that_it_hears(
 
 def test_the_last_line_of_an_import_is_that_command(imported: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    import_keras([str(imported.with_suffix(".h5"))], ["alarm", "hum", "rain"], FRONTEND)
+    import_model([str(imported.with_suffix(".h5"))], ["alarm", "hum", "rain"], FRONTEND)
     words = shlex.split(caplog.messages[-1].partition(": ")[2])
     assert words[:2] == ["aed", "train"]
     config = tiny.composed(*words[2:])

@@ -36,7 +36,7 @@ CHOICES = {
     "inspect": ["data=esc_csv"],
     "deploy": ["data=dcase"],
     "benchmark": [],
-    "import_keras": [],
+    "import_model": [],
     "migrate": [],
 }
 PHASES = (Phase.explicit, Phase.generate)  # to shrink dozens of texts at once takes minutes
@@ -129,7 +129,7 @@ def test_the_keys_of_paths_are_texts() -> None:
         "inspect": {"report", "data.clips.csv", "data.clips.val_csv", "data.clips.label_separator"},
         "deploy": {"model_file", "folder", "stm32.project", "data.clips.meta"},
         "benchmark": {"model_file", "folder", "stedgeai.tool"},
-        "import_keras": {"folder", "st_config"},
+        "import_model": {"folder", "st_config"},
         "migrate": {"folder"},
     }
     for verb, own in paths.items():

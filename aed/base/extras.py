@@ -11,6 +11,7 @@ EXTRAS = {
     "tflite": "tflite",
     "requests": "cloud",
     "ziglang": "web",
+    "umap": "umap",
     "cbor2": "cbor",
 }
 """Package -> the extra in ``pyproject.toml`` that installs it."""

@@ -161,9 +161,9 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def json_text(content: Any) -> str:
-    """``content`` as indented JSON; NaN and infinite floats become null, since JSON has none."""
-    return json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
+def json_text(content: Any, indent: int | None = 1) -> str:
+    """``content`` as JSON, indented or in one line; NaN and infinite floats become null, since JSON has none."""
+    return json.dumps(_finite(content), indent=indent, allow_nan=False) + "\n"
 
 
 def _finite(content: Any) -> Any:

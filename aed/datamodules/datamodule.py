@@ -80,6 +80,8 @@ class PatchDataModule(L.LightningDataModule):
         multi_label: Any number of classes a clip. Without it, clips with several labels are left out.
         garbage_class: One more class, ``other``, the last: clips of classes that are not in ``class_names``.
         garbage_share: Its size in each split, as a share of the mean class there; null: all such clips.
+        garbage_per_class: Its size by clips of each unused class in each split, or all where one has fewer; null:
+            ``garbage_share``.
         crops: Augmented crops that training sees in place of the clips.
         soundscape_hours: Hours of streams made of the training clips that training sees as well, and up to as many of
             whole clips with their silence. Time in which nothing happens is of the class ``background``,
@@ -121,6 +123,7 @@ class PatchDataModule(L.LightningDataModule):
         multi_label: bool = False,
         garbage_class: bool = False,
         garbage_share: float | None = 1.0,
+        garbage_per_class: int | None = None,
         crops: CropConfig = CropConfig(),  # noqa: B008 - frozen
         soundscape_hours: float = 0.0,
         soundscapes: SoundscapeConfig = SoundscapeConfig(),  # noqa: B008 - frozen
@@ -162,6 +165,12 @@ class PatchDataModule(L.LightningDataModule):
                 raise AedError(f"data.{name}: need at least {least}, got {value}")
         if garbage_share is not None and not 0 < garbage_share < math.inf:
             raise AedError(f"data.garbage_share: need a share over 0, or null, got {garbage_share}")
+        if garbage_per_class is not None and garbage_per_class < 1:
+            raise AedError(f"data.garbage_per_class: need at least 1 clip, or null, got {garbage_per_class}")
+        if garbage_per_class is not None and not garbage_class:
+            raise AedError("data.garbage_per_class: is about the garbage class; add data.garbage_class=true")
+        if garbage_per_class is not None and isinstance(clips, EventSource):
+            raise AedError("data.garbage_per_class: recordings with events have no clips to count; leave it out")
         if not 0 <= soundscape_hours < math.inf:
             raise AedError(f"data.soundscape_hours: need 0 or more, got {soundscape_hours}")
         for name, hours in (("val_event_hours", val_event_hours), ("val_quiet_hours", val_quiet_hours)):
@@ -190,6 +199,7 @@ class PatchDataModule(L.LightningDataModule):
             )
         self.clips, self.frontend, self.strict, self.seed = clips, frontend, strict, seed
         self.multi_label, self.garbage_class, self.garbage_share = multi_label, garbage_class, garbage_share
+        self.garbage_per_class = garbage_per_class
         self.crops, self.soundscape_hours, self.soundscapes = crops, soundscape_hours, soundscapes
         self.val_event_hours, self.val_quiet_hours = val_event_hours, val_quiet_hours
         self.negatives = negatives
@@ -250,9 +260,11 @@ class PatchDataModule(L.LightningDataModule):
         table["labels"] = final[split_on].reset_index(drop=True)
         table = table[chosen[split_on].to_numpy()]
         # recordings with events are not thinned: which of their patches are other depends on the patch
-        if self.garbage_class and self.garbage_share is not None and not isinstance(self.clips, EventSource):
+        is_thinned = self.garbage_share is not None or self.garbage_per_class is not None
+        if self.garbage_class and is_thinned and not isinstance(self.clips, EventSource):
             drawn_from = drawn_from[split_on].reset_index(drop=True)
-            table = draw_garbage(table, drawn_from, len(names), self.garbage_share, self.seed)
+            share = self.garbage_share or 1.0
+            table = draw_garbage(table, drawn_from, len(names), share, self.seed, self.garbage_per_class)
         self._names = (*names, OTHER) if self.garbage_class else tuple(names)
         if self._adds_background(names):
             asked = list(self.chosen_names or ())

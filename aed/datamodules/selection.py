@@ -121,12 +121,17 @@ def within(labels: "pd.Series[Any]", names: Sequence[str]) -> "pd.Series[Any]":
 
 
 def draw_garbage(
-    table: pd.DataFrame, drawn_from: "pd.Series[Any]", num_classes: int, share: float, seed: int
+    table: pd.DataFrame,
+    drawn_from: "pd.Series[Any]",
+    num_classes: int,
+    share: float,
+    seed: int,
+    per_class: int | None = None,
 ) -> pd.DataFrame:
     """``table`` with as many rows of :data:`OTHER` in each split as a class has there on average.
 
     They are drawn without replacement and evenly over the classes they are from; where one has too few, the others
-    give more.
+    give more, unless a number is given for each.
 
     Args:
         table: Columns ``labels`` and ``split``; candidates are labelled ``("other",)``.
@@ -134,6 +139,7 @@ def draw_garbage(
         num_classes: Of the others.
         share: Of the mean class: 1 makes it as large.
         seed: Which are drawn.
+        per_class: Rows of each unused class in each split, or all where it has fewer; instead of ``share``.
 
     Raises:
         AedError: There is no candidate for the training split.
@@ -155,7 +161,9 @@ def draw_garbage(
             for _, rows in sorted(candidates.groupby(drawn_from[candidates].map(",".join)).items())
         ]
         order = generator.permutation(len(queues)).tolist()  # who gives one more where it does not come out even
-        turns = range(max(map(len, queues), default=0))
+        turns = range(max(map(len, queues), default=0) if per_class is None else per_class)
+        if per_class is not None:
+            wanted = per_class * len(queues)
         drawn = [queues[queue][turn] for turn in turns for queue in order if turn < len(queues[queue])]
         keep[table.index.get_indexer(pd.Index(drawn[:wanted]))] = True
         if len(drawn) < wanted:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from typing import Any, Literal, Self, get_args
 
 import onnx
@@ -19,9 +20,21 @@ CARD_VERSION = 4
 """Of the schema below; a reader refuses newer ones."""
 
 
+_LIBRARIES = ("aed", "torch", "torchaudio", "onnx", "onnxruntime", "numpy", "soxr")
+
+
+def library_versions() -> dict[str, str]:
+    """Versions for the card, of the libraries that can change a number."""
+    return {name: version(name) for name in _LIBRARIES}
+
+
 def not_for_c(float_layers: Sequence[str]) -> str:
     """Note about a model with layers in float, for logs, cards and errors."""
     return f"has float layers: not for C: {', '.join(float_layers)}"
+
+
+Io = Literal["float", "int8", "int8_in"]
+"""What the input and the output of an int8 graph are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +44,8 @@ class Quantization:
     Args:
         scheme: Settings of the quantisation, plain types.
         calibration_clips: File names of the clips whose patches fixed the activation ranges.
-        io: ``float``: the graph quantises and dequantises itself; ``int8``: its user does, with these numbers.
+        io: ``float``: the graph quantises and dequantises itself; ``int8``: its user does, with these numbers;
+            ``int8_in``: the user quantises, the graph dequantises.
         input_scale: Real value of one step of the input; null where the first layer stays float.
         input_zero_point: Integer that stands for 0 at the input.
         output_scale: As above, of the output.
@@ -42,7 +56,7 @@ class Quantization:
 
     scheme: dict[str, Any]
     calibration_clips: tuple[str, ...]
-    io: Literal["float", "int8"]
+    io: Io
     input_scale: float | None
     input_zero_point: int | None
     output_scale: float | None
@@ -132,7 +146,7 @@ class ModelCard:
 
 def _quantization(facts: dict[str, Any]) -> Quantization:
     _check_steps(facts)
-    _need("io", facts["io"], ("float", "int8"))
+    _need("io", facts["io"], get_args(Io))
     return Quantization(**facts | {key: _names(key, facts[key]) for key in ("calibration_clips", "float_layers")})
 
 

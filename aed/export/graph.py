@@ -27,12 +27,27 @@ CURVES = ("Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Erf", "LeakyRelu")
 """Functions of one value whose int8 form is a table; what ONNX Runtime gives for a value depends on nothing else."""
 
 
+OF_OTHERS = (".tflite", ".keras", ".h5")
+"""Suffixes of models of other tools, which ``aed import_model`` reads."""
+
+
+def need_own(path: Path) -> None:
+    """Refuses a model of another tool by its suffix.
+
+    Raises:
+        AedError: It is one.
+    """
+    if path.suffix.lower() in OF_OTHERS:
+        raise AedError(f"{path}: a model of another tool; import it first: aed import_model {path}")
+
+
 def load_model(path: Path) -> onnx.ModelProto:
     """The checked ONNX model of a file.
 
     Raises:
         AedError: The file is missing, or no whole ONNX model, or its weights, scales or zero points cannot be used.
     """
+    need_own(path)
     if not path.is_file():
         raise AedError(f"{path}: no such model")
     try:
@@ -175,20 +190,33 @@ def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def strip_ends(int8: onnx.ModelProto) -> onnx.ModelProto:
-    """A QDQ graph with int8 ends: without its first QuantizeLinear and the last DequantizeLinear of each output."""
+def strip_ends(int8: onnx.ModelProto, output: bool = True) -> onnx.ModelProto:
+    """A QDQ graph with int8 ends: without its first QuantizeLinear and the last DequantizeLinear of each output.
+
+    Args:
+        int8: Left as it is; ends that are int8 already stay.
+        output: Whether outputs become int8, too.
+    """
     model = copy_of(int8)
-    source, results = input_of(model), list(model.graph.output)
-    made = producers(model)
-    first, last = readers(model)[source.name][0], [made[result.name] for result in results]
-    renamed = {first.output[0]: source.name}
-    moved = {node.input[0]: result.name for node, result in zip(last, results, strict=True)}
-    nodes = [node for node in model.graph.node if node.name not in {first.name, *(node.name for node in last)}]
+    source = input_of(model)
+    floats = [value for value in (source, *model.graph.output) if _is_float(value) and (output or value is source)]
+    made, renamed, moved, dropped = producers(model), {}, {}, set()
+    for value in floats:
+        node = readers(model)[value.name][0] if value is source else made[value.name]
+        dropped.add(node.name)
+        if value is source:
+            renamed[node.output[0]] = value.name
+        else:
+            moved[node.input[0]] = value.name
+        value.type.tensor_type.elem_type = onnx.TensorProto.INT8
+    nodes = [node for node in model.graph.node if node.name not in dropped]
     for node in nodes:
         node.output[:] = [moved.get(name, name) for name in node.output]
         node.input[:] = [{**renamed, **moved}.get(name, name) for name in node.input]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    for value in (source, *results):
-        value.type.tensor_type.elem_type = onnx.TensorProto.INT8
     return tidy(model)
+
+
+def _is_float(value: onnx.ValueInfoProto) -> bool:
+    return bool(value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 from aed.base.errors import AedError
 from aed.base.files import temporary_folder
 from aed.base.overrides import override
-from aed.export.card import Quantization, not_for_c
+from aed.export.card import Io, Quantization, not_for_c
 from aed.export.curves import fuse
 from aed.export.graph import (
     CURVES,
@@ -39,6 +39,7 @@ _OPERATORS = sorted({*QLinearOpsRegistry, *QDQRegistry, *CURVES, "PRelu", "Reduc
 
 _METHODS = {
     "minmax": CalibrationMethod.MinMax,
+    "averaged": CalibrationMethod.MinMax,
     "entropy": CalibrationMethod.Entropy,
     "percentile": CalibrationMethod.Percentile,
 }
@@ -51,14 +52,17 @@ class QuantizeConfig:
     Args:
         method: ``ptq``: after training. ``qat``: and then fine-tuned with simulated int8 rounding.
         per_channel: A weight scale for each output channel, else for the tensor.
-        calibration: How activation ranges are fixed: ``minmax``, ``entropy`` or ``percentile``.
+        calibration: How activation ranges are fixed: ``minmax``, the least and the largest value of all patches;
+            ``averaged``, the means of those of each patch (ONNX Runtime's CalibMovingAverage); ``entropy``;
+            ``percentile``.
         percentile: Share of values inside the range, %, for ``percentile``.
         n_calibration: Patches, the same number of each class.
         exclude_nodes: Layers (by name) left in float: not for C.
         exclude_ops: Operators left in float: not for C.
         curves: ``fused``: a convolution or dense layer and the HardSwish after it are one int8 layer. ``separate``:
             int8 between the two, which costs accuracy but is plain QDQ, as vendors' tools want it.
-        io: ``int8``: input and output are int8, scale and zero point in the card; no layer may be float.
+        io: ``int8``: input and output are int8, scale and zero point in the card; ``int8_in``: the input alone, as ST's
+            firmware has it. The first and the last layer may not be float.
         max_drop: Points of clip accuracy (multi-label: mean average precision), on clips neither tested nor calibrated
             on, that int8 may lose before it is repaired; compared with the lower end of the loss's 90 % interval.
         repair: Repairs that may be tried, in this order: ``equalise`` channels across layers, correct ``bias``, solve
@@ -71,13 +75,13 @@ class QuantizeConfig:
 
     method: Literal["ptq", "qat"] = "ptq"
     per_channel: bool = True
-    calibration: Literal["minmax", "entropy", "percentile"] = "minmax"
+    calibration: Literal["minmax", "averaged", "entropy", "percentile"] = "minmax"
     percentile: float = 99.999
     n_calibration: int = 200
     exclude_nodes: tuple[str, ...] = ()
     exclude_ops: tuple[str, ...] = ()
     curves: Literal["fused", "separate"] = "fused"
-    io: Literal["float", "int8"] = "float"
+    io: Io = "float"
     max_drop: float = 0.5
     repair: tuple[str, ...] = ("equalise", "bias", "head")
     float_layers: Literal["refused", "allowed"] = "refused"
@@ -94,7 +98,7 @@ class QuantizeConfig:
             "method": ("ptq", "qat"),
             "calibration": tuple(_METHODS),
             "curves": ("fused", "separate"),
-            "io": ("float", "int8"),
+            "io": get_args(Io),
             "float_layers": ("refused", "allowed"),
         }
         for name, allowed in choices.items():
@@ -171,6 +175,7 @@ def quantize(
     }
     if config.calibration == "percentile":
         options["CalibPercentile"] = config.percentile
+    options["CalibMovingAverage"] = config.calibration == "averaged"
     if ranges:
         options["TensorQuantOverrides"] = {
             name: [{"quant_type": QuantType.QInt8, "scale": np.array(scale), "zero_point": np.array(zero, np.int8)}]
@@ -255,8 +260,8 @@ def quantization_facts(
     first = readers(int8)[input_of(int8).name][0]
     last = producers(int8)[int8.graph.output[0].name]
     if first.op_type not in QDQ or last.op_type not in QDQ:
-        if config.io == "int8":
-            raise AedError("quantization.io=int8: the first or the last layer is left in float; use io=float")
+        if config.io != "float":
+            raise AedError(f"quantization.io={config.io}: the first or the last layer is left in float; use io=float")
         ends: tuple[tuple[float, int] | tuple[None, None], ...] = ((None, None), (None, None))
     else:
         ends = tuple((float(arrays[node.input[1]]), int(arrays[node.input[2]])) for node in (first, last))

@@ -71,8 +71,7 @@ def open_exact(model: onnx.ModelProto) -> Any:
     Args:
         model: QDQ, with float or int8 ends; left as it is.
     """
-    is_float = model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
-    return _session(strip_ends(model) if is_float else model, 0, exact=True)
+    return _session(strip_ends(model), 0, exact=True)
 
 
 def run_exact(session: Any, image: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:

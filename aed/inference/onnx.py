@@ -44,7 +44,7 @@ class OnnxClassifier(Classifier):
     def __init__(self, model: onnx.ModelProto, card: ModelCard, path: Path, threads: int = 0) -> None:
         self.path, self.card, self.model = path, card, model
         self.channels_last = _is_channels_last(model, card.frontend, path)
-        self.session, self.max_batch = _open_batch(model, path, threads)
+        self.session, self.max_batch = open_batch(model, path, threads)
         first = self.session.get_inputs()[0]
         self.input_name, self.input_type = first.name, first.type
         check_num_outputs(_num_classes(model, path), card.class_names, str(path))
@@ -53,7 +53,7 @@ class OnnxClassifier(Classifier):
         self.embedding_step = _embedding_step(model) if has else (1.0, 0)
         if self.input_type not in _DTYPES:
             raise AedError(f"{path}: input of type {self.input_type}; need one of {sorted(_DTYPES)}")
-        if self.input_type == "tensor(int8)" and (card.quantization is None or card.quantization.io != "int8"):
+        if self.input_type == "tensor(int8)" and (card.quantization is None or card.quantization.io == "float"):
             raise AedError(f"{path}: int8 input without scale and zero point; a model card gives them")
         self.kind = "int8" if any(node.op_type in _INT8_OPS for node in model.graph.node) else "float"
 
@@ -219,8 +219,17 @@ def _last_operator(model: onnx.ModelProto) -> str:
     return node.op_type if node is not None else ""
 
 
-def _open_batch(model: onnx.ModelProto, path: Path, threads: int) -> tuple[Any, int | None]:
-    """A session with an open batch size where the graph allows it, else with the model's own; and that size."""
+def open_batch(model: onnx.ModelProto, path: Path, threads: int) -> tuple[Any, int | None]:
+    """A session with an open batch size where the graph allows it, else with the model's own; and that size.
+
+    Args:
+        model: Left as it is.
+        path: Of its file, for messages.
+        threads: CPU threads; 0: as many as torch.
+
+    Raises:
+        AedError: ONNX Runtime cannot run it.
+    """
     free = copy_of(model)
     for value in (input_of(free), *free.graph.output):
         if value.type.tensor_type.shape.dim:

@@ -5,7 +5,7 @@ from pathlib import Path
 from aed.base.errors import AedError
 from aed.dsp.frontend import FrontendConfig
 from aed.export.card import read_card
-from aed.export.graph import load_model
+from aed.export.graph import load_model, need_own
 from aed.inference.classifier import TAGGERS, Classifier
 from aed.inference.onnx import OnnxClassifier, Outputs, open_foreign
 from aed.scoring.decision import Task
@@ -34,8 +34,7 @@ def open_classifier(
     Raises:
         AedError: It cannot be used, or is described otherwise than its card does.
     """
-    if path.suffix in (".h5", ".keras"):
-        raise AedError(f"{path}: a Keras model; convert it first: aed import_keras {path} class_names=[...]")
+    need_own(path)
     if str(path) not in TAGGERS and path.suffix not in (".ckpt", ".onnx"):
         raise AedError(f"{path}: need a .ckpt or a .onnx file")
     if str(path) in TAGGERS:

@@ -14,6 +14,7 @@ from rich.table import Table
 from aed.base.console import PlainConsole
 from aed.base.errors import AedError
 from aed.base.files import WriteError
+from aed.export.graph import OF_OTHERS
 from aed.run.state import INT8, Run
 from aed.run.targets import refuse_others
 from aed.scoring import tables
@@ -90,7 +91,7 @@ def measure(model: Path, folder: Path, config: BenchmarkConfig, prefix: str = ""
     A target that fails does not affect the others' results; the error is raised after the table.
 
     Args:
-        model: int8 ``.onnx`` with a model card.
+        model: int8 ``.onnx`` with a model card; for ``stedgeai`` also a file of Keras or TensorFlow Lite.
         folder: Folder to write to.
         config: Where and how.
         prefix: Of the configuration's keys, as users type them.
@@ -99,6 +100,7 @@ def measure(model: Path, folder: Path, config: BenchmarkConfig, prefix: str = ""
         AedError: The configuration cannot be used, or a target failed.
     """
     chosen, board = choose(config, prefix)
+    _check_kind(model, chosen, prefix)
     reports, failures = [], []
     for name in chosen:
         try:
@@ -110,6 +112,16 @@ def measure(model: Path, folder: Path, config: BenchmarkConfig, prefix: str = ""
     if failures:
         raise AedError("\n".join(failures))
     return reports
+
+
+def _check_kind(model: Path, chosen: Sequence[str], prefix: str) -> None:
+    """Refuses a file of other tools for what does not read it itself."""
+    others = [name for name in chosen if name != "stedgeai"]
+    if model.suffix.lower() in OF_OTHERS and others:
+        raise AedError(
+            f"{model}: {prefix}target={others[0]} takes models of this project: aed import_model {model}; "
+            f"{prefix}target=stedgeai takes this file as it is"
+        )
 
 
 def _measure(backend: Backend, action: str, model: Path, board: Board, folder: Path) -> Report:
@@ -214,7 +226,7 @@ def benchmark_file(model_file: str, folder: str, config: BenchmarkConfig) -> Non
     """The verb: measures a model; see :func:`measure`.
 
     Args:
-        model_file: int8 ``.onnx`` with a model card.
+        model_file: int8 ``.onnx`` with a model card; ``stedgeai`` takes ``.tflite``, ``.keras`` and ``.h5`` as well.
         folder: Folder to write to.
         config: Where it is measured.
     """

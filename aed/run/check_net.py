@@ -116,7 +116,7 @@ def _check_settings(int8: QuantizeConfig, run: Run) -> None:
         AedError: Names those settings, and what needs int8.
     """
     needing = [f"stages: {stage}" for stage in _stages_in_c(run)]
-    needing += ["quantization.io=int8"] if int8.io == "int8" else []
+    needing += [f"quantization.io={int8.io}"] if int8.io != "float" else []
     if needing and int8.may_leave_float:
         raise AedError(
             f"{' and '.join(int8.may_leave_float)} can leave layers in float, which C code cannot run; leave it out, "
@@ -166,7 +166,7 @@ def _check_c(model: onnx.ModelProto, int8: QuantizeConfig, run: Run) -> None:
             f"stages: {' and '.join(needing)} would need C code, which cannot do {net}: {reason}; change the net, "
             "leave the stage out, or take ST's tools: benchmark.target=stedgeai, deploy.target=stm32"
         )
-    if int8.io == "int8" and "quantize" in run.config.stages:
+    if int8.io != "float" and "quantize" in run.config.stages:
         frontend = run.model.frontend
         noise = np.random.default_rng(0).standard_normal((1, 1, frontend.n_mels, frontend.patch_frames))
         quantization_facts(quantize(model, noise.astype(np.float32), int8), int8, ())

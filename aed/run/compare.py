@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aed.base.errors import AedError
@@ -21,13 +21,89 @@ log = logging.getLogger(__name__)
 DIFFERENCES = "differences.csv"
 """In the folder of results; a folder with such a file may be replaced."""
 
+RUNS = "runs.csv"
+"""Beside it: where the runs lie."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs beside each other.
+
+    Args:
+        folders: Of runs or multiruns.
+        names: Short ones, for tables.
+        tested: Model -> decisions of each.
+        intervals: Model -> interval of the share of right clips of each.
+        rows: Of each but the first, each model and part of the clips.
+    """
+
+    folders: Sequence[Path]
+    names: Sequence[str]
+    tested: Mapping[str, Sequence[Tested]]
+    intervals: Mapping[str, Sequence[tuple[float, float]]]
+    rows: Sequence[Compared]
+
+    def unlike(self) -> Iterator[list[str]]:
+        """A row for each clip that not all decide alike: the share of the seeds that were right, of each."""
+        for model, sides in self.tested.items():
+            shares = [side.right.mean(axis=1).tolist() for side in sides]
+            for clip, label, fold, *own in zip(
+                sides[0].labels, sides[0].labels.values(), sides[0].folds, *shares, strict=True
+            ):
+                if len(set(own)) > 1:
+                    yield [model, clip, label, fold, *(f"{share:.4g}" for share in own)]
+
+    def scores(self) -> Iterator[list[str | int]]:
+        """A row for each model and run."""
+        for model, sides in self.tested.items():
+            for name, side, (low, high) in zip(self.names, sides, self.intervals[model], strict=True):
+                shares = (f"{share:.6f}" for share in (side.right.mean(), low, high))
+                yield [model, name, len(side.right), len(side.seeds), *shares]
+
+    def differences(self) -> Iterator[list[str | int]]:
+        """A row for each of :attr:`rows`."""
+        for row in self.rows:
+            yield [row.model, row.run, self.names[0], row.scope, row.name, *_cells(row)]
+
+
+_ENDS = ("low", "high")
+
+HEADS: dict[str, list[str]] = {
+    DIFFERENCES: ["model", "run", "beside", "scope", "name", "clips", "difference", *_ENDS, "better", "worse"],
+    "scores.csv": ["model", "run", "clips", "seeds", "right", *_ENDS],
+    "clips.csv": ["model", "filename", "category", "fold"],
+}
+HEADS[DIFFERENCES] += ["p", "p_holm"]
+"""Columns of tables; that of clips has one more for each run."""
+
+
+def compared(folders: Sequence[Path], draws: int = DRAWS, seed: int = 0) -> Comparison:
+    """How much better or worse runs decide about the same test clips than the first.
+
+    Args:
+        folders: Of runs or of multiruns over folds and seeds.
+        draws: Resamples of clips and seeds behind an interval.
+        seed: Of the resamples.
+
+    Raises:
+        AedError: A folder is no run, or the runs were tested on other clips or classes.
+    """
+    names = short_names(folders)
+    tested = _same_models(folders)
+    rows = [
+        row for model, sides in tested.items() for row in _adjusted(list(_compare(model, names, sides, draws, seed)))
+    ]
+    intervals = {model: [interval(side.right, draws, seed) for side in sides] for model, sides in tested.items()}
+    return Comparison(folders, names, tested, intervals, rows)
+
 
 def compare_runs(files: list[str], output: str | None = None, draws: int = DRAWS, seed: int = 0) -> list[Compared]:
     """Prints how much better or worse runs decide about the same test clips than the first, and their costs.
 
     Args:
         files: Folders of runs or of multiruns over folds and seeds, at least two; all are compared with the first.
-        output: Folder for the tables as csv and a picture; null: they are printed only.
+        output: Folder for the tables as csv and a picture, of which ``aed report`` makes a page; null: they are
+            printed only.
         draws: Resamples of clips and seeds behind an interval.
         seed: Of the resamples.
 
@@ -44,19 +120,14 @@ def compare_runs(files: list[str], output: str | None = None, draws: int = DRAWS
     if output is not None:
         check_replaceable(Path(output), DIFFERENCES)
     folders = [Path(name) for name in files]
-    names = short_names(folders)
-    tested = _same_models(folders)
-    rows = [
-        row for model, sides in tested.items() for row in _adjusted(list(_compare(model, names, sides, draws, seed)))
-    ]
-    intervals = {model: [interval(side.right, draws, seed) for side in sides] for model, sides in tested.items()}
+    found = compared(folders, draws, seed)
     costs = [read_costs(runs_in(folder)) for folder in folders]
-    print_scores(names, tested, intervals)
-    print_differences(names[0], rows)
-    print_costs(names, costs)
+    print_scores(found.names, found.tested, found.intervals)
+    print_differences(found.names[0], found.rows)
+    print_costs(found.names, costs)
     if output is not None:
-        _write(Path(output), names, tested, intervals, rows, costs)
-    return rows
+        _write(Path(output), found, costs)
+    return list(found.rows)
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:
@@ -140,51 +211,28 @@ def _adjusted(rows: Sequence[Compared]) -> list[Compared]:
     return found
 
 
-def _write(
-    output: Path,
-    names: Sequence[str],
-    tested: Mapping[str, Sequence[Tested]],
-    intervals: Mapping[str, Sequence[tuple[float, float]]],
-    rows: Sequence[Compared],
-    costs: Sequence[Costs],
-) -> None:
+def _write(output: Path, found: Comparison, costs: Sequence[Costs]) -> None:
     with whole_folder(output, DIFFERENCES) as folder:
-        head = ("model", "run", "beside", "scope", "name", "clips", "difference", "low", "high", "better", "worse")
-        cells = [[row.model, row.run, names[0], row.scope, row.name, *_cells(row)] for row in rows]
-        write_rows(folder / DIFFERENCES, (*head, "p", "p_holm"), cells)
-        scores = [
-            [model, name, len(side.right), len(side.seeds), f"{side.right.mean():.6f}", f"{low:.6f}", f"{high:.6f}"]
-            for model, sides in tested.items()
-            for name, side, (low, high) in zip(names, sides, intervals[model], strict=True)
-        ]
-        write_rows(folder / "scores.csv", ("model", "run", "clips", "seeds", "right", "low", "high"), scores)
+        write_rows(folder / DIFFERENCES, HEADS[DIFFERENCES], list(found.differences()))
+        write_rows(folder / "scores.csv", HEADS["scores.csv"], list(found.scores()))
         columns = list(dict.fromkeys(key for cost in costs for part in cost for key in part))
         parts = [
             [name, *(part.get(key, "") for key in columns)]
-            for name, cost in zip(names, costs, strict=True)
+            for name, cost in zip(found.names, costs, strict=True)
             for part in cost
         ]
         write_rows(folder / "costs.csv", ("run", *columns), parts)
-        write_rows(folder / "clips.csv", ("model", "filename", "category", "fold", *names), list(_unlike(tested)))
-        plot_differences(folder / "differences.png", names[0], _drawn(rows))
-    log.info("differences.csv, scores.csv, costs.csv, clips.csv, differences.png in %s", output)
+        write_rows(folder / "clips.csv", (*HEADS["clips.csv"], *found.names), list(found.unlike()))
+        places = [[name, str(own.resolve())] for name, own in zip(found.names, found.folders, strict=True)]
+        write_rows(folder / RUNS, ("run", "folder"), places)
+        plot_differences(folder / "differences.png", found.names[0], _drawn(found.rows))
+    log.info("differences.csv, scores.csv, costs.csv, clips.csv, runs.csv, differences.png in %s", output)
 
 
 def _cells(row: Compared) -> list[str | int]:
     own = row.difference
     shares = [f"{value:.6f}" for value in (own.value, own.low, own.high)]
     return [own.clips, *shares, own.better, own.worse, f"{own.p:.6g}", f"{row.p_holm:.6g}"]
-
-
-def _unlike(tested: Mapping[str, Sequence[Tested]]) -> Iterator[list[str]]:
-    """A row for each clip that not all runs decide alike: the share of the seeds that were right, of each run."""
-    for model, sides in tested.items():
-        shares = [side.right.mean(axis=1).tolist() for side in sides]
-        for clip, label, fold, *own in zip(
-            sides[0].labels, sides[0].labels.values(), sides[0].folds, *shares, strict=True
-        ):
-            if len(set(own)) > 1:
-                yield [model, clip, label, fold, *(f"{share:.4g}" for share in own)]
 
 
 def _drawn(rows: Sequence[Compared]) -> dict[str, dict[str, Difference]]:

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
-from aed.audio.audio_file import STDIN, AudioFile
+from aed.audio.audio_file import STDIN
+from aed.audio.spans import read_spans
 from aed.base.errors import AedError
 from aed.base.files import whole_folder, write_whole
 from aed.dsp.waveform import to_int16
@@ -25,9 +26,6 @@ log = logging.getLogger(__name__)
 
 AROUND_S = 1.0
 """Sound kept before the patch that raises an alarm, and after it."""
-
-BLOCK_S = 10.0
-"""Seconds of a recording in memory at once."""
 
 ALARMS = "alarms"
 """Folder of alarms without a reference."""
@@ -133,25 +131,9 @@ def _cuts(
 
 
 def _pieces(name: str, cuts: Sequence[Cut]) -> Iterator[tuple[Cut, npt.NDArray[np.float32], int]]:
-    """The samples ``(T, channels)`` and the rate of each cut of a recording, which is read once and not held."""
-    if not cuts:
-        return
-    waiting, open_ = list(cuts), list[tuple[Cut, list[npt.NDArray[np.float32]]]]()
-    with AudioFile(Path(name)) as file:
-        rate, passed = file.rate, 0
-        for block in file.blocks(int(BLOCK_S * rate)):
-            end = passed + len(block)
-            while waiting and round(waiting[0].start_s * rate) < end:
-                open_.append((waiting.pop(0), []))
-            for cut, parts in open_:
-                parts.append(block[max(0, round(cut.start_s * rate) - passed) : round(cut.end_s * rate) - passed])
-            passed = end
-            done = [item for item in open_ if round(item[0].end_s * rate) <= end]
-            open_ = [item for item in open_ if round(item[0].end_s * rate) > end]
-            for cut, parts in done:
-                yield cut, np.concatenate(parts), rate
-        for cut, parts in open_:
-            yield cut, np.concatenate(parts), rate
+    """The samples ``(T, channels)`` and the rate of each cut of a recording."""
+    for number, samples, rate in read_spans(Path(name), [(cut.start_s, cut.end_s) for cut in cuts]):
+        yield cuts[number], samples, rate
 
 
 def _write_wav(file: IO[bytes], samples: npt.NDArray[np.float32], rate: int) -> None:

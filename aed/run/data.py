@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ def inspect(
     strict: bool = False,
     num_workers: int = 0,
     seed: int = 0,
+    html: bool = False,
 ) -> Report:
     """Prints the health of a data set, writes it as JSON, and returns it.
 
@@ -41,18 +42,24 @@ def inspect(
         strict: End with an error where something would spoil training or scores.
         num_workers: Threads that decode; 0: one per CPU.
         seed: Seed of a random split.
+        html: Write a page to look at and to listen to as well, beside the JSON file, in ``.html``.
 
     Raises:
         AedError: There is no data set, or it is not well and ``strict`` is set.
     """
     check_output("report", Path(report))
+    page = Path(report).with_suffix(".html")
+    if html and page == Path(report):
+        raise AedError(f"report: need a file whose name ends in .json where html=true, got {report}")
     module = data(seed=seed)
     setup: list[Finding] = []
     try:
         table = module.table
         if guess := module.likely_sources:
             examples = [f"{left} and {right}" for left, right in guess.examples]
-            setup.append(Finding("likely_source", guess.is_sure, module.source_advice(guess), examples))
+            by_name = _by_name(table["path"])
+            pairs = [[by_name[name] for name in pair if name in by_name] for pair in guess.examples]
+            setup.append(Finding("likely_source", guess.is_sure, module.source_advice(guess), examples, pairs))
     except AedError as error:  # its recordings can be looked at all the same, if there are any
         table = module.recordings
         setup.append(Finding("no_split", True, f"it cannot be used as it is configured: {error}", [module.clips.name]))
@@ -74,9 +81,21 @@ def inspect(
     _write(Path(report), module.clips.name, result)
     _print(module.clips.name, result)
     log.info("details in %s", report)
+    if html:
+        from aed.run.report.data import write_page  # what draws: only where it is asked for
+
+        write_page(page, module.clips.name, result, frontend)
     if strict and result.spoiling:
         raise AedError(f"{module.clips.name}: {len(result.spoiling)} findings spoil training or scores (strict=true)")
     return result
+
+
+def _by_name(paths: Iterable[Path]) -> dict[str, str]:
+    """Path by the name of its file, of those whose name no other has."""
+    found: dict[str, set[str]] = {}
+    for path in paths:
+        found.setdefault(path.name, set()).add(str(path))
+    return {name: own.pop() for name, own in found.items() if len(own) == 1}
 
 
 def _write(path: Path, name: str, report: Report) -> None:

@@ -159,6 +159,7 @@ def _package(model: Path, folder: Path, settings: Stm32Settings, clips: Sequence
             unknown_threshold=settings.unknown_threshold,
             silence_threshold=settings.silence_threshold,
             rtos=settings.rtos,
+            original=_path(settings.original),
             done=lambda number: progress.update(task, completed=number),
         )
     accuracy = package.manifest["accuracy"]

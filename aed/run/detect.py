@@ -23,6 +23,7 @@ from aed.run.annotated import Program, hear, read_truth
 from aed.run.cutting import check_cut, cut_alarms
 from aed.run.rule_changes import RuleChanges
 from aed.run.rule_fit import FitConfig, RuleFit, Streams
+from aed.run.stream_record import Record, check_results, write_results
 from aed.run.stream_report import duty_text, never_open
 from aed.run.stream_scores import check_programs, score_programs
 from aed.scoring.duty import Duty
@@ -58,6 +59,7 @@ def detect_files(
     on: Literal["runtime", "c", "emulator"] = "runtime",
     board: str | None = None,
     cut: str | None = None,
+    results: str | None = None,
     strict: bool = False,
     threads: int = 0,
     net_class: str | None = None,
@@ -90,6 +92,8 @@ def detect_files(
             emulates; null: no load, and mps2-an505.
         cut: New folder for the sound of each alarm, beside a reference of each false one, as wav files with a second
             around it; ``data.negatives`` trains on them.
+        results: New folder for ``streams.json``: events, what occurs, scores, and false alarms with the posteriors
+            around them; ``aed report`` makes a page of the folder.
         strict: Stop at the first recording that cannot be used, instead of reporting it and going on.
         threads: CPU threads of ONNX Runtime; 0: as many as torch.
         net_class: Class of your own net, for its ``.ckpt``: ``my_pkg.MyNet``.
@@ -109,8 +113,9 @@ def detect_files(
     if action == "fit":
         if reference is None or on != "runtime":
             raise AedError("action=fit: needs reference=<what occurs>, and the model's file alone, on=runtime")
-        if cut is not None:
-            raise AedError("cut: action=fit cuts nothing; leave it out, and cut with the fitted model")
+        for key, folder in (("cut", cut), ("results", results)):
+            if folder is not None:
+                raise AedError(f"{key}: not of action=fit; leave it out, and detect with the fitted model")
         fit = RuleFit(model_file, output, Streams(names, quiet, reference), config, collar_s, slack_s, strict)
         classifier = opened()
         scored = fit.run(Detector(classifier, rule.apply(rule_of(classifier.card))), Path(det) if det else None)
@@ -121,13 +126,15 @@ def detect_files(
     _check_outputs([*names, *quiet], inputs, format, output)
     if cut is not None:
         check_cut(Path(cut), names)
+    if results is not None:
+        check_results(Path(results), names)
     classifier = opened()
     load = None if board is None else _load(classifier, board, on)
     with _programs(classifier, rule.apply(rule_of(classifier.card)), on, board or EMULATED) as (detector, programs):
         duty = Duty(detector.hop_s)
         truth = read_truth(reference, names, quiet, detector.names) if reference else None
         follow = write_csv_head(sys.stdout) if output is None and format == "csv" else None
-        if truth is None and on == "runtime":
+        if truth is None and on == "runtime" and results is None:
             streams = _detected(detector, names, strict, follow, duty)
         else:
             heard = {name: hear([*names, *quiet], own, strict) for name, own in programs.items()}
@@ -144,13 +151,15 @@ def detect_files(
     if cut is not None:
         occurs = truth.of(heard[on].used).events if truth else None
         cut_alarms(Path(cut), streams, detector, occurs, slack_s)
-    if truth is not None:
-        scored = score_programs(detector, heard, truth, collar_s, slack_s, load)
-        scored.show(PlainConsole(stderr=output is None))
+    judged = score_programs(detector, heard, truth, collar_s, slack_s, load) if truth is not None else None
+    if results is not None:
+        write_results(Path(results), Record(model_file, on, detector, heard[on], truth, judged, slack_s))
+    if judged is not None:
+        judged.show(PlainConsole(stderr=output is None))
         if scores is not None:
-            scored.write(Path(scores))
+            judged.write(Path(scores))
         if det is not None:
-            scored.draw(Path(det), subject)
+            judged.draw(Path(det), subject)
     else:
         log.info("%s", duty_text(detector, duty, load))
 

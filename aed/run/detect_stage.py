@@ -14,6 +14,7 @@ from aed.inference.opening import open_classifier
 from aed.run.annotated import hear, read_truth
 from aed.run.core_load import board_with_estimate, core_load
 from aed.run.state import FLOAT, INT8, Run
+from aed.run.stream_record import STREAMS, Record
 from aed.run.stream_report import never_open
 from aed.run.stream_scores import Scored, score_programs
 
@@ -67,15 +68,16 @@ def detect(run: Run) -> None:
     models = models or {"detect": run.need_checkpoint("detect")}
     run.drop_metrics(("detect/", "detect_int8/"))
     for prefix, path in models.items():
-        scored = _scored(path, run.net_class, config)
+        scored, record = _scored(path, run.net_class, config)
         metrics = scored.result.metrics | scored.duty.metrics
         run.metrics |= {f"{prefix}/{key}": value for key, value in metrics.items()}
         scored.show(PlainConsole(), path.name)
         scored.write(run.folder / f"{prefix}_scores.json")
+        record.write(run.folder / f"{prefix}_{STREAMS}")
         scored.draw(run.folder / "plots" / f"{prefix}_det.png", f"{run.subject}, {path.name}")
 
 
-def _scored(model: Path, net_class: str, config: DetectConfig) -> Scored:
+def _scored(model: Path, net_class: str, config: DetectConfig) -> tuple[Scored, Record]:
     names, quiet, reference = check(config)
     classifier = open_classifier(model, net_class=net_class)
     detector = Detector(classifier, rule_of(classifier.card))
@@ -86,4 +88,5 @@ def _scored(model: Path, net_class: str, config: DetectConfig) -> Scored:
     load = None
     if config.board is not None and classifier.kind == "int8":
         load = core_load(classifier, config.board, "detect.board")
-    return score_programs(detector, heard, truth, config.collar_s, config.slack_s, load)
+    scored = score_programs(detector, heard, truth, config.collar_s, config.slack_s, load)
+    return scored, Record(str(model), "runtime", detector, heard["runtime"], truth, scored, config.slack_s)

@@ -20,7 +20,7 @@ from aed.export.graph import save_model
 from aed.inference.detection import Detector
 from aed.inference.onnx import OnnxClassifier, Outputs
 from aed.inference.opening import open_classifier
-from aed.run import int8_programs
+from aed.run import int8_programs, program_choice
 from aed.run.model_data import SplitClips, model_data
 from aed.run.quantize import REPORT
 from aed.run.reject import reject
@@ -33,6 +33,7 @@ from aed.scoring import tables
 from aed.scoring.decision import Task
 from aed.scoring.levels import LEVELS
 from aed.target.stedgeai.backend import StEdgeAi
+from aed.target.stedgeai.classifier import StClassifier
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +91,7 @@ class EvaluateConfig:
                 raise AedError(f"{name}: need one of {allowed}, got {value!r}")
         if self.max_clips is not None and self.max_clips < 1:
             raise AedError(f"max_clips: need at least 1, got {self.max_clips}")
-        if self.on != "board" and (unused := [key for key in ("serial", "tool") if getattr(self, key) is not None]):
-            raise AedError(f"{unused[0]}: only used with on=board, here on={self.on}; leave it out, or add on=board")
+        program_choice.refuse_unused(self.on, self.serial, self.tool)
         if self.robustness and self.on == "board":
             raise AedError(
                 "robustness=true: plays sounds, and on=board takes patches; use on=c, on=emulator or runtime"
@@ -127,7 +127,7 @@ class Evaluation:
         build: Path,
     ) -> None:
         self.config, self.folder = config, folder
-        self.target = int8_programs.choose_board(config.on, config.board)
+        self.target = program_choice.choose_board(config.on, config.board)
         names = tuple(config.class_names) if config.class_names else None
         task: Task | None = "multi_label" if getattr(data, "keywords", {}).get("multi_label") else None
         self.classifier = open_classifier(
@@ -135,16 +135,11 @@ class Evaluation:
         )
         self.card, self.devices = self.classifier.card, dict[str, int8_programs.Device]()
         if config.on != "runtime":
-            int8 = int8_programs.int8_graph(self.classifier, config.on)
+            int8 = program_choice.int8_graph(self.classifier, config.on)
             if config.on == "board":
-                if self.card.decision.by_nearness:
-                    raise AedError(
-                        f"on=board: what {model_file.name} decides depends on its embedding, which ST's code does not "
-                        "return; use on=c or on=emulator"
-                    )
-                self.card = replace(self.card, decision=replace(self.card.decision, nearness=None))
+                assert self.target is not None
                 self.st_tool = StEdgeAi(Path(config.tool) if config.tool else None, config.serial)
-                _ = self.st_tool.tool  # refused here where there is none
+                self.card = StClassifier(int8, self.st_tool, self.target, folder).card
             else:
                 self.card = int8_programs.with_device_samples(self.card)
                 self.devices = int8_programs.build_devices(int8, self.card, build, self.target)

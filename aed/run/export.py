@@ -1,11 +1,10 @@
 """The export stage: the checkpoint as an ONNX file that needs no training configuration."""
 
 import logging
-from importlib.metadata import version
 
 from hydra.utils import instantiate
 
-from aed.export.card import ModelCard
+from aed.export.card import ModelCard, library_versions
 from aed.export.embedding import with_embedding
 from aed.export.graph import graph_sha256, save_model
 from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
@@ -20,9 +19,6 @@ log = logging.getLogger(__name__)
 
 COMPARED_PATCHES = 64
 """Real patches on which the exported graph is compared with torch."""
-
-LIBRARIES = ("aed", "torch", "torchaudio", "onnx", "onnxruntime", "numpy", "soxr")
-"""Whose versions the card has: they can change a number."""
 
 
 def export(run: Run) -> None:
@@ -53,7 +49,7 @@ def export(run: Run) -> None:
         data=trained.data,
         metrics=card_metrics(run),
         weights=trained.weights,
-        versions={name: version(name) for name in LIBRARIES},
+        versions=library_versions(),
         float_sha256=graph_sha256(model),
     )
     path = run.folder / FLOAT

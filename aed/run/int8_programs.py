@@ -11,15 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import track
 
-from aed.base.errors import AedError
 from aed.dsp.waveform import load_clip, to_int16
 from aed.export.card import ModelCard
 from aed.export.runtime import onnx_runtime_on
-from aed.inference.classifier import Classifier
 from aed.inference.onnx import OnnxClassifier
 from aed.run.split_scores import Result, score_outputs
 from aed.scoring import tables
-from aed.target.boards import Board, emulated, load_board, need_backend
+from aed.target.boards import Board
 from aed.target.emulator.device import EmulatedDevice
 from aed.target.host import GatedOutputs, HostDevice
 from aed.target.stedgeai.backend import StEdgeAi
@@ -38,34 +36,6 @@ class Device(Protocol):
 
     def decisions(self, samples: npt.NDArray[np.int16]) -> GatedOutputs:
         """The same of a stream under a gate, and for which patches the net ran."""
-
-
-def choose_board(on: str, name: str) -> Board | None:
-    """The board that a program runs on; None: it needs none.
-
-    Raises:
-        AedError: There is no such board, or it cannot run that program.
-    """
-    if on == "emulator":
-        return emulated(load_board(name))
-    if on == "board":
-        board = load_board(name)
-        need_backend(board, "stedgeai")
-        return board
-    return None
-
-
-def int8_graph(classifier: Classifier, on: str) -> OnnxClassifier:
-    """The classifier, if C can be generated from it.
-
-    Raises:
-        AedError: It is not int8, or has a front end that no device can compute.
-    """
-    if classifier.kind != "int8" or not isinstance(classifier, OnnxClassifier):
-        raise AedError(f"on={on}: need an int8 .onnx, {classifier.path.name} is float; give model_int8.onnx")
-    if on != "board" and classifier.card.frontend.include_last_patch:
-        raise AedError(f"on={on}: frontend.include_last_patch needs a clip's end, which a device does not know")
-    return classifier
 
 
 def with_device_samples(card: ModelCard) -> ModelCard:

@@ -65,7 +65,8 @@ def _split_as_asked(
         settings |= class_settings(class_names, card.data)
     module = data(**settings)
     # all that is left after the choice of clips belongs to the garbage class
-    fixed = settings | {"split": "folds", "test_fold": None, "val_fold": None, "garbage_share": None}
+    all_others = {"garbage_share": None, "garbage_per_class": None}
+    fixed = settings | {"split": "folds", "test_fold": None, "val_fold": None} | all_others
     with_splits = FixedEvents if isinstance(module.clips, EventSource) else FixedSplit
     if split == "all":
         return data(clips=with_splits(module.clips, None), **fixed)

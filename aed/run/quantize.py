@@ -78,7 +78,7 @@ def quantize(run: Run) -> None:
     search.conclude()
     facts = quantization_facts(best.int8, config, calibration.clips)
     graph = with_embedding(best.int8) if embeds else best.int8
-    graph = strip_ends(graph) if config.io == "int8" else graph
+    graph = graph if config.io == "float" else strip_ends(graph, output=config.io == "int8")
     save_model(run.folder / INT8, graph, replace(card, quantization=facts))
     run.metrics["quantization/float_layers"] = float(len(facts.float_layers))
     content = _facts(model, card, best, search, calibration, config)

@@ -76,12 +76,13 @@ FUNCTIONS = {
     "deploy": "aed.run.deploy.deploy_file",
     "detect": "aed.run.detect.detect_files",
     "evaluate": "aed.run.evaluate.evaluate_file",
-    "import_keras": "aed.run.import_keras.import_keras",
+    "import_model": "aed.run.importing.verb.import_model",
     "inspect": "aed.run.data.inspect",
     "listen": "aed.run.listen.listen",
     "migrate": "aed.run.migrate.migrate",
     "models": "aed.run.models.show",
     "predict": "aed.run.predict.predict_files",
+    "record": "aed.run.record.record",
     "report": "aed.run.report.write.report_folders",
     "soundscapes": "aed.run.soundscapes.write_soundscapes",
 }
@@ -90,7 +91,7 @@ FUNCTIONS = {
 _CLASSES = {
     "deploy": register_data,
     "evaluate": register_data,
-    "import_keras": register_frontends,
+    "import_model": register_frontends,
     "inspect": register_data,
     "detect": register_frontends,
     "predict": register_frontends,

@@ -20,6 +20,9 @@ if TYPE_CHECKING:  # an exported model is measured and delivered without what tr
 FLOAT, INT8 = "model.onnx", "model_int8.onnx"
 """Models in the folder of a run."""
 
+REPORT = "report.html"
+"""Page in the folder of a run."""
+
 SCORED = ("val", "test")
 """Splits that models are scored on."""
 

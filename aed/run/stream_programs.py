@@ -16,7 +16,8 @@ from aed.inference.classifier import Classifier, to_event_posteriors
 from aed.inference.detection import Decisions, Detector
 from aed.inference.prediction import BLOCK_S
 from aed.run.annotated import Program
-from aed.run.int8_programs import Device, build_devices, choose_board, int8_graph, with_device_samples
+from aed.run.int8_programs import Device, build_devices, with_device_samples
+from aed.run.program_choice import choose_board, int8_graph
 from aed.scoring.rule import EventRule
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from aed.base.console import PlainConsole
 from aed.base.errors import AedError
+from aed.run.state import REPORT
 from aed.run.tested import FILES, finished_jobs, read_tested, typed
 from aed.scoring import tables
 from aed.scoring.decision import Task
@@ -132,7 +133,11 @@ class Summary(Callback):
             summarise(Path(config.hydra.sweep.dir), has_ended=False)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Writes and prints the final summary."""
+        """Writes and prints the final summary, and where the jobs have reports, one of all."""
         folder = Path(config.hydra.sweep.dir)
         with clear_errors(log):
             show(folder, summarise(folder))
+            if any((job / REPORT).is_file() for job in finished_jobs(folder)):  # stage report
+                from aed.run.report.write import report_folders  # imports what draws: only where a report is asked for
+
+                report_folders([str(folder)])

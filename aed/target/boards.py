@@ -52,6 +52,7 @@ class Board:
         series: ``stedgeai``'s target, ``stm32u5``.
         cloud_name: As ST's cloud lists it.
         neural_art: Whether it has ST's Neural-ART accelerator.
+        hsp: Whether it has ST's HSP, a signal processor for layers too.
         firmware: The ``deploy target=stm32`` variant: ``u5``, ``n6``; null: none.
         machine: How QEMU emulates it; null: it does not.
         emulated_by: Board with the same core that QEMU emulates instead.
@@ -67,6 +68,7 @@ class Board:
     series: str | None = None
     cloud_name: str | None = None
     neural_art: bool = False
+    hsp: bool = False
     firmware: str | None = None
     machine: Machine | None = None
     emulated_by: str | None = None

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -43,12 +43,14 @@ class Finding:
         matters: Whether it spoils training or scores.
         text: Of what there is how much, and what to do.
         names: Files, classes or recordings it is about.
+        files: Of each name the files that it is about, where there are some.
     """
 
     key: str
     matters: bool
     text: str
     names: list[str] = field(default_factory=list)
+    files: list[list[str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -149,10 +151,12 @@ def _findings(
     """Everything that is looked for; without names where there is nothing."""
     yield from _about_equal_sounds(clips, good)
     leaks = shared_sources(clips)
-    yield Finding("source_leak", True, f"{len(leaks)} recordings are in two splits: scores are too high", leaks)
+    pieces = [_paths(clips[clips["src_file"].astype(str) == source]) for source in leaks]
+    yield Finding("source_leak", True, f"{len(leaks)} recordings are in two splits: scores are too high", leaks, pieces)
     bad = clips[clips["error"] != ""]
     reasons = [f"{path}: {error}" for path, error in zip(bad["path"], bad["error"], strict=True)]
-    yield Finding("unreadable", True, f"{len(bad)} files cannot be used and are left out of training", reasons)
+    text = f"{len(bad)} files cannot be used and are left out of training"
+    yield Finding("unreadable", True, text, reasons, _each(_paths(bad)))
     yield from _about_classes(clips, good, names)
     longest_s, patch_s = frontend.max_length_s, frontend.min_clip_samples / frontend.sample_rate
     within_patch = f"shorter than a patch ({patch_s:.2f} s): they are repeated up to {frontend.min_length_s:g} s"
@@ -174,28 +178,36 @@ def _findings(
         ),
     )
     for key, mask, text in sounds:
-        yield Finding(key, False, f"{mask.sum()} of {len(good)} clips {text}", _names(good[mask]))
+        own = good[mask]
+        yield Finding(key, False, f"{len(own)} of {len(good)} clips {text}", _names(own), _each(_paths(own)))
 
 
 def _about_equal_sounds(clips: pd.DataFrame, good: pd.DataFrame) -> Iterator[Finding]:
     """Files listed twice, and equal sounds in different files; silence equals silence and does not count."""
     sounding = good[good["peak"] > 0].drop_duplicates("path")
-    leaks, conflicts, copies = [], [], []
+    leaks, conflicts, copies = _Groups([], []), _Groups([], []), _Groups([], [])
     for _, own in sounding[sounding["digest"].duplicated(keep=False)].groupby("digest", sort=False):
-        text = " = ".join(_names(own))
-        if own["split"].dropna().nunique() > 1:
-            leaks.append(text)
-        elif own["labels"].nunique() > 1:
-            conflicts.append(text)
-        else:
-            copies.append(text)
+        is_leak, is_conflict = own["split"].dropna().nunique() > 1, own["labels"].nunique() > 1
+        (leaks if is_leak else conflicts if is_conflict else copies).add(" = ".join(_names(own)), _paths(own))
     for path, own in clips[clips["path"].duplicated(keep=False)].groupby("path", sort=False):
-        (leaks if own["split"].nunique() > 1 else conflicts if own["labels"].nunique() > 1 else copies).append(
-            str(path)
-        )
-    yield Finding("leak", True, f"{len(leaks)} sounds are in two splits: what is tested was trained on", leaks)
-    yield Finding("conflict", False, f"{len(conflicts)} sounds are in a split twice, with different labels", conflicts)
-    yield Finding("copy", False, f"{len(copies)} sounds are in a split more than once", copies)
+        is_leak, is_conflict = own["split"].nunique() > 1, own["labels"].nunique() > 1
+        (leaks if is_leak else conflicts if is_conflict else copies).add(str(path), _paths(own))
+    number = len(leaks.names)
+    yield Finding("leak", True, f"{number} sounds are in two splits: what is tested was trained on", *leaks)
+    number = len(conflicts.names)
+    yield Finding("conflict", False, f"{number} sounds are in a split twice, with different labels", *conflicts)
+    yield Finding("copy", False, f"{len(copies.names)} sounds are in a split more than once", *copies)
+
+
+class _Groups(NamedTuple):
+    """Names of groups, and the files of each."""
+
+    names: list[str]
+    files: list[list[str]]
+
+    def add(self, name: str, files: list[str]) -> None:
+        self.names.append(name)
+        self.files.append(files)
 
 
 def _about_classes(clips: pd.DataFrame, good: pd.DataFrame, names: Iterable[str]) -> Iterator[Finding]:
@@ -224,13 +236,23 @@ def _about_events(
     length_s = {path: sound.duration_s for path, sound in sounds.items() if not sound.error}
     wrong = untrusted(events, length_s) | dict(annotation_errors)
     text = f"{len(wrong)} recordings have annotations that cannot be right: left out of training and scores"
-    yield Finding("annotation", True, text, list(wrong.values()))
+    yield Finding("annotation", True, text, list(wrong.values()), _each([str(path) for path in wrong]))
     again = events[events.duplicated()]
     twice = [
         f"{path}: {label} {onset:g} to {offset:g} s"
         for path, onset, offset, label in again[list(EVENT_COLUMNS)].itertuples(index=False)
     ]
-    yield Finding("event_twice", False, f"{len(again)} of {len(events)} events stand in the list before", twice)
+    text = f"{len(again)} of {len(events)} events stand in the list before"
+    yield Finding("event_twice", False, text, twice, _each(_paths(again)))
+
+
+def _paths(clips: pd.DataFrame) -> list[str]:
+    return [str(path) for path in clips["path"]]
+
+
+def _each(paths: Iterable[str]) -> list[list[str]]:
+    """Each alone."""
+    return [[path] for path in paths]
 
 
 def _names(clips: pd.DataFrame) -> list[str]:

@@ -2,14 +2,14 @@
 
 Papers: K. He et al., "Deep Residual Learning for Image Recognition", arXiv:1512.03385 (v1), and "Identity Mappings in
 Deep Residual Networks", arXiv:1603.05027 (v2). Reference: ST model zoo, ``audio_event_detection/src/models``, the
-topology of its backbone files; the ESC-10 models it publishes as v1 have strides and shortcuts elsewhere.
+topology of its backbone files; what it published as v1 in 2023 has strides and shortcuts elsewhere (``v1_2023``).
 """
 
 import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from aed.modules.head import dense_head
 from aed.modules.time_padding import TimePadding, check_frames, check_time_padding, frames_left
 from aed.modules.weights.published import Weights, read_keras_h5
 
-Version = Literal["v1", "v2"]
+Version = Literal["v1", "v1_2023", "v2"]
 Pooling = Literal["none", "avg", "max"]
 
 _SHA256 = {
@@ -57,7 +57,7 @@ WIDTH = 64
 """Channels of the first stack; each has twice as many as the one before."""
 
 _ENTRY = ((7, 2), (3, 2))
-_STACK = {"v1": ((1, 2), (3, 1), (3, 1)), "v2": ((3, 1), (3, 2))}
+_STACK = {"v1": ((1, 2), (3, 1), (3, 1)), "v1_2023": ((3, 1), (1, 2), (3, 1)), "v2": ((3, 1), (3, 2))}
 """Size and stride along time of the windows before the stacks, and of those of a stack on its main path."""
 
 
@@ -93,16 +93,16 @@ class _Block(nn.Module):
     Args:
         inputs: Channels in.
         outputs: Channels out.
-        first: Of its stack: halves the image and changes the channels, shortcut included.
+        stride: Of both paths; 2 halves the image.
+        projects: Whether the shortcut is a convolution.
         time_padding: ``valid``: the 3x3 convolution has none along time.
     """
 
-    def __init__(self, inputs: int, outputs: int, first: bool, time_padding: TimePadding) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, projects: bool, time_padding: TimePadding) -> None:
         super().__init__()
-        stride = 2 if first else 1
         self.cut = _Cut(stride, time_padding)
         self.shortcut = nn.Sequential()
-        if first:
+        if projects:
             self.shortcut = _named(conv0=nn.Conv2d(inputs, outputs, 1, stride), bn0=_norm(outputs))
         self.main = _named(
             conv1=nn.Conv2d(inputs, outputs, 1, stride),
@@ -164,7 +164,8 @@ class MiniResNet(nn.Module):
 
     Args:
         num_classes: Number of outputs.
-        version: ``v1``, or ``v2`` with BatchNorm and ReLU before the convolutions.
+        version: ``v1``, ``v2`` with BatchNorm and ReLU before the convolutions, or ``v1_2023``: what ST published as
+            v1 in 2023, whose second block halves the image, both blocks with a convolution as shortcut.
         n_stacks: Stacks of two blocks, 1 to 3: 64, 128 and 256 channels; each halves the image.
         pooling: From image to embedding: ``none`` keeps all its values, ``avg`` and ``max`` a value per channel.
             Weights are published for one and two stacks with ``none`` and ``avg``; those of v1 are the same, and serve
@@ -207,7 +208,7 @@ class MiniResNet(nn.Module):
         super().__init__()
         check_time_padding(time_padding)
         for name, value, allowed in (
-            ("version", version, ("v1", "v2")),
+            ("version", version, get_args(Version)),
             ("n_stacks", n_stacks, (1, 2, 3)),
             ("pooling", pooling, ("none", "avg", "max")),
         ):
@@ -220,7 +221,7 @@ class MiniResNet(nn.Module):
         around = partial(_around, time_padding=time_padding)
         widths = [WIDTH * 2**stack for stack in range(n_stacks)]
         layers: dict[str, nn.Module] = {"conv1_conv": nn.Conv2d(1, WIDTH, 7, stride=2, padding=around(3))}
-        if version == "v1":
+        if version != "v2":
             # padded with zeros in ST's; after a ReLU no padding can win either
             layers |= {"conv1_bn": _norm(WIDTH), "conv1_relu": nn.ReLU(), "pool1_pool": nn.MaxPool2d(3, 2, around(1))}
         else:
@@ -231,10 +232,11 @@ class MiniResNet(nn.Module):
         for number, width in enumerate(widths, start=2):
             for block, first in ((1, True), (2, False)):
                 bias = pooling != "none"  # as the published files have it
+                halves = first if version == "v1" else not first
                 layers[f"conv{number}_block{block}"] = (
-                    _Block(inputs, width, first, time_padding)
-                    if version == "v1"
-                    else _PreBlock(inputs, width, first, bias, time_padding)
+                    _PreBlock(inputs, width, first, bias, time_padding)
+                    if version == "v2"
+                    else _Block(inputs, width, 2 if halves else 1, first or version == "v1_2023", time_padding)
                 )
                 inputs = width
         if version == "v2":

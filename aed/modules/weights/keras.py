@@ -1,12 +1,9 @@
-"""Keras ``.h5`` models: the graph that the file describes, run in torch layer by layer.
+"""Keras models: the graph that a file describes, run in torch layer by layer.
 
 Nothing of a file is executed: its JSON names layers, of which those of :mod:`aed.modules.weights.keras_layers` are
-known, and h5py reads arrays. Layout: ``tf.keras`` 2, ``Model.save("x.h5")``: attribute ``model_config``, group
-``model_weights/<layer>/<variable>``.
+known, and :mod:`aed.modules.weights.keras_files` reads arrays.
 """
 
-import json
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +15,19 @@ import torch
 from torch import Tensor
 
 from aed.base.errors import AedError
-from aed.base.extras import need
-from aed.modules.weights.keras_layers import OPERATORS
-from aed.modules.weights.published import read_keras_h5
+from aed.modules.weights.keras_files import read_keras
+from aed.modules.weights.keras_layers import AUGMENTATION, OPERATORS
+from aed.modules.weights.published import Arrays
 
 DAMAGED = (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError, RecursionError)
 """Errors that reading a damaged description ends in; RuntimeError: torch, of shapes that do not fit."""
 
-Arrays = dict[str, npt.NDArray[np.float32]]
-
-_WANTED = "need a model saved by tf.keras 2 as HDF5, model.save('x.h5')"
-
 _MODELS = ("Functional", "Model", "Sequential")
+
+_BIAS = {"use_bias": "bias"}
+_SWITCHES = {"Conv2D": _BIAS, "DepthwiseConv2D": _BIAS, "Dense": _BIAS}
+_SWITCHES |= {"BatchNormalization": {"scale": "gamma", "center": "beta"}}
+"""Kind of layer -> settings that each mean one more array; without it the arithmetic would be another one."""
 
 _MAX_SIDE = 4096
 """Most mel bands or frames of a patch: a damaged file could name any number."""
@@ -77,35 +75,48 @@ class KerasModel:
         Raises:
             AedError: The file is missing, damaged, or no such model.
         """
-        text, keras = _read_config(path)
+        file = read_keras(path)
+        config = file.description
         try:
-            config = json.loads(text)
             calls = [Call("InputLayer", "", {}, ())]
             _unroll(config, (0,), calls)
             shape = next(_shapes(config), None)
+        except AedError as error:
+            raise AedError(f"{path}: {error}") from error
         except DAMAGED as error:
-            raise AedError(f"{path}: its model_config is damaged, or of an unknown kind ({error!r})") from error
+            raise AedError(f"{path}: its description is damaged, or of an unknown kind ({error!r})") from error
         if shape is None or len(shape) != 3 or shape[2] != 1 or not all(0 < size <= _MAX_SIDE for size in shape):
             raise AedError(f"{path}: need an input of shape (n_mels, frames, 1), got {shape}")
-        arrays = _by_layer(read_keras_h5(path), calls, path)
+        arrays = _by_layer(file.arrays, calls, path)
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 raise AedError(f"{path}: {name} holds NaN or infinite values: the training diverged")
-        return cls(path, keras, tuple(calls), arrays, shape)
+        return cls(path, file.keras, tuple(calls), arrays, shape)
 
     def of_kind(self, *kinds: str) -> list[int]:
         """Positions of the calls of these kinds."""
         return [number for number, call in enumerate(self.calls) if call.kind in kinds]
 
     def check(self) -> None:
-        """Refuses layers whose arithmetic is not known here.
+        """Refuses layers whose arithmetic is not known here, or whose arrays are missing.
 
         Raises:
             AedError: Names them.
         """
         if unknown := {call.kind for call in self.calls if call.kind not in OPERATORS}:
-            code = "; a file's own code is never run" if "Lambda" in unknown else ""
-            raise AedError(f"{self.path}: layers of the kinds {sorted(unknown)} are not known here{code}")
+            own = any(kind == "Lambda" or not kind.isidentifier() for kind in unknown)
+            code = "code of the user's is never run; " if own else ""
+            raise AedError(
+                f"{self.path}: layers of the kinds {sorted(unknown)} are not known here: {code}convert the model to "
+                ".tflite, which holds arithmetic alone: tf.lite.TFLiteConverter.from_keras_model(model).convert()"
+            )
+
+        for call in self.calls:
+            for setting, variable in _SWITCHES.get(call.kind, {}).items():
+                if call.config.get(setting) and f"{call.name}/{variable}:0" not in self.arrays:
+                    raise AedError(
+                        f"{self.path}: layer {call.name!r} has no {variable}, which it needs; a damaged file"
+                    )
 
     @torch.no_grad()
     def run(self, patches: Tensor, last: int) -> Tensor:
@@ -135,35 +146,11 @@ class KerasModel:
         return values[last]
 
 
-def _read_config(path: Path) -> tuple[str, str]:
-    """The JSON that describes the model, and the version of Keras."""
-    if path.is_dir():
-        kind = "a SavedModel folder" if (path / "saved_model.pb").exists() else "a folder"
-        raise AedError(f"{path}: {kind}; {_WANTED}")
-    if not path.is_file():
-        raise AedError(f"{path}: no such file")
-    if zipfile.is_zipfile(path):
-        raise AedError(f"{path}: a .keras or other zip file; {_WANTED}")
-    need("h5py", str(path))
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            attributes = [file.attrs.get(name, "") for name in ("model_config", "keras_version")]
-        text, keras = (item.decode() if isinstance(item, bytes) else str(item) for item in attributes)
-    except (OSError, *DAMAGED) as error:
-        raise AedError(f"{path}: not a whole HDF5 file ({error}); {_WANTED}") from error
-    if not text:
-        raise AedError(f"{path}: has no model_config, perhaps weights alone (save_weights); {_WANTED}")
-    if keras.partition(".")[0] not in ("", "2"):
-        raise AedError(f"{path}: written by Keras {keras}; {_WANTED} (the package tf_keras writes it too)")
-    return text, keras
-
-
 def _unroll(item: dict[str, Any], inputs: tuple[int, ...], calls: list[Call]) -> int:
     """Append the calls of a layer, or of all layers of a model; return the position of the result."""
-    kind, config = str(item["class_name"]).rpartition(">")[2], item["config"]
+    kind, config = _kind(item), item["config"]
     if kind not in _MODELS:
+        _check_dtype(config)
         calls.append(Call(kind, config["name"], config, inputs))
         if config.get("activation") not in (None, "linear") and kind != "Activation":
             calls.append(Call("Activation", f"{config['name']}/activation", config, (len(calls) - 1,)))
@@ -174,18 +161,54 @@ def _unroll(item: dict[str, Any], inputs: tuple[int, ...], calls: list[Call]) ->
             if layer["class_name"] != "InputLayer":
                 source = _unroll(layer, (source,), calls)
         return source
-    (entry,), (result,) = config["input_layers"], config["output_layers"]
-    results = {entry[0]: source}
+    (entry,), (result,) = (_ends(config[f"{end}_layers"]) for end in ("input", "output"))
+    results = {entry: source}
     for layer in config["layers"]:
         if layer["name"] not in results:
             (node,) = layer["inbound_nodes"]  # called once; Keras counts its calls from 1 if it is a model
-            results[layer["name"]] = _unroll(layer, tuple(results[name] for name, *_ in node), calls)
-    return results[result[0]]
+            results[layer["name"]] = _unroll(layer, tuple(results[name] for name in _read_by(node)), calls)
+    return results[result]
+
+
+def _kind(item: dict[str, Any]) -> str:
+    """Keras' name of the class; that of a user's class, whatever it is called, in full."""
+    kind, module, registered = str(item["class_name"]), item.get("module"), item.get("registered_name")
+    own = kind.rpartition(">")[2]
+    if own in AUGMENTATION:
+        return own
+    if registered not in (None, own) and ">" in str(registered):
+        return str(registered)
+    if "module" in item and str(module).partition(".")[0] != "keras":
+        return f"{module}.{kind}"
+    return kind
+
+
+def _check_dtype(config: dict[str, Any]) -> None:
+    """Refuses layers that compute in fewer bits, or in whole numbers."""
+    policy = config.get("dtype", "float32")
+    name = policy.get("config", {}).get("name") if isinstance(policy, dict) else policy
+    if name not in ("float32", None):
+        raise AedError(f"layer {config['name']!r} computes in {str(name)[:40]}, not in float32; save it as float32")
+
+
+def _ends(names: list[Any]) -> list[str]:
+    """The layers at an end of a model: ``[[name, 0, 0]]``, of one layer also ``[name, 0, 0]``."""
+    return [names[0]] if isinstance(names[0], str) else [name for name, *_ in names]
+
+
+def _read_by(node: Any) -> list[str]:
+    """The layers that a call of a layer reads."""
+    if isinstance(node, list):
+        return [name for name, *_ in node]
+    tensors = [part for item in node["args"] for part in (item if isinstance(item, list) else [item])]
+    if any(isinstance(value, dict) for value in node["kwargs"].values()):
+        raise ValueError("a layer reads another one by keyword")
+    return [tensor["config"]["keras_history"][0] for tensor in tensors]
 
 
 def _shapes(item: dict[str, Any]) -> Iterator[tuple[int, ...]]:
     """Complete input shapes without the batch, the outermost first."""
-    shape = item["config"].get("batch_input_shape") or [None]
+    shape = item["config"].get("batch_input_shape") or item["config"].get("batch_shape") or [None]
     if all(isinstance(size, int) for size in shape[1:]) and len(shape) > 1:
         yield tuple(shape[1:])
     for layer in item["config"].get("layers", ()):

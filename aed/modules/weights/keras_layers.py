@@ -8,8 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 INERT = {"Dropout", "SpatialDropout2D", "GaussianDropout", "AlphaDropout", "GaussianNoise", "ActivityRegularization"}
-INERT |= {"VolumeAugment", "SpecAug"}
-"""Layers that do nothing in inference; the last two are ST's augmentation."""
+AUGMENTATION = {"VolumeAugment", "SpecAug"}
+"""Classes of ST's zoo."""
+
+INERT |= AUGMENTATION
+"""Layers that do nothing in inference."""
 
 Config = dict[str, Any]
 Own = dict[str, Tensor]

@@ -1,6 +1,6 @@
 """A Keras model as the net of aed that computes the same: YAMNet or MiniResNet, proved on random patches."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from aed.base.errors import AedError
 from aed.modules.nets import MiniResNet, YAMNet
+from aed.modules.nets.miniresnet import Version
 from aed.modules.nets.yamnet import CUTS
-from aed.modules.weights.keras import DAMAGED, Arrays, KerasModel
+from aed.modules.weights.keras import DAMAGED, KerasModel
 from aed.modules.weights.keras_layers import INERT
+from aed.modules.weights.published import Arrays
 
 TOLERANCE = 1e-4
 """Most difference between our net's logits and those of the file's own layers, of logits of about 1."""
@@ -48,16 +50,18 @@ def convert(model: KerasModel) -> Converted:
 
 
 def _converted(model: KerasModel) -> Converted:
+    model.check()
     head, task = _head(model)
+    model = _with_yamnet_names(model)
     names = {call.name for call in model.calls}
     make = _yamnet if "layer1/conv" in names else _miniresnet if "conv2_block1_1_conv" in names else None
     if make is None:
         kinds = [call.kind for call in model.calls[1:] if call.kind not in INERT]
         raise AedError(
-            f"{model.path}: neither YAMNet nor MiniResNet, by the names of its layers; it has {len(kinds)} layers, "
-            f"first {[call.name for call in model.calls[1:4]]}, of the kinds {sorted(set(kinds))}"
+            f"{model.path}: neither YAMNet nor MiniResNet, by its layers; it has {len(kinds)}, first "
+            f"{[call.name for call in model.calls[1:4]]}, kinds {sorted(set(kinds))}; any net of common operators "
+            "can come as .tflite: tf.lite.TFLiteConverter.from_keras_model(model).convert()"
         )
-    model.check()
     kernel = model.arrays.get(f"{model.calls[head].name}/kernel:0")
     if kernel is None or kernel.ndim != 2:
         raise AedError(f"{model.path}: the head {model.calls[head].name!r} has no kernel (features, classes)")
@@ -79,6 +83,26 @@ def _head(model: KerasModel) -> tuple[int, Literal["single_label", "multi_label"
     if ends not in ([], ["softmax"], ["sigmoid"]):
         raise AedError(f"{model.path}: need softmax, sigmoid or nothing after the head, got {ends}")
     return heads[0], "multi_label" if ends == ["sigmoid"] else "single_label"
+
+
+def _with_yamnet_names(model: KerasModel) -> KerasModel:
+    """``model``, its layers renamed as Google named them if they are a YAMNet's; Keras 3 has no ``/`` in names."""
+    weighted = model.of_kind("Conv2D", "DepthwiseConv2D")
+    kinds = [model.calls[number].kind for number in weighted]
+    if len(kinds) < 3 or kinds != ["Conv2D", *["DepthwiseConv2D", "Conv2D"] * (len(kinds) // 2)]:
+        return model
+    names = {}
+    for place, number in enumerate(weighted):
+        kind = "conv" if place == 0 else "pointwise_conv" if model.calls[number].kind == "Conv2D" else "depthwise_conv"
+        names[model.calls[number].name] = name = f"layer{(place + 3) // 2}/{kind}"
+        norms = [other for other in model.of_kind("BatchNormalization") if number in model.calls[other].inputs]
+        names |= {model.calls[other].name: f"{name}/bn" for other in norms}
+    arrays = {}
+    for key, array in model.arrays.items():
+        layer, _, variable = key.rpartition("/")
+        arrays[f"{names.get(layer, layer)}/{variable}"] = array
+    calls = tuple(replace(call, name=names.get(call.name, call.name)) for call in model.calls)
+    return replace(model, calls=calls, arrays=arrays)
 
 
 def _dropout(model: KerasModel) -> float:
@@ -108,12 +132,7 @@ def _yamnet(model: KerasModel, head: tuple[int, ...]) -> tuple[nn.Module, str]:
 
 def _miniresnet(model: KerasModel, head: tuple[int, ...]) -> tuple[nn.Module, str]:
     names = {call.name for call in model.calls}
-    version: Literal["v1", "v2"] = "v2" if "post_bn" in names else "v1"
-    if version == "v1" and "conv2_block2_0_conv" in names:
-        raise AedError(
-            f"{model.path}: the MiniResNet v1 of ST's zoo before 2024, whose second blocks have shortcuts with a "
-            "convolution; only the later one is known here"
-        )
+    version: Version = "v2" if "post_bn" in names else "v1_2023" if "conv2_block2_0_conv" in names else "v1"
     stacks = 0
     while f"conv{stacks + 2}_block1_1_conv" in names:
         stacks += 1

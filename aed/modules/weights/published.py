@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -110,7 +110,16 @@ def read_torch(path: Path) -> "dict[str, Tensor]":
     return state
 
 
-def read_keras_h5(path: Path) -> dict[str, npt.NDArray[np.float32]]:
+Arrays = dict[str, npt.NDArray[np.float32]]
+
+DAMAGED_H5 = (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError)
+"""Errors that h5py ends in at a damaged file, beside OSError."""
+
+_MOST_VALUES = 1 << 26
+"""Of all arrays of a file together, 256 MiB: a dataset may claim any size and hold nothing."""
+
+
+def read_keras_h5(path: Path) -> Arrays:
     """All weight arrays of a Keras ``.h5`` model, named by their path under ``model_weights``.
 
     The name of the group that holds a layer (``model_2`` or the layer's own) is dropped:
@@ -120,17 +129,41 @@ def read_keras_h5(path: Path) -> dict[str, npt.NDArray[np.float32]]:
         AedError: The file is no Keras weights file, or h5py is not installed.
     """
     need("h5py", str(path))
+    arrays = read_arrays(path, path, "model_weights")
+    return {name.partition("/")[2]: array for name, array in arrays.items()}
+
+
+def read_arrays(file: Path | BinaryIO, path: Path, group: str, names: dict[str, str] | None = None) -> Arrays:
+    """All arrays of numbers below a group of an HDF5 file, by their path in it.
+
+    Args:
+        file: The file, or its bytes.
+        path: Of the file, for messages.
+        group: Its name; "": all.
+        names: Gets the attribute ``name`` of each group that has one, by its path.
+
+    Raises:
+        AedError: It is no such file, or its arrays lie in other files.
+    """
     import h5py
 
-    arrays: dict[str, npt.NDArray[np.float32]] = {}
+    arrays: Arrays = {}
 
-    def collect(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset):
-            arrays[name.split("/", 1)[1]] = np.asarray(item[()], dtype=np.float32)
+    def collect(name: str, item: Any) -> None:
+        if names is not None and isinstance(item.attrs.get("name"), str):
+            names[name] = item.attrs["name"]
+        if not isinstance(item, h5py.Dataset):
+            return
+        if item.external or item.is_virtual:
+            raise AedError(f"{path}: the values of {name} lie in another file, which is not read")
+        if sum(array.size for array in arrays.values()) + item.size > _MOST_VALUES:
+            raise AedError(f"{path}: holds over {_MOST_VALUES:,} values; no net for a microcontroller is as large")
+        arrays[name] = np.asarray(item[()], dtype=np.float32)
 
     try:
-        with h5py.File(path, "r") as file:
-            file["model_weights"].visititems(collect)
-    except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
-        raise AedError(f"{path}: not a Keras .h5 file with model_weights ({error})") from error
+        with h5py.File(file, "r") as opened:
+            (opened[group] if group else opened).visititems(collect)
+    except (OSError, *DAMAGED_H5) as error:
+        what = f"with {group}" if group else "of weights"
+        raise AedError(f"{path}: not a Keras .h5 file {what} ({error})") from error
     return arrays

@@ -1,25 +1,21 @@
 """Weights and labels of TensorFlow Lite files, without TensorFlow.
 
-A ``.tflite`` is a FlatBuffer, whose schema the package ``tflite`` holds; behind it a zip archive with text files may
-lie (https://ai.google.dev/edge/litert/models/metadata).
+Behind the model itself a zip archive with text files may lie (https://ai.google.dev/edge/litert/models/metadata).
 """
 
-import struct
 import zipfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from aed.base.archives import DAMAGED_ZIP, read_member
 from aed.base.errors import AedError
-from aed.base.extras import need
+from aed.modules.weights.tflite_file import TfliteGraph, TfliteTensor
 
-_DTYPES = {0: "<f4", 9: "i1", 2: "<i4"}
-"""NumPy's name of a ``TensorType``: FLOAT32, INT8, INT32."""
-
-_OPERATORS = (3, 4, 9)
-"""``BuiltinOperator``: CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED."""
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+"""Operators with weights and a bias."""
 
 
 class Layer(NamedTuple):
@@ -43,44 +39,26 @@ def read_tflite(path: Path) -> list[Layer]:
     Raises:
         AedError: The file is no TensorFlow Lite model, or tflite is not installed.
     """
-    need("tflite", str(path))
-    import tflite  # type: ignore[import-untyped]
-
-    data = path.read_bytes()
-    if not tflite.Model.ModelBufferHasIdentifier(data, 0):
-        raise AedError(f"{path}: not a TensorFlow Lite model")
+    graph = TfliteGraph.read(path)
+    weighted = [operator for operator in graph.operators if operator.kind in WEIGHTED]
     try:
-        model = tflite.Model.GetRootAs(data)
-        graph = model.Subgraphs(0)
-        operators = [graph.Operators(number) for number in range(graph.OperatorsLength())]
-        return [
-            Layer(*(_real(model, graph.Tensors(operator.Inputs(number))) for number in (1, 2)))
-            for operator in operators
-            if _code(model, operator) in _OPERATORS
-        ]
-    except (struct.error, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+        return [Layer(*(real(graph.tensors[number]) for number in operator.inputs[1:3])) for operator in weighted]
+    except (ValueError, IndexError, TypeError, AttributeError) as error:
         raise AedError(f"{path}: damaged TensorFlow Lite model ({error!r})") from error
 
 
-def _code(model: Any, operator: Any) -> int:
-    """Operator code; old files have it in a field of one byte alone."""
-    code = model.OperatorCodes(operator.OpcodeIndex())
-    return int(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()))
-
-
-def _real(model: Any, tensor: Any) -> npt.NDArray[np.float32]:
+def real(tensor: TfliteTensor) -> npt.NDArray[np.float32]:
     """The values of a constant: scale * (q - zero point), with a scale per tensor or per channel."""
-    stored = model.Buffers(tensor.Buffer()).DataAsNumpy()
-    values = stored.view(_DTYPES[tensor.Type()]).reshape(tensor.ShapeAsNumpy())
-    steps = tensor.Quantization()
-    if steps is None or not steps.ScaleLength():
-        return values.astype(np.float32)  # type: ignore[no-any-return]
+    values, steps = tensor.values, tensor.steps
+    assert values is not None
+    if steps is None:
+        return values.astype(np.float32)
     axes = [1] * values.ndim
-    axes[steps.QuantizedDimension()] = -1
+    axes[steps.axis] = -1
     # float64, so that the product is rounded once
-    scale, zero = steps.ScaleAsNumpy().astype(np.float64).reshape(axes), steps.ZeroPointAsNumpy().reshape(axes)
-    real: npt.NDArray[np.float32] = (scale * (values.astype(np.int64) - zero)).astype(np.float32)
-    return real
+    scale, zero = steps.scale.astype(np.float64).reshape(axes), steps.zero.reshape(axes)
+    product: npt.NDArray[np.float32] = (scale * (values.astype(np.int64) - zero)).astype(np.float32)
+    return product
 
 
 def read_labels(path: Path, member: str) -> tuple[str, ...]:
@@ -98,3 +76,20 @@ def read_labels(path: Path, member: str) -> tuple[str, ...]:
             return tuple(archive.read(member).decode().splitlines())
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise AedError(f"{path}: no {member} inside ({error})") from error
+
+
+_MOST_LABEL_BYTES = 1 << 20
+"""Of a list of labels, unpacked."""
+
+
+def label_files(path: Path) -> list[tuple[str, ...]]:
+    """The lines of each text file in the archive behind a ``.tflite``; none where there is no archive."""
+    if not zipfile.is_zipfile(path):
+        return []
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = sorted(name for name in set(archive.namelist()) if name.endswith(".txt"))
+            texts = [read_member(archive, name, _MOST_LABEL_BYTES).decode("utf-8-sig") for name in names]
+    except (AedError, *DAMAGED_ZIP) as error:
+        raise AedError(f"{path}: the archive with its labels is damaged ({error}); give class_names=[...]") from error
+    return [tuple(line.strip() for line in text.splitlines() if line.strip()) for text in texts]

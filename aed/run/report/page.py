@@ -1,4 +1,4 @@
-"""A report as one HTML file: its own style and script, charts by uPlot, and the data as text that nothing executes."""
+"""A page as one HTML file: its own style and script, charts by uPlot, and the data as text that nothing executes."""
 
 import base64
 import hashlib
@@ -7,23 +7,30 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, Literal
 
 _PAGE = Path(__file__).with_name("page")
-_SCRIPTS = ("dom", "charts", "clips", "matrix", "tables", "report")
+Kind = Literal["report", "data"]
+"""Of a page: its last script draws it."""
+
+_SCRIPTS: dict[Kind, tuple[str, ...]] = {
+    "report": ("dom", "charts", "clips", "matrix", "tables", "map", "streams", "compared", "report"),
+    "data": ("dom", "clips", "data"),
+}
 """In the order of what they need."""
 
 
-def to_html(title: str, content: Mapping[str, Any]) -> str:
+def to_html(kind: Kind, title: str, content: Mapping[str, Any]) -> str:
     """The page.
 
     Args:
+        kind: What it shows.
         title: Of the page.
         content: What the scripts in ``page/js`` draw, plain types without NaN.
     """
-    own = "\n".join(_read(f"js/{name}.js") for name in _SCRIPTS)
+    own = "\n".join(_read(f"js/{name}.js") for name in _SCRIPTS[kind])
     script = f'{_read("uplot/uPlot.iife.min.js")}\n(() => {{\n"use strict";\n{own}}})();\n'
-    style = f"{_read('uplot/uPlot.min.css')}\n{_read('report.css')}"
+    style = f"{_read('uplot/uPlot.min.css')}\n{_read('page.css')}"
     data = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Template(_read("index.html")).substitute(
         policy=_policy(script, style),

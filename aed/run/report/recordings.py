@@ -1,22 +1,16 @@
-"""Where the recordings of a run's clips lie, and their sound as the net hears it, small enough for a page."""
+"""Where the recordings of a run's clips lie."""
 
-import base64
 import inspect
-import io
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
-
-import soundfile as sf
+from typing import Any
 
 from aed import datamodules
-from aed.audio.audio_file import AudioFile
 from aed.base.errors import AedError
 from aed.datamodules.sources.clips import ClipSource
 from aed.datamodules.sources.events import EventSource
 from aed.dsp.frontend import FrontendConfig
-from aed.dsp.waveform import Wave, cut_clip, mono
 from aed.run.report.jobs import Job
 
 log = logging.getLogger(__name__)
@@ -41,6 +35,17 @@ class Recordings:
         return found[0] if len(found) == 1 and found[0].is_file() else None
 
 
+def recordings_below(folder: str) -> Recordings:
+    """All files of a folder, however deep.
+
+    Raises:
+        AedError: There is no such folder.
+    """
+    if not Path(folder).is_dir():
+        raise AedError(f"audio: {folder}: no such folder")
+    return Recordings(path for path in Path(folder).rglob("*") if path.is_file())
+
+
 def recordings_of(job: Job, folder: str | None) -> tuple[Recordings, str]:
     """The recordings of a run, and why there are none, in words, or "".
 
@@ -52,9 +57,7 @@ def recordings_of(job: Job, folder: str | None) -> tuple[Recordings, str]:
         AedError: There is no such folder.
     """
     if folder is not None:
-        if not Path(folder).is_dir():
-            raise AedError(f"audio: {folder}: no such folder")
-        return Recordings(path for path in Path(folder).rglob("*") if path.is_file()), ""
+        return recordings_below(folder), ""
     data = job.config.get("data")
     clips = data.get("clips") if isinstance(data, dict) else None
     kind = clips.get("_target_", "") if isinstance(clips, dict) else ""
@@ -84,28 +87,11 @@ def _settings(clips: dict[str, Any], cwd: Path) -> dict[str, Any]:
     return own | moved | ({"download": False} if "download" in own else {})
 
 
-def heard(path: Path, frontend: FrontendConfig) -> Wave:
-    """A clip as the net hears it: mono, at the front end's rate, without the silence that is trimmed, ``(T,)``.
-
-    Raises:
-        AudioError: It cannot be read.
-    """
-    with AudioFile(path) as file:
-        samples = mono(file.read(int(frontend.max_length_s * file.rate)))
-        return cut_clip(samples, file.rate, frontend, path)[0]
+_LENGTHS = ("sample_rate", "min_length_s", "max_length_s", "cut", "lengthen")
+_HEARD = (*_LENGTHS, "trim", "trim_top_db", "trim_frame_length", "trim_hop_length", "trim_last_second")
+"""What of a front end decides which samples the net hears."""
 
 
-def data_uri(wave: Wave, rate: int, form: Literal["FLAC", "OGG"]) -> str:
-    """Samples as FLAC, or as Ogg Vorbis of a fifth the size.
-
-    Args:
-        wave: ``(T,)``.
-        rate: In Hz.
-        form: Vorbis is encoded nine times as fast as Opus by the same library, in as few bytes.
-    """
-    file = io.BytesIO()
-    subtype = "PCM_16" if form == "FLAC" else "VORBIS"
-    with sf.SoundFile(file, "w", rate, 1, subtype=subtype, format=form) as sound:
-        for start in range(0, len(wave), rate):  # libsndfile's stack cannot hold long ones at once
-            sound.write(wave[start : start + rate])
-    return f"data:audio/{form.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
+def sound_key(path: Path, frontend: FrontendConfig) -> tuple[object, ...]:
+    """What the sound of a clip depends on, as the net hears it: front ends that differ in features share it."""
+    return path, *(getattr(frontend, name) for name in _HEARD)

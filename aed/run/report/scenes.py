@@ -1,12 +1,9 @@
 """The clips of a report: which were decided how, their sound, and of the worst what the net sees and answers."""
 
-import base64
-import io
 import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,13 +13,16 @@ from aed.base.errors import AedError
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.logmel import LogMel
 from aed.dsp.patches import cut, grid_starts
-from aed.dsp.waveform import Wave
+from aed.dsp.waveform import load_clip
 from aed.export.card import ModelCard
 from aed.inference.classifier import Classifier
+from aed.inference.embedding import Embedder
 from aed.inference.opening import open_classifier
+from aed.run.report.embeddings import MOST_MAPPED, Kind, clip_embedding, flat, open_embedder
 from aed.run.report.figures import WORDS, programs
 from aed.run.report.jobs import ClipRow, Job
-from aed.run.report.recordings import Recordings, data_uri, heard
+from aed.run.report.recordings import Recordings, sound_key
+from aed.run.report.sounds import Sounds, image_uri
 from aed.run.state import FLOAT, INT8
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ SUSPECT = 0.9
 LIKELY = 3
 """Classes of a clip whose posteriors are shown."""
 
-SOUND_BYTES, LOSSLESS_BYTES = 12_000_000, 4_000_000
-"""Most sound in a page, in characters of base64, and how much of it, that of the worst clips, is lossless."""
+LEAST_MAPPED = 3
+"""Clips of a map."""
 
 MOST_CLIPS = 5000
 """Of a page; the rest, those with the least loss, are counted and not listed."""
@@ -65,69 +65,105 @@ def scored_clips(jobs: Sequence[Job]) -> list[Scored]:
     return sorted(found, key=lambda item: (-item.loss, item.job.name, item.row.file))
 
 
-def job_model(job: Job) -> Classifier | None:
-    """The exported model of a run, int8 where there is int8; None: there is none."""
+@dataclass(frozen=True)
+class Parts:
+    """What the scenes of a run are made of.
+
+    Args:
+        recordings: Where its recordings lie.
+        model: Its exported model; None: it has none.
+        embedder: Of its float model; None: there is no map.
+    """
+
+    recordings: Recordings
+    model: Classifier | None
+    embedder: Embedder | None
+
+
+def job_parts(job: Job, recordings: Recordings) -> Parts:
+    """Of a run; its model is int8 where there is int8."""
     path = next((job.folder / name for name in (INT8, FLOAT) if (job.folder / name).is_file()), None)
-    return open_classifier(path, threads=1) if path else None
+    model = open_classifier(path, threads=1) if path else None
+    return Parts(recordings, model, open_embedder(job.folder / FLOAT))
 
 
 class Scenes:
     """What the page has of each clip.
 
     Args:
-        recordings: Of each run, by its name.
-        models: Likewise; None: it has none.
+        parts: Of each run, by its name.
         sounds: Of the page so far; those of the clips are added.
+
+    Attributes:
+        embeddings: Run -> number of a clip -> its embedding, of those on its map.
     """
 
-    def __init__(
-        self, recordings: dict[str, Recordings], models: dict[str, Classifier | None], sounds: list[str]
-    ) -> None:
-        self.recordings, self.models, self.uris = recordings, models, sounds
-        self.left = SOUND_BYTES - sum(map(len, sounds))
-        self.logmels: dict[str, LogMel] = {}
-        self.sounds: dict[tuple[Path, FrontendConfig], int] = {}
+    def __init__(self, parts: dict[str, Parts], sounds: Sounds) -> None:
+        self.parts, self.sounds = parts, sounds
+        self.embeddings: dict[str, dict[int, npt.NDArray[np.float32]]] = {}
+        self._logmels: dict[FrontendConfig, LogMel] = {}
 
     def all(self, clips: Sequence[Scored]) -> Iterator[dict[str, Any]]:
         """The content of each clip; sound as long as there is room, pictures for the first :data:`WORST`."""
-        for number, clip in enumerate(clips[:MOST_CLIPS]):
-            yield _facts(clip) | self._scene(clip, with_picture=number < WORST)
+        shown = clips[:MOST_CLIPS]
+        self.sounds.expect(len(shown))
+        every = max(1, math.ceil(len(shown) / MOST_MAPPED))
+        for number, clip in enumerate(shown):
+            yield _facts(clip) | self._scene(clip, number, is_mapped=number % every == 0)
 
-    def _scene(self, clip: Scored, with_picture: bool) -> dict[str, Any]:
-        model = self.models[clip.job.name]
-        path = self.recordings[clip.job.name].find(clip.row.file)
-        if model is None or path is None or not (with_picture or self.left > 0):
+    def _scene(self, clip: Scored, number: int, is_mapped: bool) -> dict[str, Any]:
+        parts = self.parts[clip.job.name]
+        path = parts.recordings.find(clip.row.file)
+        has_picture, is_mapped = number < WORST, is_mapped and parts.embedder is not None
+        if parts.model is None or path is None:
             return {}
-        sound = (path, model.card.frontend)
+        config = parts.model.card.frontend
+        key = sound_key(path, config)
+        known = self.sounds.number(key)
+        if not (has_picture or is_mapped) and (known is not None or not self.sounds.has_room):
+            return {} if known is None else {"sound": known}
         try:
-            wave = heard(path, model.card.frontend) if with_picture or sound not in self.sounds else None
+            wave = load_clip(path, config)
         except AedError as error:
             log.warning("%s", error)
             return {}
-        if sound not in self.sounds and wave is not None and self.left > 0:
-            form = "FLAC" if SOUND_BYTES - self.left < LOSSLESS_BYTES else "OGG"
-            self.uris.append(data_uri(wave, model.card.frontend.sample_rate, form))  # type: ignore[arg-type]
-            self.left -= len(self.uris[-1])
-            self.sounds[sound] = len(self.uris) - 1
-        own: dict[str, Any] = {"sound": self.sounds[sound]} if sound in self.sounds else {}
-        return own | (self._picture(clip, model, wave) if with_picture and wave is not None else {})
-
-    def _picture(self, clip: Scored, model: Classifier, wave: Wave) -> dict[str, Any]:
-        """Log-mel of the clip as an image, and the posteriors of its patches: times, and of each class shown."""
-        card, config = model.card, model.card.frontend
-        logmel = self.logmels.setdefault(clip.job.name, LogMel(config))
-        frames = logmel.array(wave)
+        place = self.sounds.put(key, wave, config.sample_rate, lossless=has_picture)
+        own: dict[str, Any] = {} if place is None else {"sound": place}
+        if not (has_picture or is_mapped):
+            return own
+        frames = self._logmels.setdefault(config, LogMel(config)).array(wave)
         starts = grid_starts(frames.shape[1], config)
-        posteriors = model.posteriors(cut(frames, starts, config.patch_frames)[:, None])
-        step = config.hop_length / config.sample_rate
-        shown = _shown_classes(clip, card)
-        return {
-            "picture": image_uri(frames),
-            "seconds": frames.shape[1] * step,
-            "patch_s": config.patch_frames * step,
-            "starts": [round(float(start) * step, 3) for start in starts],
-            "patches": {name: posteriors[:, card.class_names.index(name)].round(4).tolist() for name in shown},
-        }
+        if is_mapped and parts.embedder is not None:
+            vector = clip_embedding(parts.embedder, frames, starts, config)
+            self.embeddings.setdefault(clip.job.name, {})[number] = vector
+        return own | (_picture(clip, parts.model, frames, starts) if has_picture else {})
+
+    def map(self, name: str, kind: Kind) -> dict[str, Any]:
+        """The map of a run's clips: number of each and its place; {} where too few have an embedding."""
+        rows = self.embeddings.get(name, {})
+        size = len(next(iter(rows.values()))) if rows else 0
+        if len(rows) < LEAST_MAPPED or size < 2:
+            return {}
+        places, shown = flat(np.stack(list(rows.values())), kind)
+        return {"kind": kind, "shown": shown, "clips": list(rows), "places": places.round(4).tolist()}
+
+
+def _picture(
+    clip: Scored, model: Classifier, frames: npt.NDArray[np.float32], starts: npt.NDArray[np.int64]
+) -> dict[str, Any]:
+    """Log-mel of the clip as an image, and the posteriors of its patches: times, and of each class shown."""
+    card, config = model.card, model.card.frontend
+    posteriors = model.posteriors(cut(frames, starts, config.patch_frames)[:, None])
+    step = config.hop_length / config.sample_rate
+    return {
+        "picture": image_uri(frames),
+        "seconds": frames.shape[1] * step,
+        "patch_s": config.patch_frames * step,
+        "starts": [round(float(start) * step, 3) for start in starts],
+        "patches": {
+            name: posteriors[:, card.class_names.index(name)].round(4).tolist() for name in _shown_classes(clip, card)
+        },
+    }
 
 
 def _shown_classes(clip: Scored, card: ModelCard) -> list[str]:
@@ -150,12 +186,3 @@ def _facts(clip: Scored) -> dict[str, Any]:
         "likely": [[name, round(value, 4)] for value, name in ranked[:LIKELY]],
         "suspect": wrong and clip.job.task == "single_label" and bool(ranked) and ranked[0][0] >= SUSPECT,
     }
-
-
-def image_uri(frames: npt.NDArray[np.float32]) -> str:
-    """A log-mel ``(n_mels, n_frames)`` as a PNG, low bands at the bottom."""
-    from matplotlib.image import imsave
-
-    file = io.BytesIO()
-    imsave(file, frames, origin="lower", cmap="magma", format="png", metadata={"Software": ""})
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,6 +1,5 @@
 """Writes the report of runs: the verb, for folders, and the stage, for the run itself."""
 
-import itertools
 import json
 import logging
 from collections.abc import Sequence
@@ -8,38 +7,46 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import binomtest
-
 from aed.base.errors import AedError
 from aed.base.files import write_whole
+from aed.run.compare import DIFFERENCES
 from aed.run.report import figures
+from aed.run.report.compared import compared_folders, read_comparison
+from aed.run.report.embeddings import Kind, check_kind
 from aed.run.report.jobs import Job, open_jobs
 from aed.run.report.page import to_html
 from aed.run.report.recordings import Recordings, recordings_of
-from aed.run.report.scenes import MOST_CLIPS, Scenes, job_model, scored_clips
-from aed.run.state import Run
+from aed.run.report.scenes import MOST_CLIPS, Scenes, job_parts, scored_clips
+from aed.run.report.sounds import Sounds
+from aed.run.report.streams import MOST_PIECES, open_streams, streams_of, streams_subject
+from aed.run.state import REPORT, Run
+from aed.run.stream_record import STREAMS
 
 log = logging.getLogger(__name__)
 
-REPORT = "report.html"
-"""File in the folder of a run."""
 
-
-def report_folders(files: list[str], output: str | None = None, audio: str | None = None) -> None:
-    """Writes the report of a run, of the runs of a multirun, or of several beside each other.
+def report_folders(files: list[str], output: str | None = None, audio: str | None = None, map: Kind = "pca") -> None:
+    """Writes the report of a run, of the runs of a multirun, of what was detected, or of several beside each other.
 
     Args:
-        files: Folders of runs or multiruns; of several the first is shown first, and all are compared.
+        files: Folders of runs or multiruns, of ``aed compare output=``, of ``aed detect results=``; of several the
+            first is shown first, and all runs are compared with the first.
         output: HTML file to write; null: ``report.html`` in the first folder.
         audio: Folder with the recordings of the clips, however deep; null: where the configuration of the run says.
+        map: How embeddings of the clips get two dimensions: ``pca``, or ``umap`` by the package umap-learn, which may
+            take minutes.
 
     Raises:
         AedError: A folder holds no run with scored clips, or a file in it is damaged.
     """
     if output is not None and not output.endswith(".html"):
         raise AedError(f"output: need a file whose name ends in .html, got {output}")
+    check_kind(map)
+    page = _Page(audio, map)
     folders = [Path(name) for name in dict.fromkeys(files)]
-    _write(Path(output) if output else folders[0] / REPORT, {folder: open_jobs(folder) for folder in folders}, audio)
+    for folder in folders:
+        page.add(folder)
+    page.write(Path(output) if output else folders[0] / REPORT)
 
 
 def report(run: Run) -> None:
@@ -48,35 +55,80 @@ def report(run: Run) -> None:
     own = [Job(run.folder.resolve().name, run.folder, run.metrics)]
     if not own[0].clips:
         raise AedError("stages: report needs scored clips; add test before it")
-    _write(run.folder / REPORT, {run.folder: own}, None, Recordings(run.data.table["path"]))
+    page = _Page(None, "pca")
+    page.add_jobs(run.folder, own, Recordings(run.data.table["path"]))
+    page.write(run.folder / REPORT)
 
 
-def _write(
-    path: Path, of_folder: dict[Path, list[Job]], audio: str | None, recordings: Recordings | None = None
-) -> None:
-    subjects: list[dict[str, Any]] = []
-    sounds: list[str] = []
-    for folder, jobs in of_folder.items():
-        subjects.append(_subject(str(folder), jobs, audio, recordings, sounds))
-    names = [Path(subject["name"]).resolve().name for subject in subjects]
-    first = subjects[0]["jobs"][0]["facts"]
-    about = f"{first['data'] or 'a data set'}; {', '.join(names)}"
-    content = {"about": about, "subjects": subjects, "sounds": sounds, "pairs": _pairs(of_folder)}
-    title = f"Report: {' and '.join(names)}"
-    text = to_html(title, content).encode("utf-8", errors="backslashreplace")
-    write_whole(path, lambda file: file.write(text))
-    log.info("%s: %.1f MB", path, len(text) / 1e6)
+class _Page:
+    """A report that grows.
+
+    Args:
+        audio: As in :func:`report_folders`.
+        map: Likewise.
+    """
+
+    def __init__(self, audio: str | None, map: Kind) -> None:
+        self.audio, self.map, self.sounds = audio, map, Sounds()
+        self.subjects: list[dict[str, Any]] = []
+        self.names: list[str] = []
+        self.runs: list[Path] = []
+        self.compared: dict[str, Any] = {}
+
+    def add(self, folder: Path) -> None:
+        """Adds what a folder holds.
+
+        Raises:
+            AedError: It is nothing that a report can be of.
+        """
+        if (folder / DIFFERENCES).is_file():
+            self.names.append(folder.resolve().name)
+            self.compared, runs = read_comparison(folder)
+            for run in runs:
+                self.add_jobs(run, open_jobs(run))
+        elif (folder / STREAMS).is_file():
+            self.names.append(folder.resolve().name)
+            self.subjects.append(streams_subject(str(folder), open_streams(folder / STREAMS), self.sounds, self.audio))
+        else:
+            self.names.append(folder.resolve().name)
+            self.add_jobs(folder, open_jobs(folder))
+            self.runs.append(folder)
+
+    def add_jobs(self, folder: Path, jobs: Sequence[Job], recordings: Recordings | None = None) -> None:
+        """Adds a run, or the runs of a multirun."""
+        self.names = self.names or [folder.resolve().name]
+        self.subjects.append(_subject(str(folder), jobs, self.audio, recordings, self.sounds, self.map))
+
+    def write(self, path: Path) -> None:
+        """Writes the page."""
+        if len(self.runs) > 1:
+            self.compared = compared_folders(self.runs)
+        content = {
+            "about": self._about(),
+            "subjects": self.subjects,
+            "sounds": self.sounds.uris,
+            "compared": self.compared,
+        }
+        text = to_html("report", f"Report: {' and '.join(self.names)}", content)
+        data = text.encode("utf-8", errors="backslashreplace")
+        write_whole(path, lambda file: file.write(data))
+        log.info("%s: %.1f MB", path, len(data) / 1e6)
+
+    def _about(self) -> str:
+        facts = [own["jobs"][0]["facts"] for own in self.subjects if own["kind"] == "run"]
+        return "; ".join(dict.fromkeys([*(own["data"] or "a data set" for own in facts), *self.names]))
 
 
 def _subject(
-    name: str, jobs: Sequence[Job], audio: str | None, recordings: Recordings | None, sounds: list[str]
+    name: str, jobs: Sequence[Job], audio: str | None, recordings: Recordings | None, sounds: Sounds, kind: Kind
 ) -> dict[str, Any]:
     """The content of a run or of the runs of a multirun; their sounds are added to ``sounds``."""
     if {job.classes for job in jobs} != {jobs[0].classes} or {job.task for job in jobs} != {jobs[0].task}:
         raise AedError(f"{name}: its runs have different classes; give the folders of single runs")
-    models = {job.name: job_model(job) for job in jobs}
     found = {job.name: (recordings, "") if recordings else recordings_of(job, audio) for job in jobs}
-    scenes = Scenes({key: own for key, (own, _) in found.items()}, models, sounds)
+    scenes = Scenes({job.name: job_parts(job, found[job.name][0]) for job in jobs}, sounds)
+    models = {key: own.model for key, own in scenes.parts.items()}
+    streams = _streams(jobs, sounds, audio)  # false alarms get their sound before clips do
     scored = scored_clips(jobs)
     clips = list(scenes.all(scored))
     silent = sum("sound" not in clip for clip in clips)
@@ -89,6 +141,7 @@ def _subject(
         notes.append(f"Of {len(scored)} clips the {MOST_CLIPS} with the greatest loss are listed.")
     classes = jobs[0].classes
     return {
+        "kind": "run",
         "name": name,
         "task": jobs[0].task,
         "split": jobs[0].split,
@@ -99,7 +152,20 @@ def _subject(
         "clips": clips,
         "suspects": sum(clip["suspect"] for clip in clips),
         "notes": notes,
-        "jobs": [_job(job, jobs, models[job.name]) for job in jobs],
+        "jobs": [
+            _job(job, jobs, models[job.name]) | {"map": scenes.map(job.name, kind), "streams": streams[job.name]}
+            for job in jobs
+        ],
+    }
+
+
+def _streams(jobs: Sequence[Job], sounds: Sounds, audio: str | None) -> dict[str, list[dict[str, Any]]]:
+    """What the stage detect left of each run; that of the int8 model first."""
+    records = {job.name: streams_of(job.folder) for job in jobs}
+    most = MOST_PIECES // max(1, sum(map(len, records.values())))
+    return {
+        name: [streams_subject(model, record, sounds, audio, most) for model, record in reversed(own.items())]
+        for name, own in records.items()
     }
 
 
@@ -115,33 +181,3 @@ def _job(job: Job, jobs: Sequence[Job], model: Any) -> dict[str, Any]:
         "memory": figures.memory(job),
         "facts": figures.facts(job, card),
     }
-
-
-def _pairs(of_folder: dict[Path, list[Job]]) -> list[dict[str, Any]]:
-    """For each two folders and each program of both: clips that only one decides rightly, and the sign test's p."""
-    rows = []
-    for (one, first), (other, second) in itertools.combinations(of_folder.items(), 2):
-        for program in (name for name in figures.programs(first) if name in figures.programs(second)):
-            mine, theirs = _right(first, program), _right(second, program)
-            shared = mine.keys() & theirs.keys()
-            only = [sum(a[key] > b[key] for key in shared) for a, b in ((mine, theirs), (theirs, mine))]
-            rows.append(
-                {
-                    "one": str(one),
-                    "other": str(other),
-                    "program": figures.WORDS[program],
-                    "files": len(shared),
-                    "only_one": only[0],
-                    "only_other": only[1],
-                    "p": float(binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0,
-                }
-            )
-    return rows
-
-
-def _right(jobs: Sequence[Job], program: str) -> dict[str, float]:
-    """Clip -> share of the runs that decided it rightly."""
-    found: dict[str, list[bool]] = {}
-    for row in (row for job in jobs for row in job.clips[program]):
-        found.setdefault(row.file, []).append(row.decided == row.truth)
-    return {name: sum(own) / len(own) for name, own in found.items()}

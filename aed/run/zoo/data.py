@@ -122,10 +122,12 @@ def _classes(draft: Draft) -> None:
             "deployment.unknown_class_threshold", "and use_garbage_class exclude each other; leave one of them out"
         )
     draft.set("dataset.use_garbage_class", "data.garbage_class", True)
-    text = (
-        f"data.garbage_share=1 makes it as large as a class; there {number} clips of each unused class, in each split"
-    )
-    draft.note("better", "dataset.n_samples_per_garbage_class", text)
+    key = "dataset.n_samples_per_garbage_class"
+    if number is not None and number < 0:
+        raise draft.fail(key, f"need a number of clips, got {number}")
+    draft.set(key, "data.garbage_per_class", number or None)  # 0: left to the zoo
+    text = "data.garbage_share=1 makes it as large as a class; there as large as all others together"
+    draft.note("better", key, text) if not number else None
 
 
 def _seeds(draft: Draft) -> None:

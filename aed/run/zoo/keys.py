@@ -127,7 +127,7 @@ FIXED: dict[str, tuple[Kind, str]] = {
         for key in ("input_type", "output_type", "input_chpos", "output_chpos")
     },
     "evaluation.profile": ("better", "the tool's default for the board; benchmark.stedgeai.neural_art=... is another"),
-    "prediction.profile": ("unread", "aed predict runs on this machine"),
+    "prediction.profile": ("better", "the tool's default for the board; benchmark.stedgeai.neural_art=... is another"),
 }
 """Key -> what becomes of it, whatever its value is."""
 

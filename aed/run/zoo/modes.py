@@ -8,6 +8,7 @@ from typing import Any
 
 from aed.base.console import printable
 from aed.base.overrides import nearest, override
+from aed.run.predict import ST_BOARD
 from aed.run.stages import MODES
 from aed.run.zoo.data import needs_data
 from aed.run.zoo.draft import Draft
@@ -26,7 +27,8 @@ _OF_A_FILE = ("evaluation", "prediction", "benchmarking")
 _EXPANDED = re.compile(r"[\w./: -]*(?:\$\{\w+\}[\w./: -]*)+", re.ASCII)
 """Paths with variables of the environment, and nothing else that means something to a shell."""
 
-_TARGETS = {"host": None, "stedgeai_host": "board", "stedgeai_n6": "board", "stedgeai_h7p": "board"}
+_TARGETS = {"host": None, "stedgeai_host": ST_BOARD, "stedgeai_n6": "stm32n6570-dk", "stedgeai_h7p": ST_BOARD}
+"""Where the zoo evaluates and predicts -> the board of ours, unless the document names another."""
 
 
 def mode_of(draft: Draft) -> str:
@@ -74,14 +76,13 @@ def map_mode(draft: Draft) -> str:
     draft.set("prediction.test_files_path", "predict.files", [files] if files else None)
     if mode == "prediction" and not files:
         draft.values["predict.files"] = ["recordings"]
-    for section in ("evaluation", "prediction"):
+    for section, verb in (("evaluation", "evaluate"), ("prediction", "predict")):
         draft.one_of(f"{section}.target", _TARGETS)
-        draft.note("mapped", f"{section}.target", "aed evaluate on=board; serial=... is a board at a port")
-    draft.note(
-        "none" if document.text("prediction.target") not in (None, "host") else "mapped",
-        "prediction.target",
-        "aed predict runs on this machine; aed evaluate on=board scores the clips of a board",
-    )
+        words = " ".join(_on_board(draft, section))
+        draft.note("mapped", f"{section}.target", f"aed {verb} {words or 'on=runtime, the default'}")
+    if mode == "prediction":
+        own = dict(word.split("=") for word in _on_board(draft, "prediction"))
+        draft.values |= {f"predict.{key}": value for key, value in own.items()}
     if model:
         _model(draft, mode, model)
     return mode
@@ -93,16 +94,23 @@ def _model(draft: Draft, mode: str, model: str) -> None:
         draft.note(
             "none", key, "a training starts from published weights (model.pretrained) or a checkpoint (ckpt_path)"
         )
-    elif end == ".h5":
-        draft.note("mapped", key, "aed import_keras, then ckpt_path= or model=")
+    elif _is_imported(end, mode):
+        draft.note("mapped", key, "aed import_model, then ckpt_path= or model=")
     elif end == ".onnx" and mode in _OF_A_FILE:
         draft.note("mapped", key, "model=, with frontend= and class_names=")
     elif end == ".onnx":
         draft.note("none", key, "what is exported, quantised and deployed is a checkpoint: train the net")
     else:
         draft.note(
-            "none", key, f"a {end or 'file without suffix'} is not read: import the .h5 of the model, or train it"
+            "none",
+            key,
+            f"a {end or 'file without suffix'} is not read here; take the .keras or .h5, or train it",
         )
+
+
+def _is_imported(end: str, mode: str) -> bool:
+    """Whether ``aed import_model`` makes what a mode needs of a file of this suffix."""
+    return end in (".h5", ".keras") or (end == ".tflite" and mode in (*_OF_A_FILE, "deployment"))
 
 
 def commands(draft: Draft, mode: str, document: str, experiment: str) -> list[str]:
@@ -121,9 +129,9 @@ def commands(draft: Draft, mode: str, document: str, experiment: str) -> list[st
         return [train]
     if end == ".onnx" and mode in _OF_A_FILE:
         return [_of_model(draft, mode, _setting("model", model), _bare(draft))]
-    if end == ".h5":
-        first = f"aed import_keras {_word(model)} {override('st_config', document)} folder=imported"
-        if mode in ("evaluation", "prediction"):
+    if _is_imported(end, mode):
+        first = f"aed import_model {_word(model)} {override('st_config', document)} folder=imported"
+        if end == ".tflite" or mode in ("evaluation", "prediction"):
             return [first, _of_model(draft, mode, _setting("model", f"imported/{stem}.onnx"))]
         return [first, f"{train} {override('ckpt_path', f'imported/{stem}.ckpt')}"]
     trained = f"{train} operation_mode=chain_tqe hydra.run.dir=trained"
@@ -158,9 +166,9 @@ def _bare(draft: Draft) -> list[str]:
 
 def _of_model(draft: Draft, mode: str, model: str, bare: Sequence[str] = ()) -> str:
     """The command for a mode on a model file, with words for one without a model card."""
-    document = draft.document
     if mode == "prediction":
-        return " ".join(["aed predict", model, *bare, _word(draft.values["predict.files"][0])])
+        files = _word(draft.values["predict.files"][0])
+        return " ".join(["aed predict", model, *bare, files, *_on_board(draft, "prediction")])
     if mode in ("benchmarking", "chain_qb", "chain_eqeb"):
         target, board = draft.values.get("benchmark.target", "emulator"), draft.values.get("benchmark.board")
         return f"aed benchmark {model} board={board or 'mps2-an505'} target={target if board else 'emulator'}"
@@ -173,8 +181,15 @@ def _of_model(draft: Draft, mode: str, model: str, bare: Sequence[str] = ()) -> 
     ]
     chosen = ("data.class_names", "data.garbage_class", "data.multi_label")
     data += [override(key, draft.values[key]) for key in chosen if key in draft.values]
-    on = []
-    if document.text("evaluation.target") not in (None, "host"):
-        board = board_of(draft, "benchmarking.board") or "stm32n6570-dk"
-        on = ["on=board", f"board={board}", "serial=serial"]
+    on = _on_board(draft, "evaluation")
     return " ".join(["aed evaluate", model, *bare, *data, "split=all", "split_by=data", *on])
+
+
+def _on_board(draft: Draft, section: str) -> list[str]:
+    """The words that let ST's code run a model: on the board at a port or, for ``stedgeai_host``, on this machine."""
+    target = (draft.document.text(f"{section}.target") or "host").lower()
+    usual = _TARGETS.get(target)
+    if usual is None:
+        return []
+    named = board_of(draft, "benchmarking.board") if target != "stedgeai_n6" else None
+    return ["on=board", f"board={named or usual}", *([] if target == "stedgeai_host" else ["serial=serial"])]

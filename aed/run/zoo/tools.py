@@ -6,6 +6,7 @@ from aed.base.console import printable
 from aed.base.overrides import override
 from aed.base.paths import CONFIG_DIR
 from aed.run.zoo.draft import Draft
+from aed.target.boards import load_board
 
 _IO = {"int8": "int8", "uint8": "int8", "float": "float", "float32": "float"}
 _OWN_MACHINE = re.compile(r"<|/STM32Cube|^[A-Za-z]:|^STM32Cube")
@@ -19,26 +20,34 @@ def map_quantization(draft: Draft) -> None:
     draft.note("mapped", f"{section}.quantization_type", "quantization=ptq; quantization=qat fine-tunes with rounding")
     ends = {end: f"{section}.quantization_{end}_type" for end in ("input", "output")}
     kinds = {end: draft.one_of(key, _IO, "float") for end, key in ends.items()}
-    io = "int8" if set(kinds.values()) == {"int8"} else "float"
+    ios = {("int8", "int8"): "int8", ("int8", "float"): "int8_in"}
+    io = ios.get((kinds["input"], kinds["output"]), "float")
     if any(key in document.leaves for key in ends.values()):
         draft.values["quantization.io"] = io
     for end, key in ends.items():
         draft.note("mapped", key, f"quantization.io={io}")
-        if kinds[end] != io:
-            text = "both ends are alike: quantization.io=int8 for both; the C library takes int8 and gives posteriors"
+        if kinds[end] == "int8" and io == "float":
+            text = "no float in with int8 out; quantization.io=int8 for both; the C library gives posteriors"
             draft.note("none", key, text)
     per_channel = draft.one_of(f"{section}.granularity", {"per_channel": True, "per_tensor": False})
     draft.set(f"{section}.granularity", "quantization.per_channel", per_channel)
     for key in document.leaves:
         if key.startswith(f"{section}.onnx_extra_options") and key.lower().endswith(("extra_options", "average")):
-            draft.note(
-                "none", key, "quantization.calibration=minmax; entropy and percentile leave out rare values, too"
-            )
+            _calibration(draft, key)
         elif key.startswith((f"{section}.onnx_", f"{section}.iterative_")):
             text = "everything is int8, and repaired if that costs accuracy; quantization.exclude_ops=[...] leaves some"
             draft.note("none", key, text)
         elif key in (f"{section}.quantize", f"{section}.evaluate"):
             draft.note("mapped", key, "stages")
+
+
+def _calibration(draft: Draft, key: str) -> None:
+    """The moving average of ranges: a switch, in version 3 the one word that there was."""
+    if key.lower().endswith("average"):
+        is_averaged = bool(draft.document.flag(key))
+    else:
+        is_averaged = draft.one_of(key, {"calib_moving_average": True}, False)
+    draft.set(key, "quantization.calibration", "averaged" if is_averaged else "minmax")
 
 
 def board_of(draft: Draft, key: str) -> str | None:
@@ -70,6 +79,11 @@ def map_benchmark(draft: Draft, wanted: bool) -> str | None:
     )
     tool = document.file(f"{section}.path_to_stedgeai")
     draft.note("mapped", f"{section}.on_cloud", f"benchmark.target={target}")
+    if board and target == "cloud" and load_board(board).cloud_name is None:
+        target = "stedgeai"
+        draft.note(
+            "none", f"{section}.on_cloud", f"{board} is not known to be in ST's cloud: benchmark.target=stedgeai"
+        )
     draft.note("mapped", f"{section}.optimization", f"benchmark.{target}.optimization={optimization}")
     draft.note(
         "better", f"{section}.path_to_stedgeai", "looked for on the PATH, in STEDGEAI_PATH and the usual folders"

@@ -31,6 +31,7 @@ from aed.target.codegen.text import c_lines
 from aed.target.firmware.formats.delivery import version
 from aed.target.firmware.formats.write import headers_folder, write_formats
 from aed.target.firmware.readme import facts
+from aed.target.firmware.recorder import recorder_files
 from aed.target.firmware.settings import CSettings
 from aed.target.host import device_sources
 
@@ -77,7 +78,9 @@ def write_firmware(
             target = staging / (headers if name in public else "src") / renamed(name, prefix)
             target.parent.mkdir(exist_ok=True)
             target.write_text(renamed(text, prefix), encoding="utf-8")
-        (staging / "examples").mkdir()
+        (staging / "examples" / "recorder").mkdir(parents=True)
+        for name, text in recorder_files(card.frontend.sample_rate, prefix).items():
+            (staging / "examples" / "recorder" / name).write_text(text, encoding="utf-8")
         example = "main.c" if card.frontend.streamable else "main_net.c"
         for name, part in (
             ("examples/main.c", example),

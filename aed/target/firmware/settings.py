@@ -49,6 +49,8 @@ class Stm32Settings:
         action: ``package`` alone, or also ``build`` the firmware, or also ``flash`` it to the board.
         project: Folder of ST's firmware, for ``build`` and ``flash``.
         configuration: Build configuration; null: ``Debug`` for the U5, ``BM`` for the N6.
+        original: The ``.tflite``, int8 in and float out, that the model was imported from: ST's tool makes its C of
+            that file as it is; null: of the model.
         network_dir: Folder under ``project`` for the network's code, where the project has none yet.
         probe: Serial number of the ST-LINK; needed where several are plugged in.
         dry_run: Print the commands of build and flash instead of running them.
@@ -69,6 +71,7 @@ class Stm32Settings:
     action: Literal["package", "build", "flash"] = "package"
     project: str | None = None
     configuration: str | None = None
+    original: str | None = None
     network_dir: str | None = None
     probe: str | None = None
     dry_run: bool = False

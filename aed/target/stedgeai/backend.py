@@ -13,15 +13,15 @@ import numpy.typing as npt
 from aed.base.errors import AedError
 from aed.base.files import temporary_folder, write_whole
 from aed.base.processes import Stopped, finish
-from aed.export.curves import need_separate
 from aed.export.graph import load_model
 from aed.inference.opening import open_classifier
 from aed.target.boards import Board, need_backend
 from aed.target.report import Cost, Figure, Report, Source
 from aed.target.stedgeai import parse
-from aed.target.stedgeai.exchange import agreement, data_types, to_inputs, to_real, with_fixed_batch
+from aed.target.stedgeai.exchange import agreement, to_inputs, to_real
 from aed.target.stedgeai.failure import error_line, failed
 from aed.target.stedgeai.find import Tool, environment, find_tool
+from aed.target.stedgeai.handed import handed
 from aed.target.stedgeai.options import Action, Choices, command, port
 from aed.target.stedgeai.workspace import ascii_folder, copy_results, prepare
 
@@ -168,17 +168,18 @@ class StEdgeAi:
     ) -> Iterator[_Run]:
         """Runs the tool in a temporary folder; its results are in ``folder`` afterwards."""
         need_backend(board, self.name)
-        onnx_model = load_model(model)
-        need_separate(onnx_model, model, "ST Edge AI")
+        file = handed(model)
         if descriptor is not None:
             port(descriptor, board)  # before the tool starts: a misspelt port is found at once
         tool = self.tool
         folder.mkdir(parents=True, exist_ok=True)
         log_file = folder / f"stedgeai_{action}.log"
         with temporary_folder("aed_", ascii_folder()) as temporary:
-            inputs = None if patches is None else to_inputs(patches, onnx_model, model, board.neural_art)
-            paths = prepare(temporary, model.stem, with_fixed_batch(onnx_model), inputs)
-            line = command(tool, action, board, paths, self.choices, data_types(onnx_model), descriptor)
+            inputs = None
+            if patches is not None and file.model is not None:
+                inputs = to_inputs(patches, file.model, model, board.neural_art)
+            paths = prepare(temporary, model.stem + file.suffix, file.content, inputs)
+            line = command(tool, action, board, paths, self.choices, file.ends, descriptor)
             head = f"{tool.version.text}\n{' '.join(line)}\n\n"
             log.info("%s %s: %s", tool.path.name, tool.version.text, action)
             try:

@@ -32,6 +32,7 @@ class Choices:
         c_name: Prefix of the generated functions and files.
         c_api: ``legacy``: the C API before Core 3.0; null: the version's own.
         neural_art: ``profile`` or ``profile@file.json`` for the Neural-ART accelerator; null: the tool's default.
+        hsp: Layers run on the board's HSP where it can run them; false: all on the core.
         memory_pool: JSON file with the board's memories; null: the tool's default.
         extra: Further options of the tool, word by word.
     """
@@ -40,6 +41,7 @@ class Choices:
     c_name: str = "network"
     c_api: Literal["st-ai", "legacy"] | None = None
     neural_art: str | None = None
+    hsp: bool = False
     memory_pool: str | None = None
     extra: tuple[str, ...] = ()
 
@@ -106,6 +108,7 @@ def command(
     if choices.c_api is not None:
         words += _c_api(version, choices.c_api)
     words += _neural_art(version, board, choices)
+    words += _hsp(version, board, choices)
     if choices.memory_pool is not None:
         words += ["--memory-pool", str(plain(Path(choices.memory_pool), "memory_pool"))]
     if action == "validate":
@@ -137,6 +140,16 @@ def _neural_art(version: Version, board: Board, choices: Choices) -> list[str]:
         return words
     profile, at, file = choices.neural_art.partition("@")
     return [*words, f"{profile}@{plain(Path(file), 'neural_art')}" if at else profile]
+
+
+def _hsp(version: Version, board: Board, choices: Choices) -> list[str]:
+    if not choices.hsp:
+        return []
+    if not board.hsp:
+        raise AedError(f"board={board.name}: has no HSP; leave hsp out")
+    if not version.is_core(4):
+        raise AedError(f"hsp=true needs ST Edge AI Core 4.0 or newer, this is {version.text}")
+    return ["--hsp"]
 
 
 def plain(path: Path, name: str) -> Path:

@@ -20,6 +20,7 @@ class StEdgeAiSettings(Choices):
         c_name: Prefix of the generated functions and files; on a board the one its validation program has.
         c_api: ``legacy``: the C API before Core 3.0; null: the version's own.
         neural_art: ``profile`` or ``profile@file.json`` for the Neural-ART accelerator; null: the tool's default.
+        hsp: Layers run on the board's HSP where it can run them; false: all on the core.
         memory_pool: JSON file with the board's memories; null: the tool's default.
         extra: Further options of the tool, word by word: ``[--compression,high]``.
     """

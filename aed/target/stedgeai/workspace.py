@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 
 from aed.base.errors import AedError
 from aed.target.stedgeai.options import RunFiles
@@ -19,10 +18,11 @@ _REPORT_FILES = (".json", ".npz", ".csv", "_report.txt")
 """Ends of the names of files that are no code."""
 
 
-def prepare(folder: Path, name: str, model: onnx.ModelProto, inputs: npt.NDArray[Any] | None) -> RunFiles:
+def prepare(folder: Path, name: str, model: bytes, inputs: npt.NDArray[Any] | None) -> RunFiles:
     """The run's files, with names that every part of the tool can read."""
-    copy = folder / f"{re.sub(r'[^A-Za-z0-9_]', '_', name)[:60]}.onnx"
-    copy.write_bytes(model.SerializeToString(deterministic=True))
+    stem, dot, suffix = name.rpartition(".")
+    copy = folder / f"{re.sub(r'[^A-Za-z0-9_]', '_', stem)[:60]}{dot}{suffix}"
+    copy.write_bytes(model)
     patches = None
     if inputs is not None:
         patches = folder / "patches.npy"

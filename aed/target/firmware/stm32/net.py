@@ -9,8 +9,12 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from aed.base.errors import AedError
+from aed.base.files import sha256_of
 from aed.export.card import ModelCard, Quantization
 from aed.export.graph import constants, copy_of, input_of, producers, readers, tidy
+from aed.export.tflite import patch_of
+from aed.modules.weights.tflite_file import TfliteGraph
+from aed.target.stedgeai.handed import tflite_ends
 
 
 def input_steps(card: ModelCard, path: Path) -> Quantization:
@@ -24,6 +28,38 @@ def input_steps(card: ModelCard, path: Path) -> Quantization:
         what = "is a float model" if facts is None else "has a first layer in float"
         raise AedError(f"{path}: {what}; ST's firmware writes int8 patches: give a model_int8.onnx")
     return facts
+
+
+def check_original(original: Path, card: ModelCard) -> None:
+    """Refuses a file that is not the one a model was imported from, or whose ends are not the firmware's.
+
+    Raises:
+        AedError: Says which, and what to do.
+    """
+    if original.suffix.lower() != ".tflite":
+        raise AedError(f"stm32.original={original}: need the .tflite that the model was imported from")
+    graph = TfliteGraph.read(original)
+    imported = card.weights or {}
+    if sha256_of(original) != imported.get("sha256"):
+        raise AedError(
+            f"stm32.original={original}: not the file that the model was imported from, {imported.get('file', 'none')}"
+        )
+    if (ends := tflite_ends(graph)) != ("int8", "float32"):
+        raise AedError(
+            f"stm32.original={original}: {ends[0]} in and {ends[1]} out, ST's firmware has int8 in and float32 out: "
+            "leave stm32.original out, or convert with converter.inference_input_type = tf.int8"
+        )
+    if patch_of(graph) != (card.frontend.n_mels, card.frontend.patch_frames):
+        raise AedError(
+            f"stm32.original={original}: takes (frames, mels), ST's firmware writes (mels, frames); leave "
+            "stm32.original out"
+        )
+    last = [operator.kind for operator in graph.operators[-2:]]
+    if last != ["SOFTMAX", "DEQUANTIZE"] or card.decision.temperature != 1:
+        raise AedError(
+            f"stm32.original={original}: ends in {' and '.join(last)}, ST's firmware needs the model's own "
+            "probabilities; leave stm32.original out"
+        )
 
 
 def firmware_model(model: onnx.ModelProto, card: ModelCard, path: Path) -> tuple[onnx.ModelProto, ModelCard]:

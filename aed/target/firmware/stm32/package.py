@@ -1,6 +1,7 @@
 """The deployment package: all that ST's 'getting started' audio firmware needs to run our model, in one folder."""
 
 import logging
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from aed.target.firmware.stm32.headers import (
     tables_header,
     tables_source,
 )
-from aed.target.firmware.stm32.net import firmware_model, input_steps
+from aed.target.firmware.stm32.net import check_original, firmware_model, input_steps
 from aed.target.firmware.stm32.st_frontend import (
     Difference,
     Effect,
@@ -96,14 +97,16 @@ def deploy_stm32(
     unknown_threshold: float | None = None,
     silence_threshold: int | None = None,
     rtos: Literal["freertos", "threadx"] = "freertos",
+    original: Path | None = None,
     done: Callable[[int], object] = lambda number: None,
 ) -> Package:
     """Writes a deployment package: network code, the firmware's headers, and ``manifest.json``.
 
     The folder is complete or not there; an older package stays until the new one is whole. It holds ``C_header/``
     (``headers.py``), ``c/`` and the other files of ``generator``, ``model_firmware.onnx`` (the net with int8
-    input and float probabilities out, from which ``generator`` starts) and the manifest: files, classes, and every
-    known difference between the firmware's front end and the trained one with its effect on ``clips``.
+    input and float probabilities out, from which ``generator`` starts; or a copy of ``original``) and the manifest:
+    files, classes, and every known difference between the firmware's front end and the trained one with its effect on
+    ``clips``.
 
     Args:
         model_file: int8, with a model card.
@@ -116,6 +119,7 @@ def deploy_stm32(
             None: the card's.
         silence_threshold: Sum of a patch's magnitudes that must be exceeded for an answer; None: ST's.
         rtos: Which of ST's applications for the U5; they differ in the front end's effect, not in the files.
+        original: File that the model was imported from: ``generator`` starts from it as it is; None: from the model.
         done: Called after each clip with their number so far.
 
     Raises:
@@ -143,6 +147,10 @@ def deploy_stm32(
         TABLES_C: tables_source(card.frontend, variant),
     }
     _check_clips(clips, card)
+    network = MODEL
+    if original is not None:
+        check_original(original, card)
+        network = f"{Path(MODEL).stem}{original.suffix}"
     firmware = Firmware(
         unknown_threshold=threshold,
         silence_threshold=silence,
@@ -152,8 +160,11 @@ def deploy_stm32(
     )
 
     def fill(staging: Path) -> dict[str, Any]:
-        save_model(staging / MODEL, fitted, fitted_card)
-        report = generator.generate(staging / MODEL, board, staging)
+        if original is None:
+            save_model(staging / MODEL, fitted, fitted_card)
+        else:
+            shutil.copyfile(original, staging / network)
+        report = generator.generate(staging / network, board, staging)
         if not list((staging / NETWORK).rglob("*.c")):
             raise AedError(f"{generator.name}: wrote no C code for {board.name}")
         (staging / HEADERS).mkdir(exist_ok=True)
@@ -167,10 +178,10 @@ def deploy_stm32(
             "target": "stm32",
             "firmware": variant,
             "board": board.name,
-            "model": _model_facts(model_file, card),
+            "model": _model_facts(model_file, card, network),
             "settings": asdict(firmware),
             "network": report.content(),
-            "requirements": _requirements(variant, card.frontend, report),
+            "requirements": _requirements(variant, card.frontend, report, network),
             **_effects([*_rule(card), *differences(card.frontend, firmware)], variant, measured, len(clips)),
             "files": _hashes(staging),
         }
@@ -189,11 +200,11 @@ def _check_clips(clips: Sequence[tuple[Path, int]], card: ModelCard) -> None:
         raise AedError(f"clips: class index {wrong[0]}, but the model has {len(card.class_names)} classes")
 
 
-def _model_facts(model_file: Path, card: ModelCard) -> dict[str, Any]:
+def _model_facts(model_file: Path, card: ModelCard, network: str) -> dict[str, Any]:
     return {
         "file": model_file.name,
         "sha256": sha256_of(model_file),
-        "firmware_file": MODEL,
+        "firmware_file": network,
         "class_names": list(card.class_names),
         "class_order": CLASS_ORDER,
         "frontend": asdict(card.frontend),
@@ -202,10 +213,10 @@ def _model_facts(model_file: Path, card: ModelCard) -> dict[str, Any]:
     }
 
 
-def _requirements(variant: Variant, config: FrontendConfig, report: Report) -> list[str]:
+def _requirements(variant: Variant, config: FrontendConfig, report: Report, network: str) -> list[str]:
     """Requirements that the files alone do not meet."""
     needs = [
-        "The network code has to be built with int8 input and float32 output, as model_firmware.onnx has them.",
+        f"The network code has to be built with int8 input and float32 output, as {network} has them.",
         "ST's runtime library and its headers, of the version that wrote the network code, belong into the project.",
     ]
     if variant == "u5":

@@ -21,13 +21,16 @@ function section(title, ...children) {
   return el("section", {}, heading, ...children);
 }
 
+// of a name that may stay in one line
+const isShort = (text) => String(text).length <= 24;
+
 // a table that scrolls by itself where it is wider than the page, also with the keys
 function table(caption, head, rows, className = "") {
   const made = el("table", { class: className });
   if (caption) made.append(el("caption", { text: caption }));
   made.append(el("thead", {}, el("tr", {}, ...head.map((text) => cell("th", text, { scope: "col" })))));
   made.append(el("tbody", {}, ...rows.map(([first, ...rest]) =>
-    el("tr", {}, cell("th", first, { scope: "row" }), ...rest.map((content) => cell("td", content))))));
+    el("tr", {}, cell("th", first, { scope: "row", class: isShort(first) ? "short" : "" }), ...rest.map((content) => cell("td", content))))));
   return el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": caption || "table" }, made);
 }
 

@@ -49,7 +49,7 @@ function int8Of(job) {
 
 function memoryOf(job) {
   if (!job.memory.length) return el("p", { class: "note", text: "Unknown: the run has no int8 model and no report of a board." });
-  const of = (need, has) => need === null ? "-" : el("span", { text: `${kib(need)} of ${kib(has).replace(".0", "")}`, class: has && need > has ? "over" : "" });
+  const of = (need, has) => need === null ? "-" : el("span", { text: has ? `${kib(need)} of ${kib(has).replace(".0", "")}` : `${kib(need)}, external`, class: has && need > has ? "over" : "" });
   const rows = job.memory.map((row) => [`${row.board} (${row.core})`, of(row.flash, row.has_flash), bars([row.flash / (row.has_flash || Infinity)], [""]),
     of(row.ram, row.has_ram), bars([row.ram / (row.has_ram || Infinity)], ["int8"])]);
   return table(`KiB on the chip: ${job.memory[0].what}`, ["board", "flash", "", "RAM", ""], rows);

@@ -56,9 +56,10 @@ class Engine {
     this.begin();
   }
 
-  static async load(facts) {
+  // What the constructor needs beside the facts, which are fetched at the same time.
+  static async load() {
     const bytes = await (await fetch("aed.wasm", { cache: "no-cache" })).arrayBuffer();
-    return new Engine(facts, (await WebAssembly.instantiate(bytes, {})).instance.exports);
+    return (await WebAssembly.instantiate(bytes, {})).instance.exports;
   }
 
   begin() {

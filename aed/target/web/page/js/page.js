@@ -199,10 +199,11 @@ class Page {
 }
 
 async function start() {
-  const facts = await (await fetch("aed_web.json", { cache: "no-cache" })).json();
+  const asked = fetch("aed_web.json", { cache: "no-cache" }).then((answer) => answer.json());
+  const [facts, wasm] = await Promise.all([asked, Engine.load()]);
   document.title = `Listen: ${facts.title}`;
   at("title").textContent = facts.title;
-  new Page(facts, await Engine.load(facts));
+  new Page(facts, new Engine(facts, wasm));
 }
 
 start().catch((error) => {

@@ -1,0 +1,49 @@
+"""The embedding of patches by a model: what its last dense layer decides by."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from aed.base.errors import AedError
+from aed.export.embedding import EMBEDDING, embedding_size, with_embedding
+from aed.export.graph import load_model, read_model_card
+from aed.export.runtime import onnx_runtime_on
+from aed.inference.classifier import BATCH
+from aed.inference.onnx import open_batch
+
+Array = npt.NDArray[np.float32]
+
+
+class Embedder:
+    """Embeddings of patches.
+
+    Args:
+        path: A float ``.onnx`` of this package, which ends in a dense layer.
+
+    Attributes:
+        card: Its model card.
+
+    Raises:
+        AedError: It does not, or cannot be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        model = load_model(path)
+        self.card, self._path = read_model_card(model, path), path
+        graph = model if embedding_size(model) else with_embedding(model)
+        self._session, self._batch = open_batch(graph, path, 1)
+        if self._session.get_inputs()[0].type != "tensor(float)":
+            raise AedError(f"{path}: an int8 input; need the float model")
+
+    def of(self, patches: Array) -> Array:
+        """Embeddings ``(B, size)`` float32 of patches ``(B, 1, n_mels, patch_frames)``."""
+        step = min(self._batch or BATCH, BATCH)
+        name = self._session.get_inputs()[0].name
+        parts = []
+        for first in range(0, len(patches), step):
+            part = patches[first : first + step]
+            full = np.pad(part, [(0, (self._batch or len(part)) - len(part)), *[(0, 0)] * 3])
+            with onnx_runtime_on(self._path):
+                parts.append(self._session.run([EMBEDDING], {name: full})[0][: len(part)])
+        return np.concatenate(parts).astype(np.float32)
