@@ -64,6 +64,13 @@ def test_two_processes_test_as_one_does(tmp_path, forking):
     alone = train(tmp_path / "alone", *again, python=forking)
     for key in ("test/clip_acc", "test/patch_acc"):
         assert alone[key] == two[key], "the same weights, scored by one process or by two"
+    (tmp_path / "torchrun").mkdir()
+    run = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+    torchrun = train(tmp_path / "torchrun", *again, "trainer.devices=2", "trainer.strategy=ddp", python=run)
+    for key in ("test/clip_acc", "test/patch_acc", "data/test_clips"):
+        assert torchrun[key] == two[key], "whoever starts the processes"
+    rows = (tmp_path / "torchrun/run/test_clips.csv").read_text()
+    assert rows == (tmp_path / "alone/run/test_clips.csv").read_text(), "every test clip once, decided as by one"
 
 
 def test_a_multirun_ends_with_one_summary(tmp_path, forking):
@@ -85,6 +92,16 @@ def test_folds_run_in_parallel(tmp_path, forking):
     assert code == 0, output
     summary = json.loads((tmp_path / "sweep/summary.json").read_text())
     assert len(summary["test/clip_acc"]["values"]) == 2
+
+
+def test_submitit_runs_jobs_of_a_sweep(tmp_path, forking):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="pip install 'aed[submitit]'")
+    arguments = ["hydra/launcher=submitit_local", "seed=3", "stages=[fit]", "trainer.max_epochs=1"]
+    sweep = f"hydra.sweep.dir={tmp_path}/sweep"
+    code, output = finish(start(tmp_path, "-m", *SMALL, *arguments, sweep, python=forking))
+    assert code == 0, output
+    assert (tmp_path / "sweep/0/checkpoints/best.ckpt").is_file() and list((tmp_path / "sweep/.submitit").iterdir())
+    assert json.loads((tmp_path / "sweep/summary.json").read_text())["fit/epochs"]["values"] == [1.0]
 
 
 def test_ctrl_c_in_an_epoch_keeps_the_last_one_and_says_how_to_go_on(tmp_path, forking):

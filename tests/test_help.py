@@ -40,7 +40,7 @@ def registered() -> None:
 
 def composed(verb: str, overrides: list[str]) -> DictConfig:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONFIG_DIR)):
-        return compose(reference.CONFIGS[verb], overrides=overrides)
+        return compose(reference.CONFIGS.get(verb, verb), overrides=overrides)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
@@ -184,7 +184,9 @@ def test_examples_can_be_typed(verb: str, tmp_path: Path, monkeypatch: pytest.Mo
         elif verb == "help":
             assert all(explain.explain(word) for word in words)
         else:
-            words = [word for word in words if word not in ("-m", "inspect")]
+            form = words.pop(0) if verb == "data" else verb
+            registry.register_verb(reference.CONFIGS.get(form, form))
+            words = [word for word in words if word != "-m"]
             words = [word for word in words if verb != "data" or "=" in word]  # a folder by itself sets no key
             words = (
                 with_files(words)
@@ -192,10 +194,10 @@ def test_examples_can_be_typed(verb: str, tmp_path: Path, monkeypatch: pytest.Mo
                 else words
             )
             composed(
-                verb,
+                form,
                 [
                     word.partition(",")[0] if "fold=" in word else word
-                    for word in as_typed(words, reference.CONFIGS[verb])
+                    for word in as_typed(words, reference.CONFIGS.get(form, form))
                 ],
             )
 

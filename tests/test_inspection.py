@@ -350,7 +350,7 @@ def test_without_its_first_word_the_command_tells_its_usage(
     with pytest.raises(SystemExit) as ended:
         door.main()
     assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith("aed data: need inspect, aed data inspect data=<name>")
+    assert capsys.readouterr().err.startswith("aed data: need inspect or build, aed data inspect data=<name>")
 
 
 def test_the_command_in_a_process_of_its_own(tmp_path: Path, forking: list[str]) -> None:

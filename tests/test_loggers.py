@@ -7,6 +7,7 @@ import sqlite3
 import warnings
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow  # noqa: F401 - before processes are forked
 import pytest
@@ -30,7 +31,9 @@ def begin_one(asked: DictConfig, together) -> None:
     warnings.simplefilter("ignore")
     if together:
         together.wait(60)
-    logger = pipeline._opened("logger.mlflow", asked)
+    folder = Path(str(os.getpid()))
+    run = SimpleNamespace(config=SimpleNamespace(stages=["fit"], resume=False), folder=folder, is_main_process=True)
+    logger = pipeline._opened("logger.mlflow", asked, run)
     logger.log_hyperparams({"a": 1})
 
 

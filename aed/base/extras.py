@@ -11,6 +11,8 @@ EXTRAS = {
     "tflite": "tflite",
     "requests": "cloud",
     "ziglang": "web",
+    "distributed": "dask",
+    "s3fs": "s3",
     "umap": "umap",
     "cbor2": "cbor",
 }

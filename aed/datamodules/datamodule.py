@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from aed.audio.recordings import recordings_below
 from aed.base import paths
 from aed.base.errors import AedError
+from aed.base.remote import folder_of
 from aed.datamodules.cache.embeddings import Embed, EmbeddingCache, backbone_key, embed_patches
 from aed.datamodules.cache.store import FeatureCache
 from aed.datamodules.calibration import Calibration, balanced, halves, thinned
@@ -110,7 +111,8 @@ class PatchDataModule(L.LightningDataModule):
         eval_batch_size: Patches a batch elsewhere.
         num_workers: Loader processes; reading the cache rarely needs any.
         cache_workers: Processes that compute features; 0: one per CPU.
-        cache_dir: Default ``$AED_CACHE_DIR``, else the user's cache folder.
+        cache_dir: Default ``$AED_CACHE_DIR``, else the user's cache folder; an address, ``s3://bucket/cache``, is
+            copied there once, and grows in the copy.
         strict: Stop at the first bad file instead of reporting and leaving it out.
         seed: Seed of splits, order and offsets.
     """
@@ -209,7 +211,8 @@ class PatchDataModule(L.LightningDataModule):
         self.fractions = {"test_fraction": test_fraction, "val_fraction": val_fraction}
         self.train_patches, self.patches_per_clip, self.class_balance = train_patches, patches_per_clip, class_balance
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
-        self.cache = FeatureCache(Path(cache_dir) if cache_dir else paths.cache_dir(), frontend, cache_workers)
+        root = folder_of("data.cache_dir", cache_dir, keeps=True) if cache_dir else paths.cache_dir()
+        self.cache = FeatureCache(root, frontend, cache_workers)
         self.predicted_split = "test"
         self.skipped: dict[Path, str] = {}
         self.datasets: dict[str, PatchDataset] = {}
@@ -368,7 +371,7 @@ class PatchDataModule(L.LightningDataModule):
         self._check_events()
         self.skipped = self.cache.ensure(list(self.table["path"]))
         self.skipped |= self.row_errors() | self._untrusted()
-        _warn_of(self.skipped)
+        warn_of(self.skipped)
         if self.skipped and self.strict:
             raise AedError(
                 f"{len(self.skipped)} of {len(self.table)} files are bad and data.strict=true; "
@@ -478,7 +481,7 @@ class PatchDataModule(L.LightningDataModule):
             if not (files := recordings_below(Path(self.unseen))):
                 raise AedError(f"data.unseen={self.unseen}: holds no recording")
         bad = self.cache.ensure(files)
-        _warn_of(bad)
+        warn_of(bad)
         if not (good := [path for path in files if path not in bad]):
             raise AedError(f"data.unseen={self.unseen}: none of its {len(files)} files can be read")
         return self._patches(good, ClipLabels(np.zeros(len(good), np.int64)))
@@ -819,7 +822,7 @@ def _check_crops(crops: CropConfig, clips: ClipSource, frontend: FrontendConfig,
         raise AedError(f"data.crops.length_s={crops.length_s}: a patch needs {patch_s:.2f} s; use more")
 
 
-def _warn_of(reasons: Mapping[Path, str]) -> None:
+def warn_of(reasons: Mapping[Path, str]) -> None:
     """Warns of files that are left out; of very many it names the first."""
     for reason in list(reasons.values())[:MOST_NAMED]:
         log.warning("left out: %s", reason)

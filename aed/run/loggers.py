@@ -102,6 +102,11 @@ class LateLogger(Logger):
             for name, arguments, named in missed:
                 getattr(self._logger, name)(*arguments, **named)
 
+    @property
+    def opened(self) -> Logger | None:
+        """The logger; None before it is open."""
+        return self._logger
+
     def _tell(self, name: str, *arguments: Any, **named: Any) -> None:
         if self._logger is None:
             self._missed.append((name, arguments, named))

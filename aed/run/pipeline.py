@@ -42,6 +42,9 @@ from aed.run.resume import check_resumable
 from aed.run.stages import STAGES, choose_stages
 from aed.run.state import Run
 from aed.run.stream_recall import StreamRecall
+from aed.run.tracking import mlflow_logger, sweeps
+from aed.run.tracking.names import without_secrets
+from aed.run.tracking.results import pass_on
 from aed.scoring import tables
 from aed.settings.hydra_errors import check
 
@@ -127,6 +130,9 @@ def assemble(run: Run, callbacks: Sequence[L.Callback]) -> Run:
     """
     config, data, trainer = run.config, run.data, run.trainer
     usable = installed(config.logger)
+    for key, node in usable.items():
+        if mlflow_logger.is_mlflow(node):
+            mlflow_logger.check(f"logger.{key}", node)
     if "fit" in config.stages:
         if asked := check_monitors(config, callbacks, data):
             trainer.callbacks.insert(0, StreamRecall(asked, data))  # type: ignore[attr-defined]
@@ -137,22 +143,36 @@ def assemble(run: Run, callbacks: Sequence[L.Callback]) -> Run:
         trainer.strategy.checkpoint_io = WholeCheckpoints()
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         data.prepare_data()  # after all that takes no time, before anything that a bad data set would leave behind
-    opening = {key: partial(_opened, f"logger.{key}", node) for key, node in usable.items()}
+    opening = {key: partial(_opened, f"logger.{key}", node, run) for key, node in usable.items()}
     is_short = "fit" in config.stages and run.model.head != "trained"  # most of it would be MLflow's import
     late = {key: LateLogger(own) for key, own in opening.items() if is_short and not is_csv(usable[key])}
     run.later += [logger.open for logger in late.values()]
     trainer.loggers = loggers = [late.get(key) or own() for key, own in opening.items()]
+    settings = without_secrets(OmegaConf.to_container(config, resolve=True, throw_on_missing=False))
     for logger in loggers:
-        logger.log_hyperparams(OmegaConf.to_container(config, resolve=True, throw_on_missing=False))
+        logger.log_hyperparams(settings)
     decide.settings(run)
     check_net(run)
     return run
 
 
-def _opened(key: str, node: DictConfig) -> Any:
+def _opened(key: str, node: DictConfig, run: Run) -> Any:
+    """The logger that a node describes, opened; MLflow's goes on with the folder's run unless that is trained anew."""
+    if not (mlflow_logger.is_mlflow(node) and run.is_main_process):
+        with creating(node):
+            logger = _instance(key, node)
+            _ = logger.experiment  # creates the database
+        return logger
+    is_new = "fit" in run.config.stages and not run.config.resume
+    known = {} if is_new else mlflow_logger.known_run(node, run.folder)
     with creating(node):
-        logger = _instance(key, node)
-        _ = logger.experiment  # creates the database
+        logger = _instance(key, node, **known)
+        if not mlflow_logger.open_run(logger, run.folder, known):
+            logger = _instance(key, node)
+            mlflow_logger.open_run(logger, run.folder, {})
+    if sweep := sweeps.sweep_folder():
+        sweeps.place_below(logger, sweep)
+    logger.ends_with_training = False
     return logger
 
 
@@ -264,9 +284,19 @@ def run_stages(state: Run, stages: Sequence[str], records: Records | None = None
                 state.catch_up()
             if records is not None and state.is_main_process:
                 records.end(name, _facts(state) | state.metrics, state.checkpoint)
-    finally:
-        state.catch_up()
+    except BaseException as error:
+        _end(state, "FAILED" if isinstance(error, Exception) else "KILLED")
+        raise
+    _end(state, "FINISHED")
     log.info("outputs in %s", folder)
+
+
+def _end(state: Run, status: str) -> None:
+    """Does what waits, and tells the loggers what there is now."""
+    state.catch_up()
+    if state.is_main_process:
+        loggers = [logger.opened if isinstance(logger, LateLogger) else logger for logger in state.trainer.loggers]
+        pass_on(state, [logger for logger in loggers if logger], status)
 
 
 def check_stages(config: DictConfig) -> None:

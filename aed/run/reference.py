@@ -26,8 +26,13 @@ from aed.run.docstrings import arguments, first_sentence, plain, type_hints, typ
 from aed.run.leaves import Leaf, leaves
 from aed.settings.command_line import first_comment
 
-CONFIGS = {"train": "train", "data": "inspect"} | {name: name for name in registry.FUNCTIONS if name != "inspect"}
+FURTHER = {"data": ("build",)}
+"""Verb -> configurations of its other forms; keys that the primary one lacks follow."""
+
+_FORMS = {"inspect", *FURTHER["data"]}
+CONFIGS = {"train": "train", "data": "inspect"} | {name: name for name in registry.FUNCTIONS if name not in _FORMS}
 """Verb -> its primary configuration."""
+
 
 LIBRARIES = ("torch", "lightning")
 """Whose docstrings explain keys of classes of other packages."""
@@ -58,7 +63,14 @@ def _stored(group: str, options: Iterable[str]) -> dict[str, DictConfig]:
 
 def collect(verb: str) -> list[dict[str, Any]]:
     """The keys of a verb, in the order of its configuration; see :mod:`aed.run.help` for the fields of an entry."""
-    config_name = CONFIGS[verb]
+    found = _keys_of(CONFIGS[verb])
+    for config_name in FURTHER.get(verb, ()):
+        known = {entry["key"] for entry in found}
+        found += [entry for entry in _keys_of(config_name) if entry["key"] not in known]
+    return found
+
+
+def _keys_of(config_name: str) -> list[dict[str, Any]]:
     registry.register_verb(config_name)
     is_train = config_name == "train"
     start = ["~experiment"] if is_train else []

@@ -49,6 +49,7 @@ def register() -> None:
     from aed.run.loggers import MetricsCsv
     from aed.run.stages import STAGES
     from aed.run.state import RunConfig
+    from aed.run.tracking.mlflow_logger import MLFlowLogger
 
     register_data()
     store("schema", "RunConfig", RunConfig)
@@ -56,7 +57,7 @@ def register() -> None:
     store_schemas(callbacks.EarlyStopping, callbacks.LearningRateMonitor, callbacks.RichProgressBar)
     store_schemas(own_callbacks.BestCheckpoint, own_callbacks.MovingAverage, DecisionConfig, Budget)
     store_schemas(*(stage.settings for stage in STAGES.values() if stage.settings))
-    store_schemas(MetricsCsv, loggers.TensorBoardLogger, loggers.MLFlowLogger)
+    store_schemas(MetricsCsv, loggers.TensorBoardLogger, MLFlowLogger)
     # open to any key: the arguments of a user's class
     user = {"_target_": MISSING, "num_classes": MISSING}
     store("model/net", "user", OmegaConf.create(user, flags={"struct": False}))
@@ -72,6 +73,7 @@ def register() -> None:
 
 FUNCTIONS = {
     "benchmark": "aed.run.benchmark.benchmark_file",
+    "build": "aed.run.cache_build.build",
     "compare": "aed.run.compare.compare_runs",
     "deploy": "aed.run.deploy.deploy_file",
     "detect": "aed.run.detect.detect_files",
@@ -89,6 +91,7 @@ FUNCTIONS = {
 """Configuration of a verb -> the function whose parameters are its keys."""
 
 _CLASSES = {
+    "build": register_data,
     "deploy": register_data,
     "evaluate": register_data,
     "import_model": register_frontends,

@@ -16,6 +16,7 @@ from aed.base.console import PlainConsole
 from aed.base.errors import AedError
 from aed.run.state import REPORT
 from aed.run.tested import FILES, finished_jobs, read_tested, typed
+from aed.run.tracking import sweeps
 from aed.scoring import tables
 from aed.scoring.decision import Task
 from aed.scoring.levels import HEADLINE, LEVELS
@@ -136,8 +137,10 @@ class Summary(Callback):
         """Writes and prints the final summary, and where the jobs have reports, one of all."""
         folder = Path(config.hydra.sweep.dir)
         with clear_errors(log):
-            show(folder, summarise(folder))
+            summary = summarise(folder)
+            show(folder, summary)
             if any((job / REPORT).is_file() for job in finished_jobs(folder)):  # stage report
                 from aed.run.report.write import report_folders  # imports what draws: only where a report is asked for
 
                 report_folders([str(folder)])
+            sweeps.end(folder, summary)

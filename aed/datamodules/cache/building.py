@@ -113,7 +113,7 @@ _worker: Worker | None = None
 def begin_worker() -> None:
     """Has this process end with its parent, leave Ctrl-C to it, and keep to one thread, as a DataLoader's do."""
     _die_with_parent()
-    _keep_memory()
+    keep_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
 
@@ -131,7 +131,7 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Has glibc keep what a clip frees for the next one.
 
     As it is set, arrays of some MB may go back to the kernel after every clip, up to 800 page faults each: as memory
@@ -157,8 +157,7 @@ def build(folder: Path, config: FrontendConfig, tasks: Sequence[Task], num_worke
     """
     log.info("computing features of %d clips with %d processes", len(tasks), num_workers)
     errors: dict[str, str] = {}
-    size = min(SHARD_CLIPS, max(FEW_CLIPS, len(tasks) // (SHARDS_PER_WORKER * num_workers)))
-    shards = [tasks[first : first + size] for first in range(0, len(tasks), size)]
+    shards = shards_of(tasks, num_workers)
     with Report(len(tasks)) as report:
         if len(tasks) <= FEW_CLIPS or num_workers == 1:
             worker = Worker(folder, config)
@@ -169,6 +168,12 @@ def build(folder: Path, config: FrontendConfig, tasks: Sequence[Task], num_worke
                 errors |= bad
                 report.advance(done)
     return errors
+
+
+def shards_of(tasks: Sequence[Task], num_workers: int) -> list[Sequence[Task]]:
+    """``tasks`` cut into shards, the same wherever as many workers compute them."""
+    size = min(SHARD_CLIPS, max(FEW_CLIPS, len(tasks) // (SHARDS_PER_WORKER * num_workers)))
+    return [tasks[first : first + size] for first in range(0, len(tasks), size)]
 
 
 def _in_processes(

@@ -53,14 +53,12 @@ class FeatureCache:
         """
         keys, errors = self.keys(files)
         bad: dict[str, str] = {}
-        if missing := self._missing(keys):
+        if missing := self.missing(keys):
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                with self._lock():
+                with self.locked():
                     # another run may have built them while this one waited for the lock
-                    if missing := self._missing(keys):
-                        facts = json.dumps(asdict(self.config), indent=1, sort_keys=True)
-                        write_whole(self.folder / "frontend.txt", lambda file: file.write(facts.encode()))
+                    if missing := self.missing(keys):
+                        self.describe()
                         bad = build(self.folder, self.config, missing, self.num_workers)
             except OSError as error:
                 all_bad = self._all_bad(missing) if self.folder.is_dir() else None
@@ -71,6 +69,11 @@ class FeatureCache:
                     ) from error
                 bad = all_bad
         return errors | {path: f"{path}: {bad[key]}" for path, key in keys.items() if key in bad}
+
+    def describe(self) -> None:
+        """Writes the front end, for people."""
+        facts = json.dumps(asdict(self.config), indent=1, sort_keys=True)
+        write_whole(self.folder / "frontend.txt", lambda file: file.write(facts.encode()))
 
     def _all_bad(self, missing: list[Task]) -> dict[str, str] | None:
         """The reason for each of ``missing``, or None where one is good: then the cache must be written."""
@@ -112,14 +115,16 @@ class FeatureCache:
             raise AedError(f"{[*errors, *lacking][0]}: changed, or its features deleted, while in use; run again")
         return keys
 
-    def _missing(self, keys: dict[Path, str]) -> list[Task]:
+    def missing(self, keys: dict[Path, str]) -> list[Task]:
         """A file for every key without features."""
         self.index.refresh()
         path_of = {key: path for path, key in keys.items() if key not in self.index}
         return [Task(key, path, self.keys.facts(path)) for key, path in path_of.items()]
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
+        """Holds the lock of the folder, which is made, and rid of what killed runs have left."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / ".lock")
         try:
             lock.acquire(timeout=0)

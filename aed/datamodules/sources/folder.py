@@ -9,6 +9,7 @@ import pandas as pd
 
 from aed.audio.recordings import is_recording, recordings_below
 from aed.base.errors import AedError
+from aed.base.remote import folder_of, is_url
 from aed.datamodules.sources.clips import ClipSource
 from aed.datamodules.sources.layouts import misread_as_classes
 from aed.datamodules.sources.lists import COLUMNS, SPLIT_NAMES, class_name
@@ -27,7 +28,7 @@ class Folder(ClipSource):
     ``calibration``), they are splits.
 
     Args:
-        root: Folder with one subfolder per class.
+        root: Folder with one subfolder per class; or its address, ``s3://bucket/sounds``, which is copied once.
         source_pattern: Regular expression that is searched for in the path under ``root`` (or under the split's
             folder), ``dog/1-30226-A-0.wav``: its group, or the one named ``src``, is the recording a clip was cut
             from or the person who made it; ``split=source`` keeps these on one side. ``/([^/-]+)-`` finds ``1``.
@@ -35,6 +36,7 @@ class Folder(ClipSource):
     """
 
     def __init__(self, root: str, source_pattern: str | None = None, fold_pattern: str | None = None) -> None:
+        self.address = root if is_url(root) else None
         self.root = Path(root)
         self.name = self.root.resolve().name or "folder"
         self.source_pattern = compiled("source_pattern", source_pattern, "src")
@@ -47,6 +49,8 @@ class Folder(ClipSource):
             AedError: There is no such folder, it is laid out as a published data set whose folders are no classes, it
             has fewer than two classes, or a name in it cannot be used.
         """
+        if self.address:
+            self.root = folder_of("data.clips.root", self.address)
         if not self.root.is_dir():
             raise AedError(f"data.clips.root: {self.root} is no folder")
         if layout := misread_as_classes(self.root):
