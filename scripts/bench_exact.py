@@ -37,7 +37,7 @@ from aed.target.codegen.program import Int8, Program
 from aed.target.codegen.settings import PlanSettings
 from aed.target.emulator.qemu import run_program
 from aed.target.emulator.toolchain import build, harness_sources
-from aed.target.host import build_library, pointer
+from aed.target.host import build_library, net_memory, pointer
 
 AT_ONCE = 25
 """Patches in one run of an emulator, which is stopped after minutes."""
@@ -79,8 +79,9 @@ def on_host(chosen: Chosen, steps: Int8, folder: Path) -> Int8:
     sources = kernel_sources() | net_sources(chosen.program, chosen.plan)
     run = getattr(build_library(folder, sources), run_name(chosen.plan))
     outputs = np.empty((len(steps), chosen.program.tensors[chosen.program.output].size), np.int8)
+    memory = net_memory(chosen.plan)
     for patch, output in zip(steps, outputs, strict=True):
-        run(pointer(patch), pointer(output))
+        run(memory, pointer(patch), pointer(output))
     return outputs
 
 

@@ -59,7 +59,8 @@ void *_sbrk(ptrdiff_t more) {{
     most = used > most ? used : most;
     return used > sizeof heap ? (void *)-1 : at;
 }}
-void aed_net_run(const int8_t *in, int8_t *out) {{
+void aed_net_run(aed_net *net, const int8_t *in, int8_t *out) {{
+    (void)net;
     static float real[{x.size}];
     float result[{y.size}];
     for (int i = 0; i < {x.size}; ++i) {{

@@ -94,6 +94,15 @@ def linked(real: str, cache: Path, pairs: list[list[str]], options: list[str]) -
     return once(cache / f"{digest.hexdigest()}.linked", [real, *options, *words])
 
 
+def keep_graphs(objects: Mapping[str, str], folder: Path) -> None:
+    """Writes the graphs of calls that the compiler wrote beside objects to where it would have written them."""
+    for unit, place in objects.items():
+        graph = Path(place).with_suffix(".ci")
+        if not graph.is_file():
+            raise NotKept
+        (folder / f"{Path(unit).stem}.ci").write_bytes(graph.read_bytes())
+
+
 def from_objects(real: str, cache: Path, command: list[str]) -> list[str]:
     """The command that links what ``command`` compiles and links, or copies what it compiles alone."""
     words, pairs = iter(command), []
@@ -110,6 +119,8 @@ def from_objects(real: str, cache: Path, command: list[str]) -> list[str]:
     compiles = "-c" in options
     options = [word for word in options if word != "-c"]
     objects = {unit: str(kept(real, cache, unit, options)) for unit in units}
+    if any(word.startswith("-fcallgraph-info") for word in options):
+        keep_graphs(objects, Path(outputs[0]).parent)
     if compiles:
         if len(units) > 1 or others:
             raise NotKept

@@ -45,7 +45,7 @@ from aed.target.emulator.toolchain import build, harness_sources
 from aed.target.firmware import library as firmware
 from aed.target.firmware import readme
 from aed.target.firmware.settings import CSettings
-from aed.target.host import HostDevice, build_library, pointer
+from aed.target.host import HostDevice, build_library, net_memory, pointer
 
 pytestmark = [
     pytest.mark.usefixtures("compiles"),
@@ -78,8 +78,9 @@ def compiled(
     steps = np.random.default_rng(0).integers(-60, 90, (24, chosen.program.tensors[chosen.program.input].size))
     steps = np.ascontiguousarray(steps, np.int8)
     own = np.empty((len(steps), chosen.program.tensors[chosen.program.output].size), np.int8)
+    memory = net_memory(chosen.plan)
     for each, out in zip(steps, own, strict=True):
-        getattr(library, run_name(chosen.plan))(pointer(each), pointer(out))
+        getattr(library, run_name(chosen.plan))(memory, pointer(each), pointer(out))
     session = open_exact(model)
     expected = np.concatenate([run_exact(session, image[None]) for image in chosen.program.images(steps)])
     assert np.array_equal(own, expected) and len(np.unique(own, axis=0)) > 12
@@ -286,8 +287,8 @@ def test_without_need_the_library_is_what_it_was(made, tmp_path: Path, monkeypat
     model, card = made
     assert card.decision.nearness is not None
     posterior = replace(card, decision=replace(card.decision, nearness=replace(card.decision.nearness, weight=0.0)))
-    firmware.write_firmware(model, posterior, tmp_path / "new", "net")
-    firmware.write_firmware(without_embedding(model), without_nearness(card), tmp_path / "old", "net")
+    firmware.write_firmware(model, posterior, tmp_path / "new", "net", CSettings())
+    firmware.write_firmware(without_embedding(model), without_nearness(card), tmp_path / "old", "net", CSettings())
     same = [path for path in (tmp_path / "old").rglob("*") if path.is_file() and path.suffix != ".json"]
     assert all(
         (tmp_path / "new" / path.relative_to(tmp_path / "old")).read_bytes() == path.read_bytes() for path in same
@@ -298,9 +299,11 @@ def test_without_need_the_library_is_what_it_was(made, tmp_path: Path, monkeypat
 def test_what_cannot_learn_is_refused(made, tmp_path: Path) -> None:
     model, card = made
     with pytest.raises(AedError, match="learn=2: the model has no means"):
-        firmware.write_firmware(without_embedding(model), without_nearness(card), tmp_path / "a", "net", learn=2)
+        firmware.write_firmware(
+            without_embedding(model), without_nearness(card), tmp_path / "a", "net", CSettings(learn=2)
+        )
     with pytest.raises(AedError, match="learn: need 0 to"):
-        firmware.write_firmware(model, card, tmp_path / "a", "net", learn=-1)
+        firmware.write_firmware(model, card, tmp_path / "a", "net", CSettings(learn=-1))
     with pytest.raises(AedError, match="export it anew"):
         class_sources(card, Tensor("out", (1, 1, CLASSES), np.float32(1), 0))
     flat = nn.Sequential(nn.Conv2d(1, 3, 3, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 4 * 8, CLASSES)).eval()

@@ -212,8 +212,10 @@ def test_headers_serve_cpp_too(library, tmp_path):
     (tmp_path / "all.cpp").write_text("".join(f'#include "{path.name}"\n' for path in library.glob("include/*.h")))
     feeds = "AED_NET_FEEDS 1" in (library / "include/aed_net.h").read_text()
     run_net = f"aed_net_run{'_frames' * feeds}"
-    calls = f"static int8_t in[AED_NET_INPUT_SIZE], out[AED_NET_OUTPUT_SIZE]; {run_net}(in, out);"
-    text = f"int main() {{ {calls} return aed_selftest() + aed_class_names[0][0] - 'd'; }}\n"
+    calls = (
+        f"static int8_t in[AED_NET_INPUT_SIZE], out[AED_NET_OUTPUT_SIZE]; static aed_net net; {run_net}(&net, in, out);"
+    )
+    text = f"int main() {{ {calls} return aed_selftest(&net) + aed_class_names[0][0] - 'd'; }}\n"
     (tmp_path / "all.cpp").open("a").write(text)
     for source in library.glob("src/*.c"):
         run("gcc", *STRICT, "-I", library / "include", "-c", source, "-o", tmp_path / f"{source.stem}.o")
@@ -370,7 +372,9 @@ def test_the_self_test_sees_a_changed_weight(library, tmp_path, broken):
         text = source.read_text()
         start = text.index("{", text.index("bias0["))
         source.write_text(text[: start + 1] + "90000 + " + text[start + 1 :].lstrip())
-    (tmp_path / "main.c").write_text('#include "aed_selftest.h"\nint main(void) { return aed_selftest() != 0; }\n')
+    (tmp_path / "main.c").write_text(
+        '#include "aed_selftest.h"\nstatic aed_net net;\nint main(void) { return aed_selftest(&net) != 0; }\n'
+    )
     run(
         "gcc",
         *STRICT,

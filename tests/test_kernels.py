@@ -17,7 +17,7 @@ from aed.target.codegen.plan import make_plan
 from aed.target.codegen.program import Layer, Program, Tensor
 from aed.target.codegen.window import WindowLayer
 from aed.target.emulator import measure, toolchain
-from aed.target.host import build_library, pointer
+from aed.target.host import build_library, net_memory, pointer
 
 pytestmark = pytest.mark.usefixtures("compiles")
 
@@ -192,9 +192,10 @@ def on_host(net: Net, folder: Path) -> np.ndarray:
     for overlap in (True, False):
         plan = make_plan(net.program, overlap)
         library = build_library(folder / str(overlap), kernel_sources() | net_sources(net.program, plan))
+        memory = net_memory(plan)
         rows.append(np.empty((len(net.images), net.last.size), np.int8))
         for image, row in zip(net.images, rows[-1], strict=True):
-            library.aed_net_run(pointer(image), pointer(row))
+            library.aed_net_run(memory, pointer(image), pointer(row))
     np.testing.assert_array_equal(*rows)
     return rows[0]
 

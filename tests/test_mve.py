@@ -289,11 +289,12 @@ def all_cases() -> dict[str, Case]:
 
 def unit(number: int, made: Case) -> str:
     """The net of a case as a file of C whose constants lie in RAM, and its run; all names have a number."""
-    text = net_sources(made.program, make_plan(made.program))["aed_net.c"]
-    text = text.replace("aed_net_run", f"aed_net_run_{number}").replace('#include "aed_net.h"', "")
+    sources = net_sources(made.program, make_plan(made.program))
+    text = sources["aed_net.c"].replace("aed_net_run", f"aed_net_run_{number}")
     (first, size), weight = (made.steps.size, made.wanted.size), MEMORIES["weight"]
-    text = text.replace("AED_NET_LAYERS", "1").replace("AED_NET_OUTPUT_SIZE", str(size))
-    text = text.replace("static const", "static")
+    header = sources["aed_net.h"].replace("aed_net_run", f"aed_net_run_{number}")
+    text = text.replace('#include "aed_net.h"', header).replace("static const", "static")
+    text = re.sub(r"    memcpy\(out, \(const int8_t \*\)net->arena[^;]*;\n", "", text)  # it is not there, see below
     streamed, layer = "weight0" in text, "plain0" if "plain0" in text else "layer0"
     moved = f"""
     const uint32_t bytes = sizeof weight0;
@@ -311,8 +312,9 @@ int case_{number}(int32_t from, int32_t to, int at_end) {{
     if (aed_read(from, in, {first}u) != {first}u) {{
         return 71;
     }}
-    stages[0].out = out; /* not the arena */
-    aed_net_run_{number}(in, out);
+    static aed_net net;
+    stages[0].out = out - (int8_t *)net.arena; /* not the arena */
+    aed_net_run_{number}(&net, in, out);
     for (int i = 1; i <= 64; ++i) {{
         if (out[-i] != 99) {{
             return 75;

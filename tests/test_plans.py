@@ -37,7 +37,7 @@ from aed.target.codegen.turns import COST, in_turns
 from aed.target.emulator import measure
 from aed.target.emulator.device import EmulatedDevice
 from aed.target.emulator.settings import EmulatorSettings
-from aed.target.host import FLAGS, HostDevice, pointer, write_sources
+from aed.target.host import FLAGS, HostDevice, net_memory, pointer, write_sources
 
 pytestmark = pytest.mark.usefixtures("compiles")
 
@@ -90,10 +90,11 @@ def fed(folder: Path, program: Program, plan: Plan, columns: np.ndarray) -> tupl
     flags = [*FLAGS, f"-I{headers}", "-shared", "-fPIC", "-nostdlib"]  # this process has the C library
     run_tool(["gcc", *flags, "-o", folder / "net.so", *units, *objects], 120)
     library = ctypes.CDLL(str(folder / "net.so"))
-    library.aed_net_begin()
+    net = net_memory(plan)
+    library.aed_net_begin(net)
     out, when, outputs = np.empty(program.tensors[program.output].size, np.int8), [], []
     for number, column in enumerate(np.ascontiguousarray(columns)):
-        if library.aed_net_feed(pointer(column), pointer(out)):
+        if library.aed_net_feed(net, pointer(column), pointer(out)):
             when.append(number)
             outputs.append(out.copy())
     return when, np.array(outputs)

@@ -44,7 +44,7 @@ from aed.target.codegen.schedule import in_parts
 from aed.target.codegen.walk import Walk
 from aed.target.emulator import measure, toolchain
 from aed.target.emulator.qemu import run_program
-from aed.target.host import FLAGS, HostDevice, build_library, pointer, write_sources
+from aed.target.host import FLAGS, HostDevice, build_library, net_memory, pointer, write_sources
 
 pytestmark = pytest.mark.usefixtures("compiles")
 
@@ -126,8 +126,10 @@ def run_on_host(folder: Path, program: Program, steps: np.ndarray, plan: Plan | 
     run_tool(["gcc", *flags, "-o", folder / "net.so", *units, *objects], 120)
     library = ctypes.CDLL(str(folder / "net.so"))
     outputs = np.empty((len(steps), program.tensors[program.output].size), np.int8)
+    plan = plan or make_plan(program)
+    memory = net_memory(plan)
     for step, made in zip(np.ascontiguousarray(steps), outputs, strict=True):
-        getattr(library, run_name(plan or make_plan(program)))(pointer(step), pointer(made))
+        getattr(library, run_name(plan))(memory, pointer(step), pointer(made))
     return outputs
 
 
@@ -337,8 +339,9 @@ def _sanitised(folder: Path, model: onnx.ModelProto, program: Program, plan: Pla
 #include "aed_net.h"
 int main(void) {{
     static int8_t in[{steps.shape[1]}], out[{size}];
+    static aed_net net;
     while (fread(in, 1, sizeof in, stdin) == sizeof in) {{
-        {run_name(plan)}(in, out);
+        {run_name(plan)}(&net, in, out);
         fwrite(out, 1, sizeof out, stdout);
     }}
     return 0;

@@ -54,10 +54,11 @@ NAMES = ("dog", "rain", 'quo"te <b>', "Türe", "%s")
 
 GLUE = """
 #include "aed_net.h"
+static aed_net net;
 static int8_t patch[AED_NET_INPUT_SIZE], out[AED_NET_OUTPUT_SIZE];
 __attribute__((export_name("patch"))) int8_t *where_in(void) {{ return patch; }}
 __attribute__((export_name("out"))) int8_t *where_out(void) {{ return out; }}
-__attribute__((export_name("run_net"))) void run_net(void) {{ {run}(patch, out); }}
+__attribute__((export_name("run_net"))) void run_net(void) {{ {run}(&net, patch, out); }}
 """
 
 

@@ -22,6 +22,7 @@ from aed.run.state import INT8, Run
 from aed.run.targets import refuse_others
 from aed.target.boards import load_board
 from aed.target.codegen.prefix import check_prefix
+from aed.target.firmware.formats.write import check_format
 from aed.target.firmware.library import write_firmware
 from aed.target.firmware.settings import CSettings, Stm32Settings
 from aed.target.firmware.stm32 import Tools, build_and_flash, deploy_stm32, variant_of
@@ -78,6 +79,7 @@ def check(config: DeployConfig, prefix: str = "") -> None:
     if stm32.action not in ACTIONS:
         raise AedError(f"{prefix}stm32.action: need one of {ACTIONS}, got {stm32.action!r}")
     check_prefix(config.c.prefix, f"{prefix}c.prefix")
+    check_format(config.c, f"{prefix}c.")
     if config.target == "stm32":
         variant_of(load_board(stm32.board, f"{prefix}stm32.board"))
         if stm32.action != "package" and stm32.project is None:
@@ -134,8 +136,8 @@ def _generate(model: Path, folder: Path, config: DeployConfig) -> None:
             write_page(graph, card, folder, model.stem, config.web)
             log.info("%s: put it on any web server with https, or python -m http.server -d %s", folder, folder)
             return
-        write_firmware(graph, card, folder, model.stem, config.c.prefix, config.c.planning, config.c.learn)
-    log.info("%s: add src/ and include/ to your project; see README.md", folder)
+        write_firmware(graph, card, folder, model.stem, config.c)
+    log.info("%s: add it to your project as its README.md says", folder)
 
 
 def _package(model: Path, folder: Path, settings: Stm32Settings, clips: Sequence[tuple[Path, int]]) -> None:

@@ -85,6 +85,11 @@ def pointer(array: npt.NDArray[Any]) -> ctypes.c_void_p:
     return array.ctypes.data_as(ctypes.c_void_p)
 
 
+def net_memory(plan: Plan) -> ctypes.Array[ctypes.c_char]:
+    """Memory for an ``aed_net`` on this machine: its arena and, with much to spare, what else is in it."""
+    return ctypes.create_string_buffer(plan.size + (1 << 20))
+
+
 class HostDevice:
     """Front end and net in C on this machine, as a function of samples.
 
@@ -99,7 +104,7 @@ class HostDevice:
         AedError: Front end or net cannot be written in C, or there is no compiler.
     """
 
-    workers = 1  # activations lie in one static arena
+    workers = 1  # the C that feeds a clip has one static listener
 
     def __init__(
         self,

@@ -163,7 +163,7 @@ def _costs(plan: Plan, config: DictConfig, folder: Path) -> tuple[Costs, str]:
             return costs, "estimated"
         _, sources = planned_sources(graph, card, planning, delivery.c.learn, "deploy.c.")
     board = emulated(plan.board)
-    flash, ram = library_sizes(sources, board)
+    flash, ram, _ = library_sizes(sources, board)
     settings = BenchmarkConfig(board=plan.board.name)
     place = folder / "target" / "emulator" / board.name
     place.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from aed.dsp.aggregate import Aggregate
 from aed.export.card import ModelCard
 from aed.scoring.decision import UNKNOWN_INDEX
 from aed.scoring.steps import exponentials, sigmoids
+from aed.target.codegen.fixed import EXACT, fixed_sources
 from aed.target.codegen.program import Tensor
 from aed.target.codegen.text import c_float, c_lines, c_string
 
@@ -29,7 +30,7 @@ def class_sources(card: ModelCard, output: Tensor, embedding: int = 0) -> dict[s
     if card.decision.by_nearness and not embedding:
         raise AedError("the card decides by the nearness of an embedding, which the net does not have: export it anew")
     card.decision.check(card.task, len(names))
-    return {"aed_classes.h": _header(card), "aed_classes.c": _source(card, output)}
+    return {"aed_classes.h": _header(card), "aed_classes.c": _source(card, output)} | fixed_sources([EXACT])
 
 
 def rule(card: ModelCard) -> str:
@@ -100,8 +101,9 @@ void aed_clip_probabilities(const aed_clip *clip, float *probability);
 def _source(card: ModelCard, output: Tensor) -> str:
     table, form = _probabilities(card, output)
     return f"""/* Generated: names of the classes, probabilities from int8, decisions. */
-#include "aed_classes.h"
+#include "aed_exact.h"
 
+#include "aed_classes.h"
 #include "aed_net.h"
 
 const char *const aed_class_names[AED_CLASSES] = {{
@@ -185,7 +187,11 @@ def _near(card: ModelCard) -> str:
     assert nearness is not None
     posterior, near = c_float(1 - nearness.weight), c_float(nearness.weight)
     return f"""float aed_score(float most, float nearness) {{
-    return {posterior} * most + {near} * nearness;
+    float posterior = {posterior} * most;
+    float near = {near} * nearness;
+    AED_ROUNDED(posterior);
+    AED_ROUNDED(near);
+    return posterior + near;
 }}
 
 int aed_decide(const float *probability, float nearness, bool *detected) {{

@@ -1,12 +1,11 @@
 """C of the event rule: ``c/aed_events.c``, and the rule of a model card for it."""
 
-from importlib.resources import files
-
 from aed.export.card import ModelCard
 from aed.inference.detection import rule_of
+from aed.target.codegen.fixed import EXACT, fixed_sources
 from aed.target.codegen.text import c_float, c_lines
 
-FILES = ("aed_events.h", "aed_events.c")
+FILES = (EXACT, "aed_events.h", "aed_events.c")
 """The C code that is the same for every rule."""
 
 MOST = 2**64 - 1
@@ -16,8 +15,7 @@ MOST = 2**64 - 1
 def event_sources(card: ModelCard, hop: int) -> dict[str, str]:
     """File name -> content of ``aed_events``, and of ``aed_rule`` with the card's rule; they need ``aed_classes.h``.
 
-    Alarms, events and smoothed posteriors are those of :class:`aed.scoring.rule.RuleState`, bit for bit; of exponential
-    smoothing a core with MVE may have 0 for what is under 1e-37.
+    Alarms, events and smoothed posteriors are those of :class:`aed.scoring.rule.RuleState`, bit for bit.
 
     Args:
         card: Of the model.
@@ -26,9 +24,7 @@ def event_sources(card: ModelCard, hop: int) -> dict[str, str]:
     Raises:
         AedError: The rule is for another number of classes.
     """
-    folder = files("aed.target.codegen") / "c"
-    fixed = {name: (folder / name).read_text(encoding="utf-8") for name in FILES}
-    return {**fixed, "aed_rule.h": _header(card, hop), "aed_rule.c": _source(card, hop)}
+    return {**fixed_sources(FILES), "aed_rule.h": _header(card, hop), "aed_rule.c": _source(card, hop)}
 
 
 def events_bytes(card: ModelCard) -> int:

@@ -5,7 +5,6 @@ The numbers come from :mod:`aed.dsp.tables`, which training uses too.
 
 import math
 from collections.abc import Iterable, Mapping
-from importlib.resources import files
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ from aed.dsp.frontend import AMIN_POWER
 from aed.dsp.gate import new_samples
 from aed.dsp.tables import mel_table, window_table
 from aed.target.codegen import costs
+from aed.target.codegen.fixed import EXACT, fixed_sources
 from aed.target.codegen.text import c_float, c_lines
 
 Array = npt.NDArray[np.float64]
@@ -25,7 +25,7 @@ Array = npt.NDArray[np.float64]
 MIN_N_FFT, MAX_N_FFT = 16, 65536
 """FFT lengths the C code takes: at least one pass with twiddles, and offsets that fit uint16_t."""
 
-FILES = ("aed_spectrum.h", "aed_spectrum.c", "aed_frontend.h", "aed_frontend.c")
+FILES = (EXACT, "aed_spectrum.h", "aed_spectrum.c", "aed_frontend.h", "aed_frontend.c")
 """The C code that is the same for every front end."""
 
 SMALLEST_WEIGHT = 2.0**-37
@@ -36,8 +36,7 @@ _NAME = "aed_frontend_tables"
 
 def frontend_kernel() -> dict[str, str]:
     """File name -> content of the C code that is the same for every front end."""
-    folder = files("aed.target.codegen") / "c"
-    return {name: (folder / name).read_text(encoding="utf-8") for name in FILES}
+    return fixed_sources(FILES)
 
 
 def frontend_sources(config: FrontendConfig, input_scale: float, input_zero_point: int) -> dict[str, str]:

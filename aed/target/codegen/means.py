@@ -1,12 +1,11 @@
 """C of the nearness to the classes, and of sounds that a device learns: tables, sizes and limits."""
 
-from importlib.resources import files
-
 import numpy as np
 
 from aed.base.errors import AedError
 from aed.export.card import ModelCard
 from aed.scoring.nearness import Nearness
+from aed.target.codegen.fixed import EXACT, fixed_sources
 from aed.target.codegen.program import Tensor
 from aed.target.codegen.text import c_float, c_lines
 
@@ -47,10 +46,9 @@ def mean_sources(nearness: Nearness, embedding: Tensor, learn: int) -> dict[str,
         raise AedError(
             f"the embedding has {embedding.size} values, the card's means {vectors.shape[1]}: export it anew"
         )
-    names = ("aed_nearness.h", "aed_nearness.c", *(("aed_learn.h", "aed_learn.c") if learn else ()))
-    folder = files("aed.target.codegen") / "c"
-    own = {name: (folder / name).read_text(encoding="utf-8") for name in names}
-    return {"aed_means.h": _header(nearness, embedding, learn), "aed_means.c": _source(nearness), **own}
+    names = (EXACT, "aed_nearness.h", "aed_nearness.c", *(("aed_learn.h", "aed_learn.c") if learn else ()))
+    tables = {"aed_means.h": _header(nearness, embedding, learn), "aed_means.c": _source(nearness)}
+    return tables | fixed_sources(names)
 
 
 def learner_bytes(embedding: int, learn: int) -> int:

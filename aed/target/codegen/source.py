@@ -26,7 +26,7 @@ class Source:
     def array(self, kind: str, name: str, values: npt.NDArray[Any], *, mve: bool = True) -> str:
         """Defines a constant array of the C type ``kind`` and returns its name; ``mve``: cores with MVE want it too."""
         text = _array(kind, name, values)
-        self.constants.append(text if mve else _chosen("", text))
+        self.constants.append(text if mve else chosen("", text))
         return name
 
     def weights(self, name: str, *, mve: npt.NDArray[Any], others: npt.NDArray[Any]) -> str:
@@ -38,7 +38,7 @@ class Source:
             others: For all others.
         """
         texts = [_array(f"{values.dtype}_t", name, values) for values in (mve, others)]
-        self.constants.append(_chosen(*texts))
+        self.constants.append(chosen(*texts))
         return name
 
     def struct(
@@ -54,7 +54,7 @@ class Source:
             others: Fields that all others have.
         """
         same, *both = ("".join(f"    {field},\n" for field in part) for part in (fields, mve, others))
-        self.constants.append(f"static const {kind} {name} = {{\n{same}{_chosen(*both)}}};\n")
+        self.constants.append(f"static const {kind} {name} = {{\n{same}{chosen(*both)}}};\n")
         return name
 
     def need_scratch(self, *, mve: int, others: int) -> None:
@@ -62,11 +62,9 @@ class Source:
         self._scratch = {"mve": max(self._scratch["mve"], mve, 1), "others": max(self._scratch["others"], others, 1)}
 
     @property
-    def scratch(self) -> str:
-        """Definition of the scratch memory, in words of 64 bits: aligned for all that kernels keep; "": no need."""
-        if not any(self._scratch.values()):
-            return ""
-        return _chosen(*(f"static uint64_t scratch[{-(-size // 8)}];\n" for size in self._scratch.values()))
+    def scratch_words(self) -> dict[str, int]:
+        """Words of 64 bits of the scratch memory: aligned for all that kernels keep; ``mve`` and ``others``."""
+        return {core: -(-size // 8) for core, size in self._scratch.items()}
 
 
 def _array(kind: str, name: str, values: npt.NDArray[Any]) -> str:
@@ -76,7 +74,7 @@ def _array(kind: str, name: str, values: npt.NDArray[Any]) -> str:
     return f"static const {kind} {name}[{len(text)}]{align} = {{\n{c_lines(text)}\n}};\n"
 
 
-def _chosen(mve: str, others: str) -> str:
+def chosen(mve: str, others: str) -> str:
     """Definitions of which the compiler sees those for its core."""
     if mve == others:
         return mve

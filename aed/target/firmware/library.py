@@ -24,12 +24,15 @@ from aed.target.codegen.generate import OF_KERNELS, kernel_sources, net_sources
 from aed.target.codegen.lower import lower
 from aed.target.codegen.means import check_learn, mean_sources
 from aed.target.codegen.plan import Plan
-from aed.target.codegen.prefix import DEFAULT, renamed
+from aed.target.codegen.prefix import renamed
 from aed.target.codegen.program import Program
-from aed.target.codegen.settings import AUTO, PlanSettings
+from aed.target.codegen.settings import PlanSettings
 from aed.target.codegen.text import c_lines
+from aed.target.firmware.formats.delivery import version
+from aed.target.firmware.formats.write import headers_folder, write_formats
 from aed.target.firmware.readme import facts
 from aed.target.firmware.recorder import recorder_files
+from aed.target.firmware.settings import CSettings
 from aed.target.host import device_sources
 
 log = logging.getLogger(__name__)
@@ -43,9 +46,7 @@ def write_firmware(
     card: ModelCard,
     folder: Path,
     title: str,
-    prefix: str = DEFAULT,
-    planning: PlanSettings = AUTO,
-    learn: int = 0,
+    settings: CSettings,
 ) -> None:
     """Writes the library; the folder is whole or, where something fails, as it was before.
 
@@ -56,9 +57,7 @@ def write_firmware(
         card: Its card.
         folder: New, or one that this function wrote earlier.
         title: For the README.
-        prefix: Of every name that another file of a firmware can see; checked.
-        planning: How the net is run.
-        learn: Sounds that the device can learn.
+        settings: Names, how the net is run, and for whose tools it is; checked.
 
     Raises:
         AedError: The model cannot learn; the model or its front end has no C form, or the folder holds something else.
@@ -68,12 +67,15 @@ def write_firmware(
             "no C of the front end, the library is the net alone: %s; you have to compute its patches",
             "; ".join(card.frontend.not_streamable),
         )
-    chosen, sources = planned_sources(model, card, planning, learn, "c.")
+    chosen, sources = planned_sources(model, card, settings.planning, settings.learn, "c.")
     parts = files("aed.target.firmware") / "c"
+    prefix, headers = settings.prefix, headers_folder(settings.format)
+    public = [name for name in sources if name.endswith(".h") and name not in OF_KERNELS]
     with whole_folder(folder, MARK) as staging:
+        values = facts(chosen.program, chosen.plan, card, title, sources, prefix, settings.learn)
+        values |= {"prefix": prefix, "headers": headers, "version": version().partition("-")[0]}
         for name, text in sources.items():
-            is_public = name.endswith(".h") and name not in OF_KERNELS
-            target = staging / ("include" if is_public else "src") / renamed(name, prefix)
+            target = staging / (headers if name in public else "src") / renamed(name, prefix)
             target.parent.mkdir(exist_ok=True)
             target.write_text(renamed(text, prefix), encoding="utf-8")
         (staging / "examples" / "recorder").mkdir(parents=True)
@@ -88,15 +90,14 @@ def write_firmware(
             ("README.md", "README.md"),
         ):
             text = renamed((parts / part).read_text(encoding="utf-8"), prefix)
-            if name == "README.md":
-                text = Template(text).substitute(
-                    facts(chosen.program, chosen.plan, card, title, sources, prefix, learn), prefix=prefix
-                )
+            if part in ("CMakeLists.txt", "README.md"):
+                text = Template(text).substitute(values)
             (staging / name).write_text(text, encoding="utf-8")
         (staging / "LICENSE").write_bytes((parts / "LICENSE").read_bytes())
         (staging / MARK).write_text(
             json.dumps(json.loads(card.to_json()), indent=1, sort_keys=True) + "\n", encoding="utf-8"
         )
+        write_formats(staging, settings, card, [renamed(name, prefix) for name in public])
 
 
 def planned_sources(
@@ -174,9 +175,9 @@ _FILL = """for (int32_t i = 0; i < SIZE; ++i) {
 """
 
 _SELFTEST = {
-    False: indent(f"{_FILL}aed_net_run(in, out);\n", "    "),
-    True: "    aed_net_begin();\n    for (int32_t frame = 0; frame < AED_NET_INPUT_HEIGHT; ++frame) {\n"
-    + indent(f"{_FILL}(void)aed_net_feed(in, out);\n", "        ")
+    False: indent(f"{_FILL}aed_net_run(net, in, out);\n", "    "),
+    True: "    aed_net_begin(net);\n    for (int32_t frame = 0; frame < AED_NET_INPUT_HEIGHT; ++frame) {\n"
+    + indent(f"{_FILL}(void)aed_net_feed(net, in, out);\n", "        ")
     + "    }\n",
 }
 """How the self-test fills the input and runs the net, by whether that takes frame after frame."""
@@ -197,8 +198,8 @@ static const int8_t expected[AED_NET_OUTPUT_SIZE] = {{
 {c_lines(map(str, expected.tolist()))}
 }};
 
-int aed_selftest(void) {{
-    static int8_t in[SIZE];
+int aed_selftest(aed_net *net) {{
+    {"" if plan.feeds else "static "}int8_t in[SIZE];
     int8_t out[AED_NET_OUTPUT_SIZE];
     uint32_t state = 1U;
     int differing = 0;

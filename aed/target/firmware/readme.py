@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from aed.base.errors import AedError
 from aed.base.files import temporary_folder
@@ -19,12 +20,18 @@ from aed.target.codegen.plan import Plan
 from aed.target.codegen.prefix import renamed
 from aed.target.codegen.program import Program
 from aed.target.emulator import toolchain
+from aed.target.emulator.stack import OPTION, tables_of, worst_stack
 from aed.target.firmware.means_facts import means_facts
 
 log = logging.getLogger(__name__)
 
 GATE_BYTES = 32
 """``sizeof(aed_gate)``, which is aligned to 8."""
+
+_BEGINS = ("aed_listener_init", "aed_net_begin", "aed_net_run", "aed_net_run_frames")
+
+ENTRIES = ("aed_listen", "aed_net_feed", *_BEGINS, *(f"{name}_mve" for name in _BEGINS))
+"""Functions of front end and net that programs call."""
 
 BUILT_FOR = ("mps2-an386", "mps2-an505", "mps3-an547")
 """Boards for whose cores the README has the size of the code."""
@@ -62,14 +69,14 @@ def facts(
 
 
 def listener_bytes(frontend: FrontendConfig, plan: Plan, gated: bool = False) -> int:
-    """``sizeof(aed_listener)`` on a 32-bit core; ``gated``: whether the event rule has a gate."""
+    """``sizeof(aed_listener)`` on a 32-bit core but for ``aed_net``; ``gated``: whether the event rule has a gate."""
     if not plan.feeds:
         size = state_bytes(frontend) + -(-frontend.n_mels * frontend.patch_frames // 4) * 4
     else:
         kept = 0 if plan.streams else max(0, frontend.patch_frames - frontend.patch_hop)
         columns = frontend.patch_frames if gated else kept + 1
         size = column_state_bytes(frontend) + -(-frontend.n_mels * columns // 4) * 4 + 3 * 4  # next, behind, skip
-    return -(-(size + GATE_BYTES) // 8) * 8 if gated else size
+    return -(-(size + GATE_BYTES * gated) // 8) * 8
 
 
 def _gate_in_words(gate_dbfs: float | None, frontend: FrontendConfig) -> str:
@@ -109,7 +116,7 @@ def _frontend_facts(frontend: FrontendConfig, program: Program, plan: Plan, gate
             ),
             "input": "patches.raw",
             "recording": _PATCHES.format(seconds=frontend.patch_hop * frontend.hop_length / frontend.sample_rate),
-            "own_state": "",
+            "own_state": ", an `aed_net` for each stream of patches",
             "tables": "",
             "state": f"| input patch | {x.size:,} | RAM, the caller's |\n",
         }
@@ -124,9 +131,9 @@ def _frontend_facts(frontend: FrontendConfig, program: Program, plan: Plan, gate
         ),
         "input": "samples.raw",
         "recording": _RECORDING.format(rate=frontend.sample_rate),
-        "own_state": "; you own the memory of front end and patch (`aed_listener`)",
+        "own_state": ", an `aed_listener` for each microphone",
         "tables": f"| front-end tables | {table_bytes(frontend):,} | flash |\n",
-        "state": f"| front end and patch (`aed_listener`) | {state:,} | RAM, the caller's |\n",
+        "state": f"| front end and patch, the rest of `aed_listener` | {state:,} | RAM, the caller's |\n",
     }
 
 
@@ -157,27 +164,42 @@ def _without_weights(text: str) -> str:
     return _WEIGHTS.sub(r"\g<1>    1", text)
 
 
-def library_sizes(sources: Mapping[str, str], board: Board) -> tuple[int, int]:
-    """Bytes of flash and RAM of front end and net, linked with a caller's buffers, without the stack.
+class Sizes(NamedTuple):
+    """Of front end and net, linked with a caller's buffers, in bytes.
+
+    Args:
+        flash: Code and tables.
+        ram: Static memory.
+        stack: The most that a call takes, with all that it calls.
+    """
+
+    flash: int
+    ram: int
+    stack: int
+
+
+def library_sizes(sources: Mapping[str, str], board: Board) -> Sizes:
+    """What front end and net of a library take on the core of a board.
 
     Args:
         sources: File name -> content of the library.
         board: Emulated, with the core.
 
     Raises:
-        AedError: The compiler is missing, or cannot link it.
+        AedError: The compiler is missing, too old, or cannot link it.
     """
     decides = ("aed_selftest", "aed_classes", "aed_events", "aed_rule", "aed_means", "aed_nearness", "aed_learn")
     used = {name: text for name, text in sources.items() if not name.startswith(decides)}
     used["aed_net.c"] = _without_weights(used["aed_net.c"])
-    whole = "run_clip.c" if "aed_frontend.c" in used else "run_net.c"
+    main = "run_clip.c" if "aed_frontend.c" in used else "run_net.c"
     large = toolchain.with_large_memory(board)
     with temporary_folder() as folder:
-        (flash, ram), (bare_flash, bare_ram) = (
-            toolchain.section_sizes(toolchain.build(folder / main, {**parts, **toolchain.harness_sources(main)}, large))
-            for main, parts in ((whole, used), ("run_nothing.c", {}))
-        )
-    return flash - bare_flash, ram - bare_ram
+        whole, nothing = folder / "whole", folder / "nothing"
+        elf = toolchain.build(whole, {**used, **toolchain.harness_sources(main)}, large, (OPTION,))
+        bare = toolchain.build(nothing, toolchain.harness_sources("run_nothing.c"), large)
+        stack = worst_stack(whole, elf, ENTRIES, tables_of(used["aed_net.c"]))
+        (flash, ram), (bare_flash, bare_ram) = toolchain.section_sizes(elf), toolchain.section_sizes(bare)
+    return Sizes(flash - bare_flash, ram - bare_ram, stack)
 
 
 def _built(sources: dict[str, str]) -> str:
@@ -187,13 +209,14 @@ def _built(sources: dict[str, str]) -> str:
     rows, version = [], toolchain.versions(("gcc",))["gcc"]
     for board in map(load_board, BUILT_FOR):
         try:
-            flash, ram = library_sizes(sources, board)
+            sizes = library_sizes(sources, board)
         except AedError as error:  # a compiler that is too old, or without its C library
             log.warning("%s: size of the code not known: %s", board.core, error)
             continue
-        rows.append(f"| {board.core} | {flash:,} | {ram:,} |")
+        rows.append(f"| {board.core} | {sizes.flash:,} | {sizes.ram:,} | {sizes.stack:,} |")
     if not rows:
         return f"Sizes of the code: not known, {version} could not link it when this was generated."
-    head = [f"All of it, with a caller's buffers, linked by {version}, -O2, without the stack:", ""]
-    head += ["| core | flash | RAM |"]
-    return "\n".join([*head, "|---|---|---|", *rows])
+    head = [f"All of it, with a caller's buffers, linked by {version}, -O2. The stack is the most that a call of"]
+    head += ["front end and net takes, with all that it calls, as the compiler tells; interrupts come on top.", ""]
+    head += ["| core | flash | RAM | stack |"]
+    return "\n".join([*head, "|---|---|---|---|", *rows])

@@ -5,6 +5,7 @@ from typing import Literal
 
 from aed.target.codegen.prefix import DEFAULT
 from aed.target.codegen.settings import PlanKind, PlanSettings
+from aed.target.firmware.formats.delivery import FormatKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +22,17 @@ class CSettings:
             ``patch_hop``.
         learn: Sounds that the device can learn from examples; each takes as many bytes of RAM as an embedding has
             values. The model needs ``decision.means``.
+        format: Whose tools take the folder in; it is a package of CMake in any case. ``zephyr``: a module. ``arduino``,
+            ``platformio``: a library. ``cmsis``: a CMSIS-Pack. ``all``: all of these at once.
+        url: Address of the project that the library belongs to, for these manifests.
     """
 
     prefix: str = DEFAULT
     plan: PlanKind = "auto"
     hop: int | None = None
     learn: int = 0
+    format: FormatKind = "cmake"
+    url: str = "https://example.com"
 
     @property
     def planning(self) -> PlanSettings:

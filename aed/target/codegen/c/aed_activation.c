@@ -1,4 +1,6 @@
 /* Activations that are no table. */
+#include "aed_exact.h"
+
 #include "aed_steps.h"
 
 /* As ONNX Runtime's PRelu, of real values. */

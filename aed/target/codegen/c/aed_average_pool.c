@@ -1,5 +1,7 @@
 /* Average pooling, as ONNX Runtime's QLinearAveragePool: the mean of real values, one pixel after the other as ONNX has
  * them, then steps. */
+#include "aed_exact.h"
+
 #include <stddef.h>
 
 #include "aed_steps.h"
@@ -53,11 +55,11 @@ static inline void aed_add_window(
     for (int32_t a = 0; a < outer; ++a) {
         for (int32_t b = 0; b < inner; ++b) {
             const int8_t *const from = rows[by_column ? b : a] + first + (by_column ? a : b) * depth;
-            sum0 += scale * (float)(from[0] - zero);
+            sum0 += aed_real(from[0] - zero, scale);
             if (channels == 4) {
-                sum1 += scale * (float)(from[1] - zero);
-                sum2 += scale * (float)(from[2] - zero);
-                sum3 += scale * (float)(from[3] - zero);
+                sum1 += aed_real(from[1] - zero, scale);
+                sum2 += aed_real(from[2] - zero, scale);
+                sum3 += aed_real(from[3] - zero, scale);
             }
         }
     }

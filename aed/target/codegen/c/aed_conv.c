@@ -5,6 +5,8 @@
  * sum over low bytes is S_o, a sum over whole weights S_o + 256 S_(o+1), from which the other follows. Four weights
  * lie in the order 0, 2, 1, 3: the halves of two words.
  */
+#include "aed_exact.h"
+
 #include "aed_kernels.h"
 
 #if !AED_MVE

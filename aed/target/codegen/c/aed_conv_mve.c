@@ -4,6 +4,8 @@
  * pieces of 16 values; then eight biases and eight factors in the same order of rows. After the last whole group come
  * the rows that are left, one after the other, their biases and their factors.
  */
+#include "aed_exact.h"
+
 #include "aed_kernels.h"
 
 #if AED_MVE

@@ -1,4 +1,6 @@
 /* Convolutions of each channel alone. */
+#include "aed_exact.h"
+
 #include "aed_kernels.h"
 
 #if !AED_MVE

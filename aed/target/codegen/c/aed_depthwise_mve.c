@@ -5,6 +5,8 @@
  * 1, 5, 9, 13, then 3, 7, 11, 15), 16 weights for each tap of the window, 16 factors in the order of the biases; a last
  * block is filled up with zeros. Quads, for all others: four biases, four factors, four weights for each tap.
  */
+#include "aed_exact.h"
+
 #include "aed_kernels.h"
 
 #if AED_MVE

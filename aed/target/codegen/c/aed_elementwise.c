@@ -1,4 +1,6 @@
 /* Value by value. */
+#include "aed_exact.h"
+
 #include <math.h>
 
 #include "aed_steps.h"
@@ -101,7 +103,7 @@ void aed_multiply(
     int32_t j = 0;
     for (int32_t i = 0; i < size; ++i) {
         const int32_t product = (one[i] - one_zero) * (other[j] - other_zero);
-        out[i] = aed_saturate(aed_round((float)product * factor + (float)out_zero));
+        out[i] = aed_saturate(aed_round(aed_real(product, factor) + (float)out_zero));
         if (++j == period) {
             j = 0;
         }

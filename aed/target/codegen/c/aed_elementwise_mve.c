@@ -1,4 +1,6 @@
 /* Sums and products value by value, with MVE. */
+#include "aed_exact.h"
+
 #include "aed_kernels.h"
 
 #if AED_MVE

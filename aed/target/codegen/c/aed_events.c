@@ -1,4 +1,6 @@
 /* Events of a stream; see aed_events.h. The same operations in the same order as aed.scoring.rule.RuleState. */
+#include "aed_exact.h"
+
 #include "aed_events.h"
 
 #include <string.h>
@@ -17,6 +19,13 @@ static float greatest(const float *probability) {
     return most;
 }
 
+/* An exponential mean, by a weight of the way to a value. */
+static float moved(float mean, float weight, float value) {
+    float way = weight * (value - mean);
+    AED_ROUNDED(way);
+    return mean + way;
+}
+
 /* Takes in the probabilities of a decision and their score; what is unknown counts as 0. */
 static void take(aed_events *events, const float *probability, float score) {
     const aed_event_rule *const rule = events->rule;
@@ -24,7 +33,7 @@ static void take(aed_events *events, const float *probability, float score) {
     const bool moves = rule->window == 0U && events->decision > 0U;
     for (int i = 0; i < AED_CLASSES; ++i) {
         const float value = score >= rule->unknown ? probability[i] : 0.0F;
-        newest[i] = moves ? newest[i] + rule->weight * (value - newest[i]) : value;
+        newest[i] = moves ? moved(newest[i], rule->weight, value) : value;
     }
 }
 
@@ -134,7 +143,8 @@ static double start_s(uint64_t decision) {
 
 /* From there to the middle of what the decision stands for. */
 static double middle_s(const aed_events *events) {
-    return AED_RULE_PATCH_S / 2.0 - events->rule->lag * AED_RULE_HOP_S;
+    const volatile double lag = events->rule->lag * AED_RULE_HOP_S; /* rounded before it is subtracted */
+    return AED_RULE_PATCH_S / 2.0 - lag;
 }
 
 double aed_event_onset_s(const aed_events *events, const aed_event *event) {

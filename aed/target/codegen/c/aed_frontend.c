@@ -1,9 +1,10 @@
 /*
  * Log-mel front end; see aed_frontend.h.
  *
- * All sums have a defined order, so that host and target give the same bits, with vectors of four or without; compile with
- * -ffp-contract=off.
+ * All sums have a defined order, so that host and target give the same bits, with vectors of four or without.
  */
+#include "aed_exact.h"
+
 #include "aed_frontend.h"
 
 #include <string.h>
@@ -51,6 +52,14 @@ static inline reals quotient(reals a, float b)
           : "+w"(values)
           : "t"(divisor));
     return values;
+}
+
+static inline reals product(reals a, reals b)
+{
+    reals both = a * b;
+
+    AED_ROUNDED(both);
+    return both;
 }
 
 /* The first `count` of four. */
@@ -132,6 +141,14 @@ static inline reals quotient(reals a, float b)
     return a / b;
 }
 
+static inline reals product(reals a, reals b)
+{
+    reals both = a * b;
+
+    AED_ROUNDED(both);
+    return both;
+}
+
 static inline void store(float *to, reals value, size_t count)
 {
     (void)count;
@@ -156,21 +173,21 @@ static inline reals mel_sums(const aed_spectrum_word *magnitudes, size_t band, c
     float sum3 = 0.0F;
 
     for (; left >= 4U; left -= 4U) {
-        sum0 += w[0] * m[0].real;
-        sum1 += w[1] * m[1].real;
-        sum2 += w[2] * m[2].real;
-        sum3 += w[3] * m[3].real;
+        sum0 += product(w[0], m[0].real);
+        sum1 += product(w[1], m[1].real);
+        sum2 += product(w[2], m[2].real);
+        sum3 += product(w[3], m[3].real);
         w += 4;
         m += 4;
     }
     if (left > 0U) {
-        sum0 += w[0] * m[0].real;
+        sum0 += product(w[0], m[0].real);
     }
     if (left > 1U) {
-        sum1 += w[1] * m[1].real;
+        sum1 += product(w[1], m[1].real);
     }
     if (left > 2U) {
-        sum2 += w[2] * m[2].real;
+        sum2 += product(w[2], m[2].real);
     }
     *weights = w + left;
     return (sum0 + sum1) + (sum2 + sum3);
@@ -198,14 +215,14 @@ static inline reals natural_log(reals x)
     word = (word & 0x007FFFFF) + 0x3F3504F3;
     (void)memcpy(&f, &word, sizeof(f));
     f -= 1.0F;
-    q = (f * 8.6721912e-02F) - 1.43790096e-01F;
-    q = (f * q) + 1.49779916e-01F;
-    q = (f * q) - 1.65644258e-01F;
-    q = (f * q) + 1.99548751e-01F;
-    q = (f * q) - 2.50016987e-01F;
-    q = (f * q) + 3.33341658e-01F;
-    q = (f * q) - 0.5F;
-    return (((f * f) * q) + (e * ln2_low)) + f + (e * ln2_high);
+    q = product(f, all_of(8.6721912e-02F)) - 1.43790096e-01F;
+    q = product(f, q) + 1.49779916e-01F;
+    q = product(f, q) - 1.65644258e-01F;
+    q = product(f, q) + 1.99548751e-01F;
+    q = product(f, q) - 2.50016987e-01F;
+    q = product(f, q) + 3.33341658e-01F;
+    q = product(f, q) - 0.5F;
+    return (product(f * f, q) + product(e, all_of(ln2_low))) + f + product(e, all_of(ln2_high));
 }
 
 /* aed.dsp.logmel.compress */
@@ -218,7 +235,7 @@ static inline reals compress(reals mel)
 #endif
 
 #if AED_FE_SCALES_LOG
-    return (level * AED_FE_LOG_FACTOR) - AED_FE_LOG_SHIFT;
+    return product(level, all_of(AED_FE_LOG_FACTOR)) - AED_FE_LOG_SHIFT;
 #else
     return level;
 #endif
@@ -252,7 +269,7 @@ void aed_columns_frame(aed_columns *stream, const int16_t *samples, float *logme
     for (band = 0U; band < (size_t)AED_FE_N_MELS; band += LANES) {
         const reals sums = mel_sums(stream->spectrum.work, band, &weights);
 
-        store(&logmel[band], compress(sums * unit), (size_t)AED_FE_N_MELS - band);
+        store(&logmel[band], compress(product(sums, all_of(unit))), (size_t)AED_FE_N_MELS - band);
     }
 }
 
@@ -266,7 +283,7 @@ static void take_frame(aed_columns *stream, int8_t *column)
     for (band = 0U; band < (size_t)AED_FE_N_MELS; band += LANES) {
         const reals sums = mel_sums(stream->spectrum.work, band, &weights);
 
-        store_bytes(&column[band], quantised(compress(sums * unit)), (size_t)AED_FE_N_MELS - band);
+        store_bytes(&column[band], quantised(compress(product(sums, all_of(unit)))), (size_t)AED_FE_N_MELS - band);
     }
 #if AED_FE_HOP_LENGTH < AED_FE_N_FFT
     stream->fill = (size_t)AED_FE_N_FFT - (size_t)AED_FE_HOP_LENGTH;

@@ -16,8 +16,9 @@
 #define AED_SMLAD 0
 #define AED_WASM 0
 #elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && defined(__ARM_FEATURE_UNALIGNED) && \
-    defined(__thumb2__) && defined(__ARM_FP) && (__ARM_FP & 4) && defined(__OPTIMIZE__) && !defined(AED_PORTABLE)
-/* the assembly takes the FPU, words at any address, and 14 registers; without optimisation there are fewer */
+    defined(__thumb2__) && defined(__ARM_FP) && (__ARM_FP & 4) && defined(__OPTIMIZE__) && !defined(__clang__) && \
+    !defined(AED_PORTABLE)
+/* the assembly takes the FPU, words at any address, and 14 registers; without optimisation, and with clang, there are fewer */
 #define AED_MVE 0
 #define AED_SMLAD 1
 #define AED_WASM 0

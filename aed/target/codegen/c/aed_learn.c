@@ -1,4 +1,6 @@
 /* Learned sounds; see aed_learn.h. The same operations in the same order as aed.scoring.learning. */
+#include "aed_exact.h"
+
 #include "aed_learn.h"
 
 #include <math.h>

@@ -26,7 +26,7 @@ static int feed(aed_listener *listener, size_t most, int8_t *out) {
     int ready = 0;
     for (size_t i = 0u; i < most && listener->behind > 0u; ++i) {
         const size_t at = listener->next + AED_LISTENER_RING - listener->behind;
-        ready = aed_net_feed(listener->kept[at < AED_LISTENER_RING ? at : at - AED_LISTENER_RING], out);
+        ready = aed_net_feed(&listener->net, listener->kept[at < AED_LISTENER_RING ? at : at - AED_LISTENER_RING], out);
         --listener->behind;
     }
     return ready;
@@ -62,7 +62,7 @@ static int take_column(aed_listener *listener, int8_t *out) {
     listener->wanted = AED_LISTENER_HOP;
     if (!open || !GOES_ON) {
         listener->behind = AED_LISTENER_KEPT;
-        aed_net_begin();
+        aed_net_begin(&listener->net);
     }
     return open ? OUTPUT : quiet(out);
 }
@@ -94,7 +94,7 @@ void aed_listener_init(aed_listener *listener) {
     memset(listener, 0, sizeof *listener);
     aed_columns_init(&listener->stream);
     begin(listener);
-    aed_net_begin();
+    aed_net_begin(&listener->net);
 }
 
 size_t aed_listen(aed_listener *listener, const int16_t *samples, size_t count, int8_t *out, int *ready) {
@@ -136,7 +136,7 @@ size_t aed_listen(aed_listener *listener, const int16_t *samples, size_t count, 
 #endif
     if (*ready != 0) {
         aed_frontend_patch(&listener->frontend, listener->patch);
-        aed_net_run(listener->patch, out);
+        aed_net_run(&listener->net, listener->patch, out);
         *ready = OUTPUT;
     }
     return used;

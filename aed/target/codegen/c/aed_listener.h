@@ -50,10 +50,12 @@ extern "C" {
 /* Columns that are held: under a gate all of a patch, for it may open with the last one. */
 #define AED_LISTENER_RING ((size_t)(AED_LISTENER_GATED ? AED_FE_PATCH_FRAMES : AED_LISTENER_KEPT + 1))
 
+/* A stream: the memory of front end, net and patch. Yours to allocate, statically; one for each microphone. */
 typedef struct {
 #if AED_LISTENER_GATED
     aed_gate gate;
 #endif
+    aed_net net;
     aed_columns stream;
     int8_t kept[AED_LISTENER_RING][AED_FE_N_MELS]; /* ring of the latest columns */
     size_t next;                                   /* where the newest goes */
@@ -67,17 +69,19 @@ typedef struct {
 
 #else
 
+/* A stream: the memory of front end, net and patch. Yours to allocate, statically; one for each microphone. */
 typedef struct {
 #if AED_LISTENER_GATED
     aed_gate gate;
 #endif
+    aed_net net;
     aed_frontend frontend;
     int8_t patch[AED_FRONTEND_PATCH_BYTES];
 } aed_listener;
 
 #endif
 
-/* Empties the stream: the next sample is the first of a patch. One listener at a time: the net has one memory. */
+/* Empties the stream: the next sample is the first of a patch. */
 void aed_listener_init(aed_listener *listener);
 
 /*

@@ -1,4 +1,6 @@
 /* Means of each channel over an image. */
+#include "aed_exact.h"
+
 #include <stddef.h>
 
 #include "aed_steps.h"
@@ -125,7 +127,7 @@ typedef struct {
 } aed_walk_t;
 
 static inline float aed_next(aed_walk_t *walk) {
-    const float value = walk->scale * (float)(*walk->at - walk->zero);
+    const float value = aed_real(*walk->at - walk->zero, walk->scale);
     walk->at += walk->step;
     if (--walk->left == 0) {
         walk->left = walk->columns;

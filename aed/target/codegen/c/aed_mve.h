@@ -2,6 +2,8 @@
 #ifndef AED_MVE_H
 #define AED_MVE_H
 
+#include "aed_exact.h"
+
 #include <arm_mve.h>
 
 #include "aed_steps.h"
@@ -86,9 +88,7 @@ AED_INLINE int32x4_t aed_four_values(int32x4_t sum, float32x4_t factor, const fl
         return vcvtnq_s32_f32(half);
     }
     float32x4_t gate = vmulq_n_f32(half, *slope);
-#if defined(__GNUC__)
-    __asm("" : "+w"(gate)); /* rounded here, whatever the compiler may fuse */
-#endif
+    AED_ROUNDED(gate);
     const int32x4_t bits = vreinterpretq_s32_f32(vaddq_n_f32(gate, 1.0f));
     const uint32x4_t clipped = vshrq_n_u32(vqshluq_n_s32(bits, 2), 2);
     return vcvtnq_s32_f32(vmulq_f32(half, vreinterpretq_f32_u32(clipped)));

@@ -1,4 +1,6 @@
 /* Nearness; see aed_nearness.h. The same operations in the same order as aed.scoring.nearness. */
+#include "aed_exact.h"
+
 #include "aed_nearness.h"
 
 #include <math.h>

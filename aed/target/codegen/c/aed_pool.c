@@ -1,4 +1,6 @@
 /* Pooling, and padding alone. */
+#include "aed_exact.h"
+
 #include <stddef.h>
 #include <string.h>
 

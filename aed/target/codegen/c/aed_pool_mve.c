@@ -1,4 +1,6 @@
 /* Largest and mean values, with MVE. */
+#include "aed_exact.h"
+
 #include "aed_kernels.h"
 
 #if AED_MVE

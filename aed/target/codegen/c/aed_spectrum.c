@@ -25,6 +25,8 @@
  * Assumes, as is so in every compiler for Cortex-M: >> of a negative number is arithmetic, conversion to a narrower signed
  * type keeps the low bits. Compile with -ffp-contract=off: then host and target give the same bits.
  */
+#include "aed_exact.h"
+
 #include "aed_spectrum.h"
 
 #include <math.h>
@@ -47,7 +49,12 @@ static inline float square_root(float x)
 /* |x + i y| ** power. */
 static inline float magnitude(float x, float y)
 {
-    const float square = (x * x) + (y * y);
+    float x2 = x * x;
+    float y2 = y * y;
+
+    AED_ROUNDED(x2);
+    AED_ROUNDED(y2);
+    const float square = x2 + y2;
 
 #if AED_FE_POWER == 1
     return square_root(square);
@@ -475,7 +482,7 @@ static inline __attribute__((always_inline)) void butterflies(
         : "lr", "memory", "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7");
 }
 
-#elif AED_FE_SMMLA && defined(__OPTIMIZE__)
+#elif AED_FE_SMMLA && defined(__OPTIMIZE__) && !defined(__clang__) /* which keeps registers for itself */
 
 /* A step, the size of a quarter and of the twiddles of an angle in bytes, fits the offsets of LDRD and STRD, or not. */
 #define EITHER(near, far) ".if %c[step] < 1024\n " near "\n.else\n " far "\n.endif\n"
@@ -626,7 +633,12 @@ static inline int32x4_t magnitudes(int32x4_t re, int32x4_t im)
 {
     const float32x4_t x = vcvtq_f32_s32(re);
     const float32x4_t y = vcvtq_f32_s32(im);
-    register float32x4_t squares __asm("q0") = vaddq_f32(vmulq_f32(x, x), vmulq_f32(y, y));
+    float32x4_t x2 = vmulq_f32(x, x);
+    float32x4_t y2 = vmulq_f32(y, y);
+
+    AED_ROUNDED(x2);
+    AED_ROUNDED(y2);
+    register float32x4_t squares __asm("q0") = vaddq_f32(x2, y2);
 
 #if AED_FE_POWER == 1
     __asm("vsqrt.f32 s0, s0\n vsqrt.f32 s1, s1\n vsqrt.f32 s2, s2\n vsqrt.f32 s3, s3" : "+w"(squares));

@@ -2,6 +2,8 @@
 #ifndef AED_STEPS_H
 #define AED_STEPS_H
 
+#include "aed_exact.h"
+
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
@@ -41,6 +43,13 @@ static inline int32_t aed_round(float value) {
 #endif
 }
 
+/* A value of steps, rounded before anything is added. */
+static inline float aed_real(int32_t steps, float scale) {
+    float real = scale * (float)steps;
+    AED_ROUNDED(real);
+    return real;
+}
+
 static inline int8_t aed_saturate(int32_t value) {
 #if AED_SMLAD || AED_MVE
     int32_t saturated;
@@ -63,9 +72,7 @@ static inline int8_t aed_swish_step(int32_t sum, float factor, float slope, int3
     const float half = (float)sum * factor;
     float gate = half * slope;
     int32_t bits;
-#if defined(__GNUC__) && defined(__ARM_FP) && !defined(__aarch64__)
-    __asm("" : "+t"(gate)); /* rounded here, whatever the compiler may fuse */
-#endif
+    AED_ROUNDED(gate);
     gate += 1.0f;
     memcpy(&bits, &gate, sizeof bits);
 #if AED_SMLAD || AED_MVE

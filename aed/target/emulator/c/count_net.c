@@ -1,6 +1,5 @@
 /* Runs a net once over the input of a file; writes the ticks of each of its layers. Of a stream, they are those of the
  * output after the first one. */
-#include "aed_stages.h"
 #include "probe.h"
 #include "semihost.h"
 #include "whole_net.h"

@@ -12,18 +12,19 @@ static int next_patch(int8_t *patch) {
     return fread(patch, 1, AED_NET_INPUT_SIZE, stdin) == AED_NET_INPUT_SIZE ? 1 : 0;
 }
 
-#if AED_NET_FEEDS /* patches are frame after frame */
-#define aed_net_run aed_net_run_frames
-#endif
-
 int main(void) {
+    static aed_net net;
     static int8_t patch[AED_NET_INPUT_SIZE];
     static aed_events events;
     aed_events_init(&events, &aed_rule);
     while (next_patch(patch) != 0) {
         int8_t out[AED_NET_OUTPUT_SIZE];
         float probability[AED_CLASSES];
-        aed_net_run(patch, out);
+#if AED_NET_FEEDS /* patches are frame after frame */
+        aed_net_run_frames(&net, patch, out);
+#else
+        aed_net_run(&net, patch, out);
+#endif
         aed_probabilities(out, probability);
         decide(&events, out, probability);
     }

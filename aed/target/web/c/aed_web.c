@@ -1,4 +1,4 @@
-/* What a page calls: samples in; columns of features, decisions and events out. One stream: the net has one memory.
+/* What a page calls: samples in; columns of features, decisions and events out. One stream.
  *
  *     begin()
  *     for each block of up to BLOCK samples, float32 at wave():
@@ -66,8 +66,8 @@ EXPORT(float *, on, (void)) { return on; }
 EXPORT(float *, off, (void)) { return off; }
 EXPORT(int32_t, block, (void)) { return BLOCK; }
 
-/* Outputs that differ from ONNX Runtime's: 0. Before begin(), for it uses the net. */
-EXPORT(int32_t, selftest, (void)) { return aed_selftest(); }
+/* Outputs that differ from ONNX Runtime's: 0. Before begin(), for it uses the net's memory. */
+EXPORT(int32_t, selftest, (void)) { return aed_selftest(&listener.net); }
 
 /* The rule is that of the model again. */
 EXPORT(void, reset_rule, (void)) {
@@ -88,9 +88,9 @@ EXPORT(void, begin, (void)) {
 /* The net alone, of patch() to out(); the stream has to begin anew after. */
 EXPORT(void, run_net, (void)) {
 #if AED_NET_FEEDS
-    aed_net_run_frames(patch, out);
+    aed_net_run_frames(&listener.net, patch, out);
 #else
-    aed_net_run(patch, out);
+    aed_net_run(&listener.net, patch, out);
 #endif
 }
 
