@@ -73,7 +73,7 @@ def test_a_second_run_writes_the_same_bytes(library: Path, model: Path, tmp_path
 def test_a_format_adds_its_files_alone(model: Path, tmp_path: Path, format: str, own: set[str]) -> None:
     made = set(contents(small_library(tmp_path / "one", model, format=format)))
     plain = {path for path in made if path.split("/")[0] in ("src", "include", "examples")}
-    assert made - plain == own | {"CMakeLists.txt", "LICENSE", "README.md", "aed_firmware.json"}
+    assert made - plain == own | {"API.md", "CMakeLists.txt", "LICENSE", "README.md", "aed_firmware.json"}
     assert "include/aed_net.h" in made
 
 

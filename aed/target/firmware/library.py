@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -28,6 +29,7 @@ from aed.target.codegen.prefix import renamed
 from aed.target.codegen.program import Program
 from aed.target.codegen.settings import PlanSettings
 from aed.target.codegen.text import c_lines
+from aed.target.firmware.api import api_page
 from aed.target.firmware.formats.delivery import version
 from aed.target.firmware.formats.write import headers_folder, write_formats
 from aed.target.firmware.readme import facts
@@ -36,6 +38,9 @@ from aed.target.firmware.settings import CSettings
 from aed.target.host import device_sources
 
 log = logging.getLogger(__name__)
+
+API = "API.md"
+"""Every declaration of the library's own headers."""
 
 MARK = "aed_firmware.json"
 """The model card; a folder without it was not written by aed and is not replaced."""
@@ -78,6 +83,7 @@ def write_firmware(
             target = staging / (headers if name in public else "src") / renamed(name, prefix)
             target.parent.mkdir(exist_ok=True)
             target.write_text(renamed(text, prefix), encoding="utf-8")
+        (staging / API).write_text(renamed(api_page(own_headers(sources)), prefix), encoding="utf-8")
         (staging / "examples" / "recorder").mkdir(parents=True)
         for name, text in recorder_files(card.frontend.sample_rate, prefix).items():
             (staging / "examples" / "recorder" / name).write_text(text, encoding="utf-8")
@@ -98,6 +104,21 @@ def write_firmware(
             json.dumps(json.loads(card.to_json()), indent=1, sort_keys=True) + "\n", encoding="utf-8"
         )
         write_formats(staging, settings, card, [renamed(name, prefix) for name in public])
+
+
+FIRST = ("aed_listener.h", "aed_events.h", "aed_classes.h", "aed_rule.h", "aed_selftest.h", "aed_net.h", "aed_gate.h")
+"""Headers in the order in which a program meets them; all others follow by name."""
+
+
+def own_headers(sources: Mapping[str, str]) -> dict[str, str]:
+    """The headers that a program includes, without those of the kernels, which the net alone calls.
+
+    Args:
+        sources: File name -> content, as :func:`library_sources` gives them.
+    """
+    names = sorted(name for name in sources if name.endswith(".h") and name not in (*OF_KERNELS, "aed_kernels.h"))
+    order = [*(name for name in FIRST if name in names), *(name for name in names if name not in FIRST)]
+    return {name: sources[name] for name in order}
 
 
 def planned_sources(
