@@ -223,6 +223,15 @@ def test_headers_serve_cpp_too(library, tmp_path):
     run(tmp_path / "all")
 
 
+@needs_arm
+@pytest.mark.parametrize("core", list(CORES))
+def test_headers_serve_cpp_on_a_device(library, tmp_path, core):
+    (tmp_path / "all.cpp").write_text("".join(f'#include "{path.name}"\n' for path in library.glob("include/*.h")))
+    flags = ["-mthumb", "-mfloat-abi=hard", f"-mcpu={core}", f"-mfpu={CORES[core]}", "-Wall", "-Wextra", "-Werror"]
+    target = tmp_path / "all.o"
+    run("arm-none-eabi-g++", *flags, "-I", library / "include", "-c", tmp_path / "all.cpp", "-o", target)
+
+
 RULES = {
     "single": Decision(),
     "max": Decision(aggregate="max"),
