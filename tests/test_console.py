@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from rich.console import Console
+from rich.table import Table
 
 import aed
 from aed.base.console import PlainConsole, printable
@@ -21,6 +23,8 @@ from aed.inference.detection import DetectedEvent
 from aed.inference.event_writers import as_table
 from aed.inference.prediction import Prediction
 from aed.run import benchmark, compare_tables, data, models, stream_report, sweep, tested
+from aed.run.search import results
+from aed.run.search.costs import Costs
 from aed.scoring import tables
 from aed.scoring.compared import Compared
 from aed.scoring.decision import Decision
@@ -91,6 +95,28 @@ def sweep_of(folder: Path) -> None:
         metrics = {f"test/clip_acc/{name}": 0.5, "test/clip_acc": 0.25, "test/unseen_clips": 40.0, "test/loss": 2.0}
         (job / "metrics.json").write_text(json.dumps(metrics))
     sweep.show(folder, sweep.summarise(folder))
+
+
+def front_of(names: list[str]) -> Table:
+    """The table of a search whose trials have these words."""
+    rows = {
+        number: results.Row(
+            number=number,
+            state="complete",
+            words=name,
+            why="",
+            shipped=False,
+            score=0.5,
+            costs=Costs(1e6, 1024, 1024),
+            seconds=1.0,
+            cpu_seconds=1.0,
+            command="",
+            parameters={},
+            curve=(),
+        )
+        for number, name in enumerate(names)
+    }
+    return results._front_table(SimpleNamespace(metric="val/clip_acc"), rows, list(rows))
 
 
 def table_of(names: list[str]) -> None:
@@ -189,6 +215,8 @@ SAYS: dict[tuple[str, str], list[Say]] = {
         ]
     ],
     ("benchmark", "_print"): [lambda: benchmark._print(NAMES[0], [cost(name) for name in NAMES], "benchmark")],
+    ("results", "_front_table"): [lambda: PlainConsole().print(front_of(NAMES))],
+    ("results", "_winner_table"): [],  # numbers alone
     ("models", "_print"): [lambda: models._print([row(name) for name in NAMES])],
     ("writers", "__init__"): [lambda: table_of(NAMES)],
     ("event_writers", "as_table"): [lambda: print(as_table([(NAMES[0], [event(name) for name in NAMES])]))],

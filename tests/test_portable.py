@@ -57,6 +57,7 @@ def test_names_that_windows_lacks_are_few_and_each_use_is_guarded() -> None:
     """A new one belongs behind a ``hasattr`` and into the run below."""
     found = {path.relative_to(ROOT).as_posix(): names for path in SOURCES if (names := uses(path))}
     assert found == {
+        "aed/audio/serial_port.py": ["fcntl", "os.O_NONBLOCK", "termios"],
         "aed/datamodules/cache/building.py": ["signal.SIGKILL"],
         "aed/datamodules/cache/store.py": ["os.sched_getaffinity"],
         "aed/datamodules/cache/features.py": ["os.preadv"],
@@ -94,11 +95,13 @@ builtins.__import__ = imported
 
 from pathlib import Path
 import tiny
+from aed.audio import serial_port
 from aed.base import files, processes, processors
 from aed.datamodules.cache import building, features
 from aed.run import pipeline
 
 assert processors.num_cores() is None
+assert serial_port.termios is None
 assert files.fcntl is None and not hasattr(features.os, "preadv") and building.sys.platform == "win32"
 assert not hasattr(processes.os, "killpg") and not hasattr(processes.signal, "SIGKILL")
 building.FEW_CLIPS = 4

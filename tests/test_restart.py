@@ -109,7 +109,7 @@ def test_another_sound_or_another_code_is_another_run(tmp_path, executed, monkey
     assert all(touched[name] != known[name] for name in CHAIN)
     data.table.loc[data.table.index[0], "split"] = "train" if data.table["split"].iloc[0] != "train" else "test"
     assert Records.of(config, tmp_path, data).keys["fit"] != touched["fit"]
-    monkeypatch.setattr(records, "_code", lambda: "other")
+    monkeypatch.setattr(records, "code_digest", lambda: "other")
     other = Records.of(config, tmp_path, data).keys
     assert all(other[name] != touched[name] for name in CHAIN)
     config.model.net["_target_"] = "mine.Net"

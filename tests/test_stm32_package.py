@@ -28,7 +28,7 @@ from aed.export.embedding import embedding_size, with_embedding
 from aed.export.graph import load_model, read_model_card, save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
-from aed.export.runtime import open_exact
+from aed.export.runtime import open_session
 from aed.inference.onnx import OnnxClassifier
 from aed.run.deploy import test_clips as delivered_clips
 from aed.run.importing.verb import import_model
@@ -304,7 +304,7 @@ def outputs(model: onnx.ModelProto, card: ModelCard, patches: np.ndarray) -> np.
     """What the firmware's net gives, whose input the firmware quantises."""
     facts = card.quantization
     steps = np.clip(np.rint(patches / np.float32(facts.input_scale)) + facts.input_zero_point, -128, 127)
-    session = open_exact(model)
+    session = open_session(model)
     name = session.get_inputs()[0].name
     return np.concatenate([session.run(None, {name: step[None].astype(np.int8)})[0] for step in steps])
 

@@ -232,8 +232,9 @@ def _interleaved(samples: Int16) -> Fault | None:
     if steps_between > LEAST_CHANGING and steps_within < SAME * steps_between:
         return Fault("doubled", True, "every sample comes twice: two channels with the same sound; send one of them")
     for turns, text in _TURNS.items():
-        if _rms(values[turns:] + values[:-turns]) < 0.5 * _rms(values):
-            continue  # a tone whose half period is a turn says nothing
+        around = np.convolve(values, np.ones(turns), "valid")
+        if min(_rms(values[turns:] + values[:-turns]), _rms(around)) < 0.5 * _rms(values):
+            continue  # a tone whose period, or half of it, is a turn says nothing
         parts = values[: len(values) // turns * turns].reshape(-1, turns)
         usual = np.quantile(np.abs(parts - np.median(parts, axis=0)), MOST, axis=0)
         still = int((np.ptp(parts, axis=0) == 0).sum())

@@ -194,21 +194,23 @@ def strip_ends(int8: onnx.ModelProto, output: bool = True) -> onnx.ModelProto:
     """A QDQ graph with int8 ends: without its first QuantizeLinear and the last DequantizeLinear of each output.
 
     Args:
-        int8: Left as it is; ends that are int8 already stay.
+        int8: Left as it is; ends that are int8 already stay, and those that something else than these two computes.
         output: Whether outputs become int8, too.
     """
     model = copy_of(int8)
-    source = input_of(model)
-    floats = [value for value in (source, *model.graph.output) if _is_float(value) and (output or value is source)]
-    made, renamed, moved, dropped = producers(model), {}, {}, set()
-    for value in floats:
-        node = readers(model)[value.name][0] if value is source else made[value.name]
-        dropped.add(node.name)
-        if value is source:
-            renamed[node.output[0]] = value.name
-        else:
-            moved[node.input[0]] = value.name
-        value.type.tensor_type.elem_type = onnx.TensorProto.INT8
+    made, read, renamed, moved, dropped = producers(model), readers(model), {}, {}, set()
+    for value in filter(_is_float, model.graph.input):
+        first = read[value.name][0]
+        if first.op_type == "QuantizeLinear":
+            dropped.add(first.name)
+            renamed[first.output[0]] = value.name
+            value.type.tensor_type.elem_type = onnx.TensorProto.INT8
+    for value in filter(_is_float, model.graph.output if output else ()):
+        last = made[value.name]
+        if last.op_type == "DequantizeLinear":
+            dropped.add(last.name)
+            moved[last.input[0]] = value.name
+            value.type.tensor_type.elem_type = onnx.TensorProto.INT8
     nodes = [node for node in model.graph.node if node.name not in dropped]
     for node in nodes:
         node.output[:] = [moved.get(name, name) for name in node.output]

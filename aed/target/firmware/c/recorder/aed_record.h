@@ -30,7 +30,7 @@ extern "C" {
 #define AED_RECORD_FRAME (AED_RECORD_HEADER + 2 * AED_RECORD_SAMPLES + 4)
 
 #if AED_RECORD_SAMPLES < 1 || AED_RECORD_SAMPLES > 512
-#error "AED_RECORD_SAMPLES: need 1 to 512"
+#error "samples of a frame: need 1 to 512"
 #endif
 
 /* One microphone; yours to allocate, statically. */
