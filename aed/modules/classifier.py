@@ -19,13 +19,13 @@ from aed.dsp.frontend import FrontendConfig
 from aed.dsp.patches import PatchBatch
 from aed.modules import optimization
 from aed.modules.augment import AugmentConfig, PatchAugment, mixup
-from aed.modules.checkpoint import CHECKPOINT_VERSION, check_facts, check_finite, check_same, check_shapes
+from aed.modules.checkpoint import check_facts, check_finite, check_same, check_shapes
 from aed.modules.distillation import Distillation
 from aed.modules.embeddings import EmbeddingBank, is_separable, split_head
 from aed.modules.loss import balancing_weights, patch_loss
 from aed.modules.optimization import LRSchedulerCallable, OptimizerCallable
 from aed.modules.outputs import check_num_logits, check_outputs, trial_patches
-from aed.modules.rebuild import net_facts
+from aed.modules.rebuild import model_facts, net_facts
 from aed.modules.solving import HeadKind, Samples, Solved, check_kind, solve
 from aed.modules.tuning import TuningConfig, freeze_layers, parameter_groups, resting, scale_rates, solve_head
 from aed.modules.weights.published import Weights
@@ -475,14 +475,9 @@ class ClipClassifier(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add, as plain types, all facts needed to use the model without its configuration."""
         checkpoint["aed"] = {
-            "version": CHECKPOINT_VERSION,
-            "net": net_facts(self.net),
-            "frontend": asdict(self.frontend),
-            "class_names": list(self.class_names),
-            "task": self.task,
-            "decision": asdict(self.decision),
-            "weights": self.weights,
-            "data": self.data_facts,
+            **model_facts(
+                self.net, self.frontend, self.class_names, self.task, self.decision, self.weights, self.data_facts
+            ),
             "plateau": self.plateau.state(),
             **({"head": self.solved.facts()} if self.solved else {}),
         }

@@ -2,12 +2,16 @@
 
 import importlib
 import inspect
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from torch import nn
 
 from aed.base.errors import AedError, source_line
-from aed.modules.checkpoint import checkpoint_entry
+from aed.dsp.frontend import FrontendConfig
+from aed.modules.checkpoint import CHECKPOINT_VERSION, checkpoint_entry
+from aed.scoring.decision import Decision, Task
 
 
 def net_facts(net: nn.Module) -> dict[str, Any]:
@@ -30,6 +34,38 @@ def net_facts(net: nn.Module) -> dict[str, Any]:
             "from numbers, texts and lists; keep the argument under its name, and what is built from it under another"
         )
     return {"class": f"{cls.__module__}.{cls.__qualname__}", "arguments": arguments}
+
+
+def model_facts(
+    net: nn.Module,
+    frontend: FrontendConfig,
+    class_names: Sequence[str],
+    task: Task,
+    decision: Decision,
+    weights: dict[str, Any] | None,
+    data: dict[str, Any],
+) -> dict[str, Any]:
+    """The entry ``aed`` of a checkpoint: all that is needed to use the model without its configuration, as plain types.
+
+    Args:
+        net: Its class and arguments are kept.
+        frontend: Its features.
+        class_names: In the order of its outputs.
+        task: What its outputs are.
+        decision: What is made of them.
+        weights: Published ones that it began with.
+        data: It was trained on.
+    """
+    return {
+        "version": CHECKPOINT_VERSION,
+        "net": net_facts(net),
+        "frontend": asdict(frontend),
+        "class_names": list(class_names),
+        "task": task,
+        "decision": asdict(decision),
+        "weights": weights,
+        "data": data,
+    }
 
 
 def _is_plain(value: object) -> bool:

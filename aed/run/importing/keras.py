@@ -17,12 +17,12 @@ from aed.export.card import ModelCard
 from aed.export.onnx import ExportConfig, difference_to_torch, to_onnx
 from aed.inference.onnx import OnnxClassifier
 from aed.modules.checkpoint import write_checkpoint
-from aed.modules.classifier import ClipClassifier
-from aed.modules.rebuild import net_facts
+from aed.modules.rebuild import model_facts, net_facts
 from aed.modules.weights.keras import KerasModel
 from aed.modules.weights.keras_nets import Converted, convert
 from aed.run.importing.names import Given, check_number
 from aed.run.importing.written import Ready, origin, unknown_data
+from aed.scoring.decision import Decision
 
 log = logging.getLogger(__name__)
 
@@ -101,21 +101,20 @@ def _graph(converted: Converted, card: ModelCard, file: Path) -> onnx.ModelProto
 
 def _write_checkpoint(path: Path, converted: Converted, card: ModelCard) -> None:
     """A checkpoint as Lightning saves it before the first step: every stage reads it, training continues from it."""
-    model = ClipClassifier(converted.net, card.frontend)
-    model.class_names, model.data_facts, model.weights, model.task = (
-        card.class_names,
-        card.data,
-        card.weights,
-        card.task,
-    )
+    state = converted.net.state_dict()
     saved: dict[str, Any] = {
         "epoch": 0,
         "global_step": 0,
         "pytorch-lightning_version": version("lightning"),
-        "state_dict": {name: value.contiguous() for name, value in model.state_dict().items()},
+        "state_dict": {f"net.{name}": value.contiguous() for name, value in state.items()},
         "callbacks": {},
         "optimizer_states": [],
         "lr_schedulers": [],
+        "aed": {
+            **model_facts(
+                converted.net, card.frontend, card.class_names, card.task, Decision(), card.weights, card.data
+            ),
+            "plateau": None,
+        },
     }
-    model.on_save_checkpoint(saved)
     write_checkpoint(path, saved)
