@@ -169,6 +169,12 @@ def _is_noise(samples: Int16) -> bool:
     return _rms(np.diff(samples / FULL_SCALE)) > _spread(samples)
 
 
+def _repeats(samples: Int16) -> bool:
+    """Whether a few samples come again and again, as of a tone whose period is as many."""
+    values = samples / FULL_SCALE
+    return any(_rms(values[lag:] - values[:-lag]) < 0.1 * _rms(values) for lag in range(2, 9))
+
+
 def _clipped(samples: Int16) -> float:
     """Share of samples in runs of :data:`CLIPPED_RUN` or more at one end of the range."""
     ends = (samples >= 32767).astype(np.int8) - (samples <= -32767)
@@ -196,7 +202,8 @@ def _as_bits(samples: Int16) -> Fault | None:
     ones = orders[0][: len(samples) // 4 * 64].reshape(-1, 64).sum(axis=1, dtype=np.float64)
     shaped = float(np.var(np.diff(ones))) / 32 < SHAPED
     likely, sure, idle = BIT_CHANGES
-    is_seen = changes > idle or (_is_noise(samples) and changes > (likely if shaped else sure))
+    is_stream = _is_noise(samples) and not _repeats(samples)
+    is_seen = changes > idle or (is_stream and changes > (likely if shaped else sure))
     if not is_seen or _range(samples) < FULL_SCALE / 4:
         return None
     text = (
