@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 from board import RATE, speech
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aed.dsp.microphone import LEAST_SAMPLES, faults, levels
 
@@ -102,12 +104,14 @@ def test_one_full_sample_is_no_clipping():
     assert names(samples) == []
 
 
-@pytest.mark.parametrize("kind", ["sine", "square", "noise", "smooth", "click", "spikes"])
-@pytest.mark.parametrize("seed", range(12))
-def test_whatever_sounds_is_not_refused(kind, seed):
-    """But for tones whose period is a whole number of samples, of which one in 200 or so is."""
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(
+    st.floats(20, 7900) | st.integers(3, 400).map(lambda n: RATE / n), st.floats(1e-3, 0.99),
+    st.sampled_from(["sine", "square", "noise", "smooth", "click", "spikes"]),
+    st.integers(0, 1000),
+)  # fmt: skip
+def test_whatever_sounds_is_not_refused(hz, amplitude, kind, seed):
     rng = np.random.default_rng(seed)
-    hz, amplitude = rng.uniform(20, 7900), rng.uniform(1e-3, 0.99)
     time = np.arange(RATE // 2) / RATE
     sine = np.sin(2 * np.pi * hz * time + rng.uniform(0, 6))
     noise = rng.standard_normal(len(time)) / 3.5

@@ -43,6 +43,12 @@ LEAST_CHANGING = 0.1
 LEAST_STEP = 8 / FULL_SCALE
 """Median of the differences of neighbours, under which they are rounding."""
 
+TONE = 1.95
+"""2 cos of a tone's step in phase from sample to sample: less of one whose period is under 28 samples."""
+
+PURE = 0.05
+"""RMS of what a tone does not predict of itself, over its own; a fading click has 0.02."""
+
 DB_OF_A_BIT = 6.02
 HEADROOM_DB = 6.0
 """Over a loud sound."""
@@ -166,13 +172,19 @@ def _spread(samples: Int16) -> float:
 
 def _is_noise(samples: Int16) -> bool:
     """Whether a sample says little about the next: of white noise the RMS of steps is 1.41 times that of samples."""
-    return _rms(np.diff(samples / FULL_SCALE)) > _spread(samples)
+    return _rms(np.diff(samples / FULL_SCALE)) > _spread(samples) and not _is_tone(samples)
 
 
-def _repeats(samples: Int16) -> bool:
-    """Whether a few samples come again and again, as of a tone whose period is as many."""
+def _is_tone(samples: Int16) -> bool:
+    """Whether it is one high tone, also one that fades and begins again: of such x[t + 1] + x[t - 1] is 2 cos(w) x[t].
+
+    Its samples in turns, or read in another way, follow from its phase at each, not from how they came.
+    """
     values = samples / FULL_SCALE
-    return any(_rms(values[lag:] - values[:-lag]) < 0.1 * _rms(values) for lag in range(2, 9))
+    middle, around = values[1:-1], values[2:] + values[:-2]
+    twice_cosine = float(middle @ around / max(float(middle @ middle), 1e-12))
+    rest = np.sort(np.abs(around - twice_cosine * middle))[: -(len(middle) // 200)]  # without onsets
+    return twice_cosine < TONE and _rms(rest) < PURE * _rms(values) + 3 / FULL_SCALE
 
 
 def _clipped(samples: Int16) -> float:
@@ -202,8 +214,7 @@ def _as_bits(samples: Int16) -> Fault | None:
     ones = orders[0][: len(samples) // 4 * 64].reshape(-1, 64).sum(axis=1, dtype=np.float64)
     shaped = float(np.var(np.diff(ones))) / 32 < SHAPED
     likely, sure, idle = BIT_CHANGES
-    is_stream = _is_noise(samples) and not _repeats(samples)
-    is_seen = changes > idle or (is_stream and changes > (likely if shaped else sure))
+    is_seen = changes > idle or (_is_noise(samples) and changes > (likely if shaped else sure))
     if not is_seen or _range(samples) < FULL_SCALE / 4:
         return None
     text = (
@@ -238,10 +249,9 @@ def _interleaved(samples: Int16) -> Fault | None:
     steps_within, steps_between = (even != odd).mean(), (odd[:-1] != even[1:]).mean()
     if steps_between > LEAST_CHANGING and steps_within < SAME * steps_between:
         return Fault("doubled", True, "every sample comes twice: two channels with the same sound; send one of them")
+    if _is_tone(samples):
+        return None
     for turns, text in _TURNS.items():
-        around = np.convolve(values, np.ones(turns), "valid")
-        if min(_rms(values[turns:] + values[:-turns]), _rms(around)) < 0.5 * _rms(values):
-            continue  # a tone whose period, or half of it, is a turn says nothing
         parts = values[: len(values) // turns * turns].reshape(-1, turns)
         usual = np.quantile(np.abs(parts - np.median(parts, axis=0)), MOST, axis=0)
         still = int((np.ptp(parts, axis=0) == 0).sum())
