@@ -9,8 +9,7 @@ from aed.base.errors import AedError
 from aed.export.embedding import EMBEDDING, embedding_size, with_embedding
 from aed.export.graph import load_model, read_model_card
 from aed.export.runtime import onnx_runtime_on
-from aed.inference.classifier import BATCH
-from aed.inference.onnx import open_batch
+from aed.inference.onnx import batches, open_batch
 
 Array = npt.NDArray[np.float32]
 
@@ -38,12 +37,7 @@ class Embedder:
 
     def of(self, patches: Array) -> Array:
         """Embeddings ``(B, size)`` float32 of patches ``(B, 1, n_mels, patch_frames)``."""
-        step = min(self._batch or BATCH, BATCH)
         name = self._session.get_inputs()[0].name
-        parts = []
-        for first in range(0, len(patches), step):
-            part = patches[first : first + step]
-            full = np.pad(part, [(0, (self._batch or len(part)) - len(part)), *[(0, 0)] * 3])
-            with onnx_runtime_on(self._path):
-                parts.append(self._session.run([EMBEDDING], {name: full})[0][: len(part)])
-        return np.concatenate(parts).astype(np.float32)
+        with onnx_runtime_on(self._path):
+            parts = [self._session.run([EMBEDDING], {name: part})[0] for part in batches(patches, self._batch)]
+        return np.concatenate(parts)[: len(patches)].astype(np.float32)

@@ -63,7 +63,7 @@ class OnnxClassifier(Classifier):
             patches = patches.transpose(0, 2, 3, 1)
         feed = self._quantise(patches) if self.input_type == "tensor(int8)" else patches
         with onnx_runtime_on(self.path):
-            parts = [self.session.run(None, {self.input_name: part}) for part in self._batches(feed)]
+            parts = [self.session.run(None, {self.input_name: part}) for part in batches(feed, self.max_batch)]
         first, *embedding = (np.concatenate(part)[: len(patches)] for part in zip(*parts, strict=True))
         return np.concatenate([self._dequantise(first), *map(self._in_steps, embedding)], axis=1)
 
@@ -74,14 +74,6 @@ class OnnxClassifier(Classifier):
         if scale == 1:
             return embedding.astype(np.float32)
         return np.rint(embedding.astype(np.float64) / scale).astype(np.float32)
-
-    def _batches(self, feed: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
-        step = self.max_batch or BATCH
-        for first in range(0, len(feed), step):
-            part = feed[first : first + step]
-            if self.max_batch and len(part) < step:  # a graph of a fixed batch takes no less
-                part = np.concatenate([part, np.zeros((step - len(part), *part.shape[1:]), part.dtype)])
-            yield np.ascontiguousarray(part)
 
     def _end(self, name: str) -> tuple[float, int]:
         """Scale and zero point of an int8 ``input`` or ``output``, from the card."""
@@ -217,6 +209,21 @@ def _last_operator(model: onnx.ModelProto) -> str:
     while node is not None and node.op_type in moving:
         node = producer.get(node.input[0])
     return node.op_type if node is not None else ""
+
+
+def batches(feed: npt.NDArray[Any], fixed: int | None) -> Iterator[npt.NDArray[Any]]:
+    """Parts of ``(B, ...)`` for a session of :func:`open_batch`; the last is filled up with zeros where need be.
+
+    Args:
+        feed: What it is fed.
+        fixed: Size of its batch; None: any.
+    """
+    step = fixed or BATCH
+    for first in range(0, len(feed), step):
+        part = feed[first : first + step]
+        if fixed and len(part) < step:  # a graph of a fixed batch takes no less
+            part = np.concatenate([part, np.zeros((step - len(part), *part.shape[1:]), part.dtype)])
+        yield np.ascontiguousarray(part)
 
 
 def open_batch(model: onnx.ModelProto, path: Path, threads: int) -> tuple[Any, int | None]:

@@ -22,7 +22,6 @@ from aed.modules.weights.keras import KerasModel
 from aed.modules.weights.keras_nets import Converted, convert
 from aed.run.importing.names import Given, check_number
 from aed.run.importing.written import Ready, origin, unknown_data
-from aed.scoring.decision import Decision
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +111,7 @@ def _write_checkpoint(path: Path, converted: Converted, card: ModelCard) -> None
         "lr_schedulers": [],
         "aed": {
             **model_facts(
-                converted.net, card.frontend, card.class_names, card.task, Decision(), card.weights, card.data
+                converted.net, card.frontend, card.class_names, card.task, card.decision, card.weights, card.data
             ),
             "plateau": None,
         },

@@ -10,10 +10,11 @@ _TOKENS = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _NAME = re.compile(r"#define (\w+)|\} (\w+);$|\(\*(\w+)\)\(|(\w+)\(|(\w+)(?:\[[^\]]*\])*;$")
+_GUARD = re.compile(r"(?:!defined )?\w+_H|defined __cplusplus")
 _LINKAGE = re.compile(r'extern "C" \{|^\}$')
 
 
-@dataclass
+@dataclass(frozen=True)
 class Entry:
     """A declaration, or macros that share a comment.
 
@@ -47,53 +48,46 @@ def entries(header: str) -> tuple[str, list[Entry]]:
     found: list[Entry] = []
 
     def finish() -> None:
-        nonlocal code, meaning
+        nonlocal code
         if code.strip() and not _LINKAGE.search(code.strip()):
-            found.append(Entry(code.strip(), meaning, tuple(conditions)))
+            found.append(Entry(code.strip(), meaning, tuple(filter(None, conditions))))
         code = ""
 
     for match in _TOKENS.finditer(header):
         kind, text = match.lastgroup, match.group()
-        if kind == "comment" and code.lstrip().startswith("#"):
+        if kind == "comment" and not depth and code.lstrip().startswith("#"):
             finish()
-        if depth or (code.strip() and kind not in ("blank", "directive")):
+        has_begun = depth or code.strip()
+        if kind == "directive" and not depth:
+            word = text.split(None, 1)[0]
+            if word == "#define":
+                code += "" if _GUARD.fullmatch(_condition(text)) else text
+                continue
+            finish()
+            if word in ("#if", "#ifdef", "#ifndef"):
+                condition = _condition(text)
+                conditions.append("" if _GUARD.fullmatch(condition) else condition)
+            elif word == "#else":
+                conditions[-1] = f"not {conditions[-1]}"
+            elif word == "#endif":
+                conditions.pop()
+        elif kind == "blank" and not depth:
+            finish()
+            meaning = "" if found and found[-1].meaning == meaning else meaning
+        elif kind == "comment" and not has_begun:
+            if not intro and not found:
+                intro = _prose(text)
+            else:
+                meaning = _prose(text)
+        elif has_begun or text.strip() not in ("", "}"):
             code += text
             depth += {"{": 1, "}": -1}.get(text, 0)
             if 'extern "C" {' in code:
                 code, depth = "", 0
             elif kind == "end" and not depth:
                 finish()
-        elif kind == "comment":
-            if not intro and not found:
-                intro = _prose(text)
-            else:
-                meaning = _prose(text)
-        elif kind == "directive":
-            word = text.split(None, 1)[0]
-            if word in ("#if", "#ifdef", "#ifndef"):
-                finish()
-                conditions.append(_condition(text))
-            elif word == "#else":
-                finish()
-                conditions[-1] = f"not {conditions[-1]}"
-            elif word == "#endif":
-                finish()
-                conditions.pop()
-            elif word == "#define" and not re.fullmatch(r"#define \w+_H", text.strip()):
-                code += text
-        elif kind == "blank":
-            finish()
-            meaning = "" if found and found[-1].meaning == meaning else meaning
-        elif text.strip() not in ("", "}"):
-            code += text
-            depth += {"{": 1}.get(text, 0)
     finish()
-    return intro, [_without_guard(entry) for entry in found]
-
-
-def _without_guard(entry: Entry) -> Entry:
-    guards = re.compile(r"!defined \w+_H|defined __cplusplus")
-    return Entry(entry.code, entry.meaning, tuple(part for part in entry.where if not guards.fullmatch(part)))
+    return intro, found
 
 
 def _condition(directive: str) -> str:
