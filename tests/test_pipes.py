@@ -81,6 +81,22 @@ def test_streams_are_split_where_they_begin_however_they_come(size: int, junk: b
     assert split(b"".join(streams), size) == streams
 
 
+def test_a_stream_that_takes_the_descriptor_later_is_left_alone() -> None:
+    source, sink = os.pipe()
+    os.write(sink, LOSSLESS["wav"]())
+    first = next(streams(source))
+    other, other_sink = os.pipe()
+    os.dup2(other, source)  # the copy of the first stream still goes on: its pipe is open
+    os.write(other_sink, b"another stream")
+    os.write(sink, b"the rest")
+    os.close(sink)
+    with os.fdopen(first, "rb") as file:
+        assert file.read().endswith(b"the rest")
+    assert os.read(other, 100) == b"another stream"
+    for descriptor in (source, other, other_sink):
+        os.close(descriptor)
+
+
 def test_other_contents_pass_as_they_are() -> None:
     for content in (b"", b"R", LOSSLESS["wav"](), LOSSLESS["flac"](), np.random.default_rng(0).bytes(200_000)):
         assert split(content, 999) == ([content] if content else [])

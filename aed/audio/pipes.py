@@ -16,16 +16,20 @@ def streams(descriptor: int) -> Iterator[int]:
     """A new descriptor for each stream that comes through ``descriptor``; the reader closes it.
 
     Args:
-        descriptor: Read by a thread, which ends at its end or when the readers have closed theirs.
+        descriptor: Read by a thread through a duplicate, so that another stream that takes its number later is left
+            alone. The thread ends at the stream's end or when the readers have closed theirs.
     """
     started: SimpleQueue[int | None] = SimpleQueue()
-    threading.Thread(target=_copy, args=(descriptor, started), daemon=True).start()
+    threading.Thread(target=_copy, args=(os.dup(descriptor), started), daemon=True).start()
     while (stream := started.get()) is not None:
         yield stream
 
 
 def _copy(descriptor: int, started: "SimpleQueue[int | None]") -> None:
-    """Writes each stream to a pipe of its own and puts the pipe's other end into the queue; None ends it."""
+    """Writes each stream to a pipe of its own and puts the pipe's other end into the queue; None ends it.
+
+    Closes ``descriptor``.
+    """
     pipe = -1
     try:
         with suppress(BrokenPipeError):  # the reader has closed its end
@@ -38,6 +42,7 @@ def _copy(descriptor: int, started: "SimpleQueue[int | None]") -> None:
                 while content:
                     content = content[os.write(pipe, content) :]
     finally:
+        os.close(descriptor)
         if pipe >= 0:
             os.close(pipe)
         started.put(None)
