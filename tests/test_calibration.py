@@ -142,7 +142,7 @@ def test_without_validation_half_of_the_training_clips_judge():
 
 def test_the_clips_that_judge_are_thinned_by_their_own_classes(monkeypatch):
     data = ready()
-    monkeypatch.setattr("aed.datamodules.datamodule.thinned", partial(thinned, most=3))
+    monkeypatch.setattr("aed.datamodules.calibration.thinned", partial(thinned, most=3))
     assert sorted(data.calibration(9).judging.targets) == [0, 1, 2]
 
 

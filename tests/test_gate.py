@@ -232,7 +232,7 @@ def test_a_net_that_is_gated_does_not_run(tmp_path, plan: PlanKind):
     assert 0 < runs["click", True] < 0.2 * runs["click", False]
 
 
-def test_an_emulated_core_opens_the_gate_as_this_machine_does(arm, tmp_path):  # noqa: F811
+def test_an_emulated_core_opens_the_gate_as_this_machine_does(arm, tmp_path, compiles):  # noqa: F811
     config, settings = replace(nets.FRONTEND, overlap=0.25), PlanSettings(plan="rows")
     model, samples, least = int8(small()), wandering(40000, 3), gate_power(-40, config)
     here = HostDevice(tmp_path / "host", model, config, settings, least).decisions(samples)

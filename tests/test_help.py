@@ -56,7 +56,7 @@ def ours(content: dict[str, Any]) -> dict[str, Any]:
     return {verb: [entry for entry in entries if "library" not in entry] for verb, entries in content["verbs"].items()}
 
 
-def test_keys_are_those_of_the_code() -> None:
+def test_keys_are_those_of_the_code(computes: None) -> None:
     current, stored = reference.content(), json.loads(help.KEYS.read_text(encoding="utf-8"))
     advice = "run: python -m aed.run.reference"
     if all(version(name) == stored["versions"][name] for name in reference.LIBRARIES):

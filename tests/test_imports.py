@@ -165,6 +165,8 @@ def loaded() -> dict[str, set[str]]:
     return {name: set(modules) for name, modules in json.loads(process.stdout).items()}
 
 
-def test_importing_a_pure_package_loads_neither_lightning_nor_hydra(loaded: dict[str, set[str]]) -> None:
+def test_importing_a_pure_package_loads_neither_lightning_nor_hydra(
+    loaded: dict[str, set[str]], processes: None
+) -> None:
     assert {name.split(".")[1] for name in loaded} == {name.split(".")[1] for name in PURE}
     assert {name: modules & FRAMEWORKS for name, modules in loaded.items() if modules & FRAMEWORKS} == {}

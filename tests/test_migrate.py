@@ -295,7 +295,7 @@ def _sounds(folder: Path) -> tuple[Path, Path]:
     return folder / "list.csv", folder / "audio"
 
 
-def test_forty_files_take_seconds(tmp_path: Path) -> None:
+def test_forty_files_take_seconds(tmp_path: Path, computes: None) -> None:
     files = []
     for number in range(40):
         files.append(tmp_path / f"c{number}.yaml")

@@ -68,13 +68,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("aed.datamodules.cache.building", HEAVY - {"torch", "torchaudio"}),
     ],
 )
-def test_import_loads_nothing_heavy(module: str, refused: set[str], tmp_path: Path) -> None:
+def test_import_loads_nothing_heavy(module: str, refused: set[str], tmp_path: Path, processes: None) -> None:
     done, loaded = run(tmp_path, module)
     assert done.returncode == 0, done.stderr
     assert "aed" in loaded and loaded & refused == set()
 
 
-def test_benchmark_on_an_emulated_board_runs_without_torch(model: Path, tmp_path: Path) -> None:
+def test_benchmark_on_an_emulated_board_runs_without_torch(model: Path, tmp_path: Path, compiles: None) -> None:
     if shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None:
         pytest.skip("apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm")
     done, loaded = run(
@@ -86,7 +86,9 @@ def test_benchmark_on_an_emulated_board_runs_without_torch(model: Path, tmp_path
     assert loaded & HEAVY == set()
 
 
-def test_predict_loads_torch_for_a_recording_and_nothing_of_training(model: Path, tmp_path: Path) -> None:
+def test_predict_loads_torch_for_a_recording_and_nothing_of_training(
+    model: Path, tmp_path: Path, processes: None
+) -> None:
     sf.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).normal(size=16000), 16000)
     done, loaded = run(tmp_path, "aed.predict", f"model={model}", "a.wav", "format=csv")
     assert done.returncode == 0, done.stderr
@@ -97,7 +99,9 @@ def test_predict_loads_torch_for_a_recording_and_nothing_of_training(model: Path
 @pytest.mark.parametrize(
     "arguments", [("model=no.onnx", "a.wav"), ("model={model}", "b.wav"), ("model={model}", "top=0")]
 )
-def test_predict_refuses_without_torch(arguments: tuple[str, ...], model: Path, tmp_path: Path) -> None:
+def test_predict_refuses_without_torch(
+    arguments: tuple[str, ...], model: Path, tmp_path: Path, processes: None
+) -> None:
     sf.write(tmp_path / "a.wav", np.zeros(16000), 16000)
     words = [word.format(model=model) for word in arguments]
     done, loaded = run(tmp_path, "aed.predict", *words, *(() if "b.wav" in words else ("a.wav",)))
@@ -129,7 +133,9 @@ print(before, torch_has, usual_threads())
         ({}, ("pinned",)),
     ],
 )
-def test_threads_are_those_torch_would_have(variables: dict[str, str], pinned: tuple[str, ...]) -> None:
+def test_threads_are_those_torch_would_have(
+    variables: dict[str, str], pinned: tuple[str, ...], processes: None
+) -> None:
     own = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     command = [sys.executable, "-c", THREADS, *pinned]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=own | variables)

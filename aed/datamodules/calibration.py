@@ -1,14 +1,19 @@
 """Patches that fix int8 ranges, and clips that judge the result: never a test clip, never one clip for both."""
 
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from aed.base.errors import AedError
 from aed.base.spacing import evenly
 from aed.datamodules.patches import PatchDataset
+
+log = logging.getLogger(__name__)
 
 JUDGING_CLIPS = 1000
 """Largest number of clips judged on: each way to int8 is scored on them."""
@@ -36,6 +41,79 @@ class Calibration:
     judging: PatchDataset
     training: PatchDataset
     judging_split: str
+
+
+def calibration(
+    datasets: Mapping[str, PatchDataset],
+    rows: Mapping[str, pd.DataFrame],
+    names: Callable[[str], Sequence[str]],
+    number: int,
+    seed: int,
+    is_listed: bool,
+) -> Calibration:
+    """Patches of training clips (or of the calibration set, where there is one), and clips that judge int8.
+
+    Validation clips judge; without a validation set, half of the training clips do, and the other half is
+    for calibration. Clips of tested recordings are left out of a calibration set.
+
+    Args:
+        datasets: Of each split that has a clip.
+        rows: Of each split: the clip table's rows whose files are good.
+        names: The names of a split's clips, in the order of their numbers.
+        number: Of calibration patches.
+        seed: Which they are.
+        is_listed: The data set lists clips for calibration.
+
+    Raises:
+        AedError: No clip of the calibration set is left.
+    """
+    own = "calibration" if is_listed else "train"
+    if own not in datasets:
+        raise AedError("data.clips.calibration_csv: none of its clips can be read; the log names them")
+    data, train = datasets[own], datasets["train"]
+    chosen, training = _not_tested(data, rows) if is_listed else np.arange(train.num_clips), train
+    if "val" in datasets:
+        judging, judges = datasets["val"], np.arange(datasets["val"].num_clips)
+    else:
+        judging, (half, judges) = train, halves(train.targets)
+        training, judges = train.subset(half), judges if len(judges) else half
+        chosen, judges = _apart(datasets, rows, chosen, judges) if is_listed else (half, judges)
+    positions = balanced(data, chosen, number, seed)
+    clips = names(own)
+    return Calibration(
+        patches=data.__getitems__(positions.tolist()).patches.numpy(),
+        clips=tuple(clips[clip] for clip in np.unique(data.clip[positions])),
+        judging=judging.subset(thinned(judges, judging.targets)),
+        training=training,
+        judging_split="val" if "val" in datasets else "train",
+    )
+
+
+def _of_clips(data: PatchDataset, rows: pd.DataFrame) -> pd.DataFrame:
+    """The row of each clip, in the order of their numbers."""
+    return rows.iloc[data.labels.first_windows()[:, 0]]
+
+
+def _not_tested(data: PatchDataset, rows: Mapping[str, pd.DataFrame]) -> Index:
+    """The clips of the calibration set that are of no tested recording."""
+    own, tested = _of_clips(data, rows["calibration"]), rows["test"]
+    again = own["path"].isin(tested["path"]) | own["src_file"].isin(tested["src_file"].dropna())
+    if again.any():
+        log.warning("%d of %d calibration clips are of tested recordings: left out", again.sum(), len(own))
+    if again.all():
+        raise AedError("data.clips.calibration_csv: all its clips are of tested recordings; give others, or none")
+    return np.flatnonzero(~again.to_numpy())
+
+
+def _apart(
+    datasets: Mapping[str, PatchDataset], rows: Mapping[str, pd.DataFrame], chosen: Index, judges: Index
+) -> tuple[Index, Index]:
+    """Clips of the calibration set and training clips that judge, without the files that are among both."""
+    calibrating = _of_clips(datasets["calibration"], rows["calibration"])["path"].iloc[chosen]
+    judging = _of_clips(datasets["train"], rows["train"])["path"].iloc[judges]
+    if len(others := judges[~judging.isin(calibrating).to_numpy()]):
+        return chosen, others
+    return chosen[~calibrating.isin(judging).to_numpy()], judges  # every clip would judge ranges that it has fixed
 
 
 def balanced(data: PatchDataset, clips: Index, number: int, seed: int) -> Index:

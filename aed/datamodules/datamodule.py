@@ -24,7 +24,8 @@ from aed.base.errors import AedError
 from aed.base.remote import folder_of
 from aed.datamodules.cache.embeddings import Embed, EmbeddingCache, backbone_key, embed_patches
 from aed.datamodules.cache.store import FeatureCache
-from aed.datamodules.calibration import Calibration, balanced, halves, thinned
+from aed.datamodules.calibration import Calibration, calibration
+from aed.datamodules.choice import Choice, Chosen
 from aed.datamodules.crops.config import CropConfig
 from aed.datamodules.crops.patches import crop_patches
 from aed.datamodules.crops.pool import CropPool
@@ -32,32 +33,29 @@ from aed.datamodules.health.annotations import untrusted
 from aed.datamodules.patches import ClipLabels, Labeller, PatchDataset, already_batched
 from aed.datamodules.samplers import EvalSampler, TrainBatches, TrainSampler
 from aed.datamodules.selection import (
-    alike,
-    check_names,
+    check_classes,
+    check_counterexamples,
     class_counts,
     composed,
-    draw_garbage,
     one_hot,
-    one_row_a_clip,
-    single_labels,
     targets,
     within,
 )
 from aed.datamodules.soundscapes.mixing import Soundscape, SoundscapeConfig
 from aed.datamodules.soundscapes.training import with_sections
 from aed.datamodules.soundscapes.validation import ValidationStreams, validation_streams
-from aed.datamodules.sources.clips import ClipSource, clip_names
+from aed.datamodules.sources.clips import ClipSource
 from aed.datamodules.sources.events import EventLabels, EventSource, check_frontend
 from aed.datamodules.sources.lists import class_name
 from aed.datamodules.sources.pieces import PossibleLeak, find_possible_leaks
-from aed.datamodules.splits import SplitMethod, assign_splits, shared_sources
+from aed.datamodules.splits import SplitMethod, shared_sources
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.logmel import LogMel
 from aed.dsp.patches import PatchBatch
 from aed.dsp.stream import can_stream
 from aed.dsp.waveform import Wave, load_clip
 from aed.scoring.decision import Task
-from aed.scoring.labels import BACKGROUND, OTHER
+from aed.scoring.labels import BACKGROUND
 
 log = logging.getLogger(__name__)
 
@@ -165,14 +163,6 @@ class PatchDataModule(L.LightningDataModule):
         ):
             if value < least:
                 raise AedError(f"data.{name}: need at least {least}, got {value}")
-        if garbage_share is not None and not 0 < garbage_share < math.inf:
-            raise AedError(f"data.garbage_share: need a share over 0, or null, got {garbage_share}")
-        if garbage_per_class is not None and garbage_per_class < 1:
-            raise AedError(f"data.garbage_per_class: need at least 1 clip, or null, got {garbage_per_class}")
-        if garbage_per_class is not None and not garbage_class:
-            raise AedError("data.garbage_per_class: is about the garbage class; add data.garbage_class=true")
-        if garbage_per_class is not None and isinstance(clips, EventSource):
-            raise AedError("data.garbage_per_class: recordings with events have no clips to count; leave it out")
         if not 0 <= soundscape_hours < math.inf:
             raise AedError(f"data.soundscape_hours: need 0 or more, got {soundscape_hours}")
         for name, hours in (("val_event_hours", val_event_hours), ("val_quiet_hours", val_quiet_hours)):
@@ -182,16 +172,6 @@ class PatchDataModule(L.LightningDataModule):
             _need_stream("data.soundscape_hours", frontend)
         if crops.per_clip:
             _check_crops(crops, clips, frontend, soundscape_hours)
-        if negatives is not None and isinstance(clips, EventSource):
-            raise AedError(
-                f"data.negatives: {clips.name} has parts of recordings; list the recordings there, without an event"
-            )
-        if negatives is not None and garbage_class:
-            raise AedError(
-                "data.negatives and data.garbage_class=true: both say what is none of the classes; use only one of them"
-            )
-        if garbage_class and not class_names:
-            raise AedError("data.garbage_class=true: give data.class_names; all others become one class")
         if unseen is not None and multi_label:
             raise AedError("data.unseen: needs a single-label model, not data.multi_label=true")
         if unseen == "unused" and garbage_class:
@@ -200,15 +180,24 @@ class PatchDataModule(L.LightningDataModule):
                 "on them; choose a folder of other sounds"
             )
         self.clips, self.frontend, self.strict, self.seed = clips, frontend, strict, seed
-        self.multi_label, self.garbage_class, self.garbage_share = multi_label, garbage_class, garbage_share
-        self.garbage_per_class = garbage_per_class
         self.crops, self.soundscape_hours, self.soundscapes = crops, soundscape_hours, soundscapes
         self.val_event_hours, self.val_quiet_hours = val_event_hours, val_quiet_hours
-        self.negatives = negatives
-        self.unseen, self.min_overlap, self.excerpt_s = unseen, min_overlap, excerpt_s
-        self.chosen_names, self.split = class_names, split
+        self.unseen, self.min_overlap, self.excerpt_s, self.split = unseen, min_overlap, excerpt_s, split
         self.folds = {"test_fold": test_fold, "val_fold": val_fold}
         self.fractions = {"test_fraction": test_fraction, "val_fraction": val_fraction}
+        self.multi_label = multi_label
+        self.choice = Choice(
+            clips.name,
+            isinstance(clips, EventSource),
+            class_names,
+            multi_label,
+            garbage_class,
+            garbage_share,
+            garbage_per_class,
+            negatives,
+            makes_background=soundscape_hours > 0,
+            splitting={"method": split, **self.folds, **self.fractions, "seed": seed},
+        )
         self.train_patches, self.patches_per_clip, self.class_balance = train_patches, patches_per_clip, class_balance
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         root = folder_of("data.cache_dir", cache_dir, keeps=True) if cache_dir else paths.cache_dir()
@@ -223,85 +212,18 @@ class PatchDataModule(L.LightningDataModule):
         return composed(self.clips.table())
 
     @cached_property
-    def _raw(self) -> pd.DataFrame:
-        """The rows that can be used: one per clip, of a single label unless ``multi_label``."""
-        table = one_row_a_clip(self.recordings.reset_index(drop=True), self.clips.name)
-        self._file_names = clip_names(table["path"])
-        if self.multi_label or isinstance(self.clips, EventSource):
-            return table
-        return single_labels(table, self.clips.name)
+    def _chosen(self) -> Chosen:
+        return self.choice.chosen(self.recordings)
 
-    @cached_property
+    @property
     def table(self) -> pd.DataFrame:
         """The clip table of the chosen classes with their split."""
-        table = self._raw.copy()
-        available = sorted({name for own in table["labels"] for name in own})
-        asked = self.chosen_names
-        if asked and self._adds_background(available):
-            asked = [name for name in asked if name != BACKGROUND]
-        names = check_names(asked, available, self.clips.name, self.multi_label)
-        if same := [own for own in alike(available) if set(own) & set(names)]:
-            others = sorted({name for own in same for name in own} - set(names))
-            left_out = f"; not in data.class_names, and so no clips of a class: {others}" if others else ""
-            log.warning("%s: class names that may mean the same: %s%s", self.clips.name, _quoted(same), left_out)
-        chosen_labels = within(table["labels"], names)
-        inside = (chosen_labels.map(len) > 0) | (table["labels"].map(len) == 0)  # nothing in it: a counter-example
-        if self.multi_label and len(names) == 1 and not self.garbage_class:
-            inside |= True  # one sound against all others
-        if self.garbage_class and OTHER in names:
-            raise AedError(f"data.garbage_class=true: the data set has a class {OTHER!r} of its own; rename one")
-        final = chosen_labels.where(inside, pd.Series([(OTHER,)] * len(table), index=table.index, dtype=object))
-        drawn_from, chosen = table["labels"], inside | self.garbage_class
-        if self.split == "random" and not self.multi_label:
-            # before the choice of classes, as ST's zoo does: the split then has the very same clips
-            strata = table["labels"].map(",".join)
-            split_on = chosen | (table.groupby(strata)["path"].transform("size") >= 2)
-        else:
-            table["labels"], split_on = final, chosen
-        table = table[split_on].reset_index(drop=True)
-        table["split"] = assign_splits(table, method=self.split, **self.folds, **self.fractions, seed=self.seed)  # type: ignore[arg-type]
-        table["labels"] = final[split_on].reset_index(drop=True)
-        table = table[chosen[split_on].to_numpy()]
-        # recordings with events are not thinned: which of their patches are other depends on the patch
-        is_thinned = self.garbage_share is not None or self.garbage_per_class is not None
-        if self.garbage_class and is_thinned and not isinstance(self.clips, EventSource):
-            drawn_from = drawn_from[split_on].reset_index(drop=True)
-            share = self.garbage_share or 1.0
-            table = draw_garbage(table, drawn_from, len(names), share, self.seed, self.garbage_per_class)
-        self._names = (*names, OTHER) if self.garbage_class else tuple(names)
-        if self._adds_background(names):
-            asked = list(self.chosen_names or ())
-            place = asked.index(BACKGROUND) if BACKGROUND in asked[:-1] else len(self._names)
-            self._names = (*self._names[:place], BACKGROUND, *self._names[place:])
-        return self._with_negatives(table.reset_index(drop=True))
-
-    def _adds_background(self, names: Sequence[str]) -> bool:
-        """Whether there is a class ``background`` beside those of the data."""
-        is_made = self.negatives is not None or self.soundscape_hours > 0
-        return (is_made or BACKGROUND in (self.chosen_names or ())) and not self.multi_label and BACKGROUND not in names
-
-    def _with_negatives(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The table and, below it, the training clips of :attr:`negatives`.
-
-        Raises:
-            AedError: There is no such folder, or no recording in it.
-        """
-        if self.negatives is None:
-            return table
-        files = recordings_below(Path(self.negatives)) if Path(self.negatives).is_dir() else []
-        if not files:
-            raise AedError(f"data.negatives={self.negatives}: need a folder that holds recordings")
-        own: tuple[str, ...] = () if self.multi_label else (BACKGROUND,)
-        labels = pd.Series([own] * len(files), dtype=object)
-        rows = pd.DataFrame({"path": files, "labels": labels, "split": "train"})
-        self._file_names |= clip_names([*table["path"], *files])
-        return pd.concat([table, rows], ignore_index=True).astype({"labels": object})
+        return self._chosen.table
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Class names in the order of the logits."""
-        _ = self.table
-        return self._names
+        return self._chosen.class_names
 
     @property
     def task(self) -> Task:
@@ -393,9 +315,15 @@ class PatchDataModule(L.LightningDataModule):
             rows = self.rows(split)
             if len(rows) and (data := self._patches(list(rows["path"]), self._labeller(rows))).num_clips:
                 self.datasets[split] = data
-        self._check_classes()
-        counts = ", ".join(f"{name} {data.num_clips}" for name, data in self.datasets.items())
-        log.info("%s: clips %s; left out %d", self.clips.name, counts, len(self.skipped))
+        counts = {split: self.class_counts(split) for split in ("train", *self.datasets)}
+        check_classes(self.clips.name, self.class_names, counts, self.skipped)
+        if self.multi_label:
+            train = self.datasets["train"]
+            check_counterexamples(
+                self.clips.name, self.class_names, train.labels.patches_of_classes(self.num_classes), len(train)
+            )
+        numbers = ", ".join(f"{name} {data.num_clips}" for name, data in self.datasets.items())
+        log.info("%s: clips %s; left out %d", self.clips.name, numbers, len(self.skipped))
 
     def _patches(self, files: list[Path], labeller: Labeller) -> PatchDataset:
         return PatchDataset(self.cache.open(files), labeller, self.frontend)
@@ -405,7 +333,7 @@ class PatchDataModule(L.LightningDataModule):
             return ClipLabels(self.targets(rows))
         names = self.class_names
         classes = {name: index for index, name in enumerate(names)}
-        if self.garbage_class:  # whatever has no class of its own
+        if self.choice.garbage_class:  # whatever has no class of its own
             classes = {name: classes.get(name, len(names) - 1) for name in set(self.events["label"])} | classes
         return EventLabels.from_table(
             self.events,
@@ -473,7 +401,7 @@ class PatchDataModule(L.LightningDataModule):
         if self.unseen is None:
             return None
         if self.unseen == "unused":
-            outside = self._raw[within(self._raw["labels"], self.class_names).map(len) == 0]
+            outside = self._chosen.usable[within(self._chosen.usable["labels"], self.class_names).map(len) == 0]
             files = sorted(set(outside["path"]) - set(self.table["path"]))
             if not files:
                 raise AedError("data.unseen=unused: every class is used; leave some out of data.class_names")
@@ -485,39 +413,6 @@ class PatchDataModule(L.LightningDataModule):
         if not (good := [path for path in files if path not in bad]):
             raise AedError(f"data.unseen={self.unseen}: none of its {len(files)} files can be read")
         return self._patches(good, ClipLabels(np.zeros(len(good), np.int64)))
-
-    def _check_classes(self) -> None:
-        counts = {split: self.class_counts(split) for split in SPLITS}
-        named = {
-            split: [n for n, c in zip(self.class_names, own, strict=True) if not c and n != BACKGROUND]
-            for split, own in counts.items()
-        }
-        if empty := named["train"]:
-            raise AedError(
-                f"{self.clips.name}: no readable training clip of {empty} "
-                f"({len(self.skipped)} files were left out"
-                + (f", as {next(iter(self.skipped.values()))})" if self.skipped else ")")
-            )
-        if self.multi_label:
-            train = self.datasets["train"]
-            always = train.labels.patches_of_classes(self.num_classes) == len(train)
-            if always.all():
-                raise AedError(
-                    f"{self.clips.name}: every training patch is of {list(self.class_names)}: there is nothing to tell "
-                    "them from; add recordings without them (docs/data.md, A detector of one sound)"
-                )
-            if names := [self.class_names[index] for index in np.flatnonzero(always)]:
-                log.warning(
-                    "%s: every training patch is of %s: there is nothing to tell them from, and their scores mean "
-                    "nothing; add other classes or data.garbage_class=true",
-                    self.clips.name,
-                    names,
-                )
-        for split in ("val", "test"):
-            if split in self.datasets and not counts[split].any():
-                raise AedError(f"{self.clips.name}: no {split} clip is of any class: nothing can be scored on it")
-            if counts[split].any() and named[split]:
-                log.warning("%s: no %s clip of %s", self.clips.name, split, named[split])
 
     def clip_names(self, split: str) -> list[str]:
         """Names of a split's clips, in the order of :attr:`PatchBatch.clip`: of their files, with second if a part."""
@@ -531,12 +426,12 @@ class PatchDataModule(L.LightningDataModule):
     def listed(self) -> list[tuple[str, str, str]]:
         """Name of its file, labels joined by commas, and split of every clip."""
         table = self.table
-        names = [self._file_names[path] for path in table["path"]]
+        names = [self._chosen.file_names[path] for path in table["path"]]
         return list(zip(names, table["labels"].map(",".join), table["split"], strict=True))
 
     def file_names(self, split: str) -> list[str]:
         """Names of a split's good files; with their folders where others have the same."""
-        return [self._file_names[path] for path in self.rows(split)["path"]]
+        return [self._chosen.file_names[path] for path in self.rows(split)["path"]]
 
     def calibration(self, number: int) -> Calibration:
         """Patches of training clips (or of the calibration set, where there is one), and clips that judge int8.
@@ -550,53 +445,9 @@ class PatchDataModule(L.LightningDataModule):
         Raises:
             AedError: No clip of the calibration set is left.
         """
-        own = "calibration" if (self.table["split"] == "calibration").any() else "train"
-        if own not in self.datasets:
-            raise AedError("data.clips.calibration_csv: none of its clips can be read; the log names them")
-        data, train = self.datasets[own], self.datasets["train"]
-        chosen, training = self._not_tested() if own == "calibration" else np.arange(train.num_clips), train
-        if "val" in self.datasets:
-            judging, judges = self.datasets["val"], np.arange(self.datasets["val"].num_clips)
-        else:
-            judging, (half, judges) = train, halves(train.targets)
-            training, judges = train.subset(half), judges if len(judges) else half
-            if own == "train":
-                chosen = half
-            else:
-                chosen, judges = self._apart(chosen, judges)
-        positions = balanced(data, chosen, number, self.seed)
-        names = self.clip_names(own)
-        return Calibration(
-            patches=data.__getitems__(positions.tolist()).patches.numpy(),
-            clips=tuple(names[clip] for clip in np.unique(data.clip[positions])),
-            judging=judging.subset(thinned(judges, judging.targets)),
-            training=training,
-            judging_split="val" if "val" in self.datasets else "train",
-        )
-
-    def _of_clips(self, split: str) -> pd.DataFrame:
-        """The row of each clip of a split, in the order of their numbers."""
-        return self.rows(split).iloc[self.datasets[split].labels.first_windows()[:, 0]]
-
-    def _not_tested(self) -> npt.NDArray[np.int64]:
-        """The clips of the calibration set that are of no tested recording."""
-        rows, tested = self._of_clips("calibration"), self.rows("test")
-        again = rows["path"].isin(tested["path"]) | rows["src_file"].isin(tested["src_file"].dropna())
-        if again.any():
-            log.warning("%d of %d calibration clips are of tested recordings: left out", again.sum(), len(rows))
-        if again.all():
-            raise AedError("data.clips.calibration_csv: all its clips are of tested recordings; give others, or none")
-        return np.flatnonzero(~again.to_numpy())
-
-    def _apart(
-        self, chosen: npt.NDArray[np.int64], judges: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Clips of the calibration set and training clips that judge, without the files that are among both."""
-        calibrating = self._of_clips("calibration")["path"].iloc[chosen]
-        judging = self._of_clips("train")["path"].iloc[judges]
-        if len(others := judges[~judging.isin(calibrating).to_numpy()]):
-            return chosen, others
-        return chosen[~calibrating.isin(judging).to_numpy()], judges  # every clip would judge ranges that it has fixed
+        rows = {split: self.rows(split) for split in SPLITS}
+        is_listed = bool((self.table["split"] == "calibration").any())
+        return calibration(self.datasets, rows, self.clip_names, number, self.seed, is_listed)
 
     def soundscape(self, split: str, config: SoundscapeConfig) -> Soundscape:
         """Streams of the clips of a split.
@@ -744,19 +595,19 @@ class PatchDataModule(L.LightningDataModule):
             "name": self.clips.name,
             "split": self.split,
             **(self.folds if self.split == "folds" else {**self.fractions, "seed": self.seed}),
-            "garbage_class": self.garbage_class,
+            "garbage_class": self.choice.garbage_class,
             "crops_per_clip": self.crops.per_clip,
             "soundscape_hours": self.soundscape_hours,
             "leaking_sources": len(self.leaking_sources),
             "skipped_clips": len(self.skipped),
-            "negatives": self.negatives is not None,
+            "negatives": self.choice.negatives is not None,
             "clips": {split: self._own_names(split) for split in self.datasets},
         }
 
     def _own_names(self, split: str) -> list[str]:
-        """As :meth:`file_names`, without the clips of :attr:`negatives`, which no data set lists."""
-        own = set(self._raw["path"])
-        return [self._file_names[path] for path in self.rows(split)["path"] if path in own]
+        """As :meth:`file_names`, without the clips of ``data.negatives``, which no data set lists."""
+        own = set(self._chosen.usable["path"])
+        return [self._chosen.file_names[path] for path in self.rows(split)["path"] if path in own]
 
     def train_dataloader(self) -> DataLoader[PatchBatch]:
         """Shuffled patches."""
@@ -847,10 +698,6 @@ def _need_stream(key: str, frontend: FrontendConfig) -> None:
             f"{key}: the features of this front end depend on where a clip ends; use frontend.center=false and, with "
             "frontend.to_db=true, a frontend.db_ref"
         )
-
-
-def _quoted(groups: list[list[str]]) -> str:
-    return "; ".join(" and ".join(map(repr, own)) for own in groups)
 
 
 def _need_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -4,6 +4,7 @@ import logging
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from aed.base.errors import AedError
 from aed.base.overrides import nearest
 from aed.datamodules.sources.clips import check_agreement
 from aed.datamodules.sources.lists import class_name
-from aed.scoring.labels import OTHER
+from aed.scoring.labels import BACKGROUND, OTHER
 
 log = logging.getLogger(__name__)
 
@@ -204,3 +205,60 @@ def class_counts(target: npt.NDArray[Any], num_classes: int) -> npt.NDArray[np.i
         np.bincount(target, minlength=num_classes) if one else np.count_nonzero(target, axis=0)
     )
     return counts
+
+
+def check_classes(
+    source: str, names: Sequence[str], counts: Mapping[str, npt.NDArray[np.int64]], skipped: Mapping[Path, str]
+) -> None:
+    """Refuses splits in which nothing can be learned or scored, and warns of classes without a clip.
+
+    Args:
+        source: The data set's name, for messages.
+        names: In the order of the logits.
+        counts: Good clips of each class ``(num_classes,)`` in ``train`` and, where there are any, ``val`` and ``test``.
+        skipped: Files that are left out, with the reason.
+
+    Raises:
+        AedError: A class but ``background`` has no training clip, or no clip that is scored is of any class.
+    """
+    named = {
+        split: [name for name, count in zip(names, own, strict=True) if not count and name != BACKGROUND]
+        for split, own in counts.items()
+    }
+    if empty := named["train"]:
+        reason = f", as {next(iter(skipped.values()))}" if skipped else ""
+        raise AedError(f"{source}: no readable training clip of {empty} ({len(skipped)} files were left out{reason})")
+    for split in ("val", "test"):
+        if split not in counts:
+            continue
+        if not counts[split].any():
+            raise AedError(f"{source}: no {split} clip is of any class: nothing can be scored on it")
+        if named[split]:
+            log.warning("%s: no %s clip of %s", source, split, named[split])
+
+
+def check_counterexamples(source: str, names: Sequence[str], patches: npt.NDArray[np.int64], number: int) -> None:
+    """Refuses, or warns of, classes of which every training patch is.
+
+    Args:
+        source: The data set's name, for messages.
+        names: In the order of the logits.
+        patches: Training patches of each class, ``(num_classes,)``.
+        number: Training patches.
+
+    Raises:
+        AedError: All classes are such.
+    """
+    always = patches == number
+    if always.all():
+        raise AedError(
+            f"{source}: every training patch is of {list(names)}: there is nothing to tell "
+            "them from; add recordings without them (docs/data.md, A detector of one sound)"
+        )
+    if own := [name for name, is_always in zip(names, always, strict=True) if is_always]:
+        log.warning(
+            "%s: every training patch is of %s: there is nothing to tell them from, and their scores mean "
+            "nothing; add other classes or data.garbage_class=true",
+            source,
+            own,
+        )

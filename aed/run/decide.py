@@ -79,7 +79,7 @@ def settings(run: Run) -> DecisionConfig:
     data = run.data
     if config.unknown and data.multi_label:
         raise AedError("decision.unknown=true: multi-label models already answer 'no class'; use false")
-    if config.unknown and data.garbage_class:
+    if config.unknown and data.choice.garbage_class:
         raise AedError(
             "decision.unknown=true and data.garbage_class=true: both say what is none of the classes; use only "
             "one of them"
