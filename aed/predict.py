@@ -27,10 +27,12 @@ def _task(cfg: "DictConfig") -> None:
     from hydra.utils import instantiate
 
     from aed.run.predict import predict_files
+    from aed.run.program_choice import ProgramConfig
     from aed.settings.entry import clear_errors, resolved
+    from aed.settings.schemas import split_settings
 
     with clear_errors(log):
-        predict_files(**instantiate(resolved(cfg), _convert_="all"))
+        predict_files(**split_settings(instantiate(resolved(cfg), _convert_="all"), ProgramConfig))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The library's bits: the same from GCC and clang at every level, whatever options a project has.
+"""The library's bits: the same from GCC and clang, as C and as C++, at every level, whatever options a project has.
 
 ``AED_ALL_COMPILERS=1`` runs every compiler at every level; without it each has one level that is likely to differ.
 """
@@ -25,16 +25,12 @@ ARM = shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm")
 needs_arm = pytest.mark.skipif(
     not ARM, reason="apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
 )
-needs_zig = pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="pip install ziglang")
 pytestmark = [
     pytest.mark.usefixtures("compiles"),
     pytest.mark.skipif(not shutil.which("gcc"), reason="apt-get install gcc libc6-dev"),
 ]
 EVERY = bool(os.environ.get("AED_ALL_COMPILERS"))
 LEVELS = ("-Os", "-O2", "-O3")
-
-FUSED = ("-ffp-contract=fast", "-mfma")
-"""Options of a project that fuse products and sums of floats wherever they are let."""
 
 
 @pytest.fixture(scope="module")
@@ -53,25 +49,39 @@ def samples() -> bytes:
     return (3000 * np.random.default_rng(0).standard_normal(24000) * level).astype("<i2").tobytes()
 
 
-def sources(library: Path, main: bool = True) -> dict[str, str]:
-    paths = [*library.glob("src/*"), *library.glob("include/*"), *([HERE / "exact_main.c"] if main else [])]
-    return {path.name: path.read_text(encoding="utf-8") for path in sorted(paths)}
+def compiled(library: Path, folder: Path, compiler: list[str]) -> list[Path]:
+    """The library's objects, by ``compiler``, which takes the files as C++ if it is one of that."""
+    folder.mkdir()
+    language = [] if "++" in compiler[0] else ["-std=gnu99"]
+    objects = []
+    for unit in sorted(library.glob("src/*.c")):
+        objects.append(folder / f"{unit.stem}.o")
+        command = [*compiler, *language, f"-I{library / 'include'}", "-c", unit, "-o", objects[-1]]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    return objects
 
 
 def on_host(library: Path, samples: bytes, folder: Path, compiler: list[str]) -> bytes:
-    """What the program writes, compiled by ``compiler`` and linked by GCC."""
-    folder.mkdir()
+    """What the program writes, its library compiled by ``compiler``, all else by GCC."""
+    objects = compiled(library, folder, compiler)
     harness = (files("aed.target.emulator") / "c" / "semihost.h").read_text(encoding="utf-8")
     (folder / "semihost.h").write_text(harness)
-    units = [*sorted(library.glob("src/*.c")), HERE / "exact_main.c"]
-    for unit in units:
-        command = [*compiler, "-std=gnu99", f"-I{library / 'include'}", f"-I{folder}", "-DAED_BLOCK=160", "-c", unit]
-        subprocess.run([*command, "-o", folder / f"{unit.stem}.o"], check=True, capture_output=True)
-    host = [HERE / "host_files.c", f"-I{folder}", *folder.glob("*.o"), "-lm", "-o", folder / "program"]
-    subprocess.run(["gcc", *host], check=True, capture_output=True)
+    own = ["-std=gnu99", f"-I{library / 'include'}", f"-I{folder}", "-DAED_BLOCK=160"]
+    units = [HERE / "exact_main.c", HERE / "host_files.c"]
+    subprocess.run(["gcc", *own, *units, *objects, "-lm", "-o", folder / "program"], check=True, capture_output=True)
     (folder / "input.bin").write_bytes(samples)
     subprocess.run([folder / "program"], check=True, cwd=folder)
     return (folder / "output.bin").read_bytes()
+
+
+def on_board(library: Path, samples: bytes, folder: Path, board: str, compiler: list[str]) -> bytes:
+    """The same on an emulated board, linked by its GCC."""
+    objects = compiled(library, folder, compiler)
+    parts = {path.name: path.read_text(encoding="utf-8") for path in library.glob("include/*.h")}
+    parts |= toolchain.harness_sources("semihost.c") | {"exact_main.c": (HERE / "exact_main.c").read_text()}
+    elf = toolchain.build(folder / "program", parts, load_board(board), tuple(map(str, objects)))
+    return run_program(elf, folder, samples, load_board(board), count=False)
 
 
 @pytest.fixture(scope="module")
@@ -87,83 +97,79 @@ def has_fma() -> bool:
     return text.is_file() and " fma" in text.read_text()
 
 
-ZIG = [sys.executable, "-m", "ziglang", "cc", "-target", "x86_64-linux-gnu"]
+ZIG = [sys.executable, "-m", "ziglang", "cc", "-target"]
+FUSED = "-ffp-contract=fast"
+"""Option of a project that fuses products and sums of floats wherever it is let."""
+
 HOSTS = {
-    **{f"gcc {level}": ["gcc", level, *FUSED] for level in (LEVELS if EVERY else ("-O3",))},
-    **{f"zig {level}": [*ZIG, "-mcpu=haswell", level, FUSED[0]] for level in (LEVELS if EVERY else ("-Os",))},
+    "gcc": (["gcc", "-mfma"], "-O3"),
+    "g++": (["g++", "-mfma"], "-O2"),
+    "clang": (["clang", "-mfma"], "-O3"),
+    "clang++": (["clang++", "-xc++", "-mfma"], "-Os"),
+    "zig": ([*ZIG, "x86_64-linux-gnu", "-mcpu=haswell"], "-Os"),
 }
+"""Compiler -> its command, and the level that is tested if not all are."""
+
+
+def need(compiler: str) -> None:
+    """Skips without a compiler."""
+    if compiler == "zig" and importlib.util.find_spec("ziglang") is None:
+        pytest.skip("pip install ziglang")
+    if compiler != "zig" and not shutil.which(compiler):
+        pytest.skip(f"{compiler}: apt-get install g++ clang g++-arm-none-eabi")
 
 
 @pytest.mark.skipif(not has_fma(), reason="this machine has no instruction that multiplies and adds")
-@pytest.mark.parametrize("compiler", HOSTS.values(), ids=HOSTS)
-def test_no_option_changes_bits_on_this_machine(
-    library: Path, samples: bytes, expected: bytes, tmp_path: Path, compiler: list[str]
+@pytest.mark.parametrize(
+    ("name", "level"), [(name, level) for name in HOSTS for level in (LEVELS if EVERY else HOSTS[name][1:])]
+)
+def test_no_compiler_level_or_option_changes_bits_on_this_machine(
+    library: Path, samples: bytes, expected: bytes, tmp_path: Path, name: str, level: str
 ) -> None:
-    if "ziglang" in compiler and importlib.util.find_spec("ziglang") is None:
-        pytest.skip("pip install ziglang")
-    assert on_host(library, samples, tmp_path / "it", compiler) == expected
+    need(name)
+    assert on_host(library, samples, tmp_path / "it", [*HOSTS[name][0], level, FUSED]) == expected
 
 
-BOARDS = {"mps2-an505": "cortex-m33", "mps3-an547": "cortex-m55"}
-ON_BOARDS = [(board, level) for board in BOARDS for level in LEVELS if EVERY or (board, level) == ("mps3-an547", "-O3")]
-
-
-@needs_arm
-@pytest.mark.parametrize(("board", "level"), ON_BOARDS)
-def test_an_emulated_core_has_these_bits_at_every_level(
-    library: Path, samples: bytes, expected: bytes, tmp_path: Path, board: str, level: str
-) -> None:
-    """At -O3 GCC would take vectors of Helium for floats, which flush what is under 1e-38."""
-    parts = sources(library) | toolchain.harness_sources("semihost.c")
-    options = (level, "-ffp-contract=fast")
-    elf = toolchain.build(tmp_path / "program", parts, load_board(board), options)
-    assert run_program(elf, tmp_path, samples, load_board(board), count=False) == expected
-
-
+CORES = {
+    "mps2-an505": ["-mcpu=cortex-m33", "-mfpu=fpv5-sp-d16"],
+    "mps3-an547": ["-mcpu=cortex-m55", "-mfpu=auto"],
+}
 ZIG_CORES = {
     "mps2-an505": ["-mcpu=cortex_m33+dsp+fp_armv8d16sp"],
     "mps3-an547": ["-mcpu=cortex_m55+mve_fp"],
 }
+SOME = (
+    ("arm-none-eabi-gcc", "mps3-an547", "-O3"),
+    ("arm-none-eabi-g++", "mps3-an547", "-O3"),
+    ("arm-none-eabi-g++", "mps2-an505", "-Os"),
+    ("zig", "mps3-an547", "-O3"),
+    ("zig", "mps2-an505", "-O2"),
+)
+COMPILERS = ("arm-none-eabi-gcc", "arm-none-eabi-g++", "zig")
+ALL = tuple((name, board, level) for name in COMPILERS for board in CORES for level in LEVELS)
+
+
+def newlib() -> str:
+    """The folder of newlib's headers, which clang needs."""
+    command = ["arm-none-eabi-gcc", "-print-file-name=include/../../../../../include/newlib"]
+    beside = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    places = ("/usr/include/newlib", "/usr/lib/arm-none-eabi/include", beside)
+    found = next((place for place in places if Path(place, "math.h").is_file()), None)
+    return found or pytest.skip("the headers of newlib are not where they are on Debian")
 
 
 @needs_arm
-@needs_zig
-@pytest.mark.parametrize(("board", "level"), [*ON_BOARDS, *([] if EVERY else [("mps2-an505", "-O2")])])
-def test_clang_has_these_bits_on_an_emulated_core(
-    library: Path, samples: bytes, expected: bytes, tmp_path: Path, board: str, level: str
+@pytest.mark.parametrize(("name", "board", "level"), ALL if EVERY else SOME)
+def test_an_emulated_core_has_these_bits_from_every_compiler(
+    library: Path, samples: bytes, expected: bytes, tmp_path: Path, name: str, board: str, level: str
 ) -> None:
-    root = subprocess.run(
-        ["arm-none-eabi-gcc", "-print-file-name=include/../../../../../include/newlib"], capture_output=True, text=True
-    )
-    include = next(
-        (
-            path
-            for path in ("/usr/include/newlib", "/usr/lib/arm-none-eabi/include", root.stdout.strip())
-            if Path(path, "math.h").is_file()
-        ),
-        None,
-    )
-    if include is None:
-        pytest.skip("the headers of newlib are not where they are on Debian")
-    zig = [sys.executable, "-m", "ziglang", "cc", "-target", "thumb-freestanding-eabihf", *ZIG_CORES[board], level]
-    zig += [
-        "-std=gnu99",
-        "-fshort-enums",
-        "-fno-unwind-tables",
-        "-fno-exceptions",
-        "-ffp-contract=fast",
-        "-isystem",
-        include,
-        f"-I{library / 'include'}",
-    ]
-    objects = []
-    for unit in sorted(library.glob("src/*.c")):
-        objects.append(tmp_path / f"{unit.stem}.o")
-        subprocess.run([*zig, "-c", unit, "-o", objects[-1]], check=True, capture_output=True)
-    harness = {path.name: path.read_text(encoding="utf-8") for path in library.glob("include/*.h")}
-    harness |= toolchain.harness_sources("semihost.c") | {"exact_main.c": (HERE / "exact_main.c").read_text()}
-    elf = toolchain.build(tmp_path / "program", harness, load_board(board), tuple(map(str, objects)))
-    assert run_program(elf, tmp_path, samples, load_board(board), count=False) == expected
+    """At -O3 GCC would take vectors of Helium for floats, which flush what is under 1e-38."""
+    need(name)
+    command = [name, "-mthumb", "-mfloat-abi=hard", *CORES[board]]
+    if name == "zig":
+        command = [*ZIG, "thumb-freestanding-eabihf", *ZIG_CORES[board], "-fshort-enums", "-isystem", newlib()]
+    command += ["-fno-exceptions", "-fno-unwind-tables", level, FUSED]
+    assert on_board(library, samples, tmp_path / "it", board, command) == expected
 
 
 REFUSED = ("-ffast-math", "-Ofast", "-ffinite-math-only", "-fassociative-math -fno-signed-zeros -fno-trapping-math")

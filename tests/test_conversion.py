@@ -374,6 +374,20 @@ def test_accuracy_of_st_code(finished, tmp_path, monkeypatch):
         run(tmp_path, "operation_mode=prediction", "data.val_fold=4", f"predict.files=[{wave}]", *more)
         (tmp_path / "predictions.csv").rename(tmp_path / f"{name}.csv")
     assert (tmp_path / "board.csv").read_text() == (tmp_path / "runtime.csv").read_text()
+    shutil.copytree(finished / "checkpoints", tmp_path / "run" / "checkpoints")
+    words = [f"evaluate.{key}={value}" for key, value in given.items()]
+    evaluated = run(
+        tmp_path / "run", "operation_mode=evaluation", "data.val_fold=4", *words, "quantization.n_calibration=12"
+    )
+    assert evaluated["test_board/clip_acc"] == evaluated["test_int8/clip_acc"]
+    assert evaluated["test_board/clip_agreement"] == 1 and "val_board/clip_acc" not in evaluated
+    assert json.loads((tmp_path / "run/metrics.json").read_text())["test_board/clip_agreement"] == 1
+    assert (tmp_path / "run/test_board_clips.csv").is_file()
+    assert (tmp_path / "run/target/stedgeai/b-u585i-iot02a/report.json").is_file()
+    words[2] = f"evaluate.tool={tmp_path / 'none'}"
+    with pytest.raises(AedError, match="none"):
+        run(tmp_path / "other", "stages=[fit,export,quantize,evaluate]", *words)
+    assert not (tmp_path / "other" / "checkpoints").exists(), "said before the training"
 
 
 def test_a_card_whose_clips_are_not_here_is_told(finished, tmp_path):

@@ -190,8 +190,10 @@ def test_a_board_that_evaluates_or_predicts_is_a_word_of_the_command(
     [command] = made.commands
     assert command.startswith(f"aed {verb} model=m.onnx") and " ".join(made.commands[0].split()).endswith(words)
     assert ("on=board" in command) == (target != "host") and kind_of(made, f"{mode}.target") == "mapped"
-    if mode == "prediction" and words:
-        assert value(made, "predict.on") == "board" and value(made, "predict.board") in words
+    if words:
+        assert value(made, f"{verb}.on") == "board" and value(made, f"{verb}.board") in words
+        chain = of(tmp_path, zoo.changed("v4", **keys | {"operation_mode": "chain_tqe"}))
+        assert value(chain, "evaluate.on") == ("board" if verb == "evaluate" else None)
 
 
 def test_values_of_2023(tmp_path: Path) -> None:

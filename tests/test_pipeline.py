@@ -154,6 +154,8 @@ def test_operation_modes_are_stages_that_go_on_from_an_earlier_run(finished, tmp
     """ST's names; a run's own checkpoint is found in its folder."""
     for name, of_mode in stages.MODES.items():
         assert stages.choose_stages(None, name) == list(of_mode) and set(of_mode) <= set(stages.STAGES)
+    on_board = ["export", "quantize", "evaluate"]
+    assert stages.choose_stages(None, "evaluation", "board") == on_board, "a board runs int8 alone"
     with pytest.raises(AedError, match="not both"):
         stages.choose_stages(["fit"], "chain_tqe")
     shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")

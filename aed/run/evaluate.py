@@ -1,11 +1,11 @@
-"""A model on any split of a data set, through any of its programs; and the stage that compares int8 with float."""
+"""A model on any split of a data set, through any of its programs."""
 
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Literal, get_args, get_type_hints
 
 import numpy as np
 
@@ -16,24 +16,19 @@ from aed.datamodules.selection import class_counts
 from aed.datamodules.sources.events import EventSource
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.stream import can_stream
-from aed.export.graph import save_model
 from aed.inference.detection import Detector
-from aed.inference.onnx import OnnxClassifier, Outputs
+from aed.inference.onnx import Outputs
 from aed.inference.opening import open_classifier
 from aed.run import int8_programs, program_choice
+from aed.run.int8_programs import score_on_board
 from aed.run.model_data import SplitClips, model_data
-from aed.run.quantize import REPORT
-from aed.run.reject import reject
+from aed.run.program_choice import TITLES, ProgramConfig, st_program
 from aed.run.robustness import check_data, outcomes_of, program_of, write_robustness
-from aed.run.run_models import card_metrics, read_model
-from aed.run.split_scores import Result, agreement, chunks, compare, score_classifier, score_outputs, write_scores
-from aed.run.state import FLOAT, INT8, SCORED, Run
+from aed.run.split_scores import Result, agreement, score_classifier, write_scores
 from aed.run.stream_robustness import events_found
 from aed.scoring import tables
 from aed.scoring.decision import Task
 from aed.scoring.levels import LEVELS
-from aed.target.stedgeai.backend import StEdgeAi
-from aed.target.stedgeai.classifier import StClassifier
 
 log = logging.getLogger(__name__)
 
@@ -98,10 +93,6 @@ class EvaluateConfig:
             )
 
 
-TITLES = {"runtime": "int8, ONNX Runtime", "c": "int8, C", "emulator": "int8, C, emulated", "board": "int8, ST's code"}
-"""Rows of the table of programs."""
-
-
 class Evaluation:
     """A model, opened once, and the clips of a split; a method for each of the model's programs.
 
@@ -137,9 +128,9 @@ class Evaluation:
         if config.on != "runtime":
             int8 = program_choice.int8_graph(self.classifier, config.on)
             if config.on == "board":
-                assert self.target is not None
-                self.st_tool = StEdgeAi(Path(config.tool) if config.tool else None, config.serial)
-                self.card = StClassifier(int8, self.st_tool, self.target, folder).card
+                chosen = ProgramConfig(on=config.on, board=config.board, serial=config.serial, tool=config.tool)
+                self.st = st_program(int8, chosen, folder)
+                self.card = self.st.card
             else:
                 self.card = int8_programs.with_device_samples(self.card)
                 self.devices = int8_programs.build_devices(int8, self.card, build, self.target)
@@ -182,11 +173,7 @@ class Evaluation:
 
     def board(self) -> Result:
         """The result of ST's code, on the clips' patches."""
-        assert self.target is not None
-        dataset = self.clips.dataset
-        patches = np.concatenate(list(chunks(dataset)))
-        outputs = int8_programs.st_outputs(self.st_tool, self.classifier.path, self.target, self.folder, patches)
-        return score_outputs(self.card, outputs, dataset.patch_targets, dataset.clip, self.class_names)
+        return score_on_board(self.st, self.clips.dataset, self.class_names, self.folder)
 
     def _on_device(self, name: str) -> Result:
         return int8_programs.score_device(self.devices[name], self.card, *self.clips.recordings(), self.class_names)
@@ -302,36 +289,3 @@ def evaluate_file(
         if config.robustness:
             evaluation.robustness(seed)
         return metrics
-
-
-def evaluate(run: Run) -> None:
-    """Scores the int8 file beside the float one on val and test; adds both to the cards and to the report."""
-    files = {file: read_model(run, "evaluate", file) for file in (INT8, FLOAT)}
-    if files[INT8][1].float_sha256 != files[FLOAT][1].float_sha256:
-        raise AedError(f"stages: {INT8} was quantised from another {FLOAT}; add quantize before evaluate")
-    in_float, int8 = (OnnxClassifier(*files[file], run.folder / file) for file in (FLOAT, INT8))
-    comparisons = {split: _compare(run, split, in_float, int8) for split in SCORED if split in run.data.datasets}
-    for file, (model, card) in files.items():
-        save_model(run.folder / file, model, replace(card, metrics=card_metrics(run)))
-    content = tables.read_json(run.folder / REPORT)
-    tables.write_json(run.folder / REPORT, content | {"comparison": comparisons})
-    tables.print_comparison(comparisons, run.data.note(in_float.card.weights))
-
-
-def _compare(run: Run, split: str, in_float: OnnxClassifier, int8: OnnxClassifier) -> dict[str, Any]:
-    """Adds the scores of both models on a split to the run's metrics; returns their comparison."""
-    data, names = run.data.datasets[split], run.data.clip_names(split)
-    before, after = (score_classifier(model, data, run.data.class_names) for model in (in_float, int8))
-    prefix = f"{split}_int8"
-    run.metrics |= before.metrics(split) | after.metrics(prefix)
-    tables.write_clips(run.folder / f"{split}_clips.csv", names, before.scores, run.data.class_names)
-    if split == "test":
-        if "test" not in (*run.done, *run.config.stages):
-            run.metrics |= reject(run, split, lambda: in_float, before.scores)
-        run.metrics |= reject(run, prefix, lambda: int8, after.scores)
-    comparison = compare(in_float.card, before, after, names)
-    for key in ("patch_agreement", "clip_agreement"):
-        run.metrics[f"{prefix}/{key}"] = comparison[key]
-    run.metrics[f"{prefix}/sqnr_db"] = comparison["sqnr_db"]["median"]
-    write_scores(run.folder, prefix, after.scores, names, run.data.class_names, run.subject)
-    return comparison

@@ -11,16 +11,17 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import track
 
+from aed.datamodules.patches import PatchDataset
 from aed.dsp.waveform import load_clip, to_int16
 from aed.export.card import ModelCard
 from aed.export.runtime import onnx_runtime_on
 from aed.inference.onnx import OnnxClassifier
-from aed.run.split_scores import Result, score_outputs
+from aed.run.split_scores import Result, chunks, score_outputs
 from aed.scoring import tables
 from aed.target.boards import Board
 from aed.target.emulator.device import EmulatedDevice
 from aed.target.host import GatedOutputs, HostDevice
-from aed.target.stedgeai.backend import StEdgeAi
+from aed.target.stedgeai.classifier import StClassifier
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +94,20 @@ def score_device(
     return score_outputs(card, np.concatenate(parts), targets[clip], clip, class_names)
 
 
-def st_outputs(
-    tool: StEdgeAi, model: Path, board: Board, folder: Path, patches: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    """Outputs ``(num_patches, num_classes)`` of ST's code; its report is written to ``folder/target/stedgeai``."""
-    folder = folder / "target" / "stedgeai" / board.name
-    validation = tool.compare(model, board, folder, patches)
-    tables.write_json(folder / "report.json", {"model": model.name} | validation.report.content())
-    return validation.outputs
+def score_on_board(program: StClassifier, data: PatchDataset, class_names: Sequence[str], folder: Path) -> Result:
+    """The result of ST's code for a split; its report is written to ``folder/target/stedgeai``.
+
+    Args:
+        program: Model, tool and board.
+        data: The split.
+        class_names: In the order of the outputs.
+        folder: To write to.
+
+    Raises:
+        AedError: The tool or the board fails.
+    """
+    folder = folder / "target" / "stedgeai" / program.board.name
+    patches = np.concatenate(list(chunks(data)))
+    validation = program.tool.compare(program.path, program.board, folder, patches)
+    tables.write_json(folder / "report.json", {"model": program.path.name} | validation.report.content())
+    return score_outputs(program.card, validation.outputs, data.patch_targets, data.clip, class_names)

@@ -204,7 +204,7 @@ def run(config: DictConfig, folder: Path) -> dict[str, float]:
         AedError: A stage is unknown, or fails for a reason the user can remove.
     """
     check(config, CONFIG_DIR)
-    config.stages = choose_stages(config.stages, config.operation_mode)
+    config.stages = choose_stages(config.stages, config.operation_mode, config.evaluate.on)
     if config.ckpt_path:
         check_checkpoint(config.ckpt_path)
         if "fit" in config.stages:

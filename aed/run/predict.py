@@ -20,22 +20,17 @@ from aed.inference.files import find_files, predict_all
 from aed.inference.opening import open_classifier
 from aed.inference.prediction import Predictor
 from aed.inference.writers import WRITERS
-from aed.run import program_choice
+from aed.run.program_choice import ProgramConfig, need_program, st_program
 from aed.run.state import FLOAT, INT8, Run
-from aed.target.stedgeai.backend import StEdgeAi
-from aed.target.stedgeai.classifier import StClassifier
 
 log = logging.getLogger(__name__)
 
 PREDICTIONS = "predictions.csv"
 """File of a run."""
 
-ST_BOARD = "b-u585i-iot02a"
-"""Whose code ST's tool can also run on a PC."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class PredictConfig:
+class PredictConfig(ProgramConfig):
     """Settings of the stage predict.
 
     Args:
@@ -44,60 +39,38 @@ class PredictConfig:
         unknown_threshold: Posterior that a class has to reach, of a model with means that weigh the score, else the
             answer is ``unknown``; 0: no threshold; null: the threshold of the model card.
         strict: Stop at the first recording that cannot be used, instead of reporting it and going on.
-        on: ``runtime``: ONNX Runtime or torch. ``board``: ST's code runs the int8 model, by ``stedgeai validate``, once
-            a recording: on the board at a serial port or, without one, on this machine.
-        board: With on=board: a file in ``configs/boards``.
-        serial: With on=board: serial port, ``serial``, ``serial:COM3:921600``.
-        tool: With on=board: ``stedgeai`` or its folder; null: looked for.
-
-    Raises:
-        AedError: A value is none of those, or belongs to another program.
     """
 
     files: tuple[str, ...] = ()
     timeline: bool = False
     unknown_threshold: float | None = None
     strict: bool = False
-    on: Literal["runtime", "board"] = "runtime"
-    board: str = ST_BOARD
-    serial: str | None = None
-    tool: str | None = None
-
-    def __post_init__(self) -> None:
-        _check_program(self.on, self.serial, self.tool)
 
 
 def check(config: PredictConfig) -> list[str]:
     """Recordings that the settings name.
 
     Raises:
-        AedError: There are none.
+        AedError: There are none, or there is no such program.
     """
     if not config.files:
         raise AedError("stages: predict needs recordings; give predict.files=[...]")
+    need_program(config)
     return find_files(config.files)
 
 
-def _check_program(on: str, serial: str | None, tool: str | None) -> None:
-    if on not in ("runtime", "board"):
-        raise AedError(f"on: need runtime or board, got {on!r}")
-    program_choice.refuse_unused(on, serial, tool)
-
-
 @contextmanager
-def _program(classifier: Classifier, on: str, board: str, serial: str | None, tool: str | None) -> Iterator[Classifier]:
-    """The classifier, or what ST's tool makes of it.
+def _program(classifier: Classifier, config: ProgramConfig) -> Iterator[Classifier]:
+    """The classifier, or what ST's tool makes of it, by a run of the tool for each recording.
 
     Raises:
         AedError: The model is not int8, or there is no such board or no tool.
     """
-    target = program_choice.choose_board(on, board)
-    if target is None:
+    if config.on == "runtime":
         yield classifier
         return
     with temporary_folder("aed_predict") as folder:
-        st = StEdgeAi(Path(tool) if tool else None, serial)
-        yield StClassifier(program_choice.int8_graph(classifier, on), st, target, folder)
+        yield st_program(classifier, config, folder)
 
 
 def predict(run: Run) -> None:
@@ -108,7 +81,7 @@ def predict(run: Run) -> None:
     model: Path = exported[0] if exported else run.need_checkpoint("predict")
     classifier = open_classifier(model, net_class=run.net_class)
     text = io.StringIO()
-    with _program(classifier, config.on, config.board, config.serial, config.tool) as program:
+    with _program(classifier, config) as program:
         predictor = Predictor(program, config.unknown_threshold)
         bad = predict_all(predictor, names, WRITERS["csv"](text, config.timeline), config.strict)
     write_whole(run.folder / PREDICTIONS, lambda file: file.write(text.getvalue().encode()))
@@ -129,10 +102,7 @@ def predict_files(
     strict: bool = False,
     threads: int = 0,
     net_class: str | None = None,
-    on: Literal["runtime", "board"] = "runtime",
-    board: str = ST_BOARD,
-    serial: str | None = None,
-    tool: str | None = None,
+    config: ProgramConfig = ProgramConfig(),  # noqa: B008 - frozen
 ) -> None:
     """Prints, or writes, a model's predictions for recordings.
 
@@ -154,25 +124,20 @@ def predict_files(
         strict: Stop at the first recording that cannot be used, instead of reporting it and going on.
         threads: CPU threads of ONNX Runtime; 0: as many as torch.
         net_class: Class of your own net, for its ``.ckpt``: ``my_pkg.MyNet``.
-        on: ``runtime``: ONNX Runtime or torch. ``board``: ST's code runs an int8 model, by ``stedgeai validate``, once
-            a recording: on the board at a serial port or, without one, on this machine.
-        board: With on=board: a file in ``configs/boards``.
-        serial: With on=board: serial port, ``serial``, ``serial:COM3:921600``.
-        tool: With on=board: ``stedgeai`` or its folder; null: looked for.
+        config: Which program runs the model.
 
     Raises:
         AedError: The model or, with ``strict``, a recording cannot be used; or none can.
     """
     if format not in WRITERS:
         raise AedError(f"format: need one of {sorted(WRITERS)}, got {format!r}")
-    _check_program(on, serial, tool)
     names = find_files(files)
     if output is not None:
         check_output("output", Path(output), [*names, model_file])
     own_names = tuple(class_names) if class_names else None
     classifier = open_classifier(Path(model_file), frontend, own_names, threads, net_class)
     text = io.StringIO()
-    with _program(classifier, on, board, serial, tool) as program:
+    with _program(classifier, config) as program:
         predictor = Predictor(program, unknown_threshold, mode, top)
         predict_all(predictor, names, WRITERS[format](sys.stdout if output is None else text, timeline), strict)
     if output is not None:

@@ -19,9 +19,10 @@ from aed.settings.schemas import command, schema, store, store_schemas
 @functools.cache
 def register_frontends() -> None:
     """Stores what ``frontend=`` may name."""
-    store_schemas(FrontendConfig)
+    node = schema(FrontendConfig)
+    store("schema", FrontendConfig.__name__, node)
     for name, preset in PRESETS.items():
-        store("frontend", name, _preset(preset))
+        store("frontend", name, node(**dataclasses.asdict(preset)))
 
 
 @functools.cache
@@ -119,11 +120,6 @@ def register_verb(config_name: str) -> None:
     function = get_method(FUNCTIONS[config_name])
     settings = inspect.get_annotations(function, eval_str=True).get("config")
     store("schema", config_name, command(function, settings))
-
-
-def _preset(config: FrontendConfig) -> Any:
-    node = OmegaConf.structured(schema(FrontendConfig))
-    return OmegaConf.merge(node, dataclasses.asdict(config))
 
 
 def _public(module: types.ModuleType, base: type) -> list[Any]:

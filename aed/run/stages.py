@@ -8,7 +8,8 @@ from typing import Any
 from aed.base.errors import AedError
 from aed.export.onnx import ExportConfig
 from aed.export.quantize import QuantizeConfig
-from aed.run import benchmark, deploy, detect_stage, evaluate, export, fit, predict, quantize, test
+from aed.run import benchmark, deploy, detect_stage, evaluate_stage, export, fit, predict, quantize, test
+from aed.run.program_choice import ProgramConfig, need_program
 from aed.run.report import write as report
 from aed.run.state import Run
 
@@ -38,7 +39,7 @@ STAGES: dict[str, Stage] = {
     "validate": Stage(test.validate, in_all_processes=True),
     "export": Stage(export.export, "export", ExportConfig),
     "quantize": Stage(quantize.quantize, "quantization", QuantizeConfig),
-    "evaluate": Stage(evaluate.evaluate),
+    "evaluate": Stage(evaluate_stage.evaluate, "evaluate", ProgramConfig, need_program),
     "predict": Stage(predict.predict, "predict", predict.PredictConfig, predict.check),
     "detect": Stage(detect_stage.detect, "detect", detect_stage.DetectConfig, detect_stage.check),
     "benchmark": Stage(
@@ -71,12 +72,13 @@ MODES: dict[str, tuple[str, ...]] = {
 """Operation modes of ST's model zoo as lists of stages. What is benchmarked and deployed here is int8."""
 
 
-def choose_stages(stages: Sequence[str] | None, operation_mode: str | None) -> list[str]:
+def choose_stages(stages: Sequence[str] | None, operation_mode: str | None, evaluated_on: str = "runtime") -> list[str]:
     """The stages of a run.
 
     Args:
         stages: In order; null: :data:`DEFAULT`, or those of the mode.
         operation_mode: One of :data:`MODES`.
+        evaluated_on: ``evaluate.on``: on a board, the mode evaluation is that of the int8 model.
 
     Raises:
         AedError: A name is unknown, or both are set.
@@ -86,6 +88,8 @@ def choose_stages(stages: Sequence[str] | None, operation_mode: str | None) -> l
             raise AedError(f"operation_mode: need one of {list(MODES)}, got {operation_mode!r}")
         if stages is not None:
             raise AedError(f"operation_mode={operation_mode} is a list of stages; give it or stages, not both")
+        if operation_mode == "evaluation" and evaluated_on == "board":
+            return [*_TO_INT8, "evaluate"]
         return list(MODES[operation_mode])
     chosen = list(DEFAULT if stages is None else stages)
     if not chosen:

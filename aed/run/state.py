@@ -57,6 +57,7 @@ class RunConfig:
         deploy: Settings of the stage deploy.
         predict: Settings of the stage predict.
         detect: Settings of the stage detect.
+        evaluate: Settings of the stage evaluate.
     """
 
     seed: int = 0
@@ -81,6 +82,7 @@ class RunConfig:
     deploy: Any = MISSING
     predict: Any = MISSING
     detect: Any = MISSING
+    evaluate: Any = MISSING
 
 
 @dataclass

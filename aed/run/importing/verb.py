@@ -10,7 +10,6 @@ from aed.dsp.frontend import FrontendConfig
 from aed.run.importing.names import ClassOrder, Given
 from aed.run.importing.names import class_names as names_of
 from aed.run.importing.tflite import from_tflite
-from aed.run.importing.to_c import check_for_c, deliver_c
 from aed.run.importing.written import Ready, check_ours, write_onnx
 from aed.run.zoo.document import Document, read_document
 
@@ -71,6 +70,8 @@ def import_model(
 
             int8 = to_int8(file, ready, calibrate)
         if c is not None:
+            from aed.run.importing.to_c import check_for_c, deliver_c  # here: what writes C is not needed without
+
             check_for_c(file, int8 or ready, Path(c))
         paths = _write(Path(folder) if folder is not None else file.parent, file.stem, ready, int8)
         log.info("wrote %s; classes in the order %s", " and ".join(map(str, paths)), ", ".join(ready.card.class_names))

@@ -22,6 +22,9 @@ from aed.settings.hydra_errors import check, explain
 
 _NAME = "migrated"
 
+_ELSEWHERE = ("predict", "evaluate")
+"""Stages whose recordings and tools, as the data, may be on another machine."""
+
 
 def check_experiment(tree: dict[str, Any]) -> None:
     """Refuses an experiment that a training would refuse.
@@ -35,8 +38,8 @@ def check_experiment(tree: dict[str, Any]) -> None:
     try:
         config = _composed(tree)
         check(config, CONFIG_DIR)
-        stages = choose_stages(config.stages, config.operation_mode)
-        config.stages = [name for name in stages if name != "predict"]  # its recordings may be elsewhere, as the data
+        stages = choose_stages(config.stages, config.operation_mode, config.evaluate.on)
+        config.stages = [name for name in stages if name not in _ELSEWHERE]
         check_stages(config)
         check_training(config.trainer, config.stages)
         check_net_class(config.model.net)

@@ -8,7 +8,7 @@ from typing import Any
 
 from aed.base.console import printable
 from aed.base.overrides import nearest, override
-from aed.run.predict import ST_BOARD
+from aed.run.program_choice import ST_BOARD
 from aed.run.stages import MODES
 from aed.run.zoo.data import needs_data
 from aed.run.zoo.draft import Draft
@@ -80,9 +80,9 @@ def map_mode(draft: Draft) -> str:
         draft.one_of(f"{section}.target", _TARGETS)
         words = " ".join(_on_board(draft, section))
         draft.note("mapped", f"{section}.target", f"aed {verb} {words or 'on=runtime, the default'}")
-    if mode == "prediction":
-        own = dict(word.split("=") for word in _on_board(draft, "prediction"))
-        draft.values |= {f"predict.{key}": value for key, value in own.items()}
+        if section == mode or verb in stages:
+            own = dict(word.split("=") for word in _on_board(draft, section))
+            draft.values |= {f"{verb}.{key}": value for key, value in own.items()}
     if model:
         _model(draft, mode, model)
     return mode
