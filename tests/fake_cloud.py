@@ -240,7 +240,7 @@ ROUTES: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("GET", "/versions.json", Handler.get_versions),
     ("GET", "/api/bench/api", Handler.get_api),
     ("POST", "/api/file/files/models", Handler.post_model),
-    ("DELETE", "/api/file/files/models/(aed_[0-9a-f]{32}.onnx)", Handler.delete_model),
+    ("DELETE", "/api/file/files/models/(aed_[0-9a-f]{32}.(?:onnx|tflite|keras|h5))", Handler.delete_model),
     ("POST", "/api/bench/benchmark/(b-u585i-iot02a)", Handler.post_benchmark),
     ("GET", "/api/bench/benchmark/(run-17)", Handler.get_benchmark),
     ("POST", "/api/stm32ai/analyze", Handler.post_analyze),

@@ -1,5 +1,6 @@
 import _thread
 import datetime
+import hashlib
 import io
 import ipaddress
 import json
@@ -44,6 +45,7 @@ from fake_cloud import (
     silent,
     status,
 )
+from tflite_files import separable
 
 from aed.base.errors import AedError
 from aed.target.boards import Board
@@ -192,6 +194,22 @@ def test_uploaded_model_has_a_name_of_its_own_and_no_metadata(
     assert len(set(service.deleted)) == 2 and not service.models
     assert b"customer" in model.read_bytes() and b"customer" not in service.uploaded[0]
     assert onnx.load_from_string(service.uploaded[0]).graph == onnx.load(str(model)).graph
+
+
+@pytest.mark.parametrize("name", ["net.tflite", "net.keras", "Net.H5"])
+def test_files_of_other_tools_go_up_as_they_are(
+    service: FakeCloud, clock: FakeTime, tmp_path: Path, folder: Path, name: str
+) -> None:
+    path = tmp_path / name
+    separable().save(path)
+    cloud = make(service, clock)
+    for report in (cloud.benchmark(path, BOARD, folder), cloud.analyze(path, BOARD, folder)):
+        assert report.details["file_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert service.uploaded[0] == path.read_bytes() and clean(service)
+    assert service.deleted[0].endswith(path.suffix.lower())
+    path.unlink()
+    with pytest.raises(AedError, match="no such model"):
+        cloud.benchmark(path, BOARD, folder)
 
 
 def test_older_service_takes_options_as_text_and_gives_older_reports(

@@ -116,7 +116,7 @@ def need(compiler: str) -> None:
     if compiler == "zig" and importlib.util.find_spec("ziglang") is None:
         pytest.skip("pip install ziglang")
     if compiler != "zig" and not shutil.which(compiler):
-        pytest.skip(f"{compiler}: apt-get install g++ clang g++-arm-none-eabi")
+        pytest.skip(f"{compiler}: apt-get install g++ clang gcc-arm-none-eabi")
 
 
 @pytest.mark.skipif(not has_fma(), reason="this machine has no instruction that multiplies and adds")

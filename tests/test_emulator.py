@@ -74,7 +74,8 @@ def test_a_benchmark_reports_net_and_front_end(arm, model, tmp_path, capsys):
         for key in ("instructions", "flash_bytes", "ram_bytes", "stack_bytes"):
             assert part[key]["value"] > 0 and part[key]["source"] == "emulated"
         assert part["inference_ms"] is None, "what is not known is null, not 0"
-        assert part["cycles"]["source"] == "estimated"
+        assert part["cycles"]["source"] == part["worst_stack_bytes"]["source"] == "estimated"
+        assert part["stack_bytes"]["value"] - 64 < part["worst_stack_bytes"]["value"] < 3 * part["stack_bytes"]["value"]
         assert 1 < part["cycles"]["value"] / part["instructions"]["value"] < 2
     chosen = choose_plan(partial(lower, load_model(model)))
     program = chosen.program
@@ -84,7 +85,8 @@ def test_a_benchmark_reports_net_and_front_end(arm, model, tmp_path, capsys):
     assert sum(layer["macc"] for layer in content["layers"]) == content["macc"]["value"]
     assert "GNU" in content["tools"]["gcc"] or "gcc" in content["tools"]["gcc"]
     assert "QEMU" in content["tools"]["qemu"] and "cycles" in content["limits"]
-    assert "emulated" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "emulated" in said and said.count("bytes of stack, as the compiler tells") == 2
 
 
 def test_functions_have_shares_that_sum_to_one(arm, model):

@@ -130,7 +130,7 @@ def test_the_zephyr_module_names_files_that_are_there(library: Path) -> None:
 
 def test_the_zephyr_module_fits_its_schema(library: Path) -> None:
     if not (SCHEMAS / "module-schema.yaml").is_file():
-        pytest.skip("AED_SCHEMAS names no folder with module-schema.yaml of Zephyr's scripts/schemas")
+        pytest.skip("in no package: AED_SCHEMAS=<folder with module-schema.yaml of Zephyr's scripts/schemas>")
     jsonschema = pytest.importorskip("jsonschema")
     schema = yaml.safe_load((SCHEMAS / "module-schema.yaml").read_text())
     module = yaml.safe_load((library / "zephyr/module.yml").read_text())
@@ -317,7 +317,7 @@ def test_the_pack_is_what_the_specification_says(library: Path) -> None:
 
 def test_the_pack_fits_its_schema(library: Path) -> None:
     if not (SCHEMAS / "PACK.xsd").is_file():
-        pytest.skip("AED_SCHEMAS names no folder with PACK.xsd of Open-CMSIS-Pack-Spec")
+        pytest.skip("in no package: AED_SCHEMAS=<folder with PACK.xsd of Open-CMSIS-Pack-Spec>")
     etree = pytest.importorskip("lxml.etree")
     schema = etree.XMLSchema(etree.parse(SCHEMAS / "PACK.xsd"))
     schema.assertValid(etree.parse(description(library)))

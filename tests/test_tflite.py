@@ -3,6 +3,7 @@
 import csv
 import io
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,15 @@ from aed.base.errors import AedError
 from aed.dsp import FrontendConfig
 from aed.dsp.logmel import LogMel
 from aed.dsp.patches import cut, grid_starts
+from aed.export.quantize import QuantizeConfig, quantize
 from aed.export.runtime import open_exact, open_session
 from aed.export.tflite import Converted, convert, patch_of
 from aed.inference.opening import open_classifier
 from aed.modules.weights.tflite_file import TfliteGraph
 from aed.run.importing.verb import import_model
 from aed.run.predict import predict_files as predict
+from aed.target.codegen.choose import choose_plan
+from aed.target.codegen.lower import lower
 from aed.target.host import HostDevice
 
 Array = npt.NDArray[Any]
@@ -250,6 +254,23 @@ def test_c_has_the_bits_of_onnx_runtime(tmp_path, compiles):
     patches = cut(frames, grid_starts(frames.shape[1], FRONTEND), FRONTEND.patch_frames)[:, None]
     got = HostDevice(tmp_path / "device", classifier.model, FRONTEND).outputs(samples)
     np.testing.assert_array_equal(got, classifier.outputs(patches))
+
+
+def test_c_of_an_imported_net_costs_what_ours_does(tmp_path):
+    """Layers, weights, memory and instructions, as the planner counts them, whoever quantised the net."""
+
+    def net(is_int8: bool) -> Net:
+        made = Net((1, 16, 24, 1), is_int8).conv(8, stride=2).conv(8, depthwise=True).conv(12, (1, 1))
+        return made.conv(12, depthwise=True, stride=2).conv(16, (1, 1)).mean(zero=-128).dense(4).finish()
+
+    patches = np.random.default_rng(0).normal(0, 2, (16, 1, 16, 24)).astype(np.float32)
+    ours = quantize(converted(net(is_int8=False), tmp_path).model, patches, QuantizeConfig())
+    graphs = (converted(net(is_int8=True), tmp_path).model, ours)
+    imported, own = (choose_plan(partial(lower, graph)) for graph in graphs)
+    assert [layer.kind for layer in imported.program.layers] == [layer.kind for layer in own.program.layers]
+    assert imported.program.weight_bytes == own.program.weight_bytes and imported.plan.size == own.plan.size
+    instructions = [chosen.facts["instructions_estimated"] for chosen in (imported, own)]
+    assert instructions[0] == pytest.approx(instructions[1], rel=0.02)
 
 
 def test_labels_inside_the_file_name_its_classes_in_their_order(tmp_path):

@@ -91,7 +91,7 @@ def measure(model: Path, folder: Path, config: BenchmarkConfig, prefix: str = ""
     A target that fails does not affect the others' results; the error is raised after the table.
 
     Args:
-        model: int8 ``.onnx`` with a model card; for ``stedgeai`` also a file of Keras or TensorFlow Lite.
+        model: int8 ``.onnx`` with a model card; for ST's tool and cloud also a file of Keras or TensorFlow Lite.
         folder: Folder to write to.
         config: Where and how.
         prefix: Of the configuration's keys, as users type them.
@@ -116,11 +116,11 @@ def measure(model: Path, folder: Path, config: BenchmarkConfig, prefix: str = ""
 
 def _check_kind(model: Path, chosen: Sequence[str], prefix: str) -> None:
     """Refuses a file of other tools for what does not read it itself."""
-    others = [name for name in chosen if name != "stedgeai"]
+    others = [name for name in chosen if name not in ("stedgeai", "cloud")]
     if model.suffix.lower() in OF_OTHERS and others:
         raise AedError(
             f"{model}: {prefix}target={others[0]} takes models of this project: aed import_model {model}; "
-            f"{prefix}target=stedgeai takes this file as it is"
+            f"{prefix}target=stedgeai and {prefix}target=cloud take this file as it is"
         )
 
 
@@ -199,6 +199,10 @@ def _notes(reports: Sequence[Report]) -> list[str]:
         if listening := report.details.get("listening"):
             lines.append(_listening(listening))
         for name, cost in _parts(report):
+            if worst := cost.figures.get("worst_stack_bytes"):
+                lines.append(
+                    f"{name}: at most {worst.value:,} bytes of stack, as the compiler tells; interrupts on top"
+                )
             if (cycles := cost.figures.get("cycles")) and cycles.source == "estimated":
                 lines.append(f"{name}: about {cycles.value / 1e6:.1f} M cycles (estimated)")
             if cost.functions:
@@ -226,7 +230,8 @@ def benchmark_file(model_file: str, folder: str, config: BenchmarkConfig) -> Non
     """The verb: measures a model; see :func:`measure`.
 
     Args:
-        model_file: int8 ``.onnx`` with a model card; ``stedgeai`` takes ``.tflite``, ``.keras`` and ``.h5`` as well.
+        model_file: int8 ``.onnx`` with a model card; ``stedgeai`` and ``cloud`` take ``.tflite``, ``.keras`` and
+            ``.h5`` as well.
         folder: Folder to write to.
         config: Where it is measured.
     """

@@ -12,6 +12,7 @@ FIGURES = (
     "flash_bytes",
     "ram_bytes",
     "stack_bytes",
+    "worst_stack_bytes",
     "weights_bytes",
     "activations_bytes",
     "library_flash_bytes",
@@ -25,7 +26,7 @@ FIGURES = (
     "rmse",
 )
 """Keys of the figures. ``flash_bytes`` and ``ram_bytes`` are totals: code and weights, activations and state, without
-the stack; an unknown figure is null, never 0."""
+the stack, of which the worst is what no input goes beyond; an unknown figure is null, never 0."""
 
 
 @dataclass(frozen=True)

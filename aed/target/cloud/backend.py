@@ -1,5 +1,6 @@
 """The backend: a model goes up, is run on a board of ST's farm, its figures come back, the upload is deleted."""
 
+import hashlib
 import logging
 import math
 import os
@@ -13,7 +14,7 @@ from urllib.parse import quote
 from aed.base.errors import AedError
 from aed.export.curves import need_separate
 from aed.export.embedding import without_embedding
-from aed.export.graph import copy_of, graph_sha256, load_model
+from aed.export.graph import OF_OTHERS, copy_of, graph_sha256, load_model
 from aed.target.boards import Board, need_backend
 from aed.target.cloud.answer import RunResult, read_answer
 from aed.target.cloud.endpoints import Endpoints
@@ -22,6 +23,7 @@ from aed.target.cloud.service import Service, compact, identifier
 from aed.target.cloud.session import Session
 from aed.target.cloud.wire import Wire
 from aed.target.report import Report
+from aed.target.stedgeai.handed import handed
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ class Cloud:
     Credentials come from the environment: ``STEDGEAI_CLOUD_TOKEN``, or ``STEDGEAI_CLOUD_USER`` and
     ``STEDGEAI_CLOUD_PASSWORD``, or ST's ``stmai_username`` and ``stmai_password``; without them a person at a
     terminal is asked. They go to the service alone, never into a log, message or file but ``token_file``.
-    The model goes up without its card, so without file names of clips.
+    A model of this project goes up without its card, so without file names of clips; a file of others as it is.
 
     Args:
         version: Of ST Edge AI Core; null: the newest on offer.
@@ -81,7 +83,7 @@ class Cloud:
         """Memory, and time measured on a board of the farm.
 
         Args:
-            model: ONNX.
+            model: ONNX, or a file of Keras or TensorFlow Lite.
             board: With a cloud name.
             folder: For the service's reports.
 
@@ -89,11 +91,11 @@ class Cloud:
             CloudError: See its kinds.
         """
         need_backend(board, self.name)
-        content, sha256 = _model_bytes(model)
+        content, suffix, facts = _handed(model)
         limit = self._wire.limit(self.timeout_s)
         queue = self.service.queue(board, limit)
         version = self.service.version(self.version, limit)
-        with self.service.uploaded(content, limit) as name:
+        with self.service.uploaded(content, suffix, limit) as name:
             asked: dict[str, Any] = {"optimization": self.optimization} | ({"version": version} if version else {})
             if board.neural_art:
                 asked |= {"target": board.series or "stm32n6", "stNeuralArt": "default"}
@@ -108,13 +110,13 @@ class Cloud:
         result = self._result(done.get("benchmark"), run, folder)
         if "inference_ms" not in result.cost.figures:
             log.warning("Developer Cloud: run %s is done, but no time came with it", self._wire.secrets.line(run))
-        return self._report("benchmark", board, result, version, {"run": run, "graph_sha256": sha256})
+        return self._report("benchmark", board, result, version, {"run": run, **facts})
 
     def analyze(self, model: Path, board: Board, folder: Path) -> Report:
         """Memory and multiply-accumulates, as ST's tool counts them; nothing is run.
 
         Args:
-            model: ONNX.
+            model: ONNX, or a file of Keras or TensorFlow Lite.
             board: With a cloud name and a series.
             folder: For the service's reports.
 
@@ -124,10 +126,10 @@ class Cloud:
         need_backend(board, self.name)
         if board.series is None:
             raise AedError(f"board={board.name}: its file names no series, which the analysis needs")
-        content, sha256 = _model_bytes(model)
+        content, suffix, facts = _handed(model)
         limit = self._wire.limit(self.timeout_s)
         version = self.service.version(self.version, limit)
-        with self.service.uploaded(content, limit) as name:
+        with self.service.uploaded(content, suffix, limit) as name:
             asked: dict[str, Any] = {"model": name, "target": board.series, "optimization": self.optimization}
             asked |= {"stNeuralArt": "default"} if board.neural_art else {}
             address = self._endpoints.analysis(version)
@@ -138,7 +140,7 @@ class Cloud:
             run = identifier(self._session.content(started), "runtimeId", started)
             done = self.service.wait(f"{address}/run/{run}", limit)
         result = self._result(done.get("result"), run, folder)
-        return self._report("analyze", board, result, version, {"run": run, "graph_sha256": sha256})
+        return self._report("analyze", board, result, version, {"run": run, **facts})
 
     def _result(self, content: object, run: str, folder: Path) -> RunResult:
         """The figures of a run that is done.
@@ -172,14 +174,17 @@ class Cloud:
         )
 
 
-def _model_bytes(path: Path) -> tuple[bytes, str]:
-    """The model without its metadata, and the SHA-256 of its graph.
+def _handed(path: Path) -> tuple[bytes, str, dict[str, str]]:
+    """What goes up: a model without its metadata, or a file of others; its suffix; a SHA-256 that tells which it was.
 
     Raises:
-        AedError: It is no whole ONNX model.
+        AedError: It is missing, or no whole ONNX model.
     """
+    if path.suffix.lower() in OF_OTHERS:
+        content = handed(path).content
+        return content, path.suffix.lower(), {"file_sha256": hashlib.sha256(content).hexdigest()}
     model = load_model(path)
     need_separate(model, path, "ST Edge AI")
     bare = copy_of(without_embedding(model))
     del bare.metadata_props[:]
-    return bare.SerializeToString(deterministic=True), graph_sha256(model)
+    return bare.SerializeToString(deterministic=True), ".onnx", {"graph_sha256": graph_sha256(model)}

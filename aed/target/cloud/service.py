@@ -100,9 +100,15 @@ class Service:
         return isinstance(value, dict) and set(value) == {"model", "args"}
 
     @contextmanager
-    def uploaded(self, content: bytes, limit: Limit) -> Iterator[str]:
-        """Context with the name of an uploaded model, which nobody else has; deleted at its end, whatever happens."""
-        name = f"aed_{uuid.uuid4().hex}.onnx"
+    def uploaded(self, content: bytes, suffix: str, limit: Limit) -> Iterator[str]:
+        """Context with the name of an uploaded model, which nobody else has; deleted at its end, whatever happens.
+
+        Args:
+            content: Of the file.
+            suffix: By which the tool tells its kind.
+            limit: Of time.
+        """
+        name = f"aed_{uuid.uuid4().hex}{suffix}"
         self.session.signed_on(limit)  # without it there is nothing to delete
         try:
             files = {"file": (name, content, "application/octet-stream")}

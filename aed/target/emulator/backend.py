@@ -180,15 +180,19 @@ def _planned(read: _Model) -> dict[str, Figure]:
 
 
 def _emulated(run: EmulatedRun) -> dict[str, Figure]:
-    """Figures of a run; cycles, from a sample, to the thousand."""
+    """Figures of a run; worst stack, by the compiler; cycles, from a sample, to the thousand."""
     numbers = {
         "flash_bytes": run.flash_bytes,
         "ram_bytes": run.ram_bytes,
         "stack_bytes": run.stack_bytes,
         "instructions": round(run.instructions),
     }
+    estimated = {
+        "worst_stack_bytes": run.worst_stack_bytes,
+        "cycles": None if run.cycles is None else round(run.cycles, -3),
+    }
     figures = {key: Figure(value, "emulated") for key, value in numbers.items()}
-    return figures if run.cycles is None else figures | {"cycles": Figure(round(run.cycles, -3), "estimated")}
+    return figures | {key: Figure(value, "estimated") for key, value in estimated.items() if value is not None}
 
 
 def _layers(program: Program) -> tuple[dict[str, Any], ...]:

@@ -1,5 +1,6 @@
 """Costs of a net or a front end on an emulated board: instructions, sizes, stack, shares of functions; its outputs."""
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +21,10 @@ from aed.target.codegen.program import Int8, Program
 from aed.target.emulator import toolchain
 from aed.target.emulator.cycles import cycles_per_instruction
 from aed.target.emulator.qemu import run_program
+from aed.target.emulator.stack import ENTRIES, OPTION, tables_of, worst_stack
 from aed.target.emulator.toolchain import build, harness_sources, machine_of, section_sizes
+
+log = logging.getLogger(__name__)
 
 WRAP = 1 << 24
 """Ticks after which SysTick starts again at 0."""
@@ -43,6 +47,7 @@ class EmulatedRun:
         flash_bytes: Code and constants, the harness not counted.
         ram_bytes: Arena and scratch, or state.
         stack_bytes: Deepest stack.
+        worst_stack_bytes: What no input goes beyond, told by the compiler; None: it cannot be told.
     """
 
     outputs: Int8
@@ -53,6 +58,7 @@ class EmulatedRun:
     flash_bytes: int
     ram_bytes: int
     stack_bytes: int
+    worst_stack_bytes: int | None
 
 
 def measure_net(
@@ -100,7 +106,7 @@ def measure_sources(
         AedError: As :func:`measure_net`.
     """
     harness_ram = inputs.shape[1] + (1 + streams) * size + 2 * 4  # input, output, two counters
-    raw, sizes = _run("run_net.c", sources, inputs.tobytes(), board, library)
+    raw, sizes, worst = _run("run_net.c", sources, inputs.tobytes(), board, library)
     outputs, facts = _records(raw, size, 2)
     if len(outputs) != len(inputs):
         raise AedError(f"{board.name}: {len(outputs)} outputs came back for {len(inputs)} inputs")
@@ -121,6 +127,7 @@ def measure_sources(
         flash_bytes=sizes[0],
         ram_bytes=sizes[1] - harness_ram,
         stack_bytes=int(facts[:, 1].max()),
+        worst_stack_bytes=worst,
     )
 
 
@@ -162,7 +169,7 @@ def measure_frontend(
     harness_ram = 2 * toolchain.BLOCK_SAMPLES + size + 2 * 4  # block of int16, patch, two counters
     sources = frontend_kernel() | frontend_sources(config, scale, zero)
     options = ("-DAED_BY_COLUMNS",) if by_columns else ()
-    raw, sizes = _run("run_frontend.c", sources, samples.tobytes(), board, library, options)
+    raw, sizes, worst = _run("run_frontend.c", sources, samples.tobytes(), board, library, options)
     patches, ticks = _records(raw, size, 2)
     if not len(patches):
         raise AedError(f"{board.name}: no patch came back of {len(samples)} samples")
@@ -177,6 +184,7 @@ def measure_frontend(
         flash_bytes=sizes[0],
         ram_bytes=sizes[1] - harness_ram,
         stack_bytes=int(ticks[:, 1].max()),
+        worst_stack_bytes=worst,
     )
 
 
@@ -187,14 +195,19 @@ def _run(
     board: Board,
     library: Library | None = None,
     options: tuple[str, ...] = (),
-) -> tuple[bytes, tuple[int, int]]:
-    """Output of a program, and its flash and RAM beyond those of an empty one."""
+) -> tuple[bytes, tuple[int, int], int | None]:
+    """Output of a program, its flash and RAM beyond those of an empty one, and its worst stack."""
     with temporary_folder() as folder:
-        elf = build(folder / "program", {**sources, **harness_sources(main)}, board, options, library)
+        elf = build(folder / "program", {**sources, **harness_sources(main)}, board, (OPTION, *options), library)
         bare = build(folder / "bare", harness_sources("run_nothing.c"), board)
         raw = run_program(elf, folder, content, board)
         flash, ram = (whole - own for whole, own in zip(section_sizes(elf), section_sizes(bare), strict=True))
-    return raw, (flash, ram)
+        try:
+            worst = worst_stack(elf.parent, elf, ENTRIES, tables_of(sources.get("aed_net.c", "")))
+        except AedError as error:  # of other makers' code
+            log.info("%s", error)
+            worst = None
+    return raw, (flash, ram), worst
 
 
 def _records(raw: bytes, size: int, counters: int) -> tuple[Int8, npt.NDArray[np.float64]]:

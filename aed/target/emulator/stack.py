@@ -16,6 +16,12 @@ from aed.base.processes import run_tool
 OPTION = "-fcallgraph-info=su"
 """For GCC 10 and newer: a graph of calls beside each object."""
 
+_MADE_FOR_A_CORE = ("aed_listener_init", "aed_net_begin", "aed_net_run", "aed_net_run_frames")
+_OF_A_FRONT_END = tuple(f"aed_{kind}_{step}" for kind in ("columns", "frontend") for step in ("init", "feed", "patch"))
+ENTRIES = ("aed_listen", "aed_net_feed", *_MADE_FOR_A_CORE, *(f"{name}_mve" for name in _MADE_FOR_A_CORE))
+ENTRIES += _OF_A_FRONT_END
+"""Functions of front end and net that programs call."""
+
 INDIRECT = "__indirect_call"
 
 _NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*\\n(\d+) bytes \(([^)]*)\)')
@@ -45,7 +51,7 @@ def worst_stack(folder: Path, elf: Path, entries: Iterable[str], tables: Mapping
 
     Raises:
         AedError: A frame has no bound, functions call each other in a circle, a function that is in no table calls
-            others by their address, or a tool fails.
+            others by their address, none of the entries is there, or a tool fails.
     """
     code = _machine_code(run_tool(["arm-none-eabi-objdump", "-d", "--no-show-raw-insn", elf], 30))
     functions = _graphs(folder, tables)
@@ -54,7 +60,10 @@ def worst_stack(folder: Path, elf: Path, entries: Iterable[str], tables: Mapping
         functions[name] = _Function(max(known.size, found.size), known.calls) if known else found
     functions = {name: each for name, each in functions.items() if name in code}
     depths: dict[str, int] = {}
-    return max(_depth(name, functions, depths, ()) for name in entries if name in functions)
+    called = [name for name in entries if name in functions]
+    if not called:
+        raise AedError("worst stack: not known, for the program has none of the library's functions")
+    return max(_depth(name, functions, depths, ()) for name in called)
 
 
 def _depth(name: str, functions: dict[str, _Function], depths: dict[str, int], above: tuple[str, ...]) -> int:

@@ -20,18 +20,13 @@ from aed.target.codegen.plan import Plan
 from aed.target.codegen.prefix import renamed
 from aed.target.codegen.program import Program
 from aed.target.emulator import toolchain
-from aed.target.emulator.stack import OPTION, tables_of, worst_stack
+from aed.target.emulator.stack import ENTRIES, OPTION, tables_of, worst_stack
 from aed.target.firmware.means_facts import means_facts
 
 log = logging.getLogger(__name__)
 
 GATE_BYTES = 32
 """``sizeof(aed_gate)``, which is aligned to 8."""
-
-_BEGINS = ("aed_listener_init", "aed_net_begin", "aed_net_run", "aed_net_run_frames")
-
-ENTRIES = ("aed_listen", "aed_net_feed", *_BEGINS, *(f"{name}_mve" for name in _BEGINS))
-"""Functions of front end and net that programs call."""
 
 BUILT_FOR = ("mps2-an386", "mps2-an505", "mps3-an547")
 """Boards for whose cores the README has the size of the code."""
