@@ -75,7 +75,8 @@ def test_a_benchmark_reports_net_and_front_end(arm, model, tmp_path, capsys):
             assert part[key]["value"] > 0 and part[key]["source"] == "emulated"
         assert part["inference_ms"] is None, "what is not known is null, not 0"
         assert part["cycles"]["source"] == part["worst_stack_bytes"]["source"] == "estimated"
-        assert part["stack_bytes"]["value"] - 64 < part["worst_stack_bytes"]["value"] < 3 * part["stack_bytes"]["value"]
+        measured, told = (part[key]["value"] for key in ("stack_bytes", "worst_stack_bytes"))
+        assert measured - 300 <= told <= measured + 300, "the harness has its own stack"
         assert 1 < part["cycles"]["value"] / part["instructions"]["value"] < 2
     chosen = choose_plan(partial(lower, load_model(model)))
     program = chosen.program

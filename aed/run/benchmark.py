@@ -200,9 +200,8 @@ def _notes(reports: Sequence[Report]) -> list[str]:
             lines.append(_listening(listening))
         for name, cost in _parts(report):
             if worst := cost.figures.get("worst_stack_bytes"):
-                lines.append(
-                    f"{name}: at most {worst.value:,} bytes of stack, as the compiler tells; interrupts on top"
-                )
+                text = f"a call takes at most {worst.value:,} bytes of stack, as the compiler tells"
+                lines.append(f"{name}: {text}; interrupts come on top")
             if (cycles := cost.figures.get("cycles")) and cycles.source == "estimated":
                 lines.append(f"{name}: about {cycles.value / 1e6:.1f} M cycles (estimated)")
             if cost.functions:

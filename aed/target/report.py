@@ -26,7 +26,7 @@ FIGURES = (
     "rmse",
 )
 """Keys of the figures. ``flash_bytes`` and ``ram_bytes`` are totals: code and weights, activations and state, without
-the stack, of which the worst is what no input goes beyond; an unknown figure is null, never 0."""
+the stack, of which the worst is what no call goes beyond; an unknown figure is null, never 0."""
 
 
 @dataclass(frozen=True)

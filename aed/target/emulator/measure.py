@@ -46,8 +46,8 @@ class EmulatedRun:
             1.5 points.
         flash_bytes: Code and constants, the harness not counted.
         ram_bytes: Arena and scratch, or state.
-        stack_bytes: Deepest stack.
-        worst_stack_bytes: What no input goes beyond, told by the compiler; None: it cannot be told.
+        stack_bytes: Deepest stack, with that of the harness.
+        worst_stack_bytes: That no call goes beyond, told by the compiler; None: it cannot be told.
     """
 
     outputs: Int8
