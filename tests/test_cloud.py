@@ -205,8 +205,8 @@ def test_files_of_other_tools_go_up_as_they_are(
     cloud = make(service, clock)
     for report in (cloud.benchmark(path, BOARD, folder), cloud.analyze(path, BOARD, folder)):
         assert report.details["file_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert service.uploaded[0] == path.read_bytes() and clean(service)
-    assert service.deleted[0].endswith(path.suffix.lower())
+    assert service.uploaded == [path.read_bytes()] * 2 and not service.models
+    assert all(name.endswith(path.suffix.lower()) for name in service.deleted) and len(service.deleted) == 2
     path.unlink()
     with pytest.raises(AedError, match="no such model"):
         cloud.benchmark(path, BOARD, folder)

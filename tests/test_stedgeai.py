@@ -30,6 +30,7 @@ from aed.export.quantize import QuantizeConfig, quantization_facts, quantize
 from aed.inference.opening import open_classifier
 from aed.run.benchmark import BenchmarkConfig, measure
 from aed.run.predict import PredictConfig, predict_files
+from aed.run.program_choice import ProgramConfig
 from aed.target.boards import board_names, load_board
 from aed.target.protocol import Backend
 from aed.target.report import FIGURES
@@ -453,15 +454,15 @@ def test_recordings_are_predicted_by_sts_code(fake, models, tmp_path):
     for model in ("int8", "int8_in", "int8_ends"):
         for on in ("runtime", "board"):
             output = tmp_path / f"{model}_{on}.csv"
-            predict_files(str(models[model]), names, format="csv", on=on, output=str(output))
+            predict_files(str(models[model]), names, format="csv", output=str(output), config=ProgramConfig(on=on))
             texts[model, on] = output.read_text()
     assert len(set(texts.values())) == 1 and texts["int8", "board"].count("\n") == 4
     with pytest.raises(AedError, match="on=board: need an int8"):
-        predict_files(str(models["float"]), names, on="board")
+        predict_files(str(models["float"]), names, config=ProgramConfig(on="board"))
     with pytest.raises(AedError, match="runs no cortex-m55 code on a PC"):
-        predict_files(str(models["int8"]), names, on="board", board="stm32n6570-dk", strict=True)
+        predict_files(str(models["int8"]), names, strict=True, config=ProgramConfig(on="board", board="stm32n6570-dk"))
     with pytest.raises(AedError, match="serial: only used with on=board"):
-        predict_files(str(models["int8"]), names, serial="serial")
+        ProgramConfig(serial="serial")
     with pytest.raises(AedError, match="on: need runtime or board"):
         PredictConfig(files=("a.wav",), on="c")
 

@@ -83,7 +83,9 @@ def convert(graph: TfliteGraph, is_turned: bool) -> Converted:
     try:
         return _converted(graph, is_turned)
     except _DAMAGED as error:
-        raise AedError(f"{graph.path}: damaged TensorFlow Lite model ({in_brief(error)})") from error
+        raise AedError(
+            f"{graph.path}: damaged TensorFlow Lite model ({in_brief(error)}); copy or convert it again"
+        ) from error
 
 
 def _converted(graph: TfliteGraph, is_turned: bool) -> Converted:
@@ -98,7 +100,9 @@ def _converted(graph: TfliteGraph, is_turned: bool) -> Converted:
             continue
         if operator.kind == "DEQUANTIZE" or operator.kind not in OPERATORS:
             made.output(operator)  # first whether it is float
-            raise made.refusal(operator, f"no counterpart here; there is one of {', '.join(sorted(OPERATORS))}")
+            raise made.refusal(
+                operator, f"no counterpart here; export the net as ONNX, or of {', '.join(sorted(OPERATORS))}"
+            )
         OPERATORS[operator.kind](made, operator)
     classes = graph.tensors[last].shape
     return Converted(

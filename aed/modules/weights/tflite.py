@@ -44,7 +44,7 @@ def read_tflite(path: Path) -> list[Layer]:
     try:
         return [Layer(*(real(graph.tensors[number]) for number in operator.inputs[1:3])) for operator in weighted]
     except (ValueError, IndexError, TypeError, AttributeError) as error:
-        raise AedError(f"{path}: damaged TensorFlow Lite model ({error!r})") from error
+        raise AedError(f"{path}: damaged TensorFlow Lite model ({error!r}); copy or convert it again") from error
 
 
 def real(tensor: TfliteTensor) -> npt.NDArray[np.float32]:

@@ -125,7 +125,7 @@ class TfliteGraph:
         try:
             return cls(path, *_graph(path))
         except (struct.error, ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise AedError(f"{path}: damaged TensorFlow Lite model ({error!r})") from error
+            raise AedError(f"{path}: damaged TensorFlow Lite model ({error!r}); copy or convert it again") from error
 
 
 def _graph(path: Path) -> tuple[Any, ...]:

@@ -65,7 +65,10 @@ def check_number(file: Path, names: tuple[str, ...], num_classes: int) -> None:
         raise AedError(f"{file}: does not name its {num_classes} classes; give {WAYS}")
     if len(names) != num_classes:
         garbage = f"; with use_garbage_class there is one more, {OTHER!r}" if num_classes == len(names) + 1 else ""
-        raise AedError(f"{file}: {num_classes} outputs, but {len(names)} class names: {', '.join(names)}{garbage}")
+        raise AedError(
+            f"{file}: {num_classes} outputs, but {len(names)} class names: {', '.join(names)}{garbage}; give "
+            f"{num_classes} by {WAYS}"
+        )
 
 
 def _of_settings(settings: Document) -> list[str]:
@@ -79,7 +82,7 @@ def _check(where: str, names: Any) -> None:
             f"{where}: need a list of names, got {names!r}; put values that YAML would not read as text in quotes"
         )
     if doubled := sorted({name for name in names if names.count(name) > 1}):
-        raise AedError(f"{where}: {doubled} twice")
+        raise AedError(f"{where}: {doubled} twice; name each class once")
 
 
 def _read(path: Path) -> list[str]:

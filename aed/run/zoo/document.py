@@ -161,8 +161,11 @@ def _load(path: Path) -> dict[str, Any]:
         found = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)  # derived from SafeLoader
     except AedError as error:
         raise AedError(f"{path}: {error}") from error
+    except FileNotFoundError as error:
+        raise AedError(f"{path}: no such file; give the user_config.yaml of ST's zoo") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise AedError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        raise AedError(f"{path}: cannot be read as plain YAML, which it has to be: {reason}") from error
     if not isinstance(found, dict) or not found:
         raise AedError(f"{path}: no user_config.yaml of ST's zoo: need sections of keys")
     return found
@@ -201,4 +204,4 @@ def _generation(paths: set[str], sections: set[str]) -> str:
 
 def _meant(path: str) -> str:
     near = nearest(path, KEYS)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"; did you mean {near[0]}?" if near else "; is it a user_config.yaml? Then leave the key out"
