@@ -4,7 +4,7 @@ import logging
 import math
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain
@@ -22,7 +22,7 @@ from aed.audio.recordings import recordings_below
 from aed.base import paths
 from aed.base.errors import AedError
 from aed.base.remote import folder_of
-from aed.datamodules.cache.embeddings import Embed, EmbeddingCache, backbone_key, embed_patches
+from aed.datamodules.cache.embeddings import Array, Embed, EmbeddingCache, backbone_key, embed_patches
 from aed.datamodules.cache.store import FeatureCache
 from aed.datamodules.calibration import Calibration, calibration
 from aed.datamodules.choice import Choice, Chosen
@@ -576,12 +576,33 @@ class PatchDataModule(L.LightningDataModule):
             embed: By the backbone.
         """
         clips, together = self.datasets["train"], self.training_data
-        keys, _ = self.cache.keys(files := list(self.rows("train")["path"]))
-        kept = EmbeddingCache(self.cache.root, backbone_key(facts, weights), size).embedded(
-            clips, [keys[path] for path in files], embed
-        )
+        kept = self._kept(facts, weights, size).embedded(clips, self._file_keys("train"), embed)
         made = embed_patches(together, np.arange(len(clips), len(together)), embed, size)  # sections are made each time
         return np.concatenate([kept, made]) if len(made) else kept
+
+    def grid_embeddings(
+        self, facts: Mapping[str, Any], weights: Mapping[str, Tensor], size: int, compute: Callable[[], Array]
+    ) -> Array:
+        """Embeddings ``(patches, size)`` of :attr:`training_data`, of clips alone, by ``compute`` or as it left them.
+
+        Args:
+            facts: As for :meth:`training_embeddings`, and what tells how they are computed together.
+            weights: As for :meth:`training_embeddings`.
+            size: Values of an embedding.
+            compute: Gives them, or nothing.
+        """
+        clips = self.datasets["train"]
+        if self.training_data is not clips:
+            return compute()
+        return self._kept(facts, weights, size).together(clips, self._file_keys("train"), compute)
+
+    def _kept(self, facts: Mapping[str, Any], weights: Mapping[str, Tensor], size: int) -> EmbeddingCache:
+        return EmbeddingCache(self.cache.root, backbone_key(facts, weights), size)
+
+    def _file_keys(self, split: str) -> list[str]:
+        """Of the content of each recording of a split."""
+        keys, _ = self.cache.keys(files := list(self.rows(split)["path"]))
+        return [keys[path] for path in files]
 
     def training_patches(self, data: PatchDataset, epoch: int) -> Iterator[Tensor]:
         """Shuffled batches ``(B, 1, n_mels, patch_frames)`` of ``data``, for training without a Trainer."""

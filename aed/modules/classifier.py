@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Hashable
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Literal
 
 import lightning.pytorch as L
@@ -21,7 +22,7 @@ from aed.modules import optimization
 from aed.modules.augment import AugmentConfig, PatchAugment, mixup
 from aed.modules.checkpoint import check_facts, check_finite, check_same, check_shapes
 from aed.modules.distillation import Distillation
-from aed.modules.embeddings import EmbeddingBank, is_separable, split_head
+from aed.modules.embeddings import BANK_BYTES, EMBED_BATCH, EmbeddingBank, embedded, is_separable, split_head
 from aed.modules.loss import balancing_weights, patch_loss
 from aed.modules.optimization import LRSchedulerCallable, OptimizerCallable
 from aed.modules.outputs import check_num_logits, check_outputs, trial_patches
@@ -291,18 +292,15 @@ class ClipClassifier(L.LightningModule):
         """
         bank, device = self.embeddings, self.device
         assert bank is not None
-        patch = torch.full((1, 1, self.frontend.n_mels, self.frontend.patch_frames), self.frontend.silence)
         with torch.no_grad():
-            shape = bank.backbone(patch.to(device))[0].shape
+            shape = self._embedding_shape(bank)
         if (num_bytes := 4 * shape.numel() * len(data.training_data)) > SOLVED_BYTES:
             raise AedError(
                 f"model.head={self.head}: the training patches are {num_bytes / 2**30:.1f} GiB of embeddings, more "
                 f"than {SOLVED_BYTES / 2**30:.0f}; a greater frontend hop, or model.head=trained"
             )
-        facts = {"net": net_facts(self.net), "frontend": asdict(self.frontend)}
-        of_machine = {"device": device.type, "torch": torch.__version__}
         rows = data.training_embeddings(
-            facts | of_machine,
+            self._embedding_facts(),
             bank.backbone.state_dict(),
             shape.numel(),
             lambda own: bank.backbone(own.to(device)).flatten(1).cpu(),
@@ -362,8 +360,39 @@ class ClipClassifier(L.LightningModule):
         on_grid = int(batch.position[0]) >= 0
         if self.embeddings is None or self.augment.config.active or not on_grid:
             return self.forward(self.augment(batch.patches))
-        dataset = self.trainer.train_dataloader.dataset  # type: ignore[union-attr]
-        return self.embeddings.train_logits(batch, dataset)
+        if self.embeddings.train is None:
+            self.embeddings.train = self._grid_embeddings(self.trainer.datamodule)  # type: ignore[attr-defined]
+        return self.embeddings.train_logits(batch)
+
+    @torch.no_grad()
+    def _grid_embeddings(self, data: Any) -> Tensor:
+        """Those of the training grid, from the cache folder where they are known; empty where they are too many."""
+        bank, device = self.embeddings, self.device
+        assert bank is not None
+        compute = partial(embedded, bank.backbone, data.training_data, device, BANK_BYTES)
+        shape = self._embedding_shape(bank)
+        if len(shape) != 1 or 4 * shape.numel() * len(data.training_data) > BANK_BYTES:
+            return compute()
+        # bits depend on what is computed together and by how many threads
+        facts = self._embedding_facts() | {"batch": EMBED_BATCH, "threads": torch.get_num_threads()}
+        rows = data.grid_embeddings(facts, bank.backbone.state_dict(), shape.numel(), lambda: compute().cpu().numpy())
+        return torch.from_numpy(rows).to(device)
+
+    def _embedding_shape(self, bank: EmbeddingBank) -> torch.Size:
+        """Of the embedding of one patch."""
+        frontend = self.frontend
+        patch = torch.full((1, 1, frontend.n_mels, frontend.patch_frames), frontend.silence, device=self.device)
+        shape: torch.Size = bank.backbone(patch)[0].shape
+        return shape
+
+    def _embedding_facts(self) -> dict[str, Any]:
+        """All that embeddings depend on besides patches and weights, as JSON can hold it."""
+        return {
+            "net": net_facts(self.net),
+            "frontend": asdict(self.frontend),
+            "device": self.device.type,
+            "torch": torch.__version__,
+        }
 
     def _log_training(self, loss: Tensor, logits: Tensor, target: Tensor) -> None:
         self._log("train", loss, len(target))

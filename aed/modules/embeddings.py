@@ -108,10 +108,9 @@ class EmbeddingBank:
         self.val: dict[Hashable, Tensor] = {}
         """Embeddings of patches that come again each epoch, by a key of their own."""
 
-    def train_logits(self, batch: PatchBatch, dataset: Any) -> Tensor:
-        """Logits ``(B, num_classes)`` of patches on the grid of ``dataset``, the training split."""
-        if self.train is None:
-            self.train = embedded(self.backbone, dataset, batch.patches.device, BANK_BYTES)
+    def train_logits(self, batch: PatchBatch) -> Tensor:
+        """Logits ``(B, num_classes)`` of patches on the grid of the training split, of which :attr:`train` is."""
+        assert self.train is not None
         embeddings = self.train[batch.position] if len(self.train) else self.backbone(batch.patches)
         logits: Tensor = self.head(embeddings)
         return logits
