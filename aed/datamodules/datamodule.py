@@ -581,20 +581,28 @@ class PatchDataModule(L.LightningDataModule):
         return np.concatenate([kept, made]) if len(made) else kept
 
     def grid_embeddings(
-        self, facts: Mapping[str, Any], weights: Mapping[str, Tensor], size: int, compute: Callable[[], Array]
+        self,
+        split: str,
+        facts: Mapping[str, Any],
+        weights: Mapping[str, Tensor],
+        size: int,
+        compute: Callable[[], Array],
     ) -> Array:
-        """Embeddings ``(patches, size)`` of :attr:`training_data`, of clips alone, by ``compute`` or as it left them.
+        """Embeddings ``(patches, size)`` of a split, of ``train`` those of :attr:`training_data`.
+
+        They are computed where the cache folder does not have them, or where training sees more than clips.
 
         Args:
+            split: Its name.
             facts: As for :meth:`training_embeddings`, and what tells how they are computed together.
             weights: As for :meth:`training_embeddings`.
             size: Values of an embedding.
             compute: Gives them, or nothing.
         """
-        clips = self.datasets["train"]
-        if self.training_data is not clips:
+        clips = self.datasets[split]
+        if split == "train" and self.training_data is not clips:
             return compute()
-        return self._kept(facts, weights, size).together(clips, self._file_keys("train"), compute)
+        return self._kept(facts, weights, size).together(clips, self._file_keys(split), compute)
 
     def _kept(self, facts: Mapping[str, Any], weights: Mapping[str, Tensor], size: int) -> EmbeddingCache:
         return EmbeddingCache(self.cache.root, backbone_key(facts, weights), size)

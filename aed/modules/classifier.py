@@ -1,5 +1,6 @@
 """ClipClassifier: train a net on patches, judge it by clips."""
 
+import hashlib
 import logging
 from collections.abc import Hashable
 from dataclasses import asdict
@@ -194,7 +195,7 @@ class ClipClassifier(L.LightningModule):
             raise AedError(
                 "model.distillation: teachers judge the crops of data.crops; set data.crops.per_clip=26, say"
             )
-        if not self._is_separable():
+        if not self._is_separable()[0]:
             raise AedError(f"model.distillation: {type(self.net).__name__} is not head(backbone(patches))")
         self.distillation.prepare(data, self.net, self.label_smoothing)
 
@@ -224,17 +225,22 @@ class ClipClassifier(L.LightningModule):
         if not self.frozen:
             return None
         backbone, head = self._part("backbone"), self._part("head")
-        return EmbeddingBank(backbone, head) if self._is_separable() else None
+        is_separable, is_exact = self._is_separable()
+        return EmbeddingBank(backbone, head, is_exact) if is_separable else None
 
-    def _is_separable(self) -> bool:
-        """Whether the net is ``head(backbone(patches))``."""
-        generator = torch.Generator().manual_seed(0)
-        patches = torch.randn(2, 1, self.frontend.n_mels, self.frontend.patch_frames, generator=generator)
+    def _is_separable(self) -> tuple[bool, bool]:
+        """Whether the net is ``head(backbone(patches))``, and whether to the bit."""
         is_training = self.training
         self.eval()
-        separable = is_separable(self.net, patches.to(self.device))
+        separable = is_separable(self.net, self._noise())
         self.train(is_training)
         return separable
+
+    def _noise(self) -> Tensor:
+        """Two patches ``(2, 1, n_mels, patch_frames)``, always the same."""
+        generator = torch.Generator().manual_seed(0)
+        patches = torch.randn(2, 1, self.frontend.n_mels, self.frontend.patch_frames, generator=generator)
+        return patches.to(self.device)
 
     def _check_solvable(self, data: Any) -> None:
         """Refuses a head that is to be solved for where one can only be trained.
@@ -293,14 +299,14 @@ class ClipClassifier(L.LightningModule):
         bank, device = self.embeddings, self.device
         assert bank is not None
         with torch.no_grad():
-            shape = self._embedding_shape(bank)
+            shape, facts = bank.backbone(self._noise())[0].shape, self._embedding_facts(bank)
         if (num_bytes := 4 * shape.numel() * len(data.training_data)) > SOLVED_BYTES:
             raise AedError(
                 f"model.head={self.head}: the training patches are {num_bytes / 2**30:.1f} GiB of embeddings, more "
                 f"than {SOLVED_BYTES / 2**30:.0f}; a greater frontend hop, or model.head=trained"
             )
         rows = data.training_embeddings(
-            self._embedding_facts(),
+            facts,
             bank.backbone.state_dict(),
             shape.numel(),
             lambda own: bank.backbone(own.to(device)).flatten(1).cpu(),
@@ -361,37 +367,50 @@ class ClipClassifier(L.LightningModule):
         if self.embeddings is None or self.augment.config.active or not on_grid:
             return self.forward(self.augment(batch.patches))
         if self.embeddings.train is None:
-            self.embeddings.train = self._grid_embeddings(self.trainer.datamodule)  # type: ignore[attr-defined]
+            self.embeddings.train = self._grid_embeddings("train", EMBED_BATCH)
         return self.embeddings.train_logits(batch)
 
+    def _eval_logits(self, split: str, batch: PatchBatch) -> Tensor:
+        """Logits ``(B, num_classes)`` of a batch of a split that is evaluated in order; the bits of :meth:`forward`."""
+        bank = self.embeddings
+        if bank is None or self.trainer.world_size > 1 or not bank.is_exact:
+            return self.forward(batch.patches)
+        if split not in bank.whole:
+            bank.whole[split] = self._grid_embeddings(split, self.trainer.datamodule.eval_batch_size)  # type: ignore[attr-defined]
+        rows = bank.whole[split]
+        logits: Tensor = bank.head(rows[batch.position]) if len(rows) else self.forward(batch.patches)
+        return logits
+
     @torch.no_grad()
-    def _grid_embeddings(self, data: Any) -> Tensor:
-        """Those of the training grid, from the cache folder where they are known; empty where they are too many."""
-        bank, device = self.embeddings, self.device
+    def _grid_embeddings(self, split: str, batch_size: int) -> Tensor:
+        """Those of the grid of a split, from the cache folder where they are known; empty where they are too many.
+
+        Args:
+            split: Of the data.
+            batch_size: Patches that are embedded together.
+        """
+        bank, device, data = self.embeddings, self.device, self.trainer.datamodule  # type: ignore[attr-defined]
         assert bank is not None
-        compute = partial(embedded, bank.backbone, data.training_data, device, BANK_BYTES)
-        shape = self._embedding_shape(bank)
-        if len(shape) != 1 or 4 * shape.numel() * len(data.training_data) > BANK_BYTES:
+        patches = data.training_data if split == "train" else data.datasets[split]
+        compute = partial(embedded, bank.backbone, patches, device, BANK_BYTES, batch_size)
+        one = bank.backbone(self._noise())[0]
+        if one.ndim != 1 or one.dtype != torch.float32 or one.nbytes * len(patches) > BANK_BYTES:
             return compute()
         # bits depend on what is computed together and by how many threads
-        facts = self._embedding_facts() | {"batch": EMBED_BATCH, "threads": torch.get_num_threads()}
-        rows = data.grid_embeddings(facts, bank.backbone.state_dict(), shape.numel(), lambda: compute().cpu().numpy())
+        facts = self._embedding_facts(bank) | {"batch": batch_size, "threads": torch.get_num_threads()}
+        weights = bank.backbone.state_dict()
+        rows = data.grid_embeddings(split, facts, weights, len(one), lambda: compute().cpu().numpy())
         return torch.from_numpy(rows).to(device)
 
-    def _embedding_shape(self, bank: EmbeddingBank) -> torch.Size:
-        """Of the embedding of one patch."""
-        frontend = self.frontend
-        patch = torch.full((1, 1, frontend.n_mels, frontend.patch_frames), frontend.silence, device=self.device)
-        shape: torch.Size = bank.backbone(patch)[0].shape
-        return shape
-
-    def _embedding_facts(self) -> dict[str, Any]:
-        """All that embeddings depend on besides patches and weights, as JSON can hold it."""
+    def _embedding_facts(self, bank: EmbeddingBank) -> dict[str, Any]:
+        """All that embeddings depend on besides patches and weights, as JSON can hold it: of code, what it computes."""
+        made = bank.backbone(self._noise()).float().cpu().numpy()
         return {
             "net": net_facts(self.net),
             "frontend": asdict(self.frontend),
             "device": self.device.type,
             "torch": torch.__version__,
+            "of_noise": hashlib.sha256(made.tobytes()).hexdigest(),
         }
 
     def _log_training(self, loss: Tensor, logits: Tensor, target: Tensor) -> None:
@@ -403,7 +422,7 @@ class ClipClassifier(L.LightningModule):
     def validation_step(self, batch: PatchBatch, batch_idx: int) -> None:
         """Score a batch."""
         again = self.trainer.state.fn == "fit"
-        logits = self.val_logits(batch.patches, batch_idx) if again else self(batch.patches)
+        logits = self.val_logits(batch.patches, batch_idx) if again else self._eval_logits("val", batch)
         self._score("val", logits, batch)
 
     def val_logits(self, patches: Tensor, key: Hashable) -> Tensor:
@@ -417,7 +436,7 @@ class ClipClassifier(L.LightningModule):
 
     def test_step(self, batch: PatchBatch, batch_idx: int) -> None:
         """Score a batch."""
-        self._score("test", self(batch.patches), batch)
+        self._score("test", self._eval_logits("test", batch), batch)
 
     def predict_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         """Logits ``(B, num_classes)`` of a batch."""

@@ -18,6 +18,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
 from aed.base.errors import AedError, find_aed_error, source_line
+from aed.base.loading import loading
 from aed.base.paths import CONFIG_DIR
 from aed.datamodules import PatchDataModule
 from aed.modules.classifier import ClipClassifier
@@ -165,7 +166,7 @@ def _opened(key: str, node: DictConfig, run: Run) -> Any:
         return logger
     is_new = "fit" in run.config.stages and not run.config.resume
     known = {} if is_new else mlflow_logger.known_run(node, run.folder)
-    with creating(node):
+    with loading(), creating(node):
         logger = created(key, node, **known)
         if not mlflow_logger.open_run(logger, run.folder, known):
             logger = created(key, node)
