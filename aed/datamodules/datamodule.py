@@ -406,7 +406,7 @@ class PatchDataModule(L.LightningDataModule):
             if not files:
                 raise AedError("data.unseen=unused: every class is used; leave some out of data.class_names")
         else:
-            if not (files := recordings_below(Path(self.unseen))):
+            if not (files := recordings_below(folder_of("data.unseen", self.unseen))):
                 raise AedError(f"data.unseen={self.unseen}: holds no recording")
         bad = self.cache.ensure(files)
         warn_of(bad)
