@@ -29,8 +29,11 @@ log = logging.getLogger(__name__)
 _ANSWER_S = 15.0
 """A scheduler that is silent for so long is not there."""
 
-_FORKED = {"distributed.worker.multiprocessing-method": "fork" if sys.platform == "linux" else "spawn"}
-"""Of processes on this machine: as those of the pool, they need not import torch anew."""
+_OF_PROCESSES = {
+    "distributed.worker.multiprocessing-method": "fork" if sys.platform == "linux" else "spawn",
+    "distributed.worker.profile.enabled": False,
+}
+"""Of processes on this machine: as those of the pool they need not import torch anew; none is looked at as it works."""
 
 _PER_THREAD = 2
 """Tasks that wait at a thread: it never idles, and a set of millions is not sent at once."""
@@ -100,7 +103,7 @@ def _client(scheduler: str | None, num_workers: int) -> Iterator["Client"]:
 
     if scheduler is None:
         with (
-            dask.config.set(_FORKED),
+            dask.config.set(_OF_PROCESSES),
             LocalCluster(
                 n_workers=num_workers,
                 threads_per_worker=1,

@@ -1,7 +1,7 @@
 """Folders and files of a data set that are given by a path, or by an address, which is copied once."""
 
 from pathlib import Path
-from typing import Any
+from typing import overload
 
 from aed.base.remote import folder_of, is_url
 
@@ -22,11 +22,17 @@ class Place:
         """Its name in the class."""
         self.name, self.key = name, self.key or name
 
-    def __set__(self, source: Any, given: "str | Path") -> None:
+    def __set__(self, source: object, given: "str | Path") -> None:
         """Takes a path or an address."""
         source.__dict__[self.name] = given
 
-    def __get__(self, source: Any, owner: type | None = None) -> Any:
+    @overload
+    def __get__(self, source: None, owner: type) -> "Place": ...
+
+    @overload
+    def __get__(self, source: object, owner: type | None = None) -> Path: ...
+
+    def __get__(self, source: object, owner: type | None = None) -> "Path | Place":
         """The path; of the class, this.
 
         Raises:
@@ -37,7 +43,8 @@ class Place:
         given = source.__dict__[self.name]
         if isinstance(given, str):
             source.__dict__[self.name] = given = folder_of(f"data.clips.{self.key}", given)
-        return given
+        path: Path = given
+        return path
 
 
 def parent_of(given: str) -> str:
