@@ -18,6 +18,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aed.base.loading import loading
 from aed.run.command import run_verb
 
 if TYPE_CHECKING:
@@ -27,12 +28,13 @@ log = logging.getLogger("aed.train")
 
 
 def _task(cfg: "DictConfig") -> float | None:
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
+    with loading():
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
 
-    from aed.run import pipeline
-    from aed.scoring.levels import HEADLINE
-    from aed.settings.entry import clear_errors
+        from aed.run import pipeline
+        from aed.scoring.levels import HEADLINE
+        from aed.settings.entry import clear_errors
 
     job = HydraConfig.get()
     # a sweep needs the exception itself: it ends the job, not the others' results

@@ -31,9 +31,14 @@ CLASSES = ("dog", "rain", "sea, waves")
     [(0, 0, 1.0), (1, 0, 1.0), (5, 5, 1.0), (6, 0, 0.03125), (2, 10, 0.03857421875), (10, 2, 0.03857421875)],
 )
 def test_p_is_that_of_mcnemars_exact_test(better: int, worse: int, p: float) -> None:
-    """By hand: twice the lower tail of a fair coin, at most 1; the last two as statsmodels' mcnemar(exact=True)."""
+    """By hand: twice the lower tail of a fair coin, at most 1; the last two as statsmodels' mcnemar(exact=True).
+
+    SciPy's test of a fair coin says the same.
+    """
     tail = 2 * sum(math.comb(better + worse, k) for k in range(min(better, worse) + 1)) / 2 ** (better + worse)
     assert exact_p(better, worse) == pytest.approx(p) == pytest.approx(min(1.0, tail))
+    if better + worse:
+        assert exact_p(better, worse) == pytest.approx(binomtest(better, better + worse).pvalue)
 
 
 @pytest.mark.parametrize(("right", "clips"), [(0, 8), (7, 8), (8, 8), (76, 80), (398, 400)])

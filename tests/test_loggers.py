@@ -1,6 +1,7 @@
 """What a run logs: rows that stay whole, and one database of MLflow's for runs that begin at once."""
 
 import csv
+import gc
 import multiprocessing as mp
 import os
 import sqlite3
@@ -13,9 +14,12 @@ import mlflow  # noqa: F401 - before processes are forked
 import pytest
 import tiny
 from filelock import FileLock
-from omegaconf import DictConfig
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
 
 from aed.base.files import WriteError
+from aed.base.loading import loading
 from aed.run import loggers, pipeline
 
 pytestmark = pytest.mark.usefixtures("processes")
@@ -57,6 +61,57 @@ def test_first_runs_that_begin_at_once_share_the_database(tmp_path: Path, monkey
     with closing(sqlite3.connect("mlruns.db")) as database:
         assert database.execute("SELECT count(*) FROM experiments WHERE name = 'x'").fetchone() == (1,)
         assert database.execute("SELECT count(*) FROM runs").fetchone() == (4,)
+
+
+class Kept(Logger):
+    """Keeps what it is told."""
+
+    name, version = "kept", 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[object] = []
+
+    def log_hyperparams(self, params: object, *_: object, **__: object) -> None:
+        self.told.append(params)
+
+    def log_metrics(self, metrics: object, step: int | None = None) -> None:
+        self.told.append((metrics, step))
+
+
+def test_a_late_logger_opens_once_a_training_has_shown_that_it_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, opened, now = Kept(), list[int](), [0.0]
+    monkeypatch.setattr(loggers, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    late = loggers.LateLogger(lambda: opened.append(1) or kept)
+    late.log_hyperparams({"a": 1})
+    late.log_metrics({"b": 2.0}, 0)
+    assert late.opened is None and not opened
+    assert not hasattr(late, "experiment"), "Lightning would open it"
+    now[0] = loggers.PATIENCE_S + 1
+    late.log_metrics({"b": 3.0}, 1)
+    assert late.opened is kept and kept.told == [{"a": 1}, ({"b": 2.0}, 0), ({"b": 3.0}, 1)]
+    late.open()
+    assert len(opened) == 1 and len(kept.told) == 3
+
+
+def test_a_server_and_callbacks_of_others_find_their_loggers_open() -> None:
+    mlflow_node, ours = node("demo"), [RichProgressBar()]
+    assert loggers.can_wait(mlflow_node, ours)
+    assert not loggers.can_wait(mlflow_node, [type("Mine", (Callback,), {"__module__": "mine"})()])
+    assert not loggers.can_wait(OmegaConf.merge(mlflow_node, {"tracking_uri": "http://127.0.0.1:5000"}), ours)
+    assert not loggers.can_wait(DictConfig({"_target_": "mine.Logger"}), ours)
+
+
+def test_nothing_is_collected_while_libraries_are_loaded() -> None:
+    with loading():
+        assert not gc.isenabled()
+        with loading():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(KeyError), loading():
+        raise KeyError
+    assert gc.isenabled()
 
 
 def test_metrics_stay_whole_where_a_column_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

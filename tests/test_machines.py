@@ -95,7 +95,7 @@ def attempts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
 
     def join(folder: Path, build: Path | None = None) -> int:
-        seen.extend(path.name for path in (build or folder / "none").glob("*-*"))
+        seen.extend(path.name for path in (build or folder / "none").glob("*-*") if path.is_dir())
         return whole(folder, build)
 
     whole = parts.join

@@ -1,15 +1,22 @@
 """Recordings and caches by address: a local stand-in for S3, which denies, lacks and changes objects."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsd50k_tree
 import numpy as np
+import published_trees as trees
 import pytest
 import soundfile as sf
 
 from aed.base import remote
 from aed.base.errors import AedError
-from aed.datamodules import Folder
+from aed.datamodules import ESC10, FSD50K, Folder, PatchDataModule
+from aed.datamodules.sources.annotated import Annotated
+from aed.datamodules.sources.clips import ClipSource, EscCsv
+from aed.datamodules.sources.segments import Segments
+from aed.datamodules.sources.urbansound8k import UrbanSound8K
+from aed.dsp import FrontendConfig
 
 boto3 = pytest.importorskip("boto3")
 pytest.importorskip("s3fs")
@@ -77,6 +84,71 @@ def test_a_folder_of_an_object_store_is_a_data_set_that_is_read_once(
     table = Folder(f"s3://{store.bucket}/sounds/").table()
     assert sorted(read) == ["a.wav", "e.wav"]
     assert sorted(Path(path).name for path in table["path"]) == ["a.wav", "b.wav", "c.wav", "e.wav"]
+
+
+def esc10(root: Path) -> Path:
+    names = [f"{fold}-{target}-{target}.wav" for fold in (1, 2) for target in (0, 1)]
+    for name in names:
+        trees.write_wav(root / "esc10" / "audio" / name, seed=len(name))
+    rows = [("filename", "fold", "category"), *((name, name[0], f"c{name[2]}") for name in names)]
+    return trees.write_rows(root / "esc10" / "meta" / "esc10.csv", rows)
+
+
+def regions(root: Path) -> None:
+    trees.write_wav(root / "a.wav", seed=1)
+    trees.write_rows(root / "list.csv", [("filename", "onset", "offset", "label"), ("a.wav", 0, 0.02, "dog")])
+
+
+MADE: dict[str, tuple[Callable[[Path], object], Callable[[str], ClipSource]]] = {
+    "ESC-10": (esc10, lambda at: ESC10(at)),
+    "a csv and its folder": (
+        esc10,
+        lambda at: EscCsv(f"{at}/esc10/meta/esc10.csv", f"{at}/esc10/audio", test_csv=f"{at}/esc10/meta/esc10.csv"),
+    ),
+    "FSD50K": (lambda root: fsd50k_tree.write_tree(root, clips=60), lambda at: FSD50K(at, labels="smeared")),
+    "a published one": (trees.urbansound8k, UrbanSound8K),
+    "a list, by its address": (regions, lambda at: Segments(f"{at}/list.csv")),
+    "annotations": (regions, lambda at: Annotated(f"{at}/list.csv")),
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_any_data_set_is_read_from_an_object_store_as_from_a_folder(
+    kind: str, store: "boto3.client", read: list[str], tmp_path: Path
+) -> None:
+    make, source = MADE[kind]
+    make(tmp_path / "tree")
+    address = f"s3://{store.bucket}/{list(MADE).index(kind)}"
+    files = [path for path in (tmp_path / "tree").rglob("*") if path.is_file()]
+    for path in files:
+        key = f"{list(MADE).index(kind)}/{path.relative_to(tmp_path / 'tree').as_posix()}"
+        store.put_object(Bucket=store.bucket, Key=key, Body=path.read_bytes())
+
+    local, remotely = source(str(tmp_path / "tree")), source(address)
+    assert read == [], "nothing is read before it is asked for"
+    mine, theirs = local.table(), remotely.table()
+
+    assert len(theirs) > 0 and [path.name for path in theirs["path"]] == [path.name for path in mine["path"]]
+    assert [path.read_bytes() for path in theirs["path"]] == [path.read_bytes() for path in mine["path"]]
+    assert theirs.drop(columns=["path", "src_file"]).equals(mine.drop(columns=["path", "src_file"]))
+    copied = len(read)
+    source(address).table()
+    assert len(read) == copied, "and once"
+
+
+def test_the_address_of_one_object_is_a_file(store: "boto3.client") -> None:
+    for name, content in (("list.csv", b"a"), ("list.csv.bak", b"b")):
+        store.put_object(Bucket=store.bucket, Key=f"meta/{name}", Body=content)
+    file = remote.folder_of("data.clips.csv", f"s3://{store.bucket}/meta/list.csv")
+    assert (file.name, file.read_bytes()) == ("list.csv", b"a")
+
+
+def test_negatives_may_be_an_address(store: "boto3.client", wav: bytes, tmp_path: Path) -> None:
+    esc10(tmp_path)
+    store.put_object(Bucket=store.bucket, Key="none/hum.wav", Body=wav)
+    source, frontend = ESC10(str(tmp_path)), FrontendConfig()
+    data = PatchDataModule(source, frontend, test_fold=1, negatives=f"s3://{store.bucket}/none")
+    assert [path.name for path in data.table["path"][data.table["labels"] == ("background",)]] == ["hum.wav"]
 
 
 def test_what_grows_here_stays(store: "boto3.client", read: list[str]) -> None:

@@ -94,6 +94,17 @@ def test_what_is_up_to_date_is_skipped_and_what_is_not_is_done(tmp_path, execute
     assert "nothing in" in caplog.text
 
 
+def test_what_loggers_write_into_their_folders_is_no_input(tmp_path, executed, monkeypatch):
+    """MLflow's default folder is that of all runs; each run writes into it."""
+    monkeypatch.chdir(tmp_path)
+    words = ["logger=default", "logger.mlflow.experiment_name=x", "stages=[fit,export]"]
+    run(tmp_path / "run", *words)
+    assert executed == ["fit", "export"] and list((tmp_path / "mlruns").rglob("*.onnx"))
+    executed.clear()
+    run(tmp_path / "run", *words)
+    assert executed == []
+
+
 def test_another_sound_or_another_code_is_another_run(tmp_path, executed, monkeypatch):
     config = tiny.composed(*SMALL, folder=tmp_path)
     config.stages = list(CHAIN)

@@ -228,6 +228,67 @@ def test_damaged_embeddings_are_computed_anew_and_told(
     assert embedded(EmbeddingCache(tmp_path, "a", 3), data)[1] == 0, "and kept"
 
 
+class Watched(Published):
+    """A net whose backbone counts the patches that it sees, and whose code may change."""
+
+    gain = 1.0
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.seen: list[int] = []
+        self.backbone.register_forward_hook(self._watch)
+
+    def _watch(self, _: object, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        self.seen.append(len(inputs[0]))
+        return output * self.gain
+
+
+def trained(folder: Path, cache: Path, gain: float = 1.0) -> tuple[Watched, dict[str, float], int]:
+    """A net whose head was trained, its test metrics, and the patches that its backbone has seen beside noise."""
+    torch.manual_seed(0)
+    net = Watched(3)
+    net.gain = gain
+    model, saver = tiny.classifier(net=net, pretrained=True), BestCheckpoint(str(folder / "checkpoints"))
+    trainer = tiny.trainer(folder, 3, [saver], use_distributed_sampler=False)
+    data = tiny.data(cache_dir=str(cache))
+    trainer.fit(model, datamodule=data, weights_only=True)
+    (metrics,) = trainer.test(model, datamodule=data, verbose=False)
+    return net, metrics, sum(number for number in net.seen if number > 2)
+
+
+@pytest.mark.usefixtures("trains")
+def test_a_trained_head_is_the_same_to_the_bit_with_embeddings_of_disk_and_without(tmp_path: Path) -> None:
+    cold, scores, seen = trained(tmp_path / "a", tmp_path / "cache")
+    warm, again, seen_again = trained(tmp_path / "b", tmp_path / "cache")
+    data = tiny.data()
+    data.prepare_data()
+    data.setup()
+    assert seen >= len(data.datasets["train"]) + len(data.datasets["test"]) and seen_again == 0
+    assert scores == again
+    assert all(torch.equal(value, warm.state_dict()[key]) for key, value in cold.state_dict().items())
+    _, _, other = trained(tmp_path / "c", tmp_path / "cache", gain=2.0)
+    assert other == seen, "the same weights, and code that computes something else"
+
+
+def test_a_split_is_embedded_together_once(data: Any, tmp_path: Path) -> None:
+    clips, keys = data.datasets["train"], data._file_keys("train")
+    rows = np.random.default_rng(0).normal(size=(len(clips), 3)).astype(np.float32)
+    calls: list[int] = []
+
+    def compute() -> npt.NDArray[np.float32]:
+        calls.append(1)
+        return rows
+
+    for _ in range(2):
+        np.testing.assert_array_equal(EmbeddingCache(tmp_path, "a", 3).together(clips, keys, compute), rows)
+    assert len(calls) == 1
+    EmbeddingCache(tmp_path, "a", 3).together(clips, keys[::-1], compute)
+    EmbeddingCache(tmp_path, "b", 3).together(clips, keys, compute)
+    assert len(calls) == 3, "other recordings, another backbone"
+    assert not len(EmbeddingCache(tmp_path, "c", 3).together(clips, keys, lambda: rows[:0]))
+    assert not (tmp_path / "embeddings" / "c").exists(), "too many: none is kept"
+
+
 def test_the_oldest_backbones_make_room(data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, _ = embedded(EmbeddingCache(tmp_path, "a", 3), data)
     monkeypatch.setattr(embeddings, "LIMIT_BYTES", int(1.5 * first.nbytes) + 3000)

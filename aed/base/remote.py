@@ -40,11 +40,11 @@ def is_url(text: str) -> bool:
 
 
 def folder_of(key: str, text: str, keeps: bool = False) -> Path:
-    """The path itself; of an address, the folder of its copy in the cache, brought up to date.
+    """The path itself; of an address, that of its copy in the cache, brought up to date.
 
     Args:
         key: That has it, for messages.
-        text: Path or address of a folder.
+        text: Path or address of a folder, or of one file.
         keeps: Whether files stay that the store has not: those of a cache that grows here.
 
     Raises:
@@ -70,7 +70,9 @@ def _update(key: str, url: str, folder: Path, manifest: Path, keeps: bool) -> No
     if wanted:
         log.info("%s: copying %d of %d objects to %s", url, len(wanted), len(objects), folder)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        copies = pool.map(lambda name: _copied(store, f"{root}/{name}", folder / name, objects[name][0]), wanted)
+        copies = pool.map(
+            lambda name: _copied(store, f"{root}/{name}".rstrip("/"), folder / name, objects[name][0]), wanted
+        )
         failed = {name: reason for name, reason in zip(wanted, copies, strict=True) if reason}
     if failed and len(failed) == len(objects):
         raise AedError(f"{key}: {url}: none of its objects can be read: {next(iter(failed.values()))}")
@@ -101,7 +103,10 @@ def _store(key: str, url: str) -> tuple[Any, str]:
 
 
 def _listed(key: str, url: str, store: Any, root: str) -> dict[str, list[Any]]:
-    """Name below the address -> size, and what changes with the content; hidden ones are left out."""
+    """Name below the address -> size, and what changes with the content; hidden ones are left out.
+
+    The name of what lies at the address itself is empty: it is one file.
+    """
     try:
         found: Mapping[str, Mapping[str, Any]] = store.find(root, detail=True)
     except PermissionError as error:
@@ -114,10 +119,10 @@ def _listed(key: str, url: str, store: Any, root: str) -> dict[str, list[Any]]:
     objects = {
         name: [info.get("size"), next((str(info[tag]) for tag in _TAGS if info.get(tag)), "")]
         for name, info in names.items()
-        if name and not any(part.startswith(".") or "\\" in part for part in name.split("/"))
+        if (name or len(names) == 1) and not any(part.startswith(".") or "\\" in part for part in name.split("/"))
     }
     if not objects:
-        raise AedError(f"{key}: {url}: no object there; need the address of a folder, s3://bucket/folder")
+        raise AedError(f"{key}: {url}: no object there; need the address of a folder, s3://bucket/folder, or of a file")
     return objects
 
 

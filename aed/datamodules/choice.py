@@ -11,6 +11,7 @@ import pandas as pd
 
 from aed.audio.recordings import recordings_below
 from aed.base.errors import AedError
+from aed.base.remote import folder_of
 from aed.datamodules.selection import alike, check_names, draw_garbage, one_row_a_clip, single_labels, within
 from aed.datamodules.sources.clips import clip_names
 from aed.datamodules.splits import assign_splits
@@ -157,7 +158,8 @@ class Choice:
         """The table and, below it, the training clips of the negatives, with the names of all."""
         if self.negatives is None:
             return table, file_names
-        files = recordings_below(Path(self.negatives)) if Path(self.negatives).is_dir() else []
+        folder = folder_of("data.negatives", self.negatives)
+        files = recordings_below(folder) if folder.is_dir() else []
         if not files:
             raise AedError(f"data.negatives={self.negatives}: need a folder that holds recordings")
         own: tuple[str, ...] = () if self.multi_label else (BACKGROUND,)

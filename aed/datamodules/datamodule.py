@@ -4,7 +4,7 @@ import logging
 import math
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain
@@ -22,7 +22,7 @@ from aed.audio.recordings import recordings_below
 from aed.base import paths
 from aed.base.errors import AedError
 from aed.base.remote import folder_of
-from aed.datamodules.cache.embeddings import Embed, EmbeddingCache, backbone_key, embed_patches
+from aed.datamodules.cache.embeddings import Array, Embed, EmbeddingCache, backbone_key, embed_patches
 from aed.datamodules.cache.store import FeatureCache
 from aed.datamodules.calibration import Calibration, calibration
 from aed.datamodules.choice import Choice, Chosen
@@ -406,7 +406,7 @@ class PatchDataModule(L.LightningDataModule):
             if not files:
                 raise AedError("data.unseen=unused: every class is used; leave some out of data.class_names")
         else:
-            if not (files := recordings_below(Path(self.unseen))):
+            if not (files := recordings_below(folder_of("data.unseen", self.unseen))):
                 raise AedError(f"data.unseen={self.unseen}: holds no recording")
         bad = self.cache.ensure(files)
         warn_of(bad)
@@ -576,12 +576,41 @@ class PatchDataModule(L.LightningDataModule):
             embed: By the backbone.
         """
         clips, together = self.datasets["train"], self.training_data
-        keys, _ = self.cache.keys(files := list(self.rows("train")["path"]))
-        kept = EmbeddingCache(self.cache.root, backbone_key(facts, weights), size).embedded(
-            clips, [keys[path] for path in files], embed
-        )
+        kept = self._kept(facts, weights, size).embedded(clips, self._file_keys("train"), embed)
         made = embed_patches(together, np.arange(len(clips), len(together)), embed, size)  # sections are made each time
         return np.concatenate([kept, made]) if len(made) else kept
+
+    def grid_embeddings(
+        self,
+        split: str,
+        facts: Mapping[str, Any],
+        weights: Mapping[str, Tensor],
+        size: int,
+        compute: Callable[[], Array],
+    ) -> Array:
+        """Embeddings ``(patches, size)`` of a split, of ``train`` those of :attr:`training_data`.
+
+        They are computed where the cache folder does not have them, or where training sees more than clips.
+
+        Args:
+            split: Its name.
+            facts: As for :meth:`training_embeddings`, and what tells how they are computed together.
+            weights: As for :meth:`training_embeddings`.
+            size: Values of an embedding.
+            compute: Gives them, or nothing.
+        """
+        clips = self.datasets[split]
+        if split == "train" and self.training_data is not clips:
+            return compute()
+        return self._kept(facts, weights, size).together(clips, self._file_keys(split), compute)
+
+    def _kept(self, facts: Mapping[str, Any], weights: Mapping[str, Tensor], size: int) -> EmbeddingCache:
+        return EmbeddingCache(self.cache.root, backbone_key(facts, weights), size)
+
+    def _file_keys(self, split: str) -> list[str]:
+        """Of the content of each recording of a split."""
+        keys, _ = self.cache.keys(files := list(self.rows(split)["path"]))
+        return [keys[path] for path in files]
 
     def training_patches(self, data: PatchDataset, epoch: int) -> Iterator[Tensor]:
         """Shuffled batches ``(B, 1, n_mels, patch_frames)`` of ``data``, for training without a Trainer."""

@@ -1,8 +1,10 @@
 """ClipClassifier: train a net on patches, judge it by clips."""
 
+import hashlib
 import logging
 from collections.abc import Hashable
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Literal
 
 import lightning.pytorch as L
@@ -21,7 +23,7 @@ from aed.modules import optimization
 from aed.modules.augment import AugmentConfig, PatchAugment, mixup
 from aed.modules.checkpoint import check_facts, check_finite, check_same, check_shapes
 from aed.modules.distillation import Distillation
-from aed.modules.embeddings import EmbeddingBank, is_separable, split_head
+from aed.modules.embeddings import BANK_BYTES, EMBED_BATCH, EmbeddingBank, embedded, is_separable, split_head
 from aed.modules.loss import balancing_weights, patch_loss
 from aed.modules.optimization import LRSchedulerCallable, OptimizerCallable
 from aed.modules.outputs import check_num_logits, check_outputs, trial_patches
@@ -193,7 +195,7 @@ class ClipClassifier(L.LightningModule):
             raise AedError(
                 "model.distillation: teachers judge the crops of data.crops; set data.crops.per_clip=26, say"
             )
-        if not self._is_separable():
+        if not self._is_separable()[0]:
             raise AedError(f"model.distillation: {type(self.net).__name__} is not head(backbone(patches))")
         self.distillation.prepare(data, self.net, self.label_smoothing)
 
@@ -223,17 +225,22 @@ class ClipClassifier(L.LightningModule):
         if not self.frozen:
             return None
         backbone, head = self._part("backbone"), self._part("head")
-        return EmbeddingBank(backbone, head) if self._is_separable() else None
+        is_separable, is_exact = self._is_separable()
+        return EmbeddingBank(backbone, head, is_exact) if is_separable else None
 
-    def _is_separable(self) -> bool:
-        """Whether the net is ``head(backbone(patches))``."""
-        generator = torch.Generator().manual_seed(0)
-        patches = torch.randn(2, 1, self.frontend.n_mels, self.frontend.patch_frames, generator=generator)
+    def _is_separable(self) -> tuple[bool, bool]:
+        """Whether the net is ``head(backbone(patches))``, and whether to the bit."""
         is_training = self.training
         self.eval()
-        separable = is_separable(self.net, patches.to(self.device))
+        separable = is_separable(self.net, self._noise())
         self.train(is_training)
         return separable
+
+    def _noise(self) -> Tensor:
+        """Two patches ``(2, 1, n_mels, patch_frames)``, always the same."""
+        generator = torch.Generator().manual_seed(0)
+        patches = torch.randn(2, 1, self.frontend.n_mels, self.frontend.patch_frames, generator=generator)
+        return patches.to(self.device)
 
     def _check_solvable(self, data: Any) -> None:
         """Refuses a head that is to be solved for where one can only be trained.
@@ -291,18 +298,15 @@ class ClipClassifier(L.LightningModule):
         """
         bank, device = self.embeddings, self.device
         assert bank is not None
-        patch = torch.full((1, 1, self.frontend.n_mels, self.frontend.patch_frames), self.frontend.silence)
         with torch.no_grad():
-            shape = bank.backbone(patch.to(device))[0].shape
+            shape, facts = bank.backbone(self._noise())[0].shape, self._embedding_facts(bank)
         if (num_bytes := 4 * shape.numel() * len(data.training_data)) > SOLVED_BYTES:
             raise AedError(
                 f"model.head={self.head}: the training patches are {num_bytes / 2**30:.1f} GiB of embeddings, more "
                 f"than {SOLVED_BYTES / 2**30:.0f}; a greater frontend hop, or model.head=trained"
             )
-        facts = {"net": net_facts(self.net), "frontend": asdict(self.frontend)}
-        of_machine = {"device": device.type, "torch": torch.__version__}
         rows = data.training_embeddings(
-            facts | of_machine,
+            facts,
             bank.backbone.state_dict(),
             shape.numel(),
             lambda own: bank.backbone(own.to(device)).flatten(1).cpu(),
@@ -362,8 +366,52 @@ class ClipClassifier(L.LightningModule):
         on_grid = int(batch.position[0]) >= 0
         if self.embeddings is None or self.augment.config.active or not on_grid:
             return self.forward(self.augment(batch.patches))
-        dataset = self.trainer.train_dataloader.dataset  # type: ignore[union-attr]
-        return self.embeddings.train_logits(batch, dataset)
+        if self.embeddings.train is None:
+            self.embeddings.train = self._grid_embeddings("train", EMBED_BATCH)
+        return self.embeddings.train_logits(batch)
+
+    def _eval_logits(self, split: str, batch: PatchBatch) -> Tensor:
+        """Logits ``(B, num_classes)`` of a batch of a split that is evaluated in order; the bits of :meth:`forward`."""
+        bank = self.embeddings
+        if bank is None or self.trainer.world_size > 1 or not bank.is_exact:
+            return self.forward(batch.patches)
+        if split not in bank.whole:
+            bank.whole[split] = self._grid_embeddings(split, self.trainer.datamodule.eval_batch_size)  # type: ignore[attr-defined]
+        rows = bank.whole[split]
+        logits: Tensor = bank.head(rows[batch.position]) if len(rows) else self.forward(batch.patches)
+        return logits
+
+    @torch.no_grad()
+    def _grid_embeddings(self, split: str, batch_size: int) -> Tensor:
+        """Those of the grid of a split, from the cache folder where they are known; empty where they are too many.
+
+        Args:
+            split: Of the data.
+            batch_size: Patches that are embedded together.
+        """
+        bank, device, data = self.embeddings, self.device, self.trainer.datamodule  # type: ignore[attr-defined]
+        assert bank is not None
+        patches = data.training_data if split == "train" else data.datasets[split]
+        compute = partial(embedded, bank.backbone, patches, device, BANK_BYTES, batch_size)
+        one = bank.backbone(self._noise())[0]
+        if one.ndim != 1 or one.dtype != torch.float32 or one.nbytes * len(patches) > BANK_BYTES:
+            return compute()
+        # bits depend on what is computed together and by how many threads
+        facts = self._embedding_facts(bank) | {"batch": batch_size, "threads": torch.get_num_threads()}
+        weights = bank.backbone.state_dict()
+        rows = data.grid_embeddings(split, facts, weights, len(one), lambda: compute().cpu().numpy())
+        return torch.from_numpy(rows).to(device)
+
+    def _embedding_facts(self, bank: EmbeddingBank) -> dict[str, Any]:
+        """All that embeddings depend on besides patches and weights, as JSON can hold it: of code, what it computes."""
+        made = bank.backbone(self._noise()).float().cpu().numpy()
+        return {
+            "net": net_facts(self.net),
+            "frontend": asdict(self.frontend),
+            "device": self.device.type,
+            "torch": torch.__version__,
+            "of_noise": hashlib.sha256(made.tobytes()).hexdigest(),
+        }
 
     def _log_training(self, loss: Tensor, logits: Tensor, target: Tensor) -> None:
         self._log("train", loss, len(target))
@@ -374,7 +422,7 @@ class ClipClassifier(L.LightningModule):
     def validation_step(self, batch: PatchBatch, batch_idx: int) -> None:
         """Score a batch."""
         again = self.trainer.state.fn == "fit"
-        logits = self.val_logits(batch.patches, batch_idx) if again else self(batch.patches)
+        logits = self.val_logits(batch.patches, batch_idx) if again else self._eval_logits("val", batch)
         self._score("val", logits, batch)
 
     def val_logits(self, patches: Tensor, key: Hashable) -> Tensor:
@@ -388,7 +436,7 @@ class ClipClassifier(L.LightningModule):
 
     def test_step(self, batch: PatchBatch, batch_idx: int) -> None:
         """Score a batch."""
-        self._score("test", self(batch.patches), batch)
+        self._score("test", self._eval_logits("test", batch), batch)
 
     def predict_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         """Logits ``(B, num_classes)`` of a batch."""

@@ -19,18 +19,22 @@ EMBED_BATCH = 64
 
 
 @torch.no_grad()
-def is_separable(net: nn.Module, patches: Tensor) -> bool:
+def is_separable(net: nn.Module, patches: Tensor) -> tuple[bool, bool]:
     """Whether ``net(patches)`` is ``net.head(net.backbone(patches))``, so that embeddings can be stored between them.
 
     Args:
         net: In inference mode, with a ``backbone`` and a ``head``.
         patches: ``(B, 1, n_mels, patch_frames)``.
+
+    Returns:
+        Whether it is, nearly; and whether to the bit.
     """
     backbone, head = net.get_submodule("backbone"), net.get_submodule("head")
     try:
-        return torch.allclose(head(backbone(patches)), net(patches), rtol=1e-4, atol=1e-5)
+        parts, whole = head(backbone(patches)), net(patches)
+        return torch.allclose(parts, whole, rtol=1e-4, atol=1e-5), torch.equal(parts, whole)
     except RuntimeError:  # forward reshapes in between
-        return False
+        return False, False
 
 
 @torch.no_grad()
@@ -75,7 +79,13 @@ def split_head(head: nn.Module) -> tuple[nn.Module, nn.Linear]:
 
 
 @torch.no_grad()
-def embedded(backbone: nn.Module, dataset: Any, device: torch.device, most_bytes: int | None = None) -> Tensor:
+def embedded(
+    backbone: nn.Module,
+    dataset: Any,
+    device: torch.device,
+    most_bytes: int | None = None,
+    batch_size: int = EMBED_BATCH,
+) -> Tensor:
     """Embeddings ``(num_patches, ...)`` of the whole grid of a data set, in its order.
 
     Args:
@@ -83,10 +93,11 @@ def embedded(backbone: nn.Module, dataset: Any, device: torch.device, most_bytes
         dataset: See :class:`aed.datamodules.patches.PatchDataset`.
         device: Where they are computed and stay.
         most_bytes: What they may take; they are empty if they took more.
+        batch_size: Patches that are embedded together.
     """
     parts: list[Tensor] = []
-    for first in range(0, len(dataset), EMBED_BATCH):
-        patches = dataset.__getitems__(range(first, min(first + EMBED_BATCH, len(dataset)))).patches
+    for first in range(0, len(dataset), batch_size):
+        patches = dataset.__getitems__(range(first, min(first + batch_size, len(dataset)))).patches
         parts.append(backbone(patches.to(device)))
         if most_bytes is not None and parts[0][0].nbytes * len(dataset) > most_bytes:
             return torch.empty(0)
@@ -99,19 +110,21 @@ class EmbeddingBank:
     Args:
         backbone: Frozen, in inference mode: patches ``(B, 1, n_mels, patch_frames)`` -> embeddings ``(B, ...)``.
         head: Embeddings -> logits ``(B, num_classes)``.
+        is_exact: Whether the net gives the very bits of both.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
-        self.backbone, self.head = backbone, head
+    def __init__(self, backbone: nn.Module, head: nn.Module, is_exact: bool = False) -> None:
+        self.backbone, self.head, self.is_exact = backbone, head, is_exact
         self.train: Tensor | None = None
         """Embedding of each patch of the training grid, in its order; empty if they would take too much memory."""
+        self.whole: dict[str, Tensor] = {}
+        """Embedding of each patch of another split, in its order; empty if they would take too much memory."""
         self.val: dict[Hashable, Tensor] = {}
         """Embeddings of patches that come again each epoch, by a key of their own."""
 
-    def train_logits(self, batch: PatchBatch, dataset: Any) -> Tensor:
-        """Logits ``(B, num_classes)`` of patches on the grid of ``dataset``, the training split."""
-        if self.train is None:
-            self.train = embedded(self.backbone, dataset, batch.patches.device, BANK_BYTES)
+    def train_logits(self, batch: PatchBatch) -> Tensor:
+        """Logits ``(B, num_classes)`` of patches on the grid of the training split, of which :attr:`train` is."""
+        assert self.train is not None
         embeddings = self.train[batch.position] if len(self.train) else self.backbone(batch.patches)
         logits: Tensor = self.head(embeddings)
         return logits

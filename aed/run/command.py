@@ -1,11 +1,13 @@
 """Start of a verb: its help, or its task with what Hydra needs; nothing heavy is imported before the task."""
 
+import gc
 import logging
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from aed.base.errors import AedError
+from aed.base.loading import loading
 from aed.run.help import asks_for_help, missing, page_asked_for, show
 from aed.settings.command_line import check_options
 
@@ -38,12 +40,17 @@ def run_verb(
     if text := missing(verb, sys.argv[1:], words_are_files):
         print(text, file=sys.stderr)
         sys.exit(1)
-    from aed.run import registry
-    from aed.settings.entry import run_task
-    from aed.settings.typed import with_files
+    name = config_name or verb
+    with loading():
+        from aed.run import registry
+        from aed.settings.entry import run_task
+        from aed.settings.typed import with_files
 
+        registry.register_verb(name)
+    gc.freeze()  # what libraries are made of stays
     if words_are_files:
         sys.argv[1:] = with_files(sys.argv[1:])
-    name = config_name or verb
-    registry.register_verb(name)
-    run_task(task, logging.getLogger(f"aed.{verb}"), name)
+    try:
+        run_task(task, logging.getLogger(f"aed.{verb}"), name)
+    finally:
+        gc.freeze()  # the process ends: nothing is left to collect

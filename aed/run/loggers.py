@@ -3,13 +3,15 @@
 import csv
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from omegaconf import DictConfig
@@ -23,6 +25,9 @@ log = logging.getLogger(__name__)
 
 METRICS_CSV = ExperimentWriter.NAME_METRICS_FILE
 """File of a run: a row per epoch and split."""
+
+PATIENCE_S = 20.0
+"""Of a training, until a :class:`LateLogger` opens."""
 
 _SQLITE = "sqlite:///"
 _PACKAGES = {"MLFlowLogger": ("mlflow",), "TensorBoardLogger": ("tensorboard", "tensorboardX")}
@@ -82,8 +87,25 @@ def is_csv(node: DictConfig) -> bool:
     return bool(node.get("_target_") == f"{MetricsCsv.__module__}.{MetricsCsv.__qualname__}")
 
 
+def can_wait(node: DictConfig, callbacks: Sequence[Callback]) -> bool:
+    """Whether a node of the configuration describes a logger that takes long to open, and that nobody needs at once.
+
+    A server may refuse, which is to be known before hours of training; a callback of others may write by the logger's
+    ``experiment``, which a :class:`LateLogger` has not.
+
+    Args:
+        node: Configuration of a logger.
+        callbacks: Of the trainer.
+    """
+    kind, uri = str(node.get("_target_")).rpartition(".")[2], str(node.get("tracking_uri") or "")
+    are_ours = all(type(callback).__module__.startswith(("aed.", "lightning.")) for callback in callbacks)
+    return kind in _PACKAGES and not uri.startswith(("http:", "https:")) and are_ours
+
+
 class LateLogger(Logger):
     """A logger that is opened when nobody waits any more, and is then told all that it has missed.
+
+    That is after the first table of scores; in a training that takes longer, once it has shown that it does.
 
     Args:
         opening: Opens the logger.
@@ -91,7 +113,7 @@ class LateLogger(Logger):
 
     def __init__(self, opening: Callable[[], Logger]) -> None:
         super().__init__()
-        self._opening = opening
+        self._opening, self._made = opening, time.monotonic()
         self._logger: Logger | None = None
         self._missed: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
 
@@ -129,6 +151,8 @@ class LateLogger(Logger):
 
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
         """Passes metrics on."""
+        if time.monotonic() - self._made > PATIENCE_S:
+            self.open()
         self._tell("log_metrics", dict(metrics), step)
 
     def save(self) -> None:

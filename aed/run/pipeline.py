@@ -18,6 +18,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
 from aed.base.errors import AedError, find_aed_error, source_line
+from aed.base.loading import loading
 from aed.base.paths import CONFIG_DIR
 from aed.datamodules import PatchDataModule
 from aed.modules.classifier import ClipClassifier
@@ -34,7 +35,7 @@ from aed.run.check_config import (
 from aed.run.check_net import check_net
 from aed.run.fit import CURVES, draw_curves
 from aed.run.from_checkpoint import take_over
-from aed.run.loggers import LateLogger, creating, installed, is_csv, without_finished
+from aed.run.loggers import LateLogger, can_wait, creating, installed, without_finished
 from aed.run.model_data import check_classes
 from aed.run.records import LAST, Records
 from aed.run.registry import check_net_class
@@ -144,8 +145,8 @@ def assemble(run: Run, callbacks: Sequence[L.Callback]) -> Run:
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         data.prepare_data()  # after all that takes no time, before anything that a bad data set would leave behind
     opening = {key: partial(_opened, f"logger.{key}", node, run) for key, node in usable.items()}
-    is_short = "fit" in config.stages and run.model.head != "trained"  # most of it would be MLflow's import
-    late = {key: LateLogger(own) for key, own in opening.items() if is_short and not is_csv(usable[key])}
+    is_fit = "fit" in config.stages  # of a short one most would be MLflow's import
+    late = {key: LateLogger(own) for key, own in opening.items() if is_fit and can_wait(usable[key], callbacks)}
     run.later += [logger.open for logger in late.values()]
     trainer.loggers = loggers = [late.get(key) or own() for key, own in opening.items()]
     settings = without_secrets(OmegaConf.to_container(config, resolve=True, throw_on_missing=False))
@@ -165,7 +166,7 @@ def _opened(key: str, node: DictConfig, run: Run) -> Any:
         return logger
     is_new = "fit" in run.config.stages and not run.config.resume
     known = {} if is_new else mlflow_logger.known_run(node, run.folder)
-    with creating(node):
+    with loading(), creating(node):
         logger = created(key, node, **known)
         if not mlflow_logger.open_run(logger, run.folder, known):
             logger = created(key, node)

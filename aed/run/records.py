@@ -93,12 +93,13 @@ class Records:
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)  # type: ignore[assignment]
         if foreign := sorted(name for name in _targets(plain) if not name.startswith(_OWN_TARGETS)):
             return cls(folder, {}, f"{foreign[0]} is no class of this package, and may have changed")
+        inputs = {key: value for key, value in plain.items() if key != "logger"}  # into whose folders each run writes
         common = {
             "code": code_digest(),
             "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
             "variables": {name: os.environ.get(name) for name in _VARIABLES},
             "sounds": _sounds(data),
-            "files": {name: _content(Path(name)) for name in sorted(_paths(plain)) if not _is_within(name, folder)},
+            "files": {name: _content(Path(name)) for name in sorted(_paths(inputs)) if not _is_within(name, folder)},
         }
         stages = list(config.stages)
         keys = {}

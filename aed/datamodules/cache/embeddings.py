@@ -1,7 +1,8 @@
-"""Embeddings by a frozen backbone, kept on disk: a recording is embedded once for each backbone and front end.
+"""Embeddings by a frozen backbone, kept on disk: computed once for each backbone and front end.
 
 They lie in shards as features do (``shards.py``), in a folder a backbone: a recording's patches are its frames. A
-recording is embedded by itself, so that the same numbers come out whatever is embedded with it.
+recording is embedded by itself, so that the same numbers come out whatever is embedded with it; or a whole split
+together, where the numbers are to be those of a training that embeds it in batches.
 """
 
 import hashlib
@@ -87,6 +88,23 @@ class EmbeddingCache:
         self._write(new)
         return result
 
+    def together(self, data: PatchDataset, file_keys: Sequence[str], compute: Callable[[], Array]) -> Array:
+        """Embeddings ``(patches, size)`` of all patches of ``data``, in their order, as ``compute`` gives them.
+
+        Args:
+            data: As for :meth:`embedded`.
+            file_keys: As for :meth:`embedded`.
+            compute: Embeds them; its result is kept unless it is empty.
+        """
+        key = f"{hashlib.sha256(' '.join(file_keys).encode()).hexdigest()[:32]}-{_digest(data.windows)}"
+        result = np.empty((len(data), self.size), np.float32)
+        if not self._read({key: 0}, [np.arange(len(data))], result):
+            self._write({})
+            return result
+        if len(rows := compute()):
+            self._write({key: Clip(rows, math.inf)})
+        return rows
+
     def _read(
         self, wanted: Mapping[str, int], places: Sequence[npt.NDArray[np.int64]], result: Array
     ) -> dict[str, int]:
@@ -145,8 +163,8 @@ def _by_recording(recording: npt.NDArray[np.int64], count: int) -> list[npt.NDAr
     return np.split(order, np.searchsorted(recording[order], np.arange(1, count)))
 
 
-def _digest(starts: npt.NDArray[np.int64]) -> str:
-    return hashlib.sha256(starts.tobytes()).hexdigest()[:16]
+def _digest(numbers: npt.NDArray[np.int64]) -> str:
+    return hashlib.sha256(numbers.tobytes()).hexdigest()[:16]
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ Machines share the cache's folder and the recordings. Each task is a shard; no l
 """
 
 import logging
+import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,12 @@ log = logging.getLogger(__name__)
 
 _ANSWER_S = 15.0
 """A scheduler that is silent for so long is not there."""
+
+_OF_PROCESSES = {
+    "distributed.worker.multiprocessing-method": "fork" if sys.platform == "linux" else "spawn",
+    "distributed.worker.profile.enabled": False,
+}
+"""Of processes on this machine: as those of the pool they need not import torch anew; none is looked at as it works."""
 
 _PER_THREAD = 2
 """Tasks that wait at a thread: it never idles, and a set of millions is not sent at once."""
@@ -91,10 +98,12 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _client(scheduler: str | None, num_workers: int) -> Iterator["Client"]:
+    import dask
     from distributed import Client, LocalCluster
 
     if scheduler is None:
         with (
+            dask.config.set(_OF_PROCESSES),
             LocalCluster(
                 n_workers=num_workers,
                 threads_per_worker=1,

@@ -8,10 +8,12 @@ import pandas as pd
 
 from aed.audio.recordings import recordings_below
 from aed.base.errors import AedError
+from aed.base.remote import is_url
 from aed.datamodules.sources.annotations import annotation_of, annotation_rows, meaning, no_rows
 from aed.datamodules.sources.events import EVENT_COLUMNS, EventSource
 from aed.datamodules.sources.lists import COLUMNS
 from aed.datamodules.sources.patterns import compiled, found_by
+from aed.datamodules.sources.places import Place, parent_of
 
 
 class Annotated(EventSource):
@@ -29,11 +31,13 @@ class Annotated(EventSource):
             group, or the one named ``src``, is what it was cut from. Without it each recording is a source of its own.
     """
 
+    annotations, audio_dir = Place(), Place()
+
     def __init__(self, annotations: str, audio_dir: str | None = None, source_pattern: str | None = None) -> None:
-        self.annotations = Path(annotations)
-        folder = self.annotations if self.annotations.is_dir() else self.annotations.parent
-        self.audio_dir = Path(audio_dir) if audio_dir else folder
-        self.name = self.annotations.resolve().stem
+        is_folder = not Path(annotations).suffix if is_url(annotations) else Path(annotations).is_dir()
+        self.annotations = annotations
+        self.audio_dir = audio_dir or (annotations if is_folder else parent_of(annotations))
+        self.name = Path(annotations).resolve().stem
         self.source_pattern = compiled("source_pattern", source_pattern, "src")
 
     def table(self) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from aed.base import paths
 from aed.base.errors import AedError, in_brief
 from aed.datamodules.sources.lists import is_number
 from aed.datamodules.sources.ontology import Ontology
+from aed.datamodules.sources.places import Place
 from aed.datamodules.sources.published import Errors, PublishedSource, clip_table, rows_of, usable
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class AudioSet(PublishedSource):
     """
 
     name = "audioset"
+    audio_dir = Place()
 
     def __init__(
         self,
@@ -62,7 +64,7 @@ class AudioSet(PublishedSource):
         for key, value, allowed in (("train", train, tuple(LISTS)), ("labels", labels, ("smeared", "unsmeared"))):
             if value not in allowed:
                 raise AedError(f"data.clips.{key}: need one of {', '.join(allowed)}, got {value!r}")
-        self.audio_dir = Path(audio_dir) if audio_dir else self.root
+        self.audio_dir = audio_dir or root or paths.data_dir() / self.folder
         self.train, self.labels = train, labels
         self.ontology = Path(ontology) if ontology else None
 

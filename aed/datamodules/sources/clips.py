@@ -22,9 +22,11 @@ from aed.audio.formats import AUDIO_SUFFIXES
 from aed.base import paths
 from aed.base.download import fetch, unpack_zip
 from aed.base.errors import AedError
+from aed.base.remote import folder_of, is_url
 from aed.datamodules.sources import synthesis
 from aed.datamodules.sources.lists import known_columns, need_columns, read_rows
 from aed.datamodules.sources.patterns import with_pattern
+from aed.datamodules.sources.places import Place
 
 log = logging.getLogger(__name__)
 
@@ -165,6 +167,8 @@ class EscCsv(ClipSource):
             group, or the one named ``src``, is the recording the clip was cut from.
     """
 
+    csv, audio_dir = Place(), Place()
+
     def __init__(
         self,
         csv: str,
@@ -179,9 +183,9 @@ class EscCsv(ClipSource):
         columns: list[str] | None = None,
         source_pattern: str | None = None,
     ) -> None:
-        self.csv, self.audio_dir, self.columns = Path(csv), Path(audio_dir), columns
+        self.csv, self.audio_dir, self.columns = csv, audio_dir, columns
         self.source_pattern = source_pattern
-        self.name, self.label_separator = self.csv.stem, label_separator
+        self.name, self.label_separator = Path(csv).stem, label_separator
         self.separate = {
             "val": (val_csv, val_audio_dir),
             "test": (test_csv, test_audio_dir),
@@ -197,8 +201,9 @@ class EscCsv(ClipSource):
         parts = [read_esc_csv(self.csv, self.audio_dir, **how)]  # type: ignore[arg-type]
         for split, (csv, folder) in self.separate.items():
             if csv:
-                audio_dir = Path(folder) if folder else self.audio_dir
-                parts.append(read_esc_csv(Path(csv), audio_dir, split, **how))  # type: ignore[arg-type]
+                audio_dir = folder_of(f"data.clips.{split}_audio_dir", folder) if folder else self.audio_dir
+                own = folder_of(f"data.clips.{split}_csv", csv)
+                parts.append(read_esc_csv(own, audio_dir, split, **how))  # type: ignore[arg-type]
         return pd.concat(parts, ignore_index=True)
 
 
@@ -282,10 +287,11 @@ class ESC10(ClipSource):
 
     name = "esc10"
     origin = "Freesound"
+    data_dir = Place()
 
     def __init__(self, data_dir: str | None = None, download: bool = True) -> None:
-        self.data_dir = Path(data_dir) if data_dir else paths.data_dir()
-        self.download = download
+        self.data_dir = data_dir or paths.data_dir()
+        self.download = download and not is_url(data_dir or "")
 
     def table(self) -> pd.DataFrame:
         """One row per clip of ESC-10; downloads it where it is missing."""

@@ -10,6 +10,7 @@ import pandas as pd
 from aed.base.errors import AedError
 from aed.datamodules.sources.clips import ClipSource
 from aed.datamodules.sources.lists import known_columns, need_columns, read_rows
+from aed.datamodules.sources.places import Place, parent_of
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +35,13 @@ class Dcase(ClipSource):
         columns: Names of the list's columns, where it has none or others; ``_``: not read.
     """
 
+    meta, audio_dir = Place(), Place()
+
     def __init__(self, meta: str, audio_dir: str | None = None, columns: list[str] | None = None) -> None:
-        self.meta, self.columns = Path(meta), columns
-        self.audio_dir = Path(audio_dir) if audio_dir else self.meta.parent
-        self.name = self.meta.parent.name if self.meta.stem == "meta" and self.meta.parent.name else self.meta.stem
+        self.meta, self.columns = meta, columns
+        self.audio_dir = audio_dir or parent_of(meta)
+        path = Path(meta)
+        self.name = path.parent.name if path.stem == "meta" and path.parent.name else path.stem
 
     def table(self) -> pd.DataFrame:
         """One row per clip, in the order of the list.

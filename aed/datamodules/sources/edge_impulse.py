@@ -58,7 +58,7 @@ class EdgeImpulse(PublishedSource):
         super().__init__(root, "")
         if labels not in ("info", "names"):
             raise AedError(f"data.clips.labels: need info or names, got {labels!r}")
-        self.name = self.root.resolve().name or "edge_impulse"
+        self.name = Path(root).resolve().name or "edge_impulse"
         self.official_split, self.labels = official_split, labels
         self.cache = (Path(cache_dir) if cache_dir else paths.cache_dir()) / "edge_impulse"
 

@@ -9,11 +9,11 @@ import pandas as pd
 
 from aed.audio.recordings import is_recording, recordings_below
 from aed.base.errors import AedError
-from aed.base.remote import folder_of, is_url
 from aed.datamodules.sources.clips import ClipSource
 from aed.datamodules.sources.layouts import misread_as_classes
 from aed.datamodules.sources.lists import COLUMNS, SPLIT_NAMES, class_name
 from aed.datamodules.sources.patterns import compiled, found_by
+from aed.datamodules.sources.places import Place
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +35,11 @@ class Folder(ClipSource):
         fold_pattern: The same for a fold number, in the group or the one named ``fold``: ``/([0-9])-``.
     """
 
+    root = Place()
+
     def __init__(self, root: str, source_pattern: str | None = None, fold_pattern: str | None = None) -> None:
-        self.address = root if is_url(root) else None
-        self.root = Path(root)
-        self.name = self.root.resolve().name or "folder"
+        self.root = root
+        self.name = Path(root).resolve().name or "folder"
         self.source_pattern = compiled("source_pattern", source_pattern, "src")
         self.fold_pattern = compiled("fold_pattern", fold_pattern, "fold")
 
@@ -49,8 +50,6 @@ class Folder(ClipSource):
             AedError: There is no such folder, it is laid out as a published data set whose folders are no classes, it
             has fewer than two classes, or a name in it cannot be used.
         """
-        if self.address:
-            self.root = folder_of("data.clips.root", self.address)
         if not self.root.is_dir():
             raise AedError(f"data.clips.root: {self.root} is no folder")
         if layout := misread_as_classes(self.root):

@@ -13,6 +13,7 @@ from aed.base.errors import AedError
 from aed.datamodules.sources.clips import ClipSource
 from aed.datamodules.sources.lists import COLUMNS, need_columns, read_rows
 from aed.datamodules.sources.ontology import Ontology
+from aed.datamodules.sources.places import Place
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class FSD50K(ClipSource):
 
     name = "fsd50k"
     origin = "Freesound"
+    data_dir = Place()
 
     def __init__(
         self,
@@ -58,7 +60,7 @@ class FSD50K(ClipSource):
     ) -> None:
         if labels not in ("unsmeared", "smeared"):
             raise AedError(f"data.clips.labels: need unsmeared or smeared, got {labels!r}")
-        self.data_dir = Path(data_dir) if data_dir else paths.data_dir()
+        self.data_dir = data_dir or paths.data_dir()
         self.labels, self.download, self.official_split = labels, download, official_split
         self.ontology = Path(ontology) if ontology else None
 

@@ -21,6 +21,7 @@ from aed.audio.recordings import is_recording, recordings_below
 from aed.base.errors import AedError, in_brief
 from aed.datamodules.sources.events import EVENT_COLUMNS, EventSource
 from aed.datamodules.sources.lists import COLUMNS
+from aed.datamodules.sources.places import Place, parent_of
 from aed.datamodules.sources.published import Errors, PublishedSource, clip_table
 
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(?P<name>.+)")
@@ -52,10 +53,11 @@ class LabelStudio(EventSource):
         audio_dir: Folder of the recordings, at any depth; default: that of the export.
     """
 
+    json, audio_dir = Place(), Place()
+
     def __init__(self, json: str, audio_dir: str | None = None) -> None:
-        self.json = Path(json)
-        self.audio_dir = Path(audio_dir) if audio_dir else self.json.parent
-        self.name = self.json.stem
+        self.json, self.audio_dir = json, audio_dir or parent_of(json)
+        self.name = Path(json).stem
 
     @cached_property
     def _parts(self) -> tuple[list[Task], Errors]:
@@ -100,11 +102,12 @@ class LabelStudioChoices(PublishedSource):
     """
 
     key = "audio_dir"
+    json, root = Place(), Place(key)
 
     def __init__(self, json: str, audio_dir: str | None = None) -> None:
-        self.json = Path(json)
-        super().__init__(audio_dir or str(self.json.parent), "")
-        self.name = self.json.stem
+        self.json = json
+        super().__init__(audio_dir or parent_of(json), "")
+        self.name = Path(json).stem
 
     def read(self) -> tuple[pd.DataFrame, Errors]:
         """The clip table of the tasks with a choice."""

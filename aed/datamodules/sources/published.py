@@ -13,6 +13,7 @@ from aed.base import paths
 from aed.base.errors import AedError
 from aed.datamodules.sources.clips import ClipSource
 from aed.datamodules.sources.lists import need_columns, read_rows
+from aed.datamodules.sources.places import Place
 
 Errors = dict[Path, str]
 """What is left out, a file or ``<list>:<line>`` -> why, with the name of the file and line."""
@@ -22,15 +23,17 @@ class PublishedSource(ClipSource):
     """A published data set: one folder, laid out as its authors did.
 
     Args:
-        root: That folder; None: ``folder`` in ``$AED_DATA_DIR``, else in ``data``.
+        root: That folder, or its address; None: ``folder`` in ``$AED_DATA_DIR``, else in ``data``.
         folder: Its usual name.
     """
 
     key = "root"
     """Of the folder on the command line."""
 
+    root = Place()
+
     def __init__(self, root: str | None, folder: str) -> None:
-        self.root, self.folder = Path(root) if root else paths.data_dir() / folder, folder
+        self.root, self.folder = root or paths.data_dir() / folder, folder
 
     @abstractmethod
     def read(self) -> tuple[pd.DataFrame, Errors]:

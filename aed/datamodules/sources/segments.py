@@ -14,6 +14,7 @@ from aed.datamodules.sources.clips import check_agreement
 from aed.datamodules.sources.events import EVENT_COLUMNS, EventSource
 from aed.datamodules.sources.lists import known_columns, need_columns, read_rows
 from aed.datamodules.sources.patterns import with_pattern
+from aed.datamodules.sources.places import Place, parent_of
 
 ALIASES = {"event_label": "label", "event_onset": "onset", "event_offset": "offset"}
 """Columns as DCASE's lists name them, and their names here."""
@@ -37,6 +38,8 @@ class Segments(EventSource):
             group, or the one named ``src``, is what a recording was cut from.
     """
 
+    csv, audio_dir = Place(), Place()
+
     def __init__(
         self,
         csv: str,
@@ -44,9 +47,9 @@ class Segments(EventSource):
         columns: list[str] | None = None,
         source_pattern: str | None = None,
     ) -> None:
-        self.csv, self.columns, self.source_pattern = Path(csv), columns, source_pattern
-        self.audio_dir = Path(audio_dir) if audio_dir else self.csv.parent
-        self.name = self.csv.stem
+        self.csv, self.columns, self.source_pattern = csv, columns, source_pattern
+        self.audio_dir = audio_dir or parent_of(csv)
+        self.name = Path(csv).stem
 
     def table(self) -> pd.DataFrame:
         """One row a recording, in the order of the list.
