@@ -247,7 +247,7 @@ def test_a_net_that_is_too_large_once_it_is_int8_is_no_winner_and_not_tested(
         return Costs(1.0, 1.0, ram, None), "emulated"
 
     monkeypatch.setattr(winners, "_run", run)
-    monkeypatch.setattr(winners, "_costs", measured)
+    monkeypatch.setattr(winners, "measured_costs", measured)
     monkeypatch.setattr(winners, "_tested", lambda plan, study, trial, winner: winner)
     won, refused = winners.choose_winners(plan, study, 1)
     assert [winner.number for winner in won] == order[1:2]

@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aed.base.addresses import without_credentials
 from aed.base.errors import AedError
+from aed.run.search import journal, work
 from aed.run.search import storage as storages
 from aed.run.search import study as studies
-from aed.run.search import work
 from aed.run.search.costs import Costs, Limits
 from aed.run.search.plan import Plan
 from aed.run.search.space import Family, Range, Values
@@ -283,7 +284,7 @@ def test_half_a_line_is_cut_and_whole_ones_stay(tmp_path_factory: Any, lines: li
     path = tmp_path_factory.mktemp("journal") / "a.journal"
     whole = b"".join(line.replace(b"\n", b"") + b"\n" for line in lines)
     path.write_bytes(whole + rest.replace(b"\n", b""))
-    storages.cut_half_line(path)
+    journal.cut_half_line(path)
     assert path.read_bytes() == whole
 
 
@@ -302,15 +303,15 @@ def test_a_journal_with_half_a_line_goes_on_for_all_processes(tmp_path: Path) ->
 
 def test_addresses_with_passwords_are_for_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "postgresql://me:secret@host/name"
-    with pytest.raises(AedError, match=r"storage: holds a password.*AED_SEARCH_STORAGE") as refused:
+    with pytest.raises(AedError, match=r"^storage: an address with a name or password.*AED_SEARCH_STORAGE") as refused:
         storages.address(secret, tmp_path)
     assert "secret" not in str(refused.value)
     monkeypatch.setenv(storages.VARIABLE, secret)
     assert storages.address(None, tmp_path) == secret
-    assert storages.shown(secret) == "postgresql://host/name"
+    assert without_credentials(secret) == "postgresql://host/name"
     for odd in ("mysql://me:a/b@c@host/name", "mysql://host/name?password=x", "mysql://me:p@host/name?ssl=1"):
-        assert storages.shown(f"no {odd} here") == "no mysql://host/name here"
-        with pytest.raises(AedError, match="holds a password"):
+        assert without_credentials(f"no {odd} here") == "no mysql://host/name here"
+        with pytest.raises(AedError, match="name or password"):
             storages.address(odd, tmp_path)
     monkeypatch.delenv(storages.VARIABLE)
     assert storages.address(None, tmp_path) == f"sqlite:///{tmp_path}/study.db"
@@ -323,6 +324,7 @@ def test_addresses_with_passwords_are_for_the_environment(tmp_path: Path, monkey
         ("nonsense", "need sqlite:///<file>, a file that ends in .journal"),
         ("grpc://127.0.0.1:1", "no server answers; start it, or check the address"),
         ("grpc://host", r"need grpc://<host>:<port>"),
+        ("grpc://host:name", r"need grpc://<host>:<port>"),
         ("postgresql://127.0.0.1:1/x", "needs the package psycopg|does not answer"),
     ],
 )

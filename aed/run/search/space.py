@@ -221,7 +221,8 @@ def check_typed(keys: Sequence[str]) -> None:
         AedError: Names the first.
     """
     for key in keys:
-        if key.replace("/", ".").partition(".")[0] in _OWN:
+        first, _, last = key.replace("/", ".").partition(".")
+        if first in _OWN and (first != "logger" or last.endswith("run_id")):
             raise AedError(f"{key}: the search sets this itself; leave it out")
         if key == "model/net":
             raise AedError("model/net: the space chooses the net; nets=[...] names some of it, experiment=... one")

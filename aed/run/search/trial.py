@@ -124,6 +124,7 @@ def train(config: DictConfig, folder: Path, overrides: Sequence[str], metric: st
     with own_log(folder / LOG):
         state = build(config, folder)
         state.trainer.callbacks.append(watch)  # type: ignore[attr-defined]
+        state.metrics |= watch.costs.metrics()
         run_stages(state, ["fit"])
         if watch.behind is not None:
             return Outcome(None, watch.curve, watch.behind)
