@@ -15,13 +15,13 @@ from test_mistakes import say
 
 from aed.base.errors import AedError
 from aed.run.registry import register
-from aed.run.search import space as spaces
 from aed.run.search import verb
 from aed.run.search.costs import Costs, Limits, estimate, limits_of
 from aed.run.search.front import OBJECTIVES, dominates, front
 from aed.run.search.identity import check_same
 from aed.run.search.plan import NET, Plan, middle, point_of, suggest
-from aed.run.search.space import Family, Range, check_typed, chosen_families, read_space, with_experiment
+from aed.run.search.space import Family, Range, check_typed, chosen_families, with_experiment
+from aed.run.search.space_file import SPACES, read_space
 from aed.run.search.trial import Rival, ahead
 from aed.run.search.winners import candidates
 from aed.scoring.pictures.pareto import Dot, best_so_far, pareto_figure
@@ -115,7 +115,7 @@ def test_a_text_of_a_space_stays_a_text(tmp_path: Path) -> None:
     assert config.data.clips.root == "${oc.env:HOME} seed=3,'x" and config.seed == 0
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in spaces.SPACES.glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in SPACES.glob("*.yaml")))
 def test_shipped_spaces_compose_at_every_end(name: str) -> None:
     """Each value of each parameter, the others at random."""
     for family in read_space(name).values():

@@ -24,7 +24,8 @@ from aed.run.search.identity import identity
 from aed.run.search.plan import Plan, check_metric, check_objectives, with_validation
 from aed.run.search.printed import print_results
 from aed.run.search.results import rows_of, summary_of, write_results
-from aed.run.search.space import check_typed, chosen_families, read_space, with_experiment
+from aed.run.search.space import check_typed, chosen_families, with_experiment
+from aed.run.search.space_file import read_space
 from aed.run.search.storage import address
 from aed.run.search.study import Study
 from aed.run.search.winners import candidates, choose_winners, deploy_best

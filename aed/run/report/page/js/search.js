@@ -1,6 +1,7 @@
 // A search: the winners as they were measured, score against each cost, and all trials.
 
-const COST_AXES = [["instructions", "M instructions a second", 1e6], ["flash_bytes", "flash, KiB", 1024], ["ram_bytes", "RAM, KiB", 1024]];
+// name, words, unit, words in a table
+const COST_AXES = [["instructions", "M instructions a second", 1e6, "M instr./s"], ["flash_bytes", "flash, KiB", 1024, "flash, KiB"], ["ram_bytes", "RAM, KiB", 1024, "RAM, KiB"]];
 const LIMITS = { flash_bytes: "flash_kib", ram_bytes: "ram_kib" };
 // kind of a trial, the later ones drawn over the earlier: words, colour, size of its point
 const TRIAL_KINDS = { other: ["trained", "--soft", 6], shipped: ["a shipped recipe", "--green", 10], front: ["no other is better", "--blue", 10], winner: ["winner", "--orange", 14] };
@@ -27,7 +28,7 @@ function searchResult(own) {
     ...["float", "int8"].map((model) => percent(winner.tested[model], 2)), ...COST_AXES.map((axis) => `${measured(winner.costs, axis)} (${measured(winner.estimated, axis)})`), winner.source]);
   const commands = el("dl", {}, ...own.winners.flatMap((winner) => [el("dt", { text: `trial ${winner.number}` }), el("dd", {}, el("code", { text: winner.command }))]));
   return section("Result", about, el("ul", { class: "big" }, ...cards.map(([words, value, note]) => el("li", {}, el("span", { text: words }), el("strong", { text: value }), el("span", { class: "note", text: note })))), ...refused,
-    table("winners: %, and costs of the int8 net, in brackets as estimated before training", ["trial", "net", "score", "val, int8", "test", "test, int8", ...COST_AXES.map((axis) => axis[1]), "costs"], rows),
+    table("winners: %, and costs of the int8 net, in brackets as estimated before training", ["trial", "net", "score", "val, int8", "test", "test, int8", ...COST_AXES.map((axis) => axis[3]), "costs"], rows),
     el("p", { class: "note", text: "Test clips were scored for these alone, once, and nothing was chosen by them." }),
     el("details", {}, el("summary", { text: "commands that train the same" }), commands));
 }
@@ -97,7 +98,7 @@ function trialTable(own, won, kind) {
   const mark = (trial) => [won.has(trial.number) ? `winner ${won.get(trial.number)}` : own.front.includes(trial.number) ? "front" : "", trial.shipped ? "shipped" : ""].filter(Boolean).join(", ");
   const draw = (state) => {
     const rows = sorted.filter((trial) => state === null || trial.state === state);
-    place.replaceChildren(table(plural(rows.length, "trial"), ["trial", "state", "", "score, %", ...COST_AXES.map((axis) => axis[1]), "seconds", "net, and why it was not trained to its end"],
+    place.replaceChildren(table(plural(rows.length, "trial"), ["trial", "state", "", "score, %", ...COST_AXES.map((axis) => axis[3]), "seconds", "net"],
       rows.map((trial) => [trial.number, el("td", { class: "short", text: trial.state }), el("td", { class: "short", text: mark(trial) }), percent(trial.score, 2),
         ...COST_AXES.map((axis) => measured(trial.costs, axis)), trial.seconds ? trial.seconds.toFixed(0) : "-", el("td", { class: "words", text: [trial.words, trial.why].filter(Boolean).join(": ") })])));
   };
