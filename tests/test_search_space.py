@@ -370,7 +370,7 @@ def test_a_parameter_of_every_kind_is_suggested_within_its_ends(tmp_path: Path) 
         ("board=nucleo-u575zi-q stages=[fit]", "stages: the search sets this itself; leave it out"),
         ("board=nucleo-u575zi-q experiment=esc10_bcresnet", "experiment=esc10_bcresnet: its net, BCResNet, is in no"),
         ("board=nucleo-u575zi-q experiment=esc10_dscn", "esc10_dscn"),
-        ("board=nucleo-u575zi-q storage=mysql://me:secret@host/x", "storage: holds a password, which others can see"),
+        ("board=nucleo-u575zi-q storage=mysql://me:secret@host/x", "storage: an address with a name or password in it"),
         ("board=nucleo-u575zi-q flash_kib=9999", "flash_kib: nucleo-u575zi-q has 2048, got 9999"),
         ("board=nucleo-u575zi-q data=folder data.clips.root=nowhere", "nowhere"),
     ],

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from aed.base.addresses import check_address, without_credentials
-from aed.base.errors import AedError, in_brief
+from aed.base.errors import AedError, in_brief, reason
 from aed.base.extras import install_command, is_installed, need
 from aed.run.search.journal import open_journal
 
@@ -51,12 +51,17 @@ def address(storage: str | None, folder: Path) -> str:
 @contextmanager
 def alone(storage: str, folder: Path) -> Iterator[None]:
     """Keeps other processes of this machine, and of those that share the folder, from the same block."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = _file(storage)
     place = path.with_name(f".{path.name}.lock") if path else folder / ".study.lock"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(place):
+    lock = FileLock(place)
+    with clear(storage):
+        folder.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def open_storage(storage: str) -> "optuna.storages.BaseStorage":
@@ -110,6 +115,9 @@ def clear(storage: str) -> Iterator[None]:
             cause = cause.__cause__
         text = without_credentials(_words(cause))
         raise AedError(f"{where}: does not answer, or is no study: {text}; start the server, or check it") from error
+    except OSError as error:
+        path = f"{error.filename}: " if error.filename else ""
+        raise AedError(f"{where}: {path}{reason(error)}; what was written before is untouched") from error
 
 
 def _words(error: BaseException) -> str:

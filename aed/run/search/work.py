@@ -83,8 +83,8 @@ class Worker:
             config = self.plan.config(family, chosen, folder, stages)
             costs = estimate(config, self.plan.num_classes, self.plan.board)
             why = self.plan.limits.why_not(costs)
-        except AedError as error:
-            why = f"cannot be built: {error}"
+        except Exception as error:  # whatever a net raises that cannot be: the others may be good
+            why = f"cannot be built: {find_aed_error(error) or in_brief(error)}"
         # before the trial can end in any way: one without constraints counts as a good one
         trial.set_constraint("possible", 0.0 if costs else 1.0)
         for name, share in self.plan.limits.excess(costs).items() if costs else ():
