@@ -17,6 +17,7 @@ import yaml
 
 from aed.base.errors import AedError
 from aed.run import pipeline
+from aed.run.registry import register
 from aed.run.search import trial, verb, winners, work
 from aed.run.search.costs import Costs
 from aed.run.search.front import dominates
@@ -241,6 +242,7 @@ def test_a_training_ends_once_it_is_behind_one_that_costs_no_more(
         "model.net.channels=4",
         "model.net.n_blocks=1",
     ]
+    register()
     config = compose_beside("train", ["experiment=demo", "frontend.n_mels=16", *TRAIN, *words, *small])
     config.stages = ["fit", "validate"]
     perfect = trial.Rival(7, rival, [2.0] * 8, 2.0)

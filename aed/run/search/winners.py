@@ -109,13 +109,17 @@ def choose_winners(plan: Plan, study: Study, most: int) -> tuple[list[Winner], d
     trials = study.trials()
     winners: list[Winner] = []
     refused: dict[int, str] = {}
+    equal: dict[tuple[float, ...], int] = {}
     for number in candidates(trials, plan.objectives):
         if len(winners) == most:
             break
+        trial = trials[number]
+        if (same := equal.setdefault(rank(_values(trial)), number)) != number:
+            refused[number] = f"score and costs are those of trial {same}"
+            continue
         if number in study.tested:
             winners.append(Winner.of(study.tested[number]))
             continue
-        trial = trials[number]
         try:
             winner = _measured(plan, study, trial)
             if why := plan.limits.why_not(winner.costs):
