@@ -78,6 +78,7 @@ def test_it_shows_winners_charts_and_trials(
         shown = page.inner_text("body")
         assert "28.61 (28.50)" in shown and "88.0 (88.3)" in shown and "92.5 %" in shown and "84.6 .. 96.5" in shown
         assert shown.count(HOSTILE[:40]) == 3, "as words, as why, and why it is no winner"
+        assert "In nothing worse than the shipped recipe of trial 0, and better: 3." in shown
         assert page.locator(".uplot canvas").count() == 3
         rows = page.locator("section:has(h2:text-is('Trials')) tbody tr")
         assert [row.locator("th").inner_text() for row in rows.all()] == ["2", "3", "5", "0", "1", "4"]

@@ -57,9 +57,10 @@ def _front_table(plan: Plan, rows: Mapping[int, Row], best: Sequence[int]) -> Ta
 
 
 def _winner_table(winners: Sequence[Winner]) -> Table:
-    title = "winners: the score, clips of val and test in %, costs in int8 (estimated before training)"
+    source = " and ".join(sorted({winner.source for winner in winners}))
+    title = f"winners: the score, clips of val and test in %, costs in int8 {source} (estimated before training)"
     table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("trial", "score", "val int8", "test", "test int8", "M instr./s", "flash, KiB", "RAM, KiB", "costs"):
+    for heading in ("trial", "score", "val int8", "test", "test int8", "M instr./s", "flash, KiB", "RAM, KiB"):
         table.add_column(heading, justify="right")
     for winner in winners:
         validated = "-" if winner.validated is None else f"{100 * winner.validated:.2f}"
@@ -68,7 +69,7 @@ def _winner_table(winners: Sequence[Winner]) -> Table:
             tested[-1] += " ({:.1f} .. {:.1f})".format(*(100 * end for end in winner.between))
         pairs = zip(_cells(winner.costs), _cells(winner.estimated), strict=True)
         costs = [f"{own} ({before})" for own, before in pairs]
-        table.add_row(str(winner.number), f"{100 * winner.score:.2f}", validated, *tested, *costs, winner.source)
+        table.add_row(str(winner.number), f"{100 * winner.score:.2f}", validated, *tested, *costs)
     return table
 
 

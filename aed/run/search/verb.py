@@ -67,7 +67,8 @@ def search(
     Args:
         training: Keys of ``aed train`` for every trial; what is no key of the search is one of them: ``data=folder
             data.clips.root=sounds``. A key that is typed is no longer searched. ``experiment=<name>`` is where all
-            start from, with its net; without, each net of the space starts from its own.
+            start from, with its net; without, each net of the space starts from its own. ``logger=mlflow``: trials lie
+            below one run of MLflow, in the experiment ``search`` or that of ``logger.mlflow.experiment_name``.
         board: Board that the net is to run on: a file in ``configs/boards``.
         space: What may be chosen: a file in ``configs/spaces``, or a ``.yaml`` of your own.
         nets: Nets of the space, by its names; null: all.

@@ -2,6 +2,7 @@
 
 // name, words, unit, words in a table
 const COST_AXES = [["instructions", "M instructions a second", 1e6, "M instr./s"], ["flash_bytes", "flash, KiB", 1024, "flash, KiB"], ["ram_bytes", "RAM, KiB", 1024, "RAM, KiB"]];
+const OBJECTIVE_COSTS = { instructions: "instructions", flash: "flash_bytes", ram: "ram_bytes" };
 const LIMITS = { flash_bytes: "flash_kib", ram_bytes: "ram_kib" };
 // kind of a trial, the later ones drawn over the earlier: words, colour, size of its point
 const TRIAL_KINDS = { other: ["trained", "--soft", 6], shipped: ["a shipped recipe", "--green", 10], front: ["no other is better", "--blue", 10], winner: ["winner", "--orange", 14] };
@@ -11,6 +12,20 @@ function searchOf(own) {
   const won = new Map(own.winners.map((winner, index) => [winner.number, index + 1]));
   const kind = (trial) => won.has(trial.number) ? "winner" : own.front.includes(trial.number) ? "front" : trial.shipped ? "shipped" : "other";
   return [searchResult(own), section("Score against costs", ...searchCharts(own, kind)), section("Trials", trialTable(own, won, kind))];
+}
+
+// whether one trial is in no objective worse than the other, and in some better
+function dominates(own, one, other) {
+  const gains = own.objectives.map((name) => name === "score" ? one.score - other.score : other.costs[OBJECTIVE_COSTS[name]] - one.costs[OBJECTIVE_COSTS[name]]);
+  return Math.min(...gains) >= 0 && Math.max(...gains) > 0;
+}
+
+function besideShipped(own) {
+  const trained = own.trials.filter((trial) => trial.score !== null && trial.costs !== null);
+  return trained.filter((trial) => trial.shipped).map((trial) => {
+    const better = trained.filter((other) => dominates(own, other, trial)).map((other) => other.number).join(", ");
+    return el("p", { class: "note", text: better ? `In nothing worse than the shipped recipe of trial ${trial.number}, and better: ${better}.` : `No trial is in everything as good as the shipped recipe of trial ${trial.number} and in something better.` });
+  });
 }
 
 function searchResult(own) {
@@ -30,7 +45,7 @@ function searchResult(own) {
   return section("Result", about, el("ul", { class: "big" }, ...cards.map(([words, value, note]) => el("li", {}, el("span", { text: words }), el("strong", { text: value }), el("span", { class: "note", text: note })))), ...refused,
     table("winners: %, and costs of the int8 net, in brackets as estimated before training", ["trial", "net", "score", "val, int8", "test", "test, int8", ...COST_AXES.map((axis) => axis[3]), "costs"], rows),
     el("p", { class: "note", text: "Test clips were scored for these alone, once, and nothing was chosen by them." }),
-    el("details", {}, el("summary", { text: "commands that train the same" }), commands));
+    ...besideShipped(own), el("details", {}, el("summary", { text: "commands that train the same" }), commands));
 }
 
 function searchCharts(own, kind) {
@@ -100,7 +115,7 @@ function trialTable(own, won, kind) {
     const rows = sorted.filter((trial) => state === null || trial.state === state);
     place.replaceChildren(table(plural(rows.length, "trial"), ["trial", "state", "", "score, %", ...COST_AXES.map((axis) => axis[3]), "seconds", "net"],
       rows.map((trial) => [trial.number, el("td", { class: "short", text: trial.state }), el("td", { class: "short", text: mark(trial) }), percent(trial.score, 2),
-        ...COST_AXES.map((axis) => measured(trial.costs, axis)), trial.seconds ? trial.seconds.toFixed(0) : "-", el("td", { class: "words", text: [trial.words, trial.why].filter(Boolean).join(": ") })])));
+        ...COST_AXES.map((axis) => measured(trial.costs, axis)), trial.seconds ? trial.seconds.toFixed(0) : "-", el("td", { class: "words", text: [trial.words, trial.why].filter(Boolean).join(": ") })]), "trials"));
   };
   draw(null);
   const names = ["all", ...states.map((state) => `${state} (${own.trials.filter((trial) => trial.state === state).length})`)];
