@@ -215,8 +215,8 @@ SAYS: dict[tuple[str, str], list[Say]] = {
         ]
     ],
     ("benchmark", "_print"): [lambda: benchmark._print(NAMES[0], [cost(name) for name in NAMES], "benchmark")],
-    ("results", "_front_table"): [lambda: PlainConsole().print(front_of(NAMES))],
-    ("results", "_winner_table"): [],  # numbers alone
+    ("printed", "_front_table"): [lambda: PlainConsole().print(front_of(NAMES))],
+    ("printed", "_winner_table"): [],  # numbers alone
     ("models", "_print"): [lambda: models._print([row(name) for name in NAMES])],
     ("writers", "__init__"): [lambda: table_of(NAMES)],
     ("event_writers", "as_table"): [lambda: print(as_table([(NAMES[0], [event(name) for name in NAMES])]))],

@@ -188,7 +188,7 @@ def test_families_are_chosen_by_name_and_by_the_net_of_an_experiment(tmp_path: P
     assert asked[-1] == ["experiment=demo", "model/net=dscnn"]
 
 
-@pytest.mark.parametrize("key", ["stages", "hydra.run.dir", "logger.mlflow.run_name", "model/net", "ckpt_path"])
+@pytest.mark.parametrize("key", ["stages", "hydra.run.dir", "logger.mlflow.run_id", "model/net", "ckpt_path"])
 def test_keys_that_a_search_sets_itself_cannot_be_typed(key: str) -> None:
     with pytest.raises(AedError, match=f"^{key}: the s"):
         check_typed(["data.val_fold", key])
