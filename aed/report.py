@@ -14,6 +14,8 @@ Examples:
         Two multiruns, say of five folds, compared; their recordings lie in sounds/ now.
     aed report heard
         Of what aed detect results=heard left.
+    aed report outputs/search
+        Of a search: score against costs, all trials, and the winners as they were measured.
 """
 
 import logging

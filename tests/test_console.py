@@ -23,7 +23,7 @@ from aed.inference.detection import DetectedEvent
 from aed.inference.event_writers import as_table
 from aed.inference.prediction import Prediction
 from aed.run import benchmark, compare_tables, data, models, stream_report, sweep, tested
-from aed.run.search import results
+from aed.run.search import printed, results
 from aed.run.search.costs import Costs
 from aed.scoring import tables
 from aed.scoring.compared import Compared
@@ -116,7 +116,7 @@ def front_of(names: list[str]) -> Table:
         )
         for number, name in enumerate(names)
     }
-    return results._front_table(SimpleNamespace(metric="val/clip_acc"), rows, list(rows))
+    return printed._front_table(SimpleNamespace(metric="val/clip_acc"), rows, list(rows))
 
 
 def table_of(names: list[str]) -> None:
@@ -215,8 +215,8 @@ SAYS: dict[tuple[str, str], list[Say]] = {
         ]
     ],
     ("benchmark", "_print"): [lambda: benchmark._print(NAMES[0], [cost(name) for name in NAMES], "benchmark")],
-    ("results", "_front_table"): [lambda: PlainConsole().print(front_of(NAMES))],
-    ("results", "_winner_table"): [],  # numbers alone
+    ("printed", "_front_table"): [lambda: PlainConsole().print(front_of(NAMES))],
+    ("printed", "_winner_table"): [],  # numbers alone
     ("models", "_print"): [lambda: models._print([row(name) for name in NAMES])],
     ("writers", "__init__"): [lambda: table_of(NAMES)],
     ("event_writers", "as_table"): [lambda: print(as_table([(NAMES[0], [event(name) for name in NAMES])]))],

@@ -17,6 +17,7 @@ import yaml
 
 from aed.base.errors import AedError
 from aed.run import pipeline
+from aed.run.registry import register
 from aed.run.search import trial, verb, winners, work
 from aed.run.search.costs import Costs
 from aed.run.search.front import dominates
@@ -217,6 +218,40 @@ def test_what_is_not_the_same_search_or_none_is_refused(found: Path, changes: di
     assert sorted(path.name for path in (found / "found").iterdir()) == before
 
 
+def test_another_space_is_another_search(found: Path) -> None:
+    other = yaml.safe_load((found / "tiny.yaml").read_text())
+    other["tiny"]["search"]["model.net.channels"] = [4, 8]
+    (found / "other.yaml").write_text(yaml.safe_dump(other))
+    before = results(found)
+    with pytest.raises(
+        AedError, match=r"study search is of another search: space is .*, or begin another one: folder="
+    ):
+        same(found, space=str(found / "other.yaml"))
+    assert results(found) == before
+
+
+@pytest.mark.parametrize(("rival", "epochs", "behind"), [(Costs(1.0, 1.0, 1.0), 2, 7), (Costs(9e9, 1.0, 1.0), 8, None)])
+def test_a_training_ends_once_it_is_behind_one_that_costs_no_more(
+    tmp_path: Path, rival: Costs, epochs: int, behind: int | None
+) -> None:
+    words = [f"output_dir={tmp_path}", "logger=csv", "callbacks.progress=null", "trainer.enable_progress_bar=false"]
+    small = [
+        "trainer.max_epochs=8",
+        "data.val_fold=4",
+        "model/net=dscnn",
+        "model.net.channels=4",
+        "model.net.n_blocks=1",
+    ]
+    register()
+    config = compose_beside("train", ["experiment=demo", "frontend.n_mels=16", *TRAIN, *words, *small])
+    config.stages = ["fit", "validate"]
+    perfect = trial.Rival(7, rival, [2.0] * 8, 2.0)
+    watch = trial.Watch("val/clip_acc", [perfect], Costs(2.0, 2.0, 2.0), 0.1)
+    outcome = trial.train(config, tmp_path, [], "val/clip_acc", watch)
+    assert len(outcome.curve) == epochs and outcome.behind == behind
+    assert (outcome.score is None) == (behind is not None)
+
+
 def test_a_folder_of_something_else_is_left_alone(found: Path) -> None:
     (found / "mine").mkdir(exist_ok=True)
     (found / "mine" / "notes.txt").write_text("x")
@@ -247,7 +282,7 @@ def test_a_net_that_is_too_large_once_it_is_int8_is_no_winner_and_not_tested(
         return Costs(1.0, 1.0, ram, None), "emulated"
 
     monkeypatch.setattr(winners, "_run", run)
-    monkeypatch.setattr(winners, "_costs", measured)
+    monkeypatch.setattr(winners, "measured_costs", measured)
     monkeypatch.setattr(winners, "_tested", lambda plan, study, trial, winner: winner)
     won, refused = winners.choose_winners(plan, study, 1)
     assert [winner.number for winner in won] == order[1:2]

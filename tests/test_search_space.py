@@ -15,13 +15,13 @@ from test_mistakes import say
 
 from aed.base.errors import AedError
 from aed.run.registry import register
-from aed.run.search import space as spaces
 from aed.run.search import verb
 from aed.run.search.costs import Costs, Limits, estimate, limits_of
 from aed.run.search.front import OBJECTIVES, dominates, front
 from aed.run.search.identity import check_same
 from aed.run.search.plan import NET, Plan, middle, point_of, suggest
-from aed.run.search.space import Family, Range, check_typed, chosen_families, read_space, with_experiment
+from aed.run.search.space import Family, Range, check_typed, chosen_families, with_experiment
+from aed.run.search.space_file import SPACES, read_space
 from aed.run.search.trial import Rival, ahead
 from aed.run.search.winners import candidates
 from aed.scoring.pictures.pareto import Dot, best_so_far, pareto_figure
@@ -115,7 +115,7 @@ def test_a_text_of_a_space_stays_a_text(tmp_path: Path) -> None:
     assert config.data.clips.root == "${oc.env:HOME} seed=3,'x" and config.seed == 0
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in spaces.SPACES.glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in SPACES.glob("*.yaml")))
 def test_shipped_spaces_compose_at_every_end(name: str) -> None:
     """Each value of each parameter, the others at random."""
     for family in read_space(name).values():
@@ -188,7 +188,7 @@ def test_families_are_chosen_by_name_and_by_the_net_of_an_experiment(tmp_path: P
     assert asked[-1] == ["experiment=demo", "model/net=dscnn"]
 
 
-@pytest.mark.parametrize("key", ["stages", "hydra.run.dir", "logger.mlflow.run_name", "model/net", "ckpt_path"])
+@pytest.mark.parametrize("key", ["stages", "hydra.run.dir", "logger.mlflow.run_id", "model/net", "ckpt_path"])
 def test_keys_that_a_search_sets_itself_cannot_be_typed(key: str) -> None:
     with pytest.raises(AedError, match=f"^{key}: the s"):
         check_typed(["data.val_fold", key])
@@ -370,7 +370,7 @@ def test_a_parameter_of_every_kind_is_suggested_within_its_ends(tmp_path: Path) 
         ("board=nucleo-u575zi-q stages=[fit]", "stages: the search sets this itself; leave it out"),
         ("board=nucleo-u575zi-q experiment=esc10_bcresnet", "experiment=esc10_bcresnet: its net, BCResNet, is in no"),
         ("board=nucleo-u575zi-q experiment=esc10_dscn", "esc10_dscn"),
-        ("board=nucleo-u575zi-q storage=mysql://me:secret@host/x", "storage: holds a password, which others can see"),
+        ("board=nucleo-u575zi-q storage=mysql://me:secret@host/x", "storage: an address with a name or password in it"),
         ("board=nucleo-u575zi-q flash_kib=9999", "flash_kib: nucleo-u575zi-q has 2048, got 9999"),
         ("board=nucleo-u575zi-q data=folder data.clips.root=nowhere", "nowhere"),
     ],

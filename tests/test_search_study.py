@@ -1,5 +1,6 @@
 """A study that several processes work on, of which some are killed: every trial once, none lost."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -16,10 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aed.base.addresses import without_credentials
 from aed.base.errors import AedError
+from aed.run.search import journal, work
 from aed.run.search import storage as storages
 from aed.run.search import study as studies
-from aed.run.search import work
 from aed.run.search.costs import Costs, Limits
 from aed.run.search.plan import Plan
 from aed.run.search.space import Family, Range, Values
@@ -243,6 +245,20 @@ def test_points_that_cannot_be_built_are_cut_and_say_why(tmp_path: Path, monkeyp
     assert not any(study.folder_of(trial.number).exists() for trial in cut)
 
 
+def test_a_net_that_raises_whatever_it_likes_is_cut(tmp_path: Path, monkeypatch: Any) -> None:
+    def estimate(config: Any, classes: int, board: Any) -> Costs:
+        if config["width"] > 1:
+            raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+        return Costs(1, 1024, 1.0)
+
+    monkeypatch.setattr(work, "estimate", estimate)
+    study = opened("sqlite", tmp_path)
+    Worker(plan(), study, 3).work()
+    cut = [trial for trial in study.trials() if "cut" in trial.user_attrs]
+    assert cut and all("mat1 and mat2 shapes" in trial.user_attrs["cut"] for trial in cut)
+    assert counted(study.trials()) == 3
+
+
 def test_the_first_points_are_queued_once_also_after_a_death_in_between(tmp_path: Path) -> None:
     first = [{"net": "one", "one/width": 2, "one/rate": 0.5}, {"net": "one", "one/width": 3, "one/rate": 0.25}]
     study = opened("sqlite", tmp_path, first=first[:1])
@@ -283,7 +299,7 @@ def test_half_a_line_is_cut_and_whole_ones_stay(tmp_path_factory: Any, lines: li
     path = tmp_path_factory.mktemp("journal") / "a.journal"
     whole = b"".join(line.replace(b"\n", b"") + b"\n" for line in lines)
     path.write_bytes(whole + rest.replace(b"\n", b""))
-    storages.cut_half_line(path)
+    journal.cut_half_line(path)
     assert path.read_bytes() == whole
 
 
@@ -302,15 +318,15 @@ def test_a_journal_with_half_a_line_goes_on_for_all_processes(tmp_path: Path) ->
 
 def test_addresses_with_passwords_are_for_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "postgresql://me:secret@host/name"
-    with pytest.raises(AedError, match=r"storage: holds a password.*AED_SEARCH_STORAGE") as refused:
+    with pytest.raises(AedError, match=r"^storage: an address with a name or password.*AED_SEARCH_STORAGE") as refused:
         storages.address(secret, tmp_path)
     assert "secret" not in str(refused.value)
     monkeypatch.setenv(storages.VARIABLE, secret)
     assert storages.address(None, tmp_path) == secret
-    assert storages.shown(secret) == "postgresql://host/name"
+    assert without_credentials(secret) == "postgresql://host/name"
     for odd in ("mysql://me:a/b@c@host/name", "mysql://host/name?password=x", "mysql://me:p@host/name?ssl=1"):
-        assert storages.shown(f"no {odd} here") == "no mysql://host/name here"
-        with pytest.raises(AedError, match="holds a password"):
+        assert without_credentials(f"no {odd} here") == "no mysql://host/name here"
+        with pytest.raises(AedError, match="name or password"):
             storages.address(odd, tmp_path)
     monkeypatch.delenv(storages.VARIABLE)
     assert storages.address(None, tmp_path) == f"sqlite:///{tmp_path}/study.db"
@@ -323,6 +339,7 @@ def test_addresses_with_passwords_are_for_the_environment(tmp_path: Path, monkey
         ("nonsense", "need sqlite:///<file>, a file that ends in .journal"),
         ("grpc://127.0.0.1:1", "no server answers; start it, or check the address"),
         ("grpc://host", r"need grpc://<host>:<port>"),
+        ("grpc://host:name", r"need grpc://<host>:<port>"),
         ("postgresql://127.0.0.1:1/x", "needs the package psycopg|does not answer"),
     ],
 )
@@ -337,6 +354,31 @@ def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_bytes(b"no database, but some text of more than a hundred letters" * 3)
     with pytest.raises(AedError, match=r"does not answer, or is no study: .*file is not a database"):
         opened("sqlite", tmp_path)
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (f"sqlite:///{tmp_path}/file/study.db", f"{tmp_path}/file/study.journal"):
+        with pytest.raises(AedError, match=r"^storage=.*file: a file lies where a folder is needed"):
+            Study.open(place, tmp_path / "found", "search", ["maximize"], IDENTITY, (), 0)
+
+
+def test_a_full_disk_ends_the_work_and_keeps_what_was_written(tmp_path: Path, monkeypatch: Any) -> None:
+    study = opened("journal", tmp_path)
+    Worker(plan(), study, 2).work()
+    before = [trial.values for trial in study.trials() if trial.state.name == "COMPLETE"]
+
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "cut_half_line", full)
+        with pytest.raises(AedError, match=r"^storage=.*study\.journal: no space left; what was written before"):
+            Worker(plan(), study, 4).work()
+    again = opened("journal", tmp_path)
+    Worker(plan(), again, 4).work()
+    found = [trial.values for trial in check(again, 4, tmp_path) if trial.state.name == "COMPLETE"]
+    assert found[: len(before)] == before
 
 
 SERVER = """

@@ -5,7 +5,7 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -131,9 +131,7 @@ def assemble(run: Run, callbacks: Sequence[L.Callback]) -> Run:
     """
     config, data, trainer = run.config, run.data, run.trainer
     usable = installed(config.logger)
-    for key, node in usable.items():
-        if mlflow_logger.is_mlflow(node):
-            mlflow_logger.check(f"logger.{key}", node)
+    check_loggers(usable)
     if "fit" in config.stages:
         if asked := check_monitors(config, callbacks, data):
             trainer.callbacks.insert(0, StreamRecall(asked, data))  # type: ignore[attr-defined]
@@ -155,6 +153,20 @@ def assemble(run: Run, callbacks: Sequence[L.Callback]) -> Run:
     decide.settings(run)
     check_net(run)
     return run
+
+
+def check_loggers(loggers: Mapping[str, DictConfig]) -> None:
+    """Refuses a server of MLflow that cannot be used, before anything is computed.
+
+    Args:
+        loggers: Name -> configuration.
+
+    Raises:
+        AedError: Its address holds a password, or nothing answers there.
+    """
+    for key, node in loggers.items():
+        if mlflow_logger.is_mlflow(node):
+            mlflow_logger.check(f"logger.{key}", node)
 
 
 def _opened(key: str, node: DictConfig, run: Run) -> Any:

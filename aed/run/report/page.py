@@ -14,7 +14,7 @@ Kind = Literal["report", "data"]
 """Of a page: its last script draws it."""
 
 _SCRIPTS: dict[Kind, tuple[str, ...]] = {
-    "report": ("dom", "charts", "clips", "matrix", "tables", "map", "streams", "compared", "report"),
+    "report": ("dom", "charts", "clips", "matrix", "tables", "map", "streams", "search", "compared", "report"),
     "data": ("dom", "clips", "data"),
 }
 """In the order of what they need."""

@@ -11,6 +11,7 @@ from aed.base.errors import AedError
 from aed.dsp.frontend import FrontendConfig
 from aed.dsp.logmel import LogMel
 from aed.dsp.waveform import mono, resample
+from aed.run.report.checks import numbers, texts
 from aed.run.report.recordings import Recordings, recordings_below
 from aed.run.report.sounds import Sounds, image_uri
 from aed.run.stream_record import MOST_FALSE, MOST_MISSED, STREAMS
@@ -49,37 +50,25 @@ def _check(content: Mapping[str, Any]) -> None:
     FrontendConfig(**content["frontend"])
     classes = set(content["classes"])
     for own in content["recordings"]:
-        _numbers([own["length_s"]])
-        _texts([own["name"], own["path"]])
+        numbers([own["length_s"]])
+        texts([own["name"], own["path"]])
         for rows, size, times in ((own["reference"], 4, 2), (own["events"], 5, 3), (own["alarms"], 4, 1)):
             if any(len(row) != size or row[0] not in classes for row in rows):
                 raise ValueError("a row of another form")
-            _numbers([cell for row in rows for cell in row[1 : 1 + times]])
+            numbers([cell for row in rows for cell in row[1 : 1 + times]])
     for own in (*content["false"], *content["missed"]):
         content["recordings"][own["recording"]]
-        _numbers([own["at_s"], own["start_s"], own["end_s"], *own["starts"]])
+        numbers([own["at_s"], own["start_s"], own["end_s"], *own["starts"]])
         if not 0 <= own["start_s"] < own["end_s"] <= own["start_s"] + LONGEST_PIECE_S:
             raise ValueError(f"a piece from {own['start_s']} to {own['end_s']} s")
-        _texts([own["kind"], own["label"], *own["patches"]])
+        texts([own["kind"], own["label"], *own["patches"]])
         for values in own["patches"].values():
-            _numbers(values)
-    _texts([content["model"], content["program"]])
-    _numbers([content["patch_s"], content["slack_s"], *content.get("metrics", {}).values()])
+            numbers(values)
+    texts([content["model"], content["program"]])
+    numbers([content["patch_s"], content["slack_s"], *content.get("metrics", {}).values()])
     for row in (*content.get("curve", []), content.get("point", {})):
-        _numbers([value for value in row.values() if value is not None])
+        numbers([value for value in row.values() if value is not None])
     dict(content["rule"]), bool(content["has_reference"])
-
-
-def _numbers(values: Sequence[object]) -> None:
-    if wrong := [own for own in values if isinstance(own, bool) or not isinstance(own, int | float)]:
-        raise ValueError(f"{wrong[0]!r:.40} is no number")
-    if not all(math.isfinite(own) for own in values if isinstance(own, int | float)):
-        raise ValueError("a number is not finite")
-
-
-def _texts(values: Sequence[object]) -> None:
-    if wrong := [own for own in values if not isinstance(own, str)]:
-        raise ValueError(f"{wrong[0]!r:.40} is no text")
 
 
 def streams_subject(

@@ -17,6 +17,7 @@ from aed.run.report.jobs import Job, open_jobs
 from aed.run.report.page import to_html
 from aed.run.report.recordings import Recordings, recordings_of
 from aed.run.report.scenes import MOST_CLIPS, Scenes, job_parts, scored_clips
+from aed.run.report.search import is_search, search_subject
 from aed.run.report.sounds import Sounds
 from aed.run.report.streams import MOST_PIECES, open_streams, streams_of, streams_subject
 from aed.run.state import REPORT, Run
@@ -26,11 +27,11 @@ log = logging.getLogger(__name__)
 
 
 def report_folders(files: list[str], output: str | None = None, audio: str | None = None, map: Kind = "pca") -> None:
-    """Writes the report of a run, of the runs of a multirun, of what was detected, or of several beside each other.
+    """Writes the report of a run, of the runs of a multirun, of what was detected or searched, or of several of these.
 
     Args:
-        files: Folders of runs or multiruns, of ``aed compare output=``, of ``aed detect results=``; of several the
-            first is shown first, and all runs are compared with the first.
+        files: Folders of runs or multiruns, of ``aed compare output=``, of ``aed detect results=``, of ``aed search``;
+            of several the first is shown first, and all runs are compared with the first.
         output: HTML file to write; null: ``report.html`` in the first folder.
         audio: Folder with the recordings of the clips, however deep; null: where the configuration of the run says.
         map: How embeddings of the clips get two dimensions: ``pca``, or ``umap`` by the package umap-learn, which may
@@ -89,6 +90,9 @@ class _Page:
         elif (folder / STREAMS).is_file():
             self.names.append(folder.resolve().name)
             self.subjects.append(streams_subject(str(folder), open_streams(folder / STREAMS), self.sounds, self.audio))
+        elif is_search(folder):
+            self.names.append(folder.resolve().name)
+            self.subjects.append(search_subject(folder))
         else:
             self.names.append(folder.resolve().name)
             self.add_jobs(folder, open_jobs(folder))

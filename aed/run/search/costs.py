@@ -5,7 +5,7 @@ out, code by :mod:`aed.target.codegen.sizes`. A core without SMLAD, or with MVE,
 theirs are compared as if it were a Cortex-M33.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 
 from hydra.utils import instantiate
@@ -41,6 +41,10 @@ class Costs:
     flash_bytes: float
     ram_bytes: float
     load: float | None = None
+
+    def metrics(self) -> dict[str, float]:
+        """For the metrics of a run."""
+        return {f"search/{name}": value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)

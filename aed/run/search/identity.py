@@ -17,7 +17,7 @@ from aed.run.search.space import Family
 Identity = Mapping[str, str]
 """What it is about -> its value, or a digest of it."""
 
-_ELSEWHERE = ("threads=", "trainer.accelerator=", "trainer.devices=", "data.cache_")
+_ELSEWHERE = ("threads=", "trainer.accelerator=", "trainer.devices=", "data.cache_", "logger")
 """Beginnings of overrides that may be others on another machine."""
 
 

@@ -12,10 +12,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from aed.base.errors import AedError
 from aed.base.paths import CONFIG_DIR
 from aed.datamodules import PatchDataModule
-from aed.run.pipeline import build_data, check_stages
+from aed.run.loggers import installed
+from aed.run.pipeline import build_data, check_loggers, check_stages
 from aed.run.search.costs import Limits
 from aed.run.search.front import OBJECTIVES
 from aed.run.search.space import Family, Range, Scalar, Values
+from aed.run.tracking.mlflow_logger import is_mlflow
 from aed.scoring.levels import LEVELS, alarms_of
 from aed.settings.composing import compose_beside
 from aed.settings.hydra_errors import check
@@ -29,10 +31,13 @@ log = logging.getLogger(__name__)
 NET = "net"
 """Parameter of a study: the family."""
 
+EXPERIMENT = "search"
+"""Of MLflow, where the user names none."""
+
 VAL_SHARE = 0.2
 """Of the training recordings, where the data come without folds and the user says nothing."""
 
-_QUIET = ["logger=csv", "callbacks.progress=null", "trainer.enable_progress_bar=false"]
+_QUIET = ["callbacks.progress=null", "trainer.enable_progress_bar=false"]
 
 
 @dataclass(frozen=True)
@@ -84,11 +89,19 @@ class Plan:
 
 def training_config(overrides: Sequence[str], folder: Path, stages: Sequence[str]) -> DictConfig:
     """A configuration of ``aed train`` that writes to a folder, and nowhere else."""
-    config = compose_beside("train", [*overrides, *_QUIET])
+    config = compose_beside("train", _quiet(overrides))
     with open_dict(config):
         config.output_dir = str(folder)
+        for node in filter(is_mlflow, config.logger.values()):
+            if OmegaConf.is_interpolation(node, "experiment_name"):  # of one family; all trials lie below one run
+                node.experiment_name = EXPERIMENT
     config.stages = list(stages)
     return config
+
+
+def _quiet(overrides: Sequence[str]) -> list[str]:
+    has_logger = any(word.startswith("logger=") for word in overrides)
+    return [*overrides, *_QUIET, *([] if has_logger else ["logger=csv"])]
 
 
 def with_validation(family: Family, typed: Sequence[str], folder: Path) -> tuple[list[str], PatchDataModule]:
@@ -100,6 +113,7 @@ def with_validation(family: Family, typed: Sequence[str], folder: Path) -> tuple
     chosen = _values_of(_as_shipped(family, typed))
     config = training_config([*family.overrides(chosen), *typed], folder, ["fit"])
     check(config, CONFIG_DIR)
+    check_loggers(installed(config.logger))
     data, added = config.data, []
     if data.split == "folds" and data.val_fold is None:
         added = [f"data.val_fold={data.test_fold - 1 if data.test_fold > 1 else data.test_fold + 1}"]
@@ -179,7 +193,7 @@ def middle(own: Range) -> float:
 
 def _as_shipped(family: Family, typed: Sequence[str]) -> dict[str, Scalar]:
     """Parameters with the values of the family's experiment; of one that the space has not, the first or the middle."""
-    config = compose_beside("train", [f"experiment={family.experiment}", *typed, *_QUIET], with_hydra=True)
+    config = compose_beside("train", [f"experiment={family.experiment}", *_quiet(typed)], with_hydra=True)
     picked = dict(config.hydra.runtime.choices)
 
     def own_value(key: str) -> Any:

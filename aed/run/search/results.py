@@ -1,4 +1,4 @@
-"""What a search leaves for people: a table, a picture, csv and JSON."""
+"""What a search leaves for people: a row a trial as csv and JSON, and a picture."""
 
 import shlex
 from collections import Counter
@@ -7,15 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
-from aed.base.console import PlainConsole, printable
 from aed.run.search.costs import Costs
-from aed.run.search.front import dominates
+from aed.run.search.files import PICTURE, RESULTS, TRIALS
 from aed.run.search.plan import Plan, point_of
 from aed.run.search.study import BEHIND, CUT, KILLED, SAME, SHIPPED, WHY
-from aed.run.search.winners import Winner, candidates, points
+from aed.run.search.winners import Winner, candidates
 from aed.run.search.work import COSTS, CPU, CURVE, SECONDS, trial_in_short
 from aed.scoring import tables
 from aed.scoring.pictures.pareto import Dot, plot_pareto
@@ -23,14 +19,8 @@ from aed.scoring.pictures.pareto import Dot, plot_pareto
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-TRIALS, RESULTS, PICTURE = "trials.csv", "search.json", "pareto.png"
-"""In the folder of a search."""
-
 _STATES = ((CUT, "cut"), (SAME, "same"), (KILLED, "killed"), (BEHIND, "given up"), (WHY, "failed"))
 _NAMES = {"COMPLETE": "trained", "FAIL": "failed"}
-_SHOWN = 12
-"""Most points of the front in the table."""
-
 _HEAD = ("trial", "state", "why", "shipped", "front", "winner", "score", "instructions_per_s", "flash_bytes")
 _COLUMNS = (*_HEAD, "ram_bytes", "load", "seconds", "cpu_seconds", "net")
 
@@ -132,6 +122,20 @@ def write_results(
     plot_pareto(folder / PICTURE, _dots(rows, best, won), plan.metric, f"{plan.board.name}: {len(rows)} points")
 
 
+def summary_of(plan: Plan, trials: "Sequence[FrozenTrial]", winners: Sequence[Winner]) -> dict[str, dict[str, float]]:
+    """For the run of MLflow that all trials lie below: how many there are of each state, and what the best is.
+
+    As the summary of a multirun is; each has one value.
+    """
+    states = Counter(row.state for row in rows_of(plan, trials))
+    values = {f"search/{state}": float(count) for state, count in states.items()}
+    for best in winners[:1]:
+        values |= {"search/best_trial": float(best.number), f"search/best_{plan.metric}": best.score}
+        values |= {name.replace("search/", "search/best_"): value for name, value in best.costs.metrics().items()}
+        values |= {f"search/best_test_{model}": value for model, value in best.tested.items()}
+    return {name: {"mean": value} for name, value in values.items()}
+
+
 def _place(won: Sequence[int], number: int) -> int | str:
     return won.index(number) + 1 if number in won else ""
 
@@ -155,75 +159,3 @@ def _dots(rows: Sequence[Row], best: Sequence[int], won: Sequence[int]) -> list[
         for row in rows
         if row.score is not None and row.costs is not None
     ]
-
-
-def print_results(
-    plan: Plan, trials: "Sequence[FrozenTrial]", winners: Sequence[Winner], refused: Mapping[int, str]
-) -> None:
-    """Prints the front and the winners, and how many points were cut, given up or failed."""
-    rows = {row.number: row for row in rows_of(plan, trials)}
-    best = candidates(trials, plan.objectives)
-    console = PlainConsole()
-    console.print(_front_table(plan, rows, best))
-    if len(best) > _SHOWN:
-        console.print(f"{len(best) - _SHOWN} more in {TRIALS}")
-    for state, number in sorted(Counter(row.state for row in rows.values()).items()):
-        first = next((row.why for row in rows.values() if row.state == state and row.why), "")
-        console.print(f"{state}: {number}" + (f", the first: {printable(first)}" if first else ""))
-    for line in _shipped(plan, trials, rows):
-        console.print(line)
-    for number, why in refused.items():
-        console.print(f"trial {number} is no winner: {printable(why)}")
-    if winners:
-        console.print(_winner_table(winners))
-
-
-def _front_table(plan: Plan, rows: Mapping[int, Row], best: Sequence[int]) -> Table:
-    table = Table(
-        title=f"no trial is better than these; {plan.metric}, costs estimated", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
-    for heading in ("trial", "score, %", "M instr./s", "flash, KiB", "RAM, KiB"):
-        table.add_column(heading, justify="right")
-    table.add_column("net")
-    for row in (rows[number] for number in best[:_SHOWN]):
-        assert row.score is not None and row.costs is not None
-        table.add_row(str(row.number), f"{100 * row.score:.2f}", *_cells(row.costs), printable(row.words))
-    return table
-
-
-def _winner_table(winners: Sequence[Winner]) -> Table:
-    source = " and ".join(sorted({winner.source for winner in winners}))
-    title = f"winners: the score, clips of val and test in %, costs in int8 {source}"
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("trial", "score", "val int8", "test", "test int8", "M instr./s", "flash, KiB", "RAM, KiB"):
-        table.add_column(heading, justify="right")
-    for winner in winners:
-        validated = "-" if winner.validated is None else f"{100 * winner.validated:.2f}"
-        tested = [f"{100 * winner.tested[model]:.2f}" for model in ("float", "int8")]
-        table.add_row(str(winner.number), f"{100 * winner.score:.2f}", validated, *tested, *_cells(winner.costs))
-    return table
-
-
-def _cells(costs: Costs) -> list[str]:
-    return [
-        f"{costs.instructions / 1e6:.2f}",
-        f"{costs.flash_bytes / 1024:.1f}",
-        f"{costs.ram_bytes / 1024:.1f}",
-    ]
-
-
-def _shipped(plan: Plan, trials: "Sequence[FrozenTrial]", rows: Mapping[int, Row]) -> list[str]:
-    """A line for each shipped recipe that was trained: which trials are better in every way."""
-    found = points(trials, plan.objectives)
-    lines = []
-    for number, own in found.items():
-        if not rows[number].shipped:
-            continue
-        better = [str(other) for other, values in found.items() if dominates(values, own)]
-        words = f"no trial is better than {rows[number].words}, where it starts from (trial {number})"
-        if better:
-            words = (
-                f"in nothing worse than {rows[number].words} (trial {number}), and better: trials {', '.join(better)}"
-            )
-        lines.append(printable(words))
-    return lines

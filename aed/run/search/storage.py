@@ -1,23 +1,22 @@
 """Where a study is kept: a sqlite file, a journal, a database server or Optuna's own, each opened with clear errors.
 
-A journal is locked by the system, whose lock ends with its process, and a line that a killed process left half written
-is cut before the next one is written. A database file is created by one process, never by two.
+A database file is created by one process, never by two.
 """
 
 import contextlib
 import os
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from aed.base.errors import AedError, in_brief
+from aed.base.addresses import check_address, without_credentials
+from aed.base.errors import AedError, in_brief, reason
 from aed.base.extras import install_command, is_installed, need
+from aed.run.search.journal import open_journal
 
 if TYPE_CHECKING:
     import optuna
@@ -42,33 +41,27 @@ def address(storage: str | None, folder: Path) -> str:
     """Where the study is: what is typed, else what the environment says, else a file in the folder.
 
     Raises:
-        AedError: A password is typed, or the address cannot be read.
+        AedError: A name or password is typed, or the address cannot be read.
     """
-    found = storage or os.environ.get(VARIABLE) or f"sqlite:///{folder.resolve() / DATABASE}"
-    try:
-        user, _, _ = found.partition("://")[2].rpartition("@")
-        has_password = ":" in user or "password" in urlsplit(found).query.lower()
-    except ValueError as error:
-        raise AedError(f"storage: no address of a database: {error}") from error
-    if storage and has_password:
-        raise AedError(f"storage: holds a password, which others can see; put it into the environment as {VARIABLE}")
-    return found
-
-
-def shown(storage: str) -> str:
-    """A text without the user, the password and the options of an address in it."""
-    return re.sub(r"(://[^\s?]*)\?\S*", r"\1", re.sub(r"://\S*@", "://", storage))
+    if storage:
+        check_address("storage", storage, VARIABLE)
+    return storage or os.environ.get(VARIABLE) or f"sqlite:///{folder.resolve() / DATABASE}"
 
 
 @contextmanager
 def alone(storage: str, folder: Path) -> Iterator[None]:
     """Keeps other processes of this machine, and of those that share the folder, from the same block."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = _file(storage)
     place = path.with_name(f".{path.name}.lock") if path else folder / ".study.lock"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(place):
+    lock = FileLock(place)
+    with clear(storage):
+        folder.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def open_storage(storage: str) -> "optuna.storages.BaseStorage":
@@ -82,7 +75,7 @@ def open_storage(storage: str) -> "optuna.storages.BaseStorage":
         if storage.startswith(_PROXY):
             return _proxy(storage)
         if storage.endswith(_JOURNAL):
-            return _journal(Path(storage.removeprefix("journal://")))
+            return open_journal(Path(storage.removeprefix("journal://")))
         return _database(storage)
 
 
@@ -103,7 +96,7 @@ def clear(storage: str) -> Iterator[None]:
         import grpc
 
         kinds = (*kinds, grpc.RpcError)
-    where = f"storage={shown(storage)}"
+    where = f"storage={without_credentials(storage)}"
     try:
         yield
     except AedError:
@@ -120,8 +113,11 @@ def clear(storage: str) -> Iterator[None]:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        text = shown(_words(cause))
+        text = without_credentials(_words(cause))
         raise AedError(f"{where}: does not answer, or is no study: {text}; start the server, or check it") from error
+    except OSError as error:
+        path = f"{error.filename}: " if error.filename else ""
+        raise AedError(f"{where}: {path}{reason(error)}; what was written before is untouched") from error
 
 
 def _words(error: BaseException) -> str:
@@ -147,75 +143,27 @@ def _database(storage: str) -> "optuna.storages.BaseStorage":
         return optuna.storages.RDBStorage(storage, engine_kwargs=wait)
     except ArgumentError as error:
         raise AedError(
-            f"storage={shown(storage)}: need sqlite:///<file>, a file that ends in .journal, grpc://<host>:<port>, or "
-            "the address of a database, postgresql://<host>/<name>"
+            f"storage={without_credentials(storage)}: need sqlite:///<file>, a file that ends in .journal, "
+            "grpc://<host>:<port>, or the address of a database, postgresql://<host>/<name>"
         ) from error
 
 
 def _proxy(storage: str) -> "optuna.storages.BaseStorage":
     import optuna
 
+    where = f"storage={without_credentials(storage)}"
     if not is_installed("grpc"):
-        raise AedError(f"storage={shown(storage)} needs grpcio: {install_command('optuna')}")
+        raise AedError(f"{where} needs grpcio: {install_command('optuna')}")
     import grpc
 
-    parts = urlsplit(storage)
-    if not (parts.hostname and parts.port):
-        raise AedError(f"storage={shown(storage)}: need grpc://<host>:<port>")
-    with grpc.insecure_channel(f"{parts.hostname}:{parts.port}") as channel:
+    host, _, port = storage.removeprefix(_PROXY).rstrip("/").rpartition(":")
+    if not (host and port.isdecimal() and int(port) < 2**16):
+        raise AedError(f"{where}: need grpc://<host>:<port>")
+    with grpc.insecure_channel(f"{host}:{port}") as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=PATIENCE_S)
         except grpc.FutureTimeoutError as error:
-            raise AedError(f"storage={shown(storage)}: no server answers; start it, or check the address") from error
+            raise AedError(f"{where}: no server answers; start it, or check the address") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.storages.GrpcStorageProxy(host=parts.hostname, port=parts.port)
-
-
-def _journal(path: Path) -> "optuna.storages.BaseStorage":
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    class SystemLock:
-        """Ends with its process; Optuna's own locks outlive one that is killed."""
-
-        def __init__(self) -> None:
-            self._lock = FileLock(path.with_name(f".{path.name}.writing"))
-
-        def acquire(self) -> bool:
-            self._lock.acquire()
-            return True
-
-        def release(self) -> None:
-            self._lock.release()
-
-    class Journal(JournalFileBackend):
-        """A journal whose last line is whole before another one is written."""
-
-        def append_logs(self, logs: list[dict[str, Any]]) -> None:
-            lock.acquire()  # this process may hold it several times
-            try:
-                cut_half_line(path)
-                super().append_logs(logs)
-            finally:
-                lock.release()
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = SystemLock()
-    return JournalStorage(Journal(str(path), lock_obj=lock))  # type: ignore[arg-type]
-
-
-def cut_half_line(path: Path) -> None:
-    """Cuts what comes after the last end of a line: a process was killed as it wrote that."""
-    with path.open("r+b") as file:
-        size = file.seek(0, os.SEEK_END)
-        end, step = size, 4096
-        while end:
-            start = max(0, end - step)
-            file.seek(start)
-            if (found := file.read(end - start).rfind(b"\n")) >= 0:
-                end = start + found + 1
-                break
-            end = start
-        if end < size:
-            file.truncate(end)
+        return optuna.storages.GrpcStorageProxy(host=host, port=int(port))

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from aed.base.addresses import without_credentials
 from aed.base.errors import AedError
 from aed.run.folders import is_held, lock_folder
 from aed.run.search.front import Direction
 from aed.run.search.identity import Identity, check_same
-from aed.run.search.storage import alone, clear, open_storage, shown
+from aed.run.search.storage import alone, clear, open_storage
 
 if TYPE_CHECKING:
     from optuna import Study as OptunaStudy
@@ -107,7 +108,7 @@ class Study:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        where = f"storage={shown(storage)}: study {name}"
+        where = f"storage={without_credentials(storage)}: study {name}"
         with alone(storage, folder), clear(storage):
             opened = open_storage(storage)
             known = name in optuna.get_all_study_names(opened)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 import lightning.pytorch as L
+from lightning.pytorch.trainer.states import TrainerFn
 from omegaconf import DictConfig, OmegaConf
 
 from aed.base.errors import AedError
@@ -95,7 +96,8 @@ class Watch(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Notes the score, and compares it a quarter and half of the way."""
-        if trainer.sanity_checking or not trainer.training or self.metric not in trainer.callback_metrics:
+        is_epoch = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        if not is_epoch or self.metric not in trainer.callback_metrics:
             return
         self.curve.append(float(trainer.callback_metrics[self.metric]))
         epochs = trainer.max_epochs or 0
@@ -124,6 +126,7 @@ def train(config: DictConfig, folder: Path, overrides: Sequence[str], metric: st
     with own_log(folder / LOG):
         state = build(config, folder)
         state.trainer.callbacks.append(watch)  # type: ignore[attr-defined]
+        state.metrics |= watch.costs.metrics()
         run_stages(state, ["fit"])
         if watch.behind is not None:
             return Outcome(None, watch.curve, watch.behind)

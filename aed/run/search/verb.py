@@ -11,30 +11,32 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from aed.base.addresses import without_credentials
 from aed.base.errors import AedError
 from aed.base.extras import need
 from aed.base.files import refused
 from aed.base.paths import CONFIG_DIR
 from aed.run.registry import register
 from aed.run.search.costs import limits_of
+from aed.run.search.files import MARK, PICTURE, RESULTS, TRIALS
 from aed.run.search.front import OBJECTIVES
 from aed.run.search.identity import identity
 from aed.run.search.plan import Plan, check_metric, check_objectives, with_validation
-from aed.run.search.results import PICTURE, RESULTS, TRIALS, print_results, rows_of, write_results
-from aed.run.search.space import check_typed, chosen_families, read_space, with_experiment
-from aed.run.search.storage import address, shown
+from aed.run.search.printed import print_results
+from aed.run.search.results import rows_of, summary_of, write_results
+from aed.run.search.space import check_typed, chosen_families, with_experiment
+from aed.run.search.space_file import read_space
+from aed.run.search.storage import address
 from aed.run.search.study import Study
 from aed.run.search.winners import candidates, choose_winners, deploy_best
 from aed.run.search.work import Worker
+from aed.run.tracking import sweeps
 from aed.settings.composing import aside, compose_beside
 from aed.settings.own_experiment import EXPERIMENT, with_own_experiments
 from aed.settings.typed import as_typed
 from aed.target.boards import load_board
 
 log = logging.getLogger(__name__)
-
-MARK = ".search"
-"""In the folder of a search; another folder with files is not written to."""
 
 _WORKER = "AED_SEARCH_WORKER"
 """Variable of the processes that a search starts: they try points and leave the winners to it."""
@@ -65,7 +67,8 @@ def search(
     Args:
         training: Keys of ``aed train`` for every trial; what is no key of the search is one of them: ``data=folder
             data.clips.root=sounds``. A key that is typed is no longer searched. ``experiment=<name>`` is where all
-            start from, with its net; without, each net of the space starts from its own.
+            start from, with its net; without, each net of the space starts from its own. ``logger=mlflow``: trials lie
+            below one run of MLflow, in the experiment ``search`` or that of ``logger.mlflow.experiment_name``.
         board: Board that the net is to run on: a file in ``configs/boards``.
         space: What may be chosen: a file in ``configs/spaces``, or a ``.yaml`` of your own.
         nets: Nets of the space, by its names; null: all.
@@ -119,7 +122,7 @@ def search(
     _take(place)
     directions = [OBJECTIVES[objective] for objective in plan.objectives]
     study = Study.open(where, place, name, directions, identity(settings, families, typed, data), plan.first(), seed)
-    log.info("%d trials, study %s in %s", trials, name, shown(where))
+    log.info("%d trials, study %s in %s", trials, name, without_credentials(where))
     with _others(processes):
         Worker(plan, study, trials).work()
     if _WORKER not in os.environ:
@@ -137,9 +140,11 @@ def _finish(plan: Plan, study: Study, most: int, deploy: bool) -> None:
     with FileLock(study.folder / ".winners.lock"):
         if not candidates(trials, plan.objectives):
             write_results(plan, trials, (), {}, study.folder)
+            sweeps.end(study.folder, summary_of(plan, trials, ()), may_fail=True)
             raise AedError(_nothing(plan, study))
         winners, refused = choose_winners(plan, study, most)
         write_results(plan, trials, winners, refused, study.folder)
+        sweeps.end(study.folder, summary_of(plan, trials, winners), may_fail=True)
         print_results(plan, trials, winners, refused)
         log.info("%s, %s, %s in %s", TRIALS, RESULTS, PICTURE, study.folder)
         if not winners:

@@ -7,7 +7,6 @@ emulated board; only one that keeps the limits then is called a winner, and only
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,26 +14,20 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from aed.base.errors import AedError
-from aed.base.processes import is_available
-from aed.export.graph import load_model, read_model_card
-from aed.export.runtime import onnx_runtime_on
 from aed.run import pipeline
-from aed.run.benchmark import TARGETS, BenchmarkConfig
 from aed.run.deploy import DeployConfig, deliver
-from aed.run.search.costs import Costs, costs_of
+from aed.run.search.costs import Costs
+from aed.run.search.files import FIRMWARE
 from aed.run.search.front import front, rank
+from aed.run.search.measured import measured_costs
 from aed.run.search.plan import Plan, point_of
 from aed.run.search.study import CUT, Study
 from aed.run.search.trial import LOG, keep_configuration, own_log
 from aed.run.search.work import COSTS, in_figures, objectives_of
 from aed.run.state import INT8, SCORED
+from aed.run.tracking import sweeps
 from aed.scoring import tables
 from aed.scoring.levels import HEADLINE
-from aed.target.boards import emulated
-from aed.target.codegen.choose import choose_plan
-from aed.target.codegen.lower import lower
-from aed.target.firmware.library import planned_sources
-from aed.target.firmware.readme import library_sizes
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -43,11 +36,6 @@ log = logging.getLogger(__name__)
 
 CHECK, TEST = ("export", "quantize"), ("test", "export", "quantize", "evaluate")
 """Stages of a candidate, and of a winner."""
-
-_TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm")
-
-FIRMWARE = "firmware"
-"""In the folder of a search: the C library of the best net."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +50,7 @@ class Winner:
         source: ``emulated`` or ``estimated``.
         tested: Score of the test clips, by model: ``float``, ``int8``.
         validated: Score of the validation clips in int8; None: not scored.
+        between: Ends of the 95 % interval of the test clips' score in int8; None: it is no share of clips.
     """
 
     number: int
@@ -71,6 +60,7 @@ class Winner:
     source: str
     tested: Mapping[str, float] = field(default_factory=dict)
     validated: float | None = None
+    between: tuple[float, float] | None = None
 
     def content(self) -> dict[str, Any]:
         """For JSON."""
@@ -119,13 +109,17 @@ def choose_winners(plan: Plan, study: Study, most: int) -> tuple[list[Winner], d
     trials = study.trials()
     winners: list[Winner] = []
     refused: dict[int, str] = {}
+    equal: dict[tuple[float, ...], int] = {}
     for number in candidates(trials, plan.objectives):
         if len(winners) == most:
             break
+        trial = trials[number]
+        if (same := equal.setdefault(rank(_values(trial)), number)) != number:
+            refused[number] = f"score and costs are those of trial {same}"
+            continue
         if number in study.tested:
             winners.append(Winner.of(study.tested[number]))
             continue
-        trial = trials[number]
         try:
             winner = _measured(plan, study, trial)
             if why := plan.limits.why_not(winner.costs):
@@ -145,47 +139,8 @@ def _measured(plan: Plan, study: Study, trial: "FrozenTrial") -> Winner:
     config = _run(plan, trial, folder, CHECK)
     estimated = Costs(**trial.user_attrs[COSTS])
     log.info("trial %d: %s; its sizes are checked", trial.number, in_figures(trial.values[0], estimated))
-    costs, source = _costs(plan, config, folder)
+    costs, source = measured_costs(plan.board, config, folder)
     return Winner(trial.number, trial.values[0], estimated, costs, source)
-
-
-def _costs(plan: Plan, config: DictConfig, folder: Path) -> tuple[Costs, str]:
-    """Costs of the int8 net of a run, and where they are from."""
-    path = folder / INT8
-    graph = load_model(path)
-    card = read_model_card(graph, path)
-    delivery: DeployConfig = instantiate(config.deploy, _convert_="all")
-    planning = delivery.c.planning
-    with onnx_runtime_on(path):
-        chosen = choose_plan(partial(lower, graph), planning, card.frontend.patch_hop)
-        costs = costs_of(chosen, card.frontend, plan.board)
-        if "emulator" not in plan.board.backends or not all(map(is_available, _TOOLS)):
-            return costs, "estimated"
-        _, sources = planned_sources(graph, card, planning, delivery.c.learn, "deploy.c.")
-    board = emulated(plan.board)
-    flash, ram, _ = library_sizes(sources, board)
-    settings = BenchmarkConfig(board=plan.board.name)
-    place = folder / "target" / "emulator" / board.name
-    place.mkdir(parents=True, exist_ok=True)
-    with own_log(folder / LOG):
-        report = TARGETS["emulator"](settings).backend().benchmark(path, plan.board, place)
-    tables.write_json(place / "report.json", {"model": path.name} | report.content())
-    net, frontend = report.net.figures, report.frontend.figures if report.frontend else {}
-    columns_per_s = card.frontend.sample_rate / card.frontend.hop_length
-    per_column = frontend["instructions"].value / card.frontend.patch_frames if frontend else 0.0
-    decisions_per_s = columns_per_s / (chosen.plan.schedule.hop or card.frontend.patch_hop)
-    stack = max(part["stack_bytes"].value for part in (net, frontend) if part)
-    load = report.details.get("listening", {}).get("load")
-    return (
-        replace(
-            costs,
-            instructions=decisions_per_s * net["instructions"].value + columns_per_s * per_column,
-            flash_bytes=flash,
-            ram_bytes=ram + stack,
-            load=load["value"] if load else costs.load,
-        ),
-        "emulated",
-    )
 
 
 def _tested(plan: Plan, study: Study, trial: "FrozenTrial", winner: Winner) -> Winner:
@@ -194,7 +149,8 @@ def _tested(plan: Plan, study: Study, trial: "FrozenTrial", winner: Winner) -> W
     _run(plan, trial, folder, TEST)
     metrics = tables.read_metrics(folder / "metrics.json")
     tested, validated = ({model: _headline(metrics, f"{split}{end}") for model, end in _ENDS} for split in SCORED[::-1])
-    done = replace(winner, tested=tested, validated=validated["int8"])
+    between = tables.interval_of(metrics, f"test_int8/{HEADLINE['single_label']}")
+    done = replace(winner, tested=tested, validated=validated["int8"], between=between)
     study.add_tested(trial.number, done.content())
     return done
 
@@ -213,7 +169,7 @@ def _run(plan: Plan, trial: "FrozenTrial", folder: Path, stages: Sequence[str]) 
     is_here = (folder / "checkpoints" / "best.ckpt").is_file()
     config = plan.config(family, chosen, folder, stages if is_here else ["fit", "validate", *stages])
     keep_configuration(config, folder, plan.overrides(family, chosen))
-    with own_log(folder / LOG):
+    with own_log(folder / LOG), sweeps.below(folder.parents[1]):
         pipeline.run(config, folder)
     return config
 

@@ -16,6 +16,7 @@ from aed.run.search.space import Family, Scalar
 from aed.run.search.storage import clear
 from aed.run.search.study import BEHIND, CUT, SAME, WHY, Study, counted
 from aed.run.search.trial import Rival, Watch, train
+from aed.run.tracking import sweeps
 from aed.settings.entry import in_words
 
 if TYPE_CHECKING:
@@ -82,8 +83,8 @@ class Worker:
             config = self.plan.config(family, chosen, folder, stages)
             costs = estimate(config, self.plan.num_classes, self.plan.board)
             why = self.plan.limits.why_not(costs)
-        except AedError as error:
-            why = f"cannot be built: {error}"
+        except Exception as error:  # whatever a net raises that cannot be: the others may be good
+            why = f"cannot be built: {find_aed_error(error) or in_brief(error)}"
         # before the trial can end in any way: one without constraints counts as a good one
         trial.set_constraint("possible", 0.0 if costs else 1.0)
         for name, share in self.plan.limits.excess(costs).items() if costs else ():
@@ -127,7 +128,8 @@ class Worker:
         wall, cpu = time.monotonic(), time.process_time()
         failed, text = "", ""
         try:
-            outcome = train(config, folder, plan.overrides(family, chosen), plan.metric, watch)
+            with sweeps.below(self.study.folder):
+                outcome = train(config, folder, plan.overrides(family, chosen), plan.metric, watch)
         except Exception as error:  # whatever a net or its data raise: the others may be good
             known = find_aed_error(error)
             failed = str(known) if known else in_words(error) or in_brief(error)

@@ -4,7 +4,9 @@ import json
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +27,29 @@ PARENT = "mlflow.parentRunId"
 _PARTS = {"mean": "", "sd": "sd/", "low": "low/", "high": "high/"}
 """Entry of a metric of the summary -> what its name begins with."""
 
+_FILES = ("summary.json", "summary.csv", "multirun.yaml", "search.json", "trials.csv", "pareto.png")
+"""In the folder of a sweep or search: what people read."""
+
 _MOST_AT_ONCE = 1000
 """Metrics of a request."""
 
+_above: ContextVar[Path | None] = ContextVar("above", default=None)
+
+
+@contextmanager
+def below(folder: Path) -> Iterator[None]:
+    """Has the runs of the block lie below one for a folder, as those of jobs lie below their sweep."""
+    token = _above.set(folder)
+    try:
+        yield
+    finally:
+        _above.reset(token)
+
 
 def sweep_folder() -> Path | None:
-    """Folder of the sweep that this process does a job of; None: of none."""
+    """Folder of the sweep or search that this process does a job of; None: of none."""
+    if above := _above.get():
+        return above
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return None
     return Path(HydraConfig.get().sweep.dir)
@@ -58,7 +77,7 @@ def place_below(logger: MLFlowLogger, sweep: Path) -> None:
     logger.experiment.set_tag(logger.run_id, PARENT, record["runs"][key])
 
 
-def end(sweep: Path, summary: Mapping[str, Mapping[str, Any]]) -> None:
+def end(sweep: Path, summary: Mapping[str, Mapping[str, Any]], may_fail: bool = False) -> None:
     """Tells MLflow the summary of a sweep, if any of its jobs has told it something.
 
     A metric is its mean over the jobs; ``sd/``, ``low/`` and ``high/`` before its name are deviation and interval.
@@ -67,17 +86,20 @@ def end(sweep: Path, summary: Mapping[str, Mapping[str, Any]]) -> None:
     Args:
         sweep: Its folder.
         summary: As in ``summary.json``.
+        may_fail: Whether it is well also where a job has failed.
     """
     record = tables.read_json(sweep / RECORD)
     for key, run_id in record.get("runs", {}).items():
         uri, experiment_id = json.loads(key)
         try:
-            _tell(uri, experiment_id, run_id, sweep, summary)
+            _tell(uri, experiment_id, run_id, sweep, summary, may_fail)
         except Exception as error:  # of MLflow, of its server, of the network, of the disk
             log.warning("MLflow, %s: the summary cannot be logged (%s); it lies in %s", uri, error, sweep)
 
 
-def _tell(uri: str, experiment_id: str, run_id: str, sweep: Path, summary: Mapping[str, Mapping[str, Any]]) -> None:
+def _tell(
+    uri: str, experiment_id: str, run_id: str, sweep: Path, summary: Mapping[str, Mapping[str, Any]], may_fail: bool
+) -> None:
     from mlflow.entities import Metric
     from mlflow.tracking import MlflowClient
 
@@ -91,9 +113,9 @@ def _tell(uri: str, experiment_id: str, run_id: str, sweep: Path, summary: Mappi
     rows = [Metric(metric_name(name), value, now, 0) for name, value in values.items()]
     for first in range(0, len(rows), _MOST_AT_ONCE):
         client.log_batch(run_id, metrics=rows[first : first + _MOST_AT_ONCE])
-    for name in ("summary.json", "summary.csv", "multirun.yaml"):
+    for name in _FILES:
         if (sweep / name).is_file():
             client.log_artifact(run_id, str(sweep / name))
     jobs = client.search_runs([experiment_id], f"tags.`{PARENT}` = '{run_id}'")
-    is_well = all(job.info.status == "FINISHED" for job in jobs)
+    is_well = may_fail or all(job.info.status == "FINISHED" for job in jobs)
     client.set_terminated(run_id, "FINISHED" if is_well else "FAILED")

@@ -1,4 +1,4 @@
-// The page of a run, of the runs of a multirun, or of several, one of which is chosen.
+// The page of a run, of the runs of a multirun, of streams, of a search, or of several, one of which is chosen.
 
 const content = JSON.parse(document.getElementById("data").textContent);
 const root = document.getElementById("report");
@@ -31,6 +31,7 @@ function heardBy(job, sounds) {
 function draw(subject) {
   const { sounds } = content;
   if (subject.kind === "streams") return streamsOf(subject, sounds);
+  if (subject.kind === "search") return searchOf(subject);
   const several = subject.jobs.length > 1;
   subject.clips.forEach((clip) => { clip.job_words = several ? subject.jobs.find((job) => job.name === clip.job).words : ""; });
   return [
