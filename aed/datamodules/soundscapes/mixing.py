@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aed.base.errors import AedError, AudioError
-from aed.datamodules.soundscapes.backgrounds import Backgrounds, ambient_files, faded
+from aed.datamodules.soundscapes.backgrounds import Backgrounds, Piece, ambient_files, faded
 from aed.datamodules.soundscapes.runs import loud_runs
 from aed.dsp.noise import rms
 from aed.dsp.waveform import Wave, read_audio, resample
@@ -110,13 +110,13 @@ class Section(NamedTuple):
     Args:
         samples: ``(T,)`` float32 in [-1, 1].
         events: By onset.
-        background: A colour of noise, or the names of its recordings.
+        background: What it is made of, by onset.
         level_dbfs: RMS of the background, dB under full scale.
     """
 
     samples: Wave
     events: tuple[MixedEvent, ...]
-    background: str
+    background: tuple[Piece, ...]
     level_dbfs: float
 
 
@@ -187,11 +187,11 @@ class Soundscape:
             wave, runs = self._runs(path)
             times = [(start / self.rate, stop / self.rate) for start, stop in runs]
             own = [MixedEvent(self.labels[path], path, onset, onset, offset, math.nan) for onset, offset in times]
-            yield Section(wave, tuple(own), path.name, math.nan)
+            yield Section(wave, tuple(own), (Piece(0.0, path.name),), math.nan)
             done += len(wave)
 
     def _section(self, length: int, generator: np.random.Generator) -> Section:
-        background, name = self.backgrounds.draw(length, generator)
+        background, pieces = self.backgrounds.draw(length, generator)
         gain = _drawn_gain(self.config.level_dbfs, generator)
         gain = min(gain, PEAK / float(np.abs(background).max()))
         samples = faded(background * np.float32(gain), round(EDGE_S * self.rate))
@@ -206,7 +206,7 @@ class Soundscape:
             onset_s, offset_s = begin / self.rate, (begin + len(event)) / self.rate
             labels = self.labels[path]
             events.append(MixedEvent(labels, path, start / self.rate, onset_s, offset_s, float(snr_db)))
-        return Section(np.clip(samples, -1, 1), tuple(events), name, float(20 * np.log10(gain)))
+        return Section(np.clip(samples, -1, 1), tuple(events), pieces, float(20 * np.log10(gain)))
 
     def _placed(self, length: int, generator: np.random.Generator) -> list[tuple[int, tuple[Path, int, int]]]:
         """First sample in the section, and clip, first and last sample there, of each event, by time."""
