@@ -104,7 +104,6 @@ def test_a_budget_holds_in_new_places(clumped):
             fitted = best_rule(own, family, EventRule(repeat_s=RATE_S / 2), 2.0, 2.0)
             thresholds = [option.threshold for option in fitted.choice.options]
             into.append(rate(new, fitted.shape, thresholds) / fitted.hours)
-    print(clumped, np.mean(came), np.mean(blind))
     assert 0.2 < np.mean(came) <= 2.0 + 0.5
     assert np.mean(came) <= np.mean(blind) + 1e-9
 
@@ -117,7 +116,10 @@ def test_a_list_names_what_is_heard(tmp_path: Path):
     assert backgrounds(files) == [[(0.0, "street"), (10.5, "yard")], [(0.0, str(files[1]))]]
 
 
-@pytest.mark.parametrize(("row", "words"), [("a.wav,x,yard", "row 1: need seconds"), ("a.wav,-1,yard", "got onset '-1'"), ("a.wav,0,", "background ''")])
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [("a.wav,x,yard", "row 1: need seconds"), ("a.wav,-1,yard", "got onset '-1'"), ("a.wav,0,", "background ''")],
+)
 def test_a_damaged_list_is_refused(tmp_path: Path, row: str, words: str):
     (tmp_path / "backgrounds.csv").write_text(f"filename,onset,background\n{row}\n")
     with pytest.raises(AedError, match=words):

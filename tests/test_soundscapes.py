@@ -148,7 +148,9 @@ def test_a_background_is_made_of_pieces_of_one_folder(ambient: Path) -> None:
         samples, pieces = backgrounds.draw(4 * RATE, np.random.default_rng(seed))
         assert samples.shape == (4 * RATE,) and level_db(samples) == pytest.approx(0, abs=1e-3)
         assert len({Path(piece.name).parent for piece in pieces}) == 1
-        assert [piece.onset_s for piece in pieces] == sorted({piece.onset_s for piece in pieces}) and not pieces[0].onset_s
+        assert [piece.onset_s for piece in pieces] == sorted({piece.onset_s for piece in pieces}) and not pieces[
+            0
+        ].onset_s
         quarters = [level_db(part) for part in np.split(samples, 16)]
         assert max(quarters) - min(quarters) < 3  # no piece is missing
 

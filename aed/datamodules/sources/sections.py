@@ -1,4 +1,4 @@
-"""Lists beside recordings that say what they are put together of: independent sections, and whose background is heard."""
+"""Lists beside recordings: of which independent sections they are, and whose background is heard when."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,7 +24,9 @@ def count_sections(recordings: Sequence[Path]) -> list[int]:
     Raises:
         AedError: That list is damaged.
     """
-    known = _beside(recordings, SECTIONS, ("filename", "onset", "offset"), lambda rows, _: rows["filename"].value_counts())
+    known = _beside(
+        recordings, SECTIONS, ("filename", "onset", "offset"), lambda rows, _: rows["filename"].value_counts()
+    )
     return [int(known[own.parent].get(own.name, 1)) if own.parent in known else 1 for own in recordings]
 
 

@@ -57,7 +57,6 @@ class Labelled:
         self, family: Sequence[Shape], base: EventRule, slack_s: float, most: float = inf
     ) -> dict[Shape, list[list[Option]]]:
         """As :func:`aed.scoring.events.family.search`, with alarms at the ends of patches."""
-
         hours = self.place_hours(slack_s)
         group = None if self.places is None or hours is None else grouped(hours)
 
