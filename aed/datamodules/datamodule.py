@@ -43,6 +43,7 @@ from aed.datamodules.selection import (
     targets,
     within,
 )
+from aed.datamodules.soundscapes.backgrounds import UNUSED_CLASSES
 from aed.datamodules.soundscapes.mixing import Soundscape, SoundscapeConfig
 from aed.datamodules.soundscapes.training import with_sections
 from aed.datamodules.soundscapes.validation import ValidationStreams, validation_streams
@@ -472,11 +473,8 @@ class PatchDataModule(L.LightningDataModule):
         """
         if self.unseen is None:
             return None
-        if self.unseen == "unused":
-            outside = self._raw[within(self._raw["labels"], self.class_names).map(len) == 0]
-            files = sorted(set(outside["path"]) - set(self.table["path"]))
-            if not files:
-                raise AedError("data.unseen=unused: every class is used; leave some out of data.class_names")
+        if self.unseen == UNUSED_CLASSES:
+            files = sorted(self._unused("data.unseen")["path"])
         else:
             if not (files := recordings_below(Path(self.unseen))):
                 raise AedError(f"data.unseen={self.unseen}: holds no recording")
@@ -485,6 +483,34 @@ class PatchDataModule(L.LightningDataModule):
         if not (good := [path for path in files if path not in bad]):
             raise AedError(f"data.unseen={self.unseen}: none of its {len(files)} files can be read")
         return self._patches(good, ClipLabels(np.zeros(len(good), np.int64)))
+
+    def _unused(self, key: str) -> pd.DataFrame:
+        """The rows of clips of classes that are not used.
+
+        Args:
+            key: That asks for them.
+
+        Raises:
+            AedError: There are none.
+        """
+        outside = self._raw[within(self._raw["labels"], self.class_names).map(len) == 0]
+        if (outside := outside[~outside["path"].isin(self.table["path"])]).empty:
+            raise AedError(f"{key}={UNUSED_CLASSES}: every class is used; leave some out of data.class_names")
+        return outside.reset_index(drop=True)
+
+    def _unused_of(self, split: str) -> list[Path]:
+        """Clips of classes that are not used, of a split, for ``ambient=unused``.
+
+        Raises:
+            AedError: There are none.
+        """
+        rows = self._unused("ambient")
+        splits = assign_splits(rows, method=self.split, **self.folds, **self.fractions, seed=self.seed)  # type: ignore[arg-type]
+        if not (files := sorted(rows["path"][splits == split])):
+            raise AedError(
+                f"ambient={UNUSED_CLASSES}: {self.clips.name} has no {split} clip of an unused class as it is split"
+            )
+        return files
 
     def _check_classes(self) -> None:
         counts = {split: self.class_counts(split) for split in SPLITS}
@@ -619,7 +645,8 @@ class PatchDataModule(L.LightningDataModule):
             raise AedError(f"split={split}: {self.clips.name} has no {split} clips as it is split{advice}")
         clips = dict(zip(rows["path"], rows["labels"], strict=True))
         frontend = self.frontend
-        return Soundscape(clips, split, config, frontend.sample_rate, frontend.max_length_s, self.seed)
+        unused = self._unused_of(split) if config.ambient == UNUSED_CLASSES else []
+        return Soundscape(clips, split, config, frontend.sample_rate, frontend.max_length_s, self.seed, unused)
 
     def val_soundscapes(self, asked: str) -> tuple[tuple[Soundscape, float], ...]:
         """Streams of the validation clips and those in which nothing happens, with the hours of each.

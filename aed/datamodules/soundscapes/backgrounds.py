@@ -24,6 +24,9 @@ COLOURS = (*SLOPES, "room")
 SHARES = ("train", "train", "val", "test")
 """Split of an ambient recording, by its digest: a half trains, a quarter each validates and tests."""
 
+UNUSED_CLASSES = "unused"
+"""In place of a folder: the data's clips of classes that are not named."""
+
 FADE_S = 0.05
 """Pieces of a background begin and end within this time, s."""
 

@@ -42,15 +42,16 @@ def backgrounds(recordings: Sequence[Path]) -> list[list[tuple[float, str]]]:
 
 def _pieces(rows: pd.DataFrame, file: Path) -> dict[str, list[tuple[float, str]]]:
     """Those of each recording, by onset."""
-    for number, row in enumerate(rows.itertuples()):
-        if not is_number(str(row.onset)) or float(row.onset) < 0 or not row.background:
+    found: dict[str, list[tuple[float, str]]] = {}
+    columns = (rows[name].tolist() for name in ("filename", "onset", "background"))
+    for number, (name, onset, background) in enumerate(zip(*columns, strict=True)):
+        if not is_number(onset) or float(onset) < 0 or not background:
             raise AedError(
                 f"{file}: row {number + 1}: need seconds from 0 on and the name of a background, got onset "
-                f"{row.onset!r}, background {row.background!r}"
+                f"{onset!r}, background {background!r}"
             )
-    rows = rows.assign(onset=rows["onset"].astype(float)).sort_values("onset", kind="stable")
-    parts = rows.groupby("filename", sort=False)
-    return {name: list(zip(own["onset"], own["background"], strict=True)) for name, own in parts}
+        found.setdefault(name, []).append((float(onset), background))
+    return {name: sorted(pieces, key=lambda piece: piece[0]) for name, pieces in found.items()}
 
 
 def _beside(

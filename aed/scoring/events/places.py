@@ -59,7 +59,8 @@ class Places:
         """The place ``(N,)`` of each time of a recording; what is infinite is of its last."""
         span = 1 + max(self.onset_s.max(), time_s[np.isfinite(time_s)].max(initial=0.0))
         keys = recording * span + np.minimum(time_s, span - 0.5)
-        return self.place[np.searchsorted(self.recording * span + self.onset_s, keys, side="right") - 1]
+        found: Index = self.place[np.searchsorted(self.recording * span + self.onset_s, keys, side="right") - 1]
+        return found
 
     def hours(self, events: EventList, length_s: Seconds, slack_s: float) -> Seconds:
         """Hours ``(places,)`` of each place in which an alarm is one on background.
