@@ -340,7 +340,7 @@ def test_clips_of_classes_that_are_not_named_are_a_background() -> None:
     assert not heard["train"] & heard["val"] and not heard["val"] & heard["test"] and not heard["train"] & heard["test"]
     with pytest.raises(AedError, match="ambient=unused: every class is used"):
         tiny.data(test_fold=2).soundscape("test", config)
-    with pytest.raises(AedError, match="ambient=unused: .* has no val clip"):
+    with pytest.raises(AedError, match=r"ambient=unused: .* has no val clip"):
         tiny.data(test_fold=2, class_names=["alarm", "hum"]).soundscape("val", replace(config, events_a_minute=0.0))
 
 

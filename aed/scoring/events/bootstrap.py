@@ -34,9 +34,8 @@ def recall_interval(
     if len(is_found) != len(unit):
         raise AedError(f"recall: {len(is_found)} events, but {len(unit)} units")
     place = np.unique(unit, return_inverse=True)[1]
-    return ratio_interval(
-        np.bincount(place, is_found).astype(np.float64), np.bincount(place).astype(np.float64), level, seed
-    )
+    found, events = (np.bincount(place, weights).astype(np.float64) for weights in (is_found, None))
+    return ratio_interval(found, events, level, seed)
 
 
 def ratio_interval(counts: Floats, sizes: Floats, level: float = 0.95, seed: int = 0) -> tuple[float, float] | None:
