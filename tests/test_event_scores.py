@@ -16,7 +16,7 @@ from aed.scoring.events.alarms import Alarms, count_alarms, most_per_hour, poiss
 from aed.scoring.events.collars import Collars, best_matching, event_based
 from aed.scoring.events.counts import EventCounts, macro
 from aed.scoring.events.intersection import PSDS1, PSDS2, Criteria, intersect, psds
-from aed.scoring.events.lists import EventList
+from aed.scoring.events.lists import EventList, shared_time
 from aed.scoring.events.segments import segment_based
 
 # --- DESED: a published system's detections with sed_eval's own text; psds_eval 0.5.3 on 50 operating points --------
@@ -171,6 +171,25 @@ def test_no_alarm_in_an_hour_is_up_to_three():
 def test_events_that_cannot_be_are_refused(values):
     with pytest.raises(AedError, match="events:"):
         EventList.of(*values)
+
+
+@settings(deadline=None, derandomize=True)
+@given(times=st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 20), st.integers(0, 9)), max_size=30))
+def test_pairs_share_time_as_each_with_each_does(times):
+    """Long and short, nested and touching ones, in recordings of which some have none."""
+    lists = []
+    for own in (True, False):
+        rows = [(number, on / 10, (on + length) / 10) for number, is_own, on, length in times if is_own == own]
+        numbers, onset_s, offset_s = zip(*rows, strict=True) if rows else ([], [], [])
+        lists.append(EventList.of(numbers, [0] * len(rows), onset_s, offset_s))
+    one, other = lists
+    pairs = [
+        (i, j, min(one.offset_s[i], other.offset_s[j]) - max(one.onset_s[i], other.onset_s[j]))
+        for i in range(len(one))
+        for j in range(len(other))
+        if one.recording[i] == other.recording[j]
+    ]
+    assert list(zip(*shared_time(one, other), strict=True)) == [pair for pair in pairs if pair[2] > 0]
 
 
 def test_psds_needs_something_to_score():

@@ -32,6 +32,7 @@ from aed.run.annotated import Annotated, Heard, Truth
 from aed.scoring.decision import UNKNOWN_INDEX, Decision
 from aed.scoring.events.family import Shape
 from aed.scoring.events.lists import EventList
+from aed.scoring.events.places import Places
 from aed.scoring.held_out import Embedded, best_weight, clusters, held_out_auroc, means_of_classes
 from aed.scoring.nearness import Nearness, blend, cosines, direction, mean_direction, unit_steps
 from aed.scoring.rule import EventRule
@@ -288,7 +289,9 @@ def test_events_that_are_scored_are_those_that_are_detected(net: nn.Module) -> N
     ((_, events),) = heard.events(detector)
     span = [events[0].onset_s], [events[0].offset_s]
     length_s = np.array([starts[-1] + detector.patch_s])
-    truth = Truth(("a.wav",), EventList.of([0], [1], *span), length_s, None, np.array([1]))
+    truth = Truth(
+        ("a.wav",), EventList.of([0], [1], *span), length_s, None, np.array([1]), Places.of([[(0.0, "a.wav")]])
+    )
     annotated = Annotated(detector, heard, truth)
     assert len(events) == 1 and annotated.scores(0.2, 2.0).metrics["recall"] == 1
     fitted = annotated.labelled.search([Shape(1, 1.0, 0.0)], detector.rule, 2.0)

@@ -36,7 +36,7 @@ from aed.scoring.events.family import (
 )
 from aed.scoring.events.joined import Joined
 from aed.scoring.events.lists import EventList
-from aed.scoring.events.stream import THRESHOLDS
+from aed.scoring.events.stream import THRESHOLDS, StreamScores
 from aed.scoring.events.tail import expected_alarms
 from aed.scoring.rule import EventRule, RuleState
 
@@ -335,10 +335,13 @@ def test_an_ambient_recording_is_background(model, place, capsys):
     assert both["background/loud"] == alone["background/loud"] + 2 and both["recall"] == alone["recall"] == 1
 
 
-def test_the_verdict_is_by_the_exact_interval():
+@pytest.mark.parametrize(("over", "says"), [({}, ""), ({"low": 0.0, "high": 9.0}, "; over places: 0.00 to 9.00")])
+def test_the_verdict_is_by_the_exact_interval_and_by_that_over_places(over, says):
     nothing = EventList.of([], [], [], [])
     four = Alarms(np.zeros(4, np.int64), np.zeros(4, np.int64), np.arange(4.0))
     counted = count_alarms(nothing, four, 1, np.array([3 * 3600.0]))
-    assert "4 background alarms in 3 h, an hour 1.33 (95 %: 0.36 to 3.41)" in verdict(counted, 1.0)
-    assert verdict(counted, 1.0).endswith("is inside")
-    assert verdict(counted, 0.3).endswith("is under it: not kept") and verdict(counted, 5).endswith("is over it: kept")
+    metrics = {f"background_over_places/{end}": value for end, value in over.items()}
+    result = StreamScores(metrics, counted, [])
+    assert f"4 background alarms in 3 h, an hour 1.33 (95 %: 0.36 to 3.41{says})" in verdict(result, 1.0)
+    assert verdict(result, 1.0).endswith("is inside") and verdict(result, 9.5).endswith("is over it: kept")
+    assert verdict(result, 0.3).endswith("is inside" if over else "is under it: not kept")

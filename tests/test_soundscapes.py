@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
@@ -22,6 +23,7 @@ from aed.datamodules.soundscapes.backgrounds import Backgrounds, ambient_files
 from aed.datamodules.soundscapes.mixing import Soundscape, SoundscapeConfig
 from aed.datamodules.soundscapes.runs import loud_runs
 from aed.datamodules.sources.annotations import read_reference
+from aed.datamodules.sources.sections import backgrounds
 from aed.dsp.noise import SLOPES, coloured_noise
 from aed.run.soundscapes import write_soundscapes
 
@@ -145,9 +147,12 @@ def test_ambient_that_cannot_be_had_is_refused(tmp_path: Path) -> None:
 def test_a_background_is_made_of_pieces_of_one_folder(ambient: Path) -> None:
     backgrounds = Backgrounds(RATE, ambient_files(ambient, "train"), ambient)
     for seed in range(6):
-        samples, names = backgrounds.draw(4 * RATE, np.random.default_rng(seed))
+        samples, pieces = backgrounds.draw(4 * RATE, np.random.default_rng(seed))
         assert samples.shape == (4 * RATE,) and level_db(samples) == pytest.approx(0, abs=1e-3)
-        assert len({Path(name).parent for name in names.split("|")}) == 1
+        assert len({Path(piece.name).parent for piece in pieces}) == 1
+        assert [piece.onset_s for piece in pieces] == sorted({piece.onset_s for piece in pieces}) and not pieces[
+            0
+        ].onset_s
         quarters = [level_db(part) for part in np.split(samples, 16)]
         assert max(quarters) - min(quarters) < 3  # no piece is missing
 
@@ -312,10 +317,31 @@ def test_lists_say_what_occurs_and_how_it_was_made(written: Path) -> None:
         inside = [part for part in own if float(part["onset"]) <= float(row["onset"]) < float(part["offset"])]
         background_db = float(inside[0]["level_dbfs"])
         assert float(row["level_dbfs"]) - float(row["snr_db"]) == pytest.approx(background_db, abs=0.01)
+    places = backgrounds(sorted(written.glob("*.wav")))
+    for name, pieces in zip(sorted(path.name for path in written.glob("*.wav")), places, strict=True):
+        own = [(float(part["onset"]), part["background"]) for part in sections if part["filename"] == name]
+        assert pieces == own  # noise is of one piece
     recordings = sorted(written.glob("*.wav"))
     read = read_reference(written / "reference.tsv", recordings, [60.0] * 3)
     assert len(read) == len(events) and set(read["label"]) <= set(module.class_names)
     assert all(labels[row["clip"]] == row["label"] for _, row in read.iterrows())
+
+
+def test_clips_of_classes_that_are_not_named_are_a_background() -> None:
+    data = partial(tiny.data, test_fold=2, val_fold=3, class_names=["alarm", "hum"])
+    config, heard = SoundscapeConfig(ambient="unused", noise_share=0.0, section_s=(5, 5)), {}
+    for split in ("train", "val", "test"):
+        module = data()
+        sections = list(module.soundscape(split, config).sections(60 * RATE))
+        heard[split] = {Path(piece.name).name for section in sections for piece in section.background}
+        assert {event.labels for section in sections for event in section.events} <= {("alarm",), ("hum",)}
+        files = {Path(row.path).name for row in module.recordings.itertuples() if row.labels == ("rain",)}
+        assert heard[split] and heard[split] <= files
+    assert not heard["train"] & heard["val"] and not heard["val"] & heard["test"] and not heard["train"] & heard["test"]
+    with pytest.raises(AedError, match="ambient=unused: every class is used"):
+        tiny.data(test_fold=2).soundscape("test", config)
+    with pytest.raises(AedError, match=r"ambient=unused: .* has no val clip"):
+        tiny.data(test_fold=2, class_names=["alarm", "hum"]).soundscape("val", replace(config, events_a_minute=0.0))
 
 
 def test_overlapping_events_of_a_class_are_one_and_a_quiet_file_has_a_row(tmp_path: Path) -> None:

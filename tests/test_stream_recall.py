@@ -12,6 +12,7 @@ import torch
 
 from aed.base.errors import AedError
 from aed.datamodules import PatchDataModule
+from aed.datamodules.soundscapes.backgrounds import Piece
 from aed.datamodules.soundscapes.mixing import MixedEvent, Section, SoundscapeConfig
 from aed.datamodules.soundscapes.validation import validation_streams
 from aed.dsp.logmel import LogMel
@@ -143,7 +144,7 @@ def test_streams_are_computed_and_embedded_once(tmp_path, monkeypatch, multi_lab
 def test_background_is_no_event_and_parts_are_joined():
     event = MixedEvent((BACKGROUND,), Path(), 0, 1.0, 2.0, 0)
     both = (event, event._replace(labels=("hum",)))
-    sections = [Section(np.zeros(number, np.float32), both, "", 0) for number in (48000, 64000)]
+    sections = [Section(np.zeros(number, np.float32), both, (Piece(0.0, "white"),), 0) for number in (48000, 64000)]
     asked = []
 
     class Fake:

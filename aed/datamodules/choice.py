@@ -13,6 +13,7 @@ from aed.audio.recordings import recordings_below
 from aed.base.errors import AedError
 from aed.base.remote import folder_of
 from aed.datamodules.selection import alike, check_names, draw_garbage, one_row_a_clip, single_labels, within
+from aed.datamodules.soundscapes.backgrounds import UNUSED_CLASSES
 from aed.datamodules.sources.clips import clip_names
 from aed.datamodules.splits import assign_splits
 from aed.scoring.labels import BACKGROUND, OTHER
@@ -35,6 +36,20 @@ class Chosen:
     table: pd.DataFrame
     class_names: tuple[str, ...]
     file_names: Mapping[Path, str]
+
+    def unused(self, key: str) -> pd.DataFrame:
+        """The rows of clips of classes that are not used.
+
+        Args:
+            key: That asks for them.
+
+        Raises:
+            AedError: There are none.
+        """
+        outside = self.usable[within(self.usable["labels"], self.class_names).map(len) == 0]
+        if (outside := outside[~outside["path"].isin(self.table["path"])]).empty:
+            raise AedError(f"{key}={UNUSED_CLASSES}: every class is used; leave some out of data.class_names")
+        return outside.reset_index(drop=True)
 
 
 @dataclass(frozen=True)
@@ -109,6 +124,19 @@ class Choice:
         table = self._split(usable.copy(), names)
         table, file_names = self._with_negatives(table, clip_names(clips["path"]))
         return Chosen(usable, table, self._outputs(names), file_names)
+
+    def unused_of(self, split: str, chosen: Chosen) -> list[Path]:
+        """Clips of classes that are not used, of a split, for ``ambient=unused``.
+
+        Raises:
+            AedError: There are none.
+        """
+        rows = chosen.unused("ambient")
+        if not (files := sorted(rows["path"][assign_splits(rows, **self.splitting) == split])):
+            raise AedError(
+                f"ambient={UNUSED_CLASSES}: {self.source} has no {split} clip of an unused class as it is split"
+            )
+        return files
 
     def _split(self, table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
         """The clips of the classes with their split."""

@@ -39,8 +39,8 @@ from aed.datamodules.selection import (
     composed,
     one_hot,
     targets,
-    within,
 )
+from aed.datamodules.soundscapes.backgrounds import UNUSED_CLASSES
 from aed.datamodules.soundscapes.mixing import Soundscape, SoundscapeConfig
 from aed.datamodules.soundscapes.training import with_sections
 from aed.datamodules.soundscapes.validation import ValidationStreams, validation_streams
@@ -400,11 +400,8 @@ class PatchDataModule(L.LightningDataModule):
         """
         if self.unseen is None:
             return None
-        if self.unseen == "unused":
-            outside = self._chosen.usable[within(self._chosen.usable["labels"], self.class_names).map(len) == 0]
-            files = sorted(set(outside["path"]) - set(self.table["path"]))
-            if not files:
-                raise AedError("data.unseen=unused: every class is used; leave some out of data.class_names")
+        if self.unseen == UNUSED_CLASSES:
+            files = sorted(self._chosen.unused("data.unseen")["path"])
         else:
             if not (files := recordings_below(folder_of("data.unseen", self.unseen))):
                 raise AedError(f"data.unseen={self.unseen}: holds no recording")
@@ -470,7 +467,8 @@ class PatchDataModule(L.LightningDataModule):
             raise AedError(f"split={split}: {self.clips.name} has no {split} clips as it is split{advice}")
         clips = dict(zip(rows["path"], rows["labels"], strict=True))
         frontend = self.frontend
-        return Soundscape(clips, split, config, frontend.sample_rate, frontend.max_length_s, self.seed)
+        unused = self.choice.unused_of(split, self._chosen) if config.ambient == UNUSED_CLASSES else []
+        return Soundscape(clips, split, config, frontend.sample_rate, frontend.max_length_s, self.seed, unused)
 
     def val_soundscapes(self, asked: str) -> tuple[tuple[Soundscape, float], ...]:
         """Streams of the validation clips and those in which nothing happens, with the hours of each.

@@ -16,6 +16,7 @@ from aed.scoring.events.alarms import Alarms
 from aed.scoring.events.fitting import Labelled
 from aed.scoring.events.joined import Joined
 from aed.scoring.events.lists import EventList, Index, Seconds
+from aed.scoring.events.places import Places
 from aed.scoring.events.stream import Detections, StreamScores, score_stream
 from aed.scoring.rule import NEVER, Floats, RuleDecisions
 
@@ -38,6 +39,7 @@ class Truth:
         length_s: ``(recordings,)``.
         clip: ``(E,)`` number of the clip that each event was cut from; None: the reference does not say.
         sections: ``(recordings,)`` independent sections of each.
+        places: Whose background is heard.
     """
 
     names: tuple[str, ...]
@@ -45,6 +47,7 @@ class Truth:
     length_s: Seconds
     clip: Index | None
     sections: Index
+    places: Places
 
     @property
     def repeated(self) -> str:
@@ -63,6 +66,7 @@ class Truth:
             self.length_s[list(used)],
             None if self.clip is None else self.clip[kept],
             self.sections[list(used)],
+            self.places.among(used),
         )
 
 
@@ -82,7 +86,8 @@ def read_truth(
         AedError: It does not fit the recordings, or a class of it is none of the model's.
     """
     from aed.datamodules.health.annotations import file_length  # pandas: only where there is a reference
-    from aed.datamodules.sources.annotations import count_sections, read_reference
+    from aed.datamodules.sources.annotations import read_reference
+    from aed.datamodules.sources.sections import backgrounds, count_sections
 
     if not Path(reference).exists():
         raise AedError(f"{key}: {reference}: no such file or folder")
@@ -104,7 +109,8 @@ def read_truth(
     events = EventList.of(rows["recording"], rows["label"].map(targets), rows["onset_s"], rows["offset_s"])
     clip = np.unique(rows["clip"].to_numpy(str), return_inverse=True)[1] if (rows["clip"] != "").any() else None
     sections = np.array(count_sections([*paths, *quiet]), np.int64)
-    return Truth((*names, *ambient), events, np.array(lengths), clip, sections)
+    places = Places.of(backgrounds([*paths, *quiet]))
+    return Truth((*names, *ambient), events, np.array(lengths), clip, sections, places)
 
 
 def _check_apart(rows: "pd.DataFrame", reference: str) -> None:
@@ -207,7 +213,7 @@ class Annotated:
         """Posteriors beside the events of the recordings that could be used."""
         heard, detector, known = self.heard, self.detector, self.known
         times = detector.hop_s, detector.patch_s, detector.unknown_threshold
-        return Labelled(heard.posteriors, heard.starts, known.events, known.length_s, *times)
+        return Labelled(heard.posteriors, heard.starts, known.events, known.length_s, *times, known.places)
 
     def scores(self, collar_s: float, slack_s: float) -> StreamScores:
         """All scores of the rule, and the curve over its threshold."""
@@ -222,7 +228,7 @@ class Annotated:
             scaled = [(high, low) if high == NEVER else (threshold, threshold * low / high) for high, low in pairs]
             return self._detections(joined, scaled, times)
 
-        return score_stream(
+        result = score_stream(
             self.known.events,
             self._own(names),
             points,
@@ -232,6 +238,15 @@ class Annotated:
             slack_s,
             self.known.clip,
         )
+        return replace(result, metrics=result.metrics | self._over_places(result.alarms.raised, slack_s))
+
+    def _over_places(self, raised: Alarms, slack_s: float) -> dict[str, float]:
+        """The interval of the alarms on background, over places."""
+        places, known = self.known.places, self.known
+        hours = places.hours(known.events, known.length_s, slack_s)
+        span = places.interval(raised.recording, raised.time_s - self.detector.patch_s / 2, hours)
+        keys = ("background_over_places/low", "background_over_places/high")
+        return dict(zip(keys, span, strict=True)) if span else {}
 
     def _own(self, names: Sequence[str]) -> Detections:
         """What the rule detects."""

@@ -13,7 +13,7 @@ from aed.export.graph import load_model, read_model_card, save_model
 from aed.inference.detection import Detector
 from aed.inference.files import find_files
 from aed.run.annotated import Annotated, hear, read_truth
-from aed.run.stream_report import candidates_table, never_open, thresholds_text, verdict
+from aed.run.stream_report import candidates_table, elsewhere_text, never_open, thresholds_text, verdict
 from aed.run.stream_scores import Scored, score_programs
 from aed.scoring.events.alarms import background_hours
 from aed.scoring.events.family import QUARTERS, Choice, Option, Shape, best_choices, least_budget, shapes
@@ -136,6 +136,11 @@ def choose_rule(streams: Annotated, config: FitConfig, slack_s: float) -> Fitted
     confused = None if config.most_confused is None else floor(config.most_confused * events / 100 + 1e-9)
     family = shapes(config.windows, config.off_shares, config.hold_offs_s)
     fitted = best_rule(streams.labelled, family, base, budget, slack_s, confused, BEYOND)
+    if not fitted.choice.found and fitted.best_within.found:
+        raise AedError(
+            f"alarms_per_hour={budget:g}: every rule with so few raises more in places that it is chosen without, "
+            "recordings or those that a backgrounds.csv beside them names; give more different ones, or ask for more"
+        )
     if not fitted.choice.found:
         raise AedError(_nearest(streams.labelled.search(family, base, slack_s), budget, hours, events, confused))
     return fitted
@@ -252,7 +257,7 @@ class RuleFit:
         if self.test is not None:
             scored = self._scored(chosen, self.test.heard(chosen, self.strict))
             scored.show(console, "test")
-            console.print(verdict(scored.result.alarms, fitted.budget))
+            console.print(verdict(scored.result, fitted.budget))
         return scored
 
     def _scored(self, detector: Detector, streams: Annotated) -> Scored:
@@ -260,8 +265,10 @@ class RuleFit:
 
     def _report(self, console: PlainConsole, fitted: Fitted, names: Sequence[str], det: Path | None) -> None:
         """Prints, writes and draws all candidates."""
-        within = {shape: choices[fitted.most] for shape, choices in fitted.best.items()}
+        within = {shape: choices[fitted.spent] for shape, choices in fitted.best.items()}
         console.print(candidates_table(within, fitted.shape, fitted.events, fitted.hours, fitted.budget))
+        if fitted.elsewhere is not None:
+            console.print(elsewhere_text(fitted))
         console.print(f"thresholds: {thresholds_text(fitted.choice, names)}")
         if self.config.candidates is not None:
             write_rows(Path(self.config.candidates), *_candidate_rows(fitted, names))

@@ -89,6 +89,7 @@ class _Rows:
         self.rate = rate
         self.files: list[str] = []
         self.sections: list[Sequence[Any]] = []
+        self.backgrounds: list[tuple[str, float, str]] = []
         self.events: list[Sequence[Any]] = []
 
     def noted(self, name: str, sections: Iterator[Section]) -> Iterator[Section]:
@@ -97,7 +98,9 @@ class _Rows:
         start = 0
         for section in sections:
             onset_s, end_s = start / self.rate, (start + len(section.samples)) / self.rate
-            self.sections.append([name, f"{onset_s:.3f}", f"{end_s:.3f}", section.level_dbfs, section.background])
+            names = "|".join(dict.fromkeys(piece.name for piece in section.background))
+            self.sections.append([name, f"{onset_s:.3f}", f"{end_s:.3f}", section.level_dbfs, names])
+            self.backgrounds += [(name, onset_s + piece.onset_s, piece.name) for piece in section.background]
             for event in section.events:
                 times = (onset_s + event.onset_s, onset_s + event.offset_s)
                 how = (str(event.clip), event.clip_onset_s, event.snr_db, event.snr_db + section.level_dbfs)
@@ -106,7 +109,7 @@ class _Rows:
             yield section
 
     def write(self, folder: Path, facts: dict[str, Any]) -> None:
-        """Writes ``events.csv``, ``sections.csv``, ``soundscape.json`` and the reference."""
+        """Writes ``events.csv``, ``sections.csv``, ``backgrounds.csv``, ``soundscape.json`` and the reference."""
         made = [
             [name, f"{onset:.3f}", f"{offset:.3f}", ",".join(labels), clip, *(f"{value:.3f}" for value in how)]
             for name, onset, offset, labels, clip, *how in self.events
@@ -115,6 +118,8 @@ class _Rows:
         write_rows(folder / "events.csv", head, made)
         levels = [[*times, f"{level:.2f}", background] for *times, level, background in self.sections]
         write_rows(folder / "sections.csv", ("filename", "onset", "offset", "level_dbfs", "background"), levels)
+        pieces = [[name, f"{onset_s:.3f}", background] for name, onset_s, background in self.backgrounds]
+        write_rows(folder / "backgrounds.csv", ("filename", "onset", "background"), pieces)
         write_json(folder / "soundscape.json", facts | {"events": len(made), "sections": len(levels)})
         lines = io.StringIO()
         table = csv.writer(lines, "excel-tab", lineterminator="\n")

@@ -79,6 +79,7 @@ class StreamRecall(L.Callback):
             frontend.patch_hop * hop_s,
             frontend.patch_samples / frontend.sample_rate,
             pl_module.decision.unknown_threshold,
+            self.streams.places,
         )
         base = without_background(EventRule(), self.data.class_names)
         for metric, budget in self.budgets.items():

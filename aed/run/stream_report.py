@@ -10,8 +10,8 @@ from rich.table import Table
 from aed.dsp.gate import power_dbfs
 from aed.inference.detection import Detector
 from aed.scoring.duty import Duty
-from aed.scoring.events.alarms import AlarmCounts
 from aed.scoring.events.family import Choice, Shape
+from aed.scoring.events.fitting import Fitted
 from aed.scoring.events.stream import StreamScores, background_interval, tradeoff
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def headline(result: StreamScores, repeated: str) -> str:
         )
         parts.append(f"recall {metrics['recall']:.3f} ({interval})")
     if "background_per_hour" in metrics:
-        parts.append(f"background alarms an hour {rate_text(result.alarms)}")
+        parts.append(f"background alarms an hour {rate_text(result)}")
     for key, text in (
         ("confused_per_100_events", "confused {:.1f} per 100 events"),
         ("delay_s/median", "alarm after {:.1f} s"),
@@ -71,10 +71,13 @@ def headline(result: StreamScores, repeated: str) -> str:
     return "; ".join(parts)
 
 
-def rate_text(counted: AlarmCounts) -> str:
-    """Background alarms an hour with their exact interval."""
+def rate_text(result: StreamScores) -> str:
+    """Background alarms an hour with their exact interval and, where there are alarms, that over places."""
+    counted, over_places = result.alarms, over_places_of(result.metrics)
     low, high = background_interval(int(counted.background.sum()), counted.background_hours)
     span = f"up to {high:.2f}" if low == 0 else f"{low:.2f} to {high:.2f}"
+    if low and over_places:
+        span += f"; over places: {over_places[0]:.2f} to {over_places[1]:.2f}"
     return f"{counted.background_per_hour:.2f} (95 %: {span})"
 
 
@@ -152,15 +155,34 @@ def thresholds_text(choice: Choice, names: Sequence[str]) -> str:
     return ", ".join(f"{name} {'never' if own.threshold is None else f'{own.threshold:.8g}'}" for name, own in pairs)
 
 
-def verdict(counted: AlarmCounts, budget: float) -> str:
+def elsewhere_text(fitted: Fitted) -> str:
+    """What a choice for such a budget costs in places that it is made without."""
+    assert fitted.elsewhere is not None
+    return (
+        f"in places that it is chosen without: {fitted.elsewhere} alarms in {fitted.hours:.3g} h, "
+        f"{fitted.elsewhere / fitted.hours:.2f} an hour"
+    )
+
+
+def verdict(result: StreamScores, budget: float) -> str:
     """Whether the alarms of test streams are within a budget, as far as they can tell."""
+    counted = result.alarms
     count, hours = int(counted.background.sum()), counted.background_hours
     low, high = background_interval(count, hours)
+    over_places = over_places_of(result.metrics)
+    if count and over_places is not None:
+        low, high = min(low, over_places[0]), max(high, over_places[1])
     where = "inside" if low <= budget <= high else "over it: kept" if budget > high else "under it: not kept"
     return (
-        f"test: {count} background alarms in {hours:.3g} h, an hour {rate_text(counted)}; the budget, {budget:g}, is "
+        f"test: {count} background alarms in {hours:.3g} h, an hour {rate_text(result)}; the budget, {budget:g}, is "
         f"{where}"
     )
+
+
+def over_places_of(metrics: Mapping[str, float]) -> tuple[float, float] | None:
+    """The interval of the alarms an hour by drawing places anew; None: there are too few."""
+    low, high = (metrics.get(f"background_over_places/{end}") for end in ("low", "high"))
+    return None if low is None or high is None else (low, high)
 
 
 def _number(value: float, digits: int) -> str:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,9 @@ COLOURS = (*SLOPES, "room")
 
 SHARES = ("train", "train", "val", "test")
 """Split of an ambient recording, by its digest: a half trains, a quarter each validates and tests."""
+
+UNUSED_CLASSES = "unused"
+"""In place of a folder: the data's clips of classes that are not named."""
 
 FADE_S = 0.05
 """Pieces of a background begin and end within this time, s."""
@@ -74,6 +78,18 @@ def _check_apart(parts: dict[Path, str]) -> None:
             raise AedError(f"ambient: {path} is the same recording as {other}, of another split; delete one")
 
 
+class Piece(NamedTuple):
+    """A part of a background.
+
+    Args:
+        onset_s: When it begins, s.
+        name: A colour of noise, or a recording.
+    """
+
+    onset_s: float
+    name: str
+
+
 class Backgrounds:
     """Draws backgrounds of any length.
 
@@ -92,23 +108,23 @@ class Backgrounds:
         for path in ambient:
             self.groups.setdefault(path.relative_to(folder).parent.as_posix().partition("/")[0], []).append(path)
 
-    def draw(self, num_samples: int, generator: np.random.Generator) -> tuple[Wave, str]:
-        """A background ``(num_samples,)`` of RMS 1, and what it is: a colour, or the names of its recordings.
+    def draw(self, num_samples: int, generator: np.random.Generator) -> tuple[Wave, tuple[Piece, ...]]:
+        """A background ``(num_samples,)`` of RMS 1, and what it is made of.
 
         Raises:
             AedError: The recordings are silent or cannot be read.
         """
         if generator.random() < self.noise_share:
             colour = COLOURS[int(generator.integers(len(COLOURS)))]
-            return coloured_noise(num_samples, self.rate, colour, generator), colour
+            return coloured_noise(num_samples, self.rate, colour, generator), (Piece(0.0, colour),)
         group = list(self.groups.values())[int(generator.integers(len(self.groups)))]
-        background, names, filled = np.zeros(num_samples, np.float32), list[str](), 0
+        background, pieces, filled = np.zeros(num_samples, np.float32), list[Piece](), 0
         while filled < num_samples:
             piece, path = self._piece(group, num_samples - filled, generator)
             background[filled : filled + len(piece)] = faded(piece, round(FADE_S * self.rate))
-            names.append(path.relative_to(self.folder).as_posix())
+            pieces.append(Piece(filled / self.rate, path.relative_to(self.folder).as_posix()))
             filled += len(piece)
-        return unit_rms(background), "|".join(dict.fromkeys(names))
+        return unit_rms(background), tuple(pieces)
 
     def _piece(self, group: Sequence[Path], most: int, generator: np.random.Generator) -> tuple[Wave, Path]:
         """Up to ``most`` samples of a recording of a group, at RMS 1, from a random time on where it is longer."""

@@ -6,6 +6,7 @@ a section, and however they are cut into blocks they are the same samples.
 
 import logging
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aed.base.errors import AedError, AudioError
-from aed.datamodules.soundscapes.backgrounds import Backgrounds, ambient_files, faded
+from aed.datamodules.soundscapes.backgrounds import UNUSED_CLASSES, Backgrounds, Piece, ambient_files, faded
 from aed.datamodules.soundscapes.runs import loud_runs
 from aed.dsp.noise import rms
 from aed.dsp.waveform import Wave, read_audio, resample
@@ -55,7 +56,8 @@ class SoundscapeConfig:
         level_dbfs: Lowest and highest RMS of a background, dB under full scale.
         section_s: Shortest and longest time after which the background is another one at another level, s.
         ambient: Folder of recordings in which nothing happens; those in its folders ``train``, ``val`` and ``test`` are
-            for that split alone or, without such folders, every file is of one split by its content; null: noise.
+            for that split alone or, without such folders, every file is of one split by its content; ``unused``: the
+            clips of classes that are not named, split as all are; null: noise.
         noise_share: Share of the sections with noise where there are ambient recordings.
 
     Raises:
@@ -110,13 +112,13 @@ class Section(NamedTuple):
     Args:
         samples: ``(T,)`` float32 in [-1, 1].
         events: By onset.
-        background: A colour of noise, or the names of its recordings.
+        background: What it is made of, by onset.
         level_dbfs: RMS of the background, dB under full scale.
     """
 
     samples: Wave
     events: tuple[MixedEvent, ...]
-    background: str
+    background: tuple[Piece, ...]
     level_dbfs: float
 
 
@@ -130,6 +132,7 @@ class Soundscape:
         rate: Samples a second, Hz.
         max_length_s: Read of a clip, s.
         seed: Another seed, other streams.
+        unused: Clips of the split that are of no class, for ``ambient=unused``.
 
     Raises:
         AedError: There are no clips or no ambient recordings, or the events would leave no background.
@@ -143,6 +146,7 @@ class Soundscape:
         rate: int,
         max_length_s: float,
         seed: int = 0,
+        unused: Sequence[Path] = (),
     ) -> None:
         self.labels = {path: tuple(own) for path, own in clips.items() if own}
         self.split, self.config, self.rate, self.max_length_s, self.seed = split, config, rate, max_length_s, seed
@@ -152,8 +156,12 @@ class Soundscape:
                 self.by_class.setdefault(name, []).append(path)
         if config.events_a_minute and not self.by_class:
             raise AedError(f"split={split}: it has no clip of a class to make events of; events_a_minute=0 needs none")
-        ambient = ambient_files(Path(config.ambient), split) if config.ambient else []
-        self.backgrounds = Backgrounds(rate, ambient, Path(config.ambient or ""), config.noise_share)
+        ambient, folder = list(unused), Path(config.ambient or "")
+        if config.ambient == UNUSED_CLASSES:
+            folder = Path(os.path.commonpath([path.parent for path in ambient]))
+        elif config.ambient:
+            ambient = ambient_files(folder, split)
+        self.backgrounds = Backgrounds(rate, ambient, folder, config.noise_share)
         self._runs = lru_cache(KEPT_CLIPS)(self._read)
         self._check_density()
 
@@ -187,11 +195,11 @@ class Soundscape:
             wave, runs = self._runs(path)
             times = [(start / self.rate, stop / self.rate) for start, stop in runs]
             own = [MixedEvent(self.labels[path], path, onset, onset, offset, math.nan) for onset, offset in times]
-            yield Section(wave, tuple(own), path.name, math.nan)
+            yield Section(wave, tuple(own), (Piece(0.0, path.name),), math.nan)
             done += len(wave)
 
     def _section(self, length: int, generator: np.random.Generator) -> Section:
-        background, name = self.backgrounds.draw(length, generator)
+        background, pieces = self.backgrounds.draw(length, generator)
         gain = _drawn_gain(self.config.level_dbfs, generator)
         gain = min(gain, PEAK / float(np.abs(background).max()))
         samples = faded(background * np.float32(gain), round(EDGE_S * self.rate))
@@ -206,7 +214,7 @@ class Soundscape:
             onset_s, offset_s = begin / self.rate, (begin + len(event)) / self.rate
             labels = self.labels[path]
             events.append(MixedEvent(labels, path, start / self.rate, onset_s, offset_s, float(snr_db)))
-        return Section(np.clip(samples, -1, 1), tuple(events), name, float(20 * np.log10(gain)))
+        return Section(np.clip(samples, -1, 1), tuple(events), pieces, float(20 * np.log10(gain)))
 
     def _placed(self, length: int, generator: np.random.Generator) -> list[tuple[int, tuple[Path, int, int]]]:
         """First sample in the section, and clip, first and last sample there, of each event, by time."""

@@ -10,6 +10,7 @@ from aed.datamodules.soundscapes.mixing import Soundscape
 from aed.datamodules.sources.events import merge
 from aed.dsp.frontend import FrontendConfig
 from aed.scoring.events.lists import EventList, Seconds
+from aed.scoring.events.places import Places
 from aed.scoring.labels import BACKGROUND
 
 STREAM_S = 600
@@ -28,6 +29,7 @@ class ValidationStreams:
         events: By the numbers of streams and classes; ``background`` is none.
         length_s: ``(streams,)``.
         sections: Of all streams together.
+        places: Recordings that are heard as background.
     """
 
     frames: tuple[Array, ...]
@@ -35,6 +37,7 @@ class ValidationStreams:
     events: EventList
     length_s: Seconds
     sections: int
+    places: Places
 
 
 def validation_streams(
@@ -56,12 +59,14 @@ def validation_streams(
     firsts: list[npt.NDArray[np.int64]] = []
     length_s: list[float] = []
     events: list[tuple[int, int, float, float]] = []
+    backgrounds: list[list[tuple[float, str]]] = []
     sections = 0
     for soundscape, hours in parts:
         left = round(hours * 3600 * rate)
         while left >= config.patch_samples:
             length = min(left, whole)
             samples, own = np.zeros(0, np.float32), []
+            pieces: list[tuple[float, str]] = []
             for section in soundscape.sections(length, number):
                 begin_s = len(samples) / rate
                 own += [
@@ -70,13 +75,16 @@ def validation_streams(
                     for label in event.labels
                     if label != BACKGROUND
                 ]
+                pieces += [(begin_s + piece.onset_s, piece.name) for piece in section.background]
                 samples = np.concatenate([samples, section.samples])
                 sections += 1
             frames.append(logmel(samples))
             firsts.append(np.arange(0, frames[-1].shape[1] - config.patch_frames + 1, config.patch_hop))
             length_s.append(length / rate)
             events += own
+            backgrounds.append(pieces)
             left, number = left - length, number + 1
     stream, target, onset_s, offset_s = list(zip(*events, strict=True)) or [()] * 4
     merged = merge(np.array(stream, np.int64), np.array(target, np.int64), np.array(onset_s), np.array(offset_s))
-    return ValidationStreams(tuple(frames), tuple(firsts), EventList.of(*merged), np.array(length_s), sections)
+    occurs = EventList.of(*merged), np.array(length_s)
+    return ValidationStreams(tuple(frames), tuple(firsts), *occurs, sections, Places.of(backgrounds))

@@ -19,9 +19,6 @@ from aed.datamodules.sources.segments import ALIASES, check_events
 
 NEEDED = ("filename", "onset", "offset", "label")
 
-SECTIONS = "sections.csv"
-"""List beside recordings that says what they are put together of: ``filename``, ``onset``, ``offset`` of each."""
-
 _HEADS = {
     "begin time (s)": "onset",
     "end time (s)": "offset",
@@ -127,21 +124,6 @@ def no_rows() -> pd.DataFrame:
     """The rows of an empty file, which says that nothing occurs."""
     kinds = {"onset": float, "offset": float, "label": object, "clip": object, "wrong": object}
     return pd.DataFrame({name: pd.Series([], dtype=kind) for name, kind in kinds.items()})
-
-
-def count_sections(recordings: Sequence[Path]) -> list[int]:
-    """Of how many independent sections each recording is: 1, or as :data:`SECTIONS` beside it says.
-
-    Raises:
-        AedError: That list is damaged.
-    """
-    known: dict[Path, pd.Series[int]] = {}
-    for folder in {recording.parent for recording in recordings}:
-        if (file := folder / SECTIONS).is_file():
-            rows = read_rows(file)
-            need_columns(rows, ("filename", "onset", "offset"), file)
-            known[folder] = rows["filename"].value_counts()
-    return [int(known[own.parent].get(own.name, 1)) if own.parent in known else 1 for own in recordings]
 
 
 def annotation_of(recording: Path, folder: Path) -> Path:

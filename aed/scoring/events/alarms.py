@@ -21,7 +21,7 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Alarms:
-    """Alarms, sorted by recording and time.
+    """Alarms.
 
     Args:
         recording: ``(A,)`` int64.
@@ -51,6 +51,7 @@ class AlarmCounts:
         duplicates: ``(C,)`` further alarms of a found event.
         confused: ``(C, C)`` false alarms in the time of another event: class of the alarm, class of the event.
         background: ``(C,)`` false alarms where nothing is.
+        raised: Those alarms, by class.
         delay_s: ``(found,)`` from the onset to the alarm, in the order of the references.
         is_found: ``(R,)`` for each reference.
         hours: Of all recordings.
@@ -62,6 +63,7 @@ class AlarmCounts:
     duplicates: Counts
     confused: npt.NDArray[np.int64]
     background: Counts
+    raised: Alarms
     delay_s: Seconds
     is_found: npt.NDArray[np.bool_]
     hours: float
@@ -92,13 +94,13 @@ class Tally(NamedTuple):
         found: Event -> the instant that finds it.
         duplicates: Further alarms of a found event.
         confused: Instants in the time of other events alone.
-        background: Alarms where nothing is.
+        background: Instants where nothing is.
     """
 
     found: dict[int, int]
     duplicates: int
     confused: list[int]
-    background: int
+    background: list[int]
 
 
 class Instants:
@@ -109,15 +111,19 @@ class Instants:
         recording: ``(N,)`` recording of each instant, ascending.
         time_s: ``(N,)``, ascending in each recording.
         slack_s: Time after an event's end in which an alarm still finds it.
+        group: ``(N,)`` group of places of each instant; None: not known.
 
     Raises:
         AedError: The slack is below 0.
     """
 
-    def __init__(self, reference: EventList, recording: Index, time_s: Seconds, slack_s: float) -> None:
+    def __init__(
+        self, reference: EventList, recording: Index, time_s: Seconds, slack_s: float, group: Index | None = None
+    ) -> None:
         if not 0 <= slack_s < math.inf:
             raise AedError(f"slack_s: need 0 or more seconds, got {slack_s}")
         self.targets: list[int] = reference.target.tolist()
+        self.group = group
         self.events: dict[int, list[int]] = {}
         for number in np.unique(reference.recording).tolist():
             own = slice(*np.searchsorted(reference.recording, [number, number + 1]).tolist())
@@ -138,12 +144,13 @@ class Instants:
         """
         found: dict[int, int] = {}
         confused: list[int] = []
-        duplicates = background = 0
+        background: list[int] = []
+        duplicates = 0
         for instant in raised:
             near = self.events.get(instant)
             if near is None:
-                background += 1
-                if background > most:
+                background.append(instant)
+                if len(background) > most:
                     break
             elif own := [event for event in near if self.targets[event] == target]:
                 free = next((event for event in own if event not in found), None)
@@ -179,19 +186,23 @@ def count_alarms(
     delay_s = np.full(len(reference), np.nan)
     duplicates, background = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
     confused = np.zeros((num_classes, num_classes), np.int64)
+    quiet: list[int] = []
     for own in np.unique(target).tolist():
         tally = instants.tally(own, np.flatnonzero(target == own).tolist())
         for event, instant in tally.found.items():
             delay_s[event] = time_s[instant] - reference.onset_s[event]
-        duplicates[own], background[own] = tally.duplicates, tally.background
+        duplicates[own], background[own] = tally.duplicates, len(tally.background)
+        quiet += tally.background
         for instant in tally.confused:
             confused[own, instants.targets[instants.events[instant][-1]]] += 1
     is_found = ~np.isnan(delay_s)
     occurring, found = (
         np.bincount(part, minlength=num_classes) for part in (reference.target, reference.target[is_found])
     )
+    raised = Alarms(alarms.recording[order][quiet], target[quiet], time_s[quiet])
     hours, free = float(length_s.sum() / 3600), background_hours(reference, length_s, slack_s)
-    return AlarmCounts(occurring, found, duplicates, confused, background, delay_s[is_found], is_found, hours, free)
+    counts = (occurring, found, duplicates, confused, background, raised)
+    return AlarmCounts(*counts, delay_s[is_found], is_found, hours, free)
 
 
 def background_hours(reference: EventList, length_s: Seconds, slack_s: float) -> float:

@@ -6,6 +6,8 @@ import numpy.typing as npt
 from aed.base.errors import AedError
 from aed.scoring.events.lists import Index
 
+Floats = npt.NDArray[np.floating]
+
 DRAWS = 2000
 """Resamples: the ends of a 95 % interval are each between some 50 of them."""
 
@@ -31,12 +33,26 @@ def recall_interval(
     """
     if len(is_found) != len(unit):
         raise AedError(f"recall: {len(is_found)} events, but {len(unit)} units")
-    names, place = np.unique(unit, return_inverse=True)
-    if len(names) < 2:
+    place = np.unique(unit, return_inverse=True)[1]
+    found, events = (np.bincount(place, weights).astype(np.float64) for weights in (is_found, None))
+    return ratio_interval(found, events, level, seed)
+
+
+def ratio_interval(counts: Floats, sizes: Floats, level: float = 0.95, seed: int = 0) -> tuple[float, float] | None:
+    """Interval of the sum of counts by that of sizes, by resampling units (Efron, 1979; percentiles).
+
+    Args:
+        counts: ``(units,)``.
+        sizes: ``(units,)``, over 0.
+        level: Of the interval.
+        seed: Of the resamples.
+
+    Returns:
+        Both ends; None where there are fewer than two units, of which nothing can be said.
+    """
+    number = len(sizes)
+    if number < 2:
         return None
-    events = np.bincount(place).astype(np.float64)
-    found = np.bincount(place, is_found)
-    share = np.full(len(names), 1 / len(names))
-    times = np.random.default_rng(seed).multinomial(len(names), share, DRAWS)  # how often each unit is drawn
-    low, high = np.quantile((times @ found) / (times @ events), [(1 - level) / 2, (1 + level) / 2])
+    times = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), DRAWS)  # each unit is drawn
+    low, high = np.quantile((times @ counts) / (times @ sizes), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from aed.base.errors import AedError
 from aed.scoring.events.alarms import Instants
 from aed.scoring.events.joined import Joined
+from aed.scoring.events.places import GROUPS
 from aed.scoring.events.tail import expected_alarms
 from aed.scoring.rule import EventRule, RuleDecisions
 
@@ -66,6 +67,7 @@ class Option(NamedTuple):
         background: Alarms where nothing is.
         confused: Alarms in the time of events of other classes.
         cost: Alarms to expect in other streams as long where nothing is, in quarters.
+        groups: Of ``background``, those in each group of places; (): not known.
     """
 
     threshold: float | None
@@ -73,6 +75,7 @@ class Option(NamedTuple):
     background: int
     confused: int
     cost: int
+    groups: tuple[int, ...] = ()
 
 
 NEVER_ON = Option(None, 0, 0, 0, 0)
@@ -98,15 +101,29 @@ def class_options(
         thresholds: To try.
         most: Alarms where nothing is; thresholds that raise more are left out.
     """
-    counted = {}
+    counted, parts = [], instants.group
     for threshold in sorted(thresholds, reverse=True):
         events = joined.events(target, threshold, off_share * threshold, times)
         tally = instants.tally(target, (decision for *_, alarms in events for decision in alarms), most)
-        if tally.background <= most:
-            counted[threshold] = len(tally.found), tally.background, len(tally.confused)
-    expected = expected_alarms(list(counted), [background for _, background, _ in counted.values()])
+        if len(tally.background) <= most:
+            groups = () if parts is None else np.bincount(parts[tally.background], minlength=GROUPS).tolist()
+            counts = len(tally.found), len(tally.background), len(tally.confused)
+            counted.append(Option(threshold, *counts, 0, tuple(groups)))
+    return priced([NEVER_ON, *counted])
+
+
+def priced(options: Sequence[Option], away: int | None = None) -> list[Option]:
+    """The options of a class with their costs; the first one has none.
+
+    Args:
+        options: As of :func:`class_options`.
+        away: Group of places whose alarms are not known; None: all are.
+    """
+    first, *others = options
+    counts = [option.background - (0 if away is None else option.groups[away]) for option in others]
+    expected = expected_alarms([option.threshold or 0.0 for option in others], counts)
     costs = np.ceil(QUARTERS * expected - 1e-9).astype(int).tolist()
-    return [NEVER_ON, *(Option(one, *counted[one], cost) for one, cost in zip(counted, costs, strict=True))]
+    return [first, *(option._replace(cost=cost) for option, cost in zip(others, costs, strict=True))]
 
 
 def search(

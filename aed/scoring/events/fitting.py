@@ -4,10 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, inf
 
+import numpy as np
+
 from aed.scoring.events.alarms import Instants, background_hours
 from aed.scoring.events.family import QUARTERS, Choice, Option, Shape, best_choices, search
 from aed.scoring.events.joined import Joined
+from aed.scoring.events.left_out import alarms_left_out, most_within
 from aed.scoring.events.lists import EventList, Seconds
+from aed.scoring.events.places import Places, grouped
 from aed.scoring.events.stream import THRESHOLDS
 from aed.scoring.events.tail import HIGHEST
 from aed.scoring.rule import EventRule, Floats, RuleDecisions, RuleState
@@ -25,6 +29,7 @@ class Labelled:
         hop_s: Time from one decision to the next.
         patch_s: Length of a patch.
         unknown_threshold: As of :class:`aed.scoring.rule.RuleState`.
+        places: Of the recordings; None: not known, and what a rule costs elsewhere is not asked of places left out.
     """
 
     posteriors: Sequence[Floats]
@@ -34,6 +39,7 @@ class Labelled:
     hop_s: float
     patch_s: float
     unknown_threshold: float | None = None
+    places: Places | None = None
 
     def joined(self, rule: EventRule, times: RuleDecisions) -> Joined:
         """All decisions, smoothed as a rule says."""
@@ -43,13 +49,22 @@ class Labelled:
 
         return Joined.of(list(map(smoothed, self.posteriors)), self.starts, times)
 
+    def place_hours(self, slack_s: float) -> Seconds | None:
+        """Hours of each place where nothing is; None: places are not known."""
+        return None if self.places is None else self.places.hours(self.events, self.length_s, slack_s)
+
     def search(
         self, family: Sequence[Shape], base: EventRule, slack_s: float, most: float = inf
     ) -> dict[Shape, list[list[Option]]]:
         """As :func:`aed.scoring.events.family.search`, with alarms at the ends of patches."""
+        hours = self.place_hours(slack_s)
+        group = None if self.places is None or hours is None else grouped(hours)
 
         def instants(joined: Joined) -> Instants:
-            return Instants(self.events, joined.recording, joined.start_s + self.patch_s, slack_s)
+            own = None
+            if self.places is not None and group is not None:
+                own = group[self.places.at(joined.recording, joined.start_s + self.patch_s / 2)]
+            return Instants(self.events, joined.recording, joined.start_s + self.patch_s, slack_s, own)
 
         return search(family, base, self.hop_s, THRESHOLDS, self.joined, instants, most)
 
@@ -63,6 +78,8 @@ class Fitted:
         choice: Thresholds of the rule, and what they find and cost; it finds nothing where none does.
         base: Rule that says what shapes do not.
         best: The best choices of each shape for 0, 1, ... quarters of alarms to expect.
+        spent: Quarters of alarms that the choice may cost.
+        elsewhere: Alarms of such a choice in places it was made without; None: places are not known.
         budget: Alarms an hour where nothing is.
         hours: Of background.
         events: That occur.
@@ -72,6 +89,8 @@ class Fitted:
     choice: Choice
     base: EventRule
     best: Mapping[Shape, Sequence[Choice]]
+    spent: int
+    elsewhere: int | None
     budget: float
     hours: float
     events: int
@@ -86,9 +105,10 @@ class Fitted:
         return self.shape.rule(self.base, [own.threshold for own in self.choice.options])
 
     @property
-    def most(self) -> int:
-        """Quarters of alarms to expect where nothing is that the budget allows."""
-        return most_quarters(self.budget, self.hours)
+    def best_within(self) -> Choice:
+        """The best choice within the budget, whatever it raises in places that it is made without."""
+        most = most_quarters(self.budget, self.hours)
+        return max((choices[most] for choices in self.best.values()), key=lambda choice: choice.rank)
 
     @property
     def recall(self) -> float:
@@ -112,6 +132,9 @@ def best_rule(
 ) -> Fitted:
     """The rule of a family that finds the most events within a budget, the first of equals.
 
+    Where places are known the budget holds for others, too: no more alarms are expected than such a choice raises in
+    places that it is made without.
+
     Args:
         labelled: Validation, with at least one event.
         family: Shapes.
@@ -125,5 +148,12 @@ def best_rule(
     most = most_quarters(budget, hours)
     options = labelled.search(family, base, slack_s, max(beyond * budget * hours, 2 * HIGHEST))
     best = {shape: best_choices(own, beyond * most, confused) for shape, own in options.items()}
-    shape = max(best, key=lambda each: best[each][most].rank)
-    return Fitted(shape, best[shape][most], base, best, budget, hours, len(labelled.events))
+    spent, elsewhere = most, None
+    place_hours = labelled.place_hours(slack_s)
+    if place_hours is not None and (place_hours > 0).sum() > 1:
+        shares = np.bincount(grouped(place_hours), place_hours) / place_hours.sum()
+        raised = alarms_left_out(options, most, confused, shares.tolist())
+        spent = most_within(raised, budget * hours)
+        elsewhere = raised[spent]
+    shape = max(best, key=lambda each: best[each][spent].rank)
+    return Fitted(shape, best[shape][spent], base, best, spent, elsewhere, budget, hours, len(labelled.events))

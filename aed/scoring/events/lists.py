@@ -11,6 +11,9 @@ from aed.base.errors import AedError
 Index = npt.NDArray[np.int64]
 Seconds = npt.NDArray[np.float64]
 
+ROUNDED_S = 1e-6
+"""More than what is rounded of a time where recordings stand in one row of time, s."""
+
 
 @dataclass(frozen=True)
 class EventList:
@@ -78,11 +81,15 @@ def shared_time(one: EventList, other: EventList) -> tuple[Index, Index, Seconds
     Returns:
         Position in ``one``, position in ``other``, seconds shared (over 0); ``(P,)`` each.
     """
-    low, high = (np.searchsorted(other.recording, one.recording, side) for side in ("left", "right"))
-    count = high - low
+    span = 1 + max(one.offset_s.max(initial=0.0), other.offset_s.max(initial=0.0))
+    # in one row of time, a recording after the other: from the first that has not ended to the last that has begun
+    ends = np.maximum.accumulate(other.recording * span + other.offset_s)
+    low = np.searchsorted(ends, one.recording * span + one.onset_s - ROUNDED_S)
+    high = np.searchsorted(other.recording * span + other.onset_s, one.recording * span + one.offset_s + ROUNDED_S)
+    count = np.maximum(high - low, 0)
     first = np.repeat(np.arange(len(one)), count)
     second = low[first] + np.arange(len(first)) - np.repeat(np.cumsum(count) - count, count)
-    ends = np.minimum(one.offset_s[first], other.offset_s[second])
-    shared = ends - np.maximum(one.onset_s[first], other.onset_s[second])
-    found = shared > 0
+    until = np.minimum(one.offset_s[first], other.offset_s[second])
+    shared = until - np.maximum(one.onset_s[first], other.onset_s[second])
+    found = (shared > 0) & (one.recording[first] == other.recording[second])
     return first[found], second[found], shared[found]
