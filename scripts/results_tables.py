@@ -209,7 +209,7 @@ def page(text: str, rows: Sequence[Row]) -> str:
 def main() -> None:
     """Renews the files."""
     rows = results()
-    ZOO.write_text(put(ZOO.read_text(encoding="utf-8"), shipped(rows)), encoding="utf-8")
+    ZOO.write_text(put(ZOO.read_text(encoding="utf-8"), shipped(rows), "zoo"), encoding="utf-8")
     README.write_text(put(README.read_text(encoding="utf-8"), short(rows)), encoding="utf-8")
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")
 
