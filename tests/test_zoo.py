@@ -30,7 +30,9 @@ def test_other_models_stay_what_they_are(model: str) -> None:
     assert zoo.model_file(model) == model
 
 
-@pytest.mark.parametrize(("model", "end"), [("zoo/esc10_20k", "; did you mean zoo/esc10_200k?"), ("zoo/", "zoo/esc10_200k")])
+@pytest.mark.parametrize(
+    ("model", "end"), [("zoo/esc10_20k", "; did you mean zoo/esc10_200k?"), ("zoo/", "zoo/esc10_200k")]
+)
 def test_an_unknown_name_lists_the_known_ones(model: str, end: str) -> None:
     with pytest.raises(AedError, match=rf"^model={model}: .* there are zoo/esc10_200k") as raised:
         zoo.model_file(model)
