@@ -1,6 +1,6 @@
 """How many clips a class are enough: clip accuracy on ESC-10 of heads that are solved for, by frozen backbone.
 
-    python scripts/bench_few_clips.py --nets st256 google256 google1024
+    python scripts/bench_few_clips.py --nets google256 google1024 x11 x13 mn04
 
 Each of the five folds is tested with a head from ``n`` clips a class, drawn from the other folds ``--draws`` times, the
 same ones in each run. Backbones are in float, clips without their silence, a clip's posterior is the mean of its
@@ -10,6 +10,8 @@ clips.
 
 import argparse
 import json
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -18,16 +20,19 @@ import torch
 from aed.datamodules import ESC10, PatchDataModule
 from aed.dsp import PRESETS
 from aed.dsp.aggregate import clip_posteriors
-from aed.modules.nets import YAMNet
+from aed.modules.nets import MobileNetAS, YAMNet
 from aed.modules.solving import HeadKind, Samples, solve
 
-NETS = {
-    "st256": ("yamnet_64x96", {}),
-    "google256": ("yamnet_google_64x96", {"weights": "google"}),
-    "google512": ("yamnet_google_64x96", {"weights": "google", "embedding_size": 512}),
-    "google1024": ("yamnet_google_64x96", {"weights": "google", "embedding_size": 1024}),
+NETS: dict[str, tuple[str, Callable[[], YAMNet | MobileNetAS]]] = {
+    "st256": ("yamnet_64x96", partial(YAMNet, 10)),
+    "google256": ("yamnet_google_64x96", partial(YAMNet, 10, weights="google")),
+    "google512": ("yamnet_google_64x96", partial(YAMNet, 10, weights="google", embedding_size=512)),
+    "google1024": ("yamnet_google_64x96", partial(YAMNet, 10, weights="google", embedding_size=1024)),
+    "x11": ("mn_96x96", partial(MobileNetAS, 10, cut="x11")),
+    "x13": ("mn_96x192", partial(MobileNetAS, 10, cut="x13")),
+    "mn04": ("mn_96x496", partial(MobileNetAS, 10, cut=None)),
 }
-"""Name -> front end and arguments of a published backbone."""
+"""Name -> front end, and what makes the net of a published backbone."""
 
 HEADS: tuple[HeadKind, ...] = ("softmax", "lda", "means", "auto")
 FOLDS = range(1, 6)
@@ -35,11 +40,11 @@ FOLDS = range(1, 6)
 
 def embedded(net: str) -> tuple[Samples, npt.NDArray[np.int64]]:
     """All patches of ESC-10 as a backbone embeds them, and the fold of each."""
-    frontend, arguments = NETS[net]
+    frontend, make = NETS[net]
     data = PatchDataModule(ESC10(), PRESETS[frontend], test_fold=5)
     data.prepare_data()
     data.setup()
-    model = YAMNet(10, **arguments)
+    model = make()
     model.load_pretrained()
     model.eval()
     rows, targets, clips, recordings, folds = [], [], [], [], []

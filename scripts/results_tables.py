@@ -1,6 +1,7 @@
-"""Writes the tables of results into README.md and docs/results.md, between their marks.
+"""Writes the tables of results into README.md, docs/results.md and zoo/README.md, between their marks.
 
-Accuracies: ``scripts/results.json``, a value per seed, mean over five folds, and ``scripts/results_streams.json``, nets
+Accuracies: ``scripts/results.json``, a value per seed, mean over five folds (``windows``: of windows instead of clips;
+``interval``: of int8 clips, at 95 %, as the multirun prints it), and ``scripts/results_streams.json``, nets
 without padding along time, seed 0; costs: ``aed models format=json``. C beside that of others:
 ``scripts/results_target.json``, written by ``bench_target.py``; its outputs beside those of ONNX Runtime:
 ``scripts/results_exact.json``, written by ``bench_exact.py``.
@@ -15,8 +16,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from aed.base.zoo import shipped_models
+
 ROOT = Path(__file__).resolve().parents[1]
-README, PAGE = ROOT / "README.md", ROOT / "docs" / "results.md"
+README, PAGE, ZOO = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "zoo" / "README.md"
 SHORT = (
     "esc10_yamnet",
     "esc10_64k",
@@ -57,7 +60,7 @@ def short(rows: Sequence[Row]) -> str:
     """The README's table."""
     head = ["| net | M MACC | weights | float | int8 | ST's zoo |", "|---|---|---|---|---|---|"]
     body = [
-        f"| {row['net']} | {_macc(row)} | {_kib(row)} KiB | {fmean(row['float']):.2f} | **{fmean(row['int8']):.2f}** "
+        f"| {row['net']} | {_macc(row)} | {_kib(row)} KiB | {_mean(row, 'float')} | **{_mean(row, 'int8')}** "
         f"| {row.get('st', '-')} |"
         for row in rows
         if row["recipe"] in SHORT
@@ -67,15 +70,37 @@ def short(rows: Sequence[Row]) -> str:
 
 def full(rows: Sequence[Row]) -> str:
     """The page's tables: means and costs; values of the seeds and the command of each row."""
-    head = ["| net | M MACC | weights, KiB | RAM, KiB | float | int8 | ST's zoo |", "|---|---|---|---|---|---|---|"]
+    head = [
+        "| net | M MACC | weights, KiB | RAM, KiB | float | int8 | windows, float | int8 | ST's zoo |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     body = [
         f"| {row['net']} | {_macc(row)} | {_kib(row)} | {row['cost']['activations_bytes'] / 1024:.1f} "
-        f"| {fmean(row['float']):.2f} | **{fmean(row['int8']):.2f}** | {row.get('st', '-')} |"
+        f"| {_mean(row, 'float')} | **{_mean(row, 'int8')}** | {_windows(row)} | {row.get('st', '-')} |"
         for row in rows
     ]
-    seeds = ["| net | float, by seed | int8, by seed | printed by |", "|---|---|---|---|"]
-    seeds += [f"| {row['net']} | {_seeds(row['float'])} | {_seeds(row['int8'])} | `{command(row)}` |" for row in rows]
+    seeds = ["| net | float, by seed | int8, by seed | 95 % interval, int8 | printed by |", "|---|---|---|---|---|"]
+    seeds += [
+        f"| {row['net']} | {_seeds(row['float'])} | {_seeds(row['int8'])} | {_interval(row)} | `{command(row)}` |"
+        for row in rows
+    ]
     return "\n".join([*head, *body, "", *seeds])
+
+
+def shipped(rows: Sequence[Row]) -> str:
+    """The table of the models in ``zoo/``: what their recipes have on the five folds, and what they cost."""
+    head = [
+        "| model | net | M MACC | weights, KiB | RAM, KiB | file, KiB | float | int8 | windows, float | int8 |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    body = [
+        f"| `{name}` | {row['net']} | {_macc(row)} | {_kib(row)} | {row['cost']['activations_bytes'] / 1024:.1f} "
+        f"| {path.stat().st_size / 1024:.0f} | {_mean(row, 'float')} | **{_mean(row, 'int8')}** | {_windows(row)} |"
+        for name, path in shipped_models().items()
+        for row in rows
+        if row["cost"]["model"] == name
+    ]
+    return "\n".join([*head, *body])
 
 
 def streams(rows: Sequence[Row]) -> str:
@@ -141,6 +166,19 @@ def _kib(row: Row) -> str:
     return f"{row['cost']['weights_bytes'] / 1024:.1f}"
 
 
+def _mean(row: Row, kind: str) -> str:
+    return f"{fmean(row[kind]):.2f}"
+
+
+def _windows(row: Row) -> str:
+    """Two cells."""
+    return " | ".join(_mean(row["windows"], kind) if "windows" in row else "-" for kind in ("float", "int8"))
+
+
+def _interval(row: Row) -> str:
+    return "{:.1f} to {:.1f}".format(*row["interval"]) if "interval" in row else "-"
+
+
 def _seeds(values: Sequence[float]) -> str:
     return ", ".join(map(str, values))
 
@@ -169,8 +207,9 @@ def page(text: str, rows: Sequence[Row]) -> str:
 
 
 def main() -> None:
-    """Renews both files."""
+    """Renews the files."""
     rows = results()
+    ZOO.write_text(put(ZOO.read_text(encoding="utf-8"), shipped(rows), "zoo"), encoding="utf-8")
     README.write_text(put(README.read_text(encoding="utf-8"), short(rows)), encoding="utf-8")
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")
 

@@ -16,7 +16,7 @@ import pytest
 import soundfile as sf
 
 import aed
-from aed.base.paths import CONFIG_DIR, config_dir
+from aed.base.paths import CONFIG_DIR, ZOO_DIR, shipped_dir
 
 ROOT = Path(__file__).parents[1]
 
@@ -82,13 +82,13 @@ def tracked(*folders: str) -> set[str]:
 
 
 def test_wheel_and_sdist_hold_every_file(wheel: Path, unpacked: Path) -> None:
-    wanted = {re.sub(r"^configs/", "aed/configs/", name) for name in tracked("aed", "configs")}
+    wanted = {re.sub(r"^(configs|zoo)/", r"aed/\1/", name) for name in tracked("aed", "configs", "zoo")}
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert held == wanted
     assert {"aed/py.typed", "aed/configs/train.yaml", "aed/target/codegen/c/aed_conv.c"} <= held
     missing = {
-        name for name in tracked("aed", "configs", "tests", "docs", "scripts") if not (unpacked / name).is_file()
+        name for name in tracked("aed", "configs", "zoo", "tests", "docs", "scripts") if not (unpacked / name).is_file()
     }
     assert missing == set()
 
@@ -107,10 +107,10 @@ def test_the_version_is_said_once(wheel: Path, python: Path, tmp_path: Path) -> 
 
 def test_configs_are_inside_an_installed_package_and_beside_that_of_a_checkout(tmp_path: Path) -> None:
     package = tmp_path / "aed"
-    assert config_dir(package) == tmp_path / "configs"
+    assert shipped_dir(package, "configs") == tmp_path / "configs"
     (package / "configs").mkdir(parents=True)
-    assert config_dir(package) == package / "configs"
-    assert (CONFIG_DIR / "train.yaml").is_file() and CONFIG_DIR == ROOT / "configs"
+    assert shipped_dir(package, "configs") == package / "configs"
+    assert (CONFIG_DIR / "train.yaml").is_file() and CONFIG_DIR == ROOT / "configs" and ZOO_DIR == ROOT / "zoo"
 
 
 def test_the_wheel_alone_goes_from_sounds_to_c(python: Path, tmp_path: Path) -> None:
@@ -124,6 +124,8 @@ def test_the_wheel_alone_goes_from_sounds_to_c(python: Path, tmp_path: Path) -> 
     said = finish([python, "-m", "aed.predict", "model=run/model_int8.onnx", "a.wav", "format=json"], tmp_path, **own)
     (result,) = json.loads(said)
     assert set(result["posteriors"]) == {"alarm", "hum", "rain"}
+    shipped = finish([python, "-m", "aed.predict", "model=zoo/esc10_200k", "a.wav", "format=json"], tmp_path, **own)
+    assert len(json.loads(shipped)[0]["posteriors"]) == 10
     finish([python, "-m", "aed.deploy", "model=run/model_int8.onnx", "target=c", "folder=firmware"], tmp_path, **own)
     assert (tmp_path / "firmware/src/aed_conv.c").is_file()
     if missing := [tool for tool in ("arm-none-eabi-gcc", "qemu-system-arm") if not shutil.which(tool)]:

@@ -150,6 +150,8 @@ def test_the_tables_of_results_are_those_of_the_measurements() -> None:
     readme, page = (path.read_text(encoding="utf-8") for path in (tables.README, tables.PAGE))
     assert tables.put(readme, tables.short(rows)) == readme, "python scripts/results_tables.py"
     assert tables.page(page, rows) == page, "python scripts/results_tables.py"
+    zoo = tables.ZOO.read_text(encoding="utf-8")
+    assert tables.put(zoo, tables.shipped(rows), "zoo") == zoo, "python scripts/results_tables.py"
     measured = json.loads((ROOT / "configs" / "measured.json").read_text())
     shown = {row["recipe"]: row for row in rows}
     for recipe, known in measured.items():

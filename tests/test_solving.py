@@ -19,7 +19,7 @@ from aed.datamodules.cache import embeddings
 from aed.datamodules.cache.embeddings import EmbeddingCache, backbone_key
 from aed.modules import solving
 from aed.modules.closed_form import softmax_regression
-from aed.modules.solving import Candidate, Samples, inner_folds, inner_scores, solve
+from aed.modules.solving import Candidate, Samples, inner_folds, inner_right, solve
 from aed.run.callbacks import BestCheckpoint
 
 # choosing
@@ -59,7 +59,7 @@ def test_inner_scores_are_those_of_a_plain_loop() -> None:
         head = softmax_regression(given.embeddings[others], given.targets[others], 4, strength=0.3)
         right += int(head.logits(given.embeddings[row : row + 1]).argmax() == given.targets[row])
 
-    scores = inner_scores(candidate, given, fold, 4, 0.1, "mean")
+    scores = inner_right(candidate, given, fold, 4, 0.1, "mean").scores()
 
     assert scores == {"clip_acc": right / len(fold), "patch_acc": right / len(fold)}  # a clip is a patch here
 
@@ -69,10 +69,29 @@ def test_auto_takes_the_best_and_tells_all_scores() -> None:
 
     assert set(solved.scores) == {candidate.name for candidate in solving.CANDIDATES}
     totals = {name: sum(own.values()) for name, own in solved.scores.items()}
-    assert totals[solved.candidate.name] == max(totals.values())
+    assert solved.candidate != solving.USUAL and totals[solved.candidate.name] == max(totals.values())
     assert len(set(totals.values())) > 1
     expected = solving.fit(solved.candidate, samples(), 4, 0.1)
     np.testing.assert_array_equal(solved.head.weight, expected.weight)
+
+
+@pytest.mark.parametrize(("more", "taken"), [(1, solving.USUAL), (6, Candidate("means", None))])
+def test_auto_leaves_the_usual_head_for_one_that_is_better_by_more_than_chance(
+    more: int, taken: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def right(candidate: Candidate, given: Samples, *_: Any) -> solving.Right:
+        count = 10 + more * (candidate.kind == "means")
+        known = np.arange(len(given.clips)) % 40 < count
+        if candidate.kind == "means":  # of two clips that differ, one is lost
+            known[0] = False
+        return solving.Right(known, known, given.clips.astype(np.intp))
+
+    monkeypatch.setattr(solving, "inner_right", right)
+    embeddings, targets = clouds(rows=40)
+    clips = np.arange(40)
+    solved = solve(Samples(embeddings.astype(np.float32), targets, clips, clips), 4, "auto")
+    assert solved.candidate == taken
+    assert len(solved.scores) == len(solving.CANDIDATES)
 
 
 def test_auto_takes_means_where_one_recording_leaves_none_to_choose_by() -> None:

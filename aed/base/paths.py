@@ -1,4 +1,4 @@
-"""Folders of configurations, data, published weights and cache; only this module reads their environment variables."""
+"""Folders of configurations, models, data, published weights and cache; only this module reads their variables."""
 
 import os
 from pathlib import Path
@@ -6,18 +6,22 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def config_dir(package: Path) -> Path:
-    """The YAML files of an installation: inside the package, or in a checkout beside it.
+def shipped_dir(package: Path, name: str) -> Path:
+    """A folder of files that travel with the code: inside the package, or in a checkout beside it.
 
     Args:
         package: Folder of the package ``aed``.
+        name: Of the folder.
     """
-    inside = package / "configs"
-    return inside if inside.is_dir() else package.parent / "configs"
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name
 
 
-CONFIG_DIR = config_dir(_PACKAGE)
+CONFIG_DIR = shipped_dir(_PACKAGE, "configs")
 """Folder of the YAML files; absolute, since Hydra takes a relative path as relative to the calling module."""
+
+ZOO_DIR = shipped_dir(_PACKAGE, "zoo")
+"""Folder of the trained models that are shipped; :mod:`aed.base.zoo` knows their names."""
 
 
 def data_dir() -> Path:

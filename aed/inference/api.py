@@ -6,6 +6,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Literal
 
+from aed.base.zoo import model_file
 from aed.dsp.frontend import FrontendConfig
 from aed.export.card import ModelCard
 from aed.inference.classifier import Classifier
@@ -120,7 +121,7 @@ def load(
 
     Args:
         path: ``.onnx`` (float or int8) or ``.ckpt``; ``"yamnet_audioset"``, ``"mn04_audioset"``: published nets with
-            their 521 and 527 classes of AudioSet.
+            their 521 and 527 classes of AudioSet; ``"zoo/esc10_200k"``: a shipped model.
         frontend: For an ``.onnx`` without a model card: how its patches are computed.
         class_names: For an ``.onnx`` without a model card.
         threads: CPU threads of ONNX Runtime; 0: as many as torch.
@@ -139,4 +140,4 @@ def load(
         16000
     """
     names = tuple(class_names) if class_names else None
-    return Model(open_classifier(Path(path), frontend, names, threads, net_class))
+    return Model(open_classifier(Path(model_file(fspath(path))), frontend, names, threads, net_class))

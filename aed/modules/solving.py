@@ -1,6 +1,7 @@
 """Which head is solved for, and with which constant: that which is best on inner folds of the training patches."""
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -47,7 +48,10 @@ CANDIDATES = (
     *(Candidate("lda", shrinkage) for shrinkage in (0.03, 0.1, 0.3)),
     Candidate("means", None),
 )
-"""Of ``auto``; of equal ones the first is taken."""
+"""Of ``auto``."""
+
+USUAL = Candidate("softmax", CONSTANT)
+"""What ``auto`` takes unless another one is better by more than chance, of which two clips of a class hold much."""
 
 
 @dataclass(frozen=True)
@@ -141,15 +145,22 @@ def fit(candidate: Candidate, samples: Samples, num_classes: int, smoothing: flo
 
 
 def _choose(samples: Samples, num_classes: int, smoothing: float, aggregate: Aggregate, seed: int) -> Solved:
-    """The candidate of the greatest mean of clip and patch accuracy: patches tell apart what few clips cannot."""
+    """The candidate of the greatest mean of clip and patch accuracy: patches tell apart what few clips cannot.
+
+    :data:`USUAL` stays where the best one is not better by more than a standard error of the difference over clips.
+    """
     fold = inner_folds(samples.targets, samples.recordings, num_classes, seed)
     if fold.max() == 0:
         candidate = Candidate("means", None)
         log.info("model.head=auto: a class with one recording leaves none to choose by; class means are taken")
         return Solved(fit(candidate, samples, num_classes, smoothing), candidate)
-    scores = {each: inner_scores(each, samples, fold, num_classes, smoothing, aggregate) for each in CANDIDATES}
-    best = max(scores, key=lambda each: sum(scores[each].values()))
-    return Solved(fit(best, samples, num_classes, smoothing), best, {each.name: own for each, own in scores.items()})
+    right = {each: inner_right(each, samples, fold, num_classes, smoothing, aggregate) for each in CANDIDATES}
+    best = max(right, key=lambda each: right[each].of_clips().mean())
+    gain = right[best].of_clips() - right[USUAL].of_clips()
+    if gain.mean() <= gain.std() / math.sqrt(len(gain)):
+        best = USUAL
+    scores = {each.name: own.scores() for each, own in right.items()}
+    return Solved(fit(best, samples, num_classes, smoothing), best, scores)
 
 
 def inner_folds(targets: Labels, recordings: Labels, num_classes: int, seed: int) -> Labels:
@@ -170,10 +181,34 @@ def inner_folds(targets: Labels, recordings: Labels, num_classes: int, seed: int
     return fold[place]
 
 
-def inner_scores(
+@dataclass(frozen=True)
+class Right:
+    """What a candidate decides rightly on the inner folds.
+
+    Args:
+        clips: ``(clips,)`` bool.
+        patches: ``(patches,)`` bool.
+        clip: ``(patches,)``, clip of each patch, from 0 on.
+    """
+
+    clips: npt.NDArray[np.bool_]
+    patches: npt.NDArray[np.bool_]
+    clip: npt.NDArray[np.intp]
+
+    def scores(self) -> dict[str, float]:
+        """Clip and patch accuracy."""
+        return {"clip_acc": float(self.clips.mean()), "patch_acc": float(self.patches.mean())}
+
+    def of_clips(self) -> npt.NDArray[np.float64]:
+        """For each clip ``(clips,)``: 1 where it is right, and the share of its patches that are."""
+        shares: npt.NDArray[np.float64] = np.bincount(self.clip, self.patches) / np.bincount(self.clip)
+        return self.clips + shares
+
+
+def inner_right(
     candidate: Candidate, samples: Samples, fold: Labels, num_classes: int, smoothing: float, aggregate: Aggregate
-) -> dict[str, float]:
-    """Clip and patch accuracy of a candidate, each patch judged by a head that has not seen its recording."""
+) -> Right:
+    """What a candidate decides rightly, each patch judged by a head that has not seen its recording."""
     logits = np.empty((len(fold), num_classes))
     for number in range(int(fold.max()) + 1):
         inside = fold == number
@@ -185,10 +220,7 @@ def inner_scores(
     of_clips = clip_posteriors(posteriors, torch.from_numpy(clip), int(clip.max()) + 1, aggregate).numpy()
     truth = np.empty(len(of_clips), np.int64)
     truth[clip] = samples.targets
-    return {
-        "clip_acc": float((of_clips.argmax(axis=1) == truth).mean()),
-        "patch_acc": float((logits.argmax(axis=1) == samples.targets).mean()),
-    }
+    return Right(of_clips.argmax(axis=1) == truth, logits.argmax(axis=1) == samples.targets, clip)
 
 
 def check_kind(kind: str, constant: float | None, frozen: bool) -> None:

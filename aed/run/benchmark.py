@@ -229,8 +229,8 @@ def benchmark_file(model_file: str, folder: str, config: BenchmarkConfig) -> Non
     """The verb: measures a model; see :func:`measure`.
 
     Args:
-        model_file: int8 ``.onnx`` with a model card; ``stedgeai`` and ``cloud`` take ``.tflite``, ``.keras`` and
-            ``.h5`` as well.
+        model_file: int8 ``.onnx`` with a model card, or a shipped model: ``zoo/esc10_200k``; ``stedgeai`` and
+            ``cloud`` take ``.tflite``, ``.keras`` and ``.h5`` as well.
         folder: Folder to write to.
         config: Where it is measured.
     """

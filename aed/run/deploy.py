@@ -200,7 +200,7 @@ def deploy_file(
     """The verb: delivers a model; see :func:`deliver`.
 
     Args:
-        model_file: int8 ``.onnx`` with a model card.
+        model_file: int8 ``.onnx`` with a model card, or a shipped model: ``zoo/esc10_200k``.
         folder: A new one, or that of an earlier package.
         config: Contents of the package.
         data: stm32: data set on whose test clips the firmware's front end is judged.

@@ -69,7 +69,8 @@ def detect_files(
 
     Args:
         model_file: ``.ckpt`` or ``.onnx``; ``yamnet_audioset``: Google's YAMNet, which knows 521 classes of AudioSet;
-            ``mn04_audioset``: EfficientAT's mn04, 527 classes, of 5 s of sound every 2.5 s.
+            ``mn04_audioset``: EfficientAT's mn04, 527 classes, of 5 s of sound every 2.5 s;
+            ``zoo/esc10_200k``: a shipped model, ``aed models`` lists them.
         files: Recordings, folders (recursive), globs; ``-``: wav, ogg or au on standard input.
         frontend: Front end of an ``.onnx`` without a model card.
         class_names: Classes of an ``.onnx`` without a model card, in the order of its outputs.

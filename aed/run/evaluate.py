@@ -274,7 +274,7 @@ def evaluate_file(
     """Scores a model on a split, writes metrics and pictures as training does, and returns the metrics.
 
     Args:
-        model_file: ``.ckpt`` or ``.onnx``.
+        model_file: ``.ckpt`` or ``.onnx``, or a shipped model: ``zoo/esc10_200k``.
         data: Constructs the DataModule.
         folder: Folder to write to.
         config: Which clips, and through which programs of the model.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aed.base.errors import AedError
 from aed.base.files import temporary_folder
+from aed.base.zoo import folder_beside
 from aed.export.graph import load_model, read_model_card
 from aed.export.runtime import onnx_runtime_on
 from aed.inference.detection import rule_of
@@ -33,10 +34,11 @@ def listen(
     """Serves the page until it is interrupted.
 
     Args:
-        model_file: int8 ``.onnx`` with a model card.
+        model_file: int8 ``.onnx`` with a model card, or a shipped model: ``zoo/esc10_200k``.
         folder: For sounds that are marked or recorded, a folder for each class, as ``data=folder`` reads them; null:
             they are downloads.
-        output: Copy of the model that gets the thresholds chosen on the page; null: ``<model>_rule.onnx`` beside it.
+        output: Copy of the model that gets the thresholds chosen on the page; null: ``<model>_rule.onnx`` beside it,
+            of a shipped model in the working folder.
         rule: What differs from the card's event rule.
         web: How the C runs the net.
         port: Of the server; 0: any that is free.
@@ -69,7 +71,7 @@ def page_server(
     graph = load_model(model)
     card = read_model_card(graph, model)
     own = rule.apply(rule_of(card))
-    copy = Path(output) if output else model.with_name(f"{model.stem}_rule.onnx")
+    copy = Path(output) if output else folder_beside(model) / f"{model.stem}_rule.onnx"
     if copy.suffix != ".onnx":
         raise AedError(f"output: need a file.onnx, got {copy}")
     store = PageStore(model, Path(folder) if folder else None, copy, own)

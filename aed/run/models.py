@@ -15,6 +15,7 @@ from torch import nn
 from aed.base.console import PlainConsole
 from aed.base.errors import AedError
 from aed.base.paths import CONFIG_DIR
+from aed.base.zoo import PREFIX, shipped_models
 from aed.dsp import PRESETS
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.modules.nets import DSCNN, BCResNet, MiniResNet, MobileNetAS, YAMNet
@@ -71,6 +72,7 @@ class Row:
         float_acc: Clips, ESC-10, mean over five folds, %; null: not measured.
         int8_acc: The same of the int8 model.
         command: Command that measured the accuracy.
+        model: Shipped model that the recipe trained, on all folds: for ``model=``; null: none.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Row:
     float_acc: float | None
     int8_acc: float | None
     command: str | None
+    model: str | None
 
 
 def catalogue() -> Iterator[Entry]:
@@ -187,6 +190,7 @@ def _row(entry: Entry, measured: dict[str, Any]) -> Row:
         float_acc=measured.get("float"),
         int8_acc=measured.get("int8"),
         command=measured.get("command"),
+        model=shipped if (shipped := f"{PREFIX}{entry.recipe}") in shipped_models() else None,
     )
 
 
@@ -221,6 +225,7 @@ _COLUMNS: tuple[tuple[str, Literal["left", "right"]], ...] = (
     ("streams", "left"),
     ("start", "left"),
     ("experiment=", "left"),
+    ("trained: model=", "left"),
 )
 
 
@@ -240,13 +245,15 @@ def _print(listed: list[Row]) -> None:
             "yes" if row.streamable else "no",
             f"{row.weights.split(':')[0]}, {row.licence}" if row.weights else "scratch",
             row.recipe or "-",
+            row.model or "-",
         )
     # a file or pipe has no width of its own, and at the usual 80 columns every cell would break
-    console = PlainConsole(width=None if PlainConsole().is_terminal else 230)
+    console = PlainConsole(width=None if PlainConsole().is_terminal else 250)
     console.print(table)
     for line in (
         "RAM: the arena of the C code, without input and output; *: most bytes alive at once, as no C code exists",
         "float, int8: clips of ESC-10, mean over five folds; format=json has the commands",
         "streams: whether a device, which never sees the whole clip, can compute the front end",
+        "trained: shipped with the code, for aed predict, detect, benchmark, deploy, listen; all clips of ESC-10",
     ):
         console.print(line)

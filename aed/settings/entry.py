@@ -14,6 +14,7 @@ from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict
 
 from aed.base.errors import KNOWN, find_aed_error
 from aed.base.paths import CONFIG_DIR
+from aed.base.zoo import model_file
 from aed.settings import hydra_errors
 from aed.settings.own_experiment import with_own_experiments
 from aed.settings.typed import as_typed
@@ -92,7 +93,7 @@ def run_task(task: Callable[[DictConfig], object], log: logging.Logger, config_n
 
 
 def resolved(config: DictConfig, **replaced: Any) -> dict[str, Any]:
-    """A composed configuration as plain types, checked.
+    """A composed configuration as plain types, checked; the name of a shipped model is its file.
 
     Args:
         config: As Hydra composed it.
@@ -107,4 +108,4 @@ def resolved(config: DictConfig, **replaced: Any) -> dict[str, Any]:
         config.update(replaced)
     plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+    return {str(key): model_file(value) if key == "model_file" else value for key, value in plain.items()}
