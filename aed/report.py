@@ -13,9 +13,7 @@ Examples:
     aed report cv/first cv/second audio=sounds output=folds.html
         Two multiruns, say of five folds, compared; their recordings lie in sounds/ now.
     aed report heard
-        Of what aed detect results=heard left.
-    aed report outputs/search
-        Of a search: score against costs, all trials, and the winners as they were measured.
+        Of what aed detect results=heard left; the folder of aed search: score against costs, trials, winners.
 """
 
 import logging
