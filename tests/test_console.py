@@ -167,7 +167,7 @@ def compared() -> list[Compared]:
 
 
 def row(name: str) -> models.Row:
-    text = dict.fromkeys(("frontend", "weights", "licence", "recipe"), name)
+    text = dict.fromkeys(("frontend", "weights", "licence", "recipe", "model"), name)
     return models.Row(**{field: text.get(field, 1) for field in models.Row.__dataclass_fields__} | {"name": name})
 
 

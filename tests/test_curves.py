@@ -315,7 +315,7 @@ def test_vendors_tools_are_told_of_fused_layers_before_they_run(tmp_path):
     path, board = tmp_path / "model_int8.onnx", load_board("b-u585i-iot02a")
     card = ModelCard(frontend=nets.FRONTEND, class_names=tuple("abcd"))
     save_model(path, copy_of(FUSED), card)
-    for action in (lambda: StEdgeAi().analyze(path, board, tmp_path / "out"), lambda: cloud._model_bytes(path)):
+    for action in (lambda: StEdgeAi().analyze(path, board, tmp_path / "out"), lambda: cloud._handed(path)):
         with pytest.raises(AedError, match=r"model_int8.onnx: \d+ layers have their HardSwish .*curves=separate"):
             action()
     save_model(path, copy_of(SEPARATE), card)

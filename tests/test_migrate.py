@@ -270,7 +270,7 @@ def test_a_training_of_a_migrated_file_runs(tmp_path: Path, trains: None) -> Non
         dataset__validation_audio_path=..., dataset__test_csv_path=..., dataset__test_audio_path=...,
         dataset__quantization_csv_path=..., dataset__quantization_audio_path=..., dataset__validation_split=0.25,
         dataset__class_names=["a", "b"], training__epochs=1, dataset__use_garbage_class=False,
-        mlflow__uri="./mlruns",
+        mlflow__uri="./mlruns", evaluation__target="host",
     )  # fmt: skip
     (tmp_path / "user_config.yaml").write_text(text)
     made = migrate([str(tmp_path / "user_config.yaml")])[0]

@@ -332,7 +332,7 @@ def refused(path: Path, message: str, frontend: FrontendConfig | None = FRONTEND
 def test_operators_without_counterpart_are_named(tmp_path):
     net = Net((1, 16, 24, 1)).conv(4)
     net.op("ELU", "", {}, [net.last], net.made(net.now.shape, 1.0)).mean().dense(4).finish()
-    refused(net.save(tmp_path / "a.tflite"), r"operator 1, ELU, inputs .*no counterpart here; there is one of ADD")
+    refused(net.save(tmp_path / "a.tflite"), r"operator 1, ELU, inputs .*no counterpart here; .* of ADD")
     net = Net((1, 16, 24, 1)).conv(4)
     net.op("My\nMel", "", {}, [net.last], net.made(net.now.shape, 1.0)).mean().dense(4).finish()
     refused(net.save(tmp_path / "b.tflite"), r"CUSTOM 'My\\nMel'")
