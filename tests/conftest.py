@@ -33,7 +33,7 @@ FOLDERS = {
 }
 """Real data and backbones: where the environment says, before the tests set it for themselves."""
 
-SLOW = {"trains", "compiles", "processes", "computes"}
+SLOW = {"trains", "compiles", "processes", "computes", "browser", "address"}
 """Fixtures by which a test says what takes it seconds; ``-m "not slow"`` leaves it out."""
 
 

@@ -243,6 +243,7 @@ def calls(name: str) -> set[tuple[str, str]]:
     return found
 
 
+@pytest.mark.usefixtures("computes")
 def test_every_table_is_tried_and_on_a_plain_console() -> None:
     assert calls("Table") == set(SAYS)
     assert calls("Console") == set()

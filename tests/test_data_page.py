@@ -192,6 +192,7 @@ def test_the_map_is_that_of_the_principal_components() -> None:
     assert flat(np.ones((3, 2), np.float32), "pca")[0].tolist() == [[0, 0]] * 3
 
 
+@pytest.mark.usefixtures("computes")
 def test_embeddings_are_what_the_last_layer_reads(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = tiny.TinyNet(3).eval()

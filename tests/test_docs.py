@@ -82,6 +82,7 @@ def lightning_commands() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("words", lightning_commands(), ids=" ".join)
+@pytest.mark.usefixtures("computes")
 def test_commands_of_lightning_cli_can_be_typed_as_they_are_printed(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

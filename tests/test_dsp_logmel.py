@@ -82,6 +82,7 @@ def librosa_logmel(wave: Array, config: FrontendConfig) -> Array:
 
 @pytest.mark.parametrize("config", [YAMNET, MINIRESNET, FIXED_DB])
 @pytest.mark.parametrize("wave", [noise(8000), two_tones()], ids=["noise", "tones"])
+@pytest.mark.usefixtures("computes")
 def test_preset_agrees_with_librosa(config: FrontendConfig, wave: Array) -> None:
     logmel = logmel_of(wave, config)
     assert logmel.dtype == np.float32

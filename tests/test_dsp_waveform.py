@@ -384,6 +384,7 @@ def trimming(frame: int, hop: int, top_db: float = 60.0, trim: str = "compatible
 
 @settings(deadline=None, derandomize=True, max_examples=100)
 @given(wave=signals(), half_frame=st.integers(1, 150), hop=st.integers(1, 300), top_db=THRESHOLDS)
+@pytest.mark.usefixtures("computes")
 def test_compatible_trimming_is_that_of_librosa(wave: Wave, half_frame: int, hop: int, top_db: float) -> None:
     config = trimming(2 * half_frame, hop, top_db)
     np.testing.assert_array_equal(trim_compatible(wave, config), split_and_join(wave, config))

@@ -81,6 +81,7 @@ EVENT = st.tuples(
     center=st.booleans(),
     share=st.sampled_from([Fraction(1, 10), Fraction(1, 4), Fraction(1, 2), Fraction(1)]),
 )
+@pytest.mark.usefixtures("computes")
 def test_labels_are_those_of_counting_milliseconds(
     events: list[tuple[str, int, int, str]], chosen: list[tuple[int, int]], center: bool, share: Fraction
 ) -> None:

@@ -71,6 +71,7 @@ def all_counts(most: int) -> np.ndarray:
     ).T
 
 
+@pytest.mark.usefixtures("computes")
 def test_every_outcome_of_few_pairs_has_the_interval_of_the_score_test():
     """The nuisance share is where the likelihood's slope changes sign, halved for all outcomes at once."""
     outcomes = all_counts(60)

@@ -113,6 +113,7 @@ def test_the_float_graph_tells_the_arena_of_the_int8_model(name, softmax):
 
 @settings(deadline=None, derandomize=True, max_examples=25)
 @given(seed=st.integers(0, 10**6), depth=st.integers(1, 5))
+@pytest.mark.usefixtures("computes")
 def test_the_float_graph_of_a_drawn_net_tells_its_arena(seed, depth):
     model = test_target_net.drawn(seed, depth)
     if model is not None and planned_footprint(model).planned:

@@ -82,6 +82,7 @@ def flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.usefixtures("computes")
 def test_every_key_of_every_experiment_is_explained(verb: str) -> None:
     page, markdown = help.page(verb, is_full=True), manual.document(verb)
     groups = {entry["key"].replace("/", "."): entry["key"] for entry in help.entries(verb) if "options" in entry}
@@ -148,6 +149,7 @@ def test_defaults_are_what_a_configuration_has(verb: str) -> None:
     assert checked or verb == "import_model" or len(config) < 4
 
 
+@pytest.mark.usefixtures("computes")
 def test_what_an_experiment_changes_is_what_it_composes() -> None:
     told = {
         (name, entry["key"]): value

@@ -148,6 +148,7 @@ def test_values_of_version_3(tmp_path_factory: pytest.TempPathFactory, key: str,
     assert (choice(made, "model/optimizer"), choice(made, "model/scheduler")) == ("SGD", "LRWarmupCosineDecay")
 
 
+@pytest.mark.usefixtures("computes")
 def test_ends_ranges_and_garbage_have_a_counterpart(tmp_path: Path) -> None:
     for ends, io in ((("int8", "float"), "int8_in"), (("int8", "uint8"), "int8"), (("float", "int8"), "float")):
         given_ends = dict(zip(("input", "output"), ends, strict=True))

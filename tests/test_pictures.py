@@ -254,6 +254,7 @@ def test_ranges_of_activations_and_weights_stand_apart_and_whole() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 40])
+@pytest.mark.usefixtures("computes")
 def test_any_number_of_layers(count: int) -> None:
     figure = layers_figure([layer(f"a_long_path.of.modules.{number}.conv") for number in range(count)], "")
     draw(figure)
@@ -294,6 +295,7 @@ def test_titles_name_model_data_split_and_number() -> None:
     ]
 
 
+@pytest.mark.usefixtures("computes")
 def test_the_pictures_of_a_split_are_the_same_bytes_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     savefig = Figure.savefig
@@ -313,6 +315,7 @@ def test_the_pictures_of_a_split_are_the_same_bytes_each_time(tmp_path: Path, mo
 HARD = ["雨音", "犬", "$x^", "$x$", "_hidden", "a\nb", "w" * 60 + "a", "w" * 60 + "b", "x" * 30, "\U0001f415 dog"]
 
 
+@pytest.mark.usefixtures("computes")
 def test_any_name_is_drawn_without_a_warning(tmp_path: Path, no_more_fonts: None, caplog: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

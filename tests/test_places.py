@@ -94,6 +94,7 @@ def rate(labelled: Labelled, shape: Shape, thresholds: list[float | None]) -> in
 
 
 @pytest.mark.parametrize("clumped", [0.0, 1.0])
+@pytest.mark.usefixtures("computes")
 def test_a_budget_holds_in_new_places(clumped):
     """On average over many choices, whether alarms are independent or come in clumps."""
     draw, family, came, blind = np.random.default_rng(0), shapes((1,), (1.0,), (0.0,)), [], []

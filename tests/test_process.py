@@ -41,6 +41,7 @@ def test_standard_input_is_empty():
     )
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_hanging_tool_is_stopped_with_its_children(tmp_path):
     pid = tmp_path / "pid"
     child = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
@@ -54,6 +55,7 @@ def test_a_hanging_tool_is_stopped_with_its_children(tmp_path):
     raise AssertionError("the child lives on")
 
 
+@pytest.mark.usefixtures("processes")
 def test_all_a_stopped_tool_said_is_kept():
     talk = "import time\nfor i in range(50): print('line', i, flush=True)\ntime.sleep(600)"
     with pytest.raises(Stopped) as info:

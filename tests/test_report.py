@@ -152,6 +152,7 @@ def test_the_table_of_rejection_leaves_out_what_is_not_known(capsys: pytest.Capt
 
 
 @pytest.mark.parametrize(("task", "classes"), [("single_label", 3), ("single_label", 41), ("multi_label", 61)])
+@pytest.mark.usefixtures("computes")
 def test_pictures_of_scores_fit_the_task(tmp_path: Path, task: str, classes: int) -> None:
     scores, names = many(classes, task)
     plot_scores(tmp_path, "test", scores, names)
@@ -161,6 +162,7 @@ def test_pictures_of_scores_fit_the_task(tmp_path: Path, task: str, classes: int
         assert imread(path).shape[:2] < (2700, 2700) and np.ptp(imread(path)) > 0.5
 
 
+@pytest.mark.usefixtures("computes")
 def test_pictures_of_rejection(tmp_path: Path) -> None:
     confidence, right = torch.linspace(0.2, 1, 30), torch.arange(30) > 7
     plot_rejection(tmp_path / "known.png", confidence, right, 0.5, "val")

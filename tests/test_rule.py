@@ -51,6 +51,7 @@ def test_a_stream_is_a_batch_however_it_is_cut(rule, seed, length, cuts):
 
 @settings(deadline=None, derandomize=True, max_examples=300)
 @given(rule=RULES, seed=st.integers(0, 999), length=st.integers(1, 200))
+@pytest.mark.usefixtures("computes")
 def test_all_of_a_class_at_once_gives_the_events_of_the_stream(rule, seed, length):
     rows = posteriors(seed, length)
     alarms, events = run(rule, rows)

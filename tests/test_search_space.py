@@ -116,6 +116,7 @@ def test_a_text_of_a_space_stays_a_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in SPACES.glob("*.yaml")))
+@pytest.mark.usefixtures("computes")
 def test_shipped_spaces_compose_at_every_end(name: str) -> None:
     """Each value of each parameter, the others at random."""
     for family in read_space(name).values():
@@ -152,6 +153,7 @@ def test_the_middle_of_a_range(own: Range, value: float) -> None:
     assert middle(own) == pytest.approx(value) and isinstance(middle(own), type(own.low))
 
 
+@pytest.mark.usefixtures("computes")
 def test_the_first_points_are_the_shipped_recipes() -> None:
     families = read_space("small")
     board, limits = BOARD, Limits(None, None, None)
@@ -230,6 +232,7 @@ def test_a_point_fits_where_no_figure_is_over_its_limit(
     assert all(share <= 0 for share in limits.excess(costs).values()) == fits
 
 
+@pytest.mark.usefixtures("computes")
 def test_estimates_of_a_net_and_what_has_no_c_form() -> None:
     small = ["experiment=demo", "model/net=dscnn", "model.net.channels=8", "frontend.n_mels=16", "logger=csv"]
     costs = estimate(compose_beside("train", small), 3, BOARD)

@@ -196,6 +196,7 @@ def test_an_interrupted_trial_is_begun_again_by_the_same_command(tmp_path: Path,
     assert counted(trials) == 3 and KILLED in trials[0].user_attrs and trials[1].params == trials[0].params
 
 
+@pytest.mark.usefixtures("computes")
 def test_a_trial_that_fails_is_counted_and_the_study_goes_on(tmp_path: Path, monkeypatch: Any, caplog: Any) -> None:
     caplog.set_level("INFO")
 
@@ -269,6 +270,7 @@ def test_the_first_points_are_queued_once_also_after_a_death_in_between(tmp_path
     assert len(study.trials()) == 2
 
 
+@pytest.mark.usefixtures("computes")
 def test_one_process_gives_the_same_study_each_time_also_after_a_break(tmp_path: Path) -> None:
     found = []
     for name, parts in (("whole", (6,)), ("parts", (3, 6))):

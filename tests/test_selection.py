@@ -55,6 +55,7 @@ parts = st.sampled_from(["train", "val", "test"])
     st.integers(0, 9),
     st.sampled_from([0.5, 1.0, 2.0]),
 )
+@pytest.mark.usefixtures("computes")
 def test_garbage_is_drawn_evenly_and_once(pairs: list[tuple[str, str]], seed: int, share: float) -> None:
     """Classes a and b are known. Each split gets the mean class, or all there is; unused classes differ by one."""
     pairs = [*pairs, ("a", "train"), ("u", "train")]

@@ -205,6 +205,7 @@ def test_events_and_backgrounds_have_their_levels(make: Make) -> None:
     seed=st.integers(0, 10**6), rate=st.floats(0, 30), minutes=st.floats(0.02, 4), longest=st.sampled_from([None, 0.3])
 )
 @settings(max_examples=15, deadline=None)
+@pytest.mark.usefixtures("computes")
 def test_sections_fill_the_stream_and_hold_their_events(
     make: Make, seed: int, rate: float, minutes: float, longest: float | None
 ) -> None:
@@ -221,6 +222,7 @@ def test_sections_fill_the_stream_and_hold_their_events(
         assert all(later[0] - earlier[1] > 0.499 for earlier, later in pairwise(times))
 
 
+@pytest.mark.usefixtures("computes")
 def test_a_section_depends_on_seed_stream_split_and_number_alone(make: Make) -> None:
     def third(length: int = 300, stream: int = 0, **of: object) -> np.ndarray:
         soundscape = make(**of)
@@ -231,12 +233,14 @@ def test_a_section_depends_on_seed_stream_split_and_number_alone(make: Make) -> 
         assert not np.array_equal(third()[:1000], other[:1000])
 
 
+@pytest.mark.usefixtures("computes")
 def test_the_rate_of_events_is_what_was_asked_for(make: Make) -> None:
     number = sum(len(section.events) for section in make(events_a_minute=6).sections(3600 * RATE))
     assert abs(number - 360) < 30  # of each section only whether the last, partial one occurs is drawn
     assert not any(section.events for section in make(events_a_minute=0).sections(300 * RATE))
 
 
+@pytest.mark.usefixtures("computes")
 def test_events_are_the_clips_of_the_split(make: Make, clips: dict[Path, tuple[str, ...]]) -> None:
     events = [event for section in make(events_a_minute=12).sections(1800 * RATE) for event in section.events]
     assert {event.clip for event in events} == set(clips)

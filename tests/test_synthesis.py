@@ -199,6 +199,7 @@ def test_files_of_other_origin_are_never_deleted(tmp_path: Path) -> None:
     assert (tmp_path / "other" / "notes.txt").exists()
 
 
+@pytest.mark.usefixtures("processes")
 def test_two_processes_end_with_a_whole_data_set(tmp_path: Path) -> None:
     # the file itself, not the package: importing the package takes seconds
     code = (

@@ -63,6 +63,7 @@ def without_extension() -> dict[str, Any]:
     return facts
 
 
+@pytest.mark.usefixtures("computes")
 def test_extension_was_tried_once_and_replaced(without_extension: dict[str, Any]) -> None:
     assert without_extension["asked"] == 1
     assert without_extension["stand_in"]
@@ -116,6 +117,7 @@ def test_scan_finds_imports_of_torchaudio(source: str, found: bool) -> None:
     assert imports_torchaudio(source) is found
 
 
+@pytest.mark.usefixtures("computes")
 def test_no_other_file_imports_torchaudio() -> None:
     importers = [path for path in PACKAGE.rglob("*.py") if imports_torchaudio(path.read_text(encoding="utf-8"))]
     assert importers == [GUARD]
