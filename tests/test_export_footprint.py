@@ -107,6 +107,7 @@ def check_plan(model):
 
 @pytest.mark.parametrize("name", test_target_net.NAMES)
 @pytest.mark.parametrize("softmax", [False, True])
+@pytest.mark.usefixtures("computes")
 def test_the_float_graph_tells_the_arena_of_the_int8_model(name, softmax):
     check_plan(to_onnx(nets.make(name), nets.FRONTEND, ExportConfig(softmax=softmax)))
 

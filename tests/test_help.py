@@ -169,6 +169,7 @@ def test_what_an_experiment_changes_is_what_it_composes() -> None:
 
 
 @pytest.mark.parametrize("verb", [*VERBS, "cli", "doctor", "help"])
+@pytest.mark.usefixtures("computes")
 def test_examples_can_be_typed(verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     own = help.door(verb)

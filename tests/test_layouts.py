@@ -127,6 +127,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Path], str, str]] = {
 
 
 @pytest.mark.parametrize("kind", LAYOUTS)
+@pytest.mark.usefixtures("computes")
 def test_a_layout_is_recognised_and_what_is_told_reads_it(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -83,6 +83,7 @@ def test_all_modes_of_version_4_are_modes_here() -> None:
 
 @pytest.mark.parametrize("mode", sorted(MODES))
 @pytest.mark.parametrize("end", ["h5", "keras", "tflite", "onnx"])
+@pytest.mark.usefixtures("computes")
 def test_every_mode_with_every_kind_of_model_has_commands(tmp_path: Path, mode: str, end: str) -> None:
     is_training = mode in ("training", "chain_tqe", "chain_tqeb", "chain_tbqeb")
     model = None if is_training else f"models/a b.{end}"
@@ -142,6 +143,7 @@ V3_VALUES = {
 
 
 @pytest.mark.parametrize(("key", "expected"), V3_VALUES.items())
+@pytest.mark.usefixtures("computes")
 def test_values_of_version_3(tmp_path_factory: pytest.TempPathFactory, key: str, expected: Any) -> None:
     made = of(tmp_path_factory.mktemp("v3"), zoo.V3)
     assert value(made, key) == expected
@@ -183,6 +185,7 @@ def test_ends_ranges_and_garbage_have_a_counterpart(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize(("mode", "verb"), [("evaluation", "evaluate"), ("prediction", "predict")])
+@pytest.mark.usefixtures("computes")
 def test_a_board_that_evaluates_or_predicts_is_a_word_of_the_command(
     tmp_path: Path, mode: str, verb: str, target: str, board: str | None, words: str
 ) -> None:

@@ -378,6 +378,7 @@ def test_a_parameter_of_every_kind_is_suggested_within_its_ends(tmp_path: Path) 
         ("board=nucleo-u575zi-q data=folder data.clips.root=nowhere", "nowhere"),
     ],
 )
+@pytest.mark.usefixtures("computes")
 def test_a_mistake_ends_the_command_in_words(line: str, words: str, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     code, output = say("search", line.split())

@@ -194,6 +194,7 @@ EARLY = "callbacks.early_stopping"
         (["frontend.center=true"], f"{ASKED}: the features of this front end depend on where a clip ends"),
     ],
 )
+@pytest.mark.usefixtures("computes")
 def test_what_cannot_be_shown_is_refused_before_training(tmp_path, overrides, message):
     with pytest.raises(AedError, match=message):
         pipeline.build(tiny.composed(*SMALL, *overrides, folder=tmp_path), tmp_path)

@@ -188,6 +188,7 @@ GOOD = [(f"{number}.wav", 0.25 * number, 0.25 * number + 1.5, "xy"[number % 2]) 
     ],
 )
 @pytest.mark.parametrize("multi_label", [True, False])
+@pytest.mark.usefixtures("computes")
 def test_a_recording_that_cannot_be_trusted_neither_trains_nor_scores(
     recordings: Path, bad: Any, reason: str, multi_label: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
