@@ -119,6 +119,26 @@ def test_two_processes_that_create_one_study_lose_and_double_nothing(kind: str, 
     assert any("cut" in trial.user_attrs for trial in trials), "no point was too wide; take another seed"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_trial_that_ends_while_it_is_looked_at_is_not_taken_back(kind: str, tmp_path: Path, monkeypatch: Any) -> None:
+    study = opened(kind, tmp_path)
+    first = study.begin(3)
+    assert first is not None
+    trial, lock = first
+
+    def ends(*_: Any) -> bool:
+        trial.set_constraint("possible", 0.0)
+        study.own.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        lock.release()
+        return True
+
+    monkeypatch.setattr(Study, "_is_dead", ends)
+    second = study.begin(3)
+    assert second is not None
+    second[1].release()
+    assert [own.state.name for own in study.trials()] == ["PRUNED", "RUNNING"]
+
+
 def stuck(kind: str, folder: Path, most: int) -> None:
     """Works on trials, and never ends the third."""
 
@@ -231,32 +251,23 @@ def test_a_space_that_is_used_up_ends_the_work(tmp_path: Path, monkeypatch: Any,
     assert counted(study.trials()) == 2 and "the space has no more" in caplog.text
 
 
-def test_points_that_cannot_be_built_are_cut_and_say_why(tmp_path: Path, monkeypatch: Any) -> None:
+@pytest.mark.parametrize(
+    "error", [AedError("net.width: need 1"), RuntimeError("mat1 and mat2 shapes cannot be multiplied")], ids=repr
+)
+def test_points_that_cannot_be_built_are_cut_and_say_why(error: Exception, tmp_path: Path, monkeypatch: Any) -> None:
     def estimate(config: Any, classes: int, board: Any) -> Costs:
         if config["width"] > 1:
-            raise AedError("net.width: need 1")
+            raise error
         return Costs(1, 1024, 1.0)
 
     monkeypatch.setattr(work, "estimate", estimate)
     study = opened("sqlite", tmp_path)
     Worker(plan(), study, 3).work()
     cut = [trial for trial in study.trials() if trial.state.name == "PRUNED"]
-    assert cut and all(trial.user_attrs["cut"] == "cannot be built: net.width: need 1" for trial in cut)
+    assert cut and cut == [trial for trial in study.trials() if "cut" in trial.user_attrs]
+    assert all(trial.user_attrs["cut"] == f"cannot be built: {error}" for trial in cut)
     assert all(trial.params["one/width"] == 1 for trial in study.own.best_trials)
     assert not any(study.folder_of(trial.number).exists() for trial in cut)
-
-
-def test_a_net_that_raises_whatever_it_likes_is_cut(tmp_path: Path, monkeypatch: Any) -> None:
-    def estimate(config: Any, classes: int, board: Any) -> Costs:
-        if config["width"] > 1:
-            raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
-        return Costs(1, 1024, 1.0)
-
-    monkeypatch.setattr(work, "estimate", estimate)
-    study = opened("sqlite", tmp_path)
-    Worker(plan(), study, 3).work()
-    cut = [trial for trial in study.trials() if "cut" in trial.user_attrs]
-    assert cut and all("mat1 and mat2 shapes" in trial.user_attrs["cut"] for trial in cut)
     assert counted(study.trials()) == 3
 
 

@@ -171,22 +171,28 @@ class Study:
         """Takes the trials of killed processes back."""
         for trial in self.own.get_trials(deepcopy=False):
             if trial.state.name == "RUNNING" and self._is_dead(trial):
-                self._take_back(trial, is_last=AGAIN in trial.user_attrs)
+                self._take_back(trial.number, is_last=AGAIN in trial.user_attrs)
 
     def take_back(self, number: int) -> None:
         """Takes a trial back that the user has stopped; it is begun again by whoever goes on."""
         with alone(self.storage, self.folder), clear(self.storage):
-            self._take_back(self.own.get_trials(deepcopy=False)[number], is_last=False)
+            self._take_back(number, is_last=False)
 
-    def _take_back(self, trial: "FrozenTrial", is_last: bool) -> None:
-        """Tells a trial to have failed, and queues its parameters once more; one that is the last try counts."""
+    def _take_back(self, number: int, is_last: bool) -> None:
+        """Tells a trial to have failed, and queues its parameters once more; one that is the last try counts.
+
+        One that has ended meanwhile stays: its process tells its end first, and lets go of its folder then.
+        """
         import optuna
 
+        trial = self.own.get_trials(deepcopy=False)[number]
+        if trial.state.is_finished():
+            return
         self.own._storage.set_trial_user_attr(trial._trial_id, WHY if is_last else KILLED, "its process was killed")
-        self.own.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        self.own.tell(number, state=optuna.trial.TrialState.FAIL)
         if not is_last and trial.params:
             kept = {SHIPPED: True} if SHIPPED in trial.user_attrs else {}
-            self.own.enqueue_trial(trial.params, user_attrs={AGAIN: trial.number} | kept)
+            self.own.enqueue_trial(trial.params, user_attrs={AGAIN: number} | kept)
 
     def _is_dead(self, trial: "FrozenTrial") -> bool:
         place = trial.user_attrs.get(FOLDER)
