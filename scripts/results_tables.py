@@ -11,7 +11,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -58,61 +58,53 @@ def command(row: Row) -> str:
 
 def short(rows: Sequence[Row]) -> str:
     """The README's table."""
-    head = ["| net | M MACC | weights | float | int8 | ST's zoo |", "|---|---|---|---|---|---|"]
-    body = [
-        f"| {row['net']} | {_macc(row)} | {_kib(row)} KiB | {_mean(row, 'float')} | **{_mean(row, 'int8')}** "
-        f"| {row.get('st', '-')} |"
-        for row in rows
-        if row["recipe"] in SHORT
-    ]
-    return "\n".join([*head, *body])
+    return _table(
+        "net | M MACC | weights | float | int8 | ST's zoo",
+        (f"{_costs(row)} KiB | {_scores(row)} | {row.get('st', '-')}" for row in rows if row["recipe"] in SHORT),
+    )
 
 
 def full(rows: Sequence[Row]) -> str:
     """The page's tables: means and costs; values of the seeds and the command of each row."""
-    head = [
-        "| net | M MACC | weights, KiB | RAM, KiB | float | int8 | windows, float | int8 | ST's zoo |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    body = [
-        f"| {row['net']} | {_macc(row)} | {_kib(row)} | {row['cost']['activations_bytes'] / 1024:.1f} "
-        f"| {_mean(row, 'float')} | **{_mean(row, 'int8')}** | {_windows(row)} | {row.get('st', '-')} |"
-        for row in rows
-    ]
-    seeds = ["| net | float, by seed | int8, by seed | 95 % interval, int8 | printed by |", "|---|---|---|---|---|"]
-    seeds += [
-        f"| {row['net']} | {_seeds(row['float'])} | {_seeds(row['int8'])} | {_interval(row)} | `{command(row)}` |"
-        for row in rows
-    ]
-    return "\n".join([*head, *body, "", *seeds])
+    means = _table(
+        "net | M MACC | weights, KiB | RAM, KiB | float | int8 | windows, float | int8 | ST's zoo",
+        (f"{_costs(row)} | {_ram(row)} | {_scores(row)} | {_windows(row)} | {row.get('st', '-')}" for row in rows),
+    )
+    seeds = _table(
+        "net | float, by seed | int8, by seed | 95 % interval, int8 | printed by",
+        (
+            f"{row['net']} | {_seeds(row['float'])} | {_seeds(row['int8'])} | {_interval(row)} | `{command(row)}`"
+            for row in rows
+        ),
+    )
+    return f"{means}\n\n{seeds}"
 
 
 def shipped(rows: Sequence[Row]) -> str:
     """The table of the models in ``zoo/``: what their recipes have on the five folds, and what they cost."""
-    head = [
-        "| model | net | M MACC | weights, KiB | RAM, KiB | file, KiB | float | int8 | windows, float | int8 |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    body = [
-        f"| `{name}` | {row['net']} | {_macc(row)} | {_kib(row)} | {row['cost']['activations_bytes'] / 1024:.1f} "
-        f"| {path.stat().st_size / 1024:.0f} | {_mean(row, 'float')} | **{_mean(row, 'int8')}** | {_windows(row)} |"
-        for name, path in shipped_models().items()
-        for row in rows
-        if row["cost"]["model"] == name
-    ]
-    return "\n".join([*head, *body])
+    return _table(
+        "model | net | M MACC | weights, KiB | RAM, KiB | file, KiB | float | int8 | windows, float | int8",
+        (
+            f"`{name}` | {_costs(row)} | {_ram(row)} | {path.stat().st_size / 1024:.0f} "
+            f"| {_scores(row)} | {_windows(row)}"
+            for name, path in shipped_models().items()
+            for row in rows
+            if row["cost"]["model"] == name
+        ),
+    )
 
 
 def streams(rows: Sequence[Row]) -> str:
     """The table of nets without padding along time, each beside the padded one of the same recipe."""
-    head = ["| net | float | int8 | padded: float | int8 | printed by |", "|---|---|---|---|---|---|"]
-    body = [
-        f"| {row['net']} | {row['float']:.2f} | **{row['int8']:.2f}** "
-        f"| {_padded(row, 'float')} | {_padded(row, 'int8')} "
-        f"| `aed train -m experiment={row['recipe']} model.net.time_padding=valid data.test_fold=1,2,3,4,5` |"
-        for row in rows
-    ]
-    return "\n".join([*head, *body])
+    command = "aed train -m experiment={} model.net.time_padding=valid data.test_fold=1,2,3,4,5"
+    return _table(
+        "net | float | int8 | padded: float | int8 | printed by",
+        (
+            f"{row['net']} | {row['float']:.2f} | **{row['int8']:.2f}** | {_padded(row, 'float')} "
+            f"| {_padded(row, 'int8')} | `{command.format(row['recipe'])}`"
+            for row in rows
+        ),
+    )
 
 
 def _padded(row: Row, kind: str) -> str:
@@ -121,30 +113,28 @@ def _padded(row: Row, kind: str) -> str:
 
 def beside(rows: Sequence[Row]) -> str:
     """The table of our C beside that of others."""
-    head = [
-        "| net | core | C | M instructions | M cycles, estimated | flash KiB | RAM KiB | outputs that differ |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
     cores = list(CORES)
     ordered = sorted(rows, key=lambda row: (NETS.index(row["net"]), cores.index(row["core"])))
-    return "\n".join([*head, *map(_beside, ordered)])
+    return _table(
+        "net | core | C | M instructions | M cycles, estimated | flash KiB | RAM KiB | outputs that differ",
+        map(_beside, ordered),
+    )
 
 
 def _beside(row: Row) -> str:
-    head = f"| {row['net']} | {CORES[row['core']]} | {row['build']} |"
+    head = f"{row['net']} | {CORES[row['core']]} | {row['build']}"
     if "failed" in row:
-        return f"{head} {row['failed'].splitlines()[0]} | | | | |"
+        return f"{head} | {row['failed'].splitlines()[0]} | | | |"
     cycles = "-" if row["cycles"] is None else f"{row['cycles'] / 1e6:.1f}"
     differ = f"{row['differing']} of {row['outputs']}"
     if row["steps"]:
         differ += f", up to {row['steps']} step" + ("s" if row["steps"] > 1 else "")
     sizes = f"{row['flash'] / 1024:.1f} | {row['ram'] / 1024:.1f}"
-    return f"{head} {row['instructions'] / 1e6:.2f} | {cycles} | {sizes} | {differ} |"
+    return f"{head} | {row['instructions'] / 1e6:.2f} | {cycles} | {sizes} | {differ}"
 
 
 def exact(rows: Sequence[Row]) -> str:
     """The table of outputs that are not ONNX Runtime's: a row a net, whose programs are its plans on the cores."""
-    head = ["| net | plans | C on | programs | patches each | outputs | differ |", "|---|---|---|---|---|---|---|"]
     body = []
     for net in (*NETS, *STREAMS):
         own = [row for row in rows if row["net"] == net]
@@ -154,16 +144,27 @@ def exact(rows: Sequence[Row]) -> str:
             patches = " or ".join(sorted({f"{row['real']} real, {row['random']} random" for row in own}))
             differ = sum(row["real_differing"] + row["random_differing"] for row in own)
             outputs = sum(row["outputs"] for row in own)
-            body.append(f"| {net} | {plans} | {on} | {len(own)} | {patches} | {outputs:,} | {differ} |")
-    return "\n".join([*head, *body])
+            body.append(f"{net} | {plans} | {on} | {len(own)} | {patches} | {outputs:,} | {differ}")
+    return _table("net | plans | C on | programs | patches each | outputs | differ", body)
 
 
-def _macc(row: Row) -> str:
-    return f"{row['cost']['macc'] / 1e6:.1f}"
+def _table(head: str, rows: Iterable[str]) -> str:
+    """A table in Markdown of lines whose cells are parted by ``|``."""
+    return "\n".join([f"| {head} |", "|---" * len(head.split("|")) + "|", *(f"| {row} |" for row in rows)])
 
 
-def _kib(row: Row) -> str:
-    return f"{row['cost']['weights_bytes'] / 1024:.1f}"
+def _costs(row: Row) -> str:
+    """Three cells: net, millions of MACC, KiB of weights."""
+    return f"{row['net']} | {row['cost']['macc'] / 1e6:.1f} | {row['cost']['weights_bytes'] / 1024:.1f}"
+
+
+def _ram(row: Row) -> str:
+    return f"{row['cost']['activations_bytes'] / 1024:.1f}"
+
+
+def _scores(row: Row) -> str:
+    """Two cells: float, int8."""
+    return f"{_mean(row, 'float')} | **{_mean(row, 'int8')}**"
 
 
 def _mean(row: Row, kind: str) -> str:

@@ -384,6 +384,8 @@ def test_accuracy_of_st_code(finished, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "run/metrics.json").read_text())["test_board/clip_agreement"] == 1
     assert (tmp_path / "run/test_board_clips.csv").is_file()
     assert (tmp_path / "run/target/stedgeai/b-u585i-iot02a/report.json").is_file()
+    with pytest.raises(AedError, match=r"evaluate\.on=board: there is no test or validation set"):
+        run(tmp_path / "other", "stages=[fit,export,quantize,evaluate]", "data.test_fold=null", *words)
     words[2] = f"evaluate.tool={tmp_path / 'none'}"
     with pytest.raises(AedError, match="none"):
         run(tmp_path / "other", "stages=[fit,export,quantize,evaluate]", *words)

@@ -52,7 +52,7 @@ class Chosen:
         return outside.reset_index(drop=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Choice:
     """The settings of :class:`aed.datamodules.datamodule.PatchDataModule` that choose clips.
 

@@ -174,7 +174,7 @@ class PatchDataModule(L.LightningDataModule):
             _check_crops(crops, clips, frontend, soundscape_hours)
         if unseen is not None and multi_label:
             raise AedError("data.unseen: needs a single-label model, not data.multi_label=true")
-        if unseen == "unused" and garbage_class:
+        if unseen == UNUSED_CLASSES and garbage_class:
             raise AedError(
                 "data.unseen=unused: the unused classes are the garbage class: the net is trained "
                 "on them; choose a folder of other sounds"
@@ -187,14 +187,14 @@ class PatchDataModule(L.LightningDataModule):
         self.fractions = {"test_fraction": test_fraction, "val_fraction": val_fraction}
         self.multi_label = multi_label
         self.choice = Choice(
-            clips.name,
-            isinstance(clips, EventSource),
-            class_names,
-            multi_label,
-            garbage_class,
-            garbage_share,
-            garbage_per_class,
-            negatives,
+            source=clips.name,
+            has_events=isinstance(clips, EventSource),
+            class_names=class_names,
+            multi_label=multi_label,
+            garbage_class=garbage_class,
+            garbage_share=garbage_share,
+            garbage_per_class=garbage_per_class,
+            negatives=negatives,
             makes_background=soundscape_hours > 0,
             splitting={"method": split, **self.folds, **self.fractions, "seed": seed},
         )

@@ -299,7 +299,8 @@ class ClipClassifier(L.LightningModule):
         bank, device = self.embeddings, self.device
         assert bank is not None
         with torch.no_grad():
-            shape, facts = bank.backbone(self._noise())[0].shape, self._embedding_facts(bank)
+            of_noise = bank.backbone(self._noise())
+        shape, facts = of_noise[0].shape, self._embedding_facts(of_noise)
         if (num_bytes := 4 * shape.numel() * len(data.training_data)) > SOLVED_BYTES:
             raise AedError(
                 f"model.head={self.head}: the training patches are {num_bytes / 2**30:.1f} GiB of embeddings, more "
@@ -393,24 +394,28 @@ class ClipClassifier(L.LightningModule):
         assert bank is not None
         patches = data.training_data if split == "train" else data.datasets[split]
         compute = partial(embedded, bank.backbone, patches, device, BANK_BYTES, batch_size)
-        one = bank.backbone(self._noise())[0]
+        of_noise = bank.backbone(self._noise())
+        one = of_noise[0]
         if one.ndim != 1 or one.dtype != torch.float32 or one.nbytes * len(patches) > BANK_BYTES:
             return compute()
         # bits depend on what is computed together and by how many threads
-        facts = self._embedding_facts(bank) | {"batch": batch_size, "threads": torch.get_num_threads()}
+        facts = self._embedding_facts(of_noise) | {"batch": batch_size, "threads": torch.get_num_threads()}
         weights = bank.backbone.state_dict()
         rows = data.grid_embeddings(split, facts, weights, len(one), lambda: compute().cpu().numpy())
         return torch.from_numpy(rows).to(device)
 
-    def _embedding_facts(self, bank: EmbeddingBank) -> dict[str, Any]:
-        """All that embeddings depend on besides patches and weights, as JSON can hold it: of code, what it computes."""
-        made = bank.backbone(self._noise()).float().cpu().numpy()
+    def _embedding_facts(self, of_noise: Tensor) -> dict[str, Any]:
+        """All that embeddings depend on besides patches and weights, as JSON can hold it: of code, what it computes.
+
+        Args:
+            of_noise: What the backbone computes of :meth:`_noise`.
+        """
         return {
             "net": net_facts(self.net),
             "frontend": asdict(self.frontend),
             "device": self.device.type,
             "torch": torch.__version__,
-            "of_noise": hashlib.sha256(made.tobytes()).hexdigest(),
+            "of_noise": hashlib.sha256(of_noise.float().cpu().numpy().tobytes()).hexdigest(),
         }
 
     def _log_training(self, loss: Tensor, logits: Tensor, target: Tensor) -> None:

@@ -91,6 +91,17 @@ def check_monitors(config: DictConfig, callbacks: Sequence[L.Callback], data: Pa
     return asked
 
 
+def check_scored(config: DictConfig, data: PatchDataModule) -> None:
+    """Refuses to score a board where there is nothing to score.
+
+    Raises:
+        AedError: There is neither a test nor a validation set.
+    """
+    on_board = "evaluate" in config.stages and config.evaluate.on == "board"
+    if on_board and not data.table["split"].isin(["val", "test"]).any():
+        raise AedError("evaluate.on=board: there is no test or validation set to score; set data.test_fold=5, say")
+
+
 def check_training(trainer: DictConfig, stages: Sequence[str]) -> None:
     """Refuses settings of the trainer with which Lightning fails later, or trains nothing.
 

@@ -1,4 +1,4 @@
-"""The stage evaluate: int8 beside float on val and test; of the test clips also ST's code, on a board or here."""
+"""The stage evaluate: int8 beside float on val and test; of the last of them also ST's code, on a board or here."""
 
 from dataclasses import replace
 from typing import Any

@@ -30,6 +30,7 @@ from aed.run.check_config import (
     check_monitors,
     check_num_classes,
     check_range,
+    check_scored,
     check_training,
 )
 from aed.run.check_net import check_net
@@ -132,6 +133,7 @@ def assemble(run: Run, callbacks: Sequence[L.Callback]) -> Run:
     config, data, trainer = run.config, run.data, run.trainer
     usable = installed(config.logger)
     check_loggers(usable)
+    check_scored(config, data)
     if "fit" in config.stages:
         if asked := check_monitors(config, callbacks, data):
             trainer.callbacks.insert(0, StreamRecall(asked, data))  # type: ignore[attr-defined]

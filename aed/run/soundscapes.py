@@ -16,6 +16,7 @@ from aed.base.files import check_replaceable, whole_folder, write_whole
 from aed.datamodules import PatchDataModule
 from aed.datamodules.soundscapes.mixing import Section, SoundscapeConfig
 from aed.datamodules.sources.events import merge
+from aed.datamodules.sources.sections import BACKGROUNDS, SECTIONS
 from aed.dsp.frontend import FrontendConfig
 from aed.scoring.tables import write_json, write_rows
 
@@ -117,9 +118,9 @@ class _Rows:
         head = ("filename", "onset", "offset", "event_label", "clip", "clip_onset", "snr_db", "level_dbfs")
         write_rows(folder / "events.csv", head, made)
         levels = [[*times, f"{level:.2f}", background] for *times, level, background in self.sections]
-        write_rows(folder / "sections.csv", ("filename", "onset", "offset", "level_dbfs", "background"), levels)
+        write_rows(folder / SECTIONS, ("filename", "onset", "offset", "level_dbfs", "background"), levels)
         pieces = [[name, f"{onset_s:.3f}", background] for name, onset_s, background in self.backgrounds]
-        write_rows(folder / "backgrounds.csv", ("filename", "onset", "background"), pieces)
+        write_rows(folder / BACKGROUNDS, ("filename", "onset", "background"), pieces)
         write_json(folder / "soundscape.json", facts | {"events": len(made), "sections": len(levels)})
         lines = io.StringIO()
         table = csv.writer(lines, "excel-tab", lineterminator="\n")

@@ -10,10 +10,10 @@ from aed.audio.recordings import recordings_below
 from aed.base.errors import AedError
 from aed.base.remote import is_url
 from aed.datamodules.sources.annotations import annotation_of, annotation_rows, meaning, no_rows
+from aed.datamodules.sources.data_path import DataPath, parent_of
 from aed.datamodules.sources.events import EVENT_COLUMNS, EventSource
 from aed.datamodules.sources.lists import COLUMNS
 from aed.datamodules.sources.patterns import compiled, found_by
-from aed.datamodules.sources.places import Place, parent_of
 
 
 class Annotated(EventSource):
@@ -31,7 +31,7 @@ class Annotated(EventSource):
             group, or the one named ``src``, is what it was cut from. Without it each recording is a source of its own.
     """
 
-    annotations, audio_dir = Place(), Place()
+    annotations, audio_dir = DataPath(), DataPath()
 
     def __init__(self, annotations: str, audio_dir: str | None = None, source_pattern: str | None = None) -> None:
         is_folder = not Path(annotations).suffix if is_url(annotations) else Path(annotations).is_dir()

@@ -15,9 +15,9 @@ import pandas as pd
 from aed.audio.recordings import recordings_below
 from aed.base import paths
 from aed.base.errors import AedError, in_brief
+from aed.datamodules.sources.data_path import DataPath
 from aed.datamodules.sources.lists import is_number
 from aed.datamodules.sources.ontology import Ontology
-from aed.datamodules.sources.places import Place
 from aed.datamodules.sources.published import Errors, PublishedSource, clip_table, rows_of, usable
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class AudioSet(PublishedSource):
     """
 
     name = "audioset"
-    audio_dir = Place()
+    audio_dir = DataPath()
 
     def __init__(
         self,

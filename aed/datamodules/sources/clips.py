@@ -24,9 +24,9 @@ from aed.base.download import fetch, unpack_zip
 from aed.base.errors import AedError
 from aed.base.remote import folder_of, is_url
 from aed.datamodules.sources import synthesis
+from aed.datamodules.sources.data_path import DataPath
 from aed.datamodules.sources.lists import known_columns, need_columns, read_rows
 from aed.datamodules.sources.patterns import with_pattern
-from aed.datamodules.sources.places import Place
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ class EscCsv(ClipSource):
             group, or the one named ``src``, is the recording the clip was cut from.
     """
 
-    csv, audio_dir = Place(), Place()
+    csv, audio_dir = DataPath(), DataPath()
 
     def __init__(
         self,
@@ -287,7 +287,7 @@ class ESC10(ClipSource):
 
     name = "esc10"
     origin = "Freesound"
-    data_dir = Place()
+    data_dir = DataPath()
 
     def __init__(self, data_dir: str | None = None, download: bool = True) -> None:
         self.data_dir = data_dir or paths.data_dir()

@@ -6,7 +6,7 @@ from typing import overload
 from aed.base.remote import folder_of, is_url
 
 
-class Place:
+class DataPath:
     """An attribute of a data set: set to a path or an address, it is read as a path.
 
     What an address names is copied when the attribute is first read, so that nothing is before a table is asked for.
@@ -27,12 +27,12 @@ class Place:
         source.__dict__[self.name] = given
 
     @overload
-    def __get__(self, source: None, owner: type) -> "Place": ...
+    def __get__(self, source: None, owner: type) -> "DataPath": ...
 
     @overload
     def __get__(self, source: object, owner: type | None = None) -> Path: ...
 
-    def __get__(self, source: object, owner: type | None = None) -> "Path | Place":
+    def __get__(self, source: object, owner: type | None = None) -> "Path | DataPath":
         """The path; of the class, this.
 
         Raises:

@@ -9,8 +9,8 @@ import pandas as pd
 
 from aed.base.errors import AedError
 from aed.datamodules.sources.clips import ClipSource
+from aed.datamodules.sources.data_path import DataPath, parent_of
 from aed.datamodules.sources.lists import known_columns, need_columns, read_rows
-from aed.datamodules.sources.places import Place, parent_of
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Dcase(ClipSource):
         columns: Names of the list's columns, where it has none or others; ``_``: not read.
     """
 
-    meta, audio_dir = Place(), Place()
+    meta, audio_dir = DataPath(), DataPath()
 
     def __init__(self, meta: str, audio_dir: str | None = None, columns: list[str] | None = None) -> None:
         self.meta, self.columns = meta, columns

@@ -10,10 +10,10 @@ import pandas as pd
 from aed.audio.recordings import is_recording, recordings_below
 from aed.base.errors import AedError
 from aed.datamodules.sources.clips import ClipSource
+from aed.datamodules.sources.data_path import DataPath
 from aed.datamodules.sources.layouts import misread_as_classes
 from aed.datamodules.sources.lists import COLUMNS, SPLIT_NAMES, class_name
 from aed.datamodules.sources.patterns import compiled, found_by
-from aed.datamodules.sources.places import Place
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Folder(ClipSource):
         fold_pattern: The same for a fold number, in the group or the one named ``fold``: ``/([0-9])-``.
     """
 
-    root = Place()
+    root = DataPath()
 
     def __init__(self, root: str, source_pattern: str | None = None, fold_pattern: str | None = None) -> None:
         self.root = root

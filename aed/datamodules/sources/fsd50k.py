@@ -11,9 +11,9 @@ from aed.base import paths
 from aed.base.download import fetch
 from aed.base.errors import AedError
 from aed.datamodules.sources.clips import ClipSource
+from aed.datamodules.sources.data_path import DataPath
 from aed.datamodules.sources.lists import COLUMNS, need_columns, read_rows
 from aed.datamodules.sources.ontology import Ontology
-from aed.datamodules.sources.places import Place
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class FSD50K(ClipSource):
 
     name = "fsd50k"
     origin = "Freesound"
-    data_dir = Place()
+    data_dir = DataPath()
 
     def __init__(
         self,

@@ -19,9 +19,9 @@ import pandas as pd
 
 from aed.audio.recordings import is_recording, recordings_below
 from aed.base.errors import AedError, in_brief
+from aed.datamodules.sources.data_path import DataPath, parent_of
 from aed.datamodules.sources.events import EVENT_COLUMNS, EventSource
 from aed.datamodules.sources.lists import COLUMNS
-from aed.datamodules.sources.places import Place, parent_of
 from aed.datamodules.sources.published import Errors, PublishedSource, clip_table
 
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(?P<name>.+)")
@@ -53,7 +53,7 @@ class LabelStudio(EventSource):
         audio_dir: Folder of the recordings, at any depth; default: that of the export.
     """
 
-    json, audio_dir = Place(), Place()
+    json, audio_dir = DataPath(), DataPath()
 
     def __init__(self, json: str, audio_dir: str | None = None) -> None:
         self.json, self.audio_dir = json, audio_dir or parent_of(json)
@@ -102,7 +102,7 @@ class LabelStudioChoices(PublishedSource):
     """
 
     key = "audio_dir"
-    json, root = Place(), Place(key)
+    json, root = DataPath(), DataPath(key)
 
     def __init__(self, json: str, audio_dir: str | None = None) -> None:
         self.json = json

@@ -12,8 +12,8 @@ from aed.audio.recordings import recordings_below
 from aed.base import paths
 from aed.base.errors import AedError
 from aed.datamodules.sources.clips import ClipSource
+from aed.datamodules.sources.data_path import DataPath
 from aed.datamodules.sources.lists import need_columns, read_rows
-from aed.datamodules.sources.places import Place
 
 Errors = dict[Path, str]
 """What is left out, a file or ``<list>:<line>`` -> why, with the name of the file and line."""
@@ -30,7 +30,7 @@ class PublishedSource(ClipSource):
     key = "root"
     """Of the folder on the command line."""
 
-    root = Place()
+    root = DataPath()
 
     def __init__(self, root: str | None, folder: str) -> None:
         self.root, self.folder = root or paths.data_dir() / folder, folder

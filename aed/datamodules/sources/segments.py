@@ -11,10 +11,10 @@ import pandas as pd
 from aed.base.errors import AedError
 from aed.datamodules.health.annotations import SLACK_S
 from aed.datamodules.sources.clips import check_agreement
+from aed.datamodules.sources.data_path import DataPath, parent_of
 from aed.datamodules.sources.events import EVENT_COLUMNS, EventSource
 from aed.datamodules.sources.lists import known_columns, need_columns, read_rows
 from aed.datamodules.sources.patterns import with_pattern
-from aed.datamodules.sources.places import Place, parent_of
 
 ALIASES = {"event_label": "label", "event_onset": "onset", "event_offset": "offset"}
 """Columns as DCASE's lists name them, and their names here."""
@@ -38,7 +38,7 @@ class Segments(EventSource):
             group, or the one named ``src``, is what a recording was cut from.
     """
 
-    csv, audio_dir = Place(), Place()
+    csv, audio_dir = DataPath(), DataPath()
 
     def __init__(
         self,

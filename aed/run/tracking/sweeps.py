@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from aed.run.folders import SWEEP
+from aed.run.search.files import PICTURE, RESULTS, TRIALS
 from aed.run.tracking.mlflow_logger import RECORD, MLFlowLogger
 from aed.run.tracking.names import metric_name
 from aed.scoring import tables
@@ -27,7 +28,7 @@ PARENT = "mlflow.parentRunId"
 _PARTS = {"mean": "", "sd": "sd/", "low": "low/", "high": "high/"}
 """Entry of a metric of the summary -> what its name begins with."""
 
-_FILES = ("summary.json", "summary.csv", "multirun.yaml", "search.json", "trials.csv", "pareto.png")
+_FILES = ("summary.json", "summary.csv", "multirun.yaml", RESULTS, TRIALS, PICTURE)
 """In the folder of a sweep or search: what people read."""
 
 _MOST_AT_ONCE = 1000
