@@ -1,6 +1,7 @@
 """Sessions of ONNX Runtime whose int8 results are exact, and its errors in our words."""
 
 import functools
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -17,8 +18,11 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from aed.base.errors import AedError
 from aed.base.processors import num_cores
+from aed.export.exact_float import UNFUSED, in_float
 from aed.export.graph import CURVES, QDQ, VIEWS, constants, copy_of, strip_ends
 from aed.export.precision import int8_layers
+
+log = logging.getLogger(__name__)
 
 MOVABLE = {"QuantizeLinear", "DequantizeLinear", "Conv", "Gemm", "MatMul", "Relu", "Clip", "MaxPool"}
 MOVABLE |= {"GlobalAveragePool", "Concat", "Pad", "Slice", "Identity", "PRelu", *CURVES, *VIEWS}
@@ -49,7 +53,7 @@ def open_session(model: onnx.ModelProto, threads: int = 0) -> Any:
 
     x86 multiplies uint8 with int8 ten times as fast as int8 with int8. So activations inside the graph are moved by
     128, which changes no result, except on CPUs without VNNI, which saturate 16-bit sums, and in operators outside
-    :data:`MOVABLE`; these are computed the slow way.
+    :data:`MOVABLE`. There layers whose sums float32 holds are computed in it, the others in int8.
 
     Args:
         model: Float or QDQ; left as it is.
@@ -57,12 +61,14 @@ def open_session(model: onnx.ModelProto, threads: int = 0) -> Any:
     """
     # what is inside a layer with a curve is float, whatever its operators
     movable = {layer.node.op_type for layer in int8_layers(model)} <= MOVABLE
-    if not (movable and _adds_exactly()):
-        return _session(model, threads, exact=True)
     try:
-        return _session(_in_uint8(model), threads, exact=False)
+        if movable and _adds_exactly():
+            return _session(_in_uint8(model), threads, exact=False)
+        if (whole := in_float(model)) is not None:
+            return _session(whole, threads, exact=True, without=UNFUSED)
     except Exception:  # a graph of other makers that moves int8 about in a way unknown here
-        return _session(model, threads, exact=True)
+        log.debug("int8 is computed as it comes", exc_info=True)
+    return _session(model, threads, exact=True)
 
 
 def open_exact(model: onnx.ModelProto) -> Any:
@@ -106,13 +112,14 @@ def _in_uint8(model: onnx.ModelProto) -> onnx.ModelProto:
     return twin
 
 
-def _session(model: onnx.ModelProto, threads: int, exact: bool) -> Any:
+def _session(model: onnx.ModelProto, threads: int, exact: bool, without: tuple[str, ...] = ()) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or usual_threads()
     options.log_severity_level = 3
     if exact:
         options.add_session_config_entry("session.qdqisint8allowed", "1")
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    content = model.SerializeToString()
+    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"], disabled_optimizers=[*without])
 
 
 def usual_threads() -> int:
