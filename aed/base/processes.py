@@ -6,10 +6,12 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from aed.base.errors import AedError
 
@@ -24,6 +26,8 @@ PACKAGES = {
 """Tool -> packages of Debian and Ubuntu that install it."""
 
 LAST_LINES = 8
+
+T = TypeVar("T")
 
 
 def is_available(tool: str) -> bool:
@@ -139,3 +143,14 @@ def run_tool(command: Sequence[str | Path], timeout_s: float, folder: Path | Non
             raise AedError(f"TMPDIR ({temporary}): no space left for {command[0]}; set TMPDIR to another folder")
         raise AedError(f"{command[0]} failed: {done.tail}")
     return done.output
+
+
+@contextmanager
+def beside(call: Callable[[], T]) -> Iterator[Future[T]]:
+    """A call in a thread of its own: of one that waits for other programs, while this thread goes on; ended at the end.
+
+    Args:
+        call: Changes nothing that this thread uses.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(call)

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from aed.base.errors import AedError
+from aed.base.processes import beside
 from aed.dsp.frontend import FrontendConfig
 from aed.export.card import read_card
 from aed.export.graph import load_model, read_model_card
@@ -83,20 +85,16 @@ class Emulator:
         card = read_model_card(read.graph, model)
         x = read.program.tensors[read.program.input]
         random = np.random.default_rng(0)
-        with onnx_runtime_on(model):
-            run = _proved(read, random.integers(-128, 128, (self.inputs, x.size)).astype(np.int8), board)
-        frontend = None
-        if card.frontend.streamable:
-            samples = random.integers(-(2**15), 2**15, card.frontend.patch_samples).astype(np.int16)
-            library = find_cmsis_dsp(self.cmsis_dsp, card.frontend.n_fft) if self.cmsis_dsp else None
-            scale, zero = float(x.scale), x.zero
-            by_columns = read.chosen.plan.feeds
-            own = measure.measure_frontend(card.frontend, scale, zero, samples, board, library, by_columns)
-            frontend = Cost(figures=_emulated(own), functions=_functions(own))
+        steps = random.integers(-128, 128, (self.inputs, x.size)).astype(np.int8)
+        sound = random.integers(-(2**15), 2**15, card.frontend.patch_samples).astype(np.int16)
+        with onnx_runtime_on(model), beside(lambda: self._frontend(card.frontend, read, sound, board)) as measured:
+            run = _proved(read, steps, board)
+            own = measured.result()
+        frontend = Cost(figures=_emulated(own), functions=_functions(own)) if own else None
         details: dict[str, Any] = {"inputs": self.inputs, "differing_outputs": 0, "plan": read.chosen.facts}
-        if frontend:
+        if own:
             details["listening"] = _listening(card.frontend, read.chosen.plan, run, own, clock_mhz)
-        if frontend and (hop := read.chosen.plan.schedule.hop):
+        if own and (hop := read.chosen.plan.schedule.hop):
             each = run.instructions + own.instructions * hop / card.frontend.patch_frames
             hops = card.frontend.sample_rate / (card.frontend.hop_length * hop)
             details["stream"] = {"hop_columns": hop, "instructions_per_second": round(each * hops)}
@@ -104,6 +102,17 @@ class Emulator:
         if frontend is None:
             details["no_frontend"] = list(card.frontend.not_streamable)
         return self._report("benchmark", board, _net_cost(read, run), details, frontend)
+
+    def _frontend(
+        self, frontend: FrontendConfig, read: _Model, sound: npt.NDArray[np.int16], board: Board
+    ) -> EmulatedRun | None:
+        """The run of a front end on ``sound`` ``(T,)``; None: it has no C form."""
+        if not frontend.streamable:
+            return None
+        x = read.program.tensors[read.program.input]
+        library = find_cmsis_dsp(self.cmsis_dsp, frontend.n_fft) if self.cmsis_dsp else None
+        by_columns = read.chosen.plan.feeds
+        return measure.measure_frontend(frontend, float(x.scale), x.zero, sound, board, library, by_columns)
 
     def _read(self, path: Path, board: Board) -> _Model:
         graph = load_model(path)

@@ -4,13 +4,14 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from aed.base.errors import AedError
 from aed.base.files import temporary_folder
-from aed.base.processes import run_tool
+from aed.base.processes import beside, run_tool
 from aed.dsp.frontend import FrontendConfig
 from aed.target.boards import Board
 from aed.target.codegen.frontend import frontend_kernel, frontend_sources
@@ -106,13 +107,13 @@ def measure_sources(
         AedError: As :func:`measure_net`.
     """
     harness_ram = inputs.shape[1] + (1 + streams) * size + 2 * 4  # input, output, two counters
-    raw, sizes, worst = _run("run_net.c", sources, inputs.tobytes(), board, library)
-    outputs, facts = _records(raw, size, 2)
-    if len(outputs) != len(inputs):
-        raise AedError(f"{board.name}: {len(outputs)} outputs came back for {len(inputs)} inputs")
-    ticks, total = np.zeros(0), facts[0, 0]
+    with beside(partial(_layer_ticks, sources, inputs[0].tobytes(), board, layers, library)) as counted:
+        raw, sizes, worst = _run("run_net.c", sources, inputs.tobytes(), board, library)
+        outputs, facts = _records(raw, size, 2)
+        if len(outputs) != len(inputs):
+            raise AedError(f"{board.name}: {len(outputs)} outputs came back for {len(inputs)} inputs")
+        ticks, total = counted.result(), facts[0, 0]
     if layers:
-        ticks = _layer_ticks(sources, inputs[0].tobytes(), board, layers, library)
         # SysTick has 24 bits: a whole run may go round, a layer does not (the program fails)
         total += WRAP * np.rint((ticks.sum() - total) / WRAP)
     tick = 1e9 / machine_of(board).systick_hz
@@ -134,7 +135,9 @@ def measure_sources(
 def _layer_ticks(
     sources: Mapping[str, str], content: bytes, board: Board, layers: int, library: Library | None
 ) -> npt.NDArray[np.float64]:
-    """Ticks of each layer, the sum over its rows, in a program that is stopped before and after each."""
+    """Ticks of each layer, the sum over its rows, in a program that is stopped before and after each; () of none."""
+    if not layers:
+        return np.zeros(0)
     with temporary_folder() as folder:
         parts = {**sources, **harness_sources("count_net.c")}
         elf = build(folder / "program", parts, board, ("-DAED_COUNT",), library)
