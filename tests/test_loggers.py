@@ -6,8 +6,10 @@ import multiprocessing as mp
 import os
 import sqlite3
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 
 import mlflow  # noqa: F401 - before processes are forked
@@ -18,6 +20,7 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
+from aed.base.errors import AedError
 from aed.base.files import WriteError
 from aed.base.loading import loading
 from aed.run import loggers, pipeline
@@ -82,7 +85,7 @@ class Kept(Logger):
 def test_a_late_logger_opens_once_a_training_has_shown_that_it_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
     kept, opened, now = Kept(), list[int](), [0.0]
     monkeypatch.setattr(loggers, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    late = loggers.LateLogger(lambda: opened.append(1) or kept)
+    late = loggers.LateLogger(lambda: opened.append(1) or kept, ThreadPoolExecutor(1))
     late.log_hyperparams({"a": 1})
     late.log_metrics({"b": 2.0}, 0)
     assert late.opened is None and not opened
@@ -92,6 +95,29 @@ def test_a_late_logger_opens_once_a_training_has_shown_that_it_is_long(monkeypat
     assert late.opened is kept and kept.told == [{"a": 1}, ({"b": 2.0}, 0), ({"b": 3.0}, 1)]
     late.open()
     assert len(opened) == 1 and len(kept.told) == 3
+
+
+def test_a_late_logger_opens_beside_what_goes_on_and_misses_nothing() -> None:
+    kept, may_open = Kept(), Event()
+    late = loggers.LateLogger(lambda: may_open.wait(10) and kept, ThreadPoolExecutor(1))
+    late.log_hyperparams({"a": 1})
+    late.begin()
+    late.log_metrics({"b": 2.0}, 0)
+    assert not kept.told, "it is not waited for"
+    may_open.set()
+    assert late.opened is kept and kept.told == [{"a": 1}, ({"b": 2.0}, 0)]
+    late.log_metrics({"b": 3.0}, 1)
+    assert kept.told[-1] == ({"b": 3.0}, 1)
+
+
+def test_why_a_late_logger_cannot_be_opened_is_told_once_it_is_needed() -> None:
+    def refuse() -> Kept:
+        raise AedError("no place")
+
+    late = loggers.LateLogger(refuse, ThreadPoolExecutor(1))
+    late.begin()
+    with pytest.raises(AedError, match="no place"):
+        _ = late.opened
 
 
 def test_a_server_and_callbacks_of_others_find_their_loggers_open() -> None:

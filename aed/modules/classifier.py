@@ -421,7 +421,7 @@ class ClipClassifier(L.LightningModule):
     def _log_training(self, loss: Tensor, logits: Tensor, target: Tensor) -> None:
         self._log("train", loss, len(target))
         if self.task == "single_label":
-            self.train_acc(logits, target if target.ndim == 1 else target.argmax(dim=1))
+            self.train_acc.update(logits, target if target.ndim == 1 else target.argmax(dim=1))
             self.log("train/patch_acc", self.train_acc, on_step=False, on_epoch=True)
 
     def validation_step(self, batch: PatchBatch, batch_idx: int) -> None:

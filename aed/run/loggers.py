@@ -5,6 +5,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -105,35 +106,46 @@ def can_wait(node: DictConfig, callbacks: Sequence[Callback]) -> bool:
 class LateLogger(Logger):
     """A logger that is opened when nobody waits any more, and is then told all that it has missed.
 
-    That is after the first table of scores; in a training that takes longer, once it has shown that it does.
+    That is after the first table of scores, beside the stages that follow; in a training that takes longer, once it has
+    shown that it does.
 
     Args:
         opening: Opens the logger.
+        pool: In whose thread.
     """
 
-    def __init__(self, opening: Callable[[], Logger]) -> None:
+    def __init__(self, opening: Callable[[], Logger], pool: Executor) -> None:
         super().__init__()
-        self._opening, self._made = opening, time.monotonic()
+        self._opening, self._pool, self._made = opening, pool, time.monotonic()
+        self._begun: Future[Logger] | None = None
         self._logger: Logger | None = None
         self._missed: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
 
-    def open(self) -> None:
-        """Opens the logger, and passes on what has come so far; once."""
+    def begin(self) -> None:
+        """Begins to open the logger, and does not wait for it; once."""
+        if self._begun is None:
+            self._begun = self._pool.submit(self._opening)
+
+    def open(self) -> Logger:
+        """The logger, open, and told what has come so far."""
+        self.begin()
         if self._logger is None:
-            self._logger, missed = self._opening(), self._missed
+            assert self._begun is not None
+            self._logger, missed = self._begun.result(), self._missed
             for name, arguments, named in missed:
                 getattr(self._logger, name)(*arguments, **named)
+        return self._logger
 
     @property
     def opened(self) -> Logger | None:
-        """The logger; None before it is open."""
-        return self._logger
+        """The logger, once it is open; None: nothing has begun to open it."""
+        return self.open() if self._begun else None
 
     def _tell(self, name: str, *arguments: Any, **named: Any) -> None:
-        if self._logger is None:
+        if self._begun is None or not self._begun.done():
             self._missed.append((name, arguments, named))
         else:
-            getattr(self._logger, name)(*arguments, **named)
+            getattr(self.open(), name)(*arguments, **named)
 
     @property
     def name(self) -> str | None:

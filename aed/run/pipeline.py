@@ -6,6 +6,7 @@ import re
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ from aed.run.state import Run
 from aed.run.stream_recall import StreamRecall
 from aed.run.tracking import mlflow_logger, sweeps
 from aed.run.tracking.names import without_secrets
-from aed.run.tracking.results import pass_on
+from aed.run.tracking.results import pass_on, prepare_models
 from aed.scoring import tables
 from aed.settings.hydra_errors import check
 
@@ -146,8 +147,9 @@ def assemble(run: Run, callbacks: Sequence[L.Callback]) -> Run:
         data.prepare_data()  # after all that takes no time, before anything that a bad data set would leave behind
     opening = {key: partial(_opened, f"logger.{key}", node, run) for key, node in usable.items()}
     is_fit = "fit" in config.stages  # of a short one most would be MLflow's import
-    late = {key: LateLogger(own) for key, own in opening.items() if is_fit and can_wait(usable[key], callbacks)}
-    run.later += [logger.open for logger in late.values()]
+    pool = ThreadPoolExecutor(1)
+    late = {key: LateLogger(own, pool) for key, own in opening.items() if is_fit and can_wait(usable[key], callbacks)}
+    run.later += [logger.begin for logger in late.values()]
     trainer.loggers = loggers = [late.get(key) or own() for key, own in opening.items()]
     settings = without_secrets(OmegaConf.to_container(config, resolve=True, throw_on_missing=False))
     for logger in loggers:
@@ -185,6 +187,8 @@ def _opened(key: str, node: DictConfig, run: Run) -> Any:
         if not mlflow_logger.open_run(logger, run.folder, known):
             logger = created(key, node)
             mlflow_logger.open_run(logger, run.folder, {})
+        if {"export", "quantize"} & set(run.config.stages):
+            prepare_models()
     if sweep := sweeps.sweep_folder():
         sweeps.place_below(logger, sweep)
     logger.ends_with_training = False

@@ -29,6 +29,9 @@ _PARTS = ("checkpoints", "tensorboard")
 
 _SETTINGS = Path(".hydra")
 
+_REQUIREMENTS = ("onnx", "onnxruntime")
+"""Of a logged model."""
+
 
 def pass_on(run: "Run", loggers: Sequence[Logger], status: str) -> None:
     """Tells MLflow and TensorBoard what is in the folder of a run whose stages have ended; never raises.
@@ -86,6 +89,14 @@ def _log_models(logger: MLFlowLogger, folder: Path) -> None:
             logger.experiment.set_tag(logger.run_id, tag, digest)
 
 
+def prepare_models() -> None:
+    """Imports what logs models, and has MLflow look which packages are installed: 2 s that need not be at the end."""
+    import mlflow.onnx  # noqa: F401
+    from mlflow.utils.requirements_utils import warn_dependency_requirement_mismatches
+
+    warn_dependency_requirement_mismatches([*_REQUIREMENTS])
+
+
 def _log_model(logger: MLFlowLogger, path: Path) -> None:
     import mlflow.onnx
     from mlflow.models import Model
@@ -106,7 +117,7 @@ def _log_model(logger: MLFlowLogger, path: Path) -> None:
         metadata={"aed_card": text},
         onnx_model=model,
         signature=_signature(model),
-        pip_requirements=["onnx", "onnxruntime"],  # else MLflow looks for them by loading the model elsewhere
+        pip_requirements=[*_REQUIREMENTS],  # else MLflow looks for them by loading the model elsewhere
         save_as_external_data=False,
     )
     logger.experiment.log_text(logger.run_id, text, f"{path.stem}.card.json")

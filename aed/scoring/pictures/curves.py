@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aed.scoring.levels import alarms_of
-from aed.scoring.pictures.canvas import BLUE, GREEN, ORANGE, RED, new_figure, plural, save
+from aed.scoring.pictures.canvas import BLUE, GREEN, ORANGE, RED, place, placed_figure, plural, save
 from aed.scoring.pictures.fonts import drawable
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def read_curves(metrics_csv: Path) -> Curves:
 def curves_figure(curves: Curves, subject: str) -> "Figure":
     """Loss on the left, scores in % on the right, where there are any; over epochs counted from 1."""
     scored = any(not key.endswith("loss") for key in curves)
-    figure = new_figure(11 if scored else 6, 4.4)
+    figure = placed_figure(11 if scored else 6, 4.4)
+    place(figure, left=0.75, right=0.15, bottom=0.6, top=0.5, wspace=0.17)
     panels = figure.subplots(1, 2 if scored else 1, squeeze=False)[0]
     epochs = max(epoch for points in curves.values() for epoch, _ in points)
     for key, points in sorted(curves.items()):

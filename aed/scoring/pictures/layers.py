@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aed.scoring.pictures.canvas import BLUE, GREEN, GREY, ORANGE, new_figure, plural, save
+from aed.scoring.pictures.canvas import BLUE, GREEN, GREY, ORANGE, place, placed_figure, plural, save, widest
 from aed.scoring.pictures.fonts import drawable, shown_names
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def plot_layers(path: Path, layers: Rows, subject: str = "") -> None:
 def layers_figure(layers: Rows, title: str) -> "Figure":
     """A row a layer, from the input down: SQNR, range of activations and the part in int8's reach, range of weights."""
     rows = np.arange(len(layers))
-    figure = new_figure(13, 1.9 + 0.3 * max(2, len(layers)))
+    names = shown_names([str(row["name"]) for row in layers])
+    figure = placed_figure(13, 1.4 + 0.3 * max(2, len(layers)))
+    place(figure, left=0.3 + widest(names, 10), right=0.15, bottom=0.55, top=0.7, wspace=0.04)
     noise, activations, weights = figure.subplots(1, 3, sharey=True)
     values = [row["sqnr_db"] for row in layers]
     is_float = [row["precision"] != "int8" for row in layers]
@@ -50,14 +52,14 @@ def layers_figure(layers: Rows, title: str) -> "Figure":
             activations.plot(covered, [number, number], "|", color="black", markersize=9)
     activations.set_title("activations: range of the output (black: ends of int8)", fontsize=10)
     weights.set_title("weights: range in float", fontsize=10)
-    noise.set_yticks(rows, shown_names([str(row["name"]) for row in layers]))
+    noise.set_yticks(rows, names)
     noise.set_ylim(len(layers) - 0.4, -0.6)
     low, high = min(0.0, *(value or 0.0 for value in values)), max(1.0, *(value or 0.0 for value in values))
     noise.set_xlim(1.15 * low, 1.15 * high)  # room for the number beside the longest bar
     for axes in (noise, activations, weights):
         axes.grid(axis="x", alpha=0.3)
         axes.set_axisbelow(True)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title, fontsize=11, y=1 - 0.1 / figure.get_figheight())
     return figure
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from aed.scoring.confidence import confidence_and_correctness, expected_calibration_error
 from aed.scoring.decision import task_of
 from aed.scoring.intervals import share_interval
-from aed.scoring.pictures.canvas import BLUE, GREY, ORANGE, RED, new_figure, plural
+from aed.scoring.pictures.canvas import BLUE, GREY, ORANGE, RED, place, placed_figure, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,16 +46,17 @@ def reliability_figure(posteriors: Tensor, target: Tensor, title: str) -> "Figur
     several = task_of(target) == "multi_label"
     yes, no = ("true", "not true") if several else ("right", "wrong")
     confidence, true = (part.double().numpy() for part in confidence_and_correctness(posteriors, target))
-    figure = new_figure(6.4, 6.6)
+    figure = placed_figure(6.4, 6.6)
+    place(figure, left=0.75, right=0.15, bottom=0.85, top=0.85, hspace=0.06)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.2])
     _draw_groups(upper, confidence, true, groups_of(confidence, equal_width=several), yes)
     least = 0.0 if several else min(0.9, np.floor(10 * confidence.min()) / 10)
     upper.set_xlim(least - 0.02 * (1 - least), 1 + 0.02 * (1 - least))
-    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+    figure.legend(loc="lower center", ncols=3, fontsize=8)
     _draw_numbers(lower, confidence, true > 0.5, least, (yes, no))
     lower.set(xlabel="posterior" if several else "greatest posterior", ylabel="number")
     error = expected_calibration_error(posteriors, target)
-    figure.suptitle(f"{title}, calibration error {100 * error:.1f} %", fontsize=11)
+    figure.suptitle(f"{title}, calibration error {100 * error:.1f} %", fontsize=11, y=0.985)
     upper.set_title(f"{plural(len(confidence), 'statement')}; under each point the number it stands for", fontsize=9)
     return figure
 
