@@ -137,7 +137,7 @@ def oracle(model: onnx.ModelProto, name: str, steps: np.ndarray) -> np.ndarray:
 def runs(model: onnx.ModelProto, names: list[str]) -> list[dict[str, np.ndarray]]:
     """The named tensors for all patches, from sessions of all optimisation levels, and from the fast one."""
     found = []
-    sessions = [open_session(with_outputs(model, names)), _session(with_outputs(model, names), 0, exact=True)]
+    sessions = [open_session(with_outputs(model, names)), _session(with_outputs(model, names), exact=True)]
     for level in (LEVELS.ORT_DISABLE_ALL, LEVELS.ORT_ENABLE_BASIC, LEVELS.ORT_ENABLE_EXTENDED, LEVELS.ORT_ENABLE_ALL):
         options = ort.SessionOptions()
         options.graph_optimization_level = level

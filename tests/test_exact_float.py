@@ -25,7 +25,7 @@ def both(model: onnx.ModelProto, feeds: list[np.ndarray]) -> list[tuple[np.ndarr
     shown.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(made - present))
     whole = in_float(shown)
     assert whole is not None
-    sessions = _session(whole, 1, exact=True, without=UNFUSED), _session(shown, 1, exact=True)
+    sessions = _session(whole, exact=True, without=UNFUSED), _session(shown, exact=True)
     found = []
     for session in sessions:
         parts = [session.run(None, {input_of(model).name: feed}) for feed in feeds]

@@ -199,7 +199,7 @@ def test_the_session_is_exact(name, strip):
     if strip:
         config = QuantizeConfig(io="int8")
         facts, whole = quantization_facts(whole, config, ()), strip_ends(whole)
-    chosen, exact = open_session(whole), _session(whole, 0, exact=True)
+    chosen, exact = open_session(whole), _session(whole, exact=True)
     for patch in PATCHES:
         steps = np.rint(patch[None] / facts.input_scale).clip(-128, 127).astype(np.int8) if strip else patch[None]
         feed = {"patches": steps}

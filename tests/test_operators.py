@@ -181,7 +181,7 @@ def steps_off(model: onnx.ModelProto, int8: onnx.ModelProto) -> dict[str, tuple[
     }
     more = copy_of(int8)
     more.graph.output.extend(onnx.ValueInfoProto(name=name) for name in quantised.values())
-    session = _session(more, 0, exact=True)
+    session = _session(more, exact=True)
     names = [output.name for output in session.get_outputs()]
     runs = [session.run(None, {input_of(int8).name: patch[None]}) for patch in PATCHES.numpy()]
     steps = {name: np.concatenate(parts) for name, parts in zip(names, zip(*runs, strict=True), strict=True)}
@@ -249,7 +249,7 @@ def test_a_table_that_others_read_too_stays():
 @pytest.mark.parametrize("name", ["sigmoid", "hard_sigmoid", "hard_swish", "tanh", "gelu", "leaky", "slope", "slopes"])
 def test_the_fast_session_gives_the_bits_of_the_exact_one(name):
     _, _, int8 = made(CASES[name]())
-    fast, exact = open_session(int8), _session(int8, 0, exact=True)
+    fast, exact = open_session(int8), _session(int8, exact=True)
     for patch in PATCHES.numpy():
         feed = {input_of(int8).name: patch[None]}
         np.testing.assert_array_equal(fast.run(None, feed)[0], exact.run(None, feed)[0])
@@ -286,7 +286,7 @@ def test_a_result_of_any_two_values_is_that_of_exact_arithmetic(operator, a, b, 
     }
     every = np.meshgrid(levels["a"], levels["b"], indexing="ij")
     feed = {name: values[None, None] for name, values in zip("ab", every, strict=True)}
-    fast, exact = (session.run(None, feed)[0] for session in (open_session(model), _session(model, 0, exact=True)))
+    fast, exact = (session.run(None, feed)[0] for session in (open_session(model), _session(model, exact=True)))
     np.testing.assert_array_equal(fast, exact)
     assert len(np.unique(fast)) > 100
 

@@ -11,7 +11,7 @@ from aed.export.footprint import Footprint
 from aed.export.graph import constants, copy_of, input_of, producers
 from aed.export.precision import Int8Layer, float_layers, int8_layers
 from aed.export.quantize import Patches
-from aed.export.runtime import open_session
+from aed.export.runtime import open_session, run_all
 
 Array = npt.NDArray[np.float32]
 
@@ -71,7 +71,9 @@ def outputs(model: onnx.ModelProto, patches: Patches, name: str | None = None) -
     """An output, the first where none is named, of a graph with float ends for ``patches``: ``(N, num_classes)``."""
     session = open_session(model)
     source, wanted = input_of(model).name, name or model.graph.output[0].name
-    return np.concatenate([session.run([wanted], {source: patch[None]})[0] for patch in patches])
+    return np.concatenate(
+        [made for (made,) in run_all(session, [{source: patch[None]} for patch in patches], [wanted])]
+    )
 
 
 @dataclass

@@ -4,7 +4,8 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,27 +49,29 @@ def onnx_runtime_on(path: Path | str) -> Iterator[None]:
         raise AedError(f"{path}: ONNX Runtime cannot run it: {lines[0]}") from error
 
 
-def open_session(model: onnx.ModelProto, threads: int = 0) -> Any:
+def open_session(model: onnx.ModelProto) -> Any:
     """An ONNX Runtime session whose int8 results are those of exact integer arithmetic.
 
     x86 multiplies uint8 with int8 ten times as fast as int8 with int8. So activations inside the graph are moved by
     128, which changes no result, except on CPUs without VNNI, which saturate 16-bit sums, and in operators outside
     :data:`MOVABLE`. There layers whose sums float32 holds are computed in it, the others in int8.
 
+    A session has one thread: nets of this size are computed no faster by two, but two runs at once are
+    (:func:`run_all`).
+
     Args:
         model: Float or QDQ; left as it is.
-        threads: CPU threads; 0: as many as torch.
     """
     # what is inside a layer with a curve is float, whatever its operators
     movable = {layer.node.op_type for layer in int8_layers(model)} <= MOVABLE
     try:
         if movable and _adds_exactly():
-            return _session(_in_uint8(model), threads, exact=False)
+            return _session(_in_uint8(model), exact=False)
         if (whole := in_float(model)) is not None:
-            return _session(whole, threads, exact=True, without=UNFUSED)
+            return _session(whole, exact=True, without=UNFUSED)
     except Exception:  # a graph of other makers that moves int8 about in a way unknown here
         log.debug("int8 is computed as it comes", exc_info=True)
-    return _session(model, threads, exact=True)
+    return _session(model, exact=True)
 
 
 def open_exact(model: onnx.ModelProto) -> Any:
@@ -77,7 +80,25 @@ def open_exact(model: onnx.ModelProto) -> Any:
     Args:
         model: QDQ, with float or int8 ends; left as it is.
     """
-    return _session(strip_ends(model), 0, exact=True)
+    return _session(strip_ends(model), exact=True)
+
+
+def run_all(
+    session: Any, feeds: Sequence[Mapping[str, npt.NDArray[Any]]], names: Sequence[str] | None = None, threads: int = 0
+) -> list[list[npt.NDArray[Any]]]:
+    """Outputs of a session for each of some inputs, in their order, several runs at once.
+
+    Args:
+        session: ONNX Runtime's.
+        feeds: Input -> values, a run each.
+        names: Of outputs; None: all.
+        threads: Runs at once; 0: as many as torch has threads.
+    """
+    at_once = min(threads or usual_threads() or 1, len(feeds))
+    if at_once < 2:
+        return [session.run(names, feed) for feed in feeds]
+    with ThreadPoolExecutor(at_once) as pool:
+        return list(pool.map(lambda feed: session.run(names, feed), feeds))
 
 
 def run_exact(session: Any, image: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
@@ -112,9 +133,9 @@ def _in_uint8(model: onnx.ModelProto) -> onnx.ModelProto:
     return twin
 
 
-def _session(model: onnx.ModelProto, threads: int, exact: bool, without: tuple[str, ...] = ()) -> Any:
+def _session(model: onnx.ModelProto, exact: bool, without: tuple[str, ...] = ()) -> Any:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or usual_threads()
+    options.intra_op_num_threads = 1
     options.log_severity_level = 3
     if exact:
         options.add_session_config_entry("session.qdqisint8allowed", "1")
@@ -161,5 +182,5 @@ def _adds_exactly() -> bool:
     graph = helper.make_graph(nodes, "probe", [source], [result], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     feed = {"input": np.full((1, side, 2, 2), 255, np.float32)}
-    sessions = _session(_in_uint8(model), 1, exact=False), _session(model, 1, exact=True)
+    sessions = _session(_in_uint8(model), exact=False), _session(model, exact=True)
     return bool(np.array_equal(*(session.run(None, feed)[0] for session in sessions)))

@@ -15,7 +15,7 @@ from aed.dsp.frontend import FrontendConfig
 from aed.export.card import ModelCard
 from aed.export.embedding import EMBEDDING, embedding_size
 from aed.export.graph import constants, copy_of, input_of, producers, readers
-from aed.export.runtime import onnx_runtime_on, open_session
+from aed.export.runtime import onnx_runtime_on, open_session, run_all
 from aed.inference.classifier import BATCH, Classifier
 from aed.scoring.decision import Task, check_num_outputs, checked_class_names
 
@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 Outputs = Literal["logits", "probabilities"]
 Array = npt.NDArray[np.float32]
+
+RUN_TOGETHER = 4
+"""Patches of a run: the activations of more leave the caches."""
 
 
 class OnnxClassifier(Classifier):
@@ -44,7 +47,8 @@ class OnnxClassifier(Classifier):
     def __init__(self, model: onnx.ModelProto, card: ModelCard, path: Path, threads: int = 0) -> None:
         self.path, self.card, self.model = path, card, model
         self.channels_last = _is_channels_last(model, card.frontend, path)
-        self.session, self.max_batch = open_batch(model, path, threads)
+        self.session, self.max_batch = open_batch(model, path)
+        self.threads = threads
         first = self.session.get_inputs()[0]
         self.input_name, self.input_type = first.name, first.type
         check_num_outputs(_num_classes(model, path), card.class_names, str(path))
@@ -63,7 +67,8 @@ class OnnxClassifier(Classifier):
             patches = patches.transpose(0, 2, 3, 1)
         feed = self._quantise(patches) if self.input_type == "tensor(int8)" else patches
         with onnx_runtime_on(self.path):
-            parts = [self.session.run(None, {self.input_name: part}) for part in batches(feed, self.max_batch)]
+            feeds = [{self.input_name: part} for part in batches(feed, self.max_batch)]
+            parts = run_all(self.session, feeds, threads=self.threads)
         first, *embedding = (np.concatenate(part)[: len(patches)] for part in zip(*parts, strict=True))
         return np.concatenate([self._dequantise(first), *map(self._in_steps, embedding)], axis=1)
 
@@ -218,7 +223,7 @@ def batches(feed: npt.NDArray[Any], fixed: int | None) -> Iterator[npt.NDArray[A
         feed: What it is fed.
         fixed: Size of its batch; None: any.
     """
-    step = fixed or BATCH
+    step = fixed or RUN_TOGETHER
     for first in range(0, len(feed), step):
         part = feed[first : first + step]
         if fixed and len(part) < step:  # a graph of a fixed batch takes no less
@@ -226,13 +231,12 @@ def batches(feed: npt.NDArray[Any], fixed: int | None) -> Iterator[npt.NDArray[A
         yield np.ascontiguousarray(part)
 
 
-def open_batch(model: onnx.ModelProto, path: Path, threads: int) -> tuple[Any, int | None]:
+def open_batch(model: onnx.ModelProto, path: Path) -> tuple[Any, int | None]:
     """A session with an open batch size where the graph allows it, else with the model's own; and that size.
 
     Args:
         model: Left as it is.
         path: Of its file, for messages.
-        threads: CPU threads; 0: as many as torch.
 
     Raises:
         AedError: ONNX Runtime cannot run it.
@@ -242,7 +246,7 @@ def open_batch(model: onnx.ModelProto, path: Path, threads: int) -> tuple[Any, i
         if value.type.tensor_type.shape.dim:
             value.type.tensor_type.shape.dim[0].dim_param = "batch"
     try:
-        session = open_session(free, threads)
+        session = open_session(free)
         first = session.get_inputs()[0]
         random = np.random.default_rng(0).uniform(-9, 3, [2, *first.shape[1:]])
         probe = random.astype(_DTYPES.get(first.type, np.float32))
@@ -253,6 +257,6 @@ def open_batch(model: onnx.ModelProto, path: Path, threads: int) -> tuple[Any, i
     except Exception:  # a Reshape to batch 1, say: then one patch at a time
         pass
     with onnx_runtime_on(path):
-        session = open_session(model, threads)
+        session = open_session(model)
     size = session.get_inputs()[0].shape[0]
     return session, size if isinstance(size, int) else None
