@@ -1,7 +1,9 @@
 """Trial of a net before it is trained: whether every later stage of the run can use it."""
 
 import copy
+import json
 import logging
+from dataclasses import asdict
 from functools import partial
 
 import numpy as np
@@ -49,7 +51,7 @@ def check_net(run: Run) -> None:
     elif budget == Budget():
         return
     try:
-        model = to_onnx(run.model.net, run.model.frontend, ExportConfig())
+        model = _exported(run.model.net, run.model.frontend)
     except AedError as error:
         if "export" in stages or budget != Budget():
             raise
@@ -61,6 +63,24 @@ def check_net(run: Run) -> None:
         _check_c(model, int8, run)
     if budget != Budget():
         budget.check(planned_footprint(model, _planning(run), run.model.frontend.patch_hop))
+
+
+_tried: dict[str, onnx.ModelProto] = {}
+"""The last net that was exported for a trial: the jobs of a sweep have the same one, whatever its weights."""
+
+
+def _exported(net: nn.Module, frontend: FrontendConfig) -> onnx.ModelProto:
+    """The graph of a net, its weights aside.
+
+    Raises:
+        AedError: It cannot be exported.
+    """
+    facts = json.dumps([net_facts(net), asdict(frontend)], sort_keys=True, default=str)
+    if facts not in _tried:
+        model = to_onnx(net, frontend, ExportConfig())
+        _tried.clear()
+        _tried[facts] = model
+    return _tried[facts]
 
 
 def _planning(run: Run) -> PlanSettings:

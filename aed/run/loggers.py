@@ -183,6 +183,9 @@ class LateLogger(Logger):
 class MetricsCsv(CSVLogger):
     """``metrics.csv``, which is whole at any time: Lightning's is overwritten where a column is added."""
 
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        """Does nothing: settings are in ``.hydra/config.yaml``."""
+
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:

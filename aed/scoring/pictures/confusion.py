@@ -47,10 +47,9 @@ def confusion_figure(confusion: npt.NDArray[np.int64], class_names: Sequence[str
     bar = figure.colorbar(image, cax=figure.add_axes(beside))
     bar.set_label("share of the true class, %")
     if not many:
-        axes.set_xticks(np.arange(number + 1) - 0.5, minor=True)
-        axes.set_yticks(np.arange(number + 1) - 0.5, minor=True)
-        axes.grid(which="minor", color="0.85", linewidth=0.5)
-        axes.tick_params(which="minor", length=0)
+        edges = np.arange(number + 1) - 0.5
+        for draw in (axes.hlines, axes.vlines):
+            draw(edges, -0.5, number - 0.5, color="0.85", linewidth=0.5)
         for (row, column), count in np.ndenumerate(confusion):
             if count:
                 percent = f"{share[row, column]:.0f}"
