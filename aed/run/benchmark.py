@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from hydra.utils import instantiate
 from rich.box import SIMPLE_HEAD
@@ -57,10 +58,35 @@ TARGETS: dict[str, Callable[[BenchmarkConfig], Settings]] = {
 """Backends by name: which part of the configuration holds their settings."""
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """The emulator, whose measurement has begun."""
+
+    report: Future[Report]
+    name: ClassVar[str] = "emulator"
+
+    def analyze(self, model: Path, board: Board, folder: Path) -> Report:
+        """As the backend."""
+        return self.report.result()
+
+    benchmark = analyze
+
+
+def begin(run: Run) -> None:
+    """Begins to measure on the emulator, most of which is waiting for GCC and QEMU, once there is the model."""
+    config: BenchmarkConfig = instantiate(run.config.benchmark, _convert_="all")
+    chosen, board = choose(config, "benchmark.")
+    if "emulator" in chosen and config.action == "benchmark":
+        pool = ThreadPoolExecutor(1)
+        run.begun["benchmark"] = pool.submit(config.emulator.backend().benchmark, run.folder / INT8, board, run.folder)
+        pool.shutdown(wait=False)
+
+
 def benchmark(run: Run) -> None:
     """The stage: measures ``model_int8.onnx`` of the run's folder."""
     path = run.need_file("benchmark", INT8, "quantize")
-    measure(path, run.folder, instantiate(run.config.benchmark, _convert_="all"), "benchmark.")
+    begun = run.begun.pop("benchmark", None)
+    measure(path, run.folder, instantiate(run.config.benchmark, _convert_="all"), "benchmark.", begun)
 
 
 def choose(config: BenchmarkConfig, prefix: str = "") -> tuple[list[str], Board]:
@@ -85,7 +111,9 @@ def choose(config: BenchmarkConfig, prefix: str = "") -> tuple[list[str], Board]
     return chosen, board
 
 
-def measure(model: Path, folder: Path, config: BenchmarkConfig, prefix: str = "") -> list[Report]:
+def measure(
+    model: Path, folder: Path, config: BenchmarkConfig, prefix: str = "", begun: Future[Report] | None = None
+) -> list[Report]:
     """Writes ``target/<target>/<board>/report.json`` for each target, prints one table and returns the reports.
 
     A target that fails does not affect the others' results; the error is raised after the table.
@@ -95,6 +123,7 @@ def measure(model: Path, folder: Path, config: BenchmarkConfig, prefix: str = ""
         folder: Folder to write to.
         config: Where and how.
         prefix: Of the configuration's keys, as users type them.
+        begun: The emulator's measurement, where it has begun.
 
     Raises:
         AedError: The configuration cannot be used, or a target failed.
@@ -104,7 +133,8 @@ def measure(model: Path, folder: Path, config: BenchmarkConfig, prefix: str = ""
     reports, failures = [], []
     for name in chosen:
         try:
-            reports.append(_measure(TARGETS[name](config).backend(), config.action, model, board, folder))
+            backend = _Begun(begun) if begun and name == "emulator" else TARGETS[name](config).backend()
+            reports.append(_measure(backend, config.action, model, board, folder))
         except AedError as error:
             failures.append(f"{name}: {error}")
     if reports:

@@ -287,7 +287,7 @@ def run_stages(state: Run, stages: Sequence[str], records: Records | None = None
     if "fit" not in stages and not state.done:  # later stages on an earlier run's folder
         state.metrics |= tables.read_metrics(folder / "metrics.json")
     try:
-        for name in stages:
+        for at, name in enumerate(stages):
             stage = STAGES[name]
             if not stage.in_all_processes:
                 state.data.setup()
@@ -301,6 +301,10 @@ def run_stages(state: Run, stages: Sequence[str], records: Records | None = None
                 tables.write_json(folder / "metrics.json", _facts(state) | state.metrics)
             if name != "fit":
                 state.catch_up()
+            if state.is_main_process:
+                for next_one in stages[at + 1 :]:
+                    if STAGES[next_one].after == name and (begin := STAGES[next_one].begin):
+                        begin(state)
             if records is not None and state.is_main_process:
                 records.end(name, _facts(state) | state.metrics, state.checkpoint)
     except BaseException as error:

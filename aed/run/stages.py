@@ -24,6 +24,8 @@ class Stage:
         settings: Their class.
         check: Refuses settings that cannot work, before hours of training.
         in_all_processes: Whether all of several processes take part; else the first alone.
+        after: Stage after which its work can begin.
+        begin: Begins it then, beside the stages in between.
     """
 
     execute: Callable[[Run], None]
@@ -31,6 +33,8 @@ class Stage:
     settings: type | None = None
     check: Callable[[Any], object] | None = None
     in_all_processes: bool = False
+    after: str = ""
+    begin: Callable[[Run], None] | None = None
 
 
 STAGES: dict[str, Stage] = {
@@ -43,7 +47,12 @@ STAGES: dict[str, Stage] = {
     "predict": Stage(predict.predict, "predict", predict.PredictConfig, predict.check),
     "detect": Stage(detect_stage.detect, "detect", detect_stage.DetectConfig, detect_stage.check),
     "benchmark": Stage(
-        benchmark.benchmark, "benchmark", benchmark.BenchmarkConfig, partial(benchmark.choose, prefix="benchmark.")
+        benchmark.benchmark,
+        "benchmark",
+        benchmark.BenchmarkConfig,
+        partial(benchmark.choose, prefix="benchmark."),
+        after="quantize",
+        begin=benchmark.begin,
     ),
     "deploy": Stage(deploy.deploy, "deploy", deploy.DeployConfig, partial(deploy.check, prefix="deploy.")),
     "report": Stage(report.report),

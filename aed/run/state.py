@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,6 +100,7 @@ class Run:
         metrics: Content of ``metrics.json``.
         later: What nobody waits for: done after the first table of scores.
         done: Earlier stages of the run whose results are up to date.
+        begun: Stage -> what was begun of it beside others.
     """
 
     config: DictConfig
@@ -110,6 +112,7 @@ class Run:
     metrics: dict[str, float] = field(default_factory=dict)
     later: list[Callable[[], None]] = field(default_factory=list)
     done: tuple[str, ...] = ()
+    begun: dict[str, Future[Any]] = field(default_factory=dict)
 
     def catch_up(self) -> None:
         """Does what waits in :attr:`later`, once."""
