@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import nets
 import numpy as np
@@ -20,8 +21,9 @@ from aed.export.graph import load_model, save_model
 from aed.export.onnx import ExportConfig, to_onnx
 from aed.export.quantize import QuantizeConfig, quantize
 from aed.export.runtime import open_exact
-from aed.run import pipeline
+from aed.run import benchmark, pipeline
 from aed.run.benchmark import TARGETS, BenchmarkConfig, benchmark_file, measure
+from aed.run.state import INT8
 from aed.target import boards
 from aed.target.boards import BOARD_DIR, board_names, load_board
 from aed.target.codegen.choose import choose_plan
@@ -376,6 +378,34 @@ def test_a_run_ends_with_benchmark_and_library(arm, tmp_path, monkeypatch):
     with pytest.raises(AedError, match=r"benchmark needs model_int8\.onnx"):
         early = tiny.composed(*small, "stages=[benchmark]", "trainer.accelerator=cpu", folder=tmp_path / "none")
         pipeline.run(early, tmp_path / "none")
+
+
+def test_what_is_begun_beside_other_stages_is_what_is_reported(model, tmp_path, monkeypatch):
+    """Begun after quantize; a failure is said where the stage is."""
+    run = SimpleNamespace(
+        config=OmegaConf.create({"benchmark": {"_target_": "aed.run.benchmark.BenchmarkConfig"}}),
+        folder=tmp_path,
+        begun={},
+        need_file=lambda stage, file, writer: tmp_path / file,
+    )
+    shutil.copyfile(model, tmp_path / INT8)
+    cost = Cost(figures={"flash_bytes": Figure(1024, "emulated")})
+    answers = [Report(target="emulator", action="benchmark", board="mps2-an505", core="cortex-m33", net=cost), None]
+
+    def once(self, *_):
+        answer = answers.pop(0)
+        if answer is None:
+            raise AedError("mps2-an505: too small")
+        return answer
+
+    monkeypatch.setattr(Emulator, "benchmark", once)
+    benchmark.begin(run)
+    benchmark.benchmark(run)
+    report = json.loads((tmp_path / "target" / "emulator" / "mps2-an505" / "report.json").read_text())
+    assert report["flash_bytes"]["value"] == 1024 and not run.begun
+    benchmark.begin(run)
+    with pytest.raises(AedError, match="too small"):
+        benchmark.benchmark(run)
 
 
 # --- CMSIS-DSP ------------------------------------------------------------------------------------------------------
