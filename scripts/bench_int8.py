@@ -1,4 +1,4 @@
-"""Patches a second of a run's float and int8 model in ONNX Runtime, beside LiteRT's interpreter for the same net.
+"""Patches a second of a run's float and int8 model in ONNX Runtime, beside its own integers and LiteRT's interpreter.
 
     python scripts/bench_int8.py outputs/esc10_yamnet/<date_time> [--litert-python /path/to/venv/bin/python]
 
@@ -16,12 +16,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 import torch
 from rich.console import Console
 from rich.table import Table
 
 from aed.export.graph import load_model
 from aed.export.interpreter import GraphNet
+from aed.export.runtime import run_all
 from aed.inference.onnx import OnnxClassifier
 from aed.inference.opening import open_classifier
 
@@ -56,6 +58,24 @@ def bench_onnx(path: Path, patches: np.ndarray) -> list[tuple[int, float, int, f
     return rows
 
 
+def bench_integers(path: Path, patches: np.ndarray) -> list[float]:
+    """Rates at batch 1 of ONNX Runtime's exact integers, as they come, for 1 and 2 threads of its own; medians."""
+    content, rates = path.read_bytes(), []
+    for threads in (1, 2):
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.qdqisint8allowed", "1")
+        session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        feeds = [{session.get_inputs()[0].name: patch[None]} for patch in patches]
+        measured = []
+        for _ in range(ROUNDS + 1):
+            start = time.perf_counter()
+            run_all(session, feeds, threads=1)
+            measured.append(len(patches) / (time.perf_counter() - start))
+        rates.append(statistics.median(measured[1:]))
+    return rates
+
+
 def bench_litert(python: Path, model: Path, patches: np.ndarray) -> dict[str, list[float]]:
     """Rates of ``float`` and ``int8`` at batch 1 for 1 and 2 threads, measured by the other Python."""
     net = GraphNet(load_model(model)).eval()
@@ -87,6 +107,8 @@ def main() -> None:
         for threads, single, best, most in bench_onnx(arguments.run / name, patches):
             cells = (f"{single:.0f}", str(best), f"{most:.0f}")
             table.add_row(f"ONNX Runtime, {kind}", str(threads), *cells)
+    for threads, single in zip((1, 2), bench_integers(arguments.run / "model_int8.onnx", patches), strict=True):
+        table.add_row("ONNX Runtime, its own integers", str(threads), f"{single:.0f}", "-", "-")
     if arguments.litert_python:
         for kind, rates in bench_litert(arguments.litert_python, arguments.run / "model.onnx", patches).items():
             for threads, single in zip((1, 2), rates, strict=True):
