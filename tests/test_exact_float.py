@@ -48,11 +48,17 @@ def test_every_net_gives_the_bits_of_integers(name, strip):
     assert max(len(np.unique(expected)) for _, expected in tensors) > 100
 
 
-def layer(weights: np.ndarray, bias: np.ndarray, zero: int, target: tuple[float, int], relu: bool) -> onnx.ModelProto:
-    """int8 -> dequantised -> 1x1 convolution -> (Relu) -> int8."""
+def layer(
+    weights: np.ndarray, bias: np.ndarray, zero: int, target: tuple[float, int], relu: bool, sides: int = 2
+) -> onnx.ModelProto:
+    """int8 -> dequantised -> 1x1 convolution over so many axes -> (Relu) -> int8."""
     outputs = len(weights)
     scales = np.linspace(0.001, 0.004, outputs, dtype=np.float32)
-    arrays = {"w": weights.astype(np.int8)[:, :, None, None], "w_scale": scales, "w_zero": np.zeros(outputs, np.int8)}
+    arrays = {
+        "w": weights.astype(np.int8)[(..., *[None] * sides)],
+        "w_scale": scales,
+        "w_zero": np.zeros(outputs, np.int8),
+    }
     arrays |= {"b": bias.astype(np.int32), "b_scale": scales * np.float32(0.05), "b_zero": np.zeros(outputs, np.int32)}
     arrays |= {"x_scale": np.float32(0.05), "x_zero": np.int8(zero)}
     arrays |= {"y_scale": np.float32(target[0]), "y_zero": np.int8(target[1])}
@@ -65,7 +71,7 @@ def layer(weights: np.ndarray, bias: np.ndarray, zero: int, target: tuple[float,
         helper.make_node("QuantizeLinear", ["active" if relu else "sum", "y_scale", "y_zero"], ["y"], "y"),
     ]
     ends = [
-        helper.make_tensor_value_info(name, onnx.TensorProto.INT8, [1, channels, 16, 1])
+        helper.make_tensor_value_info(name, onnx.TensorProto.INT8, [1, channels, 16, 1][: 2 + sides])
         for name, channels in (("x", weights.shape[1]), ("y", outputs))
     ]
     constants = [numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()]
@@ -81,18 +87,19 @@ def layer(weights: np.ndarray, bias: np.ndarray, zero: int, target: tuple[float,
     target=st.tuples(st.floats(1e-3, 2.0), st.integers(-128, 127)),
     relu=st.booleans(),
     most=st.sampled_from([1, 20, 127]),
+    sides=st.sampled_from([1, 2]),
 )
-def test_any_layer_is_that_of_64_bit_integers(seed, channels, zero, target, relu, most):
+def test_any_layer_is_that_of_64_bit_integers(seed, channels, zero, target, relu, most, sides):
     random = np.random.default_rng(seed)
     weights, bias = random.integers(-most, most + 1, (16, channels)), random.integers(-5000, 5000, 16)
-    model = layer(weights, bias, zero, (target[0], -128 if relu else target[1]), relu)
-    x = random.integers(-128, 128, (1, channels, 16, 1)).astype(np.int8)
-    sums = np.einsum("oc,ncfk->nofk", weights, x.astype(np.int64) - zero) + bias[None, :, None, None]
+    model = layer(weights, bias, zero, (target[0], -128 if relu else target[1]), relu, sides)
+    x = random.integers(-128, 128, (1, channels, 16, 1)[: 2 + sides]).astype(np.int8)
+    sums = np.einsum("oc,nc...->no...", weights, x.astype(np.int64) - zero) + bias.reshape(-1, *[1] * sides)
     [(got, exact)] = both(model, [x])
     np.testing.assert_array_equal(got, exact)
     scales = np.linspace(0.001, 0.004, 16, dtype=np.float32)
     ratio = np.float32(0.05) * scales / np.float32(target[0])
-    steps = np.rint(sums.astype(np.float32) * ratio[:, None, None]) + (-128 if relu else target[1])
+    steps = np.rint(sums.astype(np.float32) * ratio.reshape(-1, *[1] * sides)) + (-128 if relu else target[1])
     np.testing.assert_array_equal(got, np.clip(steps, -128, 127))
 
 

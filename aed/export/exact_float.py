@@ -78,7 +78,7 @@ def in_float(model: onnx.ModelProto) -> onnx.ModelProto | None:
 def _in_float(layer: _Layer) -> tuple[list[onnx.NodeProto], dict[str, npt.NDArray[np.float32]]]:
     """The nodes of a layer from int8 to int8, and their constants."""
     node, name = layer.node, f"{layer.node.name}.whole"
-    ratio = layer.ratio.reshape((1, -1, 1, 1) if node.op_type == "Conv" else (1, -1))
+    ratio = layer.ratio.reshape(1, -1, *[1] * (layer.weights.ndim - 2))
     arrays: dict[str, npt.NDArray[np.float32]] = {f"{name}.weight": layer.weights, f"{name}.ratio": ratio}
     arrays[f"{name}.one"] = np.ones((), np.float32)
     operands = [f"{name}.input", f"{name}.weight"]
