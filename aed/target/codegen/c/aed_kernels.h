@@ -138,6 +138,19 @@ void aed_add(
 void aed_multiply(
     const int8_t *one, const int8_t *other, int8_t *out, int32_t size, int32_t period, float factor, int8_t one_zero,
     int8_t other_zero, int8_t out_zero);
+#if AED_MVE || AED_WASM
+#define AED_WHOLE(vectors, others) vectors
+#else
+#define AED_WHOLE(vectors, others) others
+/* The same in whole numbers, where the generator has found some that give the same outputs for all inputs. A sum is in
+ * 2^-22 of a step, a product in 2^-20, and one half is in fixed. */
+void aed_add_whole(
+    const int8_t *one, const int8_t *other, int8_t *out, int32_t size, int32_t period, int32_t one_factor,
+    int32_t other_factor, int32_t fixed);
+void aed_multiply_whole(
+    const int8_t *one, const int8_t *other, int8_t *out, int32_t size, int32_t period, int32_t factor, int32_t fixed,
+    int8_t one_zero, int8_t other_zero);
+#endif
 /* table: outputs for -128, -127, ... 127. */
 void aed_lookup(const int8_t *in, int8_t *out, int32_t size, const int8_t *table);
 /* slope: (channels), of values below 0. */

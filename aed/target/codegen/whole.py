@@ -1,0 +1,85 @@
+"""Multipliers of whole numbers in place of floats, each proved to give the same steps as ONNX Runtime's arithmetic.
+
+Where no multiplier does, the kernel computes in float as ONNX Runtime does. So every output keeps its bits.
+"""
+
+from functools import lru_cache
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+
+
+Whole = npt.NDArray[np.int64]
+
+INT32_MAX = 2**31 - 1
+
+SUM_BITS, PRODUCT_BITS, STEP_BITS = 22, 20, 4
+"""Bits after the point of a sum, a product, a step of a convolution: as in ``c/aed_elementwise.c``, ``c/aed_conv.c``."""
+
+_LEVELS = np.arange(-128, 128)
+_NEARBY = tuple(sorted(range(-256, 257, 32), key=abs))
+_SHIFTS = tuple(sorted(range(-8, 9, 2), key=abs))
+
+
+def _as_steps(values: npt.NDArray[np.floating]) -> Whole:
+    """Real steps as int8 ones, ties to even."""
+    return np.clip(np.rint(values), -128, 127).astype(np.int64)
+
+
+@lru_cache(maxsize=1024)
+def whole_sum(one: float, other: float, one_zero: int, other_zero: int, zero: int) -> tuple[int, int, int] | None:
+    """Factors and constant of :c:func:`aed_add_whole`, compared with floats over all pairs of int8; None: there are none.
+
+    Args:
+        one: Factor of the first input, a float32.
+        other: Of the second.
+        one_zero: Zero point of the first.
+        other_zero: Of the second.
+        zero: Of the output.
+    """
+    zeros = np.float32(one * one_zero + float(np.float32(np.float32(other) * np.float32(other_zero))))
+    fixed = np.float32(zero) - zeros
+    sizes = abs(one), abs(other), abs(float(fixed)) / 256
+    if not all(size == 0 or 2.0**-18 <= size < 2 for size in sizes):
+        return None  # products and sums in float64 might not be exact
+    inner = np.float32(_LEVELS * float(other) + float(fixed)).astype(np.float64)
+    wanted = _as_steps(np.float32(_LEVELS[:, None] * float(one) + inner[None]))
+    scale = 2.0 ** (SUM_BITS + 8)
+    constant = round(float(fixed) * 2.0**SUM_BITS) + (1 << (SUM_BITS - 1))
+    for shift, d, e in product(_SHIFTS, _NEARBY[:5], _NEARBY[:5]):
+        first, second = round(one * scale) + d, round(other * scale) + e
+        if max(abs(first), abs(second)) > INT32_MAX:
+            return None
+        parts = ((second * (_LEVELS << 8)) >> 16) + constant + shift
+        sums = ((first * (_LEVELS << 8)) >> 16)[:, None] + parts[None]
+        if max(np.abs(sums).max(), np.abs(parts).max()) > INT32_MAX:
+            return None
+        if np.array_equal(np.clip(sums >> SUM_BITS, -128, 127), wanted):
+            return first, second, constant + shift
+    return None
+
+
+@lru_cache(maxsize=1024)
+def whole_product(factor: float, one_zero: int, other_zero: int, zero: int) -> tuple[int, int] | None:
+    """Factor and constant of :c:func:`aed_multiply_whole`, compared with floats over all pairs; None: there are none.
+
+    Args:
+        factor: Steps of the output in one unit of the product, a float32.
+        one_zero: Zero point of the first input.
+        other_zero: Of the second.
+        zero: Of the output.
+    """
+    one, other = _LEVELS - one_zero, _LEVELS - other_zero
+    products = (one[:, None] * other[None]).astype(np.float32)
+    wanted = _as_steps(products * np.float32(factor) + np.float32(zero))
+    constant = (zero << PRODUCT_BITS) + (1 << (PRODUCT_BITS - 1))
+    for shift, d in product(_SHIFTS, _NEARBY):
+        whole = round(factor * 2.0 ** (PRODUCT_BITS + 17)) + d
+        parts = (other * whole) >> 8
+        sums = ((parts[None] * (one << 7)[:, None]) >> 16) + constant + shift
+        if max(whole, np.abs(parts).max(), np.abs(sums).max()) > INT32_MAX:
+            return None
+        if np.array_equal(np.clip(sums >> PRODUCT_BITS, -128, 127), wanted):
+            return whole, constant + shift
+    return None
