@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 Whole = npt.NDArray[np.int64]
 
+from aed.target.codegen.program import Float32
+
 INT32_MAX = 2**31 - 1
 
 SUM_BITS, PRODUCT_BITS, STEP_BITS = 22, 20, 4
@@ -83,3 +85,55 @@ def whole_product(factor: float, one_zero: int, other_zero: int, zero: int) -> t
         if np.array_equal(np.clip(sums >> PRODUCT_BITS, -128, 127), wanted):
             return whole, constant + shift
     return None
+
+
+def whole_factors(factor: Float32, zero: int, largest: Whole, group: int) -> npt.NDArray[np.int32]:
+    """What kernels of cores with SMLAD make steps of sums by: of each channel the bits of its float, or a number below 0.
+
+    The latter is ``-m`` where ``(sum * m / 2**32 + (zero + 1/2) * 2**STEP_BITS) / 2**STEP_BITS``, rounded down, is the
+    step of every sum that the layer can have. Such an ``m`` exists for about 19 of 20 channels: each sum at which the
+    step of floats changes bounds it.
+
+    Args:
+        factor: ``(channels,)``, steps of the output in one unit of the sum.
+        zero: Zero point of the output.
+        largest: ``(channels,)``, the largest absolute value of a sum.
+        group: Channels of which either all or none get a whole number; zeros fill up the last.
+    """
+    size = -(-len(factor) // group) * group
+    found = np.zeros(size, np.int64)
+    found[len(factor) :] = 1  # no channel
+    found[: len(factor)] = [_multiplier(*each, zero) for each in zip(factor, largest.tolist(), strict=True)]
+    floats = np.pad(factor.astype(np.float32), (0, size - len(factor))).view(np.int32)
+    whole = (found > 0).reshape(-1, group).all(axis=1).repeat(group)
+    return np.where(whole, -found, floats).astype(np.int32)
+
+
+def _multiplier(factor: np.float32, largest: int, zero: int) -> int:
+    """``m`` of :func:`whole_factors` for a channel; 0: there is none."""
+    if factor <= 0 or largest >= 2**24 or largest * float(factor) >= 2.0**18:
+        return 0
+    levels = _LEVELS[1:]
+    near = np.ceil((levels - zero - 0.5) / float(factor))[:, None] + np.arange(-2, 3)
+    reached = np.rint(near.astype(np.float32) * factor) + zero >= levels[:, None]
+    if reached[:, 0].any() or not reached[:, -1].all():
+        return 0
+    first = near[np.arange(len(levels)), reached.argmax(axis=1)]  # the least sum of each level or of a higher one
+    at = np.clip(first, -largest, largest + 1).astype(np.int64)
+    bound = ((levels - zero) * 2**STEP_BITS - 2 ** (STEP_BITS - 1)).astype(np.int64) << 32
+    above = at <= largest  # at * m >= bound
+    below = at > -largest  # (at - 1) * m < bound
+    least, most = _range(at[above], bound[above])
+    highest, lowest = _range(1 - at[below], 1 - bound[below])
+    low, high = max(least, highest), min(most, lowest)
+    return (low + high) // 2 if 0 < low <= high else 0
+
+
+def _range(at: Whole, bound: Whole) -> tuple[int, int]:
+    """The least and the largest ``m`` below 2**31 with ``at * m >= bound``."""
+    if (bound[at == 0] > 0).any():
+        return 1, 0
+    positive, negative = at > 0, at < 0
+    least = -(-bound[positive] // at[positive])
+    most = bound[negative] // at[negative]
+    return int(least.max(initial=0)), int(most.min(initial=INT32_MAX))

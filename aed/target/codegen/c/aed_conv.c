@@ -50,11 +50,11 @@ static void aed_gather(const int8_t *const *rows, const aed_conv_t *conv, int32_
 #if AED_SMLAD
 AED_NEEDS_ALL_REGISTERS
 
-/* What the assembly keeps on the stack, in this order; it changes bias, factor and out. */
+/* What the assembly keeps on the stack, in this order; it changes factor, bias and out. */
 typedef struct {
-    int32_t zero;
+    int32_t zero;             /* and one half, with AED_STEP_BITS bits after the point */
+    const aed_factor_t *factor;
     const int32_t *bias;
-    const float *factor;
     int8_t *out;              /* of the first pixel */
     int32_t second, third;    /* bytes from there to the outputs of the others */
     const int8_t *end;        /* of the outputs of the first pixel */
@@ -120,8 +120,14 @@ typedef struct {
 #define AED_SCALE(l, h, a, b) "vmul.f32 " a ", " a ", s6\n vmul.f32 " b ", " b ", s7\n"
 #define AED_ROUND(l, h, a, b) "vcvtr.s32.f32 " a ", " a "\n vcvtr.s32.f32 " b ", " b "\n"
 #define AED_FROM_FPU(l, h, a, b) "vmov " l ", " h ", " a ", " b "\n"
-#define AED_SHIFT(l, h, a, b) "qadd " l ", " l ", r1\n qadd " h ", " h ", r1\n"
+#define AED_SHIFT(l, h, a, b) "qadd " l ", " l ", lr\n qadd " h ", " h ", lr\n"
 #define AED_SATURATE(l, h, a, b) "ssat " l ", #8, " l "\n ssat " h ", #8, " h "\n"
+/* The same in whole numbers: factors in r11 and r12, zero points in r1 and lr. h is 256 times the sum. */
+#define AED_WHOLE_STEPS(l, h, a, b)                                                                                    \
+    "smmls " l ", " l ", r11, r1\n"                                                                                    \
+    "smmls " h ", " h ", r12, lr\n"                                                                                    \
+    "ssat " l ", #8, " l ", asr #4\n"                                                                                  \
+    "ssat " h ", #8, " h ", asr #12\n"
 #define AED_JOIN(l, h, a, b) "bfi " l ", " h ", #8, #8\n"
 
 /* With a HardSwish: s8 is the slope, s9 is 1. */
@@ -139,11 +145,25 @@ typedef struct {
     "vmul.f32 " b ", " b ", s11\n"
 #define AED_NO_SWISH(l, h, a, b) ""
 
+/* What follows the loop, up to where steps are stored: by floats, factors in r11 and r12; in whole numbers where both
+ * factors are below 0. */
+#define AED_BY_FLOATS(each, swish)                                                                                     \
+    "asr lr, r1, #4\n"                                                                                                 \
+    "vmov s6, s7, r11, r12\n" each(AED_TO_FPU) each(AED_TO_FLOAT) each(AED_SCALE) each(swish)                         \
+    each(AED_ROUND) each(AED_FROM_FPU) each(AED_SHIFT) each(AED_SATURATE) each(AED_JOIN)
+#define AED_FLOATS(each) AED_BY_FLOATS(each, AED_SWISH)
+#define AED_NO_FLOATS(each) ""
+#define AED_WHOLE_OR_FLOATS(each)                                                                                      \
+    "cmp r11, #0\n"                                                                                                    \
+    "bpl 5f\n"                                                                                                         \
+    "lsl lr, r1, #8\n" each(AED_WHOLE_STEPS) each(AED_JOIN) "4:\n"
+#define AED_FLOATS_APART(each) "5:\n" AED_BY_FLOATS(each, AED_NO_SWISH) "b 4b\n"
+
 #define AED_4_TIMES(text) text text text text
 #define AED_8_TIMES(text) AED_4_TIMES(text) AED_4_TIMES(text)
 
 /* All pairs of rows of a layer with some pixels. */
-#define AED_ALL_PAIRS(name, first, loop, each, store, slope, swish)                                                                  \
+#define AED_ALL_PAIRS(name, first, loop, each, store, slope, steps, apart)                                             \
     AED_ALONE void name(const int16_t *weights, const aed_block_t *block) {                                            \
         register const int16_t *r0 __asm("r0") = weights;                                                              \
         register const aed_block_t *r1 __asm("r1") = block;                                                            \
@@ -157,34 +177,34 @@ typedef struct {
                        "1:\n" loop                                                                                     \
                        "ldr r8, [sp, #28]\n"                                                                           \
                        "cmp r1, r8\n"                                                                                  \
-                       "bne 1b\n" each(AED_APART) each(AED_TO_FPU)                                                     \
-                       "ldm sp, {r1, r8-r12, lr}\n" each(AED_TO_FLOAT)                                                 \
-                       "vldm r9!, {s6, s7}\n" each(AED_SCALE) each(swish)                                              \
-                       each(AED_ROUND) each(AED_FROM_FPU)                                                              \
-                       each(AED_SHIFT) each(AED_SATURATE) each(AED_JOIN) store                                         \
+                       "bne 1b\n" each(AED_APART)                                                                      \
+                       "ldm sp, {r1, r8}\n"                                                                            \
+                       "ldrd r11, r12, [r8], #8\n" steps(each)                                                         \
+                       "add r3, sp, #8\n"                                                                              \
+                       "ldm r3, {r9-r12, lr}\n" store                                                                  \
                        "cmp r10, lr\n"                                                                                 \
                        "beq 3f\n"                                                                                      \
                        "2:\n"                                                                                          \
-                       "ldrd r2, r3, [r8], #8\n"                                                                       \
+                       "ldrd r2, r3, [r9], #8\n"                                                                       \
                        "stm sp, {r1, r8-r10}\n"                                                                        \
                        "ldr r1, [sp, #32]\n"                                                                           \
                        "add r3, r2, r3, lsl #8\n" first                                                                \
-                       "ldr pc, [sp, #36]\n"                                                                           \
+                       "ldr pc, [sp, #36]\n" apart(each)                                                               \
                        "3:\n"                                                                                          \
                        "add sp, #40\n"                                                                                 \
                        : "+r"(r0), "+r"(r1)                                                                            \
                        :                                                                                               \
                        : "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "s0", "s1",        \
-                         "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "cc", "memory");                                          \
+                         "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "cc", "memory");                \
     }
 
-#define AED_BLOCKS(slope, swish, one, two, three)                                                                      \
-    AED_ALL_PAIRS(one, AED_FIRST_OF_1, AED_4_TIMES(AED_NEXT_OF_1), AED_EACH_OF_1, AED_STORE_1, slope, swish)           \
-    AED_ALL_PAIRS(two, AED_FIRST_OF_2, AED_8_TIMES(AED_NEXT_OF_2), AED_EACH_OF_2, AED_STORE_2, slope, swish)           \
-    AED_ALL_PAIRS(three, AED_FIRST_OF_3, AED_8_TIMES(AED_NEXT_OF_3), AED_EACH_OF_3, AED_STORE_3, slope, swish)
+#define AED_BLOCKS(slope, steps, apart, one, two, three)                                                               \
+    AED_ALL_PAIRS(one, AED_FIRST_OF_1, AED_4_TIMES(AED_NEXT_OF_1), AED_EACH_OF_1, AED_STORE_1, slope, steps, apart)    \
+    AED_ALL_PAIRS(two, AED_FIRST_OF_2, AED_8_TIMES(AED_NEXT_OF_2), AED_EACH_OF_2, AED_STORE_2, slope, steps, apart)    \
+    AED_ALL_PAIRS(three, AED_FIRST_OF_3, AED_8_TIMES(AED_NEXT_OF_3), AED_EACH_OF_3, AED_STORE_3, slope, steps, apart)
 
-AED_BLOCKS("", AED_NO_SWISH, aed_block_1, aed_block_2, aed_block_3)
-AED_BLOCKS(AED_SLOPE, AED_SWISH, aed_swish_block_1, aed_swish_block_2, aed_swish_block_3)
+AED_BLOCKS("", AED_WHOLE_OR_FLOATS, AED_FLOATS_APART, aed_block_1, aed_block_2, aed_block_3)
+AED_BLOCKS(AED_SLOPE, AED_FLOATS, AED_NO_FLOATS, aed_swish_block_1, aed_swish_block_2, aed_swish_block_3)
 
 typedef void aed_run_block_t(const int16_t *weights, const aed_block_t *block);
 
@@ -272,7 +292,7 @@ static void aed_pair_columns(
     int8_t *const bytes = (int8_t *)x_end; /* the inputs of one pixel */
     int8_t *const made = bytes + k + 4;    /* outputs of some, where an odd number of channels is filled up */
     aed_block_t block = {
-        window->out_zero, conv->bias, conv->factor, made, even, 2 * even, made + even, x_end, x,
+        window->out_zero * (1 << AED_STEP_BITS) + (1 << (AED_STEP_BITS - 1)), conv->factor, conv->bias, made, even, 2 * even, made + even, x_end, x,
         skip * aed_blocks[pixels - 1].bytes + 1u /* Thumb */, slope == NULL ? 0.0f : *slope};
     out += from * outputs;
     for (int32_t column = from; column < to; column += pixels) {
@@ -339,11 +359,11 @@ AED_INLINE void aed_conv_pairs(
                     high1 += high * x1[i + place[j]];
                 }
             }
-            y0[o] = aed_step_of(low0, conv->factor[o], slope, window->out_zero);
-            y1[o] = aed_step_of(low1, conv->factor[o], slope, window->out_zero);
+            y0[o] = aed_step_of(low0, aed_factor(conv->factor + o), slope, window->out_zero);
+            y1[o] = aed_step_of(low1, aed_factor(conv->factor + o), slope, window->out_zero);
             if (o + 1 < outputs) {
-                y0[o + 1] = aed_step_of(high0, conv->factor[o + 1], slope, window->out_zero);
-                y1[o + 1] = aed_step_of(high1, conv->factor[o + 1], slope, window->out_zero);
+                y0[o + 1] = aed_step_of(high0, aed_factor(conv->factor + o + 1), slope, window->out_zero);
+                y1[o + 1] = aed_step_of(high1, aed_factor(conv->factor + o + 1), slope, window->out_zero);
             }
         }
     }
@@ -406,9 +426,9 @@ AED_INLINE void aed_conv_rows(
             int32_t sum[2] = {conv->bias[o], conv->bias[o + 1]};
             const int both = o + 1 < window->out_c;
             aed_dot(weight, both ? weight + k : weight, x, k, sum);
-            *out++ = aed_step_of(sum[0], conv->factor[o], slope, window->out_zero);
+            *out++ = aed_step_of(sum[0], aed_factor(conv->factor + o), slope, window->out_zero);
             if (both) {
-                *out++ = aed_step_of(sum[1], conv->factor[o + 1], slope, window->out_zero);
+                *out++ = aed_step_of(sum[1], aed_factor(conv->factor + o + 1), slope, window->out_zero);
             }
             weight += 2 * k;
         }

@@ -50,7 +50,7 @@ static void aed_taps(
 AED_INLINE void aed_quad_step(
     const int8_t **tap, int32_t o, const int8_t *weight, int32_t taps, const aed_depthwise_t *layer, const float *slope,
     int8_t *out) {
-    const float *const factor = layer->factor + o;
+    const aed_factor_t *const factor = layer->factor + o;
     const int32_t zero = layer->window.out_zero;
 #if AED_WASM
     const v128_t sums = aed_quad_sums(tap, o, weight, taps, wasm_v128_load(layer->bias + o));
@@ -80,10 +80,10 @@ AED_INLINE void aed_quad_step(
         s3 += tap[t][o + 3] * weight[4 * t + 3];
     }
 #endif
-    out[0] = aed_step_of(s0, factor[0], slope, zero);
-    out[1] = aed_step_of(s1, factor[1], slope, zero);
-    out[2] = aed_step_of(s2, factor[2], slope, zero);
-    out[3] = aed_step_of(s3, factor[3], slope, zero);
+    out[0] = aed_step_of(s0, aed_factor(factor + 0), slope, zero);
+    out[1] = aed_step_of(s1, aed_factor(factor + 1), slope, zero);
+    out[2] = aed_step_of(s2, aed_factor(factor + 2), slope, zero);
+    out[3] = aed_step_of(s3, aed_factor(factor + 3), slope, zero);
 #endif
 }
 
@@ -241,7 +241,7 @@ AED_SLIDE(aed_slide_by_2, AED_BY_2)
     "vmul.f32 s4, s4, s7\n"
 #define AED_SLIDE_STEPS(name, begin, swish)                                                                            \
     AED_ALONE void name(                                                                                               \
-        const uint32_t *sum, int32_t words, int8_t *out, int32_t depth, const float *factor, int32_t count,            \
+        const uint32_t *sum, int32_t words, int8_t *out, int32_t depth, const aed_factor_t *factor, int32_t count,           \
         int32_t zero, const float *slope) {                                                                                 \
         const int32_t zeros = (zero + 128) * 0x10001; /* 128 more: saturated to unsigned bytes, without a sign above */\
         __asm volatile("vldm %[factor], {s8-s11}\n" begin                                                             \
@@ -339,7 +339,7 @@ AED_INLINE void aed_sliding_quad(
         const int32_t rows01 = weight[0] * tap[0][j] + weight[1] * tap[1][j] + weight[4] * tap[2][j] +
                                weight[2] * tap[3][j] + weight[3] * tap[4][j] + weight[6] * tap[5][j];
         const int32_t row2 = weight[5] * tap[6][j] + weight[7] * tap[7][j] + weight[32 - 7 * i] * tap[8][j];
-        out[channel[i]] = aed_step_of(layer->bias[j] + rows01 + row2, layer->factor[j], slope, layer->window.out_zero);
+        out[channel[i]] = aed_step_of(layer->bias[j] + rows01 + row2, aed_factor(layer->factor + j), slope, layer->window.out_zero);
         weight += 8;
     }
 }
@@ -388,7 +388,7 @@ AED_INLINE void aed_depthwise_rows(
                     for (int32_t t = 0; t < taps; ++t) {
                         sum += tap[t][(o + j) / multiplier] * weight[4 * t + j];
                     }
-                    out[o + j] = aed_step_of(sum, depthwise->factor[o + j], slope, window->out_zero);
+                    out[o + j] = aed_step_of(sum, aed_factor(depthwise->factor + o + j), slope, window->out_zero);
                 }
             }
             weight += 4 * taps;

@@ -36,6 +36,12 @@
 extern "C" {
 #endif
 
+#if AED_SMLAD
+typedef int32_t aed_factor_t; /* the bits of a float, or below 0 a whole number: aed_steps.h */
+#else
+typedef float aed_factor_t;
+#endif
+
 /* A window that slides over the rows of an image that are given to a kernel; the first member of every layer that has
  * one. Down the image it is aed_stages.h that knows where it stands. */
 typedef struct {
@@ -53,7 +59,7 @@ typedef struct {
 #else
     const void *weight;    /* in the order of the core's kernels: aed_conv.c */
     const int32_t *bias;   /* (out_c and one more if that is odd), the input's zero point folded in */
-    const float *factor;   /* as many: output steps in one unit of the sum */
+    const aed_factor_t *factor; /* as many: output steps in one unit of the sum */
     int32_t values;        /* inputs of an output pixel, filled up to a multiple of 4 */
     int32_t pitch;         /* how many of them a row of the kernel has; a multiple of 4: a row of them is whole words */
 #endif
@@ -66,7 +72,7 @@ typedef struct {
 #else
     const void *weight;    /* in the order of the core's kernels: aed_depthwise.c */
     const int32_t *bias;
-    const float *factor;
+    const aed_factor_t *factor;
 #endif
 } aed_depthwise_t;
 

@@ -11,11 +11,12 @@ import onnx
 from aed.base.errors import AedError
 from aed.target.codegen import costs
 from aed.target.codegen.mve import LANES, conv_stream, depthwise_blocks, depthwise_quads, fits_blocks
-from aed.target.codegen.packing import kernel_rows, quads, row_pairs, sliding
+from aed.target.codegen.packing import kernel_rows, largest_sums, quads, row_pairs, sliding
 from aed.target.codegen.program import Float32, Int8, Int32, Program, Tensor, aligned
 from aed.target.codegen.source import Source
 from aed.target.codegen.text import c_float
 from aed.target.codegen.walk import Lowering, Walk
+from aed.target.codegen.whole import whole_factors
 from aed.target.codegen.window import POINTER, WindowLayer, is_explicit, pair, row_function, window_of
 
 COLUMN = 24
@@ -50,6 +51,7 @@ class _Convolution(WindowLayer):
         mve: Int8,
         others: npt.NDArray[Any],
         more: Sequence[str] = (),
+        words: Int32 | None = None,
     ) -> str:
         """Defines the layer with its constants, and returns its name.
 
@@ -61,13 +63,14 @@ class _Convolution(WindowLayer):
             mve: The stream of the kernels for MVE: weights, biases and factors.
             others: The weights as all others read them.
             more: Fields that all others have beside weights, biases and factors.
+            words: Factors of cores with SMLAD; None: the bits of floats.
         """
         odd = len(self.bias) % 2  # kernels take two at once
         bias, factor = np.pad(self.bias, (0, odd)), np.pad(self.factor, (0, odd))
         weight = source.weights(f"weight{number}", mve=mve, others=others)
         pointers = [
             f".bias = {source.array('int32_t', f'bias{number}', bias, mve=False)}",
-            f".factor = {source.array('float', f'factor{number}', factor, mve=False)}",
+            f".factor = {source.factors(f'factor{number}', factor, factor.view(np.int32) if words is None else words)}",
         ]
         fields = [self.window(*ends), f".weight = {weight}"]
         if self.slope is None:
@@ -75,6 +78,12 @@ class _Convolution(WindowLayer):
         plain = source.struct(kind, f"plain{number}", fields, others=[*pointers, *more])
         slope = [f".layer = &{plain}, .slope = {c_float(self.slope)}"]
         return source.struct("aed_swish_t", f"layer{number}", slope)
+
+    def whole(self, rows: Int8, y: Tensor, group: int) -> Int32 | None:
+        """Factors in whole numbers where they give the same steps; rows ``(out, k)``; None for a layer with a curve."""
+        if self.slope is not None:
+            return None
+        return whole_factors(self.factor, y.zero, largest_sums(rows, self.bias), group)
 
     def curve(self, program: Program, pixels: int) -> float:
         """Instructions of the HardSwish of some pixels; 0 without one."""
@@ -112,8 +121,9 @@ class Conv(_Convolution):
         rows, pitch = kernel_rows(self.weight.reshape(len(self.weight), self.kernel[0], -1))
         pairs = row_pairs(rows, self.bias)
         others = rows if pairs is None else pairs
+        words = None if pairs is None else self.whole(rows, y, 2)
         more = [f".values = {rows.shape[1]}, .pitch = {pitch}"]
-        layer = self.struct(source, "aed_conv_t", number, (x, y), mve=stream, others=others, more=more)
+        layer = self.struct(source, "aed_conv_t", number, (x, y), mve=stream, others=others, more=more, words=words)
         is_pointwise = self.kernel == (1, 1) and x.shape[2] % LANES == 0 and not self.looks_outside(x, y)
         copies = 0 if is_pointwise else 2 * (-(-self.weight[0].size // LANES) * LANES)  # inputs of two pixels
         source.need_scratch(mve=copies, others=self._scratch(rows.shape[1], y))
