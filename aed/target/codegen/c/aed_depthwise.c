@@ -97,16 +97,14 @@ AED_NEEDS_ALL_REGISTERS
 
 /* One column of four channels, and the next. */
 static uint32_t *aed_column(uint32_t *column, uint32_t row0, uint32_t row1, uint32_t row2) {
-    const uint32_t even = aed_even(row0);
-    const uint32_t even_below = aed_even(row1);
-    const uint32_t odd = aed_odd(row0);
-    const uint32_t odd_below = aed_odd(row1);
-    column[0] = aed_bottoms(even, even_below);
+    const uint32_t low = aed_bottoms(row0, row1);
+    const uint32_t high = aed_tops(row0, row1);
+    column[0] = aed_even(low);
     column[1] = aed_even(row2);
-    column[2] = aed_tops(even, even_below);
-    column[3] = aed_bottoms(odd, odd_below);
+    column[2] = aed_even(high);
+    column[3] = aed_odd(low);
     column[4] = aed_odd(row2);
-    column[5] = aed_tops(odd, odd_below);
+    column[5] = aed_odd(high);
     return column + AED_COLUMN;
 }
 
@@ -120,16 +118,14 @@ AED_ALONE uint32_t *aed_columns(
                    "ldr r10, [%[row1], %[at]]\n"
                    "ldr r11, [%[row2], %[at]]\n"
                    "add %[at], %[at], %[depth]\n"
-                   "sxtb16 r4, r9\n"
-                   "sxtb16 r12, r10\n"
+                   "pkhbt r12, r9, r10, lsl #16\n"
+                   "pkhtb r10, r10, r9, asr #16\n"
+                   "sxtb16 r4, r12\n"
                    "sxtb16 r6, r11\n"
-                   "sxtb16 r9, r9, ror #8\n"
-                   "sxtb16 r10, r10, ror #8\n"
+                   "sxtb16 r8, r10\n"
+                   "sxtb16 r9, r12, ror #8\n"
                    "sxtb16 r11, r11, ror #8\n"
-                   "pkhtb r8, r12, r4, asr #16\n"
-                   "pkhbt r4, r4, r12, lsl #16\n"
-                   "pkhtb r12, r10, r9, asr #16\n"
-                   "pkhbt r9, r9, r10, lsl #16\n"
+                   "sxtb16 r12, r10, ror #8\n"
                    "stm %[column]!, {r4, r6, r8, r9, r11, r12}\n"
                    "cmp %[at], %[end]\n"
                    "bne 1b\n"
@@ -284,6 +280,50 @@ AED_SLIDE(aed_slide_by_2, AED_BY_2)
 AED_SLIDE_STEPS(aed_slide_steps, "", "")
 AED_SLIDE_STEPS(aed_slide_swish_steps, AED_SLIDE_SLOPE, AED_SLIDE_SWISH)
 
+/* The same in whole numbers. */
+AED_ALONE void aed_slide_whole_steps(
+    const uint32_t *sum, int32_t words, int8_t *out, int32_t depth, const aed_factor_t *factor, int32_t count,
+    int32_t zero) {
+    const int32_t fixed = zero * (1 << AED_STEP_BITS) + (1 << (AED_STEP_BITS - 1));
+    __asm volatile("1:\n"
+                   "ldrd r4, r5, [%[sum]]\n"
+                   "ldrd r6, r8, [%[sum], #12]\n"
+                   "add %[sum], %[sum], %[words]\n"
+                   "smmls r4, r4, %[factor0], %[fixed]\n"
+                   "smmls r5, r5, %[factor2], %[fixed]\n"
+                   "smmls r6, r6, %[factor1], %[fixed]\n"
+                   "smmls r8, r8, %[factor3], %[fixed]\n"
+                   "ssat r4, #8, r4, asr #4\n"
+                   "ssat r5, #8, r5, asr #4\n"
+                   "ssat r6, #8, r6, asr #4\n"
+                   "ssat r8, #8, r8, asr #4\n"
+                   "bfi r4, r6, #8, #8\n"
+                   "bfi r4, r5, #16, #8\n"
+                   "bfi r4, r8, #24, #8\n"
+                   "str r4, [%[out]]\n"
+                   "add %[out], %[out], %[depth]\n"
+                   "subs %[count], #1\n"
+                   "bne 1b\n"
+                   : [sum] "+r"(sum), [out] "+r"(out), [count] "+r"(count)
+                   : [words] "r"(4 * words), [depth] "r"(depth), [fixed] "r"(fixed), [factor0] "r"(factor[0]),
+                     [factor1] "r"(factor[1]), [factor2] "r"(factor[2]), [factor3] "r"(factor[3])
+                   : "r4", "r5", "r6", "r8", "cc", "memory");
+}
+
+/* Of four channels, from the o-th on. */
+AED_INLINE void aed_four_steps(
+    const uint32_t *sum, int32_t words, int8_t *out, int32_t o, const aed_depthwise_t *layer, const float *slope) {
+    const aed_window_t *const window = &layer->window;
+    const aed_factor_t *const factor = layer->factor + o;
+    if (slope != NULL) {
+        aed_slide_swish_steps(sum, words, out + o, window->in_c, factor, window->out_w, window->out_zero, slope);
+    } else if (*factor < 0) {
+        aed_slide_whole_steps(sum, words, out + o, window->in_c, factor, window->out_w, window->out_zero);
+    } else {
+        aed_slide_steps(sum, words, out + o, window->in_c, factor, window->out_w, window->out_zero, slope);
+    }
+}
+
 AED_INLINE void aed_depthwise_sliding(
     const int8_t *const *rows, int8_t *out, const void *layer, void *scratch, const float *slope) {
     const aed_depthwise_t *const depthwise = (const aed_depthwise_t *)layer;
@@ -322,9 +362,7 @@ AED_INLINE void aed_depthwise_sliding(
         } else {
             aed_slide_by_2(&slide);
         }
-        (slope == NULL ? aed_slide_steps : aed_slide_swish_steps)(
-            (const uint32_t *)scratch, window->stride_w * AED_COLUMN, out + o, depth, depthwise->factor + o, window->out_w,
-            window->out_zero, slope);
+        aed_four_steps((const uint32_t *)scratch, window->stride_w * AED_COLUMN, out, o, depthwise, slope);
         weight += 36;
     }
 }

@@ -186,7 +186,8 @@ class Depthwise(_Convolution):
         slid, has_blocks = self._sliding(taps, x, y), fits_blocks(taps, x.shape[2])
         others = quads(taps) if slid is None else slid
         stream = (depthwise_blocks if has_blocks else depthwise_quads)(taps, self.bias, self.factor)
-        layer = self.struct(source, "aed_depthwise_t", number, (x, y), mve=stream, others=others)
+        words = None if slid is None else self.whole(np.ascontiguousarray(taps.T), y, 4)
+        layer = self.struct(source, "aed_depthwise_t", number, (x, y), mve=stream, others=others, words=words)
         scratch = POINTER * len(taps) + x.shape[2] + 3  # taps of a pixel, and one outside the image
         columns = 0 if slid is None else self._columns(y.shape[1])
         source.need_scratch(mve=scratch, others=max(scratch, COLUMN * columns))
