@@ -87,21 +87,28 @@ def quads(taps: Int8) -> Int8:
     return np.ascontiguousarray(filled(taps, 4).reshape(len(taps), -1, 4).transpose(1, 0, 2))
 
 
-def sliding(taps: Int8, bias: Int32, factor: Float32) -> Int8 | None:
-    """Weights of a depthwise convolution of 3 x 3 for a kernel that slides over columns; None where it cannot.
+def fits_16_bits(taps: Int8, bias: Int32, factor: Float32) -> bool:
+    """Whether the rounded steps of a depthwise convolution lie within :data:`LARGEST_STEP`.
 
-    The kernel adds zero points to steps of 16 bits: the rounded steps have to lie within :data:`LARGEST_STEP`.
+    Kernels that slide over columns add zero points to steps of 16 bits.
+
+    Args:
+        taps: ``(k, out)``.
+        bias: ``(out,)``.
+        factor: ``(out,)``.
+    """
+    return bool((largest_sums(taps.T, bias) * np.abs(factor.astype(np.float64)) <= LARGEST_STEP).all())
+
+
+def sliding(taps: Int8) -> Int8:
+    """Weights of a depthwise convolution of 3 x 3 for a kernel that slides over columns.
 
     Args:
         taps: ``(9, out)``, ``out`` a multiple of 4.
-        bias: ``(out,)``.
-        factor: ``(out,)``.
 
     Returns:
         ``(out / 4, 36)``: eight of each channel in the order :data:`TAPS`, channels in the order :data:`QUAD`, then the
         ninth of each channel.
     """
-    if (largest_sums(taps.T, bias) * np.abs(factor.astype(np.float64)) > LARGEST_STEP).any():
-        return None
     channels = taps.T.reshape(-1, len(QUAD), len(taps))[:, list(QUAD)]
     return np.concatenate([channels[..., list(TAPS)].reshape(len(channels), -1), channels[..., -1]], axis=1)

@@ -16,7 +16,7 @@ from aed.target.codegen.program import Float32
 
 INT32_MAX = 2**31 - 1
 
-SUM_BITS, PRODUCT_BITS, STEP_BITS = 22, 20, 4
+SUM_BITS, PRODUCT_BITS, STEP_BITS = 22, 20, 2
 """Bits after the point of a sum, a product, a step of a convolution: as in ``c/aed_elementwise.c``, ``c/aed_conv.c``."""
 
 _LEVELS = np.arange(-128, 128)

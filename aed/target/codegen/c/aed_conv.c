@@ -126,8 +126,8 @@ typedef struct {
 #define AED_WHOLE_STEPS(l, h, a, b)                                                                                    \
     "smmls " l ", " l ", r11, r1\n"                                                                                    \
     "smmls " h ", " h ", r12, lr\n"                                                                                    \
-    "ssat " l ", #8, " l ", asr #4\n"                                                                                  \
-    "ssat " h ", #8, " h ", asr #12\n"
+    "ssat " l ", #8, " l ", asr #2\n"                                                                                  \
+    "ssat " h ", #8, " h ", asr #10\n"
 #define AED_JOIN(l, h, a, b) "bfi " l ", " h ", #8, #8\n"
 
 /* With a HardSwish: s8 is the slope, s9 is 1. */
@@ -148,7 +148,7 @@ typedef struct {
 /* What follows the loop, up to where steps are stored: by floats, factors in r11 and r12; in whole numbers where both
  * factors are below 0. */
 #define AED_BY_FLOATS(each, swish)                                                                                     \
-    "asr lr, r1, #4\n"                                                                                                 \
+    "asr lr, r1, #2\n"                                                                                                 \
     "vmov s6, s7, r11, r12\n" each(AED_TO_FPU) each(AED_TO_FLOAT) each(AED_SCALE) each(swish)                         \
     each(AED_ROUND) each(AED_FROM_FPU) each(AED_SHIFT) each(AED_SATURATE) each(AED_JOIN)
 #define AED_FLOATS(each) AED_BY_FLOATS(each, AED_SWISH)

@@ -293,10 +293,10 @@ AED_ALONE void aed_slide_whole_steps(
                    "smmls r5, r5, %[factor2], %[fixed]\n"
                    "smmls r6, r6, %[factor1], %[fixed]\n"
                    "smmls r8, r8, %[factor3], %[fixed]\n"
-                   "ssat r4, #8, r4, asr #4\n"
-                   "ssat r5, #8, r5, asr #4\n"
-                   "ssat r6, #8, r6, asr #4\n"
-                   "ssat r8, #8, r8, asr #4\n"
+                   "ssat r4, #8, r4, asr #2\n"
+                   "ssat r5, #8, r5, asr #2\n"
+                   "ssat r6, #8, r6, asr #2\n"
+                   "ssat r8, #8, r8, asr #2\n"
                    "bfi r4, r6, #8, #8\n"
                    "bfi r4, r5, #16, #8\n"
                    "bfi r4, r8, #24, #8\n"
@@ -364,6 +364,217 @@ AED_INLINE void aed_depthwise_sliding(
         }
         aed_four_steps((const uint32_t *)scratch, window->stride_w * AED_COLUMN, out, o, depthwise, slope);
         weight += 36;
+    }
+}
+/* Kernels of 5 x 5 in the same way, six outputs of a channel at once. A column is ten words: of channel 0 rows 0 and 1,
+ * and 2 and 3; row 4 of channels 0 and 2; of channel 2 rows 0 and 1, and 2 and 3; the same of channels 1 and 3. So the
+ * three words of a channel lie side by side. Sums come where those of 3 x 3 do: words 0, 1, 3, 4. */
+#define AED_LONG_COLUMN 10
+#define AED_LONG_AT_ONCE 6
+#define AED_LONG_WEIGHTS 15 /* words of a channel */
+
+/* Column by column where rows are missing: zeros are four zero points. */
+static uint32_t *aed_long_column(uint32_t *column, const int8_t *const *rows, int32_t at, uint32_t zeros) {
+    uint32_t row[5];
+    for (int32_t i = 0; i < 5; ++i) {
+        row[i] = rows[i] == NULL ? zeros : aed_load(rows[i] + at);
+    }
+    for (int32_t i = 0; i < 2; ++i) {
+        const uint32_t low = aed_bottoms(row[2 * i], row[2 * i + 1]);
+        const uint32_t high = aed_tops(row[2 * i], row[2 * i + 1]);
+        column[i] = aed_even(low);
+        column[i + 3] = aed_even(high);
+        column[i + 5] = aed_odd(low);
+        column[i + 8] = aed_odd(high);
+    }
+    column[2] = aed_even(row[4]);
+    column[7] = aed_odd(row[4]);
+    return column + AED_LONG_COLUMN;
+}
+
+/* count columns, not 0; a pixel has depth bytes. Returns the next. */
+AED_ALONE uint32_t *aed_long_columns(uint32_t *column, const int8_t *const *rows, int32_t from, int32_t count, int32_t depth) {
+    int32_t at = -count * depth;
+    const int8_t *const row0 = rows[0] + from - at;
+    const int8_t *const row1 = rows[1] + from - at;
+    const int8_t *const row2 = rows[2] + from - at;
+    const int8_t *const row3 = rows[3] + from - at;
+    const int8_t *const row4 = rows[4] + from - at;
+    __asm volatile("1:\n"
+                   "ldr r8, [%[row0], %[at]]\n"
+                   "ldr r9, [%[row1], %[at]]\n"
+                   "ldr r10, [%[row2], %[at]]\n"
+                   "ldr r11, [%[row3], %[at]]\n"
+                   "pkhbt r12, r8, r9, lsl #16\n"
+                   "pkhtb r9, r9, r8, asr #16\n"
+                   "pkhbt r8, r10, r11, lsl #16\n"
+                   "pkhtb r11, r11, r10, asr #16\n"
+                   "sxtb16 r10, r9, ror #8\n"
+                   "sxtb16 lr, r11, ror #8\n"
+                   "strd r10, lr, [%[column], #32]\n"
+                   "sxtb16 r9, r9\n"
+                   "sxtb16 r11, r11\n"
+                   "strd r9, r11, [%[column], #12]\n"
+                   "sxtb16 r10, r12, ror #8\n"
+                   "sxtb16 lr, r8, ror #8\n"
+                   "strd r10, lr, [%[column], #20]\n"
+                   "ldr r9, [%[row4], %[at]]\n"
+                   "sxtb16 r11, r9, ror #8\n"
+                   "sxtb16 r9, r9\n"
+                   "str r11, [%[column], #28]\n"
+                   "str r9, [%[column], #8]\n"
+                   "sxtb16 r12, r12\n"
+                   "sxtb16 r8, r8\n"
+                   "strd r12, r8, [%[column]], #40\n"
+                   "adds %[at], %[at], %[depth]\n"
+                   "bne 1b\n"
+                   : [at] "+r"(at), [column] "+r"(column)
+                   : [row0] "r"(row0), [row1] "r"(row1), [row2] "r"(row2), [row3] "r"(row3), [row4] "r"(row4),
+                     [depth] "r"(depth)
+                   : "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
+    return column;
+}
+
+/* What the assembly keeps on the stack, in this order. */
+typedef struct {
+    const uint32_t *column;      /* the first word of the channel */
+    const uint32_t *weights;     /* five of each of its three words */
+    uint32_t *sum;               /* where the first goes */
+    const uint32_t *sum_end, *weights_end;
+    int32_t bias;
+} aed_long_t;
+
+/* A word of some column, at r0 and so many bytes; its products with one of five weights. */
+#define AED_AT(from) "ldr lr, [r0, #" from "]\n"
+#define AED_MUL(sum, weight) "smlad " sum ", lr, " weight ", " sum "\n"
+#define AED_TAPS_BY_1                                                                                                  \
+    AED_AT("0") AED_MUL("r2", "r8")                                                                                    \
+    AED_AT("40") AED_MUL("r2", "r9") AED_MUL("r3", "r8")                                                               \
+    AED_AT("80") AED_MUL("r2", "r10") AED_MUL("r3", "r9") AED_MUL("r4", "r8")                                          \
+    AED_AT("120") AED_MUL("r2", "r11") AED_MUL("r3", "r10") AED_MUL("r4", "r9") AED_MUL("r5", "r8")                    \
+    AED_AT("160") AED_MUL("r2", "r12") AED_MUL("r3", "r11") AED_MUL("r4", "r10") AED_MUL("r5", "r9") AED_MUL("r6", "r8")\
+    AED_AT("200") AED_MUL("r3", "r12") AED_MUL("r4", "r11") AED_MUL("r5", "r10") AED_MUL("r6", "r9") AED_MUL("r7", "r8")\
+    AED_AT("240") AED_MUL("r4", "r12") AED_MUL("r5", "r11") AED_MUL("r6", "r10") AED_MUL("r7", "r9")                   \
+    AED_AT("280") AED_MUL("r5", "r12") AED_MUL("r6", "r11") AED_MUL("r7", "r10")                                       \
+    AED_AT("320") AED_MUL("r6", "r12") AED_MUL("r7", "r11")                                                            \
+    AED_AT("360") AED_MUL("r7", "r12")
+#define AED_TAPS_BY_2                                                                                                  \
+    AED_AT("0") AED_MUL("r2", "r8")                                                                                    \
+    AED_AT("40") AED_MUL("r2", "r9")                                                                                   \
+    AED_AT("80") AED_MUL("r2", "r10") AED_MUL("r3", "r8")                                                              \
+    AED_AT("120") AED_MUL("r2", "r11") AED_MUL("r3", "r9")                                                             \
+    AED_AT("160") AED_MUL("r2", "r12") AED_MUL("r3", "r10") AED_MUL("r4", "r8")                                        \
+    AED_AT("200") AED_MUL("r3", "r11") AED_MUL("r4", "r9")                                                             \
+    AED_AT("240") AED_MUL("r3", "r12") AED_MUL("r4", "r10") AED_MUL("r5", "r8")                                        \
+    AED_AT("280") AED_MUL("r4", "r11") AED_MUL("r5", "r9")                                                             \
+    AED_AT("320") AED_MUL("r4", "r12") AED_MUL("r5", "r10") AED_MUL("r6", "r8")                                        \
+    AED_AT("360") AED_MUL("r5", "r11") AED_MUL("r6", "r9")                                                             \
+    AED_AT("400") AED_MUL("r5", "r12") AED_MUL("r6", "r10") AED_MUL("r7", "r8")                                        \
+    AED_AT("440") AED_MUL("r6", "r11") AED_MUL("r7", "r9")                                                             \
+    AED_AT("480") AED_MUL("r6", "r12") AED_MUL("r7", "r10")                                                            \
+    AED_AT("520") AED_MUL("r7", "r11")                                                                                 \
+    AED_AT("560") AED_MUL("r7", "r12")
+#define AED_LONG(name, taps, from1, from2, from3, from4, from5, next, ahead)                                             \
+    AED_ALONE void name(const aed_long_t *of) {                                                                        \
+        register const aed_long_t *r0 __asm("r0") = of;                                                                \
+        __asm volatile("ldm r0, {r2-r7}\n"                                                                             \
+                       "push {r2-r7}\n"                                                                                \
+                       "ldrd r0, r1, [sp]\n"                                                                           \
+                       "1:\n"                                                                                          \
+                       "ldr r2, [sp, #20]\n"                                                                           \
+                       "mov r3, r2\n"                                                                                  \
+                       "mov r4, r2\n"                                                                                  \
+                       "mov r5, r2\n"                                                                                  \
+                       "mov r6, r2\n"                                                                                  \
+                       "mov r7, r2\n"                                                                                  \
+                       "2:\n"                                                                                          \
+                       "ldm r1!, {r8-r12}\n" taps                                                                      \
+                       "ldr lr, [sp, #16]\n"                                                                           \
+                       "add r0, #4\n"                                                                                  \
+                       "cmp r1, lr\n"                                                                                  \
+                       "bne 2b\n"                                                                                      \
+                       "ldrd lr, r8, [sp, #8]\n"                                                                       \
+                       "str r3, [lr, #" from1 "]\n"                                                                    \
+                       "str r4, [lr, #" from2 "]\n"                                                                    \
+                       "str r5, [lr, #" from3 "]\n"                                                                    \
+                       "str r6, [lr, #" from4 "]\n"                                                                    \
+                       "str r7, [lr, #" from5 "]\n"                                                                    \
+                       "str r2, [lr]\n"                                                                                \
+                       "add lr, #" next "\n"                                                                           \
+                       "str lr, [sp, #8]\n"                                                                            \
+                       "add r0, #" ahead "\n"                                                                          \
+                       "sub r1, #60\n"                                                                                 \
+                       "cmp lr, r8\n"                                                                                  \
+                       "bne 1b\n"                                                                                      \
+                       "add sp, #24\n"                                                                                 \
+                       : "+r"(r0)                                                                                      \
+                       :                                                                                               \
+                       : "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc",        \
+                         "memory");                                                                                    \
+    }
+
+AED_LONG(aed_long_by_1, AED_TAPS_BY_1, "40", "80", "120", "160", "200", "240", "228")
+AED_LONG(aed_long_by_2, AED_TAPS_BY_2, "80", "160", "240", "320", "400", "480", "468")
+
+/* The weights of a channel of four, pair by pair of rows in the order of a column's words; row 4 in one half. */
+static void aed_long_weights(const int8_t *weight, int32_t channel, uint32_t *out) {
+    const int8_t *from = weight + channel;
+    uint32_t *const pairs = channel < 2 ? out : out + 5;
+    uint32_t *const last = channel < 2 ? out + 10 : out;
+    for (int32_t j = 0; j < 5; ++j) {
+        pairs[j] = aed_bottoms((uint32_t)(int32_t)from[0], (uint32_t)(int32_t)from[20]);
+        pairs[j + 5] = aed_bottoms((uint32_t)(int32_t)from[40], (uint32_t)(int32_t)from[60]);
+        last[j] = channel < 2 ? (uint16_t)from[80] : (uint32_t)(int32_t)from[80] << 16;
+        from += 4;
+    }
+}
+
+AED_INLINE void aed_depthwise_long(
+    const int8_t *const *rows, int8_t *out, const void *layer, void *scratch, const float *slope) {
+    static const uint8_t first[4] = {0, 5, 2, 7}; /* words of the channels, and of their sums */
+    static const uint8_t sums[4] = {0, 3, 1, 4};
+    static const uint8_t order[4] = {0, 2, 1, 3};
+    const aed_depthwise_t *const depthwise = (const aed_depthwise_t *)layer;
+    const aed_window_t *const window = &depthwise->window;
+    const int32_t depth = window->in_c;
+    const int32_t needed = window->stride_w * (window->out_w - 1) + 5;
+    const int32_t before = window->pad_left < needed ? window->pad_left : needed;
+    const int32_t inside = window->in_w < needed - before ? window->in_w : needed - before;
+    const int32_t blocks = (window->out_w + AED_LONG_AT_ONCE - 1) / AED_LONG_AT_ONCE;
+    const int32_t step = window->stride_w * AED_LONG_COLUMN;
+    const uint32_t zeros = (uint16_t)window->in_zero * 0x10001u;
+    uint32_t *const weights = (uint32_t *)scratch;
+    uint32_t *const columns = weights + AED_LONG_WEIGHTS;
+    const int whole = rows[0] != NULL && rows[1] != NULL && rows[2] != NULL && rows[3] != NULL && rows[4] != NULL;
+    for (int32_t o = 0; o < depth; o += 4) {
+        uint32_t *column = columns;
+        for (int32_t word = 0; word < AED_LONG_COLUMN * before; ++word) {
+            *column++ = zeros;
+        }
+        if (whole && inside > 0) {
+            column = aed_long_columns(column, rows, o, inside, depth);
+        } else {
+            for (int32_t at = o; at < inside * depth; at += depth) {
+                column = aed_long_column(column, rows, at, (uint8_t)window->in_zero * 0x01010101u);
+            }
+        }
+        for (int32_t word = AED_LONG_COLUMN * (before + inside); word < AED_LONG_COLUMN * needed; ++word) {
+            *column++ = zeros;
+        }
+        for (int32_t i = 0; i < 4; ++i) {
+            const int32_t channel = order[i];
+            uint32_t *const sum = columns + sums[channel];
+            aed_long_weights((const int8_t *)depthwise->weight + 25 * o, channel, weights);
+            const aed_long_t of = {
+                columns + first[channel], weights, sum, sum + step * AED_LONG_AT_ONCE * blocks, columns,
+                depthwise->bias[o + channel]};
+            if (window->stride_w == 1) {
+                aed_long_by_1(&of);
+            } else {
+                aed_long_by_2(&of);
+            }
+        }
+        aed_four_steps(columns, step, out, o, depthwise, slope);
     }
 }
 #elif !AED_WASM
@@ -436,4 +647,9 @@ AED_INLINE void aed_depthwise_rows(
 }
 
 AED_BOTH_ROWS(aed_depthwise_row, aed_depthwise_swish_row, aed_depthwise_rows)
+#if AED_SMLAD
+AED_BOTH_ROWS(aed_depthwise_5x5_row, aed_depthwise_5x5_swish_row, aed_depthwise_long)
+#else
+AED_BOTH_ROWS(aed_depthwise_5x5_row, aed_depthwise_5x5_swish_row, aed_depthwise_rows)
+#endif
 #endif

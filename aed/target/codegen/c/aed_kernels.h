@@ -119,6 +119,9 @@ void aed_conv_pairs_swish_row(const int8_t *const *rows, int8_t *out, const void
 /* weights for a kernel of 3 x 3 that slides over columns */
 void aed_depthwise_sliding_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 void aed_depthwise_sliding_swish_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+/* a kernel of 5 x 5 whose steps fit 16 bits */
+void aed_depthwise_5x5_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+void aed_depthwise_5x5_swish_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 #endif
 void aed_max_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 void aed_average_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);

@@ -66,7 +66,7 @@ static inline int8_t aed_saturate(int32_t value) {
 /* On cores with SMLAD a factor m below 0 stands for the step (zero + 1/2) - sum * m / 2^32 where both have AED_STEP_BITS
  * bits after the point, rounded down: the generator has found one that gives every step that the float gives. It is for
  * assembly; kernels in C get the bits of floats. */
-#define AED_STEP_BITS 4
+#define AED_STEP_BITS 2
 
 static inline float aed_factor(const aed_factor_t *from) {
     float factor;

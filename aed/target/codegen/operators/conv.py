@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import onnx
 from aed.base.errors import AedError
 from aed.target.codegen import costs
 from aed.target.codegen.mve import LANES, conv_stream, depthwise_blocks, depthwise_quads, fits_blocks
-from aed.target.codegen.packing import kernel_rows, largest_sums, quads, row_pairs, sliding
+from aed.target.codegen.packing import fits_16_bits, kernel_rows, largest_sums, quads, row_pairs, sliding
 from aed.target.codegen.program import Float32, Int8, Int32, Program, Tensor, aligned
 from aed.target.codegen.source import Source
 from aed.target.codegen.text import c_float
@@ -19,8 +19,28 @@ from aed.target.codegen.walk import Lowering, Walk
 from aed.target.codegen.whole import whole_factors
 from aed.target.codegen.window import POINTER, WindowLayer, is_explicit, pair, row_function, window_of
 
-COLUMN = 24
-"""Bytes of a column of four channels, as the kernel that slides over columns keeps it."""
+
+class Sliding(NamedTuple):
+    """A kernel in C that slides over columns of four channels.
+
+    Args:
+        function: Its name.
+        column: Bytes of a column.
+        weights: Bytes of weights that it unpacks.
+        at_once: Outputs that it computes at once, with a stride of 1 and of 2.
+    """
+
+    function: str
+    column: int
+    weights: int
+    at_once: tuple[int, int]
+
+
+SLIDING = {
+    (3, 3): Sliding("aed_depthwise_sliding_row", 24, 0, (3, 2)),
+    (5, 5): Sliding("aed_depthwise_5x5_row", 40, 60, (6, 6)),
+}
+"""By the size of the window."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,33 +203,34 @@ class Depthwise(_Convolution):
         """The C function of a row, and its struct; weights of 3 x 3 in an order of their own where that is possible."""
         x, y = program.ends(self)
         taps = self.weight.reshape(self.kernel[0] * self.kernel[1], -1)
-        slid, has_blocks = self._sliding(taps, x, y), fits_blocks(taps, x.shape[2])
-        others = quads(taps) if slid is None else slid
+        slides, has_blocks = self._slides(taps, x, y), fits_blocks(taps, x.shape[2])
+        others = sliding(taps) if slides and self.kernel == (3, 3) else quads(taps)
         stream = (depthwise_blocks if has_blocks else depthwise_quads)(taps, self.bias, self.factor)
-        words = None if slid is None else self.whole(np.ascontiguousarray(taps.T), y, 4)
+        words = self.whole(np.ascontiguousarray(taps.T), y, 4) if slides else None
         layer = self.struct(source, "aed_depthwise_t", number, (x, y), mve=stream, others=others, words=words)
         scratch = POINTER * len(taps) + x.shape[2] + 3  # taps of a pixel, and one outside the image
-        columns = 0 if slid is None else self._columns(y.shape[1])
-        source.need_scratch(mve=scratch, others=max(scratch, COLUMN * columns))
+        source.need_scratch(mve=scratch, others=max(scratch, self._columns(y.shape[1]) if slides else 0))
         blocks = "aed_depthwise_3x3_row" if self.kernel == (3, 3) else "aed_depthwise_blocks_row"
         mve_row = blocks if has_blocks else "aed_depthwise_row"
-        row = "aed_depthwise_row" if slid is None else "aed_depthwise_sliding_row"
+        row = SLIDING[self.kernel].function if slides else "aed_depthwise_row"
         return row_function(self.function(mve_row), self.function(row)), layer
 
-    def _sliding(self, taps: Int8, x: Tensor, y: Tensor) -> Int8 | None:
-        """The weights for a kernel that slides over columns, where it can."""
+    def _slides(self, taps: Int8, x: Tensor, y: Tensor) -> bool:
+        """Whether a kernel that slides over columns gives the sums and steps."""
         steps = self.factor if self.slope is None else 2 * self.factor
-        return sliding(taps, self.bias, steps) if self._may_slide(x, y) else None
+        return self._may_slide(x, y) and fits_16_bits(taps, self.bias, steps)
 
     def _may_slide(self, x: Tensor, y: Tensor) -> bool:
-        if self.kernel != (3, 3) or self.stride[1] > 2 or self.dilation[1] > 1:
+        if self.kernel not in SLIDING or self.stride[1] > 2 or self.dilation[1] > 1:
             return False
         return x.shape[2] % 4 == 0 and x.shape[2] == y.shape[2]
 
     def _columns(self, width: int) -> int:
-        """Columns of the input under a row of ``width`` outputs; several outputs are computed at once."""
-        at_once = 3 if self.stride[1] == 1 else 2
-        return self.stride[1] * (-(-width // at_once) * at_once - 1) + 3
+        """Bytes under a row of ``width`` outputs, of which several are computed at once."""
+        facts = SLIDING[self.kernel]
+        at_once = facts.at_once[self.stride[1] - 1]
+        columns = self.stride[1] * (-(-width // at_once) * at_once - 1) + self.kernel[1]
+        return facts.column * columns + facts.weights
 
 
 def factor_of(x: Tensor, scales: Float32, y: Tensor, outputs: int, slope: np.float32 | None) -> Float32:
