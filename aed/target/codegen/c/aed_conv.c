@@ -58,7 +58,8 @@ typedef struct {
     int8_t *out;              /* of the first pixel */
     int32_t second, third;    /* bytes from there to the outputs of the others */
     const int8_t *end;        /* of the outputs of the first pixel */
-    const uint32_t *x_end, *x;
+    const uint32_t *x_end;
+    uint32_t *x;
     uint32_t skip;            /* bytes of code to leave out where the loop is entered */
     float slope;              /* of a HardSwish; not on the stack */
 } aed_block_t;
@@ -224,8 +225,8 @@ static void aed_unpack(const int8_t *in, uint32_t *out, int32_t k, int32_t pixel
     }
 }
 
-/* The same for three pixels, each stride bytes after the one before. */
-AED_ALONE void aed_unpack_3(const int8_t *in, uint32_t *out, int32_t k, int32_t stride) {
+/* The same for three pixels, each stride bytes after the one before. Returns where the next go. */
+AED_ALONE uint32_t *aed_unpack_3(const int8_t *in, uint32_t *out, int32_t k, int32_t stride) {
     const int8_t *const end = in + k;
     __asm volatile("1:\n"
                    "ldr r5, [%[in], %[second]]\n"
@@ -244,6 +245,7 @@ AED_ALONE void aed_unpack_3(const int8_t *in, uint32_t *out, int32_t k, int32_t 
                    : [in] "+r"(in), [out] "+r"(out)
                    : [end] "r"(end), [second] "r"(stride), [third] "r"(2 * stride)
                    : "r2", "r3", "r4", "r5", "r6", "r8", "cc", "memory");
+    return out;
 }
 
 /* Unpacks the inputs of some pixels out of the rows themselves; false where one of them looks past the left or right
@@ -276,6 +278,36 @@ static int aed_unpack_rows(
     return 1;
 }
 
+/* Whether all windows of a row may be unpacked where they lie, but at its ends. */
+static int aed_is_plain(const int8_t *const *rows, const aed_conv_t *conv) {
+    int plain = conv->pitch % 4 == 0 && (conv->window.dilation_w == 1 || conv->window.k_w == 1);
+    for (int32_t i = 0; i < conv->window.k_h; ++i) {
+        plain = plain && rows[i] != NULL;
+    }
+    return plain;
+}
+
+/* Some blocks of three pixels whose windows lie in the rows, the first from left on. */
+AED_ALONE void aed_plain_blocks(
+    const int8_t *const *rows, int32_t left, const aed_conv_t *conv, aed_block_t *block, int32_t count,
+    aed_run_block_t *run) {
+    const int16_t *const weight = (const int16_t *)conv->weight;
+    const int32_t height = conv->window.k_h;
+    const int32_t pitch = conv->pitch;
+    const int32_t stride = conv->window.stride_w * conv->window.in_c;
+    const int32_t step = 3 * conv->window.out_c;
+    for (; count > 0; --count) {
+        uint32_t *x = block->x;
+        for (int32_t i = 0; i < height; ++i) {
+            x = aed_unpack_3(rows[i] + left, x, pitch, stride);
+        }
+        run(weight, block);
+        block->out += step;
+        block->end += step;
+        left += 3 * stride;
+    }
+}
+
 /* Columns from one to the one before another, some pixels at once. */
 static void aed_pair_columns(
     const int8_t *const *rows, int8_t *out, const aed_conv_t *conv, void *scratch, int32_t from, int32_t to,
@@ -291,26 +323,38 @@ static void aed_pair_columns(
     uint32_t *const x_end = x + pixels * k / 2;
     int8_t *const bytes = (int8_t *)x_end; /* the inputs of one pixel */
     int8_t *const made = bytes + k + 4;    /* outputs of some, where an odd number of channels is filled up */
+    const int32_t pitch = conv->pitch;
+    const int32_t stride = window->stride_w * window->in_c;
+    const int32_t last = window->in_w * window->in_c - 2 * stride - pitch; /* where three windows can begin */
+    const int plain = pixels == 3 && even == outputs && aed_is_plain(rows, conv);
     aed_block_t block = {
-        window->out_zero * (1 << AED_STEP_BITS) + (1 << (AED_STEP_BITS - 1)), conv->factor, conv->bias, made, even, 2 * even, made + even, x_end, x,
-        skip * aed_blocks[pixels - 1].bytes + 1u /* Thumb */, slope == NULL ? 0.0f : *slope};
-    out += from * outputs;
-    for (int32_t column = from; column < to; column += pixels) {
-        if (!aed_unpack_rows(rows, conv, column, pixels, x)) {
-            for (int32_t pixel = 0; pixel < pixels; ++pixel) {
-                aed_gather(rows, conv, column + pixel, bytes);
-                aed_unpack(bytes, x + pixel, k, pixels);
+        window->out_zero * (1 << AED_STEP_BITS) + (1 << (AED_STEP_BITS - 1)), conv->factor, conv->bias, made, even,
+        2 * even, made + even, x_end, x, skip * aed_blocks[pixels - 1].bytes + 1u /* Thumb */,
+        slope == NULL ? 0.0f : *slope};
+    while (from < to) {
+        const int32_t left = from * stride - window->pad_left * window->in_c;
+        int32_t count = 1;
+        if (even == outputs) {
+            block.out = out + from * outputs;
+            block.end = block.out + even;
+        }
+        if (plain && left >= 0 && left <= last) {
+            count = (last - left) / (3 * stride) + 1;
+            count = count < (to - from) / 3 ? count : (to - from) / 3;
+            aed_plain_blocks(rows, left, conv, &block, count, run);
+        } else {
+            if (!aed_unpack_rows(rows, conv, from, pixels, x)) {
+                for (int32_t pixel = 0; pixel < pixels; ++pixel) {
+                    aed_gather(rows, conv, from + pixel, bytes);
+                    aed_unpack(bytes, x + pixel, k, pixels);
+                }
+            }
+            run((const int16_t *)conv->weight, &block);
+            for (int32_t pixel = 0; pixel < pixels && even != outputs; ++pixel) {
+                memcpy(out + (from + pixel) * outputs, made + pixel * even, (size_t)outputs);
             }
         }
-        if (even == outputs) {
-            block.out = out;
-            block.end = out + even;
-        }
-        run((const int16_t *)conv->weight, &block);
-        for (int32_t pixel = 0; pixel < pixels && even != outputs; ++pixel) {
-            memcpy(out + pixel * outputs, made + pixel * even, (size_t)outputs);
-        }
-        out += pixels * outputs;
+        from += count * pixels;
     }
 }
 
