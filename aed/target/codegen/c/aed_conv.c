@@ -181,8 +181,7 @@ typedef struct {
                        "bne 1b\n" each(AED_APART)                                                                      \
                        "ldm sp, {r1, r8}\n"                                                                            \
                        "ldrd r11, r12, [r8], #8\n" steps(each)                                                         \
-                       "add r3, sp, #8\n"                                                                              \
-                       "ldm r3, {r9-r12, lr}\n" store                                                                  \
+                       "ldm sp, {r1, r3, r9-r12, lr}\n" store                                                                    \
                        "cmp r10, lr\n"                                                                                 \
                        "beq 3f\n"                                                                                      \
                        "2:\n"                                                                                          \

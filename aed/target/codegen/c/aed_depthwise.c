@@ -95,6 +95,16 @@ AED_NEEDS_ALL_REGISTERS
  * by side, and three columns fit the registers beside all weights. A sum replaces the first word of its channel. */
 #define AED_COLUMN 6
 
+/* Zero points in count words, an even number. Returns what comes after them. */
+static inline uint32_t *aed_fill(uint32_t *column, int32_t count, uint32_t zeros) {
+    const uint64_t both = zeros * 0x100000001ull;
+    uint32_t *const end = column + count;
+    for (; column < end; column += 2) {
+        memcpy(column, &both, sizeof both);
+    }
+    return column;
+}
+
 /* One column of four channels, and the next. */
 static uint32_t *aed_column(uint32_t *column, uint32_t row0, uint32_t row1, uint32_t row2) {
     const uint32_t low = aed_bottoms(row0, row1);
@@ -338,10 +348,7 @@ AED_INLINE void aed_depthwise_sliding(
     const uint32_t four_zeros = (uint8_t)window->in_zero * 0x01010101u;
     const int8_t *weight = (const int8_t *)depthwise->weight;
     for (int32_t o = 0; o < depth; o += 4) {
-        uint32_t *column = (uint32_t *)scratch;
-        for (int32_t word = 0; word < AED_COLUMN * before; ++word) {
-            *column++ = zeros;
-        }
+        uint32_t *column = aed_fill((uint32_t *)scratch, AED_COLUMN * before, zeros);
         if (whole) {
             column = aed_columns(column, rows[0] + o, rows[1] + o, rows[2] + o, inside, depth);
         } else {
@@ -352,9 +359,7 @@ AED_INLINE void aed_depthwise_sliding(
                 column = aed_column(column, row0, row1, row2);
             }
         }
-        for (int32_t word = AED_COLUMN * (before + inside); word < AED_COLUMN * needed; ++word) {
-            *column++ = zeros;
-        }
+        (void)aed_fill(column, AED_COLUMN * (needed - before - inside), zeros);
         const aed_slide_t slide = {
             weight, (uint32_t *)scratch, weight + 32, depthwise->bias + o, (uint32_t)((window->out_w - 1) / at_once) << 16, 0};
         if (window->stride_w == 1) {
@@ -516,24 +521,40 @@ typedef struct {
 AED_LONG(aed_long_by_1, AED_TAPS_BY_1, "40", "80", "120", "160", "200", "240", "228")
 AED_LONG(aed_long_by_2, AED_TAPS_BY_2, "80", "160", "240", "320", "400", "480", "468")
 
-/* The weights of a channel of four, pair by pair of rows in the order of a column's words; row 4 in one half. */
-static void aed_long_weights(const int8_t *weight, int32_t channel, uint32_t *out) {
-    const int8_t *from = weight + channel;
-    uint32_t *const pairs = channel < 2 ? out : out + 5;
-    uint32_t *const last = channel < 2 ? out + 10 : out;
-    for (int32_t j = 0; j < 5; ++j) {
-        pairs[j] = aed_bottoms((uint32_t)(int32_t)from[0], (uint32_t)(int32_t)from[20]);
-        pairs[j + 5] = aed_bottoms((uint32_t)(int32_t)from[40], (uint32_t)(int32_t)from[60]);
-        last[j] = channel < 2 ? (uint16_t)from[80] : (uint32_t)(int32_t)from[80] << 16;
-        from += 4;
+/* The weights of four channels: of channels 0, 2, 1, 3 five of each word, in the order of a column's words; those of row
+ * 4 in one half. */
+static void aed_long_weights(const int8_t *weight, uint32_t *out) {
+    for (const uint32_t *const end = out + 5; out < end; ++out) {
+        const uint32_t row0 = aed_load(weight);
+        const uint32_t row1 = aed_load(weight + 20);
+        const uint32_t row2 = aed_load(weight + 40);
+        const uint32_t row3 = aed_load(weight + 60);
+        const uint32_t row4 = aed_load(weight + 80);
+        const uint32_t low = aed_bottoms(row0, row1);
+        const uint32_t high = aed_tops(row0, row1);
+        const uint32_t low_below = aed_bottoms(row2, row3);
+        const uint32_t high_below = aed_tops(row2, row3);
+        out[0] = aed_even(low);
+        out[5] = aed_even(low_below);
+        out[10] = aed_even(row4) & 0xFFFFu;
+        out[15] = aed_even(row4) & 0xFFFF0000u;
+        out[20] = aed_even(high);
+        out[25] = aed_even(high_below);
+        out[30] = aed_odd(low);
+        out[35] = aed_odd(low_below);
+        out[40] = aed_odd(row4) & 0xFFFFu;
+        out[45] = aed_odd(row4) & 0xFFFF0000u;
+        out[50] = aed_odd(high);
+        out[55] = aed_odd(high_below);
+        weight += 4;
     }
 }
 
 AED_INLINE void aed_depthwise_long(
     const int8_t *const *rows, int8_t *out, const void *layer, void *scratch, const float *slope) {
-    static const uint8_t first[4] = {0, 5, 2, 7}; /* words of the channels, and of their sums */
-    static const uint8_t sums[4] = {0, 3, 1, 4};
-    static const uint8_t order[4] = {0, 2, 1, 3};
+    static const struct {
+        uint8_t channel, word, sum; /* and the first word of a column that it has */
+    } each[4] = {{0, 0, 0}, {2, 2, 1}, {1, 5, 3}, {3, 7, 4}};
     const aed_depthwise_t *const depthwise = (const aed_depthwise_t *)layer;
     const aed_window_t *const window = &depthwise->window;
     const int32_t depth = window->in_c;
@@ -544,13 +565,10 @@ AED_INLINE void aed_depthwise_long(
     const int32_t step = window->stride_w * AED_LONG_COLUMN;
     const uint32_t zeros = (uint16_t)window->in_zero * 0x10001u;
     uint32_t *const weights = (uint32_t *)scratch;
-    uint32_t *const columns = weights + AED_LONG_WEIGHTS;
+    uint32_t *const columns = weights + 4 * AED_LONG_WEIGHTS;
     const int whole = rows[0] != NULL && rows[1] != NULL && rows[2] != NULL && rows[3] != NULL && rows[4] != NULL;
     for (int32_t o = 0; o < depth; o += 4) {
-        uint32_t *column = columns;
-        for (int32_t word = 0; word < AED_LONG_COLUMN * before; ++word) {
-            *column++ = zeros;
-        }
+        uint32_t *column = aed_fill(columns, AED_LONG_COLUMN * before, zeros);
         if (whole && inside > 0) {
             column = aed_long_columns(column, rows, o, inside, depth);
         } else {
@@ -558,16 +576,14 @@ AED_INLINE void aed_depthwise_long(
                 column = aed_long_column(column, rows, at, (uint8_t)window->in_zero * 0x01010101u);
             }
         }
-        for (int32_t word = AED_LONG_COLUMN * (before + inside); word < AED_LONG_COLUMN * needed; ++word) {
-            *column++ = zeros;
-        }
+        (void)aed_fill(column, AED_LONG_COLUMN * (needed - before - inside), zeros);
+        aed_long_weights((const int8_t *)depthwise->weight + 25 * o, weights);
         for (int32_t i = 0; i < 4; ++i) {
-            const int32_t channel = order[i];
-            uint32_t *const sum = columns + sums[channel];
-            aed_long_weights((const int8_t *)depthwise->weight + 25 * o, channel, weights);
+            const uint32_t *const some = weights + AED_LONG_WEIGHTS * i;
+            uint32_t *const sum = columns + each[i].sum;
             const aed_long_t of = {
-                columns + first[channel], weights, sum, sum + step * AED_LONG_AT_ONCE * blocks, columns,
-                depthwise->bias[o + channel]};
+                columns + each[i].word, some, sum, sum + step * AED_LONG_AT_ONCE * blocks, some + AED_LONG_WEIGHTS,
+                depthwise->bias[o + each[i].channel]};
             if (window->stride_w == 1) {
                 aed_long_by_1(&of);
             } else {

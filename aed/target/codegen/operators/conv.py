@@ -38,7 +38,7 @@ class Sliding(NamedTuple):
 
 SLIDING = {
     (3, 3): Sliding("aed_depthwise_sliding_row", 24, 0, (3, 2)),
-    (5, 5): Sliding("aed_depthwise_5x5_row", 40, 60, (6, 6)),
+    (5, 5): Sliding("aed_depthwise_5x5_row", 40, 240, (6, 6)),
 }
 """By the size of the window."""
 
