@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 Whole = npt.NDArray[np.int64]
 
+from aed.export.curves import LIMIT
 from aed.target.codegen.program import Float32
 
 INT32_MAX = 2**31 - 1
@@ -19,6 +20,11 @@ INT32_MAX = 2**31 - 1
 SUM_BITS, PRODUCT_BITS, STEP_BITS = 22, 20, 2
 """Bits after the point of a sum, a product, a step of a convolution: as in ``c/aed_elementwise.c``, ``c/aed_conv.c``."""
 
+HALF_BITS, GATE_BITS, SWISH_BITS = 19, 23, 10
+"""The same of a convolution with a HardSwish: of half a step, the gate, the step."""
+
+_NEAR = 2e-4
+_CANDIDATES = np.array(sorted(range(-32, 33), key=abs))
 _LEVELS = np.arange(-128, 128)
 _NEARBY = tuple(sorted(range(-256, 257, 32), key=abs))
 _SHIFTS = tuple(sorted(range(-8, 9, 2), key=abs))
@@ -100,13 +106,57 @@ def whole_factors(factor: Float32, zero: int, largest: Whole, group: int) -> npt
         largest: ``(channels,)``, the largest absolute value of a sum.
         group: Channels of which either all or none get a whole number; zeros fill up the last.
     """
-    size = -(-len(factor) // group) * group
-    found = np.zeros(size, np.int64)
-    found[len(factor) :] = 1  # no channel
-    found[: len(factor)] = [_multiplier(*each, zero) for each in zip(factor, largest.tolist(), strict=True)]
-    floats = np.pad(factor.astype(np.float32), (0, size - len(factor))).view(np.int32)
-    whole = (found > 0).reshape(-1, group).all(axis=1).repeat(group)
-    return np.where(whole, -found, floats).astype(np.int32)
+    found = [_multiplier(*each, zero) for each in zip(factor, largest.tolist(), strict=True)]
+    return _grouped(factor, np.array(found, np.int64), group)
+
+
+def whole_swish_factors(
+    factor: Float32, slope: np.float32, zero: int, largest: Whole, group: int
+) -> npt.NDArray[np.int32]:
+    """The same for sums with a HardSwish, by the arithmetic of ``c/aed_conv.c``; see :mod:`aed.export.curves`.
+
+    Args:
+        factor: ``(channels,)``, halves of steps in one unit of the sum.
+        slope: Of the HardSwish.
+        zero: Zero point of the output.
+        largest: ``(channels,)``, the largest absolute value of a sum.
+        group: Channels of which either all or none get a whole number.
+    """
+    found = [_swish_multiplier(*each, slope, zero) for each in zip(factor, largest.tolist(), strict=True)]
+    return _grouped(factor, np.array(found, np.int64), group)
+
+
+def _swish_multiplier(factor: np.float32, largest: int, slope: np.float32, zero: int) -> int:
+    """``m`` for a channel with a HardSwish; 0: there is none.
+
+    Both arithmetics are within ``_NEAR / 2`` of the real value where that is not beyond the largest step: only sums
+    nearer than that to a tie can have another step, and all of them are compared.
+    """
+    middle = round(float(factor) * 2.0**HALF_BITS * 2**20)
+    if not (2**12 < middle < 2**31 - 2**9 and largest < 2**19 and 2.0**-12 < slope < 2.0**-5):
+        return 0
+    reach = 1.01 / float(slope)
+    least, most = -reach / float(factor), (reach + 64 + abs(zero) / 2) / float(factor)
+    sums = np.arange(max(-largest, int(least)), min(largest, int(most)) + 1)
+    half = sums.astype(np.float32) * factor
+    value = half * np.clip(half * slope + np.float32(1), np.float32(0), LIMIT)
+    near = np.abs(np.abs(value - np.rint(value)) - 0.5) < _NEAR
+    sums, wanted = sums[near], np.clip(np.rint(value[near]) + zero, -128, 127)
+    whole = middle + _CANDIDATES[:, None] * max(middle >> 28, 1)
+    halves = ((sums << 12) * -whole + 2**31) >> 32
+    gates = (2 ** (GATE_BITS + 32) - halves * int(float(slope) * 2.0**36) + 2**31) >> 32
+    values = (zero * 2**SWISH_BITS + 2 ** (SWISH_BITS - 1)) * 2**32 - halves * np.clip(gates, 0, 2 ** (GATE_BITS + 1) - 1)
+    good = (np.clip(values >> (32 + SWISH_BITS), -128, 127) == wanted).all(axis=1)
+    return int(whole[good.argmax(), 0]) if good.any() else 0
+
+
+def _grouped(factor: Float32, found: Whole, group: int) -> npt.NDArray[np.int32]:
+    """``-found`` where a whole group has a multiplier, else the bits of floats; zeros fill up the last group."""
+    more = -len(factor) % group
+    floats = np.pad(factor.astype(np.float32), (0, more)).view(np.int32)
+    multipliers = np.pad(found, (0, more), constant_values=1)  # no channel
+    whole = (multipliers > 0).reshape(-1, group).all(axis=1).repeat(group)
+    return np.where(whole, -multipliers, floats).astype(np.int32)
 
 
 def _multiplier(factor: np.float32, largest: int, zero: int) -> int:

@@ -62,6 +62,7 @@ typedef struct {
     uint32_t *x;
     uint32_t skip;            /* bytes of code to leave out where the loop is entered */
     float slope;              /* of a HardSwish; not on the stack */
+    int32_t whole_slope;      /* in 2^-36; nor is this */
 } aed_block_t;
 
 /* Each of the following takes four values: r0 points to the weights, r1 to the pixels. Sums over low bytes are in
@@ -129,10 +130,25 @@ typedef struct {
     "smmls " h ", " h ", r12, lr\n"                                                                                    \
     "ssat " l ", #8, " l ", asr #2\n"                                                                                  \
     "ssat " h ", #8, " h ", asr #10\n"
+/* With a HardSwish: less half a step with 19 bits after the point, gate with 23 bits, step with 10; the slope in lr, 1 in
+ * r9, the zero point in r10. */
+#define AED_WHOLE_SWISH(l, h, a, b)                                                                                    \
+    "lsl " l ", " l ", #12\n"                                                                                          \
+    "lsl " h ", " h ", #4\n"                                                                                           \
+    "smmulr " l ", " l ", r11\n"                                                                                       \
+    "smmulr " h ", " h ", r12\n"                                                                                       \
+    "smmlsr r1, " l ", lr, r9\n"                                                                                       \
+    "usat r1, #24, r1\n"                                                                                               \
+    "smmls " l ", " l ", r1, r10\n"                                                                                    \
+    "smmlsr r1, " h ", lr, r9\n"                                                                                       \
+    "usat r1, #24, r1\n"                                                                                               \
+    "smmls " h ", " h ", r1, r10\n"                                                                                    \
+    "ssat " l ", #8, " l ", asr #10\n"                                                                                 \
+    "ssat " h ", #8, " h ", asr #10\n"
 #define AED_JOIN(l, h, a, b) "bfi " l ", " h ", #8, #8\n"
 
-/* With a HardSwish: s8 is the slope, s9 is 1. */
-#define AED_SLOPE "vldr s8, [r1, #40]\n vmov.f32 s9, #1.0\n"
+/* With a HardSwish: s8 is the slope, s9 is 1, s12 the slope in whole numbers. */
+#define AED_SLOPE "vldr s8, [r1, #40]\n vmov.f32 s9, #1.0\n vldr s12, [r1, #44]\n"
 #define AED_SWISH(l, h, a, b)                                                                                          \
     "vmul.f32 s10, " a ", s8\n"                                                                                        \
     "vmul.f32 s11, " b ", s8\n"                                                                                        \
@@ -152,13 +168,18 @@ typedef struct {
     "asr lr, r1, #2\n"                                                                                                 \
     "vmov s6, s7, r11, r12\n" each(AED_TO_FPU) each(AED_TO_FLOAT) each(AED_SCALE) each(swish)                         \
     each(AED_ROUND) each(AED_FROM_FPU) each(AED_SHIFT) each(AED_SATURATE) each(AED_JOIN)
-#define AED_FLOATS(each) AED_BY_FLOATS(each, AED_SWISH)
-#define AED_NO_FLOATS(each) ""
 #define AED_WHOLE_OR_FLOATS(each)                                                                                      \
     "cmp r11, #0\n"                                                                                                    \
     "bpl 5f\n"                                                                                                         \
     "lsl lr, r1, #8\n" each(AED_WHOLE_STEPS) each(AED_JOIN) "4:\n"
 #define AED_FLOATS_APART(each) "5:\n" AED_BY_FLOATS(each, AED_NO_SWISH) "b 4b\n"
+#define AED_WHOLE_SWISH_OR_FLOATS(each)                                                                                \
+    "cmp r11, #0\n"                                                                                                    \
+    "bpl 5f\n"                                                                                                         \
+    "lsl r10, r1, #8\n"                                                                                                \
+    "vmov lr, s12\n"                                                                                                   \
+    "mov r9, #0x800000\n" each(AED_WHOLE_SWISH) each(AED_JOIN) "4:\n"
+#define AED_SWISH_APART(each) "5:\n" AED_BY_FLOATS(each, AED_SWISH) "b 4b\n"
 
 #define AED_4_TIMES(text) text text text text
 #define AED_8_TIMES(text) AED_4_TIMES(text) AED_4_TIMES(text)
@@ -195,7 +216,7 @@ typedef struct {
                        : "+r"(r0), "+r"(r1)                                                                            \
                        :                                                                                               \
                        : "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "s0", "s1",        \
-                         "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "cc", "memory");                \
+                         "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "cc", "memory");         \
     }
 
 #define AED_BLOCKS(slope, steps, apart, one, two, three)                                                               \
@@ -204,7 +225,7 @@ typedef struct {
     AED_ALL_PAIRS(three, AED_FIRST_OF_3, AED_8_TIMES(AED_NEXT_OF_3), AED_EACH_OF_3, AED_STORE_3, slope, steps, apart)
 
 AED_BLOCKS("", AED_WHOLE_OR_FLOATS, AED_FLOATS_APART, aed_block_1, aed_block_2, aed_block_3)
-AED_BLOCKS(AED_SLOPE, AED_FLOATS, AED_NO_FLOATS, aed_swish_block_1, aed_swish_block_2, aed_swish_block_3)
+AED_BLOCKS(AED_SLOPE, AED_WHOLE_SWISH_OR_FLOATS, AED_SWISH_APART, aed_swish_block_1, aed_swish_block_2, aed_swish_block_3)
 
 typedef void aed_run_block_t(const int16_t *weights, const aed_block_t *block);
 
@@ -329,7 +350,7 @@ static void aed_pair_columns(
     aed_block_t block = {
         window->out_zero * (1 << AED_STEP_BITS) + (1 << (AED_STEP_BITS - 1)), conv->factor, conv->bias, made, even,
         2 * even, made + even, x_end, x, skip * aed_blocks[pixels - 1].bytes + 1u /* Thumb */,
-        slope == NULL ? 0.0f : *slope};
+        slope == NULL ? 0.0f : *slope, slope != NULL && *slope < 0x1p-5f ? (int32_t)(*slope * 0x1p36f) : 0};
     while (from < to) {
         const int32_t left = from * stride - window->pad_left * window->in_c;
         int32_t count = 1;

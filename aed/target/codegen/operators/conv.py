@@ -16,7 +16,7 @@ from aed.target.codegen.program import Float32, Int8, Int32, Program, Tensor, al
 from aed.target.codegen.source import Source
 from aed.target.codegen.text import c_float
 from aed.target.codegen.walk import Lowering, Walk
-from aed.target.codegen.whole import whole_factors
+from aed.target.codegen.whole import whole_factors, whole_swish_factors
 from aed.target.codegen.window import POINTER, WindowLayer, is_explicit, pair, row_function, window_of
 
 
@@ -99,11 +99,12 @@ class _Convolution(WindowLayer):
         slope = [f".layer = &{plain}, .slope = {c_float(self.slope)}"]
         return source.struct("aed_swish_t", f"layer{number}", slope)
 
-    def whole(self, rows: Int8, y: Tensor, group: int) -> Int32 | None:
-        """Factors in whole numbers where they give the same steps; rows ``(out, k)``; None for a layer with a curve."""
-        if self.slope is not None:
-            return None
-        return whole_factors(self.factor, y.zero, largest_sums(rows, self.bias), group)
+    def whole(self, rows: Int8, y: Tensor, group: int) -> Int32:
+        """Factors in whole numbers where they give the same steps; rows ``(out, k)``."""
+        largest = largest_sums(rows, self.bias)
+        if self.slope is None:
+            return whole_factors(self.factor, y.zero, largest, group)
+        return whole_swish_factors(self.factor, self.slope, y.zero, largest, group)
 
     def curve(self, program: Program, pixels: int) -> float:
         """Instructions of the HardSwish of some pixels; 0 without one."""
@@ -206,7 +207,7 @@ class Depthwise(_Convolution):
         slides, has_blocks = self._slides(taps, x, y), fits_blocks(taps, x.shape[2])
         others = sliding(taps) if slides and self.kernel == (3, 3) else quads(taps)
         stream = (depthwise_blocks if has_blocks else depthwise_quads)(taps, self.bias, self.factor)
-        words = self.whole(np.ascontiguousarray(taps.T), y, 4) if slides else None
+        words = self.whole(np.ascontiguousarray(taps.T), y, 4) if slides and self.slope is None else None
         layer = self.struct(source, "aed_depthwise_t", number, (x, y), mve=stream, others=others, words=words)
         scratch = POINTER * len(taps) + x.shape[2] + 3  # taps of a pixel, and one outside the image
         source.need_scratch(mve=scratch, others=max(scratch, self._columns(y.shape[1]) if slides else 0))
