@@ -23,7 +23,7 @@ SUM_BITS, PRODUCT_BITS, STEP_BITS = 22, 20, 2
 HALF_BITS, GATE_BITS, SWISH_BITS = 19, 23, 10
 """The same of a convolution with a HardSwish: of half a step, the gate, the step."""
 
-_NEAR = 2e-4
+_NEAR = 4e-4
 _CANDIDATES = np.array(sorted(range(-32, 33), key=abs))
 _LEVELS = np.arange(-128, 128)
 _NEARBY = tuple(sorted(range(-256, 257, 32), key=abs))
@@ -129,20 +129,20 @@ def whole_swish_factors(
 def _swish_multiplier(factor: np.float32, largest: int, slope: np.float32, zero: int) -> int:
     """``m`` for a channel with a HardSwish; 0: there is none.
 
-    Both arithmetics are within ``_NEAR / 2`` of the real value where that is not beyond the largest step: only sums
-    nearer than that to a tie can have another step, and all of them are compared.
+    Both arithmetics are within ``_NEAR / 2`` of the real value where that is not beyond the largest step: multipliers
+    that are tried differ by 2**-22 of it at most. So only sums nearer than ``_NEAR`` to a tie can have another step, and
+    all of them are compared.
     """
     middle = round(float(factor) * 2.0**HALF_BITS * 2**20)
-    if not (2**12 < middle < 2**31 - 2**9 and largest < 2**19 and 2.0**-12 < slope < 2.0**-5):
+    if not (2**22 <= middle < 2**31 - 2**9 and largest < 2**19 and 2.0**-12 < slope < 2.0**-5):
         return 0
-    reach = 1.01 / float(slope)
-    least, most = -reach / float(factor), (reach + 64 + abs(zero) / 2) / float(factor)
+    least, most = -1.01 / float(slope * factor), max(1.01 / float(slope), (130 - zero) / 2) / float(factor)
     sums = np.arange(max(-largest, int(least)), min(largest, int(most)) + 1)
     half = sums.astype(np.float32) * factor
     value = half * np.clip(half * slope + np.float32(1), np.float32(0), LIMIT)
     near = np.abs(np.abs(value - np.rint(value)) - 0.5) < _NEAR
     sums, wanted = sums[near], np.clip(np.rint(value[near]) + zero, -128, 127)
-    whole = middle + _CANDIDATES[:, None] * max(middle >> 28, 1)
+    whole = middle + _CANDIDATES[abs(_CANDIDATES) <= middle >> 22, None] * max(middle >> 28, 1)
     halves = ((sums << 12) * -whole + 2**31) >> 32
     gates = (2 ** (GATE_BITS + 32) - halves * int(float(slope) * 2.0**36) + 2**31) >> 32
     values = (zero * 2**SWISH_BITS + 2 ** (SWISH_BITS - 1)) * 2**32 - halves * np.clip(gates, 0, 2 ** (GATE_BITS + 1) - 1)

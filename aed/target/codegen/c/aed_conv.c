@@ -328,7 +328,7 @@ AED_ALONE void aed_plain_blocks(
     }
 }
 
-/* Columns from one to the one before another, some pixels at once. */
+/* Columns from one to the one before another, at least one block of some pixels. */
 static void aed_pair_columns(
     const int8_t *const *rows, int8_t *out, const aed_conv_t *conv, void *scratch, int32_t from, int32_t to,
     int32_t pixels, aed_run_block_t *run, const float *slope) {
@@ -351,7 +351,7 @@ static void aed_pair_columns(
         window->out_zero * (1 << AED_STEP_BITS) + (1 << (AED_STEP_BITS - 1)), conv->factor, conv->bias, made, even,
         2 * even, made + even, x_end, x, skip * aed_blocks[pixels - 1].bytes + 1u /* Thumb */,
         slope == NULL ? 0.0f : *slope, slope != NULL && *slope < 0x1p-5f ? (int32_t)(*slope * 0x1p36f) : 0};
-    while (from < to) {
+    do {
         const int32_t left = from * stride - window->pad_left * window->in_c;
         int32_t count = 1;
         if (even == outputs) {
@@ -375,7 +375,7 @@ static void aed_pair_columns(
             }
         }
         from += count * pixels;
-    }
+    } while (from < to);
 }
 
 AED_INLINE void aed_conv_pairs(
@@ -384,9 +384,15 @@ AED_INLINE void aed_conv_pairs(
     const int32_t width = conv->window.out_w;
     const int32_t by_3 = width % 3 == 1 && width > 1 ? width - 4 : width / 3 * 3; /* twice two after, not one alone */
     const int32_t by_2 = by_3 + (width - by_3) / 2 * 2;
-    aed_pair_columns(rows, out, conv, scratch, 0, by_3, 3, slope == NULL ? aed_block_3 : aed_swish_block_3, slope);
-    aed_pair_columns(rows, out, conv, scratch, by_3, by_2, 2, slope == NULL ? aed_block_2 : aed_swish_block_2, slope);
-    aed_pair_columns(rows, out, conv, scratch, by_2, width, 1, slope == NULL ? aed_block_1 : aed_swish_block_1, slope);
+    if (by_3 > 0) {
+        aed_pair_columns(rows, out, conv, scratch, 0, by_3, 3, slope == NULL ? aed_block_3 : aed_swish_block_3, slope);
+    }
+    if (by_2 > by_3) {
+        aed_pair_columns(rows, out, conv, scratch, by_3, by_2, 2, slope == NULL ? aed_block_2 : aed_swish_block_2, slope);
+    }
+    if (width > by_2) {
+        aed_pair_columns(rows, out, conv, scratch, by_2, width, 1, slope == NULL ? aed_block_1 : aed_swish_block_1, slope);
+    }
 }
 #elif AED_WASM
 #include "aed_conv_wasm.h"

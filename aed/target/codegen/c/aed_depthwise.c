@@ -346,7 +346,10 @@ AED_INLINE void aed_depthwise_sliding(
     const int whole = rows[0] != NULL && rows[1] != NULL && rows[2] != NULL && inside > 0;
     const uint32_t zeros = (uint16_t)window->in_zero * 0x10001u;
     const uint32_t four_zeros = (uint8_t)window->in_zero * 0x01010101u;
-    const int8_t *weight = (const int8_t *)depthwise->weight;
+    const int8_t *const weight = (const int8_t *)depthwise->weight;
+    void (*const slides)(const aed_slide_t *) = window->stride_w == 1 ? aed_slide_by_1 : aed_slide_by_2;
+    aed_slide_t slide = {
+        weight, (uint32_t *)scratch, weight + 32, depthwise->bias, (uint32_t)((window->out_w - 1) / at_once) << 16, 0};
     for (int32_t o = 0; o < depth; o += 4) {
         uint32_t *column = aed_fill((uint32_t *)scratch, AED_COLUMN * before, zeros);
         if (whole) {
@@ -360,15 +363,11 @@ AED_INLINE void aed_depthwise_sliding(
             }
         }
         (void)aed_fill(column, AED_COLUMN * (needed - before - inside), zeros);
-        const aed_slide_t slide = {
-            weight, (uint32_t *)scratch, weight + 32, depthwise->bias + o, (uint32_t)((window->out_w - 1) / at_once) << 16, 0};
-        if (window->stride_w == 1) {
-            aed_slide_by_1(&slide);
-        } else {
-            aed_slide_by_2(&slide);
-        }
+        slides(&slide);
+        slide.weight += 36;
+        slide.last += 36;
+        slide.bias += 4;
         aed_four_steps((const uint32_t *)scratch, window->stride_w * AED_COLUMN, out, o, depthwise, slope);
-        weight += 36;
     }
 }
 /* Kernels of 5 x 5 in the same way, six outputs of a channel at once. A column is ten words: of channel 0 rows 0 and 1,
