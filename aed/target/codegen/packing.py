@@ -77,6 +77,13 @@ def row_pairs(rows: Int8, bias: Int32) -> Int16 | None:
     return fours[..., list(QUAD)].reshape(pairs.shape)
 
 
+def bias_pairs(bias: Int32) -> Int32:
+    """Biases as sums of rows in pairs begin: ``b_o`` and ``b_o + 256 b_(o+1)`` modulo ``2**32``; zeros fill them up."""
+    pairs = np.pad(bias.astype(np.int64), (0, len(bias) % 2)).reshape(-1, 2)
+    pairs[:, 1] = pairs[:, 0] + 256 * pairs[:, 1]
+    return pairs.ravel().astype(np.uint32).view(np.int32)
+
+
 TAPS = (0, 1, 3, 4, 2, 6, 5, 7)
 """Order of the first eight weights of a 3 x 3 kernel, whose rows are 0-2, 3-5, 6-8: SXTB16 unpacks the two words to the
 columns of rows 0 and 1, and to the first two of row 2."""

@@ -30,16 +30,17 @@ class Source:
         self.constants.append(text if mve else chosen("", text))
         return name
 
-    def factors(self, name: str, values: npt.NDArray[np.float32], words: npt.NDArray[np.int32]) -> str:
-        """Defines a constant array of what makes steps of sums, and returns its name; cores with MVE have none.
+    def numbers(self, kind: str, name: str, values: npt.NDArray[Any], words: npt.NDArray[np.int32]) -> str:
+        """Defines a constant array of cores without MVE, and returns its name.
 
         Args:
+            kind: C type.
             name: Of the array.
-            values: Floats.
-            words: What cores with SMLAD have instead.
+            values: Its values.
+            words: int32 that cores with SMLAD have instead.
         """
-        both = _array("int32_t", name, words), _array("float", name, values)
-        self.constants.append(chosen("", f"#if AED_SMLAD\n{both[0]}#else\n{both[1]}#endif\n"))
+        texts = [_array("int32_t", name, words), _array(kind, name, values)]
+        self.constants.append(chosen("", f"#if AED_SMLAD\n{texts[0]}#else\n{texts[1]}#endif\n"))
         return name
 
     def weights(self, name: str, *, mve: npt.NDArray[Any], others: npt.NDArray[Any]) -> str:

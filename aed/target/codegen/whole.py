@@ -23,8 +23,8 @@ SUM_BITS, PRODUCT_BITS, STEP_BITS = 22, 20, 2
 HALF_BITS, GATE_BITS, SWISH_BITS = 19, 23, 10
 """The same of a convolution with a HardSwish: of half a step, the gate, the step."""
 
-_NEAR = 4e-4
-_CANDIDATES = np.array(sorted(range(-32, 33), key=abs))
+_NEAR = 6e-4
+_CANDIDATES = np.array(sorted(range(-64, 65), key=abs))
 _LEVELS = np.arange(-128, 128)
 _NEARBY = tuple(sorted(range(-256, 257, 32), key=abs))
 _SHIFTS = tuple(sorted(range(-8, 9, 2), key=abs))
@@ -130,7 +130,7 @@ def _swish_multiplier(factor: np.float32, largest: int, slope: np.float32, zero:
     """``m`` for a channel with a HardSwish; 0: there is none.
 
     Both arithmetics are within ``_NEAR / 2`` of the real value where that is not beyond the largest step: multipliers
-    that are tried differ by 2**-22 of it at most. So only sums nearer than ``_NEAR`` to a tie can have another step, and
+    that are tried differ by 2**-21 of it at most. So only sums nearer than ``_NEAR`` to a tie can have another step, and
     all of them are compared.
     """
     middle = round(float(factor) * 2.0**HALF_BITS * 2**20)
@@ -142,7 +142,7 @@ def _swish_multiplier(factor: np.float32, largest: int, slope: np.float32, zero:
     value = half * np.clip(half * slope + np.float32(1), np.float32(0), LIMIT)
     near = np.abs(np.abs(value - np.rint(value)) - 0.5) < _NEAR
     sums, wanted = sums[near], np.clip(np.rint(value[near]) + zero, -128, 127)
-    whole = middle + _CANDIDATES[abs(_CANDIDATES) <= middle >> 22, None] * max(middle >> 28, 1)
+    whole = middle + _CANDIDATES[abs(_CANDIDATES) <= middle >> 21, None] * max(middle >> 27, 1)
     halves = ((sums << 12) * -whole + 2**31) >> 32
     gates = (2 ** (GATE_BITS + 32) - halves * int(float(slope) * 2.0**36) + 2**31) >> 32
     values = (zero * 2**SWISH_BITS + 2 ** (SWISH_BITS - 1)) * 2**32 - halves * np.clip(gates, 0, 2 ** (GATE_BITS + 1) - 1)

@@ -52,11 +52,12 @@ AED_NEEDS_ALL_REGISTERS
 
 /* What the assembly keeps on the stack, in this order; it changes factor, bias and out. */
 typedef struct {
-    int32_t zero;             /* and one half, with AED_STEP_BITS bits after the point */
     const aed_factor_t *factor;
     const int32_t *bias;
     int8_t *out;              /* of the first pixel */
-    int32_t second, third;    /* bytes from there to the outputs of the others */
+    int32_t zero;             /* and one half, with AED_STEP_BITS bits after the point */
+    int32_t high_zero;        /* 256 times that */
+    int32_t second;           /* bytes from out to the outputs of the second pixel, and from there to those of the third */
     const int8_t *end;        /* of the outputs of the first pixel */
     const uint32_t *x_end;
     uint32_t *x;
@@ -82,7 +83,7 @@ typedef struct {
 #define AED_FIRST_OF_3 AED_FOUR_OF_3("r2", "r2", "r3", "r3")
 #define AED_NEXT_OF_3 AED_FOUR_OF_3("r4", "r6", "r5", "r7")
 #define AED_EACH_OF_3(do) do("r2", "r3", "s0", "s1") do("r4", "r5", "s2", "s3") do("r6", "r7", "s4", "s5")
-#define AED_STORE_3 "strh r6, [r10, r12]\n strh r4, [r10, r11]\n strh r2, [r10], #2\n"
+#define AED_STORE_3 "strh r6, [r10, r11, lsl #1]\n strh r4, [r10, r11]\n strh r2, [r10], #2\n"
 
 #define AED_FOUR_OF_2(l1, h1)                                                                                          \
     "ldrd r8, r9, [r0], #8\n"                                                                                          \
@@ -124,25 +125,25 @@ typedef struct {
 #define AED_FROM_FPU(l, h, a, b) "vmov " l ", " h ", " a ", " b "\n"
 #define AED_SHIFT(l, h, a, b) "qadd " l ", " l ", lr\n qadd " h ", " h ", lr\n"
 #define AED_SATURATE(l, h, a, b) "ssat " l ", #8, " l "\n ssat " h ", #8, " h "\n"
-/* The same in whole numbers: factors in r11 and r12, zero points in r1 and lr. h is 256 times the sum. */
+/* The same in whole numbers: factors in r1 and lr, zero points in r11 and r12. h is 256 times the sum. */
 #define AED_WHOLE_STEPS(l, h, a, b)                                                                                    \
-    "smmls " l ", " l ", r11, r1\n"                                                                                    \
-    "smmls " h ", " h ", r12, lr\n"                                                                                    \
+    "smmls " l ", " l ", r1, r11\n"                                                                                    \
+    "smmls " h ", " h ", lr, r12\n"                                                                                    \
     "ssat " l ", #8, " l ", asr #2\n"                                                                                  \
     "ssat " h ", #8, " h ", asr #10\n"
-/* With a HardSwish: less half a step with 19 bits after the point, gate with 23 bits, step with 10; the slope in lr, 1 in
- * r9, the zero point in r10. */
+/* With a HardSwish: less half a step with 19 bits after the point, gate with 23 bits, step with 10; the slope in r9, 1 in
+ * r11, the zero point in r12. r1, lr and r10 have the factors and a gate. */
 #define AED_WHOLE_SWISH(l, h, a, b)                                                                                    \
     "lsl " l ", " l ", #12\n"                                                                                          \
     "lsl " h ", " h ", #4\n"                                                                                           \
-    "smmulr " l ", " l ", r11\n"                                                                                       \
-    "smmulr " h ", " h ", r12\n"                                                                                       \
-    "smmlsr r1, " l ", lr, r9\n"                                                                                       \
-    "usat r1, #24, r1\n"                                                                                               \
-    "smmls " l ", " l ", r1, r10\n"                                                                                    \
-    "smmlsr r1, " h ", lr, r9\n"                                                                                       \
-    "usat r1, #24, r1\n"                                                                                               \
-    "smmls " h ", " h ", r1, r10\n"                                                                                    \
+    "smmulr " l ", " l ", r1\n"                                                                                        \
+    "smmulr " h ", " h ", lr\n"                                                                                        \
+    "smmlsr r10, " l ", r9, r11\n"                                                                                     \
+    "usat r10, #24, r10\n"                                                                                             \
+    "smmls " l ", " l ", r10, r12\n"                                                                                   \
+    "smmlsr r10, " h ", r9, r11\n"                                                                                     \
+    "usat r10, #24, r10\n"                                                                                             \
+    "smmls " h ", " h ", r10, r12\n"                                                                                   \
     "ssat " l ", #8, " l ", asr #10\n"                                                                                 \
     "ssat " h ", #8, " h ", asr #10\n"
 #define AED_JOIN(l, h, a, b) "bfi " l ", " h ", #8, #8\n"
@@ -162,24 +163,26 @@ typedef struct {
     "vmul.f32 " b ", " b ", s11\n"
 #define AED_NO_SWISH(l, h, a, b) ""
 
-/* What follows the loop, up to where steps are stored: by floats, factors in r11 and r12; in whole numbers where both
- * factors are below 0. */
+/* What follows the loop, up to where steps are stored: in whole numbers where both factors, in r1 and lr, are below 0;
+ * else by floats. */
 #define AED_BY_FLOATS(each, swish)                                                                                     \
-    "asr lr, r1, #2\n"                                                                                                 \
-    "vmov s6, s7, r11, r12\n" each(AED_TO_FPU) each(AED_TO_FLOAT) each(AED_SCALE) each(swish)                         \
-    each(AED_ROUND) each(AED_FROM_FPU) each(AED_SHIFT) each(AED_SATURATE) each(AED_JOIN)
+    "5:\n"                                                                                                             \
+    "vmov s6, s7, r1, lr\n"                                                                                            \
+    "asr lr, r11, #2\n" each(AED_TO_FPU) each(AED_TO_FLOAT) each(AED_SCALE) each(swish)                                \
+    each(AED_ROUND) each(AED_FROM_FPU) each(AED_SHIFT) each(AED_SATURATE) each(AED_JOIN)                               \
+    "b 4b\n"
 #define AED_WHOLE_OR_FLOATS(each)                                                                                      \
-    "cmp r11, #0\n"                                                                                                    \
-    "bpl 5f\n"                                                                                                         \
-    "lsl lr, r1, #8\n" each(AED_WHOLE_STEPS) each(AED_JOIN) "4:\n"
-#define AED_FLOATS_APART(each) "5:\n" AED_BY_FLOATS(each, AED_NO_SWISH) "b 4b\n"
+    "cmp lr, #0\n"                                                                                                     \
+    "bpl 5f\n" each(AED_WHOLE_STEPS) each(AED_JOIN) "4:\n"
+#define AED_FLOATS_APART(each) AED_BY_FLOATS(each, AED_NO_SWISH)
 #define AED_WHOLE_SWISH_OR_FLOATS(each)                                                                                \
-    "cmp r11, #0\n"                                                                                                    \
+    "cmp lr, #0\n"                                                                                                     \
     "bpl 5f\n"                                                                                                         \
-    "lsl r10, r1, #8\n"                                                                                                \
-    "vmov lr, s12\n"                                                                                                   \
-    "mov r9, #0x800000\n" each(AED_WHOLE_SWISH) each(AED_JOIN) "4:\n"
-#define AED_SWISH_APART(each) "5:\n" AED_BY_FLOATS(each, AED_SWISH) "b 4b\n"
+    "mov r11, #0x800000\n"                                                                                             \
+    "vmov r9, s12\n" each(AED_WHOLE_SWISH) each(AED_JOIN)                                                              \
+    "ldrd r9, r10, [sp, #4]\n"                                                                                         \
+    "4:\n"
+#define AED_SWISH_APART(each) AED_BY_FLOATS(each, AED_SWISH)
 
 #define AED_4_TIMES(text) text text text text
 #define AED_8_TIMES(text) AED_4_TIMES(text) AED_4_TIMES(text)
@@ -193,23 +196,22 @@ typedef struct {
                        "adr r12, 1f\n"                                                                                 \
                        "add r11, r11, r12\n"                                                                           \
                        "push {r2-r11}\n"                                                                               \
-                       "ldm sp, {r1, r8-r10}\n"                                                                        \
+                       "ldm sp, {r8-r10}\n"                                                                            \
                        "b 2f\n"                                                                                        \
                        ".p2align 2\n"                                                                                  \
                        "1:\n" loop                                                                                     \
                        "ldr r8, [sp, #28]\n"                                                                           \
                        "cmp r1, r8\n"                                                                                  \
                        "bne 1b\n" each(AED_APART)                                                                      \
-                       "ldm sp, {r1, r8}\n"                                                                            \
-                       "ldrd r11, r12, [r8], #8\n" steps(each)                                                         \
-                       "ldm sp, {r1, r3, r9-r12, lr}\n" store                                                                    \
-                       "cmp r10, lr\n"                                                                                 \
+                       "ldm sp, {r8-r12}\n"                                                                            \
+                       "ldrd r1, lr, [r8], #8\n" steps(each)                                                           \
+                       "ldrd r11, r12, [sp, #20]\n" store                                                              \
+                       "cmp r10, r12\n"                                                                                \
                        "beq 3f\n"                                                                                      \
                        "2:\n"                                                                                          \
                        "ldrd r2, r3, [r9], #8\n"                                                                       \
-                       "stm sp, {r1, r8-r10}\n"                                                                        \
-                       "ldr r1, [sp, #32]\n"                                                                           \
-                       "add r3, r2, r3, lsl #8\n" first                                                                \
+                       "stm sp, {r8-r10}\n"                                                                            \
+                       "ldr r1, [sp, #32]\n" first                                                                     \
                        "ldr pc, [sp, #36]\n" apart(each)                                                               \
                        "3:\n"                                                                                          \
                        "add sp, #40\n"                                                                                 \
@@ -347,10 +349,11 @@ static void aed_pair_columns(
     const int32_t stride = window->stride_w * window->in_c;
     const int32_t last = window->in_w * window->in_c - 2 * stride - pitch; /* where three windows can begin */
     const int plain = pixels == 3 && even == outputs && aed_is_plain(rows, conv);
+    const int32_t zero = window->out_zero * (1 << AED_STEP_BITS) + (1 << (AED_STEP_BITS - 1));
     aed_block_t block = {
-        window->out_zero * (1 << AED_STEP_BITS) + (1 << (AED_STEP_BITS - 1)), conv->factor, conv->bias, made, even,
-        2 * even, made + even, x_end, x, skip * aed_blocks[pixels - 1].bytes + 1u /* Thumb */,
-        slope == NULL ? 0.0f : *slope, slope != NULL && *slope < 0x1p-5f ? (int32_t)(*slope * 0x1p36f) : 0};
+        conv->factor, conv->bias, made, zero, zero * 256, even, made + even, x_end, x,
+        skip * aed_blocks[pixels - 1].bytes + 1u /* Thumb */, slope == NULL ? 0.0f : *slope,
+        slope != NULL && *slope < 0x1p-5f ? (int32_t)(*slope * 0x1p36f) : 0};
     do {
         const int32_t left = from * stride - window->pad_left * window->in_c;
         int32_t count = 1;

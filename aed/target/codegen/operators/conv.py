@@ -11,7 +11,7 @@ import onnx
 from aed.base.errors import AedError
 from aed.target.codegen import costs
 from aed.target.codegen.mve import LANES, conv_stream, depthwise_blocks, depthwise_quads, fits_blocks
-from aed.target.codegen.packing import fits_16_bits, kernel_rows, largest_sums, quads, row_pairs, sliding
+from aed.target.codegen.packing import bias_pairs, fits_16_bits, kernel_rows, largest_sums, quads, row_pairs, sliding
 from aed.target.codegen.program import Float32, Int8, Int32, Program, Tensor, aligned
 from aed.target.codegen.source import Source
 from aed.target.codegen.text import c_float
@@ -71,7 +71,8 @@ class _Convolution(WindowLayer):
         mve: Int8,
         others: npt.NDArray[Any],
         more: Sequence[str] = (),
-        words: Int32 | None = None,
+        factors: Int32 | None = None,
+        biases: Int32 | None = None,
     ) -> str:
         """Defines the layer with its constants, and returns its name.
 
@@ -83,14 +84,16 @@ class _Convolution(WindowLayer):
             mve: The stream of the kernels for MVE: weights, biases and factors.
             others: The weights as all others read them.
             more: Fields that all others have beside weights, biases and factors.
-            words: Factors of cores with SMLAD; None: the bits of floats.
+            factors: Of cores with SMLAD; None: the bits of floats.
+            biases: Of cores with SMLAD; None: those of all.
         """
         odd = len(self.bias) % 2  # kernels take two at once
         bias, factor = np.pad(self.bias, (0, odd)), np.pad(self.factor, (0, odd))
+        factors = factor.view(np.int32) if factors is None else factors
         weight = source.weights(f"weight{number}", mve=mve, others=others)
         pointers = [
-            f".bias = {source.array('int32_t', f'bias{number}', bias, mve=False)}",
-            f".factor = {source.factors(f'factor{number}', factor, factor.view(np.int32) if words is None else words)}",
+            f".bias = {source.numbers('int32_t', f'bias{number}', bias, bias if biases is None else biases)}",
+            f".factor = {source.numbers('float', f'factor{number}', factor, factors)}",
         ]
         fields = [self.window(*ends), f".weight = {weight}"]
         if self.slope is None:
@@ -142,9 +145,10 @@ class Conv(_Convolution):
         rows, pitch = kernel_rows(self.weight.reshape(len(self.weight), self.kernel[0], -1))
         pairs = row_pairs(rows, self.bias)
         others = rows if pairs is None else pairs
-        words = None if pairs is None else self.whole(rows, y, 2)
+        factors, biases = (None, None) if pairs is None else (self.whole(rows, y, 2), bias_pairs(self.bias))
         more = [f".values = {rows.shape[1]}, .pitch = {pitch}"]
-        layer = self.struct(source, "aed_conv_t", number, (x, y), mve=stream, others=others, more=more, words=words)
+        kernels = {"mve": stream, "others": others, "factors": factors, "biases": biases}
+        layer = self.struct(source, "aed_conv_t", number, (x, y), more=more, **kernels)
         is_pointwise = self.kernel == (1, 1) and x.shape[2] % LANES == 0 and not self.looks_outside(x, y)
         copies = 0 if is_pointwise else 2 * (-(-self.weight[0].size // LANES) * LANES)  # inputs of two pixels
         source.need_scratch(mve=copies, others=self._scratch(rows.shape[1], y))
@@ -207,8 +211,8 @@ class Depthwise(_Convolution):
         slides, has_blocks = self._slides(taps, x, y), fits_blocks(taps, x.shape[2])
         others = sliding(taps) if slides and self.kernel == (3, 3) else quads(taps)
         stream = (depthwise_blocks if has_blocks else depthwise_quads)(taps, self.bias, self.factor)
-        words = self.whole(np.ascontiguousarray(taps.T), y, 4) if slides and self.slope is None else None
-        layer = self.struct(source, "aed_depthwise_t", number, (x, y), mve=stream, others=others, words=words)
+        factors = self.whole(np.ascontiguousarray(taps.T), y, 4) if slides and self.slope is None else None
+        layer = self.struct(source, "aed_depthwise_t", number, (x, y), mve=stream, others=others, factors=factors)
         scratch = POINTER * len(taps) + x.shape[2] + 3  # taps of a pixel, and one outside the image
         source.need_scratch(mve=scratch, others=max(scratch, self._columns(y.shape[1]) if slides else 0))
         blocks = "aed_depthwise_3x3_row" if self.kernel == (3, 3) else "aed_depthwise_blocks_row"
