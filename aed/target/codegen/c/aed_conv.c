@@ -247,27 +247,34 @@ static void aed_unpack(const int8_t *in, uint32_t *out, int32_t k, int32_t pixel
     }
 }
 
-/* The same for three pixels, each stride bytes after the one before. Returns where the next go. */
-AED_ALONE uint32_t *aed_unpack_3(const int8_t *in, uint32_t *out, int32_t k, int32_t stride) {
-    const int8_t *const end = in + k;
+/* The same for three pixels, each stride bytes after the one before, out of height rows from left on: k values of each. */
+AED_ALONE void aed_unpack_3(
+    const int8_t *const *rows, int32_t left, uint32_t *out, int32_t k, int32_t stride, int32_t height) {
+    const int8_t *in;
+    const int8_t *end;
     __asm volatile("1:\n"
-                   "ldr r5, [%[in], %[second]]\n"
-                   "ldr r6, [%[in], %[third]]\n"
+                   "ldr %[in], [%[rows]], #4\n"
+                   "add %[in], %[in], %[left]\n"
+                   "add %[end], %[in], %[k]\n"
+                   "2:\n"
+                   "ldr r5, [%[in], %[stride]]\n"
+                   "ldr r6, [%[in], %[stride], lsl #1]\n"
                    "ldr r4, [%[in]], #4\n"
                    "sxtb16 r2, r4\n"
                    "sxtb16 r3, r5\n"
                    "sxtb16 r5, r5, ror #8\n"
                    "sxtb16 r4, r4, ror #8\n"
-                   "sxtb16 r8, r6, ror #8\n"
-                   "sxtb16 r6, r6\n"
-                   "stm %[out]!, {r2, r3, r6}\n"
-                   "stm %[out]!, {r4, r5, r8}\n"
+                   "sxtb16 r8, r6\n"
+                   "sxtb16 r6, r6, ror #8\n"
+                   "stm %[out]!, {r2, r3, r8}\n"
+                   "stm %[out]!, {r4, r5, r6}\n"
                    "cmp %[in], %[end]\n"
+                   "bne 2b\n"
+                   "subs %[height], #1\n"
                    "bne 1b\n"
-                   : [in] "+r"(in), [out] "+r"(out)
-                   : [end] "r"(end), [second] "r"(stride), [third] "r"(2 * stride)
+                   : [rows] "+r"(rows), [out] "+r"(out), [height] "+r"(height), [in] "=&r"(in), [end] "=&r"(end)
+                   : [left] "r"(left), [k] "r"(k), [stride] "r"(stride)
                    : "r2", "r3", "r4", "r5", "r6", "r8", "cc", "memory");
-    return out;
 }
 
 /* Unpacks the inputs of some pixels out of the rows themselves; false where one of them looks past the left or right
@@ -289,7 +296,7 @@ static int aed_unpack_rows(
                 out[word] = (uint16_t)window->in_zero * 0x10001u;
             }
         } else if (pixels == 3) {
-            aed_unpack_3(rows[i] + left, out, pitch, stride);
+            aed_unpack_3(rows + i, left, out, pitch, stride, 1);
         } else {
             for (int32_t pixel = 0; pixel < pixels; ++pixel) {
                 aed_unpack(rows[i] + left + pixel * stride, out + pixel, pitch, pixels);
@@ -319,10 +326,7 @@ AED_ALONE void aed_plain_blocks(
     const int32_t stride = conv->window.stride_w * conv->window.in_c;
     const int32_t step = 3 * conv->window.out_c;
     for (; count > 0; --count) {
-        uint32_t *x = block->x;
-        for (int32_t i = 0; i < height; ++i) {
-            x = aed_unpack_3(rows[i] + left, x, pitch, stride);
-        }
+        aed_unpack_3(rows, left, block->x, pitch, stride, height);
         run(weight, block);
         block->out += step;
         block->end += step;

@@ -121,13 +121,11 @@ static uint32_t *aed_column(uint32_t *column, uint32_t row0, uint32_t row1, uint
 /* count columns; a pixel has depth bytes. Returns the next. */
 AED_ALONE uint32_t *aed_columns(
     uint32_t *column, const int8_t *row0, const int8_t *row1, const int8_t *row2, int32_t count, int32_t depth) {
-    int32_t at = 0;
-    const int32_t end = count * depth;
+    int32_t at = -count * depth;
     __asm volatile("1:\n"
                    "ldr r9, [%[row0], %[at]]\n"
                    "ldr r10, [%[row1], %[at]]\n"
                    "ldr r11, [%[row2], %[at]]\n"
-                   "add %[at], %[at], %[depth]\n"
                    "pkhbt r12, r9, r10, lsl #16\n"
                    "pkhtb r10, r10, r9, asr #16\n"
                    "sxtb16 r4, r12\n"
@@ -137,10 +135,10 @@ AED_ALONE uint32_t *aed_columns(
                    "sxtb16 r11, r11, ror #8\n"
                    "sxtb16 r12, r10, ror #8\n"
                    "stm %[column]!, {r4, r6, r8, r9, r11, r12}\n"
-                   "cmp %[at], %[end]\n"
+                   "adds %[at], %[at], %[depth]\n"
                    "bne 1b\n"
                    : [at] "+r"(at), [column] "+r"(column)
-                   : [row0] "r"(row0), [row1] "r"(row1), [row2] "r"(row2), [depth] "r"(depth), [end] "r"(end)
+                   : [row0] "r"(row0 - at), [row1] "r"(row1 - at), [row2] "r"(row2 - at), [depth] "r"(depth)
                    : "r4", "r6", "r8", "r9", "r10", "r11", "r12", "cc", "memory");
     return column;
 }
@@ -448,36 +446,37 @@ typedef struct {
     int32_t bias;
 } aed_long_t;
 
-/* A word of some column, at r0 and so many bytes; its products with one of five weights. */
+/* A word of some column, of the first at r0, which moves on by one word; its products with one of five weights. */
+#define AED_FIRST_AT "ldr lr, [r0], #4\n"
 #define AED_AT(from) "ldr lr, [r0, #" from "]\n"
 #define AED_MUL(sum, weight) "smlad " sum ", lr, " weight ", " sum "\n"
 #define AED_TAPS_BY_1                                                                                                  \
-    AED_AT("0") AED_MUL("r2", "r8")                                                                                    \
-    AED_AT("40") AED_MUL("r2", "r9") AED_MUL("r3", "r8")                                                               \
-    AED_AT("80") AED_MUL("r2", "r10") AED_MUL("r3", "r9") AED_MUL("r4", "r8")                                          \
-    AED_AT("120") AED_MUL("r2", "r11") AED_MUL("r3", "r10") AED_MUL("r4", "r9") AED_MUL("r5", "r8")                    \
-    AED_AT("160") AED_MUL("r2", "r12") AED_MUL("r3", "r11") AED_MUL("r4", "r10") AED_MUL("r5", "r9") AED_MUL("r6", "r8")\
-    AED_AT("200") AED_MUL("r3", "r12") AED_MUL("r4", "r11") AED_MUL("r5", "r10") AED_MUL("r6", "r9") AED_MUL("r7", "r8")\
-    AED_AT("240") AED_MUL("r4", "r12") AED_MUL("r5", "r11") AED_MUL("r6", "r10") AED_MUL("r7", "r9")                   \
-    AED_AT("280") AED_MUL("r5", "r12") AED_MUL("r6", "r11") AED_MUL("r7", "r10")                                       \
-    AED_AT("320") AED_MUL("r6", "r12") AED_MUL("r7", "r11")                                                            \
-    AED_AT("360") AED_MUL("r7", "r12")
+    AED_FIRST_AT AED_MUL("r2", "r8")                                                                                   \
+    AED_AT("36") AED_MUL("r2", "r9") AED_MUL("r3", "r8")                                                               \
+    AED_AT("76") AED_MUL("r2", "r10") AED_MUL("r3", "r9") AED_MUL("r4", "r8")                                          \
+    AED_AT("116") AED_MUL("r2", "r11") AED_MUL("r3", "r10") AED_MUL("r4", "r9") AED_MUL("r5", "r8")                    \
+    AED_AT("156") AED_MUL("r2", "r12") AED_MUL("r3", "r11") AED_MUL("r4", "r10") AED_MUL("r5", "r9") AED_MUL("r6", "r8")\
+    AED_AT("196") AED_MUL("r3", "r12") AED_MUL("r4", "r11") AED_MUL("r5", "r10") AED_MUL("r6", "r9") AED_MUL("r7", "r8")\
+    AED_AT("236") AED_MUL("r4", "r12") AED_MUL("r5", "r11") AED_MUL("r6", "r10") AED_MUL("r7", "r9")                   \
+    AED_AT("276") AED_MUL("r5", "r12") AED_MUL("r6", "r11") AED_MUL("r7", "r10")                                       \
+    AED_AT("316") AED_MUL("r6", "r12") AED_MUL("r7", "r11")                                                            \
+    AED_AT("356") AED_MUL("r7", "r12")
 #define AED_TAPS_BY_2                                                                                                  \
-    AED_AT("0") AED_MUL("r2", "r8")                                                                                    \
-    AED_AT("40") AED_MUL("r2", "r9")                                                                                   \
-    AED_AT("80") AED_MUL("r2", "r10") AED_MUL("r3", "r8")                                                              \
-    AED_AT("120") AED_MUL("r2", "r11") AED_MUL("r3", "r9")                                                             \
-    AED_AT("160") AED_MUL("r2", "r12") AED_MUL("r3", "r10") AED_MUL("r4", "r8")                                        \
-    AED_AT("200") AED_MUL("r3", "r11") AED_MUL("r4", "r9")                                                             \
-    AED_AT("240") AED_MUL("r3", "r12") AED_MUL("r4", "r10") AED_MUL("r5", "r8")                                        \
-    AED_AT("280") AED_MUL("r4", "r11") AED_MUL("r5", "r9")                                                             \
-    AED_AT("320") AED_MUL("r4", "r12") AED_MUL("r5", "r10") AED_MUL("r6", "r8")                                        \
-    AED_AT("360") AED_MUL("r5", "r11") AED_MUL("r6", "r9")                                                             \
-    AED_AT("400") AED_MUL("r5", "r12") AED_MUL("r6", "r10") AED_MUL("r7", "r8")                                        \
-    AED_AT("440") AED_MUL("r6", "r11") AED_MUL("r7", "r9")                                                             \
-    AED_AT("480") AED_MUL("r6", "r12") AED_MUL("r7", "r10")                                                            \
-    AED_AT("520") AED_MUL("r7", "r11")                                                                                 \
-    AED_AT("560") AED_MUL("r7", "r12")
+    AED_FIRST_AT AED_MUL("r2", "r8")                                                                                   \
+    AED_AT("36") AED_MUL("r2", "r9")                                                                                   \
+    AED_AT("76") AED_MUL("r2", "r10") AED_MUL("r3", "r8")                                                              \
+    AED_AT("116") AED_MUL("r2", "r11") AED_MUL("r3", "r9")                                                             \
+    AED_AT("156") AED_MUL("r2", "r12") AED_MUL("r3", "r10") AED_MUL("r4", "r8")                                        \
+    AED_AT("196") AED_MUL("r3", "r11") AED_MUL("r4", "r9")                                                             \
+    AED_AT("236") AED_MUL("r3", "r12") AED_MUL("r4", "r10") AED_MUL("r5", "r8")                                        \
+    AED_AT("276") AED_MUL("r4", "r11") AED_MUL("r5", "r9")                                                             \
+    AED_AT("316") AED_MUL("r4", "r12") AED_MUL("r5", "r10") AED_MUL("r6", "r8")                                        \
+    AED_AT("356") AED_MUL("r5", "r11") AED_MUL("r6", "r9")                                                             \
+    AED_AT("396") AED_MUL("r5", "r12") AED_MUL("r6", "r10") AED_MUL("r7", "r8")                                        \
+    AED_AT("436") AED_MUL("r6", "r11") AED_MUL("r7", "r9")                                                             \
+    AED_AT("476") AED_MUL("r6", "r12") AED_MUL("r7", "r10")                                                            \
+    AED_AT("516") AED_MUL("r7", "r11")                                                                                 \
+    AED_AT("556") AED_MUL("r7", "r12")
 #define AED_LONG(name, taps, from1, from2, from3, from4, from5, next, ahead)                                             \
     AED_ALONE void name(const aed_long_t *of) {                                                                        \
         register const aed_long_t *r0 __asm("r0") = of;                                                                \
@@ -494,7 +493,6 @@ typedef struct {
                        "2:\n"                                                                                          \
                        "ldm r1!, {r8-r12}\n" taps                                                                      \
                        "ldr lr, [sp, #16]\n"                                                                           \
-                       "add r0, #4\n"                                                                                  \
                        "cmp r1, lr\n"                                                                                  \
                        "bne 2b\n"                                                                                      \
                        "ldrd lr, r8, [sp, #8]\n"                                                                       \
@@ -562,6 +560,8 @@ AED_INLINE void aed_depthwise_long(
     const int32_t inside = window->in_w < needed - before ? window->in_w : needed - before;
     const int32_t blocks = (window->out_w + AED_LONG_AT_ONCE - 1) / AED_LONG_AT_ONCE;
     const int32_t step = window->stride_w * AED_LONG_COLUMN;
+    const int32_t all = step * AED_LONG_AT_ONCE * blocks;
+    void (*const run)(const aed_long_t *) = window->stride_w == 1 ? aed_long_by_1 : aed_long_by_2;
     const uint32_t zeros = (uint16_t)window->in_zero * 0x10001u;
     uint32_t *const weights = (uint32_t *)scratch;
     uint32_t *const columns = weights + 4 * AED_LONG_WEIGHTS;
@@ -578,16 +578,12 @@ AED_INLINE void aed_depthwise_long(
         (void)aed_fill(column, AED_LONG_COLUMN * (needed - before - inside), zeros);
         aed_long_weights((const int8_t *)depthwise->weight + 25 * o, weights);
         for (int32_t i = 0; i < 4; ++i) {
-            const uint32_t *const some = weights + AED_LONG_WEIGHTS * i;
             uint32_t *const sum = columns + each[i].sum;
+            const uint32_t *const some = weights + AED_LONG_WEIGHTS * i;
             const aed_long_t of = {
-                columns + each[i].word, some, sum, sum + step * AED_LONG_AT_ONCE * blocks, some + AED_LONG_WEIGHTS,
+                columns + each[i].word, some, sum, sum + all, some + AED_LONG_WEIGHTS,
                 depthwise->bias[o + each[i].channel]};
-            if (window->stride_w == 1) {
-                aed_long_by_1(&of);
-            } else {
-                aed_long_by_2(&of);
-            }
+            run(&of);
         }
         aed_four_steps(columns, step, out, o, depthwise, slope);
     }

@@ -236,7 +236,16 @@ void aed_multiply_whole(
 #endif
 
 void aed_lookup(const int8_t *in, int8_t *out, int32_t size, const int8_t *table) {
-    for (int32_t i = 0; i < size; ++i) {
+    int32_t i = 0;
+#if AED_SMLAD
+    const uint8_t *const bytes = (const uint8_t *)table;
+    for (; i + 4 <= size; i += 4) {
+        const uint32_t at = aed_load(in + i) ^ 0x80808080u;
+        const uint32_t low = bytes[at & 255u] | ((uint32_t)bytes[(at >> 8) & 255u] << 8);
+        aed_store(out + i, low | ((uint32_t)bytes[(at >> 16) & 255u] << 16) | ((uint32_t)bytes[at >> 24] << 24));
+    }
+#endif
+    for (; i < size; ++i) {
         out[i] = table[in[i] + 128];
     }
 }
