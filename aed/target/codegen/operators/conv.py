@@ -1,6 +1,6 @@
 """Conv: of all channels, and depthwise. Sums of 32 bits, one float32 factor a channel, rounded half to even."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -28,17 +28,19 @@ class Sliding(NamedTuple):
         column: Bytes of a column.
         weights: Bytes of weights that it unpacks.
         at_once: Outputs that it computes at once, with a stride of 1 and of 2.
+        cost: Its instructions for a row, of channels, columns of the input and of the output, and stride.
     """
 
     function: str
     column: int
     weights: int
     at_once: tuple[int, int]
+    cost: Callable[[int, int, int, int], float]
 
 
 SLIDING = {
-    (3, 3): Sliding("aed_depthwise_sliding_row", 24, 0, (3, 2)),
-    (5, 5): Sliding("aed_depthwise_5x5_row", 40, 240, (6, 6)),
+    (3, 3): Sliding("aed_depthwise_sliding_row", 24, 0, (3, 2), costs.sliding),
+    (5, 5): Sliding("aed_depthwise_5x5_row", 40, 240, (6, 6), costs.sliding_5x5),
 }
 """By the size of the window."""
 
@@ -198,7 +200,7 @@ class Depthwise(_Convolution):
         x, y = program.ends(self)
         rows, channels = pixels / y.shape[1], y.shape[2]
         if self._may_slide(x, y):
-            sums = costs.sliding(channels, x.shape[1], y.shape[1], self.stride[1])
+            sums = SLIDING[self.kernel].cost(channels, x.shape[1], y.shape[1], self.stride[1])
         else:
             by_fours = channels == x.shape[2] and channels >= 4
             sums = costs.depthwise(channels, self.weight[..., 0].size, y.shape[1], by_fours)
