@@ -9,16 +9,16 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
+from aed.export.curves import LIMIT
+from aed.target.codegen.program import Float32
 
 Whole = npt.NDArray[np.int64]
 
-from aed.export.curves import LIMIT
-from aed.target.codegen.program import Float32
 
 INT32_MAX = 2**31 - 1
 
 SUM_BITS, PRODUCT_BITS, STEP_BITS = 22, 20, 2
-"""Bits after the point of a sum, a product, a step of a convolution: as in ``c/aed_elementwise.c``, ``c/aed_conv.c``."""
+"""Bits after the point of a sum, of a product, of a step of a convolution, as kernels have them."""
 
 HALF_BITS, GATE_BITS, SWISH_BITS = 19, 23, 10
 """The same of a convolution with a HardSwish: of half a step, the gate, the step."""
@@ -37,7 +37,7 @@ def _as_steps(values: npt.NDArray[np.floating]) -> Whole:
 
 @lru_cache(maxsize=1024)
 def whole_sum(one: float, other: float, one_zero: int, other_zero: int, zero: int) -> tuple[int, int, int] | None:
-    """Factors and constant of :c:func:`aed_add_whole`, compared with floats over all pairs of int8; None: there are none.
+    """Factors and constant of ``aed_add_whole``, compared with floats over all pairs of int8; None: there are none.
 
     Args:
         one: Factor of the first input, a float32.
@@ -70,7 +70,7 @@ def whole_sum(one: float, other: float, one_zero: int, other_zero: int, zero: in
 
 @lru_cache(maxsize=1024)
 def whole_product(factor: float, one_zero: int, other_zero: int, zero: int) -> tuple[int, int] | None:
-    """Factor and constant of :c:func:`aed_multiply_whole`, compared with floats over all pairs; None: there are none.
+    """Factor and constant of ``aed_multiply_whole``, compared with floats over all pairs; None: there are none.
 
     Args:
         factor: Steps of the output in one unit of the product, a float32.
@@ -94,7 +94,7 @@ def whole_product(factor: float, one_zero: int, other_zero: int, zero: int) -> t
 
 
 def whole_factors(factor: Float32, zero: int, largest: Whole, group: int) -> npt.NDArray[np.int32]:
-    """What kernels of cores with SMLAD make steps of sums by: of each channel the bits of its float, or a number below 0.
+    """What cores with SMLAD make steps of sums by: of each channel the bits of its float, or a number below 0.
 
     The latter is ``-m`` where ``(sum * m / 2**32 + (zero + 1/2) * 2**STEP_BITS) / 2**STEP_BITS``, rounded down, is the
     step of every sum that the layer can have. Such an ``m`` exists for about 19 of 20 channels: each sum at which the
@@ -130,8 +130,8 @@ def _swish_multiplier(factor: np.float32, largest: int, slope: np.float32, zero:
     """``m`` for a channel with a HardSwish; 0: there is none.
 
     Both arithmetics are within ``_NEAR / 2`` of the real value where that is not beyond the largest step: multipliers
-    that are tried differ by 2**-21 of it at most. So only sums nearer than ``_NEAR`` to a tie can have another step, and
-    all of them are compared.
+    that are tried differ by 2**-21 of it at most. So only sums nearer than ``_NEAR`` to a tie can have another step,
+    and all of them are compared.
     """
     middle = round(float(factor) * 2.0**HALF_BITS * 2**20)
     if not (2**22 <= middle < 2**31 - 2**9 and largest < 2**19 and 2.0**-12 < slope < 2.0**-5):
@@ -145,8 +145,9 @@ def _swish_multiplier(factor: np.float32, largest: int, slope: np.float32, zero:
     whole = middle + _CANDIDATES[abs(_CANDIDATES) <= middle >> 21, None] * max(middle >> 27, 1)
     halves = ((sums << 12) * -whole + 2**31) >> 32
     gates = (2 ** (GATE_BITS + 32) - halves * int(float(slope) * 2.0**36) + 2**31) >> 32
-    values = (zero * 2**SWISH_BITS + 2 ** (SWISH_BITS - 1)) * 2**32 - halves * np.clip(gates, 0, 2 ** (GATE_BITS + 1) - 1)
-    good = (np.clip(values >> (32 + SWISH_BITS), -128, 127) == wanted).all(axis=1)
+    zeros = (zero * 2**SWISH_BITS + 2 ** (SWISH_BITS - 1)) * 2**32
+    values = (zeros - halves * np.clip(gates, 0, 2 ** (GATE_BITS + 1) - 1)) >> (32 + SWISH_BITS)
+    good = (np.clip(values, -128, 127) == wanted).all(axis=1)
     return int(whole[good.argmax(), 0]) if good.any() else 0
 
 

@@ -58,7 +58,7 @@ typedef struct {
     int32_t zero;             /* and one half, with AED_STEP_BITS bits after the point */
     int32_t high_zero;        /* 256 times that */
     int32_t second;           /* bytes from out to the outputs of the second pixel, and from there to those of the third */
-    const int8_t *end;        /* of the outputs of the first pixel */
+    const int8_t *end;        /* of the outputs of the first pixel: the assembly fills it in */
     const uint32_t *x_end;
     uint32_t *x;
     uint32_t skip;            /* bytes of code to leave out where the loop is entered */
@@ -193,6 +193,7 @@ typedef struct {
         register const int16_t *r0 __asm("r0") = weights;                                                              \
         register const aed_block_t *r1 __asm("r1") = block;                                                            \
         __asm volatile(slope "ldm r1, {r2-r11}\n"                                                                      \
+                       "add r8, r4, r7\n"                                                                              \
                        "adr r12, 1f\n"                                                                                 \
                        "add r11, r11, r12\n"                                                                           \
                        "push {r2-r11}\n"                                                                               \
@@ -329,7 +330,6 @@ AED_ALONE void aed_plain_blocks(
         aed_unpack_3(rows, left, block->x, pitch, stride, height);
         run(weight, block);
         block->out += step;
-        block->end += step;
         left += 3 * stride;
     }
 }
@@ -355,7 +355,7 @@ static void aed_pair_columns(
     const int plain = pixels == 3 && even == outputs && aed_is_plain(rows, conv);
     const int32_t zero = window->out_zero * (1 << AED_STEP_BITS) + (1 << (AED_STEP_BITS - 1));
     aed_block_t block = {
-        conv->factor, conv->bias, made, zero, zero * 256, even, made + even, x_end, x,
+        conv->factor, conv->bias, made, zero, zero * 256, even, NULL, x_end, x,
         skip * aed_blocks[pixels - 1].bytes + 1u /* Thumb */, slope == NULL ? 0.0f : *slope,
         slope != NULL && *slope < 0x1p-5f ? (int32_t)(*slope * 0x1p36f) : 0};
     do {
@@ -363,7 +363,6 @@ static void aed_pair_columns(
         int32_t count = 1;
         if (even == outputs) {
             block.out = out + from * outputs;
-            block.end = block.out + even;
         }
         if (plain && left >= 0 && left <= last) {
             count = (last - left) / (3 * stride) + 1;

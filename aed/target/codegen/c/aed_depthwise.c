@@ -247,6 +247,7 @@ AED_SLIDE(aed_slide_by_2, AED_BY_2)
     AED_ALONE void name(                                                                                               \
         const uint32_t *sum, int32_t words, int8_t *out, int32_t depth, const aed_factor_t *factor, int32_t count,           \
         int32_t zero, const float *slope) {                                                                                 \
+        int32_t at = -count * depth;                                                                                   \
         const int32_t zeros = (zero + 128) * 0x10001; /* 128 more: saturated to unsigned bytes, without a sign above */\
         __asm volatile("vldm %[factor], {s8-s11}\n" begin                                                             \
                        "1:\n"                                                                                         \
@@ -274,12 +275,11 @@ AED_SLIDE(aed_slide_by_2, AED_BY_2)
                        "usat16 r6, #8, r6\n"                                                                          \
                        "orr r4, r4, r6, lsl #8\n"                                                                     \
                        "eor r4, r4, #0x80808080\n"                                                                    \
-                       "str r4, [%[out]]\n"                                                                           \
-                       "add %[out], %[out], %[depth]\n"                                                               \
-                       "subs %[count], #1\n"                                                                          \
+                       "str r4, [%[out], %[at]]\n"                                                                    \
+                       "adds %[at], %[at], %[depth]\n"                                                                \
                        "bne 1b\n"                                                                                     \
-                       : [sum] "+r"(sum), [out] "+r"(out), [count] "+r"(count)                                         \
-                       : [words] "r"(4 * words), [depth] "r"(depth), [zeros] "r"(zeros), [factor] "r"(factor),         \
+                       : [sum] "+r"(sum), [at] "+r"(at)                                                                \
+                       : [out] "r"(out - at), [words] "r"(4 * words), [depth] "r"(depth), [zeros] "r"(zeros), [factor] "r"(factor),         \
                          [slope] "r"(slope)                                                                            \
                        : "r4", "r5", "r6", "r8", "s0", "s1", "s2", "s3", "s4", "s6", "s7", "s8", "s9", "s10", "s11",   \
                          "s12", "s13", "s14", "s15", "cc", "memory");                                                  \
@@ -292,6 +292,7 @@ AED_SLIDE_STEPS(aed_slide_swish_steps, AED_SLIDE_SLOPE, AED_SLIDE_SWISH)
 AED_ALONE void aed_slide_whole_steps(
     const uint32_t *sum, int32_t words, int8_t *out, int32_t depth, const aed_factor_t *factor, int32_t count,
     int32_t zero) {
+    int32_t at = -count * depth;
     const int32_t fixed = zero * (1 << AED_STEP_BITS) + (1 << (AED_STEP_BITS - 1));
     __asm volatile("1:\n"
                    "ldrd r4, r5, [%[sum]]\n"
@@ -308,12 +309,11 @@ AED_ALONE void aed_slide_whole_steps(
                    "bfi r4, r6, #8, #8\n"
                    "bfi r4, r5, #16, #8\n"
                    "bfi r4, r8, #24, #8\n"
-                   "str r4, [%[out]]\n"
-                   "add %[out], %[out], %[depth]\n"
-                   "subs %[count], #1\n"
+                   "str r4, [%[out], %[at]]\n"
+                   "adds %[at], %[at], %[depth]\n"
                    "bne 1b\n"
-                   : [sum] "+r"(sum), [out] "+r"(out), [count] "+r"(count)
-                   : [words] "r"(4 * words), [depth] "r"(depth), [fixed] "r"(fixed), [factor0] "r"(factor[0]),
+                   : [sum] "+r"(sum), [at] "+r"(at)
+                   : [out] "r"(out - at), [words] "r"(4 * words), [depth] "r"(depth), [fixed] "r"(fixed), [factor0] "r"(factor[0]),
                      [factor1] "r"(factor[1]), [factor2] "r"(factor[2]), [factor3] "r"(factor[3])
                    : "r4", "r5", "r6", "r8", "cc", "memory");
 }
