@@ -36,7 +36,10 @@ static void aed_gather(const int8_t *const *rows, const aed_conv_t *conv, int32_
         } else {
             for (int32_t j = 0; j < window->k_w; ++j) {
                 const int32_t x = left + j * window->dilation_w;
-                if (rows[i] != NULL && x >= 0 && x < window->in_w) {
+                const int inside = rows[i] != NULL && x >= 0 && x < window->in_w;
+                if (depth == 1) { /* of the first layer: not worth a call */
+                    out[j] = inside ? rows[i][x] : window->in_zero;
+                } else if (inside) {
                     memcpy(out + j * depth, rows[i] + x * depth, (size_t)depth);
                 } else {
                     memset(out + j * depth, window->in_zero, (size_t)depth);
