@@ -81,7 +81,7 @@ def test_every_pair_gets_the_step_of_floats(tmp_path, compiles, op: str) -> None
         else:
             factors = [float(np.float32(draw.uniform(1e-4, 1e-2)))]
             numbers = whole_product(*factors, one, other, zero)
-            zeros = (one, other)
+            zeros = (one, other, None)
         if numbers is None:
             continue
         found += 1

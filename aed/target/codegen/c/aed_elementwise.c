@@ -157,36 +157,35 @@ AED_ALONE void aed_add_whole_words(
                    : "r4", "r5", "r6", "r8", "r9", "cc", "memory");
 }
 
-/* Four channels of some pixels, depth bytes apart, times four factors each of its own: from the last, last bytes
- * after the first, on. */
-AED_ALONE void aed_multiply_quad(
-    const int8_t *one, int8_t *out, int32_t last, int32_t depth, const int32_t factor[4], int32_t zeros, int32_t fixed) {
-    __asm volatile("ldm %[factor], {r4, r5, r6, r8}\n"
-                   "1:\n"
-                   "ldr r9, [%[one], %[at]]\n"
+/* Products of count values, a multiple of 4 and not 0, each with its own factor. */
+AED_ALONE void aed_multiply_words(
+    const int8_t *one, int8_t *out, int32_t count, const int32_t *factor, uint32_t zeros, int32_t fixed) {
+    const int8_t *const end = one + count;
+    __asm volatile("1:\n"
+                   "ldr r9, [%[one]], #4\n"
+                   "ldm %[factor]!, {r4, r5, r6, r8}\n"
                    "lsl r10, r9, #8\n"
                    "and r9, r9, #0xFF00FF00\n"
                    "and r10, r10, #0xFF00FF00\n"
                    "shsub16 r9, r9, %[zeros]\n"
                    "shsub16 r10, r10, %[zeros]\n"
-                   "smlawb r11, r4, r10, %[fixed]\n"
-                   "smlawt r10, r6, r10, %[fixed]\n"
-                   "ssat r11, #8, r11, asr #20\n"
-                   "ssat r10, #8, r10, asr #20\n"
-                   "bfi r11, r10, #16, #8\n"
-                   "smlawb r10, r5, r9, %[fixed]\n"
-                   "smlawt r9, r8, r9, %[fixed]\n"
-                   "ssat r10, #8, r10, asr #20\n"
-                   "ssat r9, #8, r9, asr #20\n"
-                   "bfi r11, r10, #8, #8\n"
-                   "bfi r11, r9, #24, #8\n"
-                   "str r11, [%[out], %[at]]\n"
-                   "subs %[at], %[at], %[depth]\n"
-                   "bpl 1b\n"
-                   : [at] "+r"(last)
-                   : [one] "r"(one), [out] "r"(out), [depth] "r"(depth), [factor] "r"(factor), [zeros] "r"(zeros),
-                     [fixed] "r"(fixed)
-                   : "r4", "r5", "r6", "r8", "r9", "r10", "r11", "cc", "memory");
+                   "smlawb r4, r4, r10, %[fixed]\n"
+                   "smlawt r6, r6, r10, %[fixed]\n"
+                   "smlawb r5, r5, r9, %[fixed]\n"
+                   "smlawt r8, r8, r9, %[fixed]\n"
+                   "ssat r4, #8, r4, asr #20\n"
+                   "ssat r5, #8, r5, asr #20\n"
+                   "ssat r6, #8, r6, asr #20\n"
+                   "ssat r8, #8, r8, asr #20\n"
+                   "bfi r4, r5, #8, #8\n"
+                   "bfi r4, r6, #16, #8\n"
+                   "bfi r4, r8, #24, #8\n"
+                   "str r4, [%[out]], #4\n"
+                   "cmp %[one], %[end]\n"
+                   "bne 1b\n"
+                   : [one] "+r"(one), [out] "+r"(out), [factor] "+r"(factor)
+                   : [end] "r"(end), [zeros] "r"(zeros), [fixed] "r"(fixed)
+                   : "r4", "r5", "r6", "r8", "r9", "r10", "cc", "memory");
 }
 #endif
 
@@ -213,23 +212,29 @@ void aed_add_whole(
 
 void aed_multiply_whole(
     const int8_t *one, const int8_t *other, int8_t *out, int32_t size, int32_t period, int32_t factor, int32_t fixed,
-    int8_t one_zero, int8_t other_zero) {
+    int8_t one_zero, int8_t other_zero, void *scratch) {
+    int32_t i = 0;
     int32_t j = 0;
 #if AED_SMLAD
-    const uint32_t zeros = (uint32_t)(uint8_t)one_zero * 0x01000100u;
-    for (; j + 4 <= period; j += 4) {
-        int32_t part[4];
-        for (int32_t k = 0; k < 4; ++k) {
-            part[k] = (int32_t)(((int64_t)(other[j + k] - other_zero) * factor) >> 8);
+    if (scratch != NULL && period % 4 == 0) {
+        int32_t *const part = (int32_t *)scratch;
+        for (j = 0; j < period; ++j) {
+            part[j] = (int32_t)(((int64_t)(other[j] - other_zero) * factor) >> 8);
         }
-        aed_multiply_quad(one + j, out + j, size - period, period, part, (int32_t)zeros, fixed);
+        for (; i < size; i += period) {
+            aed_multiply_words(one + i, out + i, period, part, (uint8_t)one_zero * 0x01000100u, fixed);
+        }
+        j = 0;
     }
+#else
+    (void)scratch;
 #endif
-    for (; j < period; ++j) {
+    for (; i < size; ++i) {
         const int32_t part = (int32_t)(((int64_t)(other[j] - other_zero) * factor) >> 8);
-        for (int32_t i = j; i < size; i += period) {
-            const int32_t product = fixed + aed_scaled(part, (one[i] - one_zero) * 128);
-            out[i] = aed_saturate(product >> AED_PRODUCT_BITS);
+        const int32_t product = fixed + aed_scaled(part, (one[i] - one_zero) * 128);
+        out[i] = aed_saturate(product >> AED_PRODUCT_BITS);
+        if (++j == period) {
+            j = 0;
         }
     }
 }

@@ -152,13 +152,13 @@ void aed_multiply(
 #else
 #define AED_WHOLE(vectors, others) others
 /* The same in whole numbers, where the generator has found some that give the same outputs for all inputs. A sum is in
- * 2^-22 of a step, a product in 2^-20, and one half is in fixed. */
+ * 2^-22 of a step, a product in 2^-20, and one half is in fixed. scratch: period words, or NULL. */
 void aed_add_whole(
     const int8_t *one, const int8_t *other, int8_t *out, int32_t size, int32_t period, int32_t one_factor,
     int32_t other_factor, int32_t fixed);
 void aed_multiply_whole(
     const int8_t *one, const int8_t *other, int8_t *out, int32_t size, int32_t period, int32_t factor, int32_t fixed,
-    int8_t one_zero, int8_t other_zero);
+    int8_t one_zero, int8_t other_zero, void *scratch);
 #endif
 /* table: outputs for -128, -127, ... 127. */
 void aed_lookup(const int8_t *in, int8_t *out, int32_t size, const int8_t *table);

@@ -112,7 +112,11 @@ class Multiply(Elementwise):
         factor = x.scale * other.scale / y.scale
         numbers = f"{c_float(factor)}, {x.zero}, {other.zero}, {y.zero}"
         found = whole_product(float(factor), x.zero, other.zero, y.zero)
-        whole = found and f"{found[0]}, {found[1]}, {x.zero}, {other.zero}"
+        is_repeated = other.size < y.size and other.shape[2] == y.shape[2]
+        scratch = "scratch" if found and is_repeated else "NULL"
+        if scratch != "NULL":
+            source.need_scratch(mve=0, others=4 * other.shape[1] * other.shape[2])
+        whole = found and f"{found[0]}, {found[1]}, {x.zero}, {other.zero}, {scratch}"
         return self.calls(source, number, program, numbers, whole)
 
 
