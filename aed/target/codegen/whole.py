@@ -30,9 +30,10 @@ _NEARBY = tuple(sorted(range(-256, 257, 32), key=abs))
 _SHIFTS = tuple(sorted(range(-8, 9, 2), key=abs))
 
 
-def _as_steps(values: npt.NDArray[np.floating]) -> Whole:
+def _as_steps(values: Float32) -> Whole:
     """Real steps as int8 ones, ties to even."""
-    return np.clip(np.rint(values), -128, 127).astype(np.int64)
+    steps: Whole = np.clip(np.rint(values), -128, 127).astype(np.int64)
+    return steps
 
 
 @lru_cache(maxsize=1024)
@@ -51,8 +52,8 @@ def whole_sum(one: float, other: float, one_zero: int, other_zero: int, zero: in
     sizes = abs(one), abs(other), abs(float(fixed)) / 256
     if not all(size == 0 or 2.0**-18 <= size < 2 for size in sizes):
         return None  # products and sums in float64 might not be exact
-    inner = np.float32(_LEVELS * float(other) + float(fixed)).astype(np.float64)
-    wanted = _as_steps(np.float32(_LEVELS[:, None] * float(one) + inner[None]))
+    inner = (_LEVELS * float(other) + float(fixed)).astype(np.float32).astype(np.float64)
+    wanted = _as_steps((_LEVELS[:, None] * float(one) + inner[None]).astype(np.float32))
     scale = 2.0 ** (SUM_BITS + 8)
     constant = round(float(fixed) * 2.0**SUM_BITS) + (1 << (SUM_BITS - 1))
     for shift, d, e in product(_SHIFTS, _NEARBY[:5], _NEARBY[:5]):

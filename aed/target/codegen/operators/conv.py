@@ -149,8 +149,9 @@ class Conv(_Convolution):
         others = rows if pairs is None else pairs
         factors, biases = (None, None) if pairs is None else (self.whole(rows, y, 2), bias_pairs(self.bias))
         more = [f".values = {rows.shape[1]}, .pitch = {pitch}"]
-        kernels = {"mve": stream, "others": others, "factors": factors, "biases": biases}
-        layer = self.struct(source, "aed_conv_t", number, (x, y), more=more, **kernels)
+        layer = self.struct(
+            source, "aed_conv_t", number, (x, y), mve=stream, others=others, more=more, factors=factors, biases=biases
+        )
         is_pointwise = self.kernel == (1, 1) and x.shape[2] % LANES == 0 and not self.looks_outside(x, y)
         copies = 0 if is_pointwise else 2 * (-(-self.weight[0].size // LANES) * LANES)  # inputs of two pixels
         source.need_scratch(mve=copies, others=self._scratch(rows.shape[1], y))
