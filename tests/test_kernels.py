@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aed.export.curves import LIMIT
 from aed.target.boards import board_names, load_board
 from aed.target.codegen.generate import kernel_sources, net_sources
 from aed.target.codegen.operators.conv import Conv, Depthwise
@@ -35,9 +36,11 @@ def windows(image: np.ndarray, layer: WindowLayer, shape: tuple[int, ...], outsi
     return seen
 
 
-def steps(sums: np.ndarray, factor: np.ndarray, zero: int) -> np.ndarray:
-    rounded = np.rint(sums.astype(np.float32) * factor.astype(np.float32))
-    return np.clip(rounded + zero, -128, 127).astype(np.int8)
+def steps(sums: np.ndarray, factor: np.ndarray, zero: int, slope: np.float32 | None = None) -> np.ndarray:
+    value = sums.astype(np.float32) * factor.astype(np.float32)
+    if slope is not None:
+        value = value * np.clip(value * slope + np.float32(1), np.float32(0), LIMIT)
+    return np.clip(np.rint(value) + zero, -128, 127).astype(np.int8)
 
 
 def products(layer: Layer, x: Tensor, shape: tuple[int, ...], image: np.ndarray) -> np.ndarray:
@@ -56,7 +59,7 @@ def computed(layer: Layer, program: Program, values: dict[str, np.ndarray]) -> n
     x, y = program.ends(layer)
     image = values[x.name].astype(np.int64)
     if isinstance(layer, (Conv, Depthwise)):
-        return steps(products(layer, x, y.shape, image) + layer.bias, layer.factor, y.zero)
+        return steps(products(layer, x, y.shape, image) + layer.bias, layer.factor, y.zero, layer.slope)
     if isinstance(layer, MaxPool):
         return windows(image, layer, y.shape, -128).max(axis=(2, 3)).astype(np.int8)
     if isinstance(layer, Add):
@@ -162,7 +165,7 @@ def many_convolutions(width: int) -> Net:
     net.conv(4, (5, 5), pad=(2, 2))
     net.conv(4)  # four values: the loop of the assembly is not entered
     net.conv(20, (1, 3), pad=(0, 1))
-    net.conv(36)
+    net.conv(36, slope=np.float32(0.02))
     net.conv(2)  # 36 values: once through the loop of eight times four
     return net
 
@@ -178,6 +181,10 @@ def many_depthwise(width: int) -> Net:
     net.depthwise(8, (5, 3), pad=(2, 1))
     net.depthwise(8, pad=(2, 3), stride=(1, 2))
     net.depthwise(8, dilation=(1, 2), pad=(1, 2))
+    net.depthwise(8, (5, 5), pad=(2, 2))
+    net.conv(8, slope=np.float32(0.015))
+    net.depthwise(8, slope=np.float32(0.015))
+    net.depthwise(8, (5, 5), pad=(2, 3), stride=(1, 2))
     net.depthwise(8, pad=(1, 1), stride=(2, 2))
     net.residual()
     net.pool((3, 2), (1, 1), (1, 1))

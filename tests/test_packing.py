@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from aed.base.processes import run_tool
-from aed.target.codegen.packing import kernel_rows, quads, row_pairs, sliding
+from aed.target.codegen.packing import bias_pairs, fits_16_bits, kernel_rows, quads, row_pairs, sliding
 from aed.target.codegen.source import Source
 
 pytestmark = pytest.mark.usefixtures("compiles")
@@ -123,8 +123,8 @@ def test_rows_of_a_kernel_are_whole_words_where_that_is_free(shape: tuple[int, i
 def test_weights_that_slide_unpack_to_columns() -> None:
     """Taps are named by row and column; SXTB16 makes pairs of the first and third byte, the second and fourth."""
     taps = np.arange(72, dtype=np.int8).reshape(9, 8)
-    packed = sliding(taps, np.zeros(8, np.int32), np.full(8, 1e-3, np.float32))
-    assert packed is not None and packed.shape == (2, 36)
+    packed = sliding(taps)
+    assert packed.shape == (2, 36)
     at = taps.reshape(3, 3, 8)
     for four in range(2):
         for place, channel in enumerate((0, 2, 1, 3)):
@@ -140,8 +140,13 @@ def test_steps_that_may_not_fit_16_bits_do_not_slide(factor: float, is_proved: b
     """A sum of nine products of 127 and -128 is 146304 at most; 32000 steps are allowed."""
     taps, factors = np.full((9, 4), -127, np.int8), np.full(4, 1e-3, np.float32)
     factors[2] = factor
-    assert (sliding(taps, np.zeros(4, np.int32), factors) is not None) == is_proved
-    assert sliding(taps, np.full(4, 2**30, np.int32), factors) is None
+    assert fits_16_bits(taps, np.zeros(4, np.int32), factors) == is_proved
+    assert not fits_16_bits(taps, np.full(4, 2**30, np.int32), factors)
+
+
+def test_biases_of_a_pair_are_added_up_modulo_32_bits() -> None:
+    pairs = bias_pairs(np.array([3, -2, 5, 2**23, -7], np.int32))
+    assert pairs.tolist() == [3, 3 - 512, 5, 5 - 2**31, -7, -7]
 
 
 def test_channels_that_are_no_multiple_of_four_are_filled_up() -> None:

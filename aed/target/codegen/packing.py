@@ -77,6 +77,13 @@ def row_pairs(rows: Int8, bias: Int32) -> Int16 | None:
     return fours[..., list(QUAD)].reshape(pairs.shape)
 
 
+def bias_pairs(bias: Int32) -> Int32:
+    """Biases as sums of rows in pairs begin: ``b_o`` and ``b_o + 256 b_(o+1)`` modulo ``2**32``; zeros fill them up."""
+    pairs = np.pad(bias.astype(np.int64), (0, len(bias) % 2)).reshape(-1, 2)
+    pairs[:, 1] = pairs[:, 0] + 256 * pairs[:, 1]
+    return pairs.ravel().astype(np.uint32).view(np.int32)
+
+
 TAPS = (0, 1, 3, 4, 2, 6, 5, 7)
 """Order of the first eight weights of a 3 x 3 kernel, whose rows are 0-2, 3-5, 6-8: SXTB16 unpacks the two words to the
 columns of rows 0 and 1, and to the first two of row 2."""
@@ -87,21 +94,28 @@ def quads(taps: Int8) -> Int8:
     return np.ascontiguousarray(filled(taps, 4).reshape(len(taps), -1, 4).transpose(1, 0, 2))
 
 
-def sliding(taps: Int8, bias: Int32, factor: Float32) -> Int8 | None:
-    """Weights of a depthwise convolution of 3 x 3 for a kernel that slides over columns; None where it cannot.
+def fits_16_bits(taps: Int8, bias: Int32, factor: Float32) -> bool:
+    """Whether the rounded steps of a depthwise convolution lie within :data:`LARGEST_STEP`.
 
-    The kernel adds zero points to steps of 16 bits: the rounded steps have to lie within :data:`LARGEST_STEP`.
+    Kernels that slide over columns add zero points to steps of 16 bits.
+
+    Args:
+        taps: ``(k, out)``.
+        bias: ``(out,)``.
+        factor: ``(out,)``.
+    """
+    return bool((largest_sums(taps.T, bias) * np.abs(factor.astype(np.float64)) <= LARGEST_STEP).all())
+
+
+def sliding(taps: Int8) -> Int8:
+    """Weights of a depthwise convolution of 3 x 3 for a kernel that slides over columns.
 
     Args:
         taps: ``(9, out)``, ``out`` a multiple of 4.
-        bias: ``(out,)``.
-        factor: ``(out,)``.
 
     Returns:
         ``(out / 4, 36)``: eight of each channel in the order :data:`TAPS`, channels in the order :data:`QUAD`, then the
         ninth of each channel.
     """
-    if (largest_sums(taps.T, bias) * np.abs(factor.astype(np.float64)) > LARGEST_STEP).any():
-        return None
     channels = taps.T.reshape(-1, len(QUAD), len(taps))[:, list(QUAD)]
     return np.concatenate([channels[..., list(TAPS)].reshape(len(channels), -1), channels[..., -1]], axis=1)

@@ -7,6 +7,7 @@ the macro ``AED_MVE`` of ``aed_kernels.h`` chooses. One text so serves all cores
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from aed.target.codegen.text import c_float, c_lines
@@ -27,6 +28,19 @@ class Source:
         """Defines a constant array of the C type ``kind`` and returns its name; ``mve``: cores with MVE want it too."""
         text = _array(kind, name, values)
         self.constants.append(text if mve else chosen("", text))
+        return name
+
+    def numbers(self, kind: str, name: str, values: npt.NDArray[Any], words: npt.NDArray[np.int32]) -> str:
+        """Defines a constant array of cores without MVE, and returns its name.
+
+        Args:
+            kind: C type.
+            name: Of the array.
+            values: Its values.
+            words: int32 that cores with SMLAD have instead.
+        """
+        texts = [_array("int32_t", name, words), _array(kind, name, values)]
+        self.constants.append(chosen("", f"#if AED_SMLAD\n{texts[0]}#else\n{texts[1]}#endif\n"))
         return name
 
     def weights(self, name: str, *, mve: npt.NDArray[Any], others: npt.NDArray[Any]) -> str:

@@ -36,7 +36,10 @@ static void aed_gather(const int8_t *const *rows, const aed_conv_t *conv, int32_
         } else {
             for (int32_t j = 0; j < window->k_w; ++j) {
                 const int32_t x = left + j * window->dilation_w;
-                if (rows[i] != NULL && x >= 0 && x < window->in_w) {
+                const int inside = rows[i] != NULL && x >= 0 && x < window->in_w;
+                if (depth == 1) { /* of the first layer: not worth a call */
+                    out[j] = inside ? rows[i][x] : window->in_zero;
+                } else if (inside) {
                     memcpy(out + j * depth, rows[i] + x * depth, (size_t)depth);
                 } else {
                     memset(out + j * depth, window->in_zero, (size_t)depth);
@@ -50,17 +53,20 @@ static void aed_gather(const int8_t *const *rows, const aed_conv_t *conv, int32_
 #if AED_SMLAD
 AED_NEEDS_ALL_REGISTERS
 
-/* What the assembly keeps on the stack, in this order; it changes bias, factor and out. */
+/* What the assembly keeps on the stack, in this order; it changes factor, bias and out. */
 typedef struct {
-    int32_t zero;
+    const aed_factor_t *factor;
     const int32_t *bias;
-    const float *factor;
     int8_t *out;              /* of the first pixel */
-    int32_t second, third;    /* bytes from there to the outputs of the others */
-    const int8_t *end;        /* of the outputs of the first pixel */
-    const uint32_t *x_end, *x;
+    int32_t zero;             /* and one half, with AED_STEP_BITS bits after the point */
+    int32_t high_zero;        /* 256 times that */
+    int32_t second;           /* bytes from out to the outputs of the second pixel, and from there to those of the third */
+    const int8_t *end;        /* of the outputs of the first pixel: the assembly fills it in */
+    const uint32_t *x_end;
+    uint32_t *x;
     uint32_t skip;            /* bytes of code to leave out where the loop is entered */
     float slope;              /* of a HardSwish; not on the stack */
+    int32_t whole_slope;      /* in 2^-36; nor is this */
 } aed_block_t;
 
 /* Each of the following takes four values: r0 points to the weights, r1 to the pixels. Sums over low bytes are in
@@ -80,7 +86,7 @@ typedef struct {
 #define AED_FIRST_OF_3 AED_FOUR_OF_3("r2", "r2", "r3", "r3")
 #define AED_NEXT_OF_3 AED_FOUR_OF_3("r4", "r6", "r5", "r7")
 #define AED_EACH_OF_3(do) do("r2", "r3", "s0", "s1") do("r4", "r5", "s2", "s3") do("r6", "r7", "s4", "s5")
-#define AED_STORE_3 "strh r6, [r10, r12]\n strh r4, [r10, r11]\n strh r2, [r10], #2\n"
+#define AED_STORE_3 "strh r6, [r10, r11, lsl #1]\n strh r4, [r10, r11]\n strh r2, [r10], #2\n"
 
 #define AED_FOUR_OF_2(l1, h1)                                                                                          \
     "ldrd r8, r9, [r0], #8\n"                                                                                          \
@@ -120,12 +126,33 @@ typedef struct {
 #define AED_SCALE(l, h, a, b) "vmul.f32 " a ", " a ", s6\n vmul.f32 " b ", " b ", s7\n"
 #define AED_ROUND(l, h, a, b) "vcvtr.s32.f32 " a ", " a "\n vcvtr.s32.f32 " b ", " b "\n"
 #define AED_FROM_FPU(l, h, a, b) "vmov " l ", " h ", " a ", " b "\n"
-#define AED_SHIFT(l, h, a, b) "qadd " l ", " l ", r1\n qadd " h ", " h ", r1\n"
+#define AED_SHIFT(l, h, a, b) "qadd " l ", " l ", lr\n qadd " h ", " h ", lr\n"
 #define AED_SATURATE(l, h, a, b) "ssat " l ", #8, " l "\n ssat " h ", #8, " h "\n"
+/* The same in whole numbers: factors in r1 and lr, zero points in r11 and r12. h is 256 times the sum. */
+#define AED_WHOLE_STEPS(l, h, a, b)                                                                                    \
+    "smmls " l ", " l ", r1, r11\n"                                                                                    \
+    "smmls " h ", " h ", lr, r12\n"                                                                                    \
+    "ssat " l ", #8, " l ", asr #2\n"                                                                                  \
+    "ssat " h ", #8, " h ", asr #10\n"
+/* With a HardSwish: less half a step with 19 bits after the point, gate with 23 bits, step with 10; the slope in r9, 1 in
+ * r11, the zero point in r12. r1, lr and r10 have the factors and a gate. */
+#define AED_WHOLE_SWISH(l, h, a, b)                                                                                    \
+    "lsl " l ", " l ", #12\n"                                                                                          \
+    "lsl " h ", " h ", #4\n"                                                                                           \
+    "smmulr " l ", " l ", r1\n"                                                                                        \
+    "smmulr " h ", " h ", lr\n"                                                                                        \
+    "smmlsr r10, " l ", r9, r11\n"                                                                                     \
+    "usat r10, #24, r10\n"                                                                                             \
+    "smmls " l ", " l ", r10, r12\n"                                                                                   \
+    "smmlsr r10, " h ", r9, r11\n"                                                                                     \
+    "usat r10, #24, r10\n"                                                                                             \
+    "smmls " h ", " h ", r10, r12\n"                                                                                   \
+    "ssat " l ", #8, " l ", asr #10\n"                                                                                 \
+    "ssat " h ", #8, " h ", asr #10\n"
 #define AED_JOIN(l, h, a, b) "bfi " l ", " h ", #8, #8\n"
 
-/* With a HardSwish: s8 is the slope, s9 is 1. */
-#define AED_SLOPE "vldr s8, [r1, #40]\n vmov.f32 s9, #1.0\n"
+/* With a HardSwish: s8 is the slope, s9 is 1, s12 the slope in whole numbers. */
+#define AED_SLOPE "vldr s8, [r1, #40]\n vmov.f32 s9, #1.0\n vldr s12, [r1, #44]\n"
 #define AED_SWISH(l, h, a, b)                                                                                          \
     "vmul.f32 s10, " a ", s8\n"                                                                                        \
     "vmul.f32 s11, " b ", s8\n"                                                                                        \
@@ -139,52 +166,72 @@ typedef struct {
     "vmul.f32 " b ", " b ", s11\n"
 #define AED_NO_SWISH(l, h, a, b) ""
 
+/* What follows the loop, up to where steps are stored: in whole numbers where both factors, in r1 and lr, are below 0;
+ * else by floats. */
+#define AED_BY_FLOATS(each, swish)                                                                                     \
+    "5:\n"                                                                                                             \
+    "vmov s6, s7, r1, lr\n"                                                                                            \
+    "asr lr, r11, #2\n" each(AED_TO_FPU) each(AED_TO_FLOAT) each(AED_SCALE) each(swish)                                \
+    each(AED_ROUND) each(AED_FROM_FPU) each(AED_SHIFT) each(AED_SATURATE) each(AED_JOIN)                               \
+    "b 4b\n"
+#define AED_WHOLE_OR_FLOATS(each)                                                                                      \
+    "cmp lr, #0\n"                                                                                                     \
+    "bpl 5f\n" each(AED_WHOLE_STEPS) each(AED_JOIN) "4:\n"
+#define AED_FLOATS_APART(each) AED_BY_FLOATS(each, AED_NO_SWISH)
+#define AED_WHOLE_SWISH_OR_FLOATS(each)                                                                                \
+    "cmp lr, #0\n"                                                                                                     \
+    "bpl 5f\n"                                                                                                         \
+    "mov r11, #0x800000\n"                                                                                             \
+    "vmov r9, s12\n" each(AED_WHOLE_SWISH) each(AED_JOIN)                                                              \
+    "ldrd r9, r10, [sp, #4]\n"                                                                                         \
+    "4:\n"
+#define AED_SWISH_APART(each) AED_BY_FLOATS(each, AED_SWISH)
+
 #define AED_4_TIMES(text) text text text text
 #define AED_8_TIMES(text) AED_4_TIMES(text) AED_4_TIMES(text)
 
 /* All pairs of rows of a layer with some pixels. */
-#define AED_ALL_PAIRS(name, first, loop, each, store, slope, swish)                                                                  \
+#define AED_ALL_PAIRS(name, first, loop, each, store, slope, steps, apart)                                             \
     AED_ALONE void name(const int16_t *weights, const aed_block_t *block) {                                            \
         register const int16_t *r0 __asm("r0") = weights;                                                              \
         register const aed_block_t *r1 __asm("r1") = block;                                                            \
         __asm volatile(slope "ldm r1, {r2-r11}\n"                                                                      \
+                       "add r8, r4, r7\n"                                                                              \
                        "adr r12, 1f\n"                                                                                 \
                        "add r11, r11, r12\n"                                                                           \
                        "push {r2-r11}\n"                                                                               \
-                       "ldm sp, {r1, r8-r10}\n"                                                                        \
+                       "ldm sp, {r8-r10}\n"                                                                            \
                        "b 2f\n"                                                                                        \
                        ".p2align 2\n"                                                                                  \
                        "1:\n" loop                                                                                     \
                        "ldr r8, [sp, #28]\n"                                                                           \
                        "cmp r1, r8\n"                                                                                  \
-                       "bne 1b\n" each(AED_APART) each(AED_TO_FPU)                                                     \
-                       "ldm sp, {r1, r8-r12, lr}\n" each(AED_TO_FLOAT)                                                 \
-                       "vldm r9!, {s6, s7}\n" each(AED_SCALE) each(swish)                                              \
-                       each(AED_ROUND) each(AED_FROM_FPU)                                                              \
-                       each(AED_SHIFT) each(AED_SATURATE) each(AED_JOIN) store                                         \
-                       "cmp r10, lr\n"                                                                                 \
+                       "bne 1b\n" each(AED_APART)                                                                      \
+                       "ldm sp, {r8-r12}\n"                                                                            \
+                       "ldrd r1, lr, [r8], #8\n" steps(each)                                                           \
+                       "ldrd r11, r12, [sp, #20]\n" store                                                              \
+                       "cmp r10, r12\n"                                                                                \
                        "beq 3f\n"                                                                                      \
                        "2:\n"                                                                                          \
-                       "ldrd r2, r3, [r8], #8\n"                                                                       \
-                       "stm sp, {r1, r8-r10}\n"                                                                        \
-                       "ldr r1, [sp, #32]\n"                                                                           \
-                       "add r3, r2, r3, lsl #8\n" first                                                                \
-                       "ldr pc, [sp, #36]\n"                                                                           \
+                       "ldrd r2, r3, [r9], #8\n"                                                                       \
+                       "stm sp, {r8-r10}\n"                                                                            \
+                       "ldr r1, [sp, #32]\n" first                                                                     \
+                       "ldr pc, [sp, #36]\n" apart(each)                                                               \
                        "3:\n"                                                                                          \
                        "add sp, #40\n"                                                                                 \
                        : "+r"(r0), "+r"(r1)                                                                            \
                        :                                                                                               \
                        : "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "s0", "s1",        \
-                         "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "cc", "memory");                                          \
+                         "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "cc", "memory");         \
     }
 
-#define AED_BLOCKS(slope, swish, one, two, three)                                                                      \
-    AED_ALL_PAIRS(one, AED_FIRST_OF_1, AED_4_TIMES(AED_NEXT_OF_1), AED_EACH_OF_1, AED_STORE_1, slope, swish)           \
-    AED_ALL_PAIRS(two, AED_FIRST_OF_2, AED_8_TIMES(AED_NEXT_OF_2), AED_EACH_OF_2, AED_STORE_2, slope, swish)           \
-    AED_ALL_PAIRS(three, AED_FIRST_OF_3, AED_8_TIMES(AED_NEXT_OF_3), AED_EACH_OF_3, AED_STORE_3, slope, swish)
+#define AED_BLOCKS(slope, steps, apart, one, two, three)                                                               \
+    AED_ALL_PAIRS(one, AED_FIRST_OF_1, AED_4_TIMES(AED_NEXT_OF_1), AED_EACH_OF_1, AED_STORE_1, slope, steps, apart)    \
+    AED_ALL_PAIRS(two, AED_FIRST_OF_2, AED_8_TIMES(AED_NEXT_OF_2), AED_EACH_OF_2, AED_STORE_2, slope, steps, apart)    \
+    AED_ALL_PAIRS(three, AED_FIRST_OF_3, AED_8_TIMES(AED_NEXT_OF_3), AED_EACH_OF_3, AED_STORE_3, slope, steps, apart)
 
-AED_BLOCKS("", AED_NO_SWISH, aed_block_1, aed_block_2, aed_block_3)
-AED_BLOCKS(AED_SLOPE, AED_SWISH, aed_swish_block_1, aed_swish_block_2, aed_swish_block_3)
+AED_BLOCKS("", AED_WHOLE_OR_FLOATS, AED_FLOATS_APART, aed_block_1, aed_block_2, aed_block_3)
+AED_BLOCKS(AED_SLOPE, AED_WHOLE_SWISH_OR_FLOATS, AED_SWISH_APART, aed_swish_block_1, aed_swish_block_2, aed_swish_block_3)
 
 typedef void aed_run_block_t(const int16_t *weights, const aed_block_t *block);
 
@@ -204,25 +251,33 @@ static void aed_unpack(const int8_t *in, uint32_t *out, int32_t k, int32_t pixel
     }
 }
 
-/* The same for three pixels, each stride bytes after the one before. */
-AED_ALONE void aed_unpack_3(const int8_t *in, uint32_t *out, int32_t k, int32_t stride) {
-    const int8_t *const end = in + k;
+/* The same for three pixels, each stride bytes after the one before, out of height rows from left on: k values of each. */
+AED_ALONE void aed_unpack_3(
+    const int8_t *const *rows, int32_t left, uint32_t *out, int32_t k, int32_t stride, int32_t height) {
+    const int8_t *in;
+    const int8_t *end;
     __asm volatile("1:\n"
-                   "ldr r5, [%[in], %[second]]\n"
-                   "ldr r6, [%[in], %[third]]\n"
+                   "ldr %[in], [%[rows]], #4\n"
+                   "add %[in], %[in], %[left]\n"
+                   "add %[end], %[in], %[k]\n"
+                   "2:\n"
+                   "ldr r5, [%[in], %[stride]]\n"
+                   "ldr r6, [%[in], %[stride], lsl #1]\n"
                    "ldr r4, [%[in]], #4\n"
                    "sxtb16 r2, r4\n"
                    "sxtb16 r3, r5\n"
                    "sxtb16 r5, r5, ror #8\n"
                    "sxtb16 r4, r4, ror #8\n"
-                   "sxtb16 r8, r6, ror #8\n"
-                   "sxtb16 r6, r6\n"
-                   "stm %[out]!, {r2, r3, r6}\n"
-                   "stm %[out]!, {r4, r5, r8}\n"
+                   "sxtb16 r8, r6\n"
+                   "sxtb16 r6, r6, ror #8\n"
+                   "stm %[out]!, {r2, r3, r8}\n"
+                   "stm %[out]!, {r4, r5, r6}\n"
                    "cmp %[in], %[end]\n"
+                   "bne 2b\n"
+                   "subs %[height], #1\n"
                    "bne 1b\n"
-                   : [in] "+r"(in), [out] "+r"(out)
-                   : [end] "r"(end), [second] "r"(stride), [third] "r"(2 * stride)
+                   : [rows] "+r"(rows), [out] "+r"(out), [height] "+r"(height), [in] "=&r"(in), [end] "=&r"(end)
+                   : [left] "r"(left), [k] "r"(k), [stride] "r"(stride)
                    : "r2", "r3", "r4", "r5", "r6", "r8", "cc", "memory");
 }
 
@@ -245,7 +300,7 @@ static int aed_unpack_rows(
                 out[word] = (uint16_t)window->in_zero * 0x10001u;
             }
         } else if (pixels == 3) {
-            aed_unpack_3(rows[i] + left, out, pitch, stride);
+            aed_unpack_3(rows + i, left, out, pitch, stride, 1);
         } else {
             for (int32_t pixel = 0; pixel < pixels; ++pixel) {
                 aed_unpack(rows[i] + left + pixel * stride, out + pixel, pitch, pixels);
@@ -256,7 +311,33 @@ static int aed_unpack_rows(
     return 1;
 }
 
-/* Columns from one to the one before another, some pixels at once. */
+/* Whether all windows of a row may be unpacked where they lie, but at its ends. */
+static int aed_is_plain(const int8_t *const *rows, const aed_conv_t *conv) {
+    int plain = conv->pitch % 4 == 0 && (conv->window.dilation_w == 1 || conv->window.k_w == 1);
+    for (int32_t i = 0; i < conv->window.k_h; ++i) {
+        plain = plain && rows[i] != NULL;
+    }
+    return plain;
+}
+
+/* Some blocks of three pixels whose windows lie in the rows, the first from left on. */
+AED_ALONE void aed_plain_blocks(
+    const int8_t *const *rows, int32_t left, const aed_conv_t *conv, aed_block_t *block, int32_t count,
+    aed_run_block_t *run) {
+    const int16_t *const weight = (const int16_t *)conv->weight;
+    const int32_t height = conv->window.k_h;
+    const int32_t pitch = conv->pitch;
+    const int32_t stride = conv->window.stride_w * conv->window.in_c;
+    const int32_t step = 3 * conv->window.out_c;
+    for (; count > 0; --count) {
+        aed_unpack_3(rows, left, block->x, pitch, stride, height);
+        run(weight, block);
+        block->out += step;
+        left += 3 * stride;
+    }
+}
+
+/* Columns from one to the one before another, at least one block of some pixels. */
 static void aed_pair_columns(
     const int8_t *const *rows, int8_t *out, const aed_conv_t *conv, void *scratch, int32_t from, int32_t to,
     int32_t pixels, aed_run_block_t *run, const float *slope) {
@@ -271,27 +352,39 @@ static void aed_pair_columns(
     uint32_t *const x_end = x + pixels * k / 2;
     int8_t *const bytes = (int8_t *)x_end; /* the inputs of one pixel */
     int8_t *const made = bytes + k + 4;    /* outputs of some, where an odd number of channels is filled up */
+    const int32_t pitch = conv->pitch;
+    const int32_t stride = window->stride_w * window->in_c;
+    const int32_t last = window->in_w * window->in_c - 2 * stride - pitch; /* where three windows can begin */
+    const int plain = pixels == 3 && even == outputs && aed_is_plain(rows, conv);
+    const int32_t zero = window->out_zero * (1 << AED_STEP_BITS) + (1 << (AED_STEP_BITS - 1));
     aed_block_t block = {
-        window->out_zero, conv->bias, conv->factor, made, even, 2 * even, made + even, x_end, x,
-        skip * aed_blocks[pixels - 1].bytes + 1u /* Thumb */, slope == NULL ? 0.0f : *slope};
-    out += from * outputs;
-    for (int32_t column = from; column < to; column += pixels) {
-        if (!aed_unpack_rows(rows, conv, column, pixels, x)) {
-            for (int32_t pixel = 0; pixel < pixels; ++pixel) {
-                aed_gather(rows, conv, column + pixel, bytes);
-                aed_unpack(bytes, x + pixel, k, pixels);
+        conv->factor, conv->bias, made, zero, zero * 256, even, NULL, x_end, x,
+        skip * aed_blocks[pixels - 1].bytes + 1u /* Thumb */, slope == NULL ? 0.0f : *slope,
+        slope != NULL && *slope < 0x1p-5f ? (int32_t)(*slope * 0x1p36f) : 0};
+    do {
+        const int32_t left = from * stride - window->pad_left * window->in_c;
+        int32_t count = 1;
+        if (even == outputs) {
+            block.out = out + from * outputs;
+        }
+        if (plain && left >= 0 && left <= last) {
+            count = (last - left) / (3 * stride) + 1;
+            count = count < (to - from) / 3 ? count : (to - from) / 3;
+            aed_plain_blocks(rows, left, conv, &block, count, run);
+        } else {
+            if (!aed_unpack_rows(rows, conv, from, pixels, x)) {
+                for (int32_t pixel = 0; pixel < pixels; ++pixel) {
+                    aed_gather(rows, conv, from + pixel, bytes);
+                    aed_unpack(bytes, x + pixel, k, pixels);
+                }
+            }
+            run((const int16_t *)conv->weight, &block);
+            for (int32_t pixel = 0; pixel < pixels && even != outputs; ++pixel) {
+                memcpy(out + (from + pixel) * outputs, made + pixel * even, (size_t)outputs);
             }
         }
-        if (even == outputs) {
-            block.out = out;
-            block.end = out + even;
-        }
-        run((const int16_t *)conv->weight, &block);
-        for (int32_t pixel = 0; pixel < pixels && even != outputs; ++pixel) {
-            memcpy(out + pixel * outputs, made + pixel * even, (size_t)outputs);
-        }
-        out += pixels * outputs;
-    }
+        from += count * pixels;
+    } while (from < to);
 }
 
 AED_INLINE void aed_conv_pairs(
@@ -300,9 +393,15 @@ AED_INLINE void aed_conv_pairs(
     const int32_t width = conv->window.out_w;
     const int32_t by_3 = width % 3 == 1 && width > 1 ? width - 4 : width / 3 * 3; /* twice two after, not one alone */
     const int32_t by_2 = by_3 + (width - by_3) / 2 * 2;
-    aed_pair_columns(rows, out, conv, scratch, 0, by_3, 3, slope == NULL ? aed_block_3 : aed_swish_block_3, slope);
-    aed_pair_columns(rows, out, conv, scratch, by_3, by_2, 2, slope == NULL ? aed_block_2 : aed_swish_block_2, slope);
-    aed_pair_columns(rows, out, conv, scratch, by_2, width, 1, slope == NULL ? aed_block_1 : aed_swish_block_1, slope);
+    if (by_3 > 0) {
+        aed_pair_columns(rows, out, conv, scratch, 0, by_3, 3, slope == NULL ? aed_block_3 : aed_swish_block_3, slope);
+    }
+    if (by_2 > by_3) {
+        aed_pair_columns(rows, out, conv, scratch, by_3, by_2, 2, slope == NULL ? aed_block_2 : aed_swish_block_2, slope);
+    }
+    if (width > by_2) {
+        aed_pair_columns(rows, out, conv, scratch, by_2, width, 1, slope == NULL ? aed_block_1 : aed_swish_block_1, slope);
+    }
 }
 #elif AED_WASM
 #include "aed_conv_wasm.h"
@@ -339,11 +438,11 @@ AED_INLINE void aed_conv_pairs(
                     high1 += high * x1[i + place[j]];
                 }
             }
-            y0[o] = aed_step_of(low0, conv->factor[o], slope, window->out_zero);
-            y1[o] = aed_step_of(low1, conv->factor[o], slope, window->out_zero);
+            y0[o] = aed_step_of(low0, aed_factor(conv->factor + o), slope, window->out_zero);
+            y1[o] = aed_step_of(low1, aed_factor(conv->factor + o), slope, window->out_zero);
             if (o + 1 < outputs) {
-                y0[o + 1] = aed_step_of(high0, conv->factor[o + 1], slope, window->out_zero);
-                y1[o + 1] = aed_step_of(high1, conv->factor[o + 1], slope, window->out_zero);
+                y0[o + 1] = aed_step_of(high0, aed_factor(conv->factor + o + 1), slope, window->out_zero);
+                y1[o + 1] = aed_step_of(high1, aed_factor(conv->factor + o + 1), slope, window->out_zero);
             }
         }
     }
@@ -406,9 +505,9 @@ AED_INLINE void aed_conv_rows(
             int32_t sum[2] = {conv->bias[o], conv->bias[o + 1]};
             const int both = o + 1 < window->out_c;
             aed_dot(weight, both ? weight + k : weight, x, k, sum);
-            *out++ = aed_step_of(sum[0], conv->factor[o], slope, window->out_zero);
+            *out++ = aed_step_of(sum[0], aed_factor(conv->factor + o), slope, window->out_zero);
             if (both) {
-                *out++ = aed_step_of(sum[1], conv->factor[o + 1], slope, window->out_zero);
+                *out++ = aed_step_of(sum[1], aed_factor(conv->factor + o + 1), slope, window->out_zero);
             }
             weight += 2 * k;
         }

@@ -36,6 +36,12 @@
 extern "C" {
 #endif
 
+#if AED_SMLAD
+typedef int32_t aed_factor_t; /* the bits of a float, or below 0 a whole number: aed_steps.h */
+#else
+typedef float aed_factor_t;
+#endif
+
 /* A window that slides over the rows of an image that are given to a kernel; the first member of every layer that has
  * one. Down the image it is aed_stages.h that knows where it stands. */
 typedef struct {
@@ -53,7 +59,7 @@ typedef struct {
 #else
     const void *weight;    /* in the order of the core's kernels: aed_conv.c */
     const int32_t *bias;   /* (out_c and one more if that is odd), the input's zero point folded in */
-    const float *factor;   /* as many: output steps in one unit of the sum */
+    const aed_factor_t *factor; /* as many: output steps in one unit of the sum */
     int32_t values;        /* inputs of an output pixel, filled up to a multiple of 4 */
     int32_t pitch;         /* how many of them a row of the kernel has; a multiple of 4: a row of them is whole words */
 #endif
@@ -66,7 +72,7 @@ typedef struct {
 #else
     const void *weight;    /* in the order of the core's kernels: aed_depthwise.c */
     const int32_t *bias;
-    const float *factor;
+    const aed_factor_t *factor;
 #endif
 } aed_depthwise_t;
 
@@ -113,6 +119,9 @@ void aed_conv_pairs_swish_row(const int8_t *const *rows, int8_t *out, const void
 /* weights for a kernel of 3 x 3 that slides over columns */
 void aed_depthwise_sliding_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 void aed_depthwise_sliding_swish_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+/* a kernel of 5 x 5 whose steps fit 16 bits */
+void aed_depthwise_5x5_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
+void aed_depthwise_5x5_swish_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 #endif
 void aed_max_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
 void aed_average_pool_row(const int8_t *const *rows, int8_t *out, const void *layer, void *scratch);
@@ -138,6 +147,19 @@ void aed_add(
 void aed_multiply(
     const int8_t *one, const int8_t *other, int8_t *out, int32_t size, int32_t period, float factor, int8_t one_zero,
     int8_t other_zero, int8_t out_zero);
+#if AED_MVE || AED_WASM
+#define AED_WHOLE(vectors, others) vectors
+#else
+#define AED_WHOLE(vectors, others) others
+/* The same in whole numbers, where the generator has found some that give the same outputs for all inputs. A sum is in
+ * 2^-22 of a step, a product in 2^-20, and one half is in fixed. scratch: period words, or NULL. */
+void aed_add_whole(
+    const int8_t *one, const int8_t *other, int8_t *out, int32_t size, int32_t period, int32_t one_factor,
+    int32_t other_factor, int32_t fixed);
+void aed_multiply_whole(
+    const int8_t *one, const int8_t *other, int8_t *out, int32_t size, int32_t period, int32_t factor, int32_t fixed,
+    int8_t one_zero, int8_t other_zero, void *scratch);
+#endif
 /* table: outputs for -128, -127, ... 127. */
 void aed_lookup(const int8_t *in, int8_t *out, int32_t size, const int8_t *table);
 /* slope: (channels), of values below 0. */

@@ -63,6 +63,17 @@ static inline int8_t aed_saturate(int32_t value) {
 #endif
 }
 
+/* On cores with SMLAD a factor m below 0 stands for the step (zero + 1/2) - sum * m / 2^32 where both have AED_STEP_BITS
+ * bits after the point, rounded down: the generator has found one that gives every step that the float gives. It is for
+ * assembly; kernels in C get the bits of floats. */
+#define AED_STEP_BITS 2
+
+static inline float aed_factor(const aed_factor_t *from) {
+    float factor;
+    memcpy(&factor, from, sizeof factor);
+    return factor;
+}
+
 static inline int8_t aed_step(int32_t sum, float factor, int32_t zero) {
     return aed_saturate(aed_round((float)sum * factor) + zero);
 }

@@ -1,8 +1,8 @@
 """Conv: of all channels, and depthwise. Sums of 32 bits, one float32 factor a channel, rounded half to even."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,15 +11,38 @@ import onnx
 from aed.base.errors import AedError
 from aed.target.codegen import costs
 from aed.target.codegen.mve import LANES, conv_stream, depthwise_blocks, depthwise_quads, fits_blocks
-from aed.target.codegen.packing import kernel_rows, quads, row_pairs, sliding
+from aed.target.codegen.packing import bias_pairs, fits_16_bits, kernel_rows, largest_sums, quads, row_pairs, sliding
 from aed.target.codegen.program import Float32, Int8, Int32, Program, Tensor, aligned
 from aed.target.codegen.source import Source
 from aed.target.codegen.text import c_float
 from aed.target.codegen.walk import Lowering, Walk
+from aed.target.codegen.whole import whole_factors, whole_swish_factors
 from aed.target.codegen.window import POINTER, WindowLayer, is_explicit, pair, row_function, window_of
 
-COLUMN = 24
-"""Bytes of a column of four channels, as the kernel that slides over columns keeps it."""
+
+class Sliding(NamedTuple):
+    """A kernel in C that slides over columns of four channels.
+
+    Args:
+        function: Its name.
+        column: Bytes of a column.
+        weights: Bytes of weights that it unpacks.
+        at_once: Outputs that it computes at once, with a stride of 1 and of 2.
+        cost: Its instructions for a row, of channels, columns of the input and of the output, and stride.
+    """
+
+    function: str
+    column: int
+    weights: int
+    at_once: tuple[int, int]
+    cost: Callable[[int, int, int, int], float]
+
+
+SLIDING = {
+    (3, 3): Sliding("aed_depthwise_sliding_row", 24, 0, (3, 2), costs.sliding),
+    (5, 5): Sliding("aed_depthwise_5x5_row", 40, 240, (6, 6), costs.sliding_5x5),
+}
+"""By the size of the window."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +73,8 @@ class _Convolution(WindowLayer):
         mve: Int8,
         others: npt.NDArray[Any],
         more: Sequence[str] = (),
+        factors: Int32 | None = None,
+        biases: Int32 | None = None,
     ) -> str:
         """Defines the layer with its constants, and returns its name.
 
@@ -61,13 +86,16 @@ class _Convolution(WindowLayer):
             mve: The stream of the kernels for MVE: weights, biases and factors.
             others: The weights as all others read them.
             more: Fields that all others have beside weights, biases and factors.
+            factors: Of cores with SMLAD; None: the bits of floats.
+            biases: Of cores with SMLAD; None: those of all.
         """
         odd = len(self.bias) % 2  # kernels take two at once
         bias, factor = np.pad(self.bias, (0, odd)), np.pad(self.factor, (0, odd))
+        factors = factor.view(np.int32) if factors is None else factors
         weight = source.weights(f"weight{number}", mve=mve, others=others)
         pointers = [
-            f".bias = {source.array('int32_t', f'bias{number}', bias, mve=False)}",
-            f".factor = {source.array('float', f'factor{number}', factor, mve=False)}",
+            f".bias = {source.numbers('int32_t', f'bias{number}', bias, bias if biases is None else biases)}",
+            f".factor = {source.numbers('float', f'factor{number}', factor, factors)}",
         ]
         fields = [self.window(*ends), f".weight = {weight}"]
         if self.slope is None:
@@ -75,6 +103,13 @@ class _Convolution(WindowLayer):
         plain = source.struct(kind, f"plain{number}", fields, others=[*pointers, *more])
         slope = [f".layer = &{plain}, .slope = {c_float(self.slope)}"]
         return source.struct("aed_swish_t", f"layer{number}", slope)
+
+    def whole(self, rows: Int8, y: Tensor, group: int) -> Int32:
+        """Factors in whole numbers where they give the same steps; rows ``(out, k)``."""
+        largest = largest_sums(rows, self.bias)
+        if self.slope is None:
+            return whole_factors(self.factor, y.zero, largest, group)
+        return whole_swish_factors(self.factor, self.slope, y.zero, largest, group)
 
     def curve(self, program: Program, pixels: int) -> float:
         """Instructions of the HardSwish of some pixels; 0 without one."""
@@ -112,8 +147,11 @@ class Conv(_Convolution):
         rows, pitch = kernel_rows(self.weight.reshape(len(self.weight), self.kernel[0], -1))
         pairs = row_pairs(rows, self.bias)
         others = rows if pairs is None else pairs
+        factors, biases = (None, None) if pairs is None else (self.whole(rows, y, 2), bias_pairs(self.bias))
         more = [f".values = {rows.shape[1]}, .pitch = {pitch}"]
-        layer = self.struct(source, "aed_conv_t", number, (x, y), mve=stream, others=others, more=more)
+        layer = self.struct(
+            source, "aed_conv_t", number, (x, y), mve=stream, others=others, more=more, factors=factors, biases=biases
+        )
         is_pointwise = self.kernel == (1, 1) and x.shape[2] % LANES == 0 and not self.looks_outside(x, y)
         copies = 0 if is_pointwise else 2 * (-(-self.weight[0].size // LANES) * LANES)  # inputs of two pixels
         source.need_scratch(mve=copies, others=self._scratch(rows.shape[1], y))
@@ -163,7 +201,7 @@ class Depthwise(_Convolution):
         x, y = program.ends(self)
         rows, channels = pixels / y.shape[1], y.shape[2]
         if self._may_slide(x, y):
-            sums = costs.sliding(channels, x.shape[1], y.shape[1], self.stride[1])
+            sums = SLIDING[self.kernel].cost(channels, x.shape[1], y.shape[1], self.stride[1])
         else:
             by_fours = channels == x.shape[2] and channels >= 4
             sums = costs.depthwise(channels, self.weight[..., 0].size, y.shape[1], by_fours)
@@ -173,32 +211,34 @@ class Depthwise(_Convolution):
         """The C function of a row, and its struct; weights of 3 x 3 in an order of their own where that is possible."""
         x, y = program.ends(self)
         taps = self.weight.reshape(self.kernel[0] * self.kernel[1], -1)
-        slid, has_blocks = self._sliding(taps, x, y), fits_blocks(taps, x.shape[2])
-        others = quads(taps) if slid is None else slid
+        slides, has_blocks = self._slides(taps, x, y), fits_blocks(taps, x.shape[2])
+        others = sliding(taps) if slides and self.kernel == (3, 3) else quads(taps)
         stream = (depthwise_blocks if has_blocks else depthwise_quads)(taps, self.bias, self.factor)
-        layer = self.struct(source, "aed_depthwise_t", number, (x, y), mve=stream, others=others)
+        factors = self.whole(np.ascontiguousarray(taps.T), y, 4) if slides and self.slope is None else None
+        layer = self.struct(source, "aed_depthwise_t", number, (x, y), mve=stream, others=others, factors=factors)
         scratch = POINTER * len(taps) + x.shape[2] + 3  # taps of a pixel, and one outside the image
-        columns = 0 if slid is None else self._columns(y.shape[1])
-        source.need_scratch(mve=scratch, others=max(scratch, COLUMN * columns))
+        source.need_scratch(mve=scratch, others=max(scratch, self._columns(y.shape[1]) if slides else 0))
         blocks = "aed_depthwise_3x3_row" if self.kernel == (3, 3) else "aed_depthwise_blocks_row"
         mve_row = blocks if has_blocks else "aed_depthwise_row"
-        row = "aed_depthwise_row" if slid is None else "aed_depthwise_sliding_row"
+        row = SLIDING[self.kernel].function if slides else "aed_depthwise_row"
         return row_function(self.function(mve_row), self.function(row)), layer
 
-    def _sliding(self, taps: Int8, x: Tensor, y: Tensor) -> Int8 | None:
-        """The weights for a kernel that slides over columns, where it can."""
+    def _slides(self, taps: Int8, x: Tensor, y: Tensor) -> bool:
+        """Whether a kernel that slides over columns gives the sums and steps."""
         steps = self.factor if self.slope is None else 2 * self.factor
-        return sliding(taps, self.bias, steps) if self._may_slide(x, y) else None
+        return self._may_slide(x, y) and fits_16_bits(taps, self.bias, steps)
 
     def _may_slide(self, x: Tensor, y: Tensor) -> bool:
-        if self.kernel != (3, 3) or self.stride[1] > 2 or self.dilation[1] > 1:
+        if self.kernel not in SLIDING or self.stride[1] > 2 or self.dilation[1] > 1:
             return False
         return x.shape[2] % 4 == 0 and x.shape[2] == y.shape[2]
 
     def _columns(self, width: int) -> int:
-        """Columns of the input under a row of ``width`` outputs; several outputs are computed at once."""
-        at_once = 3 if self.stride[1] == 1 else 2
-        return self.stride[1] * (-(-width // at_once) * at_once - 1) + 3
+        """Bytes under a row of ``width`` outputs, of which several are computed at once."""
+        facts = SLIDING[self.kernel]
+        at_once = facts.at_once[self.stride[1] - 1]
+        columns = self.stride[1] * (-(-width // at_once) * at_once - 1) + self.kernel[1]
+        return facts.column * columns + facts.weights
 
 
 def factor_of(x: Tensor, scales: Float32, y: Tensor, outputs: int, slope: np.float32 | None) -> Float32:

@@ -12,6 +12,7 @@ from aed.target.codegen.program import Int8, Layer, Program, Rows, Tensor
 from aed.target.codegen.source import Source
 from aed.target.codegen.text import c_float
 from aed.target.codegen.walk import Lowering, Walk
+from aed.target.codegen.whole import whole_product, whole_sum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class Elementwise(Layer):
         x, other = (program.tensors[name].shape for name in self.inputs)
         return self.weight is not None or x == other or other[0] == 1
 
-    def calls(self, source: Source, number: int, program: Program, numbers: str) -> list[str]:
+    def calls(self, source: Source, number: int, program: Program, numbers: str, whole: str | None) -> list[str]:
         """C statements for a row: one call where the kernel itself repeats the second input, else one for each pixel.
 
         Args:
@@ -58,20 +59,26 @@ class Elementwise(Layer):
             number: Of the layer.
             program: Holds the tensors.
             numbers: Arguments after the sizes.
+            whole: Those of the kernel of whole numbers; None: it would give other outputs.
         """
         (x, y), other = program.ends(self), program.tensors[self.inputs[1]]
         if self.weight is None:
             second, (wide, deep) = source.addresses[other.name], other.shape[1:]
         else:
             second, (wide, deep) = source.array("int8_t", f"constant{number}", self.weight), (1, self.weight.size)
-        first, out, kernel = source.addresses[x.name], source.addresses[y.name], f"aed_{self.kind}"
+        first, out = source.addresses[x.name], source.addresses[y.name]
         width, channels = y.shape[1:]
+
+        def statement(ends: str) -> str:
+            kernel = f"aed_{self.kind}({ends}, {numbers})"
+            return f"{kernel};" if whole is None else f"AED_WHOLE({kernel}, aed_{self.kind}_whole({ends}, {whole}));"
+
         if deep == channels or wide == 1:
-            return [f"{kernel}({first}, {second}, {out}, {width * channels}, {wide * deep}, {numbers});"]
-        place, rest = "x" if wide == width else f"x % {wide}", f"{channels}, 1, {numbers}"
+            return [statement(f"{first}, {second}, {out}, {width * channels}, {wide * deep}")]
+        place, step = "x" if wide == width else f"x % {wide}", f"x * {channels}"
         return [
             f"for (int32_t x = 0; x < {width}; ++x) {{",
-            f"    {kernel}({first} + x * {channels}, {second} + {place}, {out} + x * {channels}, {rest});",
+            f"    {statement(f'{first} + {step}, {second} + {place}, {out} + {step}, {channels}, 1')}",
             "}",
         ]
 
@@ -81,14 +88,15 @@ class Add(Elementwise):
     """A sum."""
 
     kind: ClassVar[str] = "add"
-    each: ClassVar[float] = 12.5
+    each: ClassVar[float] = 6.2
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
         """C statements that call the kernel; one factor per input."""
         (x, y), other = program.ends(self), program.tensors[self.inputs[1]]
-        factors = f"{c_float(x.scale / y.scale)}, {c_float(other.scale / y.scale)}"
-        zeros = f"{x.zero}, {other.zero}, {y.zero}"
-        return self.calls(source, number, program, f"{factors}, {zeros}")
+        factors, zeros = (x.scale / y.scale, other.scale / y.scale), (x.zero, other.zero, y.zero)
+        found = whole_sum(*map(float, factors), *zeros)
+        numbers = [*map(c_float, factors), *map(str, zeros)]
+        return self.calls(source, number, program, ", ".join(numbers), found and ", ".join(map(str, found)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,14 +104,20 @@ class Multiply(Elementwise):
     """A product."""
 
     kind: ClassVar[str] = "multiply"
-    each: ClassVar[float] = 16.0
+    each: ClassVar[float] = 5.2
 
     def call(self, source: Source, number: int, program: Program) -> list[str]:
         """C statements that call the kernel; one factor."""
         (x, y), other = program.ends(self), program.tensors[self.inputs[1]]
-        factor = c_float(x.scale * other.scale / y.scale)
-        zeros = f"{x.zero}, {other.zero}, {y.zero}"
-        return self.calls(source, number, program, f"{factor}, {zeros}")
+        factor = x.scale * other.scale / y.scale
+        numbers = f"{c_float(factor)}, {x.zero}, {other.zero}, {y.zero}"
+        found = whole_product(float(factor), x.zero, other.zero, y.zero)
+        is_repeated = other.size < y.size and other.shape[2] == y.shape[2]
+        scratch = "scratch" if found and is_repeated else "NULL"
+        if scratch != "NULL":
+            source.need_scratch(mve=0, others=4 * other.shape[1] * other.shape[2])
+        whole = found and f"{found[0]}, {found[1]}, {x.zero}, {other.zero}, {scratch}"
+        return self.calls(source, number, program, numbers, whole)
 
 
 def _add(walk: Walk, node: onnx.NodeProto) -> None:
