@@ -1,28 +1,22 @@
-"""Models as listeners, side by side: clips trimmed, streamed and far away; alarms on quiet hours at equal recall.
+"""Clips of a fold of ESC-10 that models decide rightly: trimmed, whole as a stream, and both far away.
 
-    aed soundscapes output=events data=esc10 data.test_fold=1 events_a_minute=12 longest_event_s=2 ambient=recordings
-    aed soundscapes output=quiet data=esc10 data.test_fold=1 events_a_minute=0 hours=3 ambient=recordings
-    python scripts/bench_listening.py old/model_int8.onnx new/model_int8.onnx --events events --quiet quiet --fold 1
+    python scripts/bench_listening.py model_int8.onnx [...] --fold 1
 
-The first model's recall with a threshold of 0.5 is what the others are brought to, by one threshold for all classes.
+What a model raises in streams is for ``bench_alarms.py``.
 """
 
 import argparse
-import contextlib
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 
-from aed.base.files import temporary_folder
 from aed.datamodules import ESC10
 from aed.dsp.logmel import LogMel
 from aed.dsp.stream import clip_patches, stream_patches
 from aed.dsp.waveform import cut_clip, read_audio, resample
 from aed.inference.classifier import Classifier
 from aed.inference.opening import open_classifier
-from aed.run.detect import detect_files
 from aed.scoring.labels import BACKGROUND
 
 LEVELS_DB = (0.0, -36.0)
@@ -53,39 +47,14 @@ def right_clips(classifier: Classifier, fold: int) -> dict[str, int]:
     return right
 
 
-def scores(model: Path, streams: Path) -> dict[str, object]:
-    """What ``aed detect`` says of the recordings of a folder of soundscapes."""
-    with temporary_folder() as folder, contextlib.redirect_stdout(io.StringIO()):
-        detect_files(
-            str(model), [str(streams)], reference=str(streams / "reference.tsv"), scores=str(folder / "scores.json")
-        )
-        return json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-
-
 def main() -> None:
     """Prints a row a model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+", type=Path)
-    parser.add_argument("--events", required=True, type=Path)
-    parser.add_argument("--quiet", required=True, type=Path)
     parser.add_argument("--fold", required=True, type=int)
     arguments = parser.parse_args()
-    wanted = None
     for model in arguments.models:
-        print(model, right_clips(open_classifier(model), arguments.fold), flush=True)
-        events, quiet = scores(model, arguments.events), scores(model, arguments.quiet)
-        recall, alarms = events["metrics"]["recall"], quiet["metrics"]["background_per_hour"]
-        print(f"  threshold 0.5: recall {recall:.3f}, {alarms:.1f} alarms an hour where nothing happens")
-        wanted = recall if wanted is None else wanted
-        pairs = [
-            (at["threshold"], 1 - at["miss_rate"], silent["background_per_hour"])
-            for at, silent in zip(events["curve"], quiet["curve"], strict=True)
-        ]
-        threshold, reached, alarms = max(pair for pair in pairs if pair[1] >= wanted)
-        print(f"  threshold {threshold:.2f}: recall {reached:.3f}, {alarms:.1f} alarms an hour", flush=True)
-        for budget in (1, 10, 30, 100):
-            most = max((found for _, found, count in pairs if count <= budget), default=0.0)
-            print(f"  at most {budget} alarms an hour: recall {most:.3f}", flush=True)
+        print(json.dumps({"model": str(model), **right_clips(open_classifier(model), arguments.fold)}), flush=True)
 
 
 if __name__ == "__main__":

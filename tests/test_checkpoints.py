@@ -13,6 +13,7 @@ import tiny
 import torch
 from lightning.pytorch.plugins import MixedPrecision
 from test_pipeline import SMALL
+from torch.optim.lr_scheduler import LambdaLR
 
 from aed.base.errors import AedError
 from aed.base.files import sha256_of
@@ -185,6 +186,15 @@ def test_a_run_resumed_elsewhere_brings_its_best_along_whole(whole: Path, tmp_pa
     trainer: L.Trainer = tiny.trainer(tmp_path, 1, [saver], plugins=[WholeCheckpoints()])
     trainer.fit(tiny.classifier(DSCNN(3)), datamodule=tiny.data(), ckpt_path=whole)
     assert (tmp_path / "checkpoints" / "best.ckpt").read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize(("monitor", "kept"), [("val/loss", 1), ("last", 3)])
+def test_the_last_epoch_is_kept_where_asked(tmp_path: Path, monitor: str, kept: int) -> None:
+    """Of three epochs the first one has the least loss, as the learning rate then turns negative."""
+    saver = BestCheckpoint(str(tmp_path), monitor, "min")
+    model = tiny.classifier(DSCNN(3), scheduler=lambda optimizer: LambdaLR(optimizer, lambda epoch: 1 - 300 * epoch))
+    tiny.trainer(tmp_path, 3, [saver]).fit(model, datamodule=tiny.data(val_fold=4))
+    assert torch.load(tmp_path / "best.ckpt", weights_only=True)["epoch"] == kept - 1
 
 
 def test_a_full_disk_ends_a_run_in_words_that_name_it(small_disk: Path) -> None:

@@ -29,6 +29,7 @@ from aed.inference.onnx import OnnxClassifier
 from aed.inference.prediction import Predictor
 from aed.modules.embeddings import outputs_and_embedding
 from aed.run.annotated import Annotated, Heard, Truth
+from aed.run.nearness import last_layer
 from aed.scoring.decision import UNKNOWN_INDEX, Decision
 from aed.scoring.events.family import Shape
 from aed.scoring.events.lists import EventList
@@ -121,12 +122,13 @@ def test_the_weight_is_chosen_by_classes_left_out() -> None:
     vectors, classes = means_of_classes(train, 4, 1)
     assert vectors.shape == (4, 8) and classes.tolist() == [0, 1, 2, 3]
     assert (np.argmax(vectors, axis=1) == classes).all()
-    auroc = held_out_auroc(train, val, vectors, classes, "mean")
+    auroc = held_out_auroc(train, val, vectors, classes, "mean", last_layer(0.1))
     assert auroc[1.0] > 0.99  # an axis of its own is far from all others
     assert best_weight({0.0: 0.8, 0.5: 0.8, 1.0: 0.7}) == 0.0 and best_weight({0.5: 0.7, 0.9: 0.8, 1.0: 0.8}) == 0.9
     few = val.without(0).without(1)
     with pytest.raises(AedError, match="at least 3 classes"):
-        held_out_auroc(train, Embedded(few.embeddings, few.target, few.clip - few.clip.min()), vectors, classes, "mean")
+        two = Embedded(few.embeddings, few.target, few.clip - few.clip.min())
+        held_out_auroc(train, two, vectors, classes, "mean", last_layer(0.1))
     with pytest.raises(AedError, match="class number 4 has no training patch"):
         means_of_classes(train, 5, 1)
 

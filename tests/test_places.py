@@ -1,5 +1,6 @@
 """Budgets that hold in places that a rule was not chosen on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,21 @@ def test_a_budget_holds_in_new_places(clumped):
             into.append(rate(new, fitted.shape, thresholds) / fitted.hours)
     assert 0.2 < np.mean(came) <= 2.0 + 0.5
     assert np.mean(came) <= np.mean(blind) + 1e-9
+
+
+@pytest.mark.usefixtures("computes")
+def test_where_one_place_alone_raises_more_than_the_budget_nothing_is_chosen():
+    """Without that place no threshold costs anything, and the best of these raises all its alarms."""
+    seen = made(np.random.default_rng(0), 0.0)
+    for place, own in enumerate(seen.posteriors[:60]):
+        own[:, 0] = 0.9 if place == 7 else 0.0
+    lively = seen.posteriors[60][:, 0]
+    seen.posteriors[60][:, 0] = np.where(lively > 0.9, 0.999, np.where(lively > 0.5, 0.85, 0.0))
+    own = replace(seen, posteriors=[rows * np.float32([1, 0]) for rows in seen.posteriors])
+    family, base = shapes((1,), (1.0,), (0.0,)), EventRule(repeat_s=RATE_S / 2)
+    fitted = best_rule(own, family, base, 2.0, 2.0)
+    assert fitted.spent == -1 and fitted.elsewhere == 18 and fitted.choice.found == 0 < fitted.best_within.found
+    assert best_rule(own, family, base, 6.0, 2.0).choice.found > 0, "18 alarms in three hours are within that"
 
 
 def test_a_list_names_what_is_heard(tmp_path: Path):

@@ -16,6 +16,9 @@ from aed.scoring.levels import LEVELS, STREAM_RECALL, alarms_of
 
 log = logging.getLogger(__name__)
 
+LAST_EPOCH = "last"
+"""In place of a metric that picks the best epoch."""
+
 
 OF_LIGHTNING = ("pytorch-lightning_version", "optimizer_states", "lr_schedulers")
 """Entries of a checkpoint that a trainer needs besides the model's."""
@@ -90,7 +93,7 @@ class BestCheckpoint(ModelCheckpoint):
         dirpath: Folder of both files.
         monitor: Validation metric that picks the best epoch, the first of equals; null: clip accuracy or, where a clip
             has any number of classes, mean average precision. ``val/recall_at_1_per_hour``, or at any other number:
-            share of events found in streams with so many alarms an hour.
+            share of events found in streams with so many alarms an hour. ``last``: none, the last epoch is the best.
         mode: ``max`` or ``min``.
     """
 
@@ -111,12 +114,12 @@ class BestCheckpoint(ModelCheckpoint):
             return
         task: Task = trainer.datamodule.task  # type: ignore[attr-defined]
         known = [*(f"val/{level}" for level in reversed(LEVELS[task])), "val/loss"]
-        if "val" not in trainer.datamodule.datasets:  # type: ignore[attr-defined]
+        if self.monitor == LAST_EPOCH or "val" not in trainer.datamodule.datasets:  # type: ignore[attr-defined]
             self.monitor = None
         elif self.monitor is None:
             self.monitor = known[0]
         elif self.monitor not in known and alarms_of(self.monitor) is None:
-            known.append(STREAM_RECALL)
+            known += [STREAM_RECALL, LAST_EPOCH]
             raise AedError(f"callbacks.checkpoint.monitor: need one of {known}, got {self.monitor!r}")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

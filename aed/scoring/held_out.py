@@ -6,7 +6,6 @@ its validation clips should score lower than all others. To drop only its output
 for a layer that has met the class keeps its other outputs low.
 """
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -24,9 +23,6 @@ WEIGHTS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0)
 
 MOST_CLASSES = 10
 """Classes that are left out in turn, evenly over all."""
-
-MOST_PATCHES = 5000
-"""Training patches from which a last layer is trained anew, evenly over all."""
 
 ROUNDS = 20
 """Of k-means, at most."""
@@ -52,6 +48,10 @@ class Embedded:
         """All patches but those of a class."""
         kept = self.target != label
         return Embedded(self.embeddings[kept], self.target[kept], self.clip[kept])
+
+
+LastLayer = Callable[[Embedded], Callable[[Floats], Floats]]
+"""Patches -> a last layer trained on them: embeddings ``(rows, size)`` -> posteriors of their classes."""
 
 
 def means_of_classes(patches: Embedded, num_classes: int, per_class: int) -> tuple[Int8, Indices]:
@@ -102,7 +102,7 @@ def clusters(embeddings: Floats, count: int) -> Indices:
 
 
 def held_out_auroc(
-    train: Embedded, val: Embedded, vectors: Int8, classes: Indices, aggregate: Aggregate
+    train: Embedded, val: Embedded, vectors: Int8, classes: Indices, aggregate: Aggregate, last_layer: LastLayer
 ) -> Mapping[float, float]:
     """Mean AUROC, over classes that are left out, of each weight of the nearness.
 
@@ -112,6 +112,7 @@ def held_out_auroc(
         vectors: Of :func:`means_of_classes`.
         classes: Of the vectors.
         aggregate: How patches become clips.
+        last_layer: As the model's is trained.
 
     Raises:
         AedError: There are fewer than three classes with validation clips.
@@ -149,22 +150,3 @@ def by_clip(rows: Floats, clip: Indices, how: Aggregate) -> Floats:
 def clip_classes(patches: Embedded) -> Indices:
     """The class of each clip, ``(clips,)``."""
     return by_clip(patches.target[:, None].astype(np.float32), patches.clip, "max")[:, 0].astype(np.int64)
-
-
-def last_layer(patches: Embedded) -> Callable[[Floats], Floats]:
-    """Posteriors of embeddings ``(rows, size)`` by a softmax regression trained on some patches."""
-    from sklearn.linear_model import LogisticRegression
-
-    rows = evenly(len(patches.target), MOST_PATCHES)
-    some, target = patches.embeddings[rows].astype(np.float64), patches.target[rows]
-    spread = some.std(axis=0) + 1e-6
-    fitted = LogisticRegression(C=0.1, max_iter=50)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # 50 steps are enough, converged or not
-        fitted.fit(some / spread, target)
-
-    def posteriors(embeddings: Floats) -> Floats:
-        values: Floats = fitted.predict_proba(embeddings / spread).astype(np.float32)
-        return values
-
-    return posteriors

@@ -99,14 +99,16 @@ def class_options(
         off_share: Of the shape.
         times: Of the shape.
         thresholds: To try.
-        most: Alarms where nothing is; thresholds that raise more are left out.
+        most: Alarms where nothing is; thresholds that raise more, beside those of a group of places that could be left
+            out, are left out.
     """
     counted, parts = [], instants.group
+    looked_at = most if parts is None else math.inf
     for threshold in sorted(thresholds, reverse=True):
         events = joined.events(target, threshold, off_share * threshold, times)
-        tally = instants.tally(target, (decision for *_, alarms in events for decision in alarms), most)
-        if len(tally.background) <= most:
-            groups = () if parts is None else np.bincount(parts[tally.background], minlength=GROUPS).tolist()
+        tally = instants.tally(target, (decision for *_, alarms in events for decision in alarms), looked_at)
+        groups = () if parts is None else np.bincount(parts[tally.background], minlength=GROUPS).tolist()
+        if len(tally.background) - max(groups, default=0) <= most:
             counts = len(tally.found), len(tally.background), len(tally.confused)
             counted.append(Option(threshold, *counts, 0, tuple(groups)))
     return priced([NEVER_ON, *counted])

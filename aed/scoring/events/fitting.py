@@ -7,7 +7,7 @@ from math import floor, inf
 import numpy as np
 
 from aed.scoring.events.alarms import Instants, background_hours
-from aed.scoring.events.family import QUARTERS, Choice, Option, Shape, best_choices, search
+from aed.scoring.events.family import NEVER_ON, QUARTERS, Choice, Option, Shape, best_choices, search
 from aed.scoring.events.joined import Joined
 from aed.scoring.events.left_out import alarms_left_out, most_within
 from aed.scoring.events.lists import EventList, Seconds
@@ -78,7 +78,7 @@ class Fitted:
         choice: Thresholds of the rule, and what they find and cost; it finds nothing where none does.
         base: Rule that says what shapes do not.
         best: The best choices of each shape for 0, 1, ... quarters of alarms to expect.
-        spent: Quarters of alarms that the choice may cost.
+        spent: Quarters of alarms that the choice may cost; -1: even one for none raises more elsewhere.
         elsewhere: Alarms of such a choice in places it was made without; None: places are not known.
         budget: Alarms an hour where nothing is.
         hours: Of background.
@@ -154,6 +154,7 @@ def best_rule(
         shares = np.bincount(grouped(place_hours), place_hours) / place_hours.sum()
         raised = alarms_left_out(options, most, confused, shares.tolist())
         spent = most_within(raised, budget * hours)
-        elsewhere = raised[spent]
-    shape = max(best, key=lambda each: best[each][spent].rank)
-    return Fitted(shape, best[shape][spent], base, best, spent, elsewhere, budget, hours, len(labelled.events))
+        elsewhere = raised[max(spent, 0)]
+    shape = max(best, key=lambda each: best[each][max(spent, 0)].rank)
+    choice = best[shape][spent] if spent >= 0 else Choice((NEVER_ON,) * len(options[shape]))
+    return Fitted(shape, choice, base, best, spent, elsewhere, budget, hours, len(labelled.events))

@@ -33,6 +33,6 @@ def alarms_left_out(
 
 
 def most_within(raised: Sequence[int], alarms: float) -> int:
-    """The most quarters up to which no budget raises more than ``alarms`` in places left out."""
+    """The most quarters up to which no budget raises more than ``alarms`` in places left out; -1: not even 0 do."""
     over = [quarters for quarters, count in enumerate(raised) if count > alarms]
     return over[0] - 1 if over else len(raised) - 1
