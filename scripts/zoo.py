@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aed.base.paths import ZOO_DIR
 
-RECIPES = ("esc10_200k", "esc10_64k")
+RECIPES = ("esc10_200k",)
 
 
 def main() -> None:

@@ -221,8 +221,7 @@ class Search:
     def _refit(self) -> None:
         """Judges a last layer of the training clips that do not judge; if it is kept, that of all takes its place.
 
-        More clips make it better (an inner fold of ESC-10, mn04 to block 13 and whole: 0.1 and 0.7 dB), and clips that
-        judge must not have taken part.
+        More clips make it better, and clips that judge must not have taken part.
         """
         before, training = self.best, self.training()
         fitted, int8 = refit(self.model, before.float_model, before.int8, training, self.config)
