@@ -106,6 +106,34 @@ def test_a_head_that_is_no_nearer_is_not_kept(monkeypatch):
     assert [step.kept for step in search(FLOAT, 0, 0, repair=("head",)).steps] == [True, False]
 
 
+@pytest.mark.parametrize(("drop", "sizes"), [(0, [300, 600]), (1, [300])])
+def test_a_head_that_is_kept_is_solved_from_all_training_clips(monkeypatch, drop: float, sizes: list[int]):
+    """Judged is that of the clips that do not judge, and one that is not kept is not solved again."""
+    solved_from, all_of_them = [], np.concatenate([MANY, MANY])
+
+    def nearer(model, candidate, int8, patches, config):
+        solved_from.append(len(patches))
+        return copy_of(candidate), copy_of(FUSED)
+
+    monkeypatch.setattr("aed.export.search.refit", nearer)
+    config = QuantizeConfig(per_channel=False, repair=("head",))
+    given = {"training": lambda: MANY, "every": lambda: all_of_them}
+    made = Search(FLOAT, CALIBRATION, config, judged(0, drop), **given)
+    best = made.run()
+    assert solved_from == sizes and [step.kept for step in made.steps] == [True, not drop]
+    assert made.steps[1].detail == "least squares over 300 patches"
+    assert (best.int8 == FUSED) == (not drop)
+
+
+def test_nearness_is_that_on_judging_clips():
+    others = nets.patches(40, seed=11).numpy()
+    made = Search(FLOAT, CALIBRATION, QuantizeConfig(repair=()), judged(0, 0), judging=others)
+    int8 = made.run().int8
+    wanted = fidelity.outputs(FLOAT, others)
+    noise = fidelity.outputs(int8, others) - wanted
+    assert made.steps[0].sqnr_db == pytest.approx(float(np.median(fidelity.sqnr_db(wanted, noise))))
+
+
 def test_other_nets_are_refitted_last_where_int8_is_evidently_worse():
     model = to_onnx(nets.make("uneven"), nets.FRONTEND, ExportConfig())
     assert [step.name for step in search(model, 0).steps] == ["static"]

@@ -8,7 +8,7 @@ alone may do changes nothing.
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -40,7 +40,7 @@ class Step:
     Args:
         name: ``static``, ``equalise``, ``bias``, ``head``, ``float`` or ``qat``.
         score: On the judging clips: accuracy, or mean average precision; a fraction.
-        sqnr_db: At the logits, median over calibration patches.
+        sqnr_db: At the logits, median over patches of judging clips.
         gain: Points of that over the best before; of the first step over the float model.
         low: Lower end of the 90 % interval of the gain.
         high: Its upper end.
@@ -86,7 +86,11 @@ class Search:
         config: Scheme.
         judge: Judges a model on the judging clips.
         embeds: Whether the embedding has to stay what it is, for the means of the classes are of it.
-        training: More patches of training clips, for the last layer's least squares; None: those of calibration.
+        training: More patches of training clips that do not judge, for the last layer's least squares; None: those of
+            calibration.
+        judging: Patches of judging clips, on which outputs are compared with those of float; None: those of
+            calibration.
+        every: Patches of all training clips, from which a last layer that is kept is solved once more; None: it stays.
     """
 
     def __init__(
@@ -97,12 +101,15 @@ class Search:
         judge: Judge,
         embeds: bool = False,
         training: Callable[[], Patches] | None = None,
+        judging: Patches | None = None,
+        every: Callable[[], Patches] | None = None,
     ) -> None:
         self.model, self.patches, self.config, self.judge, self.embeds = model, patches, config, judge, embeds
-        self.training = training or (lambda: patches)
+        self.training, self.every = training or (lambda: patches), every
+        self.judging = patches if judging is None else judging
         self.curved = any(node.op_type in CURVES for node in model.graph.node)
         self.in_float = judge(model)
-        self.expected = outputs(model, patches)
+        self.expected = outputs(model, self.judging)
         self.steps: list[Step] = []
         self._best: Candidate | None = None
         self.loss = Difference(0, 0, 0)
@@ -175,7 +182,7 @@ class Search:
             )
 
     def _sqnr(self, int8: onnx.ModelProto) -> float:
-        return float(np.median(sqnr_db(self.expected, outputs(int8, self.patches) - self.expected)))
+        return float(np.median(sqnr_db(self.expected, outputs(int8, self.judging) - self.expected)))
 
     def _try(
         self,
@@ -212,9 +219,16 @@ class Search:
             self._best, self.loss = candidate, difference(candidate.verdict, self.in_float)
 
     def _refit(self) -> None:
-        kept, training = self.best, self.training()
-        fitted, int8 = refit(self.model, kept.float_model, kept.int8, training, self.config)
-        self._try("head", fitted, int8, f"least squares over {len(training)} patches", kept.reference, nearer=True)
+        """Judges a last layer of the training clips that do not judge; if it is kept, that of all takes its place.
+
+        More clips make it better, and clips that judge must not have taken part.
+        """
+        before, training = self.best, self.training()
+        fitted, int8 = refit(self.model, before.float_model, before.int8, training, self.config)
+        self._try("head", fitted, int8, f"least squares over {len(training)} patches", before.reference, nearer=True)
+        if self.every is not None and self.steps[-1].kept:
+            fitted, int8 = refit(self.model, before.float_model, before.int8, self.every(), self.config)
+            self._best = replace(self.best, float_model=fitted, int8=int8)
 
     def _equalise(self) -> None:
         kept = self.best.float_model

@@ -113,6 +113,7 @@ def catalogue() -> Iterator[Entry]:
     cuts: tuple[tuple[Cut | None, str, str], ...] = (
         ("x11", "esc10_64k", "mn_96x96"),
         ("x13", "esc10_200k", "mn_96x192"),
+        ("x13", "esc10_200k frontend=mn_96x96", "mn_96x96"),
         (None, "esc10_600k", "mn_96x496"),
     )
     for cut, recipe, frontend in cuts:

@@ -37,7 +37,7 @@ HEAD_PATCHES = 2048
 """Most patches over which the last layer is solved anew."""
 
 REPORTED_PATCHES = 128
-"""Real patches over which layers are compared."""
+"""Real patches over which layers, and ways to int8, are compared."""
 
 
 def quantize(run: Run) -> None:
@@ -67,6 +67,8 @@ def quantize(run: Run) -> None:
         lambda graph: _judge(graph, card, calibration),
         embeds,
         partial(some_patches, calibration.training, HEAD_PATCHES),
+        some_patches(calibration.judging, REPORTED_PATCHES),
+        partial(some_patches, run.data.datasets["train"], HEAD_PATCHES),
     )
     best = search.run()
     if config.method == "qat":
