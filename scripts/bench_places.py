@@ -3,8 +3,8 @@
     python scripts/bench_places.py model_int8.onnx --events val/events --quiet val/quiet
 
 The folders are those of ``bench_alarms.py``; ``--quiet`` takes several. A seed draws half of the recordings that sound
-as background; each half chooses a rule, with the events, and is the other's test. A piece of noise is a place of its own
-here, as it is drawn anew. Rules are chosen twice: as ``aed detect action=fit`` does, and blindly, as if places were not
+as background; each half chooses a rule, with the events, and is the other's test. A piece of noise is a place of its
+own, as it is drawn anew. Rules are chosen twice: as ``aed detect action=fit`` does, and blindly, as if places were not
 known. Alarms an hour are printed, and how often the budget is inside of, or over, their exact interval and that over
 places.
 """
