@@ -1,17 +1,12 @@
 """Whether a budget of alarms holds in places that a rule was not chosen on: halves of the places of quiet streams.
 
-    for split in val test; do
-      aed soundscapes output=$split/quiet data=esc10 data.test_fold=1 data.val_fold=2 split=$split events_a_minute=0 \
-        hours=1.5 ambient=recordings
-    done
-    aed soundscapes output=val/events data=esc10 data.test_fold=1 data.val_fold=2 split=val events_a_minute=12 \
-      longest_event_s=2 hours=0.33 ambient=recordings
-    python scripts/bench_places.py model_int8.onnx --events val/events --quiet val/quiet test/quiet
+    python scripts/bench_places.py model_int8.onnx --events val/events --quiet val/quiet
 
-A seed draws half of the recordings that sound as background; each half chooses a rule, with the events, and is the
-other's test. A piece of noise is a place of its own here, as it is drawn anew. Rules are chosen twice: as ``aed detect
-action=fit`` does, and blindly, as if places were not known. Alarms an hour are printed, and how often the budget is
-inside of, or over, their exact interval and that over places.
+The folders are those of ``bench_alarms.py``; ``--quiet`` takes several. A seed draws half of the recordings that sound
+as background; each half chooses a rule, with the events, and is the other's test. A piece of noise is a place of its
+own, as it is drawn anew. Rules are chosen twice: as ``aed detect action=fit`` does, and blindly, as if places were not
+known. Alarms an hour are printed, and how often the budget is inside of, or over, their exact interval and that over
+places.
 """
 
 import argparse

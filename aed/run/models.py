@@ -118,7 +118,7 @@ def catalogue() -> Iterator[Entry]:
     )
     for cut, recipe, frontend in cuts:
         yield Entry(
-            name=f"MobileNetAS, cut: {cut or 'none'}",
+            name=f"MobileNetAS, cut: {cut or 'none'}, {PRESETS[frontend].patch_frames} frames",
             recipe=recipe,
             net=partial(MobileNetAS, NUM_CLASSES, cut=cut),
             frontend=frontend,

@@ -105,6 +105,24 @@ static inline uint32_t *aed_fill(uint32_t *column, int32_t count, uint32_t zeros
     return column;
 }
 
+/* Columns that a row of outputs needs: zero points before the image, inside it, zero points after it; and whether all
+ * rows are there. */
+typedef struct {
+    int32_t before, inside, after;
+    int whole;
+} aed_span_t;
+
+static aed_span_t aed_span(const int8_t *const *rows, const aed_window_t *window) {
+    const int32_t needed = window->stride_w * (window->out_w - 1) + window->k_w;
+    const int32_t before = window->pad_left < needed ? window->pad_left : needed;
+    const int32_t inside = window->in_w < needed - before ? window->in_w : needed - before;
+    aed_span_t span = {before, inside, needed - before - inside, inside > 0};
+    for (int32_t i = 0; i < window->k_h; ++i) {
+        span.whole = span.whole && rows[i] != NULL;
+    }
+    return span;
+}
+
 /* One column of four channels, and the next. */
 static uint32_t *aed_column(uint32_t *column, uint32_t row0, uint32_t row1, uint32_t row2) {
     const uint32_t low = aed_bottoms(row0, row1);
@@ -338,10 +356,7 @@ AED_INLINE void aed_depthwise_sliding(
     const aed_window_t *const window = &depthwise->window;
     const int32_t depth = window->in_c;
     const int32_t at_once = window->stride_w == 1 ? 3 : 2;
-    const int32_t needed = window->stride_w * (window->out_w - 1) + 3;
-    const int32_t before = window->pad_left < needed ? window->pad_left : needed;
-    const int32_t inside = window->in_w < needed - before ? window->in_w : needed - before;
-    const int whole = rows[0] != NULL && rows[1] != NULL && rows[2] != NULL && inside > 0;
+    const aed_span_t span = aed_span(rows, window);
     const uint32_t zeros = (uint16_t)window->in_zero * 0x10001u;
     const uint32_t four_zeros = (uint8_t)window->in_zero * 0x01010101u;
     const int8_t *const weight = (const int8_t *)depthwise->weight;
@@ -349,18 +364,18 @@ AED_INLINE void aed_depthwise_sliding(
     aed_slide_t slide = {
         weight, (uint32_t *)scratch, weight + 32, depthwise->bias, (uint32_t)((window->out_w - 1) / at_once) << 16, 0};
     for (int32_t o = 0; o < depth; o += 4) {
-        uint32_t *column = aed_fill((uint32_t *)scratch, AED_COLUMN * before, zeros);
-        if (whole) {
-            column = aed_columns(column, rows[0] + o, rows[1] + o, rows[2] + o, inside, depth);
+        uint32_t *column = aed_fill((uint32_t *)scratch, AED_COLUMN * span.before, zeros);
+        if (span.whole) {
+            column = aed_columns(column, rows[0] + o, rows[1] + o, rows[2] + o, span.inside, depth);
         } else {
-            for (int32_t at = o; at < inside * depth; at += depth) {
+            for (int32_t at = o; at < span.inside * depth; at += depth) {
                 const uint32_t row0 = rows[0] == NULL ? four_zeros : aed_load(rows[0] + at);
                 const uint32_t row1 = rows[1] == NULL ? four_zeros : aed_load(rows[1] + at);
                 const uint32_t row2 = rows[2] == NULL ? four_zeros : aed_load(rows[2] + at);
                 column = aed_column(column, row0, row1, row2);
             }
         }
-        (void)aed_fill(column, AED_COLUMN * (needed - before - inside), zeros);
+        (void)aed_fill(column, AED_COLUMN * span.after, zeros);
         slides(&slide);
         slide.weight += 36;
         slide.last += 36;
@@ -555,9 +570,7 @@ AED_INLINE void aed_depthwise_long(
     const aed_depthwise_t *const depthwise = (const aed_depthwise_t *)layer;
     const aed_window_t *const window = &depthwise->window;
     const int32_t depth = window->in_c;
-    const int32_t needed = window->stride_w * (window->out_w - 1) + 5;
-    const int32_t before = window->pad_left < needed ? window->pad_left : needed;
-    const int32_t inside = window->in_w < needed - before ? window->in_w : needed - before;
+    const aed_span_t span = aed_span(rows, window);
     const int32_t blocks = (window->out_w + AED_LONG_AT_ONCE - 1) / AED_LONG_AT_ONCE;
     const int32_t step = window->stride_w * AED_LONG_COLUMN;
     const int32_t all = step * AED_LONG_AT_ONCE * blocks;
@@ -565,17 +578,16 @@ AED_INLINE void aed_depthwise_long(
     const uint32_t zeros = (uint16_t)window->in_zero * 0x10001u;
     uint32_t *const weights = (uint32_t *)scratch;
     uint32_t *const columns = weights + 4 * AED_LONG_WEIGHTS;
-    const int whole = rows[0] != NULL && rows[1] != NULL && rows[2] != NULL && rows[3] != NULL && rows[4] != NULL;
     for (int32_t o = 0; o < depth; o += 4) {
-        uint32_t *column = aed_fill(columns, AED_LONG_COLUMN * before, zeros);
-        if (whole && inside > 0) {
-            column = aed_long_columns(column, rows, o, inside, depth);
+        uint32_t *column = aed_fill(columns, AED_LONG_COLUMN * span.before, zeros);
+        if (span.whole) {
+            column = aed_long_columns(column, rows, o, span.inside, depth);
         } else {
-            for (int32_t at = o; at < inside * depth; at += depth) {
+            for (int32_t at = o; at < span.inside * depth; at += depth) {
                 column = aed_long_column(column, rows, at, (uint8_t)window->in_zero * 0x01010101u);
             }
         }
-        (void)aed_fill(column, AED_LONG_COLUMN * (needed - before - inside), zeros);
+        (void)aed_fill(column, AED_LONG_COLUMN * span.after, zeros);
         aed_long_weights((const int8_t *)depthwise->weight + 25 * o, weights);
         for (int32_t i = 0; i < 4; ++i) {
             uint32_t *const sum = columns + each[i].sum;

@@ -192,21 +192,20 @@ AED_ALONE void aed_multiply_words(
 void aed_add_whole(
     const int8_t *one, const int8_t *other, int8_t *out, int32_t size, int32_t period, int32_t one_factor,
     int32_t other_factor, int32_t fixed) {
-    int32_t i = 0;
-    while (i < size) {
-        const int32_t end = i + period;
+    for (; size > 0; size -= period) {
         int32_t j = 0;
 #if AED_SMLAD
         j = period / 4 * 4;
         if (j > 0) {
-            aed_add_whole_words(one + i, other, out + i, j, one_factor, other_factor, fixed);
-            i += j;
+            aed_add_whole_words(one, other, out, j, one_factor, other_factor, fixed);
         }
 #endif
-        for (; i < end; ++i, ++j) {
-            const int32_t sum = fixed + aed_scaled(other_factor, other[j] * 256) + aed_scaled(one_factor, one[i] * 256);
-            out[i] = aed_saturate(sum >> AED_SUM_BITS);
+        for (; j < period; ++j) {
+            const int32_t sum = fixed + aed_scaled(other_factor, other[j] * 256) + aed_scaled(one_factor, one[j] * 256);
+            out[j] = aed_saturate(sum >> AED_SUM_BITS);
         }
+        one += period;
+        out += period;
     }
 }
 
