@@ -142,4 +142,4 @@ def tables_of(net: str) -> dict[str, Set[str]]:
         net: Text of ``aed_net.c``, whose stages name their kernels.
     """
     kernels = {name for names in _STAGE.findall(net) for name in names if name}
-    return {"run_stage": kernels, "aed_pair_columns": _BLOCKS}
+    return {"run_stage": kernels, "aed_pair_columns": _BLOCKS, "aed_plain_blocks": _BLOCKS}

@@ -360,7 +360,6 @@ AED_INLINE void aed_depthwise_sliding(
     const uint32_t zeros = (uint16_t)window->in_zero * 0x10001u;
     const uint32_t four_zeros = (uint8_t)window->in_zero * 0x01010101u;
     const int8_t *const weight = (const int8_t *)depthwise->weight;
-    void (*const slides)(const aed_slide_t *) = window->stride_w == 1 ? aed_slide_by_1 : aed_slide_by_2;
     aed_slide_t slide = {
         weight, (uint32_t *)scratch, weight + 32, depthwise->bias, (uint32_t)((window->out_w - 1) / at_once) << 16, 0};
     for (int32_t o = 0; o < depth; o += 4) {
@@ -376,7 +375,11 @@ AED_INLINE void aed_depthwise_sliding(
             }
         }
         (void)aed_fill(column, AED_COLUMN * span.after, zeros);
-        slides(&slide);
+        if (window->stride_w == 1) {
+            aed_slide_by_1(&slide);
+        } else {
+            aed_slide_by_2(&slide);
+        }
         slide.weight += 36;
         slide.last += 36;
         slide.bias += 4;
@@ -574,7 +577,6 @@ AED_INLINE void aed_depthwise_long(
     const int32_t blocks = (window->out_w + AED_LONG_AT_ONCE - 1) / AED_LONG_AT_ONCE;
     const int32_t step = window->stride_w * AED_LONG_COLUMN;
     const int32_t all = step * AED_LONG_AT_ONCE * blocks;
-    void (*const run)(const aed_long_t *) = window->stride_w == 1 ? aed_long_by_1 : aed_long_by_2;
     const uint32_t zeros = (uint16_t)window->in_zero * 0x10001u;
     uint32_t *const weights = (uint32_t *)scratch;
     uint32_t *const columns = weights + 4 * AED_LONG_WEIGHTS;
@@ -595,7 +597,11 @@ AED_INLINE void aed_depthwise_long(
             const aed_long_t of = {
                 columns + each[i].word, some, sum, sum + all, some + AED_LONG_WEIGHTS,
                 depthwise->bias[o + each[i].channel]};
-            run(&of);
+            if (window->stride_w == 1) {
+                aed_long_by_1(&of);
+            } else {
+                aed_long_by_2(&of);
+            }
         }
         aed_four_steps(columns, step, out, o, depthwise, slope);
     }
