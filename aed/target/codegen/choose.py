@@ -13,7 +13,7 @@ from aed.target.codegen.schedule import Schedule, Stage, in_parts
 from aed.target.codegen.settings import AUTO, PlanKind, PlanSettings
 from aed.target.codegen.stream import as_stream
 
-MOST = 1.05
+MOST = 1.08
 """Instructions of a plan that ``auto`` takes, by estimate, as a multiple of those of whole layers."""
 
 FINALISTS = 4
