@@ -121,7 +121,8 @@ def test_a_head_that_is_kept_is_solved_from_all_training_clips(monkeypatch, drop
     made = Search(FLOAT, CALIBRATION, config, judged(0, drop), **given)
     best = made.run()
     assert solved_from == sizes and [step.kept for step in made.steps] == [True, not drop]
-    assert made.steps[1].detail == "least squares over 300 patches"
+    written = "" if drop else "; written: over 600 of all clips"
+    assert made.steps[1].detail == f"least squares over 300 patches{written}"
     assert (best.int8 == FUSED) == (not drop)
 
 

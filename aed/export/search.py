@@ -226,9 +226,11 @@ class Search:
         before, training = self.best, self.training()
         fitted, int8 = refit(self.model, before.float_model, before.int8, training, self.config)
         self._try("head", fitted, int8, f"least squares over {len(training)} patches", before.reference, nearer=True)
-        if self.every is not None and self.steps[-1].kept:
-            fitted, int8 = refit(self.model, before.float_model, before.int8, self.every(), self.config)
+        if self.every is not None and (judged := self.steps[-1]).kept:
+            every = self.every()
+            fitted, int8 = refit(self.model, before.float_model, before.int8, every, self.config)
             self._best = replace(self.best, float_model=fitted, int8=int8)
+            self.steps[-1] = replace(judged, detail=f"{judged.detail}; written: over {len(every)} of all clips")
 
     def _equalise(self) -> None:
         kept = self.best.float_model
