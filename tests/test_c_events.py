@@ -313,10 +313,10 @@ def test_cmake_builds_the_example_and_ctest_runs_the_self_test(model, tmp_path, 
     library = delivered(model, tmp_path / "with space", monkeypatch)
     net = library / "src/aed_net.c"
     text = net.read_text()
-    start = text.index("{", text.index("bias0[")) + 1
+    changed = re.sub(r"(bias0\[\d+\] = \{)\s*", r"\g<1>90000 + ", text)  # each core's
     place = tmp_path / "build"
     subprocess.run(["cmake", "-S", library, "-B", place], check=True, capture_output=True)
-    for content in (text, f"{text[:start]}90000 + {text[start:].lstrip()}"):
+    for content in (text, changed):
         net.write_text(content)
         subprocess.run(["cmake", "--build", place], check=True, capture_output=True)
         tested = subprocess.run(["ctest", "--test-dir", place], check=False, capture_output=True)

@@ -378,9 +378,8 @@ def test_the_self_test_sees_a_changed_weight(library, tmp_path, broken):
     shutil.copytree(library, folder)
     if broken:
         source = folder / "src/aed_net.c"
-        text = source.read_text()
-        start = text.index("{", text.index("bias0["))
-        source.write_text(text[: start + 1] + "90000 + " + text[start + 1 :].lstrip())
+        # each core's
+        source.write_text(re.sub(r"(bias0\[\d+\] = \{)\s*", r"\g<1>90000 + ", source.read_text()))
     (tmp_path / "main.c").write_text(
         '#include "aed_selftest.h"\nstatic aed_net net;\nint main(void) { return aed_selftest(&net) != 0; }\n'
     )

@@ -24,6 +24,7 @@ from aed.base.errors import AedError
 from aed.base.files import WriteError
 from aed.base.loading import loading
 from aed.run import loggers, pipeline
+from aed.run.tracking import sweeps
 
 pytestmark = pytest.mark.usefixtures("processes")
 
@@ -108,6 +109,15 @@ def test_a_late_logger_opens_beside_what_goes_on_and_misses_nothing() -> None:
     assert late.opened is kept and kept.told == [{"a": 1}, ({"b": 2.0}, 0)]
     late.log_metrics({"b": 3.0}, 1)
     assert kept.told[-1] == ({"b": 3.0}, 1)
+
+
+def test_a_late_logger_opens_below_the_search_that_its_run_belongs_to(tmp_path: Path) -> None:
+    found = list[Path | None]()
+    late = loggers.LateLogger(lambda: found.append(sweeps.sweep_folder()) or Kept(), ThreadPoolExecutor(1))
+    with sweeps.below(tmp_path):
+        late.begin()
+    late.open()
+    assert found == [tmp_path]
 
 
 def test_why_a_late_logger_cannot_be_opened_is_told_once_it_is_needed() -> None:

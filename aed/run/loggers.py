@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import closing, contextmanager
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ class LateLogger(Logger):
     def begin(self) -> None:
         """Begins to open the logger, and does not wait for it; once."""
         if self._begun is None:
-            self._begun = self._pool.submit(self._opening)
+            self._begun = self._pool.submit(copy_context().run, self._opening)
 
     def open(self) -> Logger:
         """The logger, open, and told what has come so far."""
