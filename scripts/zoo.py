@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aed.base.paths import ZOO_DIR
 
-RECIPES = ("esc10_200k",)
+RECIPES = ("esc10_200k", "esc10_64k")
 
 
 def main() -> None:
@@ -23,8 +23,8 @@ def main() -> None:
     parser.add_argument("recipes", nargs="*", default=RECIPES, metavar="recipe", help=" or ".join(RECIPES))
     for recipe in parser.parse_args().recipes:
         with tempfile.TemporaryDirectory(dir=ZOO_DIR) as folder:
-            settings = [f"experiment={recipe}", "data.test_fold=null", "stages=[fit,export,quantize]", "logger=csv"]
-            command = [sys.executable, "-m", "aed.train", *settings, f"hydra.run.dir={folder}/run"]
+            settings = [f"experiment={recipe}", "data.test_fold=null", "stages=[fit,export,quantize]", "threads=1"]
+            command = [sys.executable, "-m", "aed.train", *settings, "logger=csv", f"hydra.run.dir={folder}/run"]
             subprocess.run(command, check=True)
             model = shutil.copyfile(Path(folder) / "run" / "model_int8.onnx", Path(folder) / f"{recipe}.onnx")
             model.replace(ZOO_DIR / model.name)

@@ -21,7 +21,7 @@ MODELS = zoo.shipped_models()
 
 
 def test_the_names_are_those_of_the_files() -> None:
-    assert list(MODELS) == ["zoo/esc10_200k"]
+    assert list(MODELS) == ["zoo/esc10_200k", "zoo/esc10_64k"]
     assert zoo.model_file("zoo/esc10_200k") == str(ZOO_DIR / "esc10_200k.onnx")
 
 
@@ -31,10 +31,10 @@ def test_other_models_stay_what_they_are(model: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "end"), [("zoo/esc10_20k", "; did you mean zoo/esc10_200k?"), ("zoo/", "zoo/esc10_200k")]
+    ("model", "end"), [("zoo/esc10_20k", "; did you mean zoo/esc10_200k?"), ("zoo/", "zoo/esc10_200k, zoo/esc10_64k")]
 )
 def test_an_unknown_name_lists_the_known_ones(model: str, end: str) -> None:
-    with pytest.raises(AedError, match=rf"^model={model}: .* there are zoo/esc10_200k") as raised:
+    with pytest.raises(AedError, match=rf"^model={model}: .* there are zoo/esc10_200k, zoo/esc10_64k") as raised:
         zoo.model_file(model)
     assert str(raised.value).endswith(end)
 
