@@ -5,8 +5,9 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,11 @@ def assemble(run: Run, callbacks: Sequence[L.Callback]) -> Run:
     opening = {key: partial(_opened, f"logger.{key}", node, run) for key, node in usable.items()}
     is_fit = "fit" in config.stages  # of a short one most would be MLflow's import
     pool = ThreadPoolExecutor(1)
-    late = {key: LateLogger(own, pool) for key, own in opening.items() if is_fit and can_wait(usable[key], callbacks)}
+    late = {
+        key: LateLogger(partial(_ready, usable[key], own, run), pool)
+        for key, own in opening.items()
+        if is_fit and can_wait(usable[key], callbacks)
+    }
     run.later += [logger.begin for logger in late.values()]
     trainer.loggers = loggers = [late.get(key) or own() for key, own in opening.items()]
     settings = without_secrets(OmegaConf.to_container(config, resolve=True, throw_on_missing=False))
@@ -187,11 +192,18 @@ def _opened(key: str, node: DictConfig, run: Run) -> Any:
         if not mlflow_logger.open_run(logger, run.folder, known):
             logger = created(key, node)
             mlflow_logger.open_run(logger, run.folder, {})
-        if {"export", "quantize"} & set(run.config.stages):
-            prepare_models()
     if sweep := sweeps.sweep_folder():
         sweeps.place_below(logger, sweep)
     logger.ends_with_training = False
+    return logger
+
+
+def _ready(node: DictConfig, opening: Callable[[], Any], run: Run) -> Any:
+    """The logger that ``opening`` opens, and MLflow ready for the models of the run, where nobody waits for it."""
+    logger = opening()
+    if mlflow_logger.is_mlflow(node) and {"export", "quantize"} & set(run.config.stages):
+        with suppress(Exception):  # what fails here is said when a model is logged
+            prepare_models()
     return logger
 
 
@@ -302,9 +314,7 @@ def run_stages(state: Run, stages: Sequence[str], records: Records | None = None
             if name != "fit":
                 state.catch_up()
             if state.is_main_process:
-                for next_one in stages[at + 1 :]:
-                    if STAGES[next_one].after == name and (begin := STAGES[next_one].begin):
-                        begin(state)
+                _begin(state, name, stages[at + 1 :])
             if records is not None and state.is_main_process:
                 records.end(name, _facts(state) | state.metrics, state.checkpoint)
     except BaseException as error:
@@ -312,6 +322,13 @@ def run_stages(state: Run, stages: Sequence[str], records: Records | None = None
         raise
     _end(state, "FINISHED")
     log.info("outputs in %s", folder)
+
+
+def _begin(state: Run, done: str, stages: Sequence[str]) -> None:
+    """Begins those of the stages to come that can begin beside others, now that a stage is done."""
+    for stage in map(STAGES.__getitem__, stages):
+        if stage.after == done and stage.begin:
+            stage.begin(state)
 
 
 def _end(state: Run, status: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from aed.base.files import write_whole
 from aed.scoring.pictures import fonts
@@ -19,11 +19,11 @@ PROGRAMS = {"c": "int8 in C", "emulator": "int8 in C, emulated", "board": "int8 
 """Words for what follows the split in the names of files and metrics."""
 
 
-def new_figure(width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained") -> "Figure":
-    """An empty figure of a size in inches; ``compressed``: axes of a fixed aspect ratio leave no gaps."""
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure of a size in inches, for whose parts Matplotlib finds the places."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout=layout)
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def placed_figure(width: float, height: float) -> "Figure":

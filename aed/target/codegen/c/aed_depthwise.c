@@ -90,6 +90,10 @@ AED_INLINE void aed_quad_step(
 #if AED_SMLAD
 AED_NEEDS_ALL_REGISTERS
 
+/* All that code may change which is given its arguments in r0. */
+#define AED_ALL_CHANGED                                                                                                \
+    "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory"
+
 /* Kernels of 3 x 3 slide over columns of four channels as int16. A column is six words: rows 0 and 1 of channel 0; row 2
  * of channels 0 and 2; rows 0 and 1 of channel 2; the same of channels 1 and 3. So the two words of a channel lie side
  * by side, and three columns fit the registers beside all weights. A sum replaces the first word of its channel. */
@@ -230,8 +234,7 @@ typedef struct {
                        "add sp, #24\n"                                                                                 \
                        : "+r"(r0)                                                                                      \
                        :                                                                                               \
-                       : "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc",        \
-                         "memory");                                                                                    \
+                       : AED_ALL_CHANGED);                                                                             \
     }
 
 AED_SLIDE(aed_slide_by_1, AED_BY_1)
@@ -529,8 +532,7 @@ typedef struct {
                        "add sp, #24\n"                                                                                 \
                        : "+r"(r0)                                                                                      \
                        :                                                                                               \
-                       : "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc",        \
-                         "memory");                                                                                    \
+                       : AED_ALL_CHANGED);                                                                             \
     }
 
 AED_LONG(aed_long_by_1, AED_TAPS_BY_1, "40", "80", "120", "160", "200", "240", "228")

@@ -8,6 +8,15 @@
 
 #if !AED_MVE
 #if AED_SMLAD
+/* The end of a loop over words: four steps become one, which is stored. */
+#define AED_STORE_4                                                                                                    \
+    "bfi r4, r5, #8, #8\n"                                                                                             \
+    "bfi r4, r6, #16, #8\n"                                                                                            \
+    "bfi r4, r8, #24, #8\n"                                                                                            \
+    "str r4, [%[out]], #4\n"                                                                                           \
+    "cmp %[one], %[end]\n"                                                                                             \
+    "bne 1b\n"
+
 /* Sums of count values, a multiple of 4 and not 0. */
 AED_ALONE void aed_add_words(
     const int8_t *one, const int8_t *other, int8_t *out, int32_t count, float one_factor, float other_factor, float fixed) {
@@ -57,12 +66,7 @@ AED_ALONE void aed_add_words(
                    "ssat r5, #8, r5\n"
                    "ssat r6, #8, r6\n"
                    "ssat r8, #8, r8\n"
-                   "bfi r4, r5, #8, #8\n"
-                   "bfi r4, r6, #16, #8\n"
-                   "bfi r4, r8, #24, #8\n"
-                   "str r4, [%[out]], #4\n"
-                   "cmp %[one], %[end]\n"
-                   "bne 1b\n"
+                   AED_STORE_4
                    : [one] "+r"(one), [other] "+r"(other), [out] "+r"(out)
                    : [end] "r"(end), [one_factor] "t"(one_factor), [other_factor] "t"(other_factor), [fixed] "t"(fixed)
                    : "r4", "r5", "r6", "r8", "r9", "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10",
@@ -177,12 +181,7 @@ AED_ALONE void aed_multiply_words(
                    "ssat r5, #8, r5, asr #20\n"
                    "ssat r6, #8, r6, asr #20\n"
                    "ssat r8, #8, r8, asr #20\n"
-                   "bfi r4, r5, #8, #8\n"
-                   "bfi r4, r6, #16, #8\n"
-                   "bfi r4, r8, #24, #8\n"
-                   "str r4, [%[out]], #4\n"
-                   "cmp %[one], %[end]\n"
-                   "bne 1b\n"
+                   AED_STORE_4
                    : [one] "+r"(one), [out] "+r"(out), [factor] "+r"(factor)
                    : [end] "r"(end), [zeros] "r"(zeros), [fixed] "r"(fixed)
                    : "r4", "r5", "r6", "r8", "r9", "r10", "cc", "memory");
